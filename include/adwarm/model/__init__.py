@@ -1,0 +1,35 @@
+"""The words of the house as values: keys, windows, freshness, accounts, events, priorities.
+
+Everything here is immutable and does no I/O. Warmer and reader resolve keys through `resolve_key`, and only there.
+"""
+
+from adwarm.model.account import Account
+from adwarm.model.capacity import Scope, ScopeKind, UsageSample
+from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
+from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, account_id, resolve_key
+from adwarm.model.words import Actor, Mode, Priority, WarmReason
+from adwarm.model.windows import PRESETS, Window, local_day, resolve_window, zone
+
+__all__ = [
+    "PRESETS",
+    "Account",
+    "Actor",
+    "EntryKey",
+    "FreshnessRules",
+    "Mode",
+    "Priority",
+    "QuerySpec",
+    "ReportKey",
+    "Scope",
+    "ScopeKind",
+    "UsageSample",
+    "WarmReason",
+    "Window",
+    "account_id",
+    "expires_at",
+    "is_settled",
+    "local_day",
+    "resolve_key",
+    "resolve_window",
+    "zone",
+]

@@ -1,0 +1,23 @@
+"""An ad account as the house knows it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An ad account.
+
+    Attributes:
+        id: `act_` and digits.
+        data_zone: IANA zone of the account; its days and windows are counted there.
+        reader_zone: IANA zone its readers live in; opens are learned there.
+        connection: name of the connection whose token may read it.
+        status: `active`, `denied` or `closed`.
+    """
+
+    id: str
+    data_zone: str = "UTC"
+    reader_zone: str = "UTC"
+    currency: str = "USD"
+    connection: str = "default"
+    status: str = "active"

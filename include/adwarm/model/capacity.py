@@ -1,0 +1,39 @@
+"""What a quota belongs to, and what a platform says about how much of it is used."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ScopeKind(StrEnum):
+    """From the narrowest to the widest."""
+
+    ACCOUNT = "account"
+    APP = "app"
+    TOKEN = "token"
+    FLEET = "fleet"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """What a quota belongs to. `str()` gives its stored name; `id` never holds a secret, only a name or a hash."""
+
+    kind: ScopeKind
+    id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}" if self.id else str(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSample:
+    """One usage figure the platform sent.
+
+    Attributes:
+        scope: what it is about.
+        percent: 0 to 100, and above when the quota is overdrawn.
+        regain_seconds: how long the platform asks to be left alone, if it said.
+    """
+
+    scope: Scope
+    percent: float
+    regain_seconds: float | None = None

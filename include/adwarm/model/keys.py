@@ -1,0 +1,83 @@
+"""Report keys, and the one function that turns them into entry keys."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from adwarm.errors import BadRequest
+from adwarm.model.account import Account
+from adwarm.model.windows import Window, check_range, resolve_window
+
+_ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
+_REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
+DEFAULT_FIELDS = (
+    "account_id", "campaign_id", "adset_id", "ad_id", "ad_name", "impressions", "reach", "frequency", "clicks",
+    "inline_link_clicks", "ctr", "cpm", "cpc", "spend", "actions", "cost_per_action_type",
+)  # fmt: skip
+
+
+def account_id(text: str) -> str:
+    """Return the canonical account id, `act_` and digits.
+
+    Raises:
+        BadRequest: `text` is not an account id.
+    """
+    found = _ACCOUNT.fullmatch(text.strip())
+    if not found:
+        raise BadRequest(f"account id {text[:60]!r} is not valid; write act_ and up to 20 digits, such as act_1234")
+    return f"act_{found[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySpec:
+    """What a report asks of the platform; its hash is part of every partition, entry and lease key."""
+
+    level: str = "ad"
+    fields: tuple[str, ...] = DEFAULT_FIELDS
+    attribution_windows: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that change when the query does."""
+        text = json.dumps([self.level, sorted(self.fields), sorted(self.attribution_windows)])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReportKey:
+    """What a dashboard opens: an account, a date range as people name it, and a report."""
+
+    account_id: str
+    date_range: str
+    report: str = "default"
+
+    @classmethod
+    def parse(cls, account: str, date_range: str, report: str = "default") -> "ReportKey":
+        """Return the key for words from outside.
+
+        Raises:
+            BadRequest: one of the words is not valid; the message says which and what to write.
+        """
+        if not _REPORT.fullmatch(report):
+            raise BadRequest(f"report {report[:60]!r} is not a valid name; use lower-case letters, digits and _")
+        return cls(account_id(account), check_range(date_range.strip()), report)
+
+    def __str__(self) -> str:
+        suffix = "" if self.report == "default" else f" [{self.report}]"
+        return f"{self.account_id} {self.date_range}{suffix}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EntryKey:
+    """What an entry is stored under: absolute days, so that midnight cannot serve yesterday's window."""
+
+    account_id: str
+    window: Window
+    spec_hash: str
+
+
+def resolve_key(key: ReportKey, account: Account, spec: QuerySpec, at: datetime) -> EntryKey:
+    """Return the entry key that `key` means at the moment `at`. Warmer and reader both call this, and only this."""
+    return EntryKey(key.account_id, resolve_window(key.date_range, account.data_zone, at), spec.hash)

@@ -1,0 +1,147 @@
+"""Date ranges as people name them, resolved to absolute days in an account's own time zone."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from adwarm.clock import utc
+from adwarm.errors import BadRequest
+
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """Absolute days, both ends included."""
+
+    since: date
+    until: date
+
+    def __post_init__(self) -> None:
+        if self.until < self.since:
+            raise BadRequest(f"window ends on {self.until}, before it starts on {self.since}; swap the two days")
+
+    def __len__(self) -> int:
+        return (self.until - self.since).days + 1
+
+    def __contains__(self, day: date) -> bool:
+        return self.since <= day <= self.until
+
+    def __str__(self) -> str:
+        return f"{self.since}..{self.until}"
+
+    def days(self) -> Iterator[date]:
+        """Yield each day, oldest first."""
+        for offset in range(len(self)):
+            yield self.since + timedelta(days=offset)
+
+
+def _month_start(day: date) -> date:
+    return day.replace(day=1)
+
+
+def _quarter_start(day: date) -> date:
+    return date(day.year, 3 * ((day.month - 1) // 3) + 1, 1)
+
+
+def _week_start(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _sunday_start(day: date) -> date:
+    return day - timedelta(days=(day.weekday() + 1) % 7)
+
+
+def _last_days(count: int) -> Callable[[date], Window]:
+    return lambda today: Window(today - timedelta(days=count), today - ONE_DAY)
+
+
+def _before(start: Callable[[date], date]) -> Callable[[date], Window]:
+    """Return the whole period before the one that holds today."""
+
+    def resolve(today: date) -> Window:
+        until = start(today) - ONE_DAY
+        return Window(start(until), until)
+
+    return resolve
+
+
+PRESETS: dict[str, Callable[[date], Window]] = {
+    "today": lambda today: Window(today, today),
+    "yesterday": _last_days(1),
+    "last_3d": _last_days(3),
+    "last_7d": _last_days(7),
+    "last_14d": _last_days(14),
+    "last_28d": _last_days(28),
+    "last_30d": _last_days(30),
+    "last_90d": _last_days(90),
+    "this_week": lambda today: Window(_week_start(today), today),
+    "last_week": _before(_week_start),
+    "this_week_mon_today": lambda today: Window(_week_start(today), today),
+    "this_week_sun_today": lambda today: Window(_sunday_start(today), today),
+    "last_week_mon_sun": _before(_week_start),
+    "last_week_sun_sat": _before(_sunday_start),
+    "this_month": lambda today: Window(_month_start(today), today),
+    "last_month": _before(_month_start),
+    "this_quarter": lambda today: Window(_quarter_start(today), today),
+    "last_quarter": _before(_quarter_start),
+    "this_year": lambda today: Window(date(today.year, 1, 1), today),
+    "last_year": _before(lambda day: date(day.year, 1, 1)),
+}
+
+_ABSOLUTE = re.compile(r"(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})")
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """Return the IANA zone `name`.
+
+    Raises:
+        BadRequest: there is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadRequest(f"time zone {name!r} is unknown; use an IANA name such as Europe/Berlin") from None
+
+
+def local_day(moment: datetime, zone_name: str) -> date:
+    """Return the calendar day of `moment` in `zone_name`."""
+    return utc(moment).astimezone(zone(zone_name)).date()
+
+
+def check_range(date_range: str) -> str:
+    """Return `date_range` unchanged when it is a preset or `YYYY-MM-DD..YYYY-MM-DD`.
+
+    Raises:
+        BadRequest: it is neither, or its days are out of order.
+    """
+    if date_range not in PRESETS:
+        _absolute(date_range)
+    return date_range
+
+
+def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
+    """Return the absolute days that `date_range` means at the moment `at` in `zone_name`.
+
+    `last_Nd` is N full days and ends yesterday; weeks start on Monday unless the name says otherwise.
+
+    Raises:
+        BadRequest: the range or the zone is unknown.
+    """
+    preset = PRESETS.get(date_range)
+    return preset(local_day(at, zone_name)) if preset else _absolute(date_range)
+
+
+def _absolute(date_range: str) -> Window:
+    found = _ABSOLUTE.fullmatch(date_range)
+    try:
+        if found:
+            return Window(date.fromisoformat(found[1]), date.fromisoformat(found[2]))
+    except ValueError as error:
+        raise BadRequest(f"date range {date_range!r}: {error}") from None
+    presets = ", ".join(PRESETS)
+    raise BadRequest(f"date range {date_range!r} is neither YYYY-MM-DD..YYYY-MM-DD nor one of {presets}")

@@ -1,0 +1,273 @@
+"""Every setting, with its default and what it means; the only reader of `ADWARM_*`.
+
+Values come from the environment (`ADWARM_DATABASE_URL`, `ADWARM_PLANNING__MIN_CONFIDENCE`, ...) and, below it, from
+the TOML file named by `ADWARM_CONFIG`.
+"""
+
+import os
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from adwarm.errors import BadRequest
+from adwarm.model import FreshnessRules, QuerySpec, zone
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AccessLogSettings(_Section):
+    """How the access log is read."""
+
+    url: str | None = Field(None, description="File, folder or glob; a local path or any fsspec URL.")
+    path_pattern: str = Field(
+        r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.-]+)",
+        description="Combined log format: maps the request path to `account_id` and `date_range`.",
+    )
+    late_hours: int = Field(48, ge=0, le=24 * 14, description="Late events reopen their hour for this long.")
+    max_line_bytes: int = Field(65_536, ge=256, description="A longer line is quarantined.")
+
+
+class FreshnessSettings(_Section):
+    """Life of an entry by the age of its newest day."""
+
+    today_hours: float = Field(3, gt=0)
+    yesterday_hours: float = Field(6, gt=0)
+    week_hours: float = Field(24, gt=0)
+    settling_hours: float = Field(168, gt=0)
+    settle_days: int = Field(28, ge=1, le=90)
+
+
+class ForecastSettings(_Section):
+    """The hour-of-week forecast."""
+
+    history_days: int = Field(56, ge=7, le=400, description="Days of log the forecast learns from.")
+    half_life_days: float = Field(21, gt=0, description="Age at which an open counts half.")
+    key_strength: float = Field(2.0, gt=0, description="Weeks of evidence the account's profile is worth for a key.")
+    account_strength: float = Field(8.0, gt=0, description="Weeks the population's profile is worth for an account.")
+
+
+class PlanningSettings(_Section):
+    """What is worth a warm."""
+
+    min_confidence: float = Field(0.2, gt=0, lt=1, description="Keys less likely to be opened are left alone.")
+    step_minutes: int = Field(15, ge=5, le=1440, description="Time between two decisions.")
+    lead_seconds: float = Field(60, ge=0, description="Queue and start time added to the p95 of a fetch.")
+    session_minutes: float = Field(30, ge=0, description="A warm must stay fresh this long after the open.")
+    max_calls_per_hour: int = Field(600, ge=1, description="Upstream calls that planned warms may use in an hour.")
+    day_close_after_minutes: int = Field(30, ge=0, description="Earliest close of an account's day after midnight.")
+    day_close_spread_minutes: int = Field(150, ge=1, description="Accounts close spread over this many minutes.")
+    history_days: int = Field(37, ge=8, le=90, description="Days of rows kept ready for the fatigue score.")
+
+
+class BackpressureSettings(_Section):
+    """One budget for every worker."""
+
+    max_concurrent: int = Field(10, ge=1, le=10_000, description="Calls in flight over all workers.")
+    per_account_concurrent: int = Field(1, ge=1, le=1_000, description="Calls in flight per account.")
+    rate_per_second: float = Field(50.0, gt=0, description="Token bucket of the fleet, kept below the platform's cap.")
+    burst: int = Field(50, ge=1, description="Tokens the bucket holds.")
+    shares: tuple[float, float, float, float] = Field(
+        (0.4, 0.3, 0.2, 0.1), description="Critical, high, normal, low: shares of concurrency and rate."
+    )
+    breaker_error_rate: float = Field(0.5, gt=0, le=1)
+    breaker_window_seconds: float = Field(60, gt=0)
+    breaker_min_calls: int = Field(10, ge=1)
+    breaker_cooldown_seconds: float = Field(30, gt=0)
+    breaker_probes: int = Field(3, ge=1)
+    lease_seconds: float = Field(30, gt=0, description="A dead worker's grants expire after this long.")
+    queue_size: int = Field(100, ge=1, le=100_000)
+    timeout_seconds: float = Field(30, gt=0, description="How long a caller may wait for admission.")
+    memory_percent: float = Field(80, gt=0, le=100, description="Above this, intake slows.")
+
+    @field_validator("shares")
+    @classmethod
+    def _shares_add_up(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ValueError("the four shares must be at least 0 and add up to 1")
+        return shares
+
+
+class RecoverySettings(_Section):
+    """Retry, heal, fall back, isolate, alert."""
+
+    max_attempts: int = Field(3, ge=1, le=10)
+    initial_delay_seconds: float = Field(1.0, ge=0)
+    multiplier: float = Field(2.0, ge=1)
+    max_delay_seconds: float = Field(30.0, gt=0)
+    retry_budget: float = Field(0.1, ge=0, le=1, description="Retries allowed per first try.")
+    alert_threshold: int = Field(10, ge=1)
+    alert_window_seconds: float = Field(300, gt=0)
+    isolation_seconds: float = Field(300, gt=0)
+    recovery_threshold: float = Field(0.8, gt=0, le=1)
+
+
+class CompressionSettings(_Section):
+    """How entries are packed."""
+
+    codec: Literal["zstd", "gzip", "brotli", "identity"] = "zstd"
+    gzip_level: int = Field(6, ge=0, le=9)
+    brotli_quality: int = Field(5, ge=0, le=11)
+    zstd_level: int = Field(8, ge=1, le=19)
+    threshold_bytes: int = Field(512, ge=0, description="Smaller payloads stay as they are.")
+    max_decoded_bytes: int = Field(64 * 2**20, ge=1024, description="Decoding stops here (decompression bombs).")
+    cache_bytes: int = Field(16 * 2**20, ge=0, description="Budget of the decoded-payload cache.")
+
+
+class FatigueSettings(_Section):
+    """The ad fatigue score."""
+
+    weights: tuple[float, float, float] = Field((0.40, 0.35, 0.25), description="Creative, audience, algorithm.")
+    min_days: int = Field(7, ge=2)
+    recent_days: int = Field(3, ge=1)
+    baseline_days: int = Field(30, ge=7)
+    min_impressions: int = Field(500, ge=0)
+
+
+class SourceSettings(_Section):
+    """Where insights come from when no Airflow connection says so."""
+
+    kind: Literal["meta", "parquet", "sql"] = "meta"
+    graph_url: str = "https://graph.facebook.com"
+    api_version: Literal["v25.0", "v26.0"] = "v26.0"
+    access_token: SecretStr | None = None
+    app_secret: SecretStr | None = None
+    app_id: str | None = None
+    page_size: int = Field(500, ge=1, le=1000)
+    connect_timeout: float = Field(3.05, gt=0)
+    read_timeout: float = Field(30.0, gt=0)
+    max_response_bytes: int = Field(64 * 2**20, ge=1024)
+    url: str | None = Field(None, description="Parquet: a file, folder or fsspec URL. SQL: an SQLAlchemy URL.")
+    table: str = Field("insights", pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
+
+
+class ReportSettings(_Section):
+    """A report is a query spec with a name."""
+
+    level: Literal["ad", "adset", "campaign", "account"] = "ad"
+    fields: tuple[str, ...] | None = None
+    attribution_windows: tuple[str, ...] = ()
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ADWARM_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    home: Path = Field(Path(".adwarm"), description="Folder of the embedded default: database, data, demo, bench.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under `home` by default.")
+    data_url: str | None = Field(None, description="Folder or fsspec URL of the object store.")
+    access_log_url: str | None = Field(None, description="Short for ADWARM_ACCESS_LOG__URL.")
+    default_zone: str = Field("UTC", description="Zone of an account or reader whose own is unknown.")
+    batch_size: int = Field(50, ge=1, le=5_000, description="Keys in one mapped task, at the least.")
+    max_batches: int = Field(16, ge=1, le=128, description="Mapped tasks of one run, at the most.")
+    workers: int = Field(8, ge=1, le=128, description="Threads of one batch.")
+    access_log: AccessLogSettings = AccessLogSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    planning: PlanningSettings = PlanningSettings()
+    backpressure: BackpressureSettings = BackpressureSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    compression: CompressionSettings = CompressionSettings()
+    fatigue: FatigueSettings = FatigueSettings()
+    source: SourceSettings = SourceSettings()
+    reports: dict[str, ReportSettings] = {"default": ReportSettings()}
+
+    @field_validator("default_zone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            zone(name)
+        except BadRequest as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the TOML file."""
+        del dotenv_settings, file_secret_settings
+        path = os.environ.get("ADWARM_CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
+        return (init_settings, env_settings, *toml)
+
+    @cached_property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{(self.home / 'adwarm.db').absolute()}"
+
+    @cached_property
+    def data(self) -> str:
+        """The object store's folder or URL in force."""
+        return self.data_url or str((self.home / "data").absolute())
+
+    @cached_property
+    def log_url(self) -> str | None:
+        """The access log in force, if one is set."""
+        return self.access_log_url or self.access_log.url
+
+    @cached_property
+    def freshness_rules(self) -> FreshnessRules:
+        """The freshness settings as the value the model works with."""
+        hours = self.freshness
+        return FreshnessRules(
+            today=timedelta(hours=hours.today_hours),
+            yesterday=timedelta(hours=hours.yesterday_hours),
+            week=timedelta(hours=hours.week_hours),
+            settling=timedelta(hours=hours.settling_hours),
+            settle_days=hours.settle_days,
+        )
+
+    @cached_property
+    def step(self) -> timedelta:
+        """Time between two decisions."""
+        return timedelta(minutes=self.planning.step_minutes)
+
+    def spec(self, report: str) -> QuerySpec:
+        """Return the query of the report named `report`.
+
+        Raises:
+            BadRequest: no such report is configured.
+        """
+        found = self.reports.get(report)
+        if found is None:
+            raise BadRequest(f"report {report!r} is not configured; the reports are {', '.join(sorted(self.reports))}")
+        spec = QuerySpec(level=found.level, attribution_windows=found.attribution_windows)
+        return spec if found.fields is None else QuerySpec(found.level, found.fields, found.attribution_windows)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        BadRequest: a value is wrong; the message names the variable and the reason, never a secret.
+    """
+    path = os.environ.get("ADWARM_CONFIG")
+    if path and not Path(path).is_file():
+        raise BadRequest(f"ADWARM_CONFIG names {path!r}, which is not a file")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"ADWARM_{'__'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise BadRequest(f"settings are not valid: {reasons}") from None

@@ -1,0 +1,107 @@
+"""Opens the database. The two dialects differ only in this package.
+
+SQLite runs in WAL mode with short `BEGIN IMMEDIATE` write transactions; PostgreSQL as it comes. Engines belong to the
+process that opened them: a forked child gets new connections.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.schema import Table
+
+from adwarm.errors import BadRequest
+
+
+def open_engine(url: str) -> Engine:
+    """Return this process's engine for `url`, the same one at each call.
+
+    Raises:
+        BadRequest: the URL is malformed or of a database adwarm does not know.
+    """
+    return _open(url, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _open(url: str, pid: int) -> Engine:
+    del pid  # part of the cache's key: engines do not survive a fork
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise BadRequest("ADWARM_DATABASE_URL is not a database URL; write sqlite:///file or postgresql://...") from None
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(url, parsed.database)
+    if parsed.get_backend_name() == "postgresql":
+        # Named, because SQLAlchemy's own default driver for PostgreSQL is not the one Airflow's provider brings.
+        return create_engine(parsed.set(drivername="postgresql+psycopg2"), pool_pre_ping=True, pool_size=5, max_overflow=20)
+    raise BadRequest(f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql")
+
+
+def _open_sqlite(url: str, database: str | None) -> Engine:
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, so that writers queue instead of failing
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O."""
+    with engine.connect() as connection:
+        connection = connection.execution_options(sqlite_begin="IMMEDIATE")
+        with connection.begin():
+            yield connection
+
+
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
+    """Insert `rows`, replacing those whose primary key is there already; columns in `keep` stay as they are."""
+    if not rows:
+        return
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {name: insert.excluded[name] for name in rows[0] if name not in keys and name not in keep}
+    statement = (
+        insert.on_conflict_do_update(index_elements=keys, set_=changed)
+        if changed
+        else insert.on_conflict_do_nothing(index_elements=keys)
+    )
+    connection.execute(statement, rows)
+
+
+def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert those of `rows` whose primary key is not there yet."""
+    if rows:
+        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+        connection.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def database_time(connection: Connection) -> float:
+    """Return the database's own clock, in seconds since the epoch; leases and grants are judged by it alone."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar_one())

@@ -1,0 +1,357 @@
+"""Every table, as SQLAlchemy Core. Migrations are checked against this file by a test."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC moment; SQLite keeps it without a zone, PostgreSQL with one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments, and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime was about to be stored")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC moment."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _key(name: str, kind: Any) -> Column[Any]:
+    return Column(name, kind, primary_key=True)
+
+
+def _col(name: str, kind: Any, default: Any = None) -> Column[Any]:
+    return Column(name, kind, nullable=False, default=default)
+
+
+account = Table(
+    "account", metadata,
+    _key("id", String(24)),
+    _col("connection", String(250), "default"),
+    _col("data_zone", String(64)),
+    _col("reader_zone", String(64)),
+    _col("currency", String(8), "USD"),
+    _col("status", String(16), "active"),
+    Column("status_reason", Text),
+    _col("updated_at", Moment()),
+)  # fmt: skip
+
+strategy = Table(
+    "strategy", metadata,
+    _key("name", String(80)),
+    _col("enabled", Boolean, True),
+    _col("date_ranges", JSON),
+    _col("report", String(40), "default"),
+    _col("priority", String(16), "low"),
+    Column("accounts", JSON),
+    _col("excluded_accounts", JSON, list),
+    _col("batch_size", Integer, 5),
+    _col("delay_seconds", Float, 5.0),
+    _col("max_parallel_batches", Integer, 2),
+    _col("max_calls_per_hour", Integer, 100),
+)  # fmt: skip
+
+payload = Table(
+    "payload", metadata,
+    _key("hash", String(64)),
+    _col("body", LargeBinary),
+    _col("created_at", Moment()),
+)  # fmt: skip
+
+entry = Table(
+    "entry", metadata,
+    _key("account_id", String(24)),
+    _key("since", Date),
+    _key("until", Date),
+    _key("spec_hash", String(12)),
+    _col("date_range", String(40)),
+    _col("report", String(40)),
+    Column("payload_hash", String(64), ForeignKey("payload.hash"), nullable=False),
+    _col("codec", String(16)),
+    _col("raw_bytes", Integer),
+    _col("stored_bytes", Integer),
+    _col("fetched_at", Moment()),
+    Column("expires_at", Moment()),
+    _col("source", String(40)),
+    _col("complete", Boolean, True),
+    _col("settled", Boolean, False),
+    _col("degraded", Boolean, False),
+    Column("degraded_reason", Text),
+    _col("data_version", Integer, 1),
+    _col("api_version", String(16), ""),
+    _col("token", BigInteger, 0),
+    Index(None, "expires_at"),
+)  # fmt: skip
+
+partition = Table(
+    "partition", metadata,
+    _key("account_id", String(24)),
+    _key("day", Date),
+    _key("spec_hash", String(12)),
+    _col("object_hash", String(64)),
+    _col("rows", Integer),
+    _col("content_hash", String(64)),
+    _col("fetched_at", Moment()),
+    _col("complete", Boolean, True),
+    _col("settled", Boolean, False),
+    _col("data_version", Integer, 1),
+    _col("api_version", String(16), ""),
+    _col("token", BigInteger, 0),
+    Index(None, "object_hash"),
+)  # fmt: skip
+
+lease = Table(
+    "lease", metadata,
+    _key("name", String(200)),
+    _col("owner", String(80)),
+    _col("token", BigInteger),
+    _col("expires_at", Moment()),
+    Column("report_run_id", String(40)),
+)  # fmt: skip
+
+log_file = Table(
+    "log_file", metadata,
+    _key("path", String(1024)),
+    _col("size", BigInteger),
+    _col("mtime", Float),
+    _col("offset", BigInteger, 0),
+    _col("checkpoints", JSON, list),
+    _col("events", BigInteger, 0),
+    _col("rejected", BigInteger, 0),
+    _col("read_at", Moment()),
+)  # fmt: skip
+
+access_aggregate = Table(
+    "access_aggregate", metadata,
+    _key("hour", Moment()),
+    _col("object_hash", String(64)),
+    _col("opens", BigInteger),
+    _col("keys", Integer),
+    _col("updated_at", Moment()),
+    Index(None, "object_hash"),
+)  # fmt: skip
+
+watermark = Table(
+    "watermark", metadata,
+    _key("name", String(80)),
+    _col("until", Moment()),
+    _col("updated_at", Moment()),
+)  # fmt: skip
+
+forecast_snapshot = Table(
+    "forecast_snapshot", metadata,
+    _key("id", String(64)),
+    _col("kind", String(40)),
+    _col("version", String(24)),
+    _col("object_hash", String(64)),
+    _col("trained_from", Moment()),
+    _col("trained_until", Moment()),
+    _col("keys", Integer),
+    _col("features", JSON, list),
+    _col("metrics", JSON, dict),
+    _col("created_at", Moment()),
+)  # fmt: skip
+
+policy = Table(
+    "policy", metadata,
+    _key("name", String(40)),
+    Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
+    _col("mode", String(16), "live"),
+    _col("updated_at", Moment()),
+)  # fmt: skip
+
+warm = Table(
+    "warm", metadata,
+    _key("id", _ID),
+    _col("run_id", String(250)),
+    _col("batch", Integer, 0),
+    _col("account_id", String(24)),
+    _col("date_range", String(40)),
+    _col("report", String(40), "default"),
+    _col("reason", String(24)),
+    _col("mode", String(16)),
+    _col("priority", String(16), "low"),
+    _col("decided_at", Moment()),
+    Column("predicted_open", Moment()),
+    Column("warm_at", Moment()),
+    _col("confidence", Float, 0.0),
+    _col("benefit", Float, 0.0),
+    _col("price", Float, 0.0),
+    _col("explanation", JSON, dict),
+    _col("status", String(16), "planned"),
+    Column("error", Text),
+    Column("fetched_at", Moment()),
+    Column("expires_at", Moment()),
+    _col("requests", Integer, 0),
+    Column("used", Boolean),
+    Column("first_use", Moment()),
+    Index(None, "run_id", "batch"),
+    Index(None, "account_id", "date_range", "fetched_at"),
+    Index(None, "decided_at"),
+    Index(None, "used", "status"),
+)  # fmt: skip
+
+warming_job = Table(
+    "warming_job", metadata,
+    _key("run_id", String(250)),
+    _col("dag_id", String(250)),
+    _col("status", String(16)),
+    _col("total", Integer, 0),
+    _col("done", Integer, 0),
+    _col("failed", Integer, 0),
+    _col("requests", Integer, 0),
+    _col("started_at", Moment()),
+    Column("finished_at", Moment()),
+    _col("errors", JSON, list),
+    Index(None, "started_at"),
+)  # fmt: skip
+
+request = Table(
+    "request", metadata,
+    _key("id", _ID),
+    _col("account_id", String(24)),
+    _col("date_range", String(40)),
+    _col("report", String(40), "default"),
+    _col("priority", Integer),
+    _col("status", String(16), "pending"),
+    _col("enqueued_at", Moment()),
+    _col("deadline", Moment()),
+    _col("attempts", Integer, 0),
+    Column("owner", String(80)),
+    Column("lease_until", Moment()),
+    Column("error", Text),
+    Column("finished_at", Moment()),
+    Index(None, "status", "priority", "enqueued_at"),
+)  # fmt: skip
+
+capacity_scope = Table(
+    "capacity_scope", metadata,
+    _key("scope", String(200)),
+    _col("limit", Float),
+    _col("tokens", Float),
+    _col("refilled_at", Float),
+    Column("parked_until", Float),
+    Column("parked_why", Text),
+    Column("usage", Float),
+    _col("state", JSON, dict),
+)  # fmt: skip
+
+capacity_grant = Table(
+    "capacity_grant", metadata,
+    _key("id", String(40)),
+    _key("scope", String(200)),
+    _col("priority", Integer),
+    _col("cost", Float),
+    _col("owner", String(120)),
+    _col("token", BigInteger, 0),
+    _col("granted_at", Float),
+    _col("expires_at", Float),
+    Index(None, "scope", "expires_at"),
+)  # fmt: skip
+
+breaker = Table(
+    "breaker", metadata,
+    _key("source", String(200)),
+    _col("state", String(16)),
+    _col("changed_at", Float),
+    _col("probe_at", Float, 0.0),
+    _col("data", JSON, dict),
+)  # fmt: skip
+
+error_event = Table(
+    "error_event", metadata,
+    _key("id", _ID),
+    _col("at", Moment()),
+    _col("source", String(80)),
+    _col("kind", String(40)),
+    Column("code", String(40)),
+    Column("subject", String(200)),
+    _col("message", Text),
+    Index(None, "source", "at"),
+)  # fmt: skip
+
+healing_action = Table(
+    "healing_action", metadata,
+    _key("name", String(120)),
+    _col("last_run", Moment()),
+    _col("runs", Integer, 1),
+    _col("succeeded", Boolean),
+    Column("detail", Text),
+)  # fmt: skip
+
+fatigue_score = Table(
+    "fatigue_score", metadata,
+    _key("account_id", String(24)),
+    _key("ad_id", String(24)),
+    _key("as_of", Date),
+    Column("ad_name", String(400)),
+    _col("status", String(16)),
+    Column("total", Float),
+    Column("creative", Float),
+    Column("audience", Float),
+    Column("algorithm", Float),
+    _col("data_quality", Float),
+    Column("trend_per_day", Float),
+    _col("baseline", JSON, dict),
+    _col("calculator_version", String(24)),
+    _col("data_version", Integer, 1),
+    _col("settled", Boolean, False),
+    _col("calculated_at", Moment()),
+    Index(None, "as_of", "status"),
+)  # fmt: skip
+
+traffic_hour = Table(
+    "traffic_hour", metadata,
+    _key("hour", Moment()),
+    _key("account_id", String(24)),
+    _key("actor", String(16)),
+    _col("hits", Integer, 0),
+    _col("stale", Integer, 0),
+    _col("misses", Integer, 0),
+    _col("errors", Integer, 0),
+    _col("upstream_calls", Integer, 0),
+    _col("throttles", Integer, 0),
+    _col("latency_ms", Float, 0.0),
+)  # fmt: skip
