@@ -34,13 +34,19 @@ def _open(url: str, pid: int) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise BadRequest("ADWARM_DATABASE_URL is not a database URL; write sqlite:///file or postgresql://...") from None
+        raise BadRequest(
+            "ADWARM_DATABASE_URL is not a database URL; write sqlite:///file or postgresql://..."
+        ) from None
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(url, parsed.database)
     if parsed.get_backend_name() == "postgresql":
         # Named, because SQLAlchemy's own default driver for PostgreSQL is not the one Airflow's provider brings.
-        return create_engine(parsed.set(drivername="postgresql+psycopg2"), pool_pre_ping=True, pool_size=5, max_overflow=20)
-    raise BadRequest(f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql")
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg2"), pool_pre_ping=True, pool_size=5, max_overflow=20
+        )
+    raise BadRequest(
+        f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql"
+    )
 
 
 def _open_sqlite(url: str, database: str | None) -> Engine:
@@ -50,7 +56,9 @@ def _open_sqlite(url: str, database: str | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, so that writers queue instead of failing
+        connection.isolation_level = (
+            None  # transactions are begun below, so that writers queue instead of failing
+        )
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -72,13 +80,15 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O."""
-    with engine.connect() as connection:
-        connection = connection.execution_options(sqlite_begin="IMMEDIATE")
+    with engine.connect() as plain:
+        connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
+def upsert(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()
+) -> None:
     """Insert `rows`, replacing those whose primary key is there already; columns in `keep` stay as they are."""
     if not rows:
         return

