@@ -44,9 +44,7 @@ def _open(url: str, pid: int) -> Engine:
         return create_engine(
             parsed.set(drivername="postgresql+psycopg2"), pool_pre_ping=True, pool_size=5, max_overflow=20
         )
-    raise BadRequest(
-        f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql"
-    )
+    raise BadRequest(f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql")
 
 
 def _open_sqlite(url: str, database: str | None) -> Engine:
@@ -56,9 +54,7 @@ def _open_sqlite(url: str, database: str | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = (
-            None  # transactions are begun below, so that writers queue instead of failing
-        )
+        connection.isolation_level = None  # transactions are begun below, so that writers queue instead of failing
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -86,9 +82,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def upsert(
-    connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()
-) -> None:
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
     """Insert `rows`, replacing those whose primary key is there already; columns in `keep` stay as they are."""
     if not rows:
         return

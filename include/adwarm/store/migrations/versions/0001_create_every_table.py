@@ -119,9 +119,7 @@ def _capacity_grant() -> None:
         sa.PrimaryKeyConstraint("id", "scope", name=op.f("pk_capacity_grant")),
     )
     with op.batch_alter_table("capacity_grant", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_capacity_grant_scope_expires_at"), ["scope", "expires_at"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_capacity_grant_scope_expires_at"), ["scope", "expires_at"], unique=False)
 
 
 def _capacity_scope() -> None:
@@ -435,8 +433,6 @@ def _policy() -> None:
         sa.Column("snapshot_id", sa.String(length=64), nullable=True),
         sa.Column("mode", sa.String(length=16), nullable=False),
         sa.Column("updated_at", _MOMENT, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["snapshot_id"], ["forecast_snapshot.id"], name=op.f("fk_policy_snapshot_id")
-        ),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["forecast_snapshot.id"], name=op.f("fk_policy_snapshot_id")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_policy")),
     )

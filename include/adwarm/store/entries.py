@@ -1,0 +1,171 @@
+"""Entries: the answer for one account, window and query, as sealed bytes beside what is known of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
+
+from adwarm.model import EntryKey, Window
+from adwarm.store.engine import insert_new, reading, upsert, writing
+from adwarm.store.tables import entry as table
+from adwarm.store.tables import payload
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+"""Stands for the expiry of an entry that never expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of an entry. `expires_at` is None for figures that are final."""
+
+    key: EntryKey
+    date_range: str
+    report: str
+    codec: str
+    raw_bytes: int
+    stored_bytes: int
+    fetched_at: datetime
+    expires_at: datetime | None
+    source: str
+    complete: bool = True
+    settled: bool = False
+    degraded: bool = False
+    degraded_reason: str | None = None
+    data_version: int = 1
+    api_version: str = ""
+    payload_hash: str = ""
+
+    def is_fresh(self, at: datetime) -> bool:
+        """Whether the entry may be served at `at` without a word about its age."""
+        return not self.degraded and (self.expires_at is None or at < self.expires_at)
+
+
+def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
+    """Return an entry and its sealed bytes, or None."""
+    query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash).where(_is(key))
+    with reading(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else (_entry(row), bytes(row.body))
+
+
+def listing(engine: Engine, account_id: str | None = None, limit: int = 100_000) -> list[Entry]:
+    """Return entries without their bytes, newest first."""
+    query = select(table).order_by(table.c.fetched_at.desc()).limit(limit)
+    if account_id:
+        query = query.where(table.c.account_id == account_id)
+    with reading(engine) as connection:
+        return [_entry(row) for row in connection.execute(query)]
+
+
+def expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:
+    """Return until when each entry is fresh (`FOREVER` for final ones); absent and degraded ones are left out."""
+    wanted = set(keys)
+    accounts = sorted({key.account_id for key in wanted})
+    found: dict[EntryKey, datetime] = {}
+    columns = (table.c.account_id, table.c.since, table.c.until, table.c.spec_hash, table.c.expires_at)
+    with reading(engine) as connection:
+        for start in range(0, len(accounts), 500):
+            part = accounts[start : start + 500]
+            query = select(*columns).where(table.c.account_id.in_(part), table.c.degraded.is_(False))
+            for row in connection.execute(query):
+                key = EntryKey(row.account_id, Window(row.since, row.until), row.spec_hash)
+                if key in wanted:
+                    found[key] = row.expires_at or FOREVER
+    return found
+
+
+def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:
+    """Store entries with their sealed bytes, within the caller's fenced transaction."""
+    hashes = [sha256(blob).hexdigest() for _, blob in items]
+    blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
+    insert_new(
+        connection, payload, [{"hash": digest, "body": blob, "created_at": at} for digest, blob in blobs.items()]
+    )
+    upsert(connection, table, [_row(item, digest, token) for digest, (item, _) in zip(hashes, items, strict=True)])
+
+
+def degrade(engine: Engine, key: EntryKey, reason: str) -> None:
+    """Mark an entry as not to be trusted; it is served only as a last resort, and said to be degraded."""
+    with writing(engine) as connection:
+        connection.execute(table.update().where(_is(key)).values(degraded=True, degraded_reason=reason[:500]))
+
+
+def blob(engine: Engine, payload_hash: str) -> bytes:
+    """Return the sealed bytes under a payload hash."""
+    with reading(engine) as connection:
+        return bytes(connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one())
+
+
+def totals(engine: Engine) -> dict[str, int]:
+    """Return the number of entries, and their bytes before and after compression."""
+    query = select(
+        func.count(), func.coalesce(func.sum(table.c.raw_bytes), 0), func.coalesce(func.sum(table.c.stored_bytes), 0)
+    )
+    with reading(engine) as connection:
+        count, raw, stored = connection.execute(query).one()
+    return {"entries": int(count), "raw_bytes": int(raw), "stored_bytes": int(stored)}
+
+
+def drop_orphans(engine: Engine, before: datetime) -> int:
+    """Delete payloads older than `before` that no entry points at, and return their number."""
+    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(select(table.c.payload_hash)))
+    with writing(engine) as connection:
+        return int(connection.execute(delete(payload).where(unused)).rowcount)
+
+
+def _is(key: EntryKey) -> Any:
+    return and_(
+        table.c.account_id == key.account_id,
+        table.c.since == key.window.since,
+        table.c.until == key.window.until,
+        table.c.spec_hash == key.spec_hash,
+    )
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        key=EntryKey(row.account_id, Window(row.since, row.until), row.spec_hash),
+        date_range=row.date_range,
+        report=row.report,
+        codec=row.codec,
+        raw_bytes=row.raw_bytes,
+        stored_bytes=row.stored_bytes,
+        fetched_at=row.fetched_at,
+        expires_at=row.expires_at,
+        source=row.source,
+        complete=row.complete,
+        settled=row.settled,
+        degraded=row.degraded,
+        degraded_reason=row.degraded_reason,
+        data_version=row.data_version,
+        api_version=row.api_version,
+        payload_hash=row.payload_hash,
+    )
+
+
+def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
+    return {
+        "account_id": item.key.account_id,
+        "since": item.key.window.since,
+        "until": item.key.window.until,
+        "spec_hash": item.key.spec_hash,
+        "date_range": item.date_range,
+        "report": item.report,
+        "payload_hash": payload_hash,
+        "codec": item.codec,
+        "raw_bytes": item.raw_bytes,
+        "stored_bytes": item.stored_bytes,
+        "fetched_at": item.fetched_at,
+        "expires_at": item.expires_at,
+        "source": item.source,
+        "complete": item.complete,
+        "settled": item.settled,
+        "degraded": item.degraded,
+        "degraded_reason": item.degraded_reason,
+        "data_version": item.data_version,
+        "api_version": item.api_version,
+        "token": token,
+    }

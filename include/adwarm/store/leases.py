@@ -1,0 +1,62 @@
+"""Leases: an owner, an expiry by the database's clock, and a fencing token that a write checks.
+
+Whoever claims next judges the expiry, so a dead owner needs no sweeper. Tokens of a name only ever grow, so a holder
+that slept past its expiry cannot overwrite its successor.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, Update, select, update
+
+from adwarm.store.engine import database_time, insert_new, writing
+from adwarm.store.tables import lease as table
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on a name until `expires_at` (the database's clock)."""
+
+    name: str
+    owner: str
+    token: int
+    expires_at: datetime
+
+
+def claim(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
+    """Return a lease on `name`, or None while somebody else holds it."""
+    with writing(engine) as connection:
+        now = database_time(connection)
+        until = datetime.fromtimestamp(now + seconds, UTC)
+        empty = {"name": name, "owner": "", "token": 0, "expires_at": datetime.fromtimestamp(0, UTC)}
+        insert_new(connection, table, [empty])
+        row = connection.execute(select(table).where(table.c.name == name).with_for_update()).one()
+        if row.owner and row.owner != owner and row.expires_at.timestamp() > now:
+            return None
+        values = {"owner": owner, "token": row.token + 1, "expires_at": until}
+        connection.execute(update(table).where(table.c.name == name).values(**values))
+        return Lease(name, owner, row.token + 1, until)
+
+
+def renew(engine: Engine, held: Lease, seconds: float) -> bool:
+    """Extend a lease that is still held; False when it was lost."""
+    with writing(engine) as connection:
+        until = datetime.fromtimestamp(database_time(connection) + seconds, UTC)
+        done = connection.execute(_held(held).values(expires_at=until))
+        return bool(done.rowcount)
+
+
+def release(engine: Engine, held: Lease) -> None:
+    """Give a lease back; one that was lost is left to its new owner."""
+    with writing(engine) as connection:
+        connection.execute(_held(held).values(owner="", expires_at=datetime.fromtimestamp(0, UTC)))
+
+
+def is_current(connection: Connection, held: Lease) -> bool:
+    """Whether the lease's token is still the newest; call it inside the transaction that publishes."""
+    row = connection.execute(select(table.c.token).where(table.c.name == held.name).with_for_update()).one_or_none()
+    return row is not None and bool(row.token == held.token)
+
+
+def _held(held: Lease) -> Update:
+    return update(table).where(table.c.name == held.name, table.c.token == held.token, table.c.owner == held.owner)

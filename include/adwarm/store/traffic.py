@@ -1,0 +1,37 @@
+"""Traffic by hour, account and actor: what was served, from where, how fast, and what it cost upstream."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, func, select, update
+
+from adwarm.clock import floor_to
+from adwarm.store.engine import insert_new, reading, writing
+from adwarm.store.tables import traffic_hour as table
+
+_COUNTS = ("hits", "stale", "misses", "errors", "upstream_calls", "throttles")
+
+
+def add(engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float = 0.0, **counts: int) -> None:
+    """Add to the counts of the hour that holds `at`: hits, stale, misses, errors, upstream_calls, throttles."""
+    hour = floor_to(at, timedelta(hours=1))
+    key = {"hour": hour, "account_id": account_id, "actor": actor}
+    zero = dict.fromkeys(_COUNTS, 0)
+    changes: dict[str, Any] = {name: table.c[name] + counts[name] for name in _COUNTS if name in counts}
+    with writing(engine) as connection:
+        insert_new(connection, table, [{**key, **zero, "latency_ms": 0.0}])
+        connection.execute(
+            update(table)
+            .where(table.c.hour == hour, table.c.account_id == account_id, table.c.actor == actor)
+            .values(latency_ms=table.c.latency_ms + latency_ms, **changes)
+        )
+
+
+def totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
+    """Return the counts of the half-open window summed over accounts and actors, with the mean latency of a read."""
+    columns = [func.coalesce(func.sum(table.c[name]), 0).label(name) for name in (*_COUNTS, "latency_ms")]
+    query = select(*columns).where(table.c.hour >= since, table.c.hour < until, table.c.actor != "warmer")
+    with reading(engine) as connection:
+        found = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
+    reads = found["hits"] + found["stale"] + found["misses"]
+    return {**found, "mean_latency_ms": found.pop("latency_ms") / reads if reads else 0.0}

@@ -1,0 +1,78 @@
+"""Warms: each planned fetch with its reason, what became of it, and whether anybody used it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, delete, func, select, update
+
+from adwarm.store.engine import reading, writing
+from adwarm.store.tables import warm as table
+
+Warm = dict[str, Any]
+"""A row of the warm table."""
+
+
+def replace_plan(engine: Engine, run_id: str, rows: Sequence[Warm]) -> None:
+    """Store the plan of a run in place of an earlier one of the same run that was not carried out."""
+    with writing(engine) as connection:
+        undone = table.c.status.in_(("planned", "cut", "shadow"))
+        connection.execute(delete(table).where(table.c.run_id == run_id, undone))
+        if rows:
+            connection.execute(table.insert(), [{**row, "run_id": run_id} for row in rows])
+
+
+def batch(engine: Engine, run_id: str, number: int) -> list[Warm]:
+    """Return the warms of one batch that are still to be done, most urgent first."""
+    query = (
+        select(table)
+        .where(table.c.run_id == run_id, table.c.batch == number, table.c.status == "planned")
+        .order_by(table.c.warm_at, table.c.id)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def of_run(engine: Engine, run_id: str) -> list[Warm]:
+    """Return every warm of a run in the order of its plan."""
+    with reading(engine) as connection:
+        return [
+            dict(row._mapping)
+            for row in connection.execute(select(table).where(table.c.run_id == run_id).order_by(table.c.id))
+        ]
+
+
+def record(engine: Engine, outcomes: Sequence[Warm]) -> None:
+    """Write what became of warms: each item holds `id` and the columns to set."""
+    with writing(engine) as connection:
+        for item in outcomes:
+            values = {name: value for name, value in item.items() if name != "id"}
+            connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
+
+
+def requests_since(engine: Engine, since: datetime, until: datetime) -> int:
+    """Return the upstream requests that warms fetched in the half-open window have cost."""
+    query = select(func.coalesce(func.sum(table.c.requests), 0)).where(
+        table.c.fetched_at >= since, table.c.fetched_at < until
+    )
+    with reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def unaccounted(engine: Engine, before: datetime) -> list[Warm]:
+    """Return fetched warms whose use is not known yet and that were fetched before `before`."""
+    query = select(table).where(table.c.used.is_(None), table.c.status == "fetched", table.c.fetched_at < before)
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def counts(engine: Engine) -> dict[str, int]:
+    """Return the number of warms by status, and of those used and wasted."""
+    with reading(engine) as connection:
+        found = {
+            row.status: int(row.n)
+            for row in connection.execute(select(table.c.status, func.count().label("n")).group_by(table.c.status))
+        }
+        for name, value in (("used", True), ("wasted", False)):
+            found[name] = int(connection.execute(select(func.count()).where(table.c.used.is_(value))).scalar_one())
+    return found
