@@ -1,0 +1,45 @@
+# The image of every Airflow service and of the simulator. Build it with `docker compose build`.
+#
+# The lock is installed in a stage of its own, so that the final image holds no compiler, no cache and no build tool.
+
+FROM python:3.12-slim-bookworm AS build
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1
+
+# An older pip refuses the extras in a hash-pinned universal lock.
+RUN python -m venv /opt/venv && /opt/venv/bin/python -m pip install "pip>=26"
+
+WORKDIR /build
+COPY requirements.txt ./
+RUN /opt/venv/bin/python -m pip install --require-hashes -r requirements.txt
+
+COPY pyproject.toml hatch_build.py requirements.in README.md LICENSE ./
+COPY include include
+COPY plugins plugins
+RUN /opt/venv/bin/python -m pip install --no-deps .
+
+
+FROM python:3.12-slim-bookworm
+
+# HOME and USER, because a user id from AIRFLOW_UID has no line in /etc/passwd.
+ENV AIRFLOW_HOME=/opt/airflow \
+    HOME=/opt/airflow \
+    USER=airflow \
+    PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+
+# Group 0 may write, so that any AIRFLOW_UID works; volumes mounted on logs and data take over these rights.
+RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --no-create-home --shell /usr/sbin/nologin airflow \
+    && install -d -m 0775 -o 50000 -g 0 /opt/airflow /opt/airflow/logs /opt/airflow/data /opt/airflow/config
+
+COPY --from=build /opt/venv /opt/venv
+COPY --chown=50000:0 include /opt/airflow/include
+COPY --chown=50000:0 plugins /opt/airflow/plugins
+COPY --chown=50000:0 dags /opt/airflow/dags
+
+WORKDIR /opt/airflow
+USER 50000:0
+CMD ["airflow", "version"]

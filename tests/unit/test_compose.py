@@ -1,0 +1,190 @@
+"""The container topology: valid Compose, and safe by what the file says. No container engine is needed."""
+
+import json
+import re
+import stat
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OWN = sorted(name for name, service in SERVICES.items() if "build" in service)
+AIRFLOW = [name for name in OWN if name != "simulator"]
+REQUIRED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):\?")
+SUBSTITUTED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|AUTH$|_CONN$|BROKER_URL|RESULT_BACKEND|DATABASE_URL")
+
+
+def _violations(document: Any) -> list[str]:
+    vendored = files("check_jsonschema").joinpath("builtin_schemas/vendor/compose-spec.json")
+    schema = json.loads(vendored.read_text(encoding="utf-8"))
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def _env_example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    pairs = (re.fullmatch(r"(?:# )?([A-Za-z_][A-Za-z0-9_]*)=(.*)", line) for line in lines)
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def test_the_file_obeys_the_compose_specification() -> None:
+    """The published schema of the Compose Specification accepts the file as it stands."""
+    assert _violations(COMPOSE) == []
+
+
+def test_the_schema_check_can_fail() -> None:
+    """The check above is no formality: a misspelt attribute is reported."""
+    broken = {**COMPOSE, "services": {"redis": {"image": "redis", "helthcheck": {}}}}
+
+    assert _violations(broken)
+
+
+def test_every_service_of_the_airflow_topology_is_there() -> None:
+    """The services of Airflow's own file are present; cli, flower and simulator wait for their profile."""
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+
+    assert profiles == {
+        "postgres": None,
+        "redis": None,
+        "airflow-init": None,
+        "airflow-apiserver": None,
+        "airflow-scheduler": None,
+        "airflow-dag-processor": None,
+        "airflow-worker": None,
+        "airflow-triggerer": None,
+        "airflow-cli": ["debug"],
+        "flower": ["flower"],
+        "simulator": ["simulator"],
+    }
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_code_is_importable_in_every_service(name: str) -> None:
+    """Each service of our image names include/ and plugins/ on PYTHONPATH and mounts both."""
+    service = SERVICES[name]
+    targets = {volume.split(":")[1] for volume in service["volumes"]}
+
+    assert service["environment"]["PYTHONPATH"] == "/opt/airflow/include:/opt/airflow/plugins"
+    assert {"/opt/airflow/include", "/opt/airflow/plugins"} <= targets
+
+
+@pytest.mark.parametrize("name", AIRFLOW)
+def test_airflow_services_share_folders_and_settings(name: str) -> None:
+    """Each Airflow service has the five mounts, the examples off, and the settings that keep warms punctual."""
+    service = SERVICES[name]
+    targets = {volume.split(":")[1].rsplit("/", 1)[-1] for volume in service["volumes"]}
+    environment = service["environment"]
+
+    assert {"dags", "plugins", "include", "config", "logs"} <= targets
+    assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "false"
+    assert environment["AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER"] == "1"
+    assert int(environment["AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"]) > 20
+    assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_has_a_health_check(name: str) -> None:
+    """Each service says how its health is found out, and how often."""
+    check = SERVICES[name]["healthcheck"]
+
+    assert {"test", "interval", "timeout", "retries"} <= set(check)
+    assert not check.get("disable", False)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_service_runs_as_root(name: str) -> None:
+    """Each service names a user that is not root, drops every capability and cannot gain new ones."""
+    service = SERVICES[name]
+    user = service["user"].replace("${AIRFLOW_UID:-50000}", "50000").split(":")[0]
+
+    assert user not in {"", "0", "root"}
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not service.get("privileged", False)
+
+
+def test_no_port_is_open_to_the_network_by_default() -> None:
+    """What is published listens on loopback until `.env` says otherwise."""
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+
+    assert ports
+    assert all(":-127.0.0.1:" in port for port in ports)
+
+
+def test_secrets_come_from_the_environment_only() -> None:
+    """Every setting with a secret's name holds a required substitution, and no secret has a default."""
+    secrets = {
+        f"{name}.{key}": str(value)
+        for name, service in SERVICES.items()
+        for key, value in service.get("environment", {}).items()
+        if value is not None and SECRET_NAME.search(key)
+    }
+    defaults = re.findall(r"\$\{([A-Za-z_]*(?:PASSWORD|SECRET|FERNET)[A-Za-z_]*):?-", TEXT)
+
+    assert len(secrets) > len(AIRFLOW)
+    assert [name for name, value in secrets.items() if not REQUIRED.search(value)] == []
+    assert defaults == []
+
+
+def test_urls_carry_no_literal_password() -> None:
+    """Between user and host of a URL there is a substitution and nothing else."""
+    passwords = re.findall(r"://[^:/@\s]*:(.+?)@", TEXT)
+
+    assert passwords
+    assert all(re.fullmatch(r"\$\{\w+:\?[^}]*\}", password) for password in passwords)
+
+
+def test_the_example_names_every_variable() -> None:
+    """`.env.example` holds each variable of the file; the required ones are empty and not commented out."""
+    example = _env_example()
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    required = set(REQUIRED.findall(TEXT))
+
+    assert set(SUBSTITUTED.findall(TEXT)) - set(example) == set()
+    assert {name for name in required if f"\n{name}=\n" not in text} == set()
+
+
+def test_the_broker_survives_a_restart() -> None:
+    """Redis writes its append-only file to a volume."""
+    redis = SERVICES["redis"]
+
+    assert "--appendonly yes" in " ".join(redis["command"])
+    assert "redis-data:/data" in redis["volumes"]
+
+
+def test_both_databases_are_prepared_before_airflow_starts() -> None:
+    """PostgreSQL makes adwarm's database at its first start; init upgrades both schemas, and the rest waits for it."""
+    script = ROOT / "config/postgres/10-adwarm-database.sh"
+    init = (ROOT / "config/init.sh").read_text(encoding="utf-8")
+    waiting = [name for name in AIRFLOW if name not in {"airflow-init", "airflow-cli"}]
+
+    assert "CREATE DATABASE adwarm" in script.read_text(encoding="utf-8")
+    assert script.stat().st_mode & stat.S_IXOTH
+    assert "airflow db migrate\nadwarm db upgrade\n" in init
+    assert {SERVICES[name]["depends_on"]["airflow-init"]["condition"] for name in waiting} == {
+        "service_completed_successfully"
+    }
+
+
+def test_the_image_installs_the_lock_and_leaves_root() -> None:
+    """The Dockerfile demands hashes, ends as user 50000, and copies only what .dockerignore lets through."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        source
+        for line in dockerfile.splitlines()
+        if line.startswith("COPY") and "--from" not in line
+        for source in [word for word in line.split()[1:-1] if not word.startswith("--")]
+    }
+
+    assert "--require-hashes -r requirements.txt" in dockerfile
+    assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE)[-1] == "50000:0"
+    assert copied <= allowed
