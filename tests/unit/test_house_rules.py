@@ -1,0 +1,276 @@
+"""The house rules of CONTRIBUTING.md, kept by reading the source: budgets, names, errors, time, imports and tests."""
+
+import ast
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = ROOT / "include/adwarm/store/migrations/versions"
+
+FILE_LINES = 400
+MEDIAN_LINES = 150
+FUNCTION_LINES = 60
+DAG_LINES = 120
+DAG_FUNCTION_LINES = 5
+
+VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
+UNSAFE_STORES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+WALL_CLOCK = {
+    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.sleep",
+}  # fmt: skip
+OWN_CLOCK = {"include/adwarm/clock.py"}
+ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Rule = Callable[[ast.AST], list[str]]
+
+
+def _sources(*folders: str) -> list[Path]:
+    found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def _dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _long_functions(tree: ast.AST) -> list[str]:
+    return [f.name for f in _functions(tree) if (f.end_lineno or f.lineno) - f.lineno >= FUNCTION_LINES]
+
+
+def _long_dag_functions(tree: ast.AST) -> list[str]:
+    def length(function: Function) -> int:
+        body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+        return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+    return [f.name for f in _functions(tree) if length(f) > DAG_FUNCTION_LINES]
+
+
+def _asserts(tree: ast.AST) -> list[str]:
+    return [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+
+def _unfinished(tree: ast.AST) -> list[str]:
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute))
+    return [f"line {node.lineno}" for node in nodes if _dotted(node).endswith("NotImplementedError")]
+
+
+def _silent_handlers(tree: ast.AST) -> list[str]:
+    """A handler is silent when it catches all and names nothing, or does nothing at all with what it caught."""
+
+    def silent(handler: ast.ExceptHandler) -> bool:
+        if handler.type is None or all(isinstance(node, ast.Pass) or _is_ellipsis(node) for node in handler.body):
+            return True
+        if _dotted(handler.type) not in {"Exception", "BaseException"}:
+            return False
+        inside = [node for statement in handler.body for node in ast.walk(statement)]
+        used = any(isinstance(node, ast.Name) and node.id == handler.name for node in inside)
+        return not used and not any(isinstance(node, ast.Raise) for node in inside)
+
+    handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    suppressed = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and _dotted(node.func).endswith("suppress")
+        and {_dotted(argument) for argument in node.args} & {"Exception", "BaseException"}
+    ]
+    return [f"line {node.lineno}" for node in (*filter(silent, handlers), *suppressed)]
+
+
+def _is_ellipsis(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
+
+
+def _unsafe_stores(tree: ast.AST) -> list[str]:
+    imports = [name for name in _imported(tree) if name.split(".")[0] in UNSAFE_STORES]
+    calls = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and "pickle" in node.attr]
+    return imports + calls
+
+
+def _wall_clock(tree: ast.AST) -> list[str]:
+    """Time and chance that were not handed in."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    names = ((node.lineno, ".".join(_dotted(node.func).split(".")[-2:])) for node in calls)
+    return [
+        f"{name} in line {line}"
+        for line, name in names
+        if name in WALL_CLOCK or (name.startswith("random.") and name not in {"random.Random", "random.SystemRandom"})
+    ]
+
+
+def _airflow_imports(tree: ast.AST) -> list[str]:
+    return [name for name in _imported(tree) if name.split(".")[0] in {"airflow", "adwarm_airflow"}]
+
+
+def _vague_names(tree: ast.AST) -> list[str]:
+    named = (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return [name for name in named if re.search(r"(Manager|Helper|Util|Utils)$", name)]
+
+
+def _offences(rule: Rule, paths: Iterable[Path]) -> dict[str, list[str]]:
+    found = {_name(path): rule(_tree(path)) for path in paths}
+    return {name: offences for name, offences in found.items() if offences}
+
+
+BREACHES: list[tuple[Rule, str]] = [
+    (_long_functions, "def f():\n" + "    x = 1\n" * FUNCTION_LINES),
+    (_long_dag_functions, "def f():\n    'Doc.'\n" + "    x = 1\n" * (DAG_FUNCTION_LINES + 1)),
+    (_asserts, "assert True"),
+    (_unfinished, "raise NotImplementedError('later')"),
+    (_silent_handlers, "try:\n    f()\nexcept:\n    log()"),
+    (_silent_handlers, "try:\n    f()\nexcept ValueError:\n    pass"),
+    (_silent_handlers, "try:\n    f()\nexcept Exception:\n    x = 1"),
+    (_silent_handlers, "with suppress(Exception):\n    f()"),
+    (_unsafe_stores, "import pickle"),
+    (_unsafe_stores, "frame.to_pickle('x')"),
+    (_wall_clock, "from datetime import datetime\ndatetime.now(UTC)"),
+    (_wall_clock, "import time\ntime.sleep(1)"),
+    (_wall_clock, "import random\nrandom.random()"),
+    (_airflow_imports, "def f():\n    from airflow.sdk import DAG"),
+    (_vague_names, "class CacheManager: ..."),
+]
+
+
+@pytest.mark.parametrize(("rule", "source"), BREACHES)
+def test_each_rule_can_fail(rule: Rule, source: str) -> None:
+    """A rule that never complains proves nothing: each one reports its own breach."""
+    assert rule(ast.parse(source))
+
+
+def test_files_stay_small() -> None:
+    """No file of the product is over its budget, and most are far below it. Migrations are written once."""
+    lengths = {_name(p): _lines(p) for p in _sources("include", "plugins") if MIGRATIONS not in p.parents}
+
+    assert {name: length for name, length in lengths.items() if length > FILE_LINES} == {}
+    assert statistics.median(lengths.values()) <= MEDIAN_LINES
+
+
+def test_functions_stay_small() -> None:
+    """No function of the product is over its budget."""
+    sources = [path for path in _sources("include", "plugins", "dags") if MIGRATIONS not in path.parents]
+
+    assert _offences(_long_functions, sources) == {}
+
+
+def test_dag_files_only_declare() -> None:
+    """A DAG file is short and its functions call the core, no more."""
+    sources = _sources("dags")
+
+    assert {_name(path): _lines(path) for path in sources if _lines(path) > DAG_LINES} == {}
+    assert _offences(_long_dag_functions, sources) == {}
+
+
+@pytest.mark.parametrize("rule", [_asserts, _unfinished, _silent_handlers, _unsafe_stores, _vague_names])
+def test_the_product_obeys(rule: Rule) -> None:
+    """No assert, no unfinished part, no swallowed error, no pickle and no vague class name in what is shipped."""
+    assert _offences(rule, _sources("include", "plugins", "dags")) == {}
+
+
+def test_nothing_is_left_to_do() -> None:
+    """No comment in what is shipped puts work off."""
+    marks = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b")
+    sources = _sources("include", "plugins", "dags")
+
+    assert [_name(path) for path in sources if marks.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_time_and_chance_are_handed_in() -> None:
+    """Only the clock module reads the machine's clock; nothing draws from the global random generator."""
+    sources = [path for path in _sources("include") if _name(path) not in OWN_CLOCK]
+
+    assert _offences(_wall_clock, sources) == {}
+
+
+def test_the_core_does_not_import_airflow() -> None:
+    """Nothing under include/adwarm imports Airflow or the adapters, not even inside a function."""
+    assert _offences(_airflow_imports, _sources("include")) == {}
+
+
+def test_names_say_what_is_inside() -> None:
+    """No module or folder is called utils, helpers, common or manager."""
+    folders = ("include", "plugins", "dags", "tests", "docs", "examples")
+    parts = {part for path in _sources(*folders) for part in path.relative_to(ROOT).with_suffix("").parts}
+
+    assert [part for part in sorted(parts) if VAGUE & set(part.lower().split("_"))] == []
+
+
+def test_the_floors_hold() -> None:
+    """The import-linter contracts in pyproject.toml are kept."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _tests() -> Iterator[tuple[str, Function]]:
+    for path in _sources("tests"):
+        if path.name.startswith("test_"):
+            yield from ((_name(path), f) for f in _functions(_tree(path)) if f.name.startswith("test_"))
+
+
+def _proves_something(function: Function) -> bool:
+    calls = (_dotted(node.func) for node in ast.walk(function) if isinstance(node, ast.Call))
+    asserts = any(isinstance(node, ast.Assert) for node in ast.walk(function))
+    return asserts or any(name.split(".")[-1].lstrip("_").startswith(ASSERTING) for name in calls)
+
+
+def test_every_test_says_what_it_proves() -> None:
+    """Each test has a docstring."""
+    assert [f"{name}::{f.name}" for name, f in _tests() if not ast.get_docstring(f)] == []
+
+
+def test_every_test_proves_something() -> None:
+    """Each test asserts, or expects an error."""
+    assert [f"{name}::{f.name}" for name, f in _tests() if not _proves_something(f)] == []
+
+
+def test_tests_read_no_log_and_do_not_sleep() -> None:
+    """No test looks into captured logs, and no unit test waits for real time to pass."""
+    logged = [f"{name}::{f.name}" for name, f in _tests() if "caplog" in {arg.arg for arg in f.args.args}]
+    slept = _offences(
+        lambda tree: [node for node in _wall_clock(tree) if node.startswith("time.sleep")], _sources("tests/unit")
+    )
+
+    assert logged == []
+    assert slept == {}
