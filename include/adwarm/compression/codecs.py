@@ -1,0 +1,116 @@
+"""Encoding and bounded decoding by gzip, brotli and zstd.
+
+Decoding never yields more than the allowed bytes, and a stream that is cut, damaged or followed by other bytes is
+refused: each format's own end mark is checked, because some decoders return what they have without a word.
+Encoding is deterministic: the same bytes, codec and level give the same result.
+"""
+
+import zlib
+from typing import Any
+
+import brotli
+import zstandard
+from isal import igzip_lib, isal_zlib
+
+from adwarm.compression.envelope import Codec
+from adwarm.errors import Corrupt, TooMuchData
+from adwarm.settings import CompressionSettings
+
+_GZIP_FORMAT = 31
+_ISAL_LEVELS = range(1, 4)  # 1 to 3 are far faster there and about as small; 0 (stored) and above are zlib's
+_BROTLI_STEP = 1 << 20
+
+
+def encode(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:
+    """Return `raw` encoded by `codec` at the level the settings give it."""
+    match codec:
+        case "gzip":
+            return _gzip(raw, settings.gzip_level)
+        case "brotli":
+            return bytes(brotli.compress(raw, quality=settings.brotli_quality))
+        case "zstd":
+            return zstandard.ZstdCompressor(level=settings.zstd_level).compress(raw)
+        case "identity":
+            return raw
+
+
+def decode(body: bytes, codec: Codec, max_bytes: int) -> bytes:
+    """Return `body` decoded, at most `max_bytes` of it.
+
+    Raises:
+        Corrupt: the stream is cut or damaged, or other bytes follow it.
+        TooMuchData: it decodes to more than `max_bytes`; memory use stays near the limit.
+    """
+    match codec:
+        case "gzip":
+            raw = _gunzip(body, max_bytes)
+        case "brotli":
+            raw = _unbrotli(body, max_bytes)
+        case "zstd":
+            raw = _unzstd(body, max_bytes)
+        case "identity":
+            raw = body
+    _check_size(len(raw), max_bytes)
+    return raw
+
+
+def _gzip(raw: bytes, level: int) -> bytes:
+    # Any: the two libraries' compressors have the same methods and no common type.
+    packer: Any
+    if level in _ISAL_LEVELS:
+        packer = isal_zlib.compressobj(level, zlib.DEFLATED, _GZIP_FORMAT)
+    else:
+        packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_FORMAT)
+    return bytes(packer.compress(raw) + packer.flush())
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    unpacker = isal_zlib.decompressobj(_GZIP_FORMAT)
+    try:
+        raw = bytes(unpacker.decompress(body, max_bytes + 1))
+    except (igzip_lib.IsalError, zlib.error, EOFError) as error:
+        raise _damaged("gzip", error) from error
+    _check_size(len(raw), max_bytes)
+    if not unpacker.eof or unpacker.unused_data:
+        raise _damaged("gzip")
+    return raw
+
+
+def _unbrotli(body: bytes, max_bytes: int) -> bytes:
+    unpacker = brotli.Decompressor()
+    parts: list[bytes] = []
+    size, fed = 0, body
+    try:
+        while not unpacker.is_finished():
+            part = unpacker.process(fed, output_buffer_limit=min(max_bytes - size + 1, _BROTLI_STEP))
+            if not part and not unpacker.is_finished():
+                raise _damaged("brotli")
+            fed = b""
+            parts.append(part)
+            size += len(part)
+            _check_size(size, max_bytes)
+    except brotli.error as error:
+        raise _damaged("brotli", error) from error
+    return b"".join(parts)
+
+
+def _unzstd(body: bytes, max_bytes: int) -> bytes:
+    try:
+        promised = zstandard.get_frame_parameters(body).content_size
+        if promised != zstandard.CONTENTSIZE_UNKNOWN:
+            _check_size(promised, max_bytes)
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise _damaged("zstd", error) from error
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooMuchData(
+            f"the payload decodes to more than {max_bytes} bytes; "
+            "ask for less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
+        )
+
+
+def _damaged(codec: str, error: Exception | None = None) -> Corrupt:
+    return Corrupt(f"the {codec} stream is cut or damaged{f' ({error})' if error else ''}; fetch it again")
