@@ -41,11 +41,11 @@ class AccessLogSettings(_Section):
 class FreshnessSettings(_Section):
     """Life of an entry by the age of its newest day."""
 
-    today_hours: float = Field(3, gt=0)
-    yesterday_hours: float = Field(6, gt=0)
-    week_hours: float = Field(24, gt=0)
-    settling_hours: float = Field(168, gt=0)
-    settle_days: int = Field(28, ge=1, le=90)
+    today_hours: float = Field(3, gt=0, description="Newest day is today.")
+    yesterday_hours: float = Field(6, gt=0, description="Newest day is yesterday.")
+    week_hours: float = Field(24, gt=0, description="Newest day is 2 to 7 days old.")
+    settling_hours: float = Field(168, gt=0, description="Newest day is older, and not settled yet.")
+    settle_days: int = Field(28, ge=1, le=90, description="Older days are final: the platform restates none.")
 
 
 class ForecastSettings(_Section):
@@ -80,13 +80,13 @@ class BackpressureSettings(_Section):
     shares: tuple[float, float, float, float] = Field(
         (0.4, 0.3, 0.2, 0.1), description="Critical, high, normal, low: shares of concurrency and rate."
     )
-    breaker_error_rate: float = Field(0.5, gt=0, le=1)
-    breaker_window_seconds: float = Field(60, gt=0)
-    breaker_min_calls: int = Field(10, ge=1)
-    breaker_cooldown_seconds: float = Field(30, gt=0)
-    breaker_probes: int = Field(3, ge=1)
+    breaker_error_rate: float = Field(0.5, gt=0, le=1, description="Share of failed calls that opens the breaker.")
+    breaker_window_seconds: float = Field(60, gt=0, description="Window the share is taken over.")
+    breaker_min_calls: int = Field(10, ge=1, description="Fewer calls in the window never open it.")
+    breaker_cooldown_seconds: float = Field(30, gt=0, description="Open this long, then probe.")
+    breaker_probes: int = Field(3, ge=1, description="Probes that must succeed to close it.")
     lease_seconds: float = Field(30, gt=0, description="A dead worker's grants expire after this long.")
-    queue_size: int = Field(100, ge=1, le=100_000)
+    queue_size: int = Field(100, ge=1, le=100_000, description="Pending requests; more are refused.")
     timeout_seconds: float = Field(30, gt=0, description="How long a caller may wait for admission.")
     memory_percent: float = Field(80, gt=0, le=100, description="Above this, intake slows.")
 
@@ -101,24 +101,24 @@ class BackpressureSettings(_Section):
 class RecoverySettings(_Section):
     """Retry, heal, fall back, isolate, alert."""
 
-    max_attempts: int = Field(3, ge=1, le=10)
-    initial_delay_seconds: float = Field(1.0, ge=0)
-    multiplier: float = Field(2.0, ge=1)
-    max_delay_seconds: float = Field(30.0, gt=0)
+    max_attempts: int = Field(3, ge=1, le=10, description="Calls in all, the first one included.")
+    initial_delay_seconds: float = Field(1.0, ge=0, description="Wait before the first retry.")
+    multiplier: float = Field(2.0, ge=1, description="Growth of the wait from retry to retry.")
+    max_delay_seconds: float = Field(30.0, gt=0, description="Longest wait; jitter stays below it.")
     retry_budget: float = Field(0.1, ge=0, le=1, description="Retries allowed per first try.")
-    alert_threshold: int = Field(10, ge=1)
-    alert_window_seconds: float = Field(300, gt=0)
-    isolation_seconds: float = Field(300, gt=0)
-    recovery_threshold: float = Field(0.8, gt=0, le=1)
+    alert_threshold: int = Field(10, ge=1, description="Errors in the window that raise an alert.")
+    alert_window_seconds: float = Field(300, gt=0, description="Window the errors are counted in.")
+    isolation_seconds: float = Field(300, gt=0, description="How long a failing source is left out.")
+    recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate that ends an isolation.")
 
 
 class CompressionSettings(_Section):
     """How entries are packed."""
 
-    codec: Literal["zstd", "gzip", "brotli", "identity"] = "zstd"
-    gzip_level: int = Field(6, ge=0, le=9)
-    brotli_quality: int = Field(5, ge=0, le=11)
-    zstd_level: int = Field(8, ge=1, le=19)
+    codec: Literal["zstd", "gzip", "brotli", "identity"] = Field("zstd", description="How entries are packed.")
+    gzip_level: int = Field(6, ge=0, le=9, description="Level of gzip.")
+    brotli_quality: int = Field(5, ge=0, le=11, description="Quality of brotli.")
+    zstd_level: int = Field(8, ge=1, le=19, description="Level of zstd.")
     threshold_bytes: int = Field(512, ge=0, description="Smaller payloads stay as they are.")
     max_decoded_bytes: int = Field(64 * 2**20, ge=1024, description="Decoding stops here (decompression bombs).")
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Budget of the decoded-payload cache.")
@@ -128,35 +128,39 @@ class FatigueSettings(_Section):
     """The ad fatigue score."""
 
     weights: tuple[float, float, float] = Field((0.40, 0.35, 0.25), description="Creative, audience, algorithm.")
-    min_days: int = Field(7, ge=2)
-    recent_days: int = Field(3, ge=1)
-    baseline_days: int = Field(30, ge=7)
-    min_impressions: int = Field(500, ge=0)
+    min_days: int = Field(7, ge=2, description="Days with delivery below which a score is pending.")
+    recent_days: int = Field(3, ge=1, description="Days that are judged.")
+    baseline_days: int = Field(30, ge=7, description="Days they are judged against.")
+    min_impressions: int = Field(500, ge=0, description="Impressions below which a score is pending.")
 
 
 class SourceSettings(_Section):
     """Where insights come from when no Airflow connection says so."""
 
-    kind: Literal["meta", "parquet", "sql"] = "meta"
-    graph_url: str = "https://graph.facebook.com"
-    api_version: Literal["v25.0", "v26.0"] = "v26.0"
-    access_token: SecretStr | None = None
-    app_secret: SecretStr | None = None
-    app_id: str | None = None
-    page_size: int = Field(500, ge=1, le=1000)
-    connect_timeout: float = Field(3.05, gt=0)
-    read_timeout: float = Field(30.0, gt=0)
-    max_response_bytes: int = Field(64 * 2**20, ge=1024)
+    kind: Literal["meta", "parquet", "sql"] = Field("meta", description="Which source.")
+    graph_url: str = Field("https://graph.facebook.com", description="Meta: the Graph API, or the simulator.")
+    api_version: Literal["v25.0", "v26.0"] = Field("v26.0", description="Meta: Graph API version.")
+    access_token: SecretStr | None = Field(None, description="Meta: token; better kept in a connection.")
+    app_secret: SecretStr | None = Field(None, description="Meta: signs the token when set.")
+    app_id: str | None = Field(None, description="Meta: the app the token belongs to.")
+    page_size: int = Field(500, ge=1, le=1000, description="Rows asked for in one page.")
+    connect_timeout: float = Field(3.05, gt=0, description="Seconds.")
+    read_timeout: float = Field(30.0, gt=0, description="Seconds.")
+    max_response_bytes: int = Field(64 * 2**20, ge=1024, description="A larger answer is refused.")
     url: str | None = Field(None, description="Parquet: a file, folder or fsspec URL. SQL: an SQLAlchemy URL.")
-    table: str = Field("insights", pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
+    table: str = Field(
+        "insights",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        description="SQL: the table, with its schema if need be.",
+    )
 
 
 class ReportSettings(_Section):
     """A report is a query spec with a name."""
 
-    level: Literal["ad", "adset", "campaign", "account"] = "ad"
-    fields: tuple[str, ...] | None = None
-    attribution_windows: tuple[str, ...] = ()
+    level: Literal["ad", "adset", "campaign", "account"] = Field("ad", description="One row per what.")
+    fields: tuple[str, ...] | None = Field(None, description="Insights fields; unset: what the score needs.")
+    attribution_windows: tuple[str, ...] = Field((), description="Such as 7d_click; empty: the platform's default.")
 
 
 class Settings(BaseSettings):
