@@ -6,7 +6,7 @@ Encoding is deterministic: the same bytes, codec and level give the same result.
 """
 
 import zlib
-from typing import Any
+from typing import Any, cast
 
 import brotli
 import zstandard
@@ -19,6 +19,7 @@ from adwarm.settings import CompressionSettings
 _GZIP_FORMAT = 31
 _ISAL_LEVELS = range(1, 4)  # 1 to 3 are far faster there and about as small; 0 (stored) and above are zlib's
 _BROTLI_STEP = 1 << 20
+_ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls the class an instance
 
 
 def encode(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:
@@ -68,7 +69,7 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     unpacker = isal_zlib.decompressobj(_GZIP_FORMAT)
     try:
         raw = bytes(unpacker.decompress(body, max_bytes + 1))
-    except (igzip_lib.IsalError, zlib.error, EOFError) as error:
+    except (_ISAL_ERROR, zlib.error, EOFError) as error:
         raise _damaged("gzip", error) from error
     _check_size(len(raw), max_bytes)
     if not unpacker.eof or unpacker.unused_data:
