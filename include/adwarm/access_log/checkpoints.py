@@ -1,0 +1,47 @@
+"""Where to start reading a text log again: the offset before which every event is older than a given hour.
+
+The log need not be in order. An entry (hour, offset) says that the events before `offset` are all of earlier hours; it
+is made when a block of lines reaches a later hour than any block before it.
+"""
+
+from collections.abc import Iterable
+
+from adwarm.access_log.moments import HOUR
+
+
+class Checkpoints:
+    """Entries by ascending hour; hours are counted since the epoch."""
+
+    def __init__(self, entries: Iterable[Iterable[int]] = ()) -> None:
+        self._entries: list[tuple[int, int]] = [(int(hour), int(offset)) for hour, offset in entries]
+
+    @property
+    def latest(self) -> int | None:
+        """The latest hour that holds an event."""
+        return self._entries[-1][0] if self._entries else None
+
+    def note(self, micros: int, start: int) -> None:
+        """Record that the block at `start` reaches up to the moment `micros`."""
+        hour = micros // HOUR
+        if self.latest is None or hour > self.latest:
+            self._entries.append((hour, start))
+
+    def start_for(self, hour: int) -> int | None:
+        """Return where the events from `hour` on begin; None when there are none."""
+        return next((offset for reached, offset in self._entries if reached >= hour), None)
+
+    def before(self, offset: int) -> "Checkpoints":
+        """Return the entries that stay true when the file is read again from `offset`."""
+        return Checkpoints(entry for entry in self._entries if entry[1] < offset)
+
+    def rows(self, limit: int = 256) -> list[list[int]]:
+        """Return at most `limit` entries, ready to be stored.
+
+        Entries are thinned by letting an hour start where the one before it does, which is early but never wrong.
+        """
+        entries = list(self._entries)
+        while len(entries) > limit:
+            pairs = zip(entries[0::2], entries[1::2], strict=False)
+            odd = entries[-1:] if len(entries) % 2 else []
+            entries = [(later[0], earlier[1]) for earlier, later in pairs] + odd
+        return [list(entry) for entry in entries]

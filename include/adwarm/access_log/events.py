@@ -1,0 +1,111 @@
+"""Turns raw columns of a log into a batch of events; a row that is not one is rejected alone."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adwarm.access_log import vocabulary
+from adwarm.access_log.moments import BAD, Micros, parse_all, parse_column
+from adwarm.access_log.schema import EVENT_SCHEMA, WORDS
+from adwarm.access_log.vocabulary import REJECTED, Codes
+from adwarm.settings import Settings
+
+Reject = Callable[[str, int], None]
+"""Told the reason and the number of the row, counted within the columns."""
+
+_FLAGS = {"true": True, "hit": True, "yes": True, "1": True, "false": False, "miss": False, "no": False, "0": False}
+
+
+class EventBuilder:
+    """Checks and codes the columns of one log; words it has seen cost a dictionary look-up.
+
+    Attributes:
+        latest: a later moment than this is no event but a broken clock; None when that cannot be judged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.latest: int | None = None
+        self._words = {
+            "account_id": vocabulary.accounts(),
+            "date_range": vocabulary.date_ranges(),
+            "report": vocabulary.reports(settings.reports),
+            "time_zone": vocabulary.time_zones(),
+            "actor": vocabulary.actors(),
+        }
+
+    def from_lists(self, columns: Mapping[str, Sequence[Any]], rows: int, reject: Reject) -> pa.RecordBatch:
+        """Return the events of columns of Python values; a column that is not there is empty."""
+        codes = {
+            name: self._words[name].codes(columns[name]) if name in columns else self._missing(name, rows)
+            for name in WORDS
+        }
+        hit = pa.array(list(map(_flag, columns["hit"])), pa.bool_()) if "hit" in columns else pa.nulls(rows, pa.bool_())
+        latency = next((columns[name] for name in ("latency_ms", "latency") if name in columns), None)
+        return self._batch(parse_all(columns["ts"]), codes, hit, _durations(latency, rows), reject)
+
+    def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
+        """Return the events of a batch of a columnar log."""
+        rows, names = batch.num_rows, set(batch.schema.names)
+        codes = {
+            name: self._words[name].column(batch.column(name)) if name in names else self._missing(name, rows)
+            for name in WORDS
+        }
+        hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
+        latency = next((batch.column(name) for name in ("latency_ms", "latency") if name in names), None)
+        return self._batch(parse_column(batch.column("ts")), codes, hit, _duration_column(latency, rows), reject)
+
+    def _missing(self, name: str, rows: int) -> Codes:
+        return np.full(rows, self._words[name][None], np.int32)
+
+    def _batch(
+        self, micros: Micros, codes: dict[str, Codes], hit: pa.Array, latency: pa.Array, reject: Reject
+    ) -> pa.RecordBatch:
+        wrong: dict[str, npt.NDArray[np.bool_]] = {"ts": micros == BAD}
+        if self.latest is not None:
+            wrong["future"] = micros > self.latest
+        wrong |= {name: codes[name] == REJECTED for name in ("account_id", "date_range", "report")}
+        bad = np.logical_or.reduce(list(wrong.values()))
+        if bad.any():
+            for row in np.flatnonzero(bad).tolist():
+                reject(next(reason for reason, mask in wrong.items() if mask[row]), row)
+            good = ~bad
+            micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
+            hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))
+        words = [self._words[name].array(codes[name]) for name in WORDS]
+        moments = pa.array(micros, pa.int64()).cast(EVENT_SCHEMA.field("ts").type)
+        return pa.RecordBatch.from_arrays([moments, *words, hit, latency], schema=EVENT_SCHEMA)
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return _FLAGS.get(value.strip().lower())
+    return bool(value) if isinstance(value, (bool, int)) and value in {0, 1} else None
+
+
+def _flag_column(column: pa.Array) -> pa.Array:
+    return column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, column.to_pylist())), pa.bool_())
+
+
+def _duration(value: Any) -> float | None:
+    try:
+        number = None if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number is not None and math.isfinite(number) and number >= 0 else None
+
+
+def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
+    return pa.nulls(rows, pa.float64()) if values is None else pa.array(list(map(_duration, values)), pa.float64())
+
+
+def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
+    if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        return _durations(None if column is None else column.to_pylist(), rows)
+    numbers = column.cast(pa.float64(), safe=False)
+    usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, 0))
+    return pc.if_else(usable, numbers, pa.scalar(None, pa.float64()))

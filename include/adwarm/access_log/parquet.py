@@ -1,0 +1,108 @@
+"""Reads Parquet logs batch by batch; row groups outside the wanted window are skipped by their statistics."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adwarm.access_log.files import LogFile
+from adwarm.access_log.moments import BAD, parse_all
+from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED, WORDS
+from adwarm.errors import BadRequest
+
+BATCH_ROWS = 131_072
+
+Span = tuple[int, int]
+
+
+@contextmanager
+def opened(file: LogFile) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet log for reading in bounded memory.
+
+    Raises:
+        BadRequest: it is not Parquet, or lacks a column that a log must have.
+    """
+    with tempfile.TemporaryFile() as unpacked, file.open() as raw:
+        source: Any = raw
+        if file.gzipped:  # Parquet is read from its end: it has to be whole first
+            shutil.copyfileobj(raw, unpacked, 1 << 20)
+            source = unpacked
+        try:
+            metadata = pq.read_metadata(source)
+            words = [name for name in WORDS if name in metadata.schema.names]
+            parquet = pq.ParquetFile(
+                source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, read_dictionary=words
+            )
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise BadRequest(f"{file.path} is not Parquet: {str(error)[:200]}") from error
+        missing = [name for name in REQUIRED if name not in parquet.schema_arrow.names]
+        if missing:
+            raise BadRequest(f"{file.path} lacks the columns {', '.join(missing)}")
+        yield parquet
+
+
+def batches(parquet: pq.ParquetFile, since: int | None, until: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the number of the first row with each batch that may hold events of the half-open window."""
+    columns = [name for name in LOG_COLUMNS if name in parquet.schema_arrow.names]
+    for group, rows, first_row in _groups(parquet):
+        span = _span(parquet, group)
+        if span and (_before(span[1], since) or (until is not None and span[0] >= until)):
+            continue
+        row = first_row
+        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
+            yield row, batch
+            row += batch.num_rows
+        if row != first_row + rows:
+            raise pa.ArrowInvalid("a row group is shorter than its header says")
+
+
+def span_of(parquet: pq.ParquetFile) -> Span | None:
+    """Return the first and last moment by the statistics; None when they do not tell."""
+    spans = [_span(parquet, group) for group, rows, _ in _groups(parquet) if rows]
+    known = [span for span in spans if span]
+    return (min(s[0] for s in known), max(s[1] for s in known)) if known and len(known) == len(spans) else None
+
+
+def rows_before(parquet: pq.ParquetFile, since: int) -> int:
+    """Return how many rows lie in the row groups that `batches` skips because they end before `since`."""
+    spans = ((rows, _span(parquet, group)) for group, rows, _ in _groups(parquet))
+    return sum(rows for rows, span in spans if span and _before(span[1], since))
+
+
+def _before(moment: int, since: int | None) -> bool:
+    return since is not None and moment < since
+
+
+def _groups(parquet: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
+    first = 0
+    for group in range(parquet.metadata.num_row_groups):
+        rows = parquet.metadata.row_group(group).num_rows
+        yield group, rows, first
+        first += rows
+
+
+def _span(parquet: pq.ParquetFile, group: int) -> Span | None:
+    metadata = parquet.metadata.row_group(group)
+    for index in range(metadata.num_columns):
+        column = metadata.column(index)
+        if column.path_in_schema == "ts":
+            break
+    stats = column.statistics
+    if stats is None or not stats.has_min_max or not isinstance(stats.min, (datetime, date, int)):
+        return None
+    ends = [_moment(value) for value in (stats.min, stats.max)]
+    # Numbers of mixed units are ordered otherwise than the moments they mean.
+    same_unit = not isinstance(stats.min, int) or len({len(str(abs(int(v)))) // 3 for v in (stats.min, stats.max)}) == 1
+    return (ends[0], ends[1]) if BAD not in ends and same_unit else None
+
+
+def _moment(value: Any) -> int:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a day without a zone is read as UTC
+    return int(np.asarray(parse_all([value]))[0])

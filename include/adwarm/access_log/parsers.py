@@ -1,0 +1,166 @@
+"""One parser per text format: from lines to raw columns. What a parser does not understand it rejects, line by line."""
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Protocol
+
+import orjson
+
+from adwarm.access_log.moments import to_micros
+from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED
+from adwarm.errors import BadRequest
+from adwarm.model import Actor
+
+Reject = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RawColumns:
+    """Values as the log has them.
+
+    Attributes:
+        rows: for each value the number of the line it came from.
+    """
+
+    rows: list[int]
+    columns: dict[str, list[Any]]
+
+
+class Parser(Protocol):
+    """Parses some lines; the reasons of those it refuses go to `reject` with the line's number."""
+
+    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
+        """Return the columns of the lines that could be parsed."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line. NaN, broken UTF-8 and endless nesting are errors of that line."""
+
+    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
+        """Return the known fields of each object."""
+        rows: list[int] = []
+        objects: list[dict[str, Any]] = []
+        for number, line in enumerate(lines):
+            try:
+                found = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                if line.strip():
+                    reject("json", number)
+                continue
+            if type(found) is dict:
+                rows.append(number)
+                objects.append(found)
+            else:
+                reject("json", number)
+        present = set().union(*objects) if objects else set()
+        names = [name for name in LOG_COLUMNS if name in present or name in REQUIRED]
+        return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
+
+
+class CsvLines:
+    """Comma-separated values under a header. A record is one line, so an open quote cannot swallow the next."""
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header.rstrip(b"\r\n")
+        try:
+            names = [name.strip() for name in _fields(self.header.decode("utf-8-sig"))]
+        except (UnicodeDecodeError, csv.Error):
+            raise BadRequest("the first line of a CSV log must name its columns, in UTF-8") from None
+        missing = [name for name in REQUIRED if name not in names]
+        if missing:
+            raise BadRequest(
+                f"the header of the CSV log lacks {', '.join(missing)}; the first line must name the columns"
+            )
+        self._width = len(names)
+        self._places = {name: names.index(name) for name in LOG_COLUMNS if name in names}
+
+    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
+        """Return the known columns of each line that has as many fields as the header."""
+        rows: list[int] = []
+        records: list[list[str]] = []
+        for number, line in enumerate(lines):
+            try:
+                text = line.decode().rstrip("\r")
+                record = _fields(text) if '"' in text else text.split(",")
+            except UnicodeDecodeError:
+                reject("encoding", number)
+                continue
+            except csv.Error:
+                reject("csv", number)
+                continue
+            if len(record) == self._width:
+                rows.append(number)
+                records.append(record)
+            elif text.strip():
+                reject("columns", number)
+        return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._places.items()})
+
+
+class CombinedLines:
+    """The combined log format of web servers.
+
+    An open is a GET that the path pattern maps to a report and that was not refused with 4xx; other requests are
+    counted by `ignore`. A user agent that names a program makes the open an `api` one.
+    """
+
+    def __init__(self, path_pattern: str, ignore: Callable[[], None]) -> None:
+        try:
+            self._path = re.compile(path_pattern)
+        except re.error as error:
+            raise BadRequest(f"ADWARM_ACCESS_LOG__PATH_PATTERN is not a regular expression: {error}") from None
+        if not {"account_id", "date_range"} <= set(self._path.groupindex):
+            raise BadRequest("ADWARM_ACCESS_LOG__PATH_PATTERN must name the groups account_id and date_range")
+        self._ignore = ignore
+
+    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
+        """Return moment, key and actor of each open."""
+        rows: list[int] = []
+        records: list[tuple[Any, ...]] = []
+        for number, line in enumerate(lines):
+            try:
+                found = _COMBINED.match(line.decode())
+            except UnicodeDecodeError:
+                reject("encoding", number)
+                continue
+            if not found:
+                reject("format", number)
+                continue
+            time, method, path, status, agent = found.groups()
+            key = self._path.search(path) if method == "GET" and not status.startswith("4") else None
+            if key is None:
+                self._ignore()
+                continue
+            rows.append(number)
+            records.append((_log_time(time), key["account_id"], key["date_range"], _actor(agent)))
+        names = ("ts", "account_id", "date_range", "actor")
+        return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
+
+
+def _fields(line: str) -> list[str]:
+    return next(csv.reader([line], strict=True), [])
+
+
+_COMBINED = re.compile(
+    r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})(?: \S+ "[^"]*" "([^"]*)")?'
+)
+_PROGRAM = re.compile(r"(?i)bot\b|crawl|spider|^curl|^wget|^python|^go-http|^java/|okhttp|monitor|pingdom")
+
+
+@lru_cache(maxsize=4096)
+def _log_time(text: str) -> int | None:
+    try:
+        return to_micros(datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z"))
+    except (ValueError, OverflowError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _actor(agent: str | None) -> str:
+    if agent and agent.startswith("adwarm"):
+        return Actor.WARMER.value
+    return (Actor.API if agent and _PROGRAM.search(agent) else Actor.HUMAN).value

@@ -1,0 +1,229 @@
+"""Reads a log as batches of events, in bounded memory, whatever its format.
+
+Every reader of a log goes through `LogReader.pieces`. A line, row or file that cannot be read lands in the quarantine;
+a failing network or disk raises.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from adwarm.access_log import parquet as columnar
+from adwarm.access_log.events import EventBuilder
+from adwarm.access_log.files import LogFile, list_files
+from adwarm.access_log.lines import LineBlock, line_blocks
+from adwarm.access_log.moments import Micros, from_micros, to_micros
+from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
+from adwarm.access_log.quarantine import Quarantine
+from adwarm.access_log.schema import EVENT_SCHEMA
+from adwarm.clock import utc
+from adwarm.errors import BadRequest, NotFound
+from adwarm.settings import Settings
+
+_CLOCK_SLACK = 366 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A batch of events and where in its file it stood: byte offsets, or row numbers of a Parquet file."""
+
+    batch: pa.RecordBatch
+    start: int
+    end: int
+
+
+class LogReader:
+    """Reads files of one log with the words it has already checked.
+
+    Attributes:
+        unreadable: paths of files that could not be read to their end.
+    """
+
+    def __init__(self, settings: Settings, quarantine: Quarantine | None = None) -> None:
+        self.quarantine = quarantine if quarantine is not None else Quarantine()
+        self.unreadable: set[str] = set()
+        self._settings = settings
+        self._events = EventBuilder(settings)
+
+    def pieces(
+        self,
+        file: LogFile,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        quiet_before: int = 0,
+    ) -> Iterator[Piece]:
+        """Yield the events of `file`.
+
+        Args:
+            since: events before it may be left out, where that saves work; likewise from `until` on.
+            start: offset to begin at, the start of a line; of no meaning for Parquet.
+            stop: offset to end at.
+            quiet_before: lines before this offset were judged by an earlier run and are not counted again.
+        """
+        # An event cannot be newer than the file that holds it; the slack is for clocks that are wrong.
+        self._events.latest = int((file.mtime + _CLOCK_SLACK) * 1_000_000) if file.mtime else None
+        try:
+            if file.format == "parquet":
+                yield from self._parquet(file, _micros(since), _micros(until))
+            else:
+                yield from self._text(file, start, stop, quiet_before)
+        except (BadRequest, pa.ArrowInvalid, OSError) as error:
+            # Arrow reports damaged pages as an OSError without a number; those of the system have one.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            self._unreadable(file, error)
+
+    def _unreadable(self, file: LogFile, error: Exception) -> None:
+        self.unreadable.add(file.path)
+        self.quarantine.add("unreadable", file.path, 0, str(error))
+
+    def _parquet(self, file: LogFile, since: int | None, until: int | None) -> Iterator[Piece]:
+        with columnar.opened(file) as parquet:
+            for first, batch in columnar.batches(parquet, since, until):
+
+                def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
+                    self.quarantine.add(reason, file.path, first + row, str(batch.slice(row, 1).to_pylist()))
+
+                yield Piece(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
+
+    def _text(self, file: LogFile, start: int, stop: int | None, quiet_before: int) -> Iterator[Piece]:
+        def reject(reason: str, offset: int, excerpt: bytes) -> None:
+            if offset >= quiet_before:
+                self.quarantine.add(reason, file.path, offset, excerpt)
+
+        parser, first = self._parser(file)
+        start = max(start, first)
+        with file.open_at(start) as stream:
+            max_line = self._settings.access_log.max_line_bytes
+            for block in line_blocks(stream, reject, start=start, stop=stop, max_line=max_line):
+                yield Piece(self._parsed(parser, block, reject), block.start, block.end)
+
+    def _parsed(self, parser: Parser, block: LineBlock, reject: Any) -> pa.RecordBatch:
+        def refuse(reason: str, line: int) -> None:
+            reject(reason, int(block.offsets[line]), block.lines[line])
+
+        raw = parser.parse(block.lines, refuse)
+        return self._events.from_lists(raw.columns, len(raw.rows), lambda reason, row: refuse(reason, raw.rows[row]))
+
+    def _parser(self, file: LogFile) -> tuple[Parser, int]:
+        """Return the parser of `file`, and where its first record starts."""
+        if file.format == "jsonl":
+            return JsonLines(), 0
+        if file.format == "combined":
+            return CombinedLines(self._settings.access_log.path_pattern, self._ignore), 0
+        with file.open() as stream:
+            header = stream.readline(self._settings.access_log.max_line_bytes)
+        return CsvLines(header), len(header)
+
+    def _ignore(self) -> None:
+        self.quarantine.ignored += 1
+
+
+def read_events(
+    url: str,
+    settings: Settings,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    start_offsets: dict[str, int] | None = None,
+    quarantine: Quarantine | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches in `EVENT_SCHEMA` of the events in the half-open UTC window, file by file.
+
+    Args:
+        start_offsets: for text files by path, the offset to begin at.
+        quarantine: takes what could not be read.
+
+    Raises:
+        NotFound: there is no log at `url`.
+        BadRequest: none of its files can be read.
+    """
+    files = list_files(url)
+    reader = LogReader(settings, quarantine)
+    for file in files:
+        start = (start_offsets or {}).get(file.path, 0)
+        for piece in reader.pieces(file, since=since, until=until, start=start):
+            batch = within(piece.batch, _micros(since), _micros(until))
+            if batch.num_rows:
+                yield batch
+    require_readable(files, reader)
+
+
+def require_readable(files: list[LogFile], reader: LogReader) -> None:
+    """Raise when not one of `files` could be read.
+
+    Raises:
+        BadRequest: with what was wrong.
+    """
+    if files and all(file.path in reader.unreadable for file in files):
+        why = next((s.excerpt for s in reader.quarantine.samples if s.reason == "unreadable"), "see the quarantine")
+        raise BadRequest(f"no file of the access log can be read: {why}")
+
+
+def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
+    """Return the first and the last event's moment and the number of events; cheap for Parquet with statistics.
+
+    Raises:
+        NotFound: there is no log at `url`, or no event in it.
+    """
+    reader = LogReader(settings)
+    first, last, events = [], [], 0
+    for file in list_files(url):
+        found = parquet_span(file) if file.format == "parquet" else None
+        if found is None:
+            found = _scan(reader, file)
+        if found[2]:
+            first.append(found[0])
+            last.append(found[1])
+            events += found[2]
+    if not events:
+        raise NotFound(f"the access log at {url} holds no event")
+    return from_micros(min(first)), from_micros(max(last)), events
+
+
+def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
+    """Return first and last moment in microseconds and the rows of a Parquet file, if its statistics tell them."""
+    try:
+        with columnar.opened(file) as parquet:
+            span = columnar.span_of(parquet)
+            return None if span is None else (*span, int(parquet.metadata.num_rows))
+    except BadRequest:
+        return None
+
+
+def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:
+    first, last, events = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0
+    for piece in reader.pieces(file):
+        if piece.batch.num_rows:
+            moments = micros_of(piece.batch)
+            first, last = min(first, int(moments.min())), max(last, int(moments.max()))
+            events += piece.batch.num_rows
+    return first, last, events
+
+
+def micros_of(batch: pa.RecordBatch) -> Micros:
+    """Return the moments of a batch of events, in microseconds."""
+    column = batch.column(EVENT_SCHEMA.get_field_index("ts"))
+    return np.asarray(column.view(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def within(batch: pa.RecordBatch, since: int | None, until: int | None) -> pa.RecordBatch:
+    """Return the events of the half-open window given in microseconds."""
+    moments = micros_of(batch)
+    keep = np.ones(len(moments), np.bool_)
+    if since is not None:
+        keep &= moments >= since
+    if until is not None:
+        keep &= moments < until
+    return batch if keep.all() else batch.filter(pa.array(keep))
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(utc(moment))

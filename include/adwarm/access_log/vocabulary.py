@@ -1,0 +1,129 @@
+"""Words of a log, checked once each and counted as small numbers from then on."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from adwarm.errors import BadRequest
+from adwarm.model import Actor, account_id, zone
+from adwarm.model.windows import check_range
+
+Codes = npt.NDArray[np.int32]
+REJECTED = -1
+_CACHE_LIMIT = 500_000
+
+
+class Vocabulary(dict[Any, int]):
+    """Maps a raw word to the code of its canonical form; `REJECTED` when it has none.
+
+    Codes are stable for the life of the vocabulary. The cache of raw words is bounded, the canonical words are not:
+    they are as many as the answer.
+    """
+
+    def __init__(self, canonical: Callable[[str | None], str | None]) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._canonical = canonical
+        self._codes: dict[str, int] = {}
+        self._array = pa.array([], pa.string())
+
+    def __missing__(self, raw: Any) -> int:
+        if type(raw) is int:  # not kept: as a key, 1 is the same as True and 1.0
+            return self._code(str(raw)) if abs(raw) < 10**20 else REJECTED
+        if raw is not None and type(raw) is not str:
+            return REJECTED
+        if len(self) >= _CACHE_LIMIT:
+            self.clear()
+        code = self[raw] = self._code(raw)
+        return code
+
+    def _code(self, raw: str | None) -> int:
+        word = self._canonical(raw)
+        if word is None:
+            return REJECTED
+        code = self._codes.get(word)
+        if code is None:
+            code = self._codes[word] = len(self.words)
+            self.words.append(word)
+        return code
+
+    def codes(self, values: Iterable[Any]) -> Codes:
+        """Return the code of each of `values`."""
+        values = list(values)
+        try:
+            return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
+        except TypeError:  # a list or an object where a word should be
+            return np.fromiter((self._code_of_anything(value) for value in values), np.int32, len(values))
+
+    def _code_of_anything(self, value: Any) -> int:
+        return REJECTED if isinstance(value, (list, dict)) else self[value]
+
+    def column(self, column: pa.Array) -> Codes:
+        """Return the code of each value of an Arrow column."""
+        if not pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string()).dictionary_encode()
+        known = self.codes([*column.dictionary.to_pylist(), None])
+        places: Codes = column.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)
+        return known[places]
+
+    def array(self, codes: Codes) -> pa.DictionaryArray:
+        """Return `codes`, none of them rejected, as an Arrow column."""
+        if len(self._array) != len(self.words):
+            self._array = pa.array(self.words, pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self._array)
+
+
+def accounts() -> Vocabulary:
+    """Account ids, in their canonical form."""
+    return Vocabulary(_checked(account_id))
+
+
+def date_ranges() -> Vocabulary:
+    """Presets and absolute ranges."""
+    return Vocabulary(_checked(lambda text: check_range(text.strip())))
+
+
+def reports(configured: Iterable[str]) -> Vocabulary:
+    """Names of configured reports; a log that names none means the default."""
+    names = {*configured, "default"}
+    return Vocabulary(lambda text: text if text in names else "default" if not text else None)
+
+
+def time_zones() -> Vocabulary:
+    """IANA zones; empty where there is none of that name."""
+
+    def canonical(text: str | None) -> str:
+        if not text or len(text) > 64:
+            return ""
+        try:
+            return str(zone(text.strip()))
+        except BadRequest:
+            return ""
+
+    return Vocabulary(canonical)
+
+
+def actors() -> Vocabulary:
+    """Actor classes; human where the log names none that exists."""
+    known = {str(actor) for actor in Actor}
+
+    def canonical(text: str | None) -> str:
+        word = text.strip().lower() if text else ""
+        return word if word in known else str(Actor.HUMAN)
+
+    return Vocabulary(canonical)
+
+
+def _checked(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    def canonical(text: str | None) -> str | None:
+        if not text:
+            return None
+        try:
+            return check(text)
+        except BadRequest:
+            return None
+
+    return canonical
