@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from adwarm.errors import BadRequest
+
 
 class ScopeKind(StrEnum):
     """From the narrowest to the widest."""
@@ -22,6 +24,18 @@ class Scope:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}" if self.id else str(self.kind)
+
+    @classmethod
+    def parse(cls, name: str) -> "Scope":
+        """Return the scope stored as `name`.
+
+        Raises:
+            BadRequest: `name` starts with no kind of scope.
+        """
+        kind, _, rest = name.partition(":")
+        if kind not in set(ScopeKind):
+            raise BadRequest(f"{name[:80]!r} is not a scope; write one of {', '.join(ScopeKind)}, a colon and an id")
+        return cls(ScopeKind(kind), rest)
 
 
 @dataclass(frozen=True, slots=True)

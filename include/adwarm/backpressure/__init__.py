@@ -1,0 +1,39 @@
+"""One budget for every worker: slots, rate, parking, breakers and priorities, shared through the database.
+
+`admitted` is the way in; `SqlAdmission` is the budget behind it.
+"""
+
+from adwarm.backpressure.decision import (
+    FLEET,
+    Admission,
+    Decision,
+    Grant,
+    Granted,
+    Outcome,
+    OutcomeKind,
+    Refused,
+    Wait,
+)
+from adwarm.backpressure.gate import Passage, admitted
+from adwarm.backpressure.memory import MemoryAwareAdmission
+from adwarm.backpressure.sql_admission import SqlAdmission
+from adwarm.backpressure.status import AdmissionStatus, BreakerStatus, ScopeStatus
+
+__all__ = [
+    "FLEET",
+    "Admission",
+    "AdmissionStatus",
+    "BreakerStatus",
+    "Decision",
+    "Grant",
+    "Granted",
+    "MemoryAwareAdmission",
+    "Outcome",
+    "OutcomeKind",
+    "Passage",
+    "Refused",
+    "ScopeStatus",
+    "SqlAdmission",
+    "Wait",
+    "admitted",
+]

@@ -1,0 +1,145 @@
+"""The gate a call goes through: waits while waiting is short, hands out the grant, and settles it whatever happens.
+
+A wait longer than the caller's allowance is not slept through: `Throttled` tells the caller until when to defer.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from adwarm.backpressure.decision import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.backpressure.decision import Refused as RefusedDecision
+from adwarm.clock import Clock
+from adwarm.errors import BadRequest, Permanent, Refused, Throttled, TokenDead, Transient
+from adwarm.model import Priority, Scope, UsageSample
+
+_SHORTEST_SLEEP_SECONDS = 0.001
+
+
+@dataclass
+class Passage:
+    """One granted call. Tell it what the platform said; it is settled when the block ends.
+
+    Attributes:
+        waited_seconds: how long admission took.
+    """
+
+    admission: Admission
+    grant: Grant
+    waited_seconds: float
+    _usage: list[UsageSample] = field(default_factory=list)
+    _skipped: bool = False
+
+    def heard(self, usage: Sequence[UsageSample]) -> None:
+        """Take note of usage figures that came with an answer."""
+        self._usage.extend(usage)
+
+    def skip(self) -> None:
+        """Say that the upstream was not called after all."""
+        self._skipped = True
+
+    def renew(self) -> None:
+        """Keep the slot for another lease; call it between the pages of a long answer.
+
+        Raises:
+            Transient: the lease had run out already.
+        """
+        self.grant = self.admission.renew(self.grant)
+
+    def outcome(self, latency_seconds: float, error: BaseException | None, now: datetime) -> Outcome:
+        """Return what the call taught, seen from how the block ended."""
+        usage = tuple(self._usage)
+        if self._skipped and error is None:
+            return Outcome(OutcomeKind.SKIPPED, latency_seconds, usage)
+        if isinstance(error, Throttled):
+            seconds = max(0.0, (error.until - now).total_seconds())
+            return Outcome(OutcomeKind.THROTTLED, latency_seconds, usage, seconds, self._scope(error.scope))
+        return Outcome(_kind(error), latency_seconds, usage)
+
+    def _scope(self, name: str) -> Scope:
+        try:
+            return Scope.parse(name)
+        except BadRequest:
+            return self.grant.scopes[0]
+
+
+def _kind(error: BaseException | None) -> OutcomeKind:
+    """Read the outcome off the error: an upstream that said no in good order is a healthy one."""
+    if error is None:
+        return OutcomeKind.OK
+    if isinstance(error, TimeoutError) or (isinstance(error, Transient) and error.code == "timeout"):
+        return OutcomeKind.TIMEOUT
+    if isinstance(error, Transient | TokenDead):
+        return OutcomeKind.FAILED
+    return OutcomeKind.OK if isinstance(error, Permanent) else OutcomeKind.SKIPPED
+
+
+@contextmanager
+def admitted(
+    admission: Admission,
+    clock: Clock,
+    scopes: Sequence[Scope],
+    priority: Priority,
+    *,
+    source: str,
+    timeout_seconds: float,
+    cost: float = 1.0,
+) -> Iterator[Passage]:
+    """Run the block under a grant.
+
+    Args:
+        admission: the shared budget.
+        clock: tells the time and sleeps through short waits.
+        scopes: what the call draws on, narrowest first; the fleet is added.
+        priority: the class of the call.
+        source: name of the upstream, whose breaker judges the outcome.
+        timeout_seconds: the longest the caller may be kept waiting here.
+        cost: platform calls the block makes.
+
+    Raises:
+        Throttled: the wait would be longer than the allowance; `until` says when to come back.
+        Refused: the upstream is given up for now; `retry_after` says for how long.
+    """
+    asked = clock.now()
+    grant = _wait_for_grant(admission, clock, scopes, priority, source, timeout_seconds, cost)
+    started = clock.now()
+    passage = Passage(admission, grant, (started - asked).total_seconds())
+    try:
+        yield passage
+    except BaseException as error:
+        _settle(passage, clock, started, error)
+        raise
+    _settle(passage, clock, started, None)
+
+
+def _settle(passage: Passage, clock: Clock, started: datetime, error: BaseException | None) -> None:
+    now = clock.now()
+    outcome = passage.outcome(max(0.0, (now - started).total_seconds()), error, now)
+    passage.admission.settle(passage.grant, outcome)
+
+
+def _wait_for_grant(
+    admission: Admission,
+    clock: Clock,
+    scopes: Sequence[Scope],
+    priority: Priority,
+    source: str,
+    timeout_seconds: float,
+    cost: float,
+) -> Grant:
+    deadline = clock.now() + timedelta(seconds=timeout_seconds)
+    while True:
+        decision = admission.admit(scopes, priority, cost, source=source)
+        if isinstance(decision, Granted):
+            return decision.grant
+        if isinstance(decision, RefusedDecision):
+            raise Refused(f"{decision.why}; ask again then", retry_after=decision.retry_after)
+        _sleep_or_give_up(decision, clock, deadline)
+
+
+def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime) -> None:
+    until = clock.now() + timedelta(seconds=wait.seconds)
+    if until > deadline:
+        raise Throttled(f"{wait.why}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
+    clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

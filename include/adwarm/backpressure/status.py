@@ -1,0 +1,110 @@
+"""What `adwarm status` shows of the shared budget: limits, calls in flight, parked scopes and breakers, with why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.backpressure.scope_state import ScopeState
+from adwarm.model import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeStatus:
+    """One scope. `in_flight` counts live grants by class name; `parked_until` is None when it may be called."""
+
+    scope: str
+    limit: int
+    in_flight: dict[str, int]
+    tokens: float | None
+    pace: str
+    usage: float | None
+    parked_until: datetime | None
+    parked_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """One upstream's breaker; `probe_at` is when it is tested next, None while it is closed."""
+
+    source: str
+    state: str
+    error_rate: float
+    calls: int
+    since: datetime
+    probe_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionStatus:
+    """The whole budget at the moment `at`, by the database's clock."""
+
+    at: datetime
+    scopes: tuple[ScopeStatus, ...]
+    breakers: tuple[BreakerStatus, ...]
+
+    @property
+    def parked(self) -> tuple[ScopeStatus, ...]:
+        """The scopes that must not be called now."""
+        return tuple(scope for scope in self.scopes if scope.parked_until is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as JSON can carry it; moments in ISO 8601."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def status_of(
+    states: Sequence[ScopeState],
+    held: Mapping[str, Mapping[Priority, int]],
+    breakers: Mapping[str, Breaker],
+    rules: BreakerRules,
+    now: float,
+) -> AdmissionStatus:
+    """Return the status that these values make at the moment `now`."""
+    return AdmissionStatus(
+        _moment(now),
+        tuple(_scope_status(state, held.get(str(state.scope), {}), now) for state in states),
+        tuple(_breaker_status(source, breaker, rules, now) for source, breaker in breakers.items()),
+    )
+
+
+def _scope_status(state: ScopeState, held: Mapping[Priority, int], now: float) -> ScopeStatus:
+    bucket = state.bucket_rules(now)
+    parked = state.parking.wait(now) > 0
+    return ScopeStatus(
+        scope=str(state.scope),
+        limit=state.slots(),
+        in_flight={priority.name.lower(): count for priority, count in sorted(held.items()) if count},
+        tokens=round(state.bucket.refilled(bucket, now).tokens, 3) if bucket else None,
+        pace=state.pace(now).name.lower(),
+        usage=state.usage,
+        parked_until=_moment(state.parking.until) if parked and state.parking.until is not None else None,
+        parked_why=state.parking.why if parked else None,
+    )
+
+
+def _breaker_status(source: str, breaker: Breaker, rules: BreakerRules, now: float) -> BreakerStatus:
+    rate, calls = breaker.error_rate(rules, now)
+    closed = breaker.state is BreakerState.CLOSED
+    return BreakerStatus(
+        source=source,
+        state=str(breaker.state),
+        error_rate=round(rate, 4),
+        calls=calls,
+        since=_moment(breaker.changed_at),
+        probe_at=None if closed else _moment(breaker.probe_at),
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
