@@ -1,0 +1,131 @@
+"""Trains forecasts, keeps them, and finds the live one. Stored forecasts are data (Parquet), never code."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from adwarm.clock import utc
+from adwarm.errors import Corrupt, NotFound
+from adwarm.forecast.hour_of_week import KIND, HourOfWeek
+from adwarm.forecast.observations import observe
+from adwarm.forecast.protocol import Forecast
+from adwarm.model import Mode
+from adwarm.settings import Settings
+from adwarm.store import ObjectStore, reading, writing
+from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set_policy
+
+_LOADERS: dict[str, Callable[[bytes], Forecast]] = {KIND: HourOfWeek.from_bytes}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A stored forecast; see the table `forecast_snapshot`."""
+
+    id: str
+    kind: str
+    version: str
+    object_hash: str
+    trained_from: datetime
+    trained_until: datetime
+    keys: int
+    features: list[str]
+    metrics: dict[str, float]
+    created_at: datetime
+
+
+def train(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> Forecast:
+    """Return the forecast learned from the first opens before `trained_until`, and from nothing else.
+
+    `first_opens` has account_id, date_range, report, time_zone and ts (UTC), in any order.
+    """
+    return HourOfWeek(observe(first_opens, settings, trained_until))
+
+
+def save_snapshot(
+    engine: Engine, objects: ObjectStore, forecast: Forecast, *, metrics: Mapping[str, float], at: datetime
+) -> Snapshot:
+    """Store the forecast and return its snapshot. Saving the same forecast twice keeps the first row.
+
+    It is not used until `make_live` names it.
+    """
+    row: dict[str, Any] = {
+        "id": forecast.id,
+        "kind": forecast.kind,
+        "version": forecast.version,
+        "object_hash": objects.put(forecast.to_bytes()),
+        "trained_from": forecast.trained_from,
+        "trained_until": forecast.trained_until,
+        "keys": len(forecast.keys),
+        "features": forecast.features,
+        "metrics": dict(metrics),
+        "created_at": utc(at),
+    }
+    with writing(engine) as connection:
+        put_snapshot(connection, row)
+        stored = find_snapshot(connection, forecast.id)
+    return Snapshot(**(stored or row))
+
+
+def make_live(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
+    """Let the policy name the snapshot.
+
+    Raises:
+        NotFound: there is no such snapshot.
+    """
+    with writing(engine) as connection:
+        if find_snapshot(connection, snapshot_id) is None:
+            raise _no_such(snapshot_id)
+        set_policy(connection, snapshot_id, utc(at), mode=mode)
+
+
+def load_snapshot(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
+    """Return the stored forecast.
+
+    Raises:
+        NotFound: there is no such snapshot, or its object is gone.
+        Corrupt: its object does not verify, or this version cannot read it.
+    """
+    with reading(engine) as connection:
+        row = find_snapshot(connection, snapshot_id)
+    if row is None:
+        raise _no_such(snapshot_id)
+    loader = _LOADERS.get(row["kind"])
+    if loader is None:
+        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {row['kind']!r}, which this version cannot read")
+    return loader(objects.get(row["object_hash"]))
+
+
+def live_snapshot(engine: Engine) -> Snapshot:
+    """Return the snapshot that the policy names.
+
+    Raises:
+        NotFound: no forecast is live yet.
+    """
+    with reading(engine) as connection:
+        policy = find_policy(connection)
+        row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
+    if row is None:
+        raise NotFound(
+            "no forecast is live yet; run the DAG adwarm_access_patterns over an access log with some weeks of opens"
+        )
+    return Snapshot(**row)
+
+
+def live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
+    """Return the forecast that the policy names.
+
+    Raises:
+        NotFound: no forecast is live yet.
+        Corrupt: its object does not verify.
+    """
+    return load_snapshot(engine, objects, live_snapshot(engine).id)
+
+
+def _no_such(snapshot_id: str) -> NotFound:
+    return NotFound(
+        f"there is no forecast snapshot {snapshot_id[:12]!r}; train one with the DAG adwarm_access_patterns"
+    )

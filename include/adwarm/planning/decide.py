@@ -1,0 +1,182 @@
+"""One run's decision: what the forecast, the store, the budget and the clock say together, written down as a plan.
+
+The plan is a function of (decision time, log, settings, snapshot, what is stored): nothing in here reads a clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from adwarm.clock import floor_to
+from adwarm.forecast.snapshot import live_forecast
+from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
+from adwarm.planning.budget import calls_left
+from adwarm.planning.day_close import closing_accounts
+from adwarm.planning.life import useful_until
+from adwarm.planning.plan import LOOKAHEAD, plan_warms
+from adwarm.planning.recommendation import Plan, Recommendation
+from adwarm.planning.strategies import shard_by_account
+from adwarm.settings import Settings
+from adwarm.store import ObjectStore, accounts, entries, warms
+
+KEPT_CUTS = 200
+FLOOR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A stored plan in numbers; small enough for an XCom."""
+
+    run_id: str
+    decided_at: datetime
+    mode: Mode
+    considered: int
+    planned: int
+    closing: int
+    cut: int
+    fresh: int
+    batches: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "run_id": self.run_id,
+            "decided_at": self.decided_at.isoformat(),
+            "mode": str(self.mode),
+            **{name: getattr(self, name) for name in ("considered", "planned", "closing", "cut", "fresh", "batches")},
+        }
+
+
+class StoreView:
+    """What the planner asks of accounts and entries, answered in few queries."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._accounts = accounts.many(engine)
+
+    def account(self, account_id: str) -> Account:
+        """Return an account as known, or one in the default zone."""
+        zone = self._settings.default_zone
+        return self._accounts.get(account_id) or Account(account_id, zone, zone)
+
+    def readable(self) -> list[Account]:
+        """Return every account that was not denied."""
+        return [account for account in self._accounts.values() if account.status != "denied"]
+
+    def expires(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+        """Return until when an entry fetched at each moment would answer its key."""
+        rules = self._settings.freshness_rules
+        pairs = zip(keys, moments, strict=True)
+        return [useful_until(key, self.account(key.account_id), at, rules) for key, at in pairs]
+
+    def fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+        """Return until when the entry that each key means at its moment is fresh; None when nothing is stored."""
+        resolved = [
+            resolve_key(key, self.account(key.account_id), self._settings.spec(key.report), at)
+            for key, at in zip(keys, moments, strict=True)
+        ]
+        found = entries.expiries(self._engine, resolved)
+        return [found.get(key) for key in resolved]
+
+
+def decide(
+    engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime, run_id: str, mode: Mode
+) -> Decision:
+    """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
+
+    In shadow mode the plan is stored and nothing will carry it out.
+
+    Raises:
+        NotFound: no forecast has been trained yet.
+    """
+    view = StoreView(engine, settings)
+    plan = forecast_plan(engine, objects, settings, decided_at, view)
+    closing = closing_accounts(view.readable(), decided_at, decided_at + settings.step, settings.planning)
+    closings = [closing_recommendation(account, day, decided_at) for account, day in closing]
+    batches = store_plan(
+        engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], plan.cut[:KEPT_CUTS]
+    )
+    return Decision(
+        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closing), len(plan.cut),
+        len(plan.fresh), batches,
+    )  # fmt: skip
+
+
+def store_plan(
+    engine: Engine,
+    settings: Settings,
+    run_id: str,
+    decided_at: datetime,
+    mode: Mode,
+    chosen: Sequence[Recommendation],
+    cut: Sequence[Recommendation] = (),
+) -> int:
+    """Write a run's recommendations down in batches and return how many batches there are to carry out (0 in shadow).
+
+    All keys of an account share a batch.
+    """
+    shards = shard_by_account(chosen, settings.batch_size, settings.max_batches)
+    status = "shadow" if mode is Mode.SHADOW else "planned"
+    rows = [_row(item, decided_at, mode, status, number) for number, shard in enumerate(shards) for item in shard]
+    rows += [_row(item, decided_at, mode, "cut", 0) for item in cut]
+    warms.replace_plan(engine, run_id, rows)
+    return 0 if mode is Mode.SHADOW else len(shards)
+
+
+def forecast_plan(
+    engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime, view: StoreView | None = None
+) -> Plan:
+    """Return the plan of the forecast at `decided_at` without storing it.
+
+    Raises:
+        NotFound: no forecast has been trained yet.
+    """
+    view = view or StoreView(engine, settings)
+    forecast = live_forecast(engine, objects)
+    lead = timedelta(seconds=settings.planning.lead_seconds + warms.p95_seconds(engine))
+    hour = floor_to(decided_at, timedelta(hours=1))
+    spent = warms.requests_since(engine, hour, hour + timedelta(hours=1))
+    return plan_warms(
+        decided_at,
+        settings.step + timedelta(seconds=settings.planning.lead_seconds),
+        forecast.probabilities(decided_at, LOOKAHEAD, floor=FLOOR),
+        view.fresh_until,
+        view.expires,
+        lead,
+        settings,
+        max_calls=calls_left(settings, spent),
+    )
+
+
+def closing_recommendation(account: Account, day: date, decided_at: datetime) -> Recommendation:
+    """Return the warm that settles an account's closed day: its week's summary and the score's history."""
+    week = f"{day - timedelta(days=6)}..{day}"
+    why = f"{day} has ended in {account.data_zone}: settle and score it"
+    return Recommendation(
+        ReportKey(account.id, week), decided_at, 1.0, decided_at, WarmReason.DAY_CLOSED, 1.0, 2.0, {"why": why},
+        "planned", Priority.LOW,
+    )  # fmt: skip
+
+
+def _row(item: Recommendation, decided_at: datetime, mode: Mode, status: str, batch: int) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "account_id": item.key.account_id,
+        "date_range": item.key.date_range,
+        "report": item.key.report,
+        "reason": str(item.reason),
+        "mode": str(mode),
+        "priority": item.priority.name.lower(),
+        "decided_at": decided_at,
+        "predicted_open": item.predicted_open if item.reason is WarmReason.PREDICTED_OPEN else None,
+        "warm_at": item.warm_at,
+        "confidence": item.confidence,
+        "benefit": item.benefit,
+        "price": item.price,
+        "explanation": item.explanation,
+        "status": status,
+    }

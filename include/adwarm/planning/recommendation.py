@@ -1,0 +1,64 @@
+"""A recommendation, and the plan that holds them. Both are plain values; equal inputs give equal plans."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from adwarm.model import Priority, ReportKey, WarmReason
+
+Status = Literal["planned", "cut", "fresh"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One warm, proposed or turned down.
+
+    Attributes:
+        key: what to warm.
+        predicted_open: UTC; an early guess of the moment somebody will wait for it.
+        confidence: chance, 0 to 1, that it is opened before the fetched entry expires.
+        warm_at: UTC; when the fetch should start.
+        reason: why it was thought of.
+        benefit: expected number of waits it saves.
+        price: upstream calls it costs.
+        explanation: for people, as JSON values: `why` is a sentence; `cut` says why it was turned down.
+        status: `planned`; `cut`, not done; or `fresh`, not needed.
+        priority: urgency of the fetch.
+    """
+
+    key: ReportKey
+    predicted_open: datetime
+    confidence: float
+    warm_at: datetime
+    reason: WarmReason = WarmReason.PREDICTED_OPEN
+    benefit: float = 0.0
+    price: float = 1.0
+    explanation: dict[str, Any] = field(default_factory=dict)
+    status: Status = "planned"
+    priority: Priority = Priority.NORMAL
+
+    def turned_down(self, status: Status, why: str) -> "Recommendation":
+        """Return the same with another status and the sentence `why`."""
+        return replace(self, status=status, explanation={**self.explanation, "cut": why})
+
+    @property
+    def order(self) -> tuple[float, datetime, ReportKey]:
+        """Sorts the best benefit per price first, then the earliest, then by key."""
+        return (-self.benefit / self.price, self.predicted_open, self.key)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run decided.
+
+    Attributes:
+        recommendations: planned, by warm time, then key.
+        cut: worth it by their odds but not done, best first; each says why.
+        fresh: due, but what is stored outlives the predicted session.
+        considered: number of keys the forecast gave any chance.
+    """
+
+    recommendations: tuple[Recommendation, ...] = ()
+    cut: tuple[Recommendation, ...] = ()
+    fresh: tuple[Recommendation, ...] = ()
+    considered: int = 0

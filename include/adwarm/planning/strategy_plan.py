@@ -1,0 +1,70 @@
+"""The plan of the standing orders: what they name, less what is fresh, within their own budgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from adwarm.clock import floor_to
+from adwarm.model import Mode
+from adwarm.planning.budget import calls_left, within_budget
+from adwarm.planning.decide import StoreView, store_plan
+from adwarm.planning.recommendation import Recommendation
+from adwarm.planning.strategies import Strategy, recommend
+from adwarm.settings import Settings
+from adwarm.store import warms
+
+
+@dataclass
+class StrategyDecision:
+    """The stored plan of the strategies in numbers."""
+
+    run_id: str
+    strategies: list[str]
+    planned: int = 0
+    fresh: int = 0
+    cut: int = 0
+    batches: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return dict(vars(self))
+
+
+def decide_strategies(
+    engine: Engine,
+    settings: Settings,
+    strategies: Sequence[Strategy],
+    decided_at: datetime,
+    run_id: str,
+    *,
+    dry_run: bool = False,
+) -> StrategyDecision:
+    """Plan every strategy in `strategies` and store the plan; a dry run stores it as a shadow plan.
+
+    Raises:
+        BadRequest: a strategy names an account or a range that is not valid.
+    """
+    view = StoreView(engine, settings)
+    chosen: dict[object, Recommendation] = {}
+    decision = StrategyDecision(run_id, [strategy.name for strategy in strategies])
+    turned_down: list[Recommendation] = []
+    for strategy in strategies:
+        wanted = [item for item in recommend(strategy, view.readable(), decided_at) if item.key not in chosen]
+        fresh_until = view.fresh_until([item.key for item in wanted], [decided_at] * len(wanted))
+        stale = [item for item, end in zip(wanted, fresh_until, strict=True) if end is None or end <= decided_at]
+        hour = floor_to(decided_at, timedelta(hours=1))
+        spent = warms.requests_since(engine, hour, hour + timedelta(hours=1))
+        kept, cut = within_budget(stale, calls_left(settings, spent, cap=strategy.max_calls_per_hour))
+        chosen.update({item.key: item for item in kept})
+        turned_down.extend(cut)
+        decision.fresh += len(wanted) - len(stale)
+        decision.cut += len(cut)
+    mode = Mode.SHADOW if dry_run else Mode.LIVE
+    decision.planned = len(chosen)
+    decision.batches = store_plan(engine, settings, run_id, decided_at, mode, list(chosen.values()), turned_down[:200])
+    decision.examples = [str(item.key) for item in list(chosen.values())[:5]]
+    return decision

@@ -1,0 +1,40 @@
+"""The sentences that tell people why a key is warmed."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class Evidence(NamedTuple):
+    """How often a key was opened in an hour of its readers' week."""
+
+    opens: int
+    weeks: int
+    hour_of_week: int
+    time_zone: str
+
+    @property
+    def hour(self) -> str:
+        """The hour in words, such as `09:00 and 10:00 (Europe/Rome)`."""
+        start = self.hour_of_week % 24
+        return f"{start:02d}:00 and {(start + 1) % 24:02d}:00 ({self.time_zone})"
+
+
+def why_opened(evidence: Evidence) -> str:
+    """Return a sentence such as "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"."""
+    day = _DAYS[evidence.hour_of_week // 24 % 7]
+    if evidence.opens and evidence.weeks > 1:
+        return f"opened in {evidence.opens} of the last {evidence.weeks} {day}s between {evidence.hour}"
+    if evidence.opens:
+        return f"opened on the one {day} it is known for, between {evidence.hour}"
+    if evidence.weeks:
+        weeks = f"{evidence.weeks} {day}{'s' if evidence.weeks > 1 else ''}"
+        return f"not yet opened in {weeks} between {evidence.hour}, but in the hours around it or by others like it"
+    return f"too new to have a record on {day}s; opens like it come between {evidence.hour}"
+
+
+def why_now(confidence: float, until: datetime | None) -> str:
+    """Return how sure the plan is, and over which time."""
+    odds = f"{confidence:.0%} likely to be opened"
+    return odds if until is None else f"{odds} before the fetched entry expires at {until:%Y-%m-%d %H:%M} UTC"
