@@ -1,6 +1,7 @@
 """The documentation: complete, linked, and in step with the code."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -134,6 +135,22 @@ def test_dags_and_pages_agree() -> None:
     sections = set(re.findall(r"^## (adwarm_\w+)$", text, re.MULTILINE))
 
     assert sections == {path.stem for path in (ROOT / "dags").glob("adwarm_*.py")}
+
+
+def test_commands_and_page_agree() -> None:
+    """The command line offers exactly the commands that the reference describes."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from adwarm.cli import main; main()", "--help"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), "COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    offered = set(re.findall(r"^\W*([a-z]+)\s{2,}", done.stdout, re.MULTILINE))
+
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"^## (\w+)$", _text(DOCS / "reference/commands.md"), re.MULTILINE)) == offered
 
 
 def test_decisions_are_numbered_and_whole() -> None:
