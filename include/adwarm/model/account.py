@@ -11,6 +11,7 @@ class Account:
         id: `act_` and digits.
         data_zone: IANA zone of the account; its days and windows are counted there.
         reader_zone: IANA zone its readers live in; opens are learned there.
+        currency: ISO code; empty for an account seen in the log alone, whose data zone is then a guess.
         connection: name of the connection whose token may read it.
         status: `active`, `denied` or `closed`.
     """
@@ -21,3 +22,8 @@ class Account:
     currency: str = "USD"
     connection: str = "default"
     status: str = "active"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the upstream itself has told the account's zone and currency."""
+        return bool(self.currency)

@@ -38,7 +38,7 @@ def put(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
 
 
 def discover(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store accounts seen in the access log; those that are known stay as they are."""
+    """Store accounts seen in the access log, without a currency; those that are known stay as they are."""
     rows = [_row(item, at) for item in accounts]
     with writing(engine) as connection:
         insert_new(connection, table, rows)

@@ -225,6 +225,7 @@ warm = Table(
     Column("fetched_at", Moment()),
     Column("expires_at", Moment()),
     _col("requests", Integer, 0),
+    Column("seconds", Float),
     Column("used", Boolean),
     Column("first_use", Moment()),
     Index(None, "run_id", "batch"),

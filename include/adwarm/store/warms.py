@@ -59,6 +59,14 @@ def requests_since(engine: Engine, since: datetime, until: datetime) -> int:
         return int(connection.execute(query).scalar_one())
 
 
+def p95_seconds(engine: Engine, sample: int = 500) -> float:
+    """Return the 95th percentile of how long the newest fetches of a warm took, 0 when none is known."""
+    query = select(table.c.seconds).where(table.c.seconds.is_not(None)).order_by(table.c.id.desc()).limit(sample)
+    with reading(engine) as connection:
+        seconds = sorted(float(value) for value in connection.execute(query).scalars())
+    return seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))] if seconds else 0.0
+
+
 def unaccounted(engine: Engine, before: datetime) -> list[Warm]:
     """Return fetched warms whose use is not known yet and that were fetched before `before`."""
     query = select(table).where(table.c.used.is_(None), table.c.status == "fetched", table.c.fetched_at < before)

@@ -352,6 +352,7 @@ def _warm() -> None:
         sa.Column("fetched_at", _MOMENT, nullable=True),
         sa.Column("expires_at", _MOMENT, nullable=True),
         sa.Column("requests", sa.Integer(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=True),
         sa.Column("used", sa.Boolean(), nullable=True),
         sa.Column("first_use", _MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_warm")),

@@ -1,0 +1,80 @@
+"""Scores the ads of accounts out of what is stored; never calls the upstream."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import orjson
+from sqlalchemy import Engine
+
+from adwarm.compression import unpack
+from adwarm.fatigue import score_account
+from adwarm.model import EntryKey, Window
+from adwarm.prefetch.assembly import daily_rows
+from adwarm.settings import Settings
+from adwarm.sources.protocol import Row
+from adwarm.store import ObjectStore, entries, partitions, scores
+
+
+@dataclass
+class ScoreReport:
+    """What a scoring did: ads by band, and accounts left as they were because their data had not changed."""
+
+    accounts: int = 0
+    unchanged: int = 0
+    without_data: int = 0
+    bands: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return JSON values."""
+        return dict(vars(self))
+
+
+def score_accounts(
+    engine: Engine, objects: ObjectStore, settings: Settings, pairs: Sequence[tuple[str, date]], now: datetime
+) -> ScoreReport:
+    """Score each account as of its day, unless that day's scores were made from the same data.
+
+    Uses the days up to the day in their newest restatement, and the frequency of the week that ends on it.
+    """
+    report = ScoreReport()
+    for account_id, as_of in pairs:
+        _score_one(engine, objects, settings, account_id, as_of, now, report)
+    return report
+
+
+def _score_one(
+    engine: Engine,
+    objects: ObjectStore,
+    settings: Settings,
+    account_id: str,
+    as_of: date,
+    now: datetime,
+    report: ScoreReport,
+) -> None:
+    spec = settings.spec("default")
+    window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
+    states = partitions.states(engine, account_id, spec.hash, window)
+    if not states:
+        report.without_data += 1
+        return
+    version = sum(state.data_version for state in states.values())
+    if scores.scored_version(engine, account_id, as_of) == version:
+        report.unchanged += 1
+        return
+    week = EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash)
+    rows = daily_rows(objects, states, window)
+    found = score_account(rows, _range_rows(engine, settings, week), as_of, settings.fatigue)
+    settled = all(day in states and states[day].settled for day in window.days())
+    scores.publish(engine, found, data_version=version, settled=settled, at=now)
+    report.accounts += 1
+    for score in found:
+        report.bands[str(score.status)] = report.bands.get(str(score.status), 0) + 1
+
+
+def _range_rows(engine: Engine, settings: Settings, key: EntryKey) -> list[Row]:
+    found = entries.find(engine, key)
+    if found is None:
+        return []
+    rows: list[Row] = orjson.loads(unpack(found[1], settings.compression))["rows"]
+    return rows

@@ -1,0 +1,116 @@
+"""Puts the rooms together for one process: the only place that knows which parts are in use."""
+
+import os
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sqlalchemy import Engine
+
+from adwarm.backpressure import SqlAdmission
+from adwarm.clock import Clock, SystemClock
+from adwarm.errors import BadRequest
+from adwarm.prefetch import PrefetchEngine
+from adwarm.recovery import RecoveryPipeline
+from adwarm.serving import Reader
+from adwarm.settings import Settings, load_settings
+from adwarm.sources.protocol import InsightsSource
+from adwarm.store import ObjectStore, open_engine, upgrade
+from adwarm.store.errors_log import SqlErrorJournal
+from adwarm.store.schema import current, head, require_current
+
+SourceFactory = Callable[[], InsightsSource]
+
+
+@dataclass
+class Runtime:
+    """Everything a task or a command works with.
+
+    Attributes:
+        clock: the time the run acts at; leases and grants go by the database's own clock.
+        make_source: builds an upstream; from the settings unless the caller brings a connection.
+    """
+
+    settings: Settings = field(default_factory=load_settings)
+    clock: Clock = field(default_factory=SystemClock)
+    make_source: SourceFactory | None = None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database, with the schema this code needs.
+
+        The embedded SQLite file is upgraded by itself; a server's schema is changed only by `adwarm db upgrade`.
+        """
+        engine = open_engine(self.settings.database)
+        if engine.dialect.name != "sqlite":
+            require_current(engine)
+        elif current(engine) != head():
+            upgrade(engine)
+        return engine
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        return ObjectStore(self.settings.data)
+
+    @cached_property
+    def owner(self) -> str:
+        """Names this process in leases and grants."""
+        return f"{socket.gethostname()[:40]}:{os.getpid()}:{random.SystemRandom().randrange(16**6):06x}"
+
+    @cached_property
+    def admission(self) -> SqlAdmission:
+        """The shared budget."""
+        return SqlAdmission(self.engine, self.settings.backpressure, owner=self.owner, rng=random.SystemRandom())
+
+    @cached_property
+    def pipeline(self) -> RecoveryPipeline:
+        """Retry, heal, fall back, alert."""
+        return RecoveryPipeline(
+            self.settings.recovery,
+            SqlErrorJournal(self.engine, self.clock),
+            self.clock,
+            random.SystemRandom(),
+        )
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The read path."""
+        return Reader(self.engine, self.settings, self.clock)
+
+    @property
+    def log_url(self) -> str:
+        """Where the access log is.
+
+        Raises:
+            BadRequest: no log is configured.
+        """
+        if not self.settings.log_url:
+            raise BadRequest("no access log is configured; set ADWARM_ACCESS_LOG_URL to a file, folder, glob or URL")
+        return self.settings.log_url
+
+    def prefetch(self) -> PrefetchEngine:
+        """Return an engine that makes keys fresh."""
+        return PrefetchEngine(
+            self.engine,
+            self.objects,
+            self.settings,
+            self.make_source or source_factory(self.settings),
+            self.admission,
+            self.pipeline,
+            self.clock,
+            self.owner,
+        )
+
+
+def source_factory(settings: Settings) -> SourceFactory:
+    """Return what builds the source that the settings name.
+
+    Raises:
+        BadRequest: a setting it needs is missing; the message says which.
+    """
+    from adwarm.sources.build import build_factory
+
+    return build_factory(settings)

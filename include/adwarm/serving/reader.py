@@ -1,0 +1,178 @@
+"""The one read path: resolve the key, find the entry, verify its bytes, say how fresh they are, and count the read."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Engine
+
+from adwarm.clock import Clock
+from adwarm.compression import (
+    DecodedCache,
+    choose_encoding,
+    content_coding,
+    open_envelope,
+    transcode,
+    unpack,
+)
+from adwarm.errors import AdwarmError, Corrupt, NotFound
+from adwarm.model import Account, Actor, Priority, ReportKey, resolve_key
+from adwarm.prefetch import PrefetchEngine, Wanted
+from adwarm.settings import Settings
+from adwarm.store import accounts, entries, traffic
+from adwarm.store.entries import Entry
+
+
+class ReadStatus(StrEnum):
+    """Whether the answer was there and fresh, there but old, fetched just now, or not there."""
+
+    HIT = "hit"
+    STALE = "stale"
+    FETCHED = "fetched"
+    MISS = "miss"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reader gets. `entry` and `blob` are None on a miss.
+
+    Attributes:
+        reason: why the answer is not fresh, when it is not.
+    """
+
+    key: ReportKey
+    status: ReadStatus
+    at: datetime
+    entry: Entry | None = None
+    blob: bytes | None = None
+    reason: str | None = None
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Age of the data when it was read."""
+        return None if self.entry is None else (self.at - self.entry.fetched_at).total_seconds()
+
+
+class Reader:
+    """Reads entries. Safe to share between threads; it holds the cache of decoded payloads."""
+
+    def __init__(self, engine: Engine, settings: Settings, clock: Clock) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._cache = DecodedCache(settings.compression.cache_bytes)
+
+    def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, count: bool = True) -> Answer:
+        """Return the stored answer for `key` as it stands now; never calls the upstream.
+
+        Bytes that do not verify are a miss, and the entry is marked so that it is fetched again.
+
+        Raises:
+            BadRequest: the report is not configured.
+        """
+        started = time.perf_counter()
+        answer = self._look_up(key)
+        if count:
+            self.count(answer, actor, (time.perf_counter() - started) * 1000)
+        return answer
+
+    def count(self, answer: Answer, actor: Actor, latency_ms: float) -> None:
+        """Add one read to the traffic of its hour; what somebody had to wait for is a miss."""
+        column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(answer.status, "misses")
+        account = answer.key.account_id
+        traffic.add(self._engine, answer.at, account, actor.value, latency_ms=latency_ms, **{column: 1})
+
+    def body(self, answer: Answer) -> bytes:
+        """Return the answer's JSON, decoded.
+
+        Raises:
+            NotFound: the answer is a miss.
+        """
+        blob = _present(answer)
+        account = answer.key.account_id
+        cached = self._cache.get(blob, account)
+        if cached is None:
+            cached = unpack(blob, self._settings.compression)
+            self._cache.put(blob, account, cached)
+        return cached
+
+    def encoded(self, answer: Answer, accept_encoding: str) -> tuple[bytes, str]:
+        """Return the bytes for a client and their content coding; the stored coding passes through undecoded."""
+        blob = _present(answer)
+        envelope = open_envelope(blob)
+        codec = choose_encoding(accept_encoding, envelope.codec)
+        if codec == envelope.codec:
+            return envelope.body, content_coding(codec)
+        return transcode(blob, codec, self._settings.compression), content_coding(codec)
+
+    def account(self, account_id: str) -> Account:
+        """Return the account as it is known; one that was never fetched is taken to live in the default zone."""
+        zone = self._settings.default_zone
+        return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
+
+    def latest(self, key: ReportKey) -> Answer | None:
+        """Return the newest answer ever stored under the key's name, whatever window it stood for then."""
+        for entry in entries.listing(self._engine, key.account_id):
+            if entry.date_range == key.date_range and entry.report == key.report:
+                reason = f"the answer is of {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
+                blob = entries.blob(self._engine, entry.payload_hash)
+                return Answer(key, ReadStatus.STALE, self._clock.now(), entry, blob, reason)
+        return None
+
+    def _look_up(self, key: ReportKey) -> Answer:
+        now = self._clock.now()
+        entry_key = resolve_key(key, self.account(key.account_id), self._settings.spec(key.report), now)
+        found = entries.find(self._engine, entry_key)
+        if found is None:
+            return Answer(key, ReadStatus.MISS, now, reason=f"nothing is stored for {entry_key.window}")
+        entry, blob = found
+        try:
+            open_envelope(blob)
+        except Corrupt as error:
+            entries.degrade(self._engine, entry_key, str(error))
+            return Answer(key, ReadStatus.MISS, now, reason=str(error))
+        if entry.is_fresh(now):
+            return Answer(key, ReadStatus.HIT, now, entry, blob)
+        reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
+        return Answer(key, ReadStatus.STALE, now, entry, blob, reason)
+
+
+def read_or_fetch(
+    reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, actor: Actor = Actor.HUMAN
+) -> Answer:
+    """Return a fresh answer, fetching it with critical priority when it is not there.
+
+    When the upstream fails, what is there is served, marked stale with the reason.
+
+    Raises:
+        NotFound: nothing fresh could be fetched and nothing older is stored; the message says why.
+    """
+    started = time.perf_counter()
+    answer = reader.read(key, actor, count=False)
+    if answer.status is not ReadStatus.HIT:
+        answer = _fetched(reader, make_prefetch, key, answer)
+    reader.count(answer, actor, (time.perf_counter() - started) * 1000)
+    return answer
+
+
+def _fetched(reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, before: Answer) -> Answer:
+    try:
+        outcome = make_prefetch().run([Wanted(key)], Priority.CRITICAL).outcomes[0]
+        reason = outcome.reason
+    except AdwarmError as error:
+        reason = str(error)
+    answer = reader.read(key, count=False)
+    if answer.status is ReadStatus.HIT:
+        return replace(answer, status=ReadStatus.FETCHED)
+    kept = answer if answer.entry else (before if before.entry else reader.latest(key))
+    if kept is None or kept.entry is None:
+        raise NotFound(f"{key}: {reason or answer.reason}")
+    return replace(kept, status=ReadStatus.STALE, reason=reason or kept.reason)
+
+
+def _present(answer: Answer) -> bytes:
+    if answer.blob is None:
+        raise NotFound(f"{answer.key}: {answer.reason}")
+    return answer.blob
