@@ -1,0 +1,154 @@
+"""One simulated ad: what it delivered on every day of its life, and whether it wore out.
+
+An ad is drawn from its own random stream (seed, account, slot, generation), so its figures do not depend on what was
+asked before. All daily figures are final integers; `world` restates them by age.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Days = npt.NDArray[np.int64]
+WEAR_EXPONENT = -0.43
+_KINDS = (0.40, 0.35, 0.13, 0.12)
+
+
+class AdKind(StrEnum):
+    """What is planted in an ad."""
+
+    HEALTHY = "healthy"
+    FATIGUED = "fatigued"
+    LOW_VOLUME = "low_volume"
+    WEEKEND_DIP = "weekend_dip"
+
+
+class Metric:
+    """Rows of an ad's `daily` matrix."""
+
+    IMPRESSIONS, FRESH, CLICKS, LINK_CLICKS, SPEND_CENTS, LANDINGS, CARTS, PURCHASES = range(8)
+    COUNT = 8
+    FIRST_CONVERSION = LANDINGS
+
+
+@dataclass(frozen=True, slots=True)
+class AdTruth:
+    """What is true of an ad: the label that a fatigue score is judged against.
+
+    Attributes:
+        started: first day of its life.
+        ended: last day of its life.
+        onset: the day its audience began to tire; None when it never does.
+    """
+
+    ad_id: str
+    kind: AdKind
+    started: date
+    ended: date
+    onset: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProfile:
+    """What all ads of an account share."""
+
+    number: int
+    seed: int
+    slots: int
+    cpm: float
+    ctr: float
+    weekend: float
+    audience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ad:
+    """An ad's identity, its audience, and its final figures by day of life."""
+
+    truth: AdTruth
+    slot: int
+    generation: int
+    audience: float
+    daily: Days
+
+
+def account_profile(seed: int, number: int, ads: int) -> AccountProfile:
+    """Return what the ads of account `number` share."""
+    rng = np.random.default_rng([seed, number])
+    return AccountProfile(
+        number=number,
+        seed=seed,
+        slots=max(1, round(ads * rng.uniform(0.75, 1.25))),
+        cpm=float(rng.lognormal(np.log(9.5), 0.25)),
+        ctr=float(rng.lognormal(np.log(0.014), 0.25)),
+        weekend=float(rng.uniform(0.8, 1.1)),
+        audience=float(rng.lognormal(np.log(60_000), 0.4)) * ads,
+    )
+
+
+def slot_cycle(profile: AccountProfile, slot: int) -> tuple[int, int]:
+    """Return the length in days and the phase of a slot's cycle; each cycle holds one ad."""
+    rng = np.random.default_rng([profile.seed, profile.number, slot])
+    length = int(rng.integers(40, 111))
+    return length, int(rng.integers(0, length))
+
+
+@lru_cache(maxsize=4096)
+def grow_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int, born: int, cycle: int) -> Ad:
+    """Return the ad of a slot's `generation`, whose cycle of `cycle` days starts on the ordinal day `born`."""
+    rng = np.random.default_rng([profile.seed, profile.number, slot, generation + 1])
+    kind = list(AdKind)[int(rng.choice(len(_KINDS), p=_KINDS))]
+    life = max(20, int(cycle * rng.uniform(0.75, 1.0)))
+    onset = int(life * rng.uniform(0.4, 0.7)) if kind is AdKind.FATIGUED else None
+    base = rng.uniform(20, 120) if kind is AdKind.LOW_VOLUME else rng.lognormal(np.log(2_600), 0.8)
+    audience = base * (rng.uniform(4, 7) if onset is not None else rng.uniform(5, 16))
+    daily = _daily(rng, profile, kind, born, life, onset, (float(base), float(audience)))
+    truth = AdTruth(
+        ad_id=ad_id,
+        kind=kind,
+        started=date.fromordinal(born),
+        ended=date.fromordinal(born + life - 1),
+        onset=None if onset is None else date.fromordinal(born + onset),
+    )
+    return Ad(truth, slot, generation, float(audience), daily)
+
+
+def _daily(
+    rng: np.random.Generator,
+    profile: AccountProfile,
+    kind: AdKind,
+    born: int,
+    life: int,
+    onset: int | None,
+    size: tuple[float, float],
+) -> Days:
+    """Draw the life of one ad, day by day."""
+    base, audience = size
+    days = np.arange(life)
+    weekend = (born + days) % 7 % 6 == 0  # ordinal days 6 and 0 of a week are Saturday and Sunday
+    quiet = 0.3 if kind is AdKind.WEEKEND_DIP else profile.weekend
+    expected = base * np.where(weekend, quiet, 1.0) * rng.lognormal(0, 0.12, life)
+    impressions = rng.poisson(expected)
+    tired = np.zeros(life) if onset is None else np.maximum(0, days - onset).astype(float)
+    exposures = np.cumsum(np.where(tired > 0, impressions, 0)) / audience
+    wear = (1 + 2 * exposures) ** WEAR_EXPONENT
+    ctr = profile.ctr * rng.lognormal(0, 0.25) * wear * rng.lognormal(0, 0.06, life)
+    cpm = profile.cpm * rng.lognormal(0, 0.2) * (1 + 0.6 * (1 - np.exp(-tired / 15))) * rng.lognormal(0, 0.05, life)
+    fresh = np.floor(impressions * (0.4 + 0.6 * np.exp(-tired / 10))).astype(np.int64)
+    clicks = rng.binomial(impressions, np.clip(ctr, 0, 0.5))
+    links = rng.binomial(clicks, 0.6)
+    landings = rng.binomial(links, 0.77)
+    carts = rng.binomial(landings, 0.15)
+    return np.stack([
+        impressions,
+        np.maximum(fresh, np.minimum(impressions, 1)),
+        clicks,
+        links,
+        np.round(impressions * cpm / 10).astype(np.int64),
+        landings,
+        carts,
+        rng.binomial(carts, 0.33),
+    ]).astype(np.int64)

@@ -1,0 +1,60 @@
+"""What a simulated platform looks like: who exists there, what time it is, and how it behaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from adwarm.errors import BadRequest
+from adwarm.model import account_id, zone
+
+FIRST_ACCOUNT = 100_000_000_000_001
+MAX_ADS = 8_000
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """A simulated platform; equal configurations give equal rows.
+
+    Attributes:
+        accounts: `any` lets every well-formed account exist; a number makes that many; or the ids themselves.
+        ads: ads that run at the same time in a typical account; accounts differ by a quarter either way.
+        token: the one access token that is accepted.
+        app_secret: when set, every call must carry the matching `appsecret_proof`.
+        zone: IANA zone of the accounts' days, or a zone by account id (others are in UTC).
+        now: the moment the platform's clock starts from; the machine's time when absent.
+        hourly_limit: insights calls an account may make in a rolling hour.
+        latency_ms: how long every answer takes at least.
+        empty_middle_pages: put an empty page, which still names a next one, between any two pages.
+    """
+
+    accounts: Literal["any"] | int | tuple[str, ...] = "any"
+    ads: int = 12
+    seed: int = 7
+    token: str = field(default="simulated-token", repr=False)
+    app_secret: str | None = field(default=None, repr=False)
+    zone: str | Mapping[str, str] = "UTC"
+    now: datetime | None = None
+    hourly_limit: int | None = None
+    latency_ms: float = 0
+    empty_middle_pages: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ads <= MAX_ADS:
+            raise BadRequest(f"ads must be 1 to {MAX_ADS}, not {self.ads}")
+        if self.seed < 0:
+            raise BadRequest(f"seed must be 0 or more, not {self.seed}")
+        for name in [self.zone] if isinstance(self.zone, str) else self.zone.values():
+            zone(name)
+
+    def account_ids(self) -> tuple[str, ...]:
+        """The accounts that exist from the start; none when any account does."""
+        if self.accounts == "any":
+            return ()
+        if isinstance(self.accounts, int):
+            return tuple(f"act_{FIRST_ACCOUNT + index}" for index in range(self.accounts))
+        return tuple(account_id(text) for text in self.accounts)
+
+    def zone_of(self, account: str) -> str:
+        """The zone in which `account` counts its days."""
+        return self.zone if isinstance(self.zone, str) else self.zone.get(account, "UTC")

@@ -1,0 +1,81 @@
+"""Ads gathered into what a query asks about: ads, ad sets, campaigns or the account.
+
+Metrics add up over ads; people do not: the same person may see two ads, so the reach of a group grows ever slower than
+the sum of its ads, and never falls below its best ad.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adwarm.simulator.ads import Ad, Days
+from adwarm.simulator.world import Block, object_id, people
+
+LEVELS = ("account", "campaign", "adset", "ad")
+_ADSET_SLOTS = 2
+_CAMPAIGN_SLOTS = 4
+_OVERLAP_ROOM = {"adset": 0.5, "campaign": 0.75, "account": 1.0}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The objects of one level with their totals.
+
+    Attributes:
+        names: ids and names by object.
+        totals: integers by metric, window and object.
+        reach: people by window and object.
+    """
+
+    block: Block
+    names: list[dict[str, str]]
+    totals: Days
+    reach: Days
+
+
+def at_level(block: Block, level: str, keep: Callable[[dict[str, str]], bool] | None = None) -> Table:
+    """Return the block's ads gathered at `level`, counting only the ads whose names pass `keep`."""
+    names = [_names(block, ad) for ad in block.ads]
+    chosen = [index for index, found in enumerate(names) if keep is None or keep(found)]
+    names = [names[index] for index in chosen]
+    totals, reach = block.totals[:, :, chosen], block.reach[:, chosen]
+    if level == "ad" or not names:
+        return Table(block, names, totals, reach)
+    groups: dict[str, list[int]] = {}
+    for index, found in enumerate(names):
+        groups.setdefault(found[f"{level}_id"], []).append(index)
+    return Table(
+        block,
+        [_common(names[members[0]], level) for members in groups.values()],
+        np.stack([totals[:, :, members].sum(axis=2) for members in groups.values()], axis=2),
+        np.stack([_shared(block, level, reach[:, members]) for members in groups.values()], axis=1),
+    )
+
+
+def _shared(block: Block, level: str, reach: Days) -> Days:
+    audience = np.array(block.profile.audience * _OVERLAP_ROOM[level])
+    best: Days = reach.max(axis=1)
+    return np.maximum(people(reach.sum(axis=1), audience), best)
+
+
+def _names(block: Block, ad: Ad) -> dict[str, str]:
+    profile, slot = block.profile, ad.slot
+    adset, campaign = slot // _ADSET_SLOTS, slot // _CAMPAIGN_SLOTS
+    return {
+        "account_id": block.account_id.removeprefix("act_"),
+        "account_name": f"Simulated account {profile.number}",
+        "account_currency": "USD",
+        "campaign_id": object_id("3", profile, campaign),
+        "campaign_name": f"Campaign {campaign + 1}",
+        "adset_id": object_id("2", profile, adset),
+        "adset_name": f"Ad set {adset + 1}",
+        "ad_id": ad.truth.ad_id,
+        "ad_name": f"Ad {slot + 1}.{ad.generation % 1000}",
+    }
+
+
+def _common(names: dict[str, str], level: str) -> dict[str, str]:
+    """Keep only the names that all objects of a group share."""
+    shown: Sequence[str] = LEVELS[: LEVELS.index(level) + 1]
+    return {name: value for name, value in names.items() if name.split("_")[0] in shown}
