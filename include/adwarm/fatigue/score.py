@@ -1,9 +1,9 @@
 """The canonical ad fatigue score: 0 is fresh, 100 is fatigued.
 
 Three components, each continuous and never better for a worse ad: creative (click-through rate lost against the ad's
-own past), audience (how often a person saw it), algorithm (rise of the price of a thousand impressions). The recent days
-are compared with the median of the days before them, and ratios are drawn to 1 where little was delivered, so that a
-few hundred impressions do not scream. The same rows in any order give the same scores.
+own past), audience (how often a person saw it), algorithm (rise of the price of a thousand impressions). The recent
+days are compared with the median of the days before them, and ratios are drawn to 1 where little was delivered, so
+that a few hundred impressions do not scream. The same rows in any order give the same scores.
 """
 
 from collections.abc import Sequence

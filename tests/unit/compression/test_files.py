@@ -1,0 +1,130 @@
+"""Compressing files in place: nothing is lost, whatever happens on the way."""
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import brotli
+import pytest
+import zstandard
+
+from adwarm.compression import files
+from adwarm.compression.files import compress_path
+from adwarm.errors import BadRequest, NotFound
+from adwarm.settings import CompressionSettings
+
+SETTINGS = CompressionSettings()
+TEXT = b'{"clicks":"7"}\n' * 500
+READERS = {
+    "zstd": (".zst", lambda body: zstandard.ZstdDecompressor().decompress(body)),
+    "gzip": (".gz", gzip.decompress),
+    "brotli": (".br", brotli.decompress),
+}
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("codec", list(READERS))
+def test_a_file_becomes_its_compressed_sibling(tmp_path: Path, codec: Any) -> None:
+    """The sibling is in the codec's standard format, keeps mode and time, and replaces the file."""
+    suffix, read = READERS[codec]
+    file = tmp_path / "a.json"
+    file.write_bytes(TEXT)
+    file.chmod(0o640)
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    report = compress_path(file, CompressionSettings(codec=codec))
+    target = tmp_path / f"a.json{suffix}"
+    assert report.compressed == [str(target)]
+    assert _names(tmp_path) == [target.name]
+    assert read(target.read_bytes()) == TEXT
+    assert (target.stat().st_mode & 0o777, target.stat().st_mtime) == (0o640, 1_700_000_000)
+    assert report.raw_bytes == len(TEXT) > report.stored_bytes == target.stat().st_size
+
+
+def test_a_folder_is_walked_by_patterns(tmp_path: Path) -> None:
+    """Names decide, in every folder below; what is excluded stays."""
+    (tmp_path / "deep").mkdir()
+    for name in ("a.json", "deep/b.txt", "c.csv", "keep.json"):
+        (tmp_path / name).write_bytes(TEXT)
+    report = compress_path(tmp_path, SETTINGS, exclude=("keep*",))
+    assert report.compressed == [str(tmp_path / "a.json.zst"), str(tmp_path / "deep/b.txt.zst")]
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"a.json.zst", "b.txt.zst", "c.csv", "keep.json"}
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    """Compressed files are recognised, even when everything is included."""
+    (tmp_path / "a.json").write_bytes(TEXT)
+    compress_path(tmp_path, SETTINGS)
+    before = (tmp_path / "a.json.zst").read_bytes()
+    report = compress_path(tmp_path, SETTINGS, include=("*",))
+    assert report.compressed == []
+    assert report.skipped == {str(tmp_path / "a.json.zst"): "it is compressed already"}
+    assert (tmp_path / "a.json.zst").read_bytes() == before
+
+
+def test_what_does_not_pay_or_fit_is_left_alone(tmp_path: Path) -> None:
+    """Small, random and oversized files and those with a sibling already stay, each with its reason."""
+    contents = {"small.txt": b"x", "random.txt": os.urandom(600), "large.txt": bytes(2000), "twin.txt": bytes(600)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "twin.txt.zst").write_bytes(b"older")
+    report = compress_path(tmp_path, CompressionSettings(max_decoded_bytes=1024))
+    assert {Path(name).name: reason for name, reason in report.skipped.items()} == {
+        "small.txt": "it is smaller than 512 bytes",
+        "random.txt": "it does not shrink",
+        "large.txt": "it is larger than 1024 bytes",
+        "twin.txt": "twin.txt.zst is there already",
+    }
+    assert all((tmp_path / name).read_bytes() == content for name, content in contents.items())
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A symbolic link in the folder leads nowhere."""
+    outside = tmp_path / "outside.json"
+    outside.write_bytes(TEXT)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.json").symlink_to(outside)
+    assert compress_path(tmp_path / "in", SETTINGS).to_dict() == {
+        "compressed": [], "skipped": {}, "failed": {}, "raw_bytes": 0, "stored_bytes": 0,
+    }  # fmt: skip
+    assert outside.read_bytes() == TEXT
+
+
+def test_a_file_that_does_not_come_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the round trip fails, the file stays, no draft is left, and the other files go on."""
+    (tmp_path / "bad.json").write_bytes(TEXT)
+    (tmp_path / "good.json").write_bytes(TEXT * 2)
+    real = files.decode
+    monkeypatch.setattr(files, "decode", lambda body, codec, size: real(body, codec, size)[size == len(TEXT) :])
+    report = compress_path(tmp_path, SETTINGS)
+    assert _names(tmp_path) == ["bad.json", "good.json.zst"]
+    assert (tmp_path / "bad.json").read_bytes() == TEXT
+    assert "does not give back the file" in report.failed[str(tmp_path / "bad.json")]
+
+
+def test_a_file_that_changes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that comes in between loses nothing."""
+    file = tmp_path / "a.json"
+    file.write_bytes(TEXT)
+    real = files.encode
+
+    def encode_slowly(raw: bytes, codec: Any, settings: CompressionSettings) -> bytes:
+        file.write_bytes(TEXT + b"more")
+        return real(raw, codec, settings)
+
+    monkeypatch.setattr(files, "encode", encode_slowly)
+    report = compress_path(file, SETTINGS)
+    assert "changed" in report.failed[str(file)]
+    assert _names(tmp_path) == ["a.json"]
+    assert file.read_bytes() == TEXT + b"more"
+
+
+def test_wrong_words_are_refused(tmp_path: Path) -> None:
+    """A path without a file, and a codec without a file format, say so."""
+    with pytest.raises(NotFound, match="nowhere"):
+        compress_path(tmp_path / "nowhere", SETTINGS)
+    with pytest.raises(BadRequest, match="choose one of zstd, gzip, brotli"):
+        compress_path(tmp_path, CompressionSettings(codec="identity"))

@@ -1,0 +1,65 @@
+"""Content negotiation: the stored codec where possible, the client's weights elsewhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.compression.envelope import CODECS, Codec
+from adwarm.compression.negotiation import choose_encoding, content_coding
+from adwarm.errors import BadRequest
+
+
+@pytest.mark.parametrize(
+    ("header", "stored", "chosen"),
+    [
+        ("gzip, deflate, br, zstd", "zstd", "zstd"),
+        ("gzip, deflate, br", "brotli", "brotli"),
+        ("gzip;q=0.2, br;q=0.9", "gzip", "gzip"),
+        ("gzip, br", "zstd", "brotli"),
+        ("gzip;q=1.0, br;q=0.5", "zstd", "gzip"),
+        ("deflate", "zstd", "identity"),
+        ("", "zstd", "identity"),
+        ("", "identity", "identity"),
+        ("gzip", "identity", "identity"),
+        ("gzip, identity;q=0", "identity", "gzip"),
+        ("*", "zstd", "zstd"),
+        ("*;q=0.5, zstd;q=0", "zstd", "brotli"),
+        ("*;q=0", "zstd", "identity"),
+        ("gzip, *;q=0", "zstd", "gzip"),
+        ("zstd;q=0, identity", "zstd", "identity"),
+        ("identity;q=1, gzip;q=0.5", "brotli", "identity"),
+        ("GZIP ; Q=0.8", "zstd", "gzip"),
+        ("x-gzip", "gzip", "gzip"),
+        ("zstd;q=nan, gzip;q=-1, br;q=2.0, ;;,", "zstd", "identity"),
+        ("gzip;q=0.001", "zstd", "gzip"),
+    ],
+)
+def test_the_answer_is_the_one_the_standard_allows(header: str, stored: str, chosen: str) -> None:
+    """Each header gets the codec it asks for, the stored one first."""
+    assert choose_encoding(header, stored) == chosen
+
+
+@given(header=st.text(max_size=80), stored=st.sampled_from(CODECS))
+def test_any_header_gets_a_codec(header: str, stored: Codec) -> None:
+    """No header breaks the answer."""
+    assert choose_encoding(header, stored) in CODECS
+
+
+@given(
+    weights=st.dictionaries(st.sampled_from(["zstd", "br", "gzip", "identity", "*"]), st.integers(0, 1000)),
+    stored=st.sampled_from(CODECS),
+)
+def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) -> None:
+    """A coding of weight 0 is chosen only when nothing else is left, and then it is plain bytes."""
+    header = ", ".join(f"{name};q={weight / 1000:.3f}" for name, weight in weights.items())
+    coding = content_coding(choose_encoding(header, stored))
+    assert weights.get(coding, weights.get("*", 0)) > 0 or coding == "identity"
+
+
+def test_codecs_have_their_http_names() -> None:
+    """Brotli is `br` on the wire."""
+    assert [content_coding(codec) for codec in ("identity", "gzip", "brotli", "zstd")] == [
+        "identity", "gzip", "br", "zstd",
+    ]  # fmt: skip
+    with pytest.raises(BadRequest):
+        content_coding("br")

@@ -1,0 +1,57 @@
+"""Compression figures: totals, times by an injected timer, errors by class."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from adwarm.compression.stats import CompressionStats
+from adwarm.errors import Corrupt, TooMuchData
+from adwarm.settings import CompressionSettings
+
+SETTINGS = CompressionSettings(max_decoded_bytes=100_000)
+SAMPLE = b'{"clicks":"7"},' * 200
+
+
+def test_before_the_first_pack_there_is_no_ratio() -> None:
+    """An empty record divides by nothing."""
+    assert CompressionStats().to_dict() == {
+        "packed": 0, "unpacked": 0, "raw_bytes": 0, "stored_bytes": 0, "saved_bytes": 0,
+        "ratio": None, "codecs": {}, "errors": {},
+    }  # fmt: skip
+
+
+def test_bytes_and_times_are_counted_by_codec() -> None:
+    """Each pack and unpack adds its bytes and the seconds between two looks at the timer."""
+    stats = CompressionStats(timer=count(step=0.5).__next__)
+    packed = stats.pack(SAMPLE, SETTINGS)
+    stats.pack(b"small", SETTINGS)
+    assert stats.unpack(packed.blob, SETTINGS) == SAMPLE
+    found = stats.to_dict()
+    assert found["codecs"]["zstd"]["pack_seconds"] == found["codecs"]["zstd"]["unpack_seconds"] == 0.5
+    assert found["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
+    assert found["codecs"]["identity"]["packed"] == 1
+    assert (found["packed"], found["unpacked"]) == (2, 1)
+    assert found["saved_bytes"] == found["raw_bytes"] - found["stored_bytes"]
+    assert found["ratio"] == round(found["raw_bytes"] / found["stored_bytes"], 3) > 1
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_errors_are_counted_and_passed_on() -> None:
+    """A failure is seen by the caller and by the figures."""
+    stats = CompressionStats()
+    with pytest.raises(Corrupt):
+        stats.unpack(b"not an envelope", SETTINGS)
+    with pytest.raises(TooMuchData):
+        stats.pack(bytes(100_001), SETTINGS)
+    assert stats.to_dict()["errors"] == {"Corrupt": 1, "TooMuchData": 1}
+
+
+def test_threads_lose_no_count() -> None:
+    """Counts of many threads add up."""
+    stats = CompressionStats()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: stats.pack(SAMPLE, SETTINGS), range(200)))
+    assert stats.to_dict()["packed"] == 200
+    assert stats.to_dict()["raw_bytes"] == 200 * len(SAMPLE)
