@@ -1,0 +1,45 @@
+"""Where failed attempts are recorded, and what is written about one: its kind, code and words, never a secret."""
+
+from collections import deque
+from datetime import datetime
+from typing import Protocol
+
+from adwarm.errors import AdwarmError
+from adwarm.recovery.redaction import redact
+from adwarm.store.errors_log import ErrorEvent
+
+__all__ = ["ErrorEvent", "ErrorJournal", "MemoryJournal", "describe"]
+
+
+class ErrorJournal(Protocol):
+    """A bounded record of failed attempts. `adwarm.store.errors_log.ErrorsLog` keeps it in SQL."""
+
+    def record(self, event: ErrorEvent) -> None:
+        """Add the event."""
+        ...
+
+    def count(self, source: str, since: datetime) -> int:
+        """Return how many errors of `source` happened after `since`."""
+        ...
+
+
+class MemoryJournal:
+    """The journal of one process, for callers without a database; keeps the newest `keep` events."""
+
+    def __init__(self, keep: int = 1_000) -> None:
+        self.events: deque[ErrorEvent] = deque(maxlen=keep)
+
+    def record(self, event: ErrorEvent) -> None:
+        """Add the event."""
+        self.events.append(event)
+
+    def count(self, source: str, since: datetime) -> int:
+        """Return how many errors of `source` happened after `since`."""
+        return sum(event.source == source and event.at > since for event in list(self.events))
+
+
+def describe(error: BaseException, source: str, subject: str | None, at: datetime) -> ErrorEvent:
+    """Return the event that records `error`."""
+    code = error.code if isinstance(error, AdwarmError) else None
+    words = redact(str(error)) or type(error).__name__
+    return ErrorEvent(at, source, type(error).__name__, words, redact(subject) if subject else None, code)

@@ -1,0 +1,92 @@
+"""The journal of errors: every failed attempt is one row, and the table stays bounded whatever fails.
+
+Counting a window is one indexed query, so that a threshold sees the failures of every worker.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select
+
+from adwarm.store.engine import reading, writing
+from adwarm.store.tables import error_event
+
+_PRUNE_EVERY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """One failed attempt. `message` holds no secret; `subject` is what the attempt was about, such as a report key."""
+
+    at: datetime
+    source: str
+    kind: str
+    message: str
+    subject: str | None = None
+    code: str | None = None
+
+
+class ErrorsLog:
+    """Errors in the table `error_event`, at most about `keep_rows` of them and none older than `keep`."""
+
+    def __init__(self, engine: Engine, *, keep_rows: int = 20_000, keep: timedelta = timedelta(days=30)) -> None:
+        self._engine = engine
+        self._keep_rows = keep_rows
+        self._keep = keep
+        self._recorded = 0
+        self._lock = threading.Lock()
+
+    def record(self, event: ErrorEvent) -> None:
+        """Add the event; values too long for their column are cut."""
+        with writing(self._engine) as connection:
+            connection.execute(insert(error_event), [_row(event)])
+            if self._prune_is_due():
+                self._prune(connection, event.at)
+
+    def count(self, source: str, since: datetime) -> int:
+        """Return how many errors of `source` happened after `since`."""
+        table = error_event.c
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(func.count()).where(table.source == source[:80], table.at > since)
+            ).scalar_one()
+        return int(found)
+
+    def recent(self, limit: int = 100, source: str | None = None) -> Sequence[ErrorEvent]:
+        """Return the newest errors first, of one source or of all."""
+        query = select(error_event).order_by(error_event.c.id.desc()).limit(limit)
+        if source is not None:
+            query = query.where(error_event.c.source == source[:80])
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [ErrorEvent(row.at, row.source, row.kind, row.message, row.subject, row.code) for row in rows]
+
+    def prune(self, now: datetime) -> int:
+        """Remove what is too old or too much, and return how many rows went."""
+        with writing(self._engine) as connection:
+            return self._prune(connection, now)
+
+    def _prune(self, connection: Connection, now: datetime) -> int:
+        table = error_event.c
+        newest_to_go = select(table.id).order_by(table.id.desc()).offset(self._keep_rows).limit(1).scalar_subquery()
+        old = connection.execute(delete(error_event).where(table.at < now - self._keep)).rowcount
+        excess = connection.execute(delete(error_event).where(table.id <= newest_to_go)).rowcount
+        return int(old + excess)
+
+    def _prune_is_due(self) -> bool:
+        with self._lock:
+            self._recorded += 1
+            return self._recorded % _PRUNE_EVERY == 0
+
+
+def _row(event: ErrorEvent) -> dict[str, object]:
+    return {
+        "at": event.at,
+        "source": event.source[:80],
+        "kind": event.kind[:40],
+        "code": event.code[:40] if event.code else None,
+        "subject": event.subject[:200] if event.subject else None,
+        "message": event.message,
+    }

@@ -1,0 +1,59 @@
+"""When each healing action last ran, so that it runs once however many workers fail at the same moment.
+
+The claim is one conditional update judged by the database's clock: of any number of callers within a cool-down, exactly
+one gets it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine, select, update
+
+from adwarm.store.engine import database_time, insert_new, reading, writing
+from adwarm.store.tables import healing_action
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class HealingStore:
+    """Cool-downs in the table `healing_action`."""
+
+    def __init__(self, engine: Engine, *, database_time: Callable[[Connection], float] = database_time) -> None:
+        self._engine = engine
+        self._time = database_time
+
+    def claim(self, name: str, cooldown_seconds: float) -> bool:
+        """Take the right to run the action now; False while it last ran less than `cooldown_seconds` ago."""
+        table = healing_action.c
+        with writing(self._engine) as connection:
+            insert_new(connection, healing_action, [_row(name)])
+            now = self._now(connection)
+            claimed = connection.execute(
+                update(healing_action)
+                .where(table.name == name[:120], table.last_run <= now - timedelta(seconds=cooldown_seconds))
+                .values(last_run=now, runs=table.runs + 1, succeeded=False, detail="running")
+            )
+            return bool(claimed.rowcount)
+
+    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
+        """Record how the claimed action ended. `detail` holds no secret."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(healing_action)
+                .where(healing_action.c.name == name[:120])
+                .values(succeeded=succeeded, detail=detail)
+            )
+
+    def succeeded_within(self, name: str, seconds: float) -> bool:
+        """Return whether the action's last run began within `seconds` and went well."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(healing_action).where(healing_action.c.name == name[:120])).one_or_none()
+            now = self._now(connection)
+        return row is not None and bool(row.succeeded) and row.last_run > now - timedelta(seconds=seconds)
+
+    def _now(self, connection: Connection) -> datetime:
+        return datetime.fromtimestamp(self._time(connection), UTC)
+
+
+def _row(name: str) -> dict[str, object]:
+    return {"name": name[:120], "last_run": _NEVER, "runs": 0, "succeeded": False, "detail": None}

@@ -1,0 +1,40 @@
+"""Which sources are isolated, kept in the database, because every Airflow task is another process."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from adwarm.store.engine import reading, upsert, writing
+from adwarm.store.tables import breaker
+
+_PREFIX = "isolation:"
+
+
+class IsolationStore:
+    """Isolation states in the table `breaker`, apart from the breakers of admission by their prefix.
+
+    Two workers that write at once may lose one count; the state is a rate, not a ledger.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def load(self, source: str) -> Mapping[str, Any] | None:
+        """Return what was saved for the source, if anything was."""
+        query = select(breaker.c.data).where(breaker.c.source == _PREFIX + source)
+        with reading(self._engine) as connection:
+            found: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
+        return found
+
+    def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
+        """Save the source's state; `changed_at` in seconds since the epoch."""
+        row = {
+            "source": _PREFIX + source,
+            "state": state,
+            "changed_at": changed_at,
+            "probe_at": 0.0,
+            "data": dict(data),
+        }
+        with writing(self._engine) as connection:
+            upsert(connection, breaker, [row])
