@@ -1,0 +1,251 @@
+"""Counts opens by key and quarter of an hour: the aggregate everything later learns from.
+
+Slots of two logs add up to the slots of both, and the order of events is of no account. Only opens by persons count.
+Memory is bounded by a buffer: what exceeds it goes to a temporary file and is merged day by day.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adwarm.access_log.moments import SECOND
+from adwarm.access_log.reader import micros_of
+from adwarm.errors import BadRequest
+from adwarm.model import Actor
+
+SLOT_SECONDS = 900
+SLOT_MICROS = SLOT_SECONDS * SECOND
+SLOTS_PER_DAY = 86_400 // SLOT_SECONDS
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+_MOMENT = pa.timestamp("us", "UTC")
+SLOT_SCHEMA = pa.schema([
+    pa.field("account_id", _WORD, nullable=False),
+    pa.field("date_range", _WORD, nullable=False),
+    pa.field("report", _WORD, nullable=False),
+    pa.field("time_zone", _WORD, nullable=False),
+    pa.field("slot", _MOMENT, nullable=False),
+    pa.field("opens", pa.uint32(), nullable=False),
+    pa.field("first_ts", _MOMENT, nullable=False),
+    pa.field("last_ts", _MOMENT, nullable=False),
+])
+"""One row per key, reader zone and slot; `slot` is the start of a quarter of an hour in UTC."""
+
+Longs = npt.NDArray[np.int64]
+
+# A row is coded in two numbers: account and range in `pair`, slot, report and zone in `place`. Slots come first in
+# `place`, so that rows sorted by it lie day by day.
+_ROW = np.dtype([("place", "<i8"), ("pair", "<i8"), ("opens", "<i8"), ("first", "<i8"), ("last", "<i8")])
+_ASPECT_BITS = 13
+_ASPECT_MASK = (1 << _ASPECT_BITS) - 1
+_LOCAL_BITS = 27
+_PERSONS = [str(actor) for actor in Actor if actor.is_person]
+_MAX_OPENS = int(np.iinfo(np.uint32).max)
+
+
+class _Words:
+    """Gives each word of a column a code that holds over batches."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._last: tuple[pa.Array, Longs] | None = None
+
+    def codes(self, column: pa.DictionaryArray) -> Longs:
+        words = column.dictionary
+        if self._last is None or not self._last[0].equals(words):
+            known = [self._codes.setdefault(word, len(self._codes)) for word in words.to_pylist()]
+            self.words.extend(list(self._codes)[len(self.words) :])
+            self._last = (words, np.array(known, np.int64))
+        codes: Longs = self._last[1][column.indices.to_numpy(zero_copy_only=False)]
+        return codes
+
+    def sorted(self) -> tuple[pa.Array, Longs]:
+        """Return the words in order, and the place of each code among them."""
+        order = np.argsort(np.array(self.words, dtype=object), kind="stable")
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order))
+        return pa.array([self.words[at] for at in order], pa.string()), ranks
+
+
+class SlotAggregator:
+    """Adds up batches of events, or slots that were made before.
+
+    Args:
+        buffer_rows: rows kept in memory, 40 bytes each, before the rest goes to a temporary file.
+    """
+
+    def __init__(self, buffer_rows: int = 1_000_000) -> None:
+        self._limit = buffer_rows
+        self._columns = {name: _Words() for name in ("account_id", "date_range", "report", "time_zone")}
+        self._aspects: dict[int, int] = {}
+        self._buffer: list[npt.NDArray[Any]] = []
+        self._buffered = 0
+        self._spills: list[tuple[IO[bytes], Longs, Longs]] = []
+
+    def add(self, events: pa.RecordBatch) -> None:
+        """Count the opens by persons in a batch of events."""
+        actors = events.column("actor")
+        person = pc.is_in(actors.dictionary, pa.array(_PERSONS)).to_numpy(zero_copy_only=False)
+        keep = person[actors.indices.to_numpy(zero_copy_only=False)]
+        if not keep.all():
+            events = events.filter(pa.array(keep))
+        moments = micros_of(events)
+        self._append(events, moments // SLOT_MICROS, np.ones(len(moments), np.int64), moments, moments)
+
+    def add_slots(self, slots: pa.Table) -> None:
+        """Add slots, in `SLOT_SCHEMA`."""
+        for batch in slots.cast(SLOT_SCHEMA).to_batches():
+            starts, first, last = (_micros(batch.column(name)) for name in ("slot", "first_ts", "last_ts"))
+            opens = batch.column("opens").to_numpy(zero_copy_only=False).astype(np.int64)
+            self._append(batch, starts // SLOT_MICROS, opens, first, last)
+
+    def merge(self, other: "SlotAggregator") -> None:
+        """Add what `other` has counted; `other` stays as it is."""
+        for _, table in other.days():
+            self.add_slots(table)
+
+    def table(self) -> pa.Table:
+        """Return all slots, in order."""
+        tables = [table for _, table in self.days()]
+        return pa.concat_tables(tables).unify_dictionaries() if tables else SLOT_SCHEMA.empty_table()
+
+    def days(self) -> Iterator[tuple[int, pa.Table]]:
+        """Yield day by day, counted since the epoch, the slots of each UTC day that has any."""
+        self._compact()
+        parts = [(None, *_day_bounds(rows), rows) for rows in self._buffer]
+        spilled = [(file, days, bounds, None) for file, days, bounds in self._spills]
+        order = {name: words.sorted() for name, words in self._columns.items()}
+        for day in sorted({int(day) for _, days, _, _ in (*parts, *spilled) for day in days}):
+            rows = [_day_rows(file, days, bounds, held, day) for file, days, bounds, held in (*parts, *spilled)]
+            yield day, self._decode(_reduced(np.concatenate(rows)), order)
+
+    def count_keys(self) -> int:
+        """Return how many distinct keys have been counted."""
+        aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))
+        reports = max(1, len(self._columns["report"].words))
+        found = np.empty(0, np.int64)
+        for rows in [*self._buffer, *(_spilled(file) for file, _, _ in self._spills)]:
+            report = aspects[rows["place"] & _ASPECT_MASK] >> 32
+            found = np.union1d(found, pd.unique(rows["pair"] * reports + report))
+        return len(found)
+
+    def _append(self, batch: pa.RecordBatch, slot: Longs, opens: Longs, first: Longs, last: Longs) -> None:
+        if not len(slot):
+            return
+        codes = {name: words.codes(batch.column(name)) for name, words in self._columns.items()}
+        rows = np.empty(len(slot), _ROW)
+        rows["place"] = (slot << _ASPECT_BITS) | self._aspect(codes["report"], codes["time_zone"])
+        rows["pair"] = (codes["account_id"] << 32) | codes["date_range"]
+        rows["opens"], rows["first"], rows["last"] = opens, first, last
+        self._buffer.append(rows)
+        self._buffered += len(rows)
+        if self._buffered >= self._limit:
+            self._compact()
+            if self._buffered > self._limit // 2:
+                self._spill()
+
+    def _aspect(self, report: Longs, time_zone: Longs) -> Longs:
+        """Return a small code for report and zone together."""
+        codes, uniques = pd.factorize((report << 32) | time_zone)
+        known = np.array([self._aspects.setdefault(int(both), len(self._aspects)) for both in uniques], np.int64)
+        if len(self._aspects) > 1 << _ASPECT_BITS:
+            raise BadRequest(
+                "the access log mixes more than 8192 combinations of report and time zone; use fewer reports"
+            )
+        return known[codes]
+
+    def _compact(self) -> None:
+        if len(self._buffer) > 1 or self._buffered >= self._limit:
+            self._buffer = [_reduced(np.concatenate(self._buffer))]
+        elif self._buffer:
+            self._buffer = [_reduced(self._buffer[0])]
+        self._buffered = sum(map(len, self._buffer))
+
+    def _spill(self) -> None:
+        rows = self._buffer[0]
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the aggregator
+        rows.tofile(file)
+        self._spills.append((file, *_day_bounds(rows)))
+        self._buffer, self._buffered = [], 0
+
+    def _decode(self, rows: npt.NDArray[Any], order: dict[str, tuple[pa.Array, Longs]]) -> pa.Table:
+        aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))[rows["place"] & _ASPECT_MASK]
+        slot = rows["place"] >> _ASPECT_BITS
+        codes = {
+            "account_id": rows["pair"] >> 32,
+            "date_range": rows["pair"] & 0xFFFFFFFF,
+            "report": aspects >> 32,
+            "time_zone": aspects & 0xFFFFFFFF,
+        }
+        ranks = {name: order[name][1][code] for name, code in codes.items()}
+        place = np.lexsort((*(ranks[name] for name in reversed(ranks)), slot))
+        words = [_column(order[name][0], ranks[name][place]) for name in ranks]
+        opens = pa.array(np.minimum(rows["opens"], _MAX_OPENS)[place].astype(np.uint32))
+        moments = [_moments(values[place]) for values in (slot * SLOT_MICROS, rows["first"], rows["last"])]
+        return pa.Table.from_arrays([*words, moments[0], opens, *moments[1:]], schema=SLOT_SCHEMA)
+
+
+def _reduced(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return one row per key and slot, sorted by slot."""
+    local, pairs = pd.factorize(rows["pair"])
+    if not len(rows):
+        return rows
+    if len(pairs) >= 1 << _LOCAL_BITS or int(rows["place"].max()) >= 1 << (63 - _LOCAL_BITS):
+        order = np.lexsort((rows["pair"], rows["place"]))
+    else:
+        order = np.argsort((rows["place"] << _LOCAL_BITS) | local)
+    place, pair = rows["place"][order], rows["pair"][order]
+    starts = np.flatnonzero(np.concatenate([[True], (place[1:] != place[:-1]) | (pair[1:] != pair[:-1])]))
+    result = np.empty(len(starts), _ROW)
+    result["place"], result["pair"] = place[starts], pair[starts]
+    result["opens"] = np.add.reduceat(rows["opens"][order], starts)
+    result["first"] = np.minimum.reduceat(rows["first"][order], starts)
+    result["last"] = np.maximum.reduceat(rows["last"][order], starts)
+    return result
+
+
+def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Longs, Longs]:
+    """Return the days of sorted rows, and where each begins, with the end at the end."""
+    days, starts = np.unique((rows["place"] >> _ASPECT_BITS) // SLOTS_PER_DAY, return_index=True)
+    return days, np.append(starts, len(rows)).astype(np.int64)
+
+
+def _day_rows(
+    file: IO[bytes] | None, days: Longs, bounds: Longs, held: npt.NDArray[Any] | None, day: int
+) -> npt.NDArray[Any]:
+    at = int(np.searchsorted(days, day))
+    if at == len(days) or days[at] != day:
+        return np.empty(0, _ROW)
+    start, end = int(bounds[at]), int(bounds[at + 1])
+    if held is not None:
+        return held[start:end]
+    if file is None:
+        return np.empty(0, _ROW)
+    file.seek(start * _ROW.itemsize)
+    return np.fromfile(file, _ROW, end - start)
+
+
+def _spilled(file: IO[bytes]) -> npt.NDArray[Any]:
+    file.seek(0)
+    return np.fromfile(file, _ROW)
+
+
+def _column(words: pa.Array, codes: Longs) -> pa.DictionaryArray:
+    """Return a column whose dictionary holds only the words in use, so that equal rows give equal bytes."""
+    used, places = np.unique(codes, return_inverse=True)
+    return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), words.take(pa.array(used, pa.int64())))
+
+
+def _moments(micros: Longs) -> pa.Array:
+    return pa.array(micros, pa.int64()).cast(_MOMENT)
+
+
+def _micros(column: pa.Array) -> Longs:
+    return np.asarray(column.view(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)

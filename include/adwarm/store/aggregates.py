@@ -1,0 +1,98 @@
+"""What has been learned from the access log: one row per UTC hour, the files read so far, and the watermark.
+
+All functions take the caller's connection, so that hours, files and watermark are published in one transaction.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from adwarm.store.engine import upsert
+from adwarm.store.tables import access_aggregate, log_file, watermark
+
+WATERMARK = "access_log"
+
+
+@dataclass(frozen=True, slots=True)
+class HourRow:
+    """The slots of one UTC hour.
+
+    Attributes:
+        object_hash: the object that holds the hour's slots, possibly beside those of other hours of the day.
+        opens: by persons.
+    """
+
+    hour: datetime
+    object_hash: str
+    opens: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """How far a file of the log has been read.
+
+    Attributes:
+        offset: bytes of a text file that are read; the next event starts there.
+        checkpoints: `[hour, offset]`, the hour counted since the epoch.
+    """
+
+    path: str
+    size: int
+    mtime: float
+    offset: int
+    checkpoints: list[list[int]]
+    events: int
+    rejected: int
+    read_at: datetime
+
+
+def hours(connection: Connection, since: datetime | None = None, until: datetime | None = None) -> list[HourRow]:
+    """Return the hours that start in the half-open window, oldest first."""
+    names = ("hour", "object_hash", "opens", "keys")
+    query = select(*(access_aggregate.c[name] for name in names)).order_by(access_aggregate.c.hour)
+    if since is not None:
+        query = query.where(access_aggregate.c.hour >= since)
+    if until is not None:
+        query = query.where(access_aggregate.c.hour < until)
+    return [HourRow(*row) for row in connection.execute(query)]
+
+
+def replace_hours(
+    connection: Connection, since: datetime, until: datetime, rows: Iterable[HourRow], at: datetime
+) -> None:
+    """Make `rows` the only hours that start in the half-open window."""
+    connection.execute(
+        delete(access_aggregate).where(access_aggregate.c.hour >= since, access_aggregate.c.hour < until)
+    )
+    values = [{**asdict(row), "updated_at": at} for row in rows]
+    if values:
+        connection.execute(access_aggregate.insert(), values)
+
+
+def log_files(connection: Connection) -> dict[str, FileRow]:
+    """Return the files read so far, by path."""
+    return {row.path: FileRow(*row) for row in connection.execute(select(log_file))}
+
+
+def save_log_files(connection: Connection, rows: Iterable[FileRow]) -> None:
+    """Record how far files have been read."""
+    upsert(connection, log_file, [asdict(row) for row in rows])
+
+
+def forget_log_files(connection: Connection, paths: Iterable[str]) -> None:
+    """Drop the rows of files that are gone."""
+    for path in paths:
+        connection.execute(delete(log_file).where(log_file.c.path == path))
+
+
+def get_watermark(connection: Connection, name: str = WATERMARK) -> datetime | None:
+    """Return the moment up to which the log has been read; None before the first run."""
+    return connection.execute(select(watermark.c.until).where(watermark.c.name == name)).scalar_one_or_none()
+
+
+def set_watermark(connection: Connection, until: datetime, at: datetime, name: str = WATERMARK) -> None:
+    """Record the moment up to which the log has been read."""
+    upsert(connection, watermark, [{"name": name, "until": until, "updated_at": at}])
