@@ -1,8 +1,7 @@
 """Time as a value that is handed in, so that replays, tests and the demo can choose it."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -31,24 +30,18 @@ class SystemClock:
         time.sleep(max(0.0, seconds))
 
 
-@dataclass
-class AnchoredClock:
-    """A clock that read `anchor` when it was made and has run at the machine's pace since.
+@dataclass(frozen=True)
+class FrozenClock:
+    """A clock that always reads `moment`, while waits stay real.
 
-    It lets a run act as of a past or simulated moment while its own waits stay real.
+    A run that acts as of another moment uses it, so that equal inputs give equal results however long the run takes.
     """
 
-    anchor: datetime
-    monotonic: Callable[[], float] = time.monotonic
-    _started: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.anchor = utc(self.anchor)
-        self._started = self.monotonic()
+    moment: datetime
 
     def now(self) -> datetime:
-        """Return the anchor plus the time passed since this clock was made."""
-        return self.anchor + timedelta(seconds=self.monotonic() - self._started)
+        """Return the moment in UTC."""
+        return utc(self.moment)
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread for `seconds`."""

@@ -3,6 +3,7 @@
 The plan is a function of (decision time, log, settings, snapshot, what is stored): nothing in here reads a clock.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 from adwarm.clock import floor_to
 from adwarm.forecast.snapshot import live_forecast
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
-from adwarm.planning.budget import calls_left
+from adwarm.planning.budget import calls_left, within_budget
 from adwarm.planning.day_close import closing_accounts
 from adwarm.planning.life import useful_until
 from adwarm.planning.plan import LOOKAHEAD, plan_warms
@@ -96,12 +97,15 @@ def decide(
     view = StoreView(engine, settings)
     plan = forecast_plan(engine, objects, settings, decided_at, view)
     closing = closing_accounts(view.readable(), decided_at, decided_at + settings.step, settings.planning)
-    closings = [closing_recommendation(account, day, decided_at) for account, day in closing]
+    wanted = [closing_recommendation(account, day, decided_at) for account, day in closing]
+    spent = math.ceil(sum(item.price for item in plan.recommendations))
+    closings, left_over = within_budget(wanted, left_this_hour(engine, settings, decided_at) - spent)
+    cut = [*plan.cut, *left_over]
     batches = store_plan(
-        engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], plan.cut[:KEPT_CUTS]
+        engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut[:KEPT_CUTS]
     )
     return Decision(
-        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closing), len(plan.cut),
+        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closings), len(cut),
         len(plan.fresh), batches,
     )  # fmt: skip
 
@@ -137,19 +141,28 @@ def forecast_plan(
     """
     view = view or StoreView(engine, settings)
     forecast = live_forecast(engine, objects)
-    lead = timedelta(seconds=settings.planning.lead_seconds + warms.p95_seconds(engine))
-    hour = floor_to(decided_at, timedelta(hours=1))
-    spent = warms.requests_since(engine, hour, hour + timedelta(hours=1))
     return plan_warms(
         decided_at,
         settings.step + timedelta(seconds=settings.planning.lead_seconds),
         forecast.probabilities(decided_at, LOOKAHEAD, floor=FLOOR),
         view.fresh_until,
         view.expires,
-        lead,
+        _lead(engine, settings),
         settings,
-        max_calls=calls_left(settings, spent),
+        max_calls=left_this_hour(engine, settings, decided_at),
     )
+
+
+def left_this_hour(engine: Engine, settings: Settings, at: datetime, cap: int | None = None) -> int:
+    """Return the upstream calls that planned warms may still make in the hour of `at`."""
+    hour = floor_to(at, timedelta(hours=1))
+    return calls_left(settings, warms.requests_since(engine, hour, hour + timedelta(hours=1)), cap=cap)
+
+
+def _lead(engine: Engine, settings: Settings) -> timedelta:
+    """Return the start latency plus the p95 of a fetch, in steps of 5 s so that noise moves no plan."""
+    fetch = math.ceil(warms.p95_seconds(engine) / 5) * 5
+    return timedelta(seconds=settings.planning.lead_seconds + fetch)
 
 
 def closing_recommendation(account: Account, day: date, decided_at: datetime) -> Recommendation:

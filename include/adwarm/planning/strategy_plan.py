@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.clock import floor_to
 from adwarm.model import Mode
-from adwarm.planning.budget import calls_left, within_budget
-from adwarm.planning.decide import StoreView, store_plan
+from adwarm.planning.budget import within_budget
+from adwarm.planning.decide import StoreView, left_this_hour, store_plan
 from adwarm.planning.recommendation import Recommendation
-from adwarm.planning.strategies import Strategy, recommend
+from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, recommend
 from adwarm.settings import Settings
-from adwarm.store import warms
+from adwarm.store import writing
+from adwarm.store.strategies import list_strategies, seed_strategies
 
 
 @dataclass
@@ -32,6 +32,17 @@ class StrategyDecision:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return dict(vars(self))
+
+
+def enabled_strategies(engine: Engine) -> list[Strategy]:
+    """Return the enabled rows of the table `strategy`, which an empty installation gets its defaults into first.
+
+    Raises:
+        BadRequest: a row holds a value that is not valid.
+    """
+    with writing(engine) as connection:
+        seed_strategies(connection, [item.to_row() for item in DEFAULT_STRATEGIES])
+        return [Strategy.from_row(row) for row in list_strategies(connection, enabled_only=True)]
 
 
 def decide_strategies(
@@ -56,9 +67,8 @@ def decide_strategies(
         wanted = [item for item in recommend(strategy, view.readable(), decided_at) if item.key not in chosen]
         fresh_until = view.fresh_until([item.key for item in wanted], [decided_at] * len(wanted))
         stale = [item for item, end in zip(wanted, fresh_until, strict=True) if end is None or end <= decided_at]
-        hour = floor_to(decided_at, timedelta(hours=1))
-        spent = warms.requests_since(engine, hour, hour + timedelta(hours=1))
-        kept, cut = within_budget(stale, calls_left(settings, spent, cap=strategy.max_calls_per_hour))
+        left = left_this_hour(engine, settings, decided_at, strategy.max_calls_per_hour)
+        kept, cut = within_budget(stale, left)
         chosen.update({item.key: item for item in kept})
         turned_down.extend(cut)
         decision.fresh += len(wanted) - len(stale)

@@ -1,11 +1,10 @@
 """Carries a unit through the upstream: every call admitted, retried where that helps, split where it does not."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from adwarm.backpressure import Admission, Outcome, OutcomeKind, admitted
+from adwarm.backpressure import Admission, admitted
 from adwarm.clock import Clock
 from adwarm.errors import Permanent, TooMuchData, Transient
 from adwarm.model import Priority
@@ -77,10 +76,9 @@ class Fetcher:
                 timeout_seconds=self.wait_seconds,
             ) as slot:
                 self.requests += 1
-                started = time.monotonic()
                 result = operation()
-                usage = result.usage if isinstance(result, Page) else ()
-                slot.record(Outcome(OutcomeKind.OK, latency_seconds=time.monotonic() - started, usage=usage))
+                if isinstance(result, Page):
+                    slot.heard(result.usage)
                 return result
 
         value = self.pipeline.run(once, source=self.source.name, subject=account_id).value

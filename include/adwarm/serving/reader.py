@@ -92,10 +92,10 @@ class Reader:
         """
         blob = _present(answer)
         account = answer.key.account_id
-        cached = self._cache.get(blob, account)
+        cached = self._cache.get(account, blob)
         if cached is None:
             cached = unpack(blob, self._settings.compression)
-            self._cache.put(blob, account, cached)
+            self._cache.put(account, blob, cached)
         return cached
 
     def encoded(self, answer: Answer, accept_encoding: str) -> tuple[bytes, str]:

@@ -87,6 +87,15 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
     upsert(connection, table, [_row(item, digest, token) for digest, (item, _) in zip(hashes, items, strict=True)])
 
 
+def swap_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
+    """Replace an entry's bytes by an equal answer packed otherwise; False when the entry has changed meanwhile."""
+    digest = sha256(sealed).hexdigest()
+    insert_new(connection, payload, [{"hash": digest, "body": sealed, "created_at": at}])
+    same = and_(_is(item.key), table.c.payload_hash == item.payload_hash)
+    values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
+    return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+
+
 def degrade(engine: Engine, key: EntryKey, reason: str) -> None:
     """Mark an entry as not to be trusted; it is served only as a last resort, and said to be degraded."""
     with writing(engine) as connection:

@@ -98,6 +98,14 @@ def bands(engine: Engine, as_of: date) -> dict[str, int]:
     return {status: found.get(status, 0) for status in STATUSES}
 
 
+def totals(engine: Engine) -> dict[str, int]:
+    """Return how many scores of any day are in each band."""
+    with reading(engine) as connection:
+        query = select(table.c.status, func.count()).group_by(table.c.status)
+        found = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {status: found.get(status, 0) for status in STATUSES}
+
+
 def _of(account_id: str, as_of: date) -> Any:
     return and_(table.c.account_id == account_id, table.c.as_of == as_of)
 

@@ -74,6 +74,13 @@ def unaccounted(engine: Engine, before: datetime) -> list[Warm]:
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def planned_for(engine: Engine, reason: str) -> list[Warm]:
+    """Return every warm with this reason that was meant to be carried out, in the order of the plans."""
+    query = select(table).where(table.c.reason == reason, table.c.status.not_in(("cut", "shadow"))).order_by(table.c.id)
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
 def counts(engine: Engine) -> dict[str, int]:
     """Return the number of warms by status, and of those used and wasted."""
     with reading(engine) as connection:

@@ -1,0 +1,58 @@
+# adwarm: `make demo` and `make test` need only python3 (3.11 or newer) and make; they set up .venv by themselves.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help setup demo up down test lint format bench lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Install everything into .venv, from the hash-pinned locks
+
+$(READY): requirements-bootstrap.txt requirements-dev.txt requirements.in pyproject.toml hatch_build.py
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is older than 3.11"; exit 1; }
+	@test -x $(BIN)/python || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-bootstrap.txt requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Run the main job on real flights: learn, plan, warm, score, serve
+	@$(BIN)/python -m adwarm_airflow.local.demo
+
+up: $(READY) ## Start Airflow with the DAGs, the simulator and demo data
+	@$(BIN)/python -m adwarm_airflow.local.up
+
+down: $(READY) ## Stop all of it
+	@$(BIN)/python -m adwarm_airflow.local.down
+
+test: $(READY) ## Run the tests on SQLite and PostgreSQL
+	@$(BIN)/pytest -q
+
+lint: $(READY) ## Check style, types and the floors of the house
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config pyproject.toml
+
+format: $(READY) ## Format the code and sort the imports
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
+	@$(BIN)/python -m tests.benchmarks
+
+lock: $(READY) ## Compile the requirements again
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
+		--no-header --no-emit-index-url requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
+		--no-header --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove what was installed and made
+	@rm -rf $(VENV) .adwarm

@@ -1,0 +1,60 @@
+"""### Complete and score one day
+
+One run per day: completes the accounts' missing days of the aligned 30-day block that holds the day, settles them, and
+scores ad fatigue as of the day. Accounts whose day is still open are left to a later run. Days older than 28 days are
+final: running such a day again makes no call.
+
+**Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`.
+"""
+
+from airflow.sdk import dag, task
+
+from adwarm_airflow.declarations import Tag, accounts, connection, dag_arguments, day, every, moment
+from adwarm_airflow.operators import WarmBatchOperator
+
+
+@dag(
+    dag_id="adwarm_daily_insights",
+    dag_display_name="adwarm: daily insights",
+    schedule=every("0 0 * * *"),
+    params={
+        "day": day("The day to complete; empty: the day the run is about."),
+        "accounts": accounts("Account ids, one a line; empty: every known account."),
+        "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
+        "connection": connection(),
+    },
+    **dag_arguments(__doc__, Tag.BACKFILLABLE),
+)
+def adwarm_daily_insights() -> None:
+    """Plan, fetch, score, account."""
+
+    @task
+    def plan_day(**context) -> list:
+        """Find what the day still lacks and return batches."""
+        from adwarm_airflow.tasks import daily
+
+        return daily.plan_day(context)
+
+    @task(trigger_rule="all_done_min_one_success")
+    def score_day(**context) -> dict:
+        """Score every account whose day is complete."""
+        from adwarm_airflow.tasks import warming
+
+        return warming.score_closed(context)
+
+    @task(trigger_rule="none_failed")
+    def account(**context) -> dict:
+        """Close the job and read some keys back."""
+        from adwarm_airflow.tasks import warming
+
+        return warming.account(context)
+
+    batches = plan_day()
+    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand(batch=batches)
+    batches >> warm >> score_day() >> account()
+
+
+dag = adwarm_daily_insights()
+
+if __name__ == "__main__":
+    dag.test()

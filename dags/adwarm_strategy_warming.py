@@ -1,0 +1,61 @@
+"""### Keep chosen reports ready
+
+Every 6 hours: warms what the enabled rows of the table `strategy` name, in progressive batches, each within its own
+hourly budget, and skips what is fresh. From the trigger form or the REST API: warms the accounts and ranges you name.
+
+`dry_run` writes the plan down and makes no call.
+"""
+
+from airflow.sdk import Param, dag, task
+
+from adwarm_airflow.declarations import PRIORITIES, Tag, accounts, connection, dag_arguments, every, moment
+from adwarm_airflow.operators import WarmBatchOperator
+
+
+@dag(
+    dag_id="adwarm_strategy_warming",
+    dag_display_name="adwarm: strategy warming",
+    schedule=every("0 */6 * * *"),
+    params={
+        "accounts": accounts("Account ids, one a line; empty: all enabled strategies."),
+        "date_ranges": Param(
+            ["yesterday", "last_7d", "last_30d"],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            description="Presets such as last_7d, or YYYY-MM-DD..YYYY-MM-DD, one a line.",
+        ),
+        "priority": Param("low", enum=PRIORITIES, description="Who goes first when the budget is short."),
+        "batch_size": Param(5, type="integer", minimum=1, maximum=1000, description="Reports between two pauses."),
+        "delay_seconds": Param(5, type="number", minimum=0, maximum=30, description="Pause between batches."),
+        "max_calls": Param(100, type="integer", minimum=1, maximum=100_000, description="Upstream calls at the most."),
+        "dry_run": Param(False, type="boolean", description="Plan and write down, make no call."),
+        "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
+        "connection": connection(),
+    },
+    **dag_arguments(__doc__, Tag.WARMING),
+)
+def adwarm_strategy_warming() -> None:
+    """Plan, warm, account."""
+
+    @task
+    def plan(**context) -> list:
+        """Check the form, write the plan down, return its batches."""
+        from adwarm_airflow.tasks import warming
+
+        return warming.plan_strategies(context)
+
+    @task(trigger_rule="none_failed")
+    def account(**context) -> dict:
+        """Close the job and read some keys back."""
+        from adwarm_airflow.tasks import warming
+
+        return warming.account(context)
+
+    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}", max_active_tis_per_dagrun=2)
+    warm.expand_kwargs(plan()) >> account()
+
+
+dag = adwarm_strategy_warming()
+
+if __name__ == "__main__":
+    dag.test()

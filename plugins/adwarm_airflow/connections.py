@@ -1,0 +1,59 @@
+"""Turns an Airflow connection into a source. The token goes from the connection to the transport and nowhere else."""
+
+from collections.abc import Callable
+from typing import Any
+
+from adwarm.sources.build import build_factory
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+
+from adwarm.errors import BadRequest
+from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.protocol import InsightsSource
+
+DEFAULT_CONNECTION = "facebook_default"
+_PLAIN_EXTRAS = ("graph_url", "api_version", "app_id")
+
+
+def source_factory(settings: Settings, conn_id: str = DEFAULT_CONNECTION) -> Callable[[], InsightsSource]:
+    """Return what builds the upstream: from the connection `conn_id` for Meta, from the settings for the others.
+
+    The connection is the Facebook provider's own (`facebook_social`, extras `app_id`, `app_secret`, `access_token`)
+    with the optional extras `graph_url` and `api_version`. It is read once, here, before any thread starts.
+
+    Raises:
+        BadRequest: there is no such connection and the settings hold no token either, or an extra is wrong.
+    """
+    if settings.source.kind != "meta":
+        return build_factory(settings)
+    try:
+        extra = BaseHook.get_connection(conn_id).extra_dejson
+    except AirflowNotFoundException:
+        if settings.source.access_token:
+            return build_factory(settings)
+        raise BadRequest(
+            f"connection {conn_id!r} does not exist; create one of type facebook_social with app_id, app_secret and "
+            "access_token in its extra"
+        ) from None
+    return build_factory(_with_source(settings, _from_extra(settings.source, extra, conn_id)), connection=conn_id)
+
+
+def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> SourceSettings:
+    token, secret = extra.get("access_token"), extra.get("app_secret")
+    if not token:
+        raise BadRequest(f"connection {conn_id!r} has no access_token in its extra; add it")
+    for value in (token, secret):
+        if value:
+            mask_secret(str(value))
+    values = {name: extra[name] for name in _PLAIN_EXTRAS if extra.get(name)}
+    return SourceSettings.model_validate({
+        **source.model_dump(),
+        **values,
+        "access_token": str(token),
+        "app_secret": str(secret) if secret else None,
+    })
+
+
+def _with_source(settings: Settings, source: SourceSettings) -> Settings:
+    return settings.model_copy(update={"source": source})

@@ -1,0 +1,67 @@
+"""What the DAG files declare in common: defaults, tags and typed parameters. Imports only the SDK."""
+
+from datetime import datetime, timedelta, timezone
+from enum import StrEnum
+from typing import Any
+
+from airflow.sdk import CronDataIntervalTimetable, Param
+
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 -- DAG files may be parsed by any interpreter Airflow runs on
+ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
+PRIORITIES = ["critical", "high", "normal", "low"]
+
+
+class Tag(StrEnum):
+    """Tags of the package's DAGs."""
+
+    ADWARM = "adwarm"
+    LEARNING = "learning"
+    WARMING = "warming"
+    BACKFILLABLE = "backfillable"
+
+
+def every(cron: str) -> CronDataIntervalTimetable:
+    """Return the timetable of `cron` in UTC, whose runs carry the interval they are about."""
+    return CronDataIntervalTimetable(cron, timezone="UTC")
+
+
+def dag_arguments(doc: str, *tags: Tag) -> dict[str, Any]:
+    """Return the arguments every DAG of the package shares."""
+    return {
+        "start_date": START,
+        "catchup": False,
+        "max_active_runs": 1,
+        "dagrun_timeout": timedelta(hours=6),
+        "default_args": {"owner": "adwarm", "retries": 2, "retry_delay": timedelta(seconds=30)},
+        "owner_links": {"adwarm": "https://airflow.apache.org/"},
+        "tags": [Tag.ADWARM, *tags],
+        "doc_md": doc,
+    }
+
+
+def moment(description: str) -> Param:
+    """Return an optional parameter that holds a moment."""
+    return Param(None, type=["null", "string"], format="date-time", description=description)
+
+
+def day(description: str) -> Param:
+    """Return an optional parameter that holds a day."""
+    return Param(None, type=["null", "string"], format="date", description=description)
+
+
+def accounts(description: str) -> Param:
+    """Return an optional parameter that holds account ids."""
+    return Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string", "pattern": ACCOUNT_PATTERN},
+        description=description,
+        examples=["act_1234"],
+    )
+
+
+def connection() -> Param:
+    """Return the parameter that names the upstream's connection."""
+    return Param(
+        "facebook_default", type="string", minLength=1, title="Connection", description="A facebook_social connection."
+    )

@@ -1,0 +1,21 @@
+"""Opens the core for one task: settings from the environment, the source from an Airflow connection."""
+
+from adwarm.clock import Clock, SystemClock
+from adwarm.runtime import Runtime
+from adwarm.settings import load_settings
+from adwarm_airflow.connections import DEFAULT_CONNECTION, source_factory
+
+
+def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runtime:
+    """Return the runtime of a task.
+
+    Args:
+        clock: the time to act at; the machine's by default.
+        conn_id: the connection of the upstream; None for a task that makes no call.
+    """
+    settings = load_settings()
+    make_source = source_factory(settings, conn_id) if conn_id else None
+    return Runtime(settings, clock or SystemClock(), make_source)
+
+
+__all__ = ["DEFAULT_CONNECTION", "open_runtime"]

@@ -1,0 +1,96 @@
+"""What the demo needs to know of a log before it starts: its span, its zone, and a day worth replaying."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
+
+import pandas as pd
+
+from adwarm.access_log import log_span, read_events
+from adwarm.errors import BadRequest
+from adwarm.model import Actor, ReportKey, zone
+from adwarm.settings import Settings
+
+LOOK_BACK = timedelta(days=28)
+QUIET = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Open:
+    """One open of the replayed day; `first` when the key was quiet for 30 minutes before."""
+
+    at: datetime
+    key: ReportKey
+    first: bool
+
+
+@dataclass(frozen=True)
+class ReplayDay:
+    """A day of the log, from local midnight to local midnight, with its opens in order."""
+
+    day: date
+    zone: str
+    start: datetime
+    end: datetime
+    opens: list[Open]
+
+
+def choose_day(url: str, settings: Settings) -> ReplayDay:
+    """Return the last whole day of the log that is at least as busy as the middle day of its last four weeks.
+
+    Raises:
+        BadRequest: the log has no whole day with an open.
+    """
+    _, last, _ = log_span(url, settings)
+    frame = _events(url, settings, last - LOOK_BACK, last + timedelta(seconds=1))
+    zone_name = str(frame["time_zone"].mode().iat[0]) if len(frame) else ""
+    zone_name = zone_name or settings.default_zone
+    days = frame["ts"].dt.tz_convert(zone_name).dt.date
+    counts = days[days < last.astimezone(zone(zone_name)).date()].value_counts()
+    if counts.empty:
+        raise BadRequest("the access log holds no whole day of opens; give it a few weeks")
+    day = max(counts[counts >= counts.median()].index)
+    start, end = (_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
+    return ReplayDay(day, zone_name, start, end, _opens(frame, start, end))
+
+
+def _events(url: str, settings: Settings, since: datetime, until: datetime) -> pd.DataFrame:
+    frames = [batch.to_pandas() for batch in read_events(url, settings, since=since, until=until)]
+    if not frames:
+        raise BadRequest("the access log holds no open in its last four weeks; give it a longer one")
+    frame = pd.concat(frames, ignore_index=True)
+    names = ["account_id", "date_range", "report", "time_zone", "actor"]
+    frame[names] = frame[names].astype(str)
+    persons = frame["actor"].isin([actor.value for actor in Actor if actor.is_person] + ["", "nan", "None"])
+    return frame[persons].sort_values(["ts", "account_id", "date_range"], ignore_index=True)
+
+
+def _opens(frame: pd.DataFrame, start: datetime, end: datetime) -> list[Open]:
+    key = ["account_id", "date_range", "report"]
+    near = frame[(frame["ts"] >= pd.Timestamp(start - QUIET)) & (frame["ts"] < pd.Timestamp(end))]
+    quiet = near.groupby(key)["ts"].diff()
+    first = quiet.isna() | (quiet >= pd.Timedelta(QUIET))
+    rows = zip(near["ts"], *(near[name] for name in key), first, strict=True)
+    found = [
+        Open(ts.to_pydatetime(), ReportKey(account, date_range, report), bool(is_first))
+        for ts, account, date_range, report, is_first in rows
+    ]
+    return [item for item in found if item.at >= start]
+
+
+def _midnight(day: date, zone_name: str) -> datetime:
+    return pd.Timestamp(datetime.combine(day, time.min, zone(zone_name))).tz_convert("UTC").to_pydatetime()
+
+
+def hours(start: datetime, end: datetime, step: timedelta) -> Iterator[datetime]:
+    """Yield the decision times of a day."""
+    moment = start
+    while moment < end:
+        yield moment
+        moment += step
+
+
+def spans(moments: list[datetime], end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield each decision time with the next one, the last with `end`."""
+    yield from pairwise([*moments, end])

@@ -1,0 +1,85 @@
+"""Calls any function under the shared budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import BaseOperator
+
+from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AdmittedOperator(BaseOperator):
+    """Calls `python_callable` once the budget admits it, and returns what it returns.
+
+    Waits under 30 seconds are waited out; longer ones are deferred, so that no worker slot is held. Errors of
+    `adwarm.errors` raised by the callable teach the budget: `Throttled` parks the scope, `Transient` counts for the
+    breaker.
+
+    Args:
+        python_callable: what to call.
+        op_kwargs: its arguments.
+        scopes: what the call draws on, narrowest first, such as `account:act_1234`; the fleet is always part of it.
+        priority: critical, high, normal or low.
+        source: whose breaker judges the call.
+    """
+
+    template_fields: Sequence[str] = ("op_kwargs", "scopes", "priority", "source")
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_kwargs: Mapping[str, Any] | None = None,
+        scopes: Sequence[str] = (),
+        priority: str = "normal",
+        source: str = "callable",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.python_callable = python_callable
+        self.op_kwargs = op_kwargs or {}
+        self.scopes = scopes
+        self.priority = priority
+        self.source = source
+
+    def execute(self, context: Context) -> Any:
+        """Wait for admission and call."""
+        return self.attempt(context)
+
+    def attempt(self, context: Context, event: Any = None) -> Any:
+        """Try once; called again after each deferral."""
+        from adwarm.backpressure import admitted
+        from adwarm.errors import Throttled
+        from adwarm.model import Priority, Scope
+        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.inputs import word
+
+        del context, event
+        runtime = open_runtime()
+        scopes = [Scope.parse(text) for text in self.scopes]
+        priority = word(Priority.parse, self.priority)
+        called = False
+        try:
+            with admitted(
+                runtime.admission,
+                runtime.clock,
+                scopes,
+                priority,
+                source=self.source,
+                timeout_seconds=SHORT_WAIT_SECONDS,
+            ):
+                called = True
+                return self.python_callable(**self.op_kwargs)
+        except Throttled as error:
+            if called:
+                raise
+            wait = max(timedelta(seconds=1), error.until - datetime.now(UTC))
+            self.log.info("not admitted: %s; going on in %s", error, wait)
+            self.defer(trigger=TimeDeltaTrigger(wait), method_name="attempt")

@@ -1,0 +1,103 @@
+"""Fetches reports under the shared budget; gives its worker slot back while the platform asks for silence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from adwarm.prefetch import BatchReport
+
+SHORT_WAIT_SECONDS = 30.0
+MAX_DEFERRALS = 10
+
+
+class PrefetchInsightsOperator(BaseOperator):
+    """Makes the reports of some accounts fresh, and skips those that are.
+
+    One failing account never stops the rest; the task fails only when every key failed. A wait of over 30 seconds is
+    deferred, and the task goes on by itself afterwards. Returns counts by outcome, small enough for an XCom.
+
+    Args:
+        accounts: account ids, such as `act_1234`.
+        date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`.
+        report: a report of the settings.
+        priority: critical, high, normal or low.
+        conn_id: a connection of type `facebook_social`.
+        deferrable: whether a long wait frees the worker slot.
+    """
+
+    template_fields: Sequence[str] = ("accounts", "date_ranges", "report", "priority", "conn_id")
+
+    def __init__(
+        self,
+        *,
+        accounts: Sequence[str] = (),
+        date_ranges: Sequence[str] = (),
+        report: str = "default",
+        priority: str = "low",
+        conn_id: str = "facebook_default",
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.accounts = accounts
+        self.date_ranges = date_ranges
+        self.report = report
+        self.priority = priority
+        self.conn_id = conn_id
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Fetch, and defer while keys are parked for long."""
+        return self.attempt(context, None, 0)
+
+    def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
+        """Fetch what is not fresh yet; called again after each deferral."""
+        del event
+        report = self.prefetch(context)
+        parked = [outcome.retry_after for outcome in report.outcomes if outcome.status == "parked"]
+        if parked and self.deferrable and deferrals < MAX_DEFERRALS:
+            seconds = max(1.0, min(wait or SHORT_WAIT_SECONDS for wait in parked))
+            self.log.info("%d keys are parked; going on in %.0f s", len(parked), seconds)
+            self.defer(
+                trigger=TimeDeltaTrigger(timedelta(seconds=seconds)),
+                method_name="attempt",
+                kwargs={"deferrals": deferrals + 1},
+            )
+        for text in report.errors():
+            self.log.warning("%s", text)
+        self.log.info("outcomes: %s", report.summary())
+        return _unless_all_failed(report)
+
+    def prefetch(self, context: Context) -> BatchReport:
+        """Run the engine once over every account and range.
+
+        Raises:
+            BadRequest: an account, a range, the report or the priority is not valid.
+        """
+        from adwarm.model import Priority, ReportKey
+        from adwarm.prefetch import Wanted
+        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.inputs import word
+
+        del context
+        keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
+        priority = word(Priority.parse, self.priority)
+        runtime = open_runtime(conn_id=self.conn_id)
+        return runtime.prefetch().run([Wanted(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS)
+
+
+def _unless_all_failed(report: BatchReport) -> dict[str, int]:
+    summary = report.summary()
+    if report.outcomes and not summary["fetched"] + summary["fresh"] + summary["stale"]:
+        from adwarm.errors import AdwarmError
+
+        raise AdwarmError("every key failed; the first reasons: " + " | ".join(report.errors(3)))
+    return summary

@@ -1,0 +1,30 @@
+"""Packs stored entries anew, and files of a folder, for `CompressEntriesOperator`."""
+
+from typing import Any
+
+from adwarm.clock import SystemClock
+from adwarm.compression import compress_path
+from adwarm.runtime import Runtime
+from adwarm.serving.repacking import repack_entries
+from adwarm.settings import CompressionSettings, Settings
+
+
+def pack_entries(runtime: Runtime, codec: str) -> dict[str, Any]:
+    """Pack every entry with `codec` where that is smaller, and return counts and bytes."""
+    return repack_entries(runtime.engine, _with_codec(runtime.settings, codec), SystemClock().now())
+
+
+def pack_files(settings: Settings, path: str, codec: str, include: tuple[str, ...]) -> dict[str, Any]:
+    """Pack the matching files beneath `path`, and return counts and bytes."""
+    return compress_path(path, _with_codec(settings, codec), include=include).to_dict()
+
+
+def _with_codec(settings: Settings, codec: str) -> CompressionSettings:
+    from pydantic import ValidationError
+
+    from adwarm.errors import BadRequest
+
+    try:
+        return CompressionSettings.model_validate({**settings.compression.model_dump(), "codec": codec})
+    except ValidationError:
+        raise BadRequest(f"codec {codec!r} is not one of zstd, gzip, brotli, identity") from None

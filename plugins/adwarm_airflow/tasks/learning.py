@@ -1,0 +1,68 @@
+"""Tasks of `adwarm_access_patterns`: read the log, find the accounts, train the forecast."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from adwarm.errors import NotFound
+from adwarm.forecast.snapshot import live_snapshot
+from adwarm.forecast.training import train_until
+from adwarm.patterns.ingest import ingest
+from adwarm.runtime import Runtime
+from adwarm.store import aggregates, reading
+from adwarm_airflow.house import open_runtime
+from adwarm_airflow.runs import RunTime, run_time
+
+HOUR = timedelta(hours=1)
+TRAIN_EVERY = timedelta(hours=24)
+log = logging.getLogger(__name__)
+
+
+def read_log(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what the run is about into aggregates, and return counts.
+
+    A window from the params or of a backfill is read whole; a scheduled or plain manual run reads what the log gained.
+    """
+    run = run_time(context, HOUR)
+    runtime = open_runtime(run.clock)
+    window = run.window if run.explicit else None
+    report = ingest(runtime.engine, runtime.objects, runtime.settings, run.clock.now(), window=window)
+    figures = {"events": report.events, "rejected": report.rejected, "hours": report.hours, "keys": report.keys}
+    log.info("read: %s; rejected because: %s", figures, report.rejected_by_reason)
+    for sample in report.samples:
+        log.warning("quarantined: %s", sample)
+    return {**figures, "rejected_by_reason": report.rejected_by_reason}
+
+
+def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Train the forecast once a day, and find the accounts the log names; skipped in backfills."""
+    run = run_time(context, HOUR)
+    if run.backfill:
+        return {"trained": False, "why": "a backfill trains nothing"}
+    runtime = open_runtime(run.clock)
+    until = _trained_until(run, runtime)
+    forced = bool((context.get("params") or {}).get("train_now"))
+    if not forced and (fresh := _still_fresh(runtime, until)):
+        return {"trained": False, "why": fresh}
+    figures = train_until(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
+    log.info("trained: %s", figures)
+    return {"trained": True, **figures}
+
+
+def _still_fresh(runtime: Runtime, until: datetime) -> str | None:
+    try:
+        live = live_snapshot(runtime.engine)
+    except NotFound:
+        return None
+    age = until - live.trained_until
+    return f"trained until {live.trained_until:%Y-%m-%d %H:%M} UTC" if timedelta(0) <= age < TRAIN_EVERY else None
+
+
+def _trained_until(run: RunTime, runtime: Runtime) -> datetime:
+    """Return the end of what the aggregates know: no further than the run's own window when it was told one."""
+    if run.explicit:
+        return run.window[1]
+    with reading(runtime.engine) as connection:
+        known = aggregates.get_watermark(connection)
+    return min(run.clock.now(), known) if known else run.clock.now()

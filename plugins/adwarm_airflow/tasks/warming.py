@@ -1,0 +1,122 @@
+"""Tasks of the warming DAGs: plan, close the job, score closed days, account for use, read back."""
+
+import logging
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from adwarm.errors import AdwarmError, NotFound
+from adwarm.model import ReportKey, WarmReason
+from adwarm.planning.accounting import settle_accounts
+from adwarm.planning.decide import decide
+from adwarm.planning.strategies import Strategy
+from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
+from adwarm.prefetch.scoring import score_accounts
+from adwarm.runtime import Runtime
+from adwarm.serving import read_back
+from adwarm.store import jobs, warms
+from adwarm_airflow.house import open_runtime
+from adwarm_airflow.runs import RunTime, decision, run_time
+
+HOUR = timedelta(hours=1)
+log = logging.getLogger(__name__)
+
+
+def plan(context: Mapping[str, Any]) -> list[int]:
+    """Plan the run and return the numbers of the batches to carry out; none while no forecast is trained."""
+    run = run_time(context, HOUR)
+    runtime = open_runtime(run.clock)
+    decided_at, mode = decision(context, runtime.settings.step)
+    try:
+        made = decide(runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode)
+    except NotFound as error:
+        log.warning("nothing is planned: %s", error)
+        _open_job(runtime, run, 0)
+        return []
+    log.info("decided: %s", made.to_dict())
+    for row in warms.of_run(runtime.engine, run.run_id)[:5]:
+        log.info("%s %s at %s: %s", row["account_id"], row["date_range"], row["warm_at"], row["explanation"].get("why"))
+    _open_job(runtime, run, 0 if made.batches == 0 else made.planned + made.closing)
+    return list(range(made.batches))
+
+
+def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Plan the enabled strategies, or the one that the trigger form describes, and return arguments for each batch.
+
+    Raises:
+        BadRequest: the form names an account, a range or a priority that is not valid.
+    """
+    run = run_time(context, timedelta(hours=6))
+    runtime = open_runtime(run.clock)
+    params = context["params"]
+    chosen = _from_form(params) or enabled_strategies(runtime.engine)
+    decided_at, _ = decision(context, timedelta(minutes=1))
+    made = decide_strategies(
+        runtime.engine, runtime.settings, chosen, decided_at, run.run_id, dry_run=bool(params.get("dry_run"))
+    )
+    log.info("decided: %s", made.to_dict())
+    _open_job(runtime, run, 0 if made.batches == 0 else made.planned)
+    pace = {
+        "slice_size": min((item.batch_size for item in chosen), default=5),
+        "pause_seconds": max((item.delay_seconds for item in chosen), default=5.0),
+    }
+    return [{"batch": number, **pace} for number in range(made.batches)]
+
+
+def score_closed(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Score the accounts whose day this run has closed."""
+    run = run_time(context, HOUR)
+    runtime = open_runtime(run.clock)
+    rows = warms.of_run(runtime.engine, run.run_id)
+    closed = [row for row in rows if row["reason"] == WarmReason.DAY_CLOSED and row["status"] in {"fetched", "fresh"}]
+    pairs = [(row["account_id"], date.fromisoformat(row["date_range"].partition("..")[2])) for row in closed]
+    report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
+    log.info("scored: %s", report.to_dict())
+    return report.to_dict()
+
+
+def account(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Close the run's job, judge earlier warms by the opens since, and read some warmed keys back.
+
+    Raises:
+        AdwarmError: a warmed key could not be read back; what was warmed is not what is requested.
+    """
+    run = run_time(context, HOUR)
+    runtime = open_runtime(run.clock)
+    job = jobs.finish(runtime.engine, run.run_id, run.clock.now())
+    rows = warms.of_run(runtime.engine, run.run_id)
+    keys = [
+        ReportKey(row["account_id"], row["date_range"], row["report"]) for row in rows if row["status"] == "fetched"
+    ]
+    canary = read_back(runtime.reader, keys)
+    settled = settle_accounts(runtime.engine, runtime.objects, run.clock.now())
+    for text in job["errors"][:10]:
+        log.warning("%s", text)
+    figures = {name: job[name] for name in ("status", "total", "done", "failed", "requests")}
+    log.info("job: %s; canary read %d; used %d, wasted %d", figures, canary.read, settled.used, settled.wasted)
+    if canary.misses:
+        raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
+    if job["status"] == "failed":
+        raise AdwarmError("every key of the run failed: " + " | ".join(job["errors"][:3]))
+    return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted}
+
+
+def _from_form(params: Mapping[str, Any]) -> list[Strategy]:
+    if not params.get("accounts"):
+        return []
+    ranges = tuple(params.get("date_ranges") or ("yesterday", "last_7d", "last_30d"))
+    return [
+        Strategy(
+            "trigger form",
+            ranges,
+            priority=str(params.get("priority") or "low"),
+            accounts=tuple(params["accounts"]),
+            batch_size=int(params.get("batch_size", 5)),
+            delay_seconds=float(params.get("delay_seconds", 5)),
+            max_calls_per_hour=int(params.get("max_calls") or 100),
+        )
+    ]
+
+
+def _open_job(runtime: Runtime, run: RunTime, total: int) -> None:
+    jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], total, runtime.clock.now())

@@ -1,0 +1,18 @@
+"""The one file Airflow loads from the plugins folder; everything else is the importable package `adwarm_airflow`."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+try:
+    import adwarm_airflow
+except ImportError as error:
+    raise ImportError(
+        "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
+        "on every Airflow service"
+    ) from error
+
+
+class AdwarmPlugin(AirflowPlugin):
+    """Makes adwarm known to Airflow."""
+
+    name = "adwarm"
+    on_load = staticmethod(adwarm_airflow.check_core)
