@@ -14,7 +14,7 @@ _TIER = "standard_access"
 
 
 class HourlyQuota:
-    """Counts insights calls per account over a rolling hour of the platform's clock; safe to use from several threads."""
+    """Counts insights calls per account over a rolling hour; safe to use from several threads."""
 
     def __init__(self, limit: int | None) -> None:
         self._enforced = limit is not None

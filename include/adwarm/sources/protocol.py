@@ -106,9 +106,7 @@ class InsightsSource(Protocol):
         """Return the scope chain a call for the account draws on, narrowest first, without the fleet."""
         ...
 
-    def plan(
-        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
-    ) -> list[Unit]:
+    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
         """Return the fewest units that cover `windows`; deterministic."""
         ...
 

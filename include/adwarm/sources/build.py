@@ -1,0 +1,44 @@
+"""Makes the source that the settings name; the only place that knows all of them."""
+
+from collections.abc import Callable
+
+from adwarm.clock import Clock
+from adwarm.errors import BadRequest
+from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.protocol import InsightsSource
+
+
+def build_factory(
+    settings: Settings, connection: str = "default", clock: Clock | None = None
+) -> Callable[[], InsightsSource]:
+    """Return what builds the source; call it once per worker thread.
+
+    Args:
+        settings: `settings.source` says which source, and where it is.
+        connection: the name under which the source's accounts are kept.
+        clock: the time by which parking times are stated; pass the run's own clock.
+
+    Raises:
+        BadRequest: a setting that the source needs is missing; the message says which.
+    """
+    source = settings.source
+    if source.kind == "meta":
+        return _meta(source, connection, clock)
+    url = source.url
+    if not url:
+        raise BadRequest(f"the {source.kind} source needs an address; set ADWARM_SOURCE__URL")
+    if source.kind == "parquet":
+        from adwarm.sources.parquet import ParquetSource
+
+        return lambda: ParquetSource(url, data_zone=settings.default_zone, connection=connection)
+    from adwarm.sources.sql import SqlSource
+
+    return lambda: SqlSource(url, source.table, data_zone=settings.default_zone, connection=connection)
+
+
+def _meta(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:
+    from adwarm.sources.meta.credentials import MetaCredentials
+    from adwarm.sources.meta.source import MetaSource
+
+    credentials = MetaCredentials.from_settings(source)
+    return lambda: MetaSource(credentials, source, connection, clock)

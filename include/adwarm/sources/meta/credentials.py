@@ -1,0 +1,46 @@
+"""The token and the app it belongs to, held so that neither shows up in a printed value."""
+
+import hashlib
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from adwarm.errors import BadRequest
+from adwarm.model import Scope, ScopeKind
+from adwarm.settings import SourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class MetaCredentials:
+    """What the platform knows the caller by.
+
+    Attributes:
+        app_id: names the app's capacity scope; without it the token's scope stands for the app.
+        app_secret: signs the token with every call when set.
+    """
+
+    access_token: SecretStr
+    app_id: str | None = None
+    app_secret: SecretStr | None = None
+
+    @classmethod
+    def from_settings(cls, settings: SourceSettings) -> "MetaCredentials":
+        """Return the credentials in the settings.
+
+        Raises:
+            BadRequest: there is no token.
+        """
+        if settings.access_token is None or not settings.access_token.get_secret_value():
+            raise BadRequest("there is no access token; set ADWARM_SOURCE__ACCESS_TOKEN or name a connection")
+        return cls(settings.access_token, settings.app_id, settings.app_secret)
+
+    @property
+    def token_scope(self) -> Scope:
+        """The token's capacity scope, named by a hash."""
+        digest = hashlib.sha256(self.access_token.get_secret_value().encode()).hexdigest()
+        return Scope(ScopeKind.TOKEN, digest[:12])
+
+    @property
+    def app_scope(self) -> Scope:
+        """The app's capacity scope."""
+        return Scope(ScopeKind.APP, self.app_id) if self.app_id else self.token_scope

@@ -1,0 +1,65 @@
+"""A unit as the parameters of an insights call."""
+
+from typing import Any
+
+from adwarm.errors import BadRequest
+from adwarm.model import Window
+from adwarm.sources.protocol import Increment, Unit
+
+_OWN_IDS = {
+    "ad": ("account_id", "ad_id"),
+    "adset": ("account_id", "adset_id"),
+    "campaign": ("account_id", "campaign_id"),
+    "account": ("account_id",),
+}
+_BELOW = {"ad": (), "adset": ("ad_",), "campaign": ("ad_", "adset_"), "account": ("ad_", "adset_", "campaign_")}
+_IMPLIED = frozenset({"date_start", "date_stop"})
+
+
+def request_params(unit: Unit, page_size: int, cursor: str | None = None) -> dict[str, Any]:
+    """Return the parameters that ask for the page of `unit` after `cursor`.
+
+    Raises:
+        BadRequest: the unit wants days over several windows, which the platform would answer with totals.
+    """
+    params: dict[str, Any] = {
+        "level": unit.spec.level,
+        "fields": ",".join(wanted_fields(unit)),
+        "limit": page_size,
+        **_time(unit),
+    }
+    if unit.spec.attribution_windows:
+        params["action_attribution_windows"] = list(unit.spec.attribution_windows)
+    if unit.filters:
+        params["filtering"] = [
+            {"field": name, "operator": operator, "value": _value(operator, value)}
+            for name, operator, value in unit.filters
+        ]
+    if cursor is not None:
+        params["after"] = cursor
+    return params
+
+
+def wanted_fields(unit: Unit) -> tuple[str, ...]:
+    """Return the fields to ask for: the ids that name a row, then the query's own that its level has."""
+    level = unit.spec.level
+    own = (name for name in unit.spec.fields if not name.startswith(_BELOW[level]) and name not in _IMPLIED)
+    return tuple(dict.fromkeys([*_OWN_IDS[level], *own]))
+
+
+def _time(unit: Unit) -> dict[str, Any]:
+    if unit.increment is Increment.DAY:
+        if len(unit.windows) != 1:
+            raise BadRequest(f"days can be asked for over one window at a time, not over {len(unit.windows)}")
+        return {"time_range": _span(unit.windows[0]), "time_increment": 1}
+    if len(unit.windows) == 1:
+        return {"time_range": _span(unit.windows[0])}
+    return {"time_ranges": [_span(window) for window in unit.windows]}
+
+
+def _span(window: Window) -> dict[str, str]:
+    return {"since": window.since.isoformat(), "until": window.until.isoformat()}
+
+
+def _value(operator: str, value: str) -> Any:
+    return value.split(",") if operator in {"IN", "NOT_IN"} else value

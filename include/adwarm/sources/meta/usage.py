@@ -1,0 +1,97 @@
+"""The platform's four usage headers as usage samples.
+
+Their absence is normal. A header that cannot be read yields nothing and is logged; it never fails a call that worked.
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from adwarm.model import Scope, ScopeKind, UsageSample
+
+logger = logging.getLogger(__name__)
+_MINUTE = 60.0
+_FULL = 100.0
+
+
+def usage_samples(headers: Mapping[str, str], account: Scope | None, app: Scope) -> tuple[UsageSample, ...]:
+    """Return what `headers` say, at most one sample per header and scope; of several entries the worst counts.
+
+    Args:
+        headers: the answer's headers, names in any case.
+        account: scope of the account that was asked about; None for calls about no single account.
+        app: scope of the app.
+    """
+    lowered = {name.lower(): value for name, value in headers.items()}
+    samples: list[UsageSample] = []
+    for name, read in _READERS.items():
+        if name not in lowered:
+            continue
+        try:
+            samples.extend(read(orjson.loads(lowered[name]), account, app))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            logger.warning("usage header %s cannot be read (%s); it is left out", name, type(error).__name__)
+    return tuple(samples)
+
+
+def _app_usage(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
+    del account
+    yield UsageSample(app, _worst(body, ("call_count", "total_time", "total_cputime")))
+
+
+def _account_usage(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
+    del app
+    if account is not None:
+        percent = _number(body["acc_id_util_pct"])
+        reset = _number(body.get("reset_time_duration", 0))
+        yield UsageSample(account, percent, reset if percent >= _FULL and reset else None)
+
+
+def _insights_throttle(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
+    yield UsageSample(app, _number(body["app_id_util_pct"]))
+    if account is not None:
+        yield UsageSample(account, _number(body["acc_id_util_pct"]))
+
+
+def _business_usage(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
+    del app
+    worst: dict[Scope, UsageSample] = {}
+    for owner, entries in body.items():
+        scope = account or Scope(ScopeKind.ACCOUNT, f"act_{owner.removeprefix('act_')}")
+        for entry in entries:
+            sample = _business_entry(entry, scope)
+            worst[scope] = _worse(worst.get(scope, sample), sample)
+    yield from worst.values()
+
+
+def _business_entry(entry: Any, scope: Scope) -> UsageSample:
+    percent = _worst(entry, ("call_count", "total_time", "total_cputime"))
+    minutes = _number(entry.get("estimated_time_to_regain_access", 0))
+    return UsageSample(scope, percent, minutes * _MINUTE if minutes else None)
+
+
+def _worse(one: UsageSample, other: UsageSample) -> UsageSample:
+    regain = max(one.regain_seconds or 0.0, other.regain_seconds or 0.0)
+    return UsageSample(one.scope, max(one.percent, other.percent), regain or None)
+
+
+def _worst(body: Any, names: Iterable[str]) -> float:
+    return max(_number(body.get(name, 0)) for name in names)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number < 0:
+        raise ValueError("a usage figure is a finite number that is not negative")
+    return number
+
+
+_READERS = {
+    "x-app-usage": _app_usage,
+    "x-ad-account-usage": _account_usage,
+    "x-business-use-case-usage": _business_usage,
+    "x-fb-ads-insights-throttle": _insights_throttle,
+}

@@ -1,0 +1,79 @@
+"""Daily rows in Parquet files: one file, a folder (Hive partitions included), or any fsspec URL of either."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from fsspec.core import url_to_fs
+
+from adwarm.errors import BadRequest, Transient
+from adwarm.model import Window
+from adwarm.sources.tabular import TabularSource, days_as
+
+
+class ParquetSource(TabularSource):
+    """Parquet files as a source. The files are looked up anew for every report, so late ones are found.
+
+    Args:
+        url: file, folder or fsspec URL.
+        options: as for any table (`columns`, `data_zone`, `currency`, `connection`, `page_size`).
+    """
+
+    name = "parquet"
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._url = url
+
+    def _dataset(self) -> Any:
+        try:
+            files, path = url_to_fs(self._url)
+            return ds.dataset(path, filesystem=files, format="parquet", partitioning="hive")
+        except FileNotFoundError:
+            raise BadRequest("the Parquet source is not there; check ADWARM_SOURCE__URL") from None
+        except (ImportError, ValueError, pa.ArrowInvalid) as error:
+            raise BadRequest(f"the Parquet source cannot be opened ({type(error).__name__})") from error
+        except OSError as error:
+            raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
+
+    def _columns(self) -> Sequence[str]:
+        return list(self._dataset().schema.names)
+
+    def _account_ids(self, column: str) -> Iterable[Any]:
+        values: set[Any] = set()
+        for batch in self._dataset().scanner(columns=[column]).to_batches():
+            values.update(pc.unique(batch.column(0)).to_pylist())
+        return values
+
+    def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
+        dataset = self._dataset()
+        wanted = _of_account(dataset.schema, columns["account_id"], account)
+        wanted &= _of_days(dataset.schema, columns["date_start"], window)
+        try:
+            rows: list[dict[str, Any]] = dataset.to_table(
+                columns=list(dict.fromkeys(columns.values())), filter=wanted
+            ).to_pylist()
+        except OSError as error:
+            raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
+        return rows
+
+
+def _of_account(schema: Any, column: str, account: str) -> Any:
+    digits = account.removeprefix("act_")
+    if pa.types.is_integer(schema.field(column).type):
+        return pc.field(column) == pa.scalar(int(digits))
+    return pc.field(column).cast(pa.string()).isin([digits, account])
+
+
+def _of_days(schema: Any, column: str, window: Window) -> Any:
+    kind = schema.field(column).type
+    if pa.types.is_timestamp(kind):
+        first, last = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in days_as(datetime, window))
+    elif pa.types.is_date(kind):
+        first, last = (pa.scalar(value, pa.date32()) for value in days_as(date, window))
+    else:
+        first, last = days_as(str, window)
+    return (pc.field(column) >= first) & (pc.field(column) <= last)

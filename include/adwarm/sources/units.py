@@ -1,0 +1,64 @@
+"""Windows turned into the fewest requests, and requests into smaller ones; the same rules for every source."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from adwarm.errors import BadRequest
+from adwarm.model import Account, QuerySpec, Window
+from adwarm.sources.protocol import Capabilities, Increment, Unit
+
+
+def plan_units(
+    caps: Capabilities, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+) -> list[Unit]:
+    """Return the fewest units that cover `windows`, in a fixed order.
+
+    Days are asked for in spans: a gap between two windows is asked for along with them when that saves a request.
+
+    Raises:
+        BadRequest: the source does not know the level of `spec`.
+    """
+    if spec.level not in caps.levels:
+        raise BadRequest(f"level {spec.level!r} is not one this source has: {', '.join(sorted(caps.levels))}")
+    if increment is Increment.DAY:
+        return [Unit(account.id, (span,), increment, spec) for span in _spans(windows, caps.max_days_per_request)]
+    distinct = sorted(set(windows))
+    step = caps.max_windows_per_request
+    groups = (tuple(distinct[start : start + step]) for start in range(0, len(distinct), step))
+    return [Unit(account.id, group, increment, spec) for group in groups]
+
+
+def split_by_time(unit: Unit) -> list[Unit]:
+    """Return two units that together hold the rows of `unit`, each with half its windows or half its days.
+
+    One window of totals cannot be halved: people reached do not add up over days. Nor can one day.
+    """
+    if len(unit.windows) > 1:
+        middle = len(unit.windows) // 2
+        return [replace(unit, windows=unit.windows[:middle]), replace(unit, windows=unit.windows[middle:])]
+    window = unit.windows[0]
+    if unit.increment is Increment.RANGE or len(window) == 1:
+        return []
+    middle_day = window.since + timedelta(days=len(window) // 2)
+    halves = Window(window.since, middle_day - timedelta(days=1)), Window(middle_day, window.until)
+    return [replace(unit, windows=(half,)) for half in halves]
+
+
+def _spans(windows: Iterable[Window], max_days: int) -> list[Window]:
+    """Cover the windows' days from the oldest on, each span as long as a request may be."""
+    spans: list[Window] = []
+    for window in sorted(windows):
+        since = window.since
+        while since <= window.until:
+            if spans and (window.until - spans[-1].since).days < max_days:
+                spans[-1] = Window(spans[-1].since, max(spans[-1].until, window.until))
+                break
+            if spans and since <= (limit := spans[-1].since + timedelta(days=max_days - 1)):
+                spans[-1] = Window(spans[-1].since, max(spans[-1].until, limit))
+                since = limit + timedelta(days=1)
+                continue
+            end = min(window.until, since + timedelta(days=max_days - 1))
+            spans.append(Window(since, end))
+            since = end + timedelta(days=1)
+    return spans
