@@ -16,8 +16,8 @@ from adwarm.store.engine import writing
 def repack_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
     """Pack each entry anew and keep the smaller form; return counts, and bytes before and after.
 
-    Every payload is decoded and verified first; one that does not verify is marked degraded, so that it is fetched again.
-    An entry that was published anew meanwhile is left as it is.
+    Every payload is decoded and verified first; one that does not verify is marked degraded, so that it is fetched
+    again. An entry that was published anew meanwhile is left as it is.
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}
     for entry in entries.listing(engine):

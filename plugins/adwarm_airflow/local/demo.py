@@ -45,7 +45,8 @@ class Demo:
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
         settings = load_settings()
 
-        from adwarm.simulator import SimulatorConfig, SimulatorServer
+        from adwarm.simulator.config import SimulatorConfig
+        from adwarm.simulator.server import SimulatorServer
         from adwarm_airflow.local.history import choose_day
 
         self.console.print(f"reading {url}")

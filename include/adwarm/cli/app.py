@@ -1,0 +1,43 @@
+"""Puts the commands together, and turns every error of the house into one line and an exit code.
+
+Heavy rooms are imported inside the commands, so that `adwarm --help` answers at once.
+"""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from adwarm.cli import care, database, reading, running
+from adwarm.cli.output import print_error
+from adwarm.errors import AdwarmError
+
+app = typer.Typer(
+    name="adwarm",
+    help="Keeps ad dashboards warm: what will be opened, what is stored, what is limited, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("plan")(reading.plan)
+app.command("warm")(running.warm)
+app.command("get")(running.get)
+app.command("status")(reading.status)
+app.command("patterns")(reading.patterns)
+app.command("fatigue")(reading.fatigue)
+app.command("verify")(care.verify)
+app.add_typer(database.app, name="db")
+app.command("simulate")(running.simulate)
+app.command("doctor")(care.doctor)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except AdwarmError as error:
+        print_error(Console(stderr=True), error, as_json="--json" in sys.argv)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

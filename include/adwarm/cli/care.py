@@ -1,0 +1,111 @@
+"""Commands that look after an installation: verify and doctor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from adwarm.cli.output import JsonOption, print_json, print_table
+from adwarm.errors import AdwarmError
+
+
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mark what is corrupt, so that it is fetched again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every stored entry and partition object against its checksum."""
+    from adwarm.runtime import Runtime
+    from adwarm.serving.integrity import verify_store
+
+    runtime = Runtime()
+    found = verify_store(runtime.engine, runtime.objects, runtime.settings, repair=repair)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        title = f"{found.entries:,} entries and {found.objects:,} objects checked, {len(found.corrupt)} corrupt"
+        print_table(title, ("what", "why"), found.corrupt, "all whole")
+    if found.corrupt:
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Check:
+    name: str
+    ok: bool
+    detail: str
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Check settings, database, object store, access log, forecast, source and zones; each line says what to do."""
+    from adwarm.runtime import Runtime
+    from adwarm.settings import load_settings
+
+    checks = [_check("settings", lambda: f"valid; home is {load_settings().home.absolute()}")]
+    if checks[0].ok:
+        runtime = Runtime()
+        checks += [
+            _check("database", lambda: f"{runtime.engine.dialect.name}, schema up to date"),
+            _check("object store", lambda: _objects(runtime)),
+            _check("access log", lambda: _log(runtime)),
+            _check("forecast", lambda: _forecast(runtime)),
+            _check("source", lambda: _source(runtime)),
+            _check("time zones", lambda: _zones(runtime)),
+        ]
+    if as_json:
+        print_json([vars(check) for check in checks])
+    else:
+        print_table("adwarm doctor", ("", "", ""), [("ok" if c.ok else "FIX", c.name, c.detail) for c in checks])
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _check(name: str, look: Callable[[], str]) -> _Check:
+    """Return the verdict of one look; whatever goes wrong becomes a line, because a doctor must see every room."""
+    try:
+        return _Check(name, True, look())
+    except AdwarmError as error:
+        return _Check(name, False, str(error))
+    except Exception as error:
+        return _Check(name, False, f"{type(error).__name__}; check the setting behind it")
+
+
+def _objects(runtime: Any) -> str:
+    runtime.objects.check()
+    return f"{runtime.objects.url} can be written"
+
+
+def _log(runtime: Any) -> str:
+    from adwarm.access_log import log_span
+
+    first, last, events = log_span(runtime.log_url, runtime.settings)
+    return f"{events:,} events from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+
+
+def _forecast(runtime: Any) -> str:
+    from adwarm.forecast.snapshot import live_snapshot
+
+    live = live_snapshot(runtime.engine)
+    return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
+
+
+def _source(runtime: Any) -> str:
+    from adwarm.runtime import source_factory
+
+    source = source_factory(runtime.settings)()
+    first = next(iter(source.accounts()), None)
+    return f"{source.name} answers; " + (f"first account {first.id}" if first else "it lists no account")
+
+
+def _zones(runtime: Any) -> str:
+    from adwarm.model import zone
+    from adwarm.store import accounts
+
+    known = accounts.many(runtime.engine).values()
+    for account in known:
+        zone(account.data_zone)
+        zone(account.reader_zone)
+    guessed = sum(not account.is_told for account in known)
+    return f"{len(known):,} accounts; the zone of {guessed:,} is a guess until their first fetch"

@@ -1,0 +1,37 @@
+"""`adwarm db`: the schema."""
+
+import typer
+
+from adwarm.cli.output import JsonOption, print_facts, print_json
+
+app = typer.Typer(help="Create and upgrade the database.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("upgrade")
+def upgrade_database(as_json: JsonOption = False) -> None:
+    """Bring the database to the newest schema; safe to run from several places at once."""
+    from adwarm.settings import load_settings
+    from adwarm.store import open_engine, upgrade
+    from adwarm.store.schema import current
+
+    engine = open_engine(load_settings().database)
+    before = current(engine)
+    _show({"dialect": engine.dialect.name, "before": before, "now": upgrade(engine)}, as_json)
+
+
+@app.command("current")
+def current_revision(as_json: JsonOption = False) -> None:
+    """Show the schema's revision, and the one this code needs."""
+    from adwarm.settings import load_settings
+    from adwarm.store import open_engine
+    from adwarm.store.schema import current, head
+
+    engine = open_engine(load_settings().database)
+    _show({"dialect": engine.dialect.name, "database": current(engine), "needed": head()}, as_json)
+
+
+def _show(facts: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts("Database", facts)

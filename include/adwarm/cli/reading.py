@@ -1,0 +1,163 @@
+"""Commands that look and change nothing: plan, status, patterns, fatigue."""
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from adwarm.cli.arguments import AtOption, clock_at, parsed
+from adwarm.cli.output import JsonOption, print_facts, print_json, print_table
+
+
+def plan(
+    at: AtOption = None,
+    limit: Annotated[int, typer.Option(help="Rows to show.", min=1)] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would be warmed at the next decision, and why. Fetches and records nothing."""
+    from adwarm.clock import floor_to
+    from adwarm.planning.decide import forecast_plan
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime(clock=clock_at(at))
+    decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
+    made = forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at)
+    chosen = [*made.recommendations, *made.cut][:limit]
+    if as_json:
+        counts = {"considered": made.considered, "planned": len(made.recommendations), "cut": len(made.cut)}
+        print_json({"decided_at": decided_at, **counts, "fresh": len(made.fresh), "items": [_item(x) for x in chosen]})
+        return
+    print_table(
+        f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(made.recommendations):,} of {made.considered:,} keys, "
+        f"{len(made.fresh):,} fresh already, {len(made.cut):,} cut",
+        ("key", "expected", "p", "warm at", "why"),
+        [(str(x.key), x.predicted_open, x.confidence, x.warm_at, _why(x.explanation)) for x in chosen],
+        "nobody is expected before the next decision",
+    )
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Show what is stored, planned, running and limited."""
+    from adwarm.runtime import Runtime
+    from adwarm.store import entries, jobs, traffic, warms
+
+    runtime = Runtime()
+    now = runtime.clock.now()
+    document: dict[str, Any] = {
+        "at": now,
+        "entries": entries.totals(runtime.engine),
+        "warms": warms.counts(runtime.engine),
+        "forecast": _forecast(runtime),
+        "traffic_24h": traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
+        "jobs": jobs.latest(runtime.engine, now),
+        "admission": runtime.admission.status().to_dict(),
+    }
+    if as_json:
+        print_json(document)
+        return
+    print_facts("Stored", document["entries"])
+    print_facts("Warms", document["warms"])
+    print_facts("Forecast", document["forecast"])
+    print_facts("Last 24 hours", document["traffic_24h"])
+    columns = ("run_id", "status", "total", "done", "failed", "requests", "remaining_seconds", "started_at")
+    print_table("Jobs", columns, [[job[name] for name in columns] for job in document["jobs"]], "none yet")
+    print_facts("Limits", {name: _brief(value) for name, value in document["admission"].items()})
+
+
+def patterns(
+    days: Annotated[int, typer.Option(help="Days of log to look at, back from its last hour.", min=1)] = 56,
+    as_json: JsonOption = False,
+) -> None:
+    """Show when reports are opened: peak and quiet hours, the week, popular ranges."""
+    from adwarm.errors import NotFound
+    from adwarm.patterns.load import load_slots
+    from adwarm.patterns.profile import profile
+    from adwarm.runtime import Runtime
+    from adwarm.store import aggregates, reading
+
+    runtime = Runtime()
+    with reading(runtime.engine) as connection:
+        known = aggregates.hours(connection)
+    if not known:
+        raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
+    until = max(row.hour for row in known) + timedelta(hours=1)
+    found = profile(load_slots(runtime.engine, runtime.objects, until - timedelta(days=days), until)).to_dict()
+    if as_json:
+        print_json(found)
+        return
+    print_facts(f"Opens in the {days} days before {until:%Y-%m-%d %H:%M} UTC", {k: _brief(v) for k, v in found.items()})
+
+
+def fatigue(
+    account: Annotated[str, typer.Argument(help="Account id, such as act_1234.")],
+    as_of: Annotated[str | None, typer.Option(help="Not later than this day.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest fatigue scores of an account, the most worn ad first."""
+    from adwarm.errors import NotFound
+    from adwarm.model import account_id
+    from adwarm.runtime import Runtime
+    from adwarm.store import scores
+
+    runtime = Runtime()
+    name = account_id(account)
+    rows = scores.latest(runtime.engine, name, parsed(date.fromisoformat, as_of) if as_of else None)
+    if not rows:
+        raise NotFound(f"{name} has no scores yet; run the DAG adwarm_daily_insights for it")
+    if as_json:
+        print_json(rows)
+        return
+    columns = (
+        "ad_id",
+        "ad_name",
+        "status",
+        "total",
+        "creative",
+        "audience",
+        "algorithm",
+        "data_quality",
+        "trend_per_day",
+    )
+    print_table(f"{name} on {rows[0]['as_of']}", columns, [[row[column] for column in columns] for row in rows])
+
+
+def _item(item: Any) -> dict[str, Any]:
+    return {
+        "account_id": item.key.account_id,
+        "date_range": item.key.date_range,
+        "report": item.key.report,
+        "status": item.status,
+        "predicted_open": item.predicted_open,
+        "confidence": item.confidence,
+        "warm_at": item.warm_at,
+        "price": item.price,
+        **item.explanation,
+    }
+
+
+def _why(explanation: dict[str, Any]) -> str:
+    return str(explanation.get("cut") or explanation.get("why") or "-")
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, list):
+        shown = ", ".join(str(item) for item in value[:12])
+        return shown + (f" and {len(value) - 12} more" if len(value) > 12 else "") if value else "none"
+    return value
+
+
+def _forecast(runtime: Any) -> dict[str, Any]:
+    from adwarm.errors import NotFound
+    from adwarm.forecast.snapshot import live_snapshot
+
+    try:
+        live = live_snapshot(runtime.engine)
+    except NotFound as error:
+        return {"live": None, "why": str(error)}
+    return {
+        "live": live.id[:12],
+        "kind": live.kind,
+        "trained_until": live.trained_until,
+        "keys": live.keys,
+        **live.metrics,
+    }

@@ -1,0 +1,132 @@
+"""Commands that do something: warm, get, simulate."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parsed
+from adwarm.cli.output import JsonOption, print_json, print_table
+
+AccountsArgument = Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")]
+
+
+def warm(
+    accounts: AccountsArgument,
+    date_ranges: Annotated[list[str], typer.Option("--range", help="A date range; may be given more than once.")],
+    report: ReportOption = "default",
+    priority: PriorityOption = "low",
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make reports fresh now, under the shared limits; what is fresh already is skipped."""
+    from adwarm.model import Priority, ReportKey
+    from adwarm.prefetch import Wanted
+    from adwarm.runtime import Runtime
+
+    keys = [ReportKey.parse(account, name, report) for account in accounts for name in date_ranges]
+    urgency = parsed(Priority.parse, priority)
+    done = Runtime(clock=clock_at(at)).prefetch().run([Wanted(key) for key in keys], urgency)
+    if as_json:
+        print_json({**done.summary(), "outcomes": [_outcome(item) for item in done.outcomes]})
+    else:
+        columns = ("key", "status", "requests", "bytes", "expires", "reason")
+        rows = [
+            (str(x.wanted.key), x.status.value, x.requests, x.stored_bytes, x.expires_at, x.reason)
+            for x in done.outcomes
+        ]
+        print_table(f"{len(done.outcomes)} keys, {done.requests} upstream requests", columns, rows)
+    if not all(item.status.is_served for item in done.outcomes):
+        raise typer.Exit(1)
+
+
+def get(
+    account: Annotated[str, typer.Argument(help="Account id, such as act_1234.")],
+    date_range: Annotated[str, typer.Argument(help="A preset such as last_7d, or YYYY-MM-DD..YYYY-MM-DD.")],
+    report: ReportOption = "default",
+    actor: Annotated[str, typer.Option(help="Who reads: human, embedded, api or warmer.")] = "api",
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch on a miss, with critical priority.")] = False,
+    meta: Annotated[
+        bool, typer.Option("--meta", help="Print what is known of the answer instead of the answer.")
+    ] = False,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read one report through the one read path, and print its JSON. A note on its age goes to standard error."""
+    from adwarm.errors import NotFound
+    from adwarm.model import Actor, ReportKey
+    from adwarm.runtime import Runtime
+    from adwarm.serving import read_or_fetch
+
+    runtime = Runtime(clock=clock_at(at))
+    key, who = ReportKey.parse(account, date_range, report), parsed(Actor, actor)
+    answer = read_or_fetch(runtime.reader, runtime.prefetch, key, who) if fetch else runtime.reader.read(key, who)
+    if answer.entry is None:
+        raise NotFound(f"{key}: {answer.reason}; `adwarm get --fetch` fetches it")
+    if meta:
+        print_json(_about(answer))
+        return
+    if not as_json:
+        note = f"{answer.status}, {answer.age_seconds or 0:.0f} s old, {answer.entry.key.window}"
+        typer.echo(f"{note}; {answer.reason}" if answer.reason else note, err=True)
+    sys.stdout.buffer.write(runtime.reader.body(answer) + b"\n")
+
+
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8900,
+    accounts: Annotated[int, typer.Option(help="Accounts that exist; 0: every well-formed id.", min=0)] = 0,
+    ads: Annotated[int, typer.Option(help="Ads of an account.", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal rows.", min=0)] = 7,
+    zone: Annotated[str, typer.Option(help="Time zone of the accounts.")] = "UTC",
+    hourly_limit: Annotated[int, typer.Option(help="Calls per account and hour; 0: no limit.", min=0)] = 0,
+    latency_ms: Annotated[float, typer.Option(help="Least time of an answer.", min=0)] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
+    from adwarm.simulator.config import SimulatorConfig
+    from adwarm.simulator.server import run_forever
+
+    config = SimulatorConfig(
+        accounts=accounts or "any",
+        ads=ads,
+        seed=seed,
+        zone=zone,
+        hourly_limit=hourly_limit or None,
+        latency_ms=latency_ms,
+    )
+    url = f"http://{host}:{port}"
+    if as_json:
+        print_json({"url": url, "token": "simulated-token"})
+        sys.stdout.flush()
+    else:
+        typer.echo(f"simulated Graph API on {url}, token simulated-token; stop with Ctrl-C")
+    run_forever(config, host, port)
+
+
+def _outcome(item: Any) -> dict[str, Any]:
+    return {
+        "account_id": item.wanted.key.account_id,
+        "date_range": item.wanted.key.date_range,
+        "status": item.status.value,
+        "requests": item.requests,
+        "fetched_at": item.fetched_at,
+        "expires_at": item.expires_at,
+        "raw_bytes": item.raw_bytes,
+        "stored_bytes": item.stored_bytes,
+        "reason": item.reason,
+        "retry_after": item.retry_after,
+    }
+
+
+def _about(answer: Any) -> dict[str, Any]:
+    entry = answer.entry
+    names = ("fetched_at", "expires_at", "source", "api_version", "complete", "settled", "degraded", "data_version")
+    sizes = ("codec", "raw_bytes", "stored_bytes")
+    return {
+        "status": answer.status.value,
+        "reason": answer.reason,
+        "age_seconds": answer.age_seconds,
+        "window": str(entry.key.window),
+        **{name: getattr(entry, name) for name in (*names, *sizes)},
+    }

@@ -1,0 +1,61 @@
+"""Checks everything stored against its checksum."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from adwarm.compression import open_envelope, unpack
+from adwarm.errors import Corrupt, NotFound
+from adwarm.settings import Settings
+from adwarm.store import ObjectStore, entries, reading
+from adwarm.store.tables import access_aggregate, partition
+
+
+@dataclass
+class IntegrityReport:
+    """What was checked, and what does not match: pairs of what and why."""
+
+    entries: int = 0
+    objects: int = 0
+    corrupt: list[tuple[str, str]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        corrupt = [{"what": what, "why": why} for what, why in self.corrupt]
+        return {"entries": self.entries, "objects": self.objects, "corrupt": corrupt}
+
+
+def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, repair: bool = False) -> IntegrityReport:
+    """Verify and decode each entry, and verify each object that a row points at.
+
+    With `repair`, corrupt entries are marked degraded: readers miss them, and the next warm fetches them again.
+    """
+    report = IntegrityReport()
+    for entry in entries.listing(engine):
+        report.entries += 1
+        try:
+            blob = entries.blob(engine, entry.payload_hash)
+            if open_envelope(blob).raw_bytes != len(unpack(blob, settings.compression)):
+                raise Corrupt("the decoded length is not the one that was stored")
+        except Corrupt as error:
+            report.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
+            if repair:
+                entries.degrade(engine, entry.key, str(error))
+    for digest in _pointed_at(engine):
+        report.objects += 1
+        try:
+            objects.get(digest)
+        except (Corrupt, NotFound) as error:
+            report.corrupt.append((f"object {digest[:12]}", str(error)))
+    return report
+
+
+def _pointed_at(engine: Engine) -> list[str]:
+    with reading(engine) as connection:
+        found = {
+            str(digest)
+            for table in (partition, access_aggregate)
+            for digest in connection.execute(select(table.c.object_hash).distinct()).scalars()
+        }
+    return sorted(found)

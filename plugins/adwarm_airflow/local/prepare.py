@@ -1,0 +1,27 @@
+"""Prepares the demo data of `make up`: the log moved to now, read into aggregates, and a forecast learned from it."""
+
+import os
+import sys
+
+from adwarm.forecast.training import train_until
+from adwarm.patterns.ingest import ingest
+from adwarm.runtime import Runtime
+from adwarm_airflow.local.moved_log import move_to_now
+from adwarm_airflow.local.stack import HOME
+
+
+def main() -> int:
+    """Prepare once; a second start keeps what is there."""
+    runtime = Runtime()
+    now = runtime.clock.now()
+    target = HOME / "access_log.parquet"
+    if not target.exists():
+        move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
+    ingest(runtime.engine, runtime.objects, runtime.settings, now)
+    figures = train_until(runtime.engine, runtime.objects, runtime.settings, now, now)
+    print(f"learned from {figures['opens']:,} opens of {figures['keys']:,} keys")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""`make up`: a whole Airflow on this machine, with the DAGs, the plugin, the simulator and demo data."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from adwarm_airflow.local.environment import ROOT, local_environment, log_url
+from adwarm_airflow.local.stack import HOME, MARK, processes, stop
+
+_START_SECONDS = 180
+_DAGS = (
+    "adwarm_access_patterns",
+    "adwarm_intelligent_warming",
+    "adwarm_strategy_warming",
+    "adwarm_daily_insights",
+)
+
+
+def main() -> int:
+    """Start everything, wait until it is healthy, and print where it is and how to log in."""
+    if processes():
+        _say("already running; `make down` stops it")
+        return 1
+    port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(8080))
+    simulator = _free_port(8900)
+    (HOME / "airflow").mkdir(parents=True, exist_ok=True)
+    env = _environment(port, simulator)
+    password = _log_in_file(env)
+    _say("preparing demo data: the example log, moved to end this week, and a forecast learned from it")
+    subprocess.run([sys.executable, "-m", "adwarm_airflow.local.prepare"], env=env, check=True)
+    _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
+    _start(["-m", "airflow", "standalone"], env, "airflow.log")
+    _say("starting Airflow ...")
+    if not _healthy(f"http://127.0.0.1:{port}/api/v2/monitor/health"):
+        _say(f"Airflow did not become healthy in {_START_SECONDS} s; its log is {HOME / 'airflow.log'}")
+        stop()
+        return 1
+    for dag_id in _DAGS:
+        command = [sys.executable, "-m", "airflow", "dags", "unpause", "--yes", dag_id]
+        subprocess.run(command, env=env, check=False, capture_output=True)  # noqa: S603 -- our own DAG ids
+    _say(f"Airflow runs on http://127.0.0.1:{port}  user: admin  password: {password}")
+    _say(f"logs: {HOME}/airflow.log; stop everything with `make down`")
+    return 0
+
+
+def _environment(port: int, simulator: int) -> dict[str, str]:
+    log = HOME / "access_log.parquet"
+    env = local_environment(HOME, f"http://127.0.0.1:{simulator}", str(log))
+    return {
+        **env,
+        MARK: str(HOME),
+        "ADWARM_UP_SOURCE_LOG": log_url(),
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "airflow" / "passwords.json"),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+    }
+
+
+def _log_in_file(env: dict[str, str]) -> str:
+    """Return the password of the user admin, made anew at the first start and kept for its owner alone."""
+    path = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}), encoding="utf-8")
+    password: str = json.loads(path.read_text(encoding="utf-8"))["admin"]
+    return password
+
+
+def _start(arguments: list[str], env: dict[str, str], log: str) -> None:
+    with (HOME / log).open("ab") as file:
+        subprocess.Popen(  # noqa: S603 -- our own modules
+            [sys.executable, *arguments], env=env, cwd=ROOT, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def _healthy(url: str) -> bool:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 -- loopback
+                parts = json.load(answer)
+        except (OSError, ValueError):
+            time.sleep(1)
+            continue
+        if all(part.get("status") == "healthy" for part in parts.values() if part and part.get("status")):
+            return True
+        time.sleep(1)
+    return False
+
+
+def _free_port(wanted: int) -> int:
+    """Return `wanted`, or any free port when somebody else has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on the loopback address")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
