@@ -1,7 +1,8 @@
 """Time as a value that is handed in, so that replays, tests and the demo can choose it."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -24,6 +25,27 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present moment in UTC."""
         return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread for `seconds`."""
+        time.sleep(max(0.0, seconds))
+
+
+@dataclass
+class AnchoredClock:
+    """A clock that read `anchor` when it was made and has run at the machine's pace since."""
+
+    anchor: datetime
+    monotonic: Callable[[], float] = time.monotonic
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.anchor = utc(self.anchor)
+        self._started = self.monotonic()
+
+    def now(self) -> datetime:
+        """Return the anchor plus the time passed since this clock was made."""
+        return self.anchor + timedelta(seconds=self.monotonic() - self._started)
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread for `seconds`."""

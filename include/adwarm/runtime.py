@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure import SqlAdmission
+from adwarm.backpressure import MemoryAwareAdmission, SqlAdmission
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
 from adwarm.prefetch import PrefetchEngine
@@ -18,7 +18,9 @@ from adwarm.serving import Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import ObjectStore, open_engine, upgrade
-from adwarm.store.errors_log import SqlErrorJournal
+from adwarm.store.errors_log import ErrorsLog
+from adwarm.store.healing import HealingStore
+from adwarm.store.isolation import IsolationStore
 from adwarm.store.schema import current, head, require_current
 
 SourceFactory = Callable[[], InsightsSource]
@@ -70,9 +72,11 @@ class Runtime:
         """Retry, heal, fall back, alert."""
         return RecoveryPipeline(
             self.settings.recovery,
-            SqlErrorJournal(self.engine, self.clock),
+            ErrorsLog(self.engine),
             self.clock,
             random.SystemRandom(),
+            ledger=HealingStore(self.engine),
+            isolation=IsolationStore(self.engine),
         )
 
     @cached_property
@@ -97,15 +101,15 @@ class Runtime:
             self.engine,
             self.objects,
             self.settings,
-            self.make_source or source_factory(self.settings),
-            self.admission,
+            self.make_source or source_factory(self.settings, self.clock),
+            MemoryAwareAdmission(self.admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
             self.owner,
         )
 
 
-def source_factory(settings: Settings) -> SourceFactory:
+def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:
     """Return what builds the source that the settings name.
 
     Raises:
@@ -113,4 +117,4 @@ def source_factory(settings: Settings) -> SourceFactory:
     """
     from adwarm.sources.build import build_factory
 
-    return build_factory(settings)
+    return build_factory(settings, clock=clock)

@@ -3,20 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
-from adwarm.sources.build import build_factory
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
+from adwarm.clock import Clock
 from adwarm.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.build import build_factory
 from adwarm.sources.protocol import InsightsSource
 
 DEFAULT_CONNECTION = "facebook_default"
 _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id")
 
 
-def source_factory(settings: Settings, conn_id: str = DEFAULT_CONNECTION) -> Callable[[], InsightsSource]:
+def source_factory(
+    settings: Settings, conn_id: str = DEFAULT_CONNECTION, clock: Clock | None = None
+) -> Callable[[], InsightsSource]:
     """Return what builds the upstream: from the connection `conn_id` for Meta, from the settings for the others.
 
     The connection is the Facebook provider's own (`facebook_social`, extras `app_id`, `app_secret`, `access_token`)
@@ -26,17 +29,17 @@ def source_factory(settings: Settings, conn_id: str = DEFAULT_CONNECTION) -> Cal
         BadRequest: there is no such connection and the settings hold no token either, or an extra is wrong.
     """
     if settings.source.kind != "meta":
-        return build_factory(settings)
+        return build_factory(settings, clock=clock)
     try:
         extra = BaseHook.get_connection(conn_id).extra_dejson
     except AirflowNotFoundException:
         if settings.source.access_token:
-            return build_factory(settings)
+            return build_factory(settings, clock=clock)
         raise BadRequest(
             f"connection {conn_id!r} does not exist; create one of type facebook_social with app_id, app_secret and "
             "access_token in its extra"
         ) from None
-    return build_factory(_with_source(settings, _from_extra(settings.source, extra, conn_id)), connection=conn_id)
+    return build_factory(_with_source(settings, _from_extra(settings.source, extra, conn_id)), conn_id, clock)
 
 
 def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> SourceSettings:

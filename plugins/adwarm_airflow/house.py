@@ -14,8 +14,9 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
         conn_id: the connection of the upstream; None for a task that makes no call.
     """
     settings = load_settings()
-    make_source = source_factory(settings, conn_id) if conn_id else None
-    return Runtime(settings, clock or SystemClock(), make_source)
+    clock = clock or SystemClock()
+    make_source = source_factory(settings, conn_id, clock) if conn_id else None
+    return Runtime(settings, clock, make_source)
 
 
 __all__ = ["DEFAULT_CONNECTION", "open_runtime"]

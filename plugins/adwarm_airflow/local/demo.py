@@ -69,7 +69,7 @@ class Demo:
         with self._progress() as progress:
             steps = progress.add_task("starting Airflow", total=28)
             dags = DagRuns(ROOT / "dags")
-            runtime = Runtime(settings, clock, source_factory(settings))
+            runtime = Runtime(settings, clock, source_factory(settings, clock=clock))
             readers = Readers(runtime, clock)
             say = _teller(progress, steps)
             say("learning from the access log")
