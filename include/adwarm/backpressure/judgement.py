@@ -41,11 +41,6 @@ class Question:
         return self.held.get(str(state.scope), self.nobody)
 
 
-def judge(question: Question) -> Wait | Refused | None:
-    """Return None when the call may go now, else why not and for how long."""
-    return blocked(question) or full(question) or paced(question)
-
-
 def blocked(question: Question) -> Wait | Refused | None:
     """Return the longest reason not to call at all: parked, held back for its usage, or the upstream given up."""
     held_back = [wait for state in question.states if (wait := _held_back(state, question.priority, question.now))]
@@ -74,17 +69,21 @@ def _broken(question: Question) -> Wait | Refused | None:
     return Wait(min(wait, LONGEST_POLL_SECONDS), f"{name} is being tested by probes", name)
 
 
+def lacking(question: Question) -> Wait | None:
+    """Return what has no room for a call that is not blocked: a slot, or the rate."""
+    return full(question) or paced(question)
+
+
 def full(question: Question) -> Wait | None:
     """Return the first scope without a free slot for this class."""
-    for state in question.states[:-1]:
-        if sum(question.held_in(state).values()) >= state.slots():
-            return _poll(state, f"{state.scope} has all its {state.slots()} calls in flight")
-    fleet = question.states[-1]
-    held = question.held_in(fleet)
-    if sum(held.values()) >= fleet.slots():
-        return _poll(fleet, f"all {fleet.slots()} calls of the fleet are in flight")
-    if not may_take(fleet.slots(), question.shares, question.priority, held, fleet.asked, question.now):
-        return _poll(fleet, f"the free slots are kept for classes other than {question.priority.name.lower()}")
+    for state in question.states:
+        slots, held = state.slots(), question.held_in(state)
+        if sum(held.values()) >= slots:
+            return _poll(state, f"all {slots} calls of {state.scope} are in flight")
+        # An account's few calls are not divided: whoever finds it free goes.
+        if state.is_shared and not may_take(slots, question.shares, question.priority, held, state.asked, question.now):
+            kept = f"kept for classes other than {question.priority.name.lower()}"
+            return _poll(state, f"the free calls of {state.scope} are {kept}")
     return None
 
 

@@ -44,7 +44,7 @@ class ScopeState:
         usage: percent of the platform's quota used, as last heard at `usage_at`.
         pause_until: a slow account rests this long between two calls.
         latency: moving average of a call, in seconds.
-        asked: when each class last asked for a slot (kept for the fleet).
+        asked: when each class last asked for a slot (kept for shared scopes).
     """
 
     scope: Scope
@@ -103,6 +103,11 @@ class ScopeState:
     def pace(self, now: float) -> Pace:
         """Return how the platform's usage figures let the scope be called at `now`."""
         return pace(self.usage, now - self.usage_at)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether many accounts draw on the scope, so that its calls are divided by priority."""
+        return self.scope.kind is not ScopeKind.ACCOUNT
 
     def slots(self) -> int:
         """Return the calls that may be in flight."""

@@ -1,4 +1,4 @@
-"""Four classes divide the fleet's slots: each has its share, and borrows what others do not use.
+"""Four classes divide the slots of a shared scope: each has its share, and borrows what others do not use.
 
 A share counts as wanted for two seconds after its class last asked. What a class above wants and does not yet hold is
 never lent; a class that already holds its own share leaves alone what any other class wants. So the urgent do not wait

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from adwarm.backpressure import sql_rows
 from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
-from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Wait
-from adwarm.backpressure.judgement import Question, blocked, judge
+from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind
+from adwarm.backpressure.judgement import Question, blocked, lacking
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, status_of
 from adwarm.errors import BadRequest, Transient
@@ -125,19 +125,19 @@ class SqlAdmission:
         return status_of(states, held, breakers, self._breaker_rules, now)
 
     def _decide(self, connection: Connection, question: Question) -> Decision:
-        """Answer, and store what the answer changed. A caller that is blocked anyway reserves nothing."""
+        """Answer, and store what the answer changed."""
+        now = question.now
         if answer := blocked(question):
             return answer
-        now = question.now
-        fleet = question.states[-1].asking(question.priority, now)
-        states = (*question.states[:-1], fleet)
-        if answer := judge(replace(question, states=states)):
-            # Only who waits for the fleet itself may hold back others: an account's own queue must not idle the fleet.
-            if isinstance(answer, Wait) and answer.scope == str(FLEET):
-                sql_rows.save_scopes(connection, [fleet])
+        if answer := lacking(question):
+            # Only who waits for this very scope may hold back others there: an account's own queue must not idle the
+            # fleet.
+            waited_for = [state for state in question.states if state.is_shared and str(state.scope) == answer.scope]
+            sql_rows.save_scopes(connection, [state.asking(question.priority, now) for state in waited_for])
             return answer
         grant = self._grant(question)
-        sql_rows.save_scopes(connection, [state.charged(question.cost, now) for state in states])
+        charged = [state.asking(question.priority, now).charged(question.cost, now) for state in question.states]
+        sql_rows.save_scopes(connection, charged)
         sql_rows.add_grant(connection, grant, self._owner)
         passed = question.breaker.admitted(now, grant.id, grant.expires_at)
         sql_rows.save_breaker(connection, question.source, question.breaker, passed)

@@ -1,0 +1,138 @@
+"""Tests of the gate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from adwarm.backpressure import Decision, Grant, Granted, Outcome, OutcomeKind, Wait, admitted
+from adwarm.backpressure import Refused as RefusedDecision
+from adwarm.clock import VirtualClock
+from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead, Transient
+from adwarm.model import Priority, Scope, ScopeKind, UsageSample
+
+ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
+APP = Scope(ScopeKind.APP, "main")
+GRANT = Grant("g", (ACCOUNT, APP), Priority.LOW, 1.0, 0.0, 30.0, "meta")
+
+
+@dataclass
+class ScriptedAdmission:
+    """Answers as told, and remembers what was settled."""
+
+    answers: list[Decision] = field(default_factory=list)
+    settled: list[Outcome] = field(default_factory=list)
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        return self.answers.pop(0) if self.answers else Granted(GRANT)
+
+    def renew(self, grant: Grant) -> Grant:
+        return replace(grant, expires_at=grant.expires_at + 30)
+
+    def settle(self, grant: Grant, outcome: Outcome) -> None:
+        self.settled.append(outcome)
+
+
+def test_short_waits_are_slept_through(clock: VirtualClock) -> None:
+    """The caller notices only that it took a while, and the latency is that of the call alone."""
+    admission = ScriptedAdmission([Wait(2.0, "full"), Wait(3.0, "full")])
+    with admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
+        clock.sleep(1.5)
+        passage.heard([UsageSample(APP, 50.0)])
+        passage.renew()
+
+    assert passage.waited_seconds == 5
+    assert passage.grant.expires_at == 60
+    assert [Outcome(OutcomeKind.OK, 1.5, (UsageSample(APP, 50.0),))] == admission.settled
+
+
+def test_a_long_wait_is_handed_back_as_throttled(clock: VirtualClock) -> None:
+    """Nobody sleeps ten minutes here: the error names the scope and the moment to come back."""
+    admission = ScriptedAdmission([Wait(600.0, "account:act_1 is parked", "account:act_1")])
+    before = clock.now()
+    with (
+        pytest.raises(Throttled) as caught,
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+    ):
+        pytest.fail("the call must not be made")
+
+    assert ("account:act_1", before + timedelta(seconds=600)) == (caught.value.scope, caught.value.until)
+    assert (600.0, before, []) == (caught.value.retry_after, clock.now(), admission.settled)
+
+
+def test_many_short_waits_end_at_the_deadline(clock: VirtualClock) -> None:
+    """A full fleet cannot hold a caller for longer than its allowance."""
+    admission = ScriptedAdmission([Wait(1.0, "full")] * 100)
+    before = clock.now()
+    with (
+        pytest.raises(Throttled),
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=10),
+    ):
+        pytest.fail("the call must not be made")
+
+    assert timedelta(seconds=10) == clock.now() - before
+
+
+def test_a_refusal_is_raised_with_its_hint(clock: VirtualClock) -> None:
+    """An open breaker is not waited for (BP-10)."""
+    admission = ScriptedAdmission([RefusedDecision("source:meta failed too often", 25.0)])
+    with (
+        pytest.raises(Refused, match="failed too often") as caught,
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+    ):
+        pytest.fail("the call must not be made")
+
+    assert caught.value.retry_after == 25.0
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Transient("down"), OutcomeKind.FAILED),
+        (Transient("slow", code="timeout"), OutcomeKind.TIMEOUT),
+        (TimeoutError(), OutcomeKind.TIMEOUT),
+        (TokenDead(), OutcomeKind.FAILED),
+        (Denied(account_id="act_1"), OutcomeKind.OK),
+        (KeyError("a bug of ours"), OutcomeKind.SKIPPED),
+        (KeyboardInterrupt(), OutcomeKind.SKIPPED),
+    ],
+)
+def test_every_error_is_settled_and_passed_on(clock: VirtualClock, error: BaseException, kind: OutcomeKind) -> None:
+    """No way out of the block keeps the slot, and a no in good order is not held against the upstream."""
+    admission = ScriptedAdmission()
+    with (
+        pytest.raises(type(error)),
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+    ):
+        raise error
+
+    assert [kind] == [outcome.kind for outcome in admission.settled]
+
+
+@pytest.mark.parametrize(("scope", "parked"), [("app:main", APP), ("nonsense", ACCOUNT)])
+def test_a_throttle_parks_what_the_platform_named(clock: VirtualClock, scope: str, parked: Scope) -> None:
+    """The wait is taken from the error; a scope nobody knows means the narrowest."""
+    admission = ScriptedAdmission()
+    with (
+        pytest.raises(Throttled),
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+    ):
+        raise Throttled(scope=scope, until=clock.now() + timedelta(seconds=90))
+
+    assert [Outcome(OutcomeKind.THROTTLED, 0.0, (), 90.0, parked)] == admission.settled
+
+
+def test_a_skipped_call_teaches_nothing(clock: VirtualClock) -> None:
+    """The caller found that it need not call after all."""
+    admission = ScriptedAdmission()
+    with admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
+        passage.skip()
+
+    assert [outcome.kind for outcome in admission.settled] == [OutcomeKind.SKIPPED]
+
+
+def test_the_errors_are_of_the_one_tree() -> None:
+    """What the gate raises can be read by class like every other error."""
+    assert issubclass(Throttled, AdwarmError)
+    assert issubclass(Refused, AdwarmError)

@@ -1,0 +1,58 @@
+"""Tests of intake under memory pressure."""
+
+from collections.abc import Sequence
+
+from adwarm.backpressure import Decision, Grant, Granted, MemoryAwareAdmission, Outcome, OutcomeKind, Wait
+from adwarm.backpressure.memory import used_percent
+from adwarm.clock import VirtualClock
+from adwarm.model import Priority, Scope
+
+GRANT = Grant("g", (), Priority.LOW, 1.0, 0.0, 30.0, "meta")
+
+
+class OpenAdmission:
+    """Grants everything."""
+
+    def __init__(self) -> None:
+        self.settled = 0
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        return Granted(GRANT)
+
+    def renew(self, grant: Grant) -> Grant:
+        return grant
+
+    def settle(self, grant: Grant, outcome: Outcome) -> None:
+        self.settled += 1
+
+
+def test_intake_slows_to_a_trickle_and_says_why(clock: VirtualClock) -> None:
+    """One call a second passes while memory is short; critical calls and plenty of memory pass at once."""
+    percent = [85.0]
+    admission = MemoryAwareAdmission(OpenAdmission(), clock, 80.0, lambda: percent[0])
+
+    assert Granted(GRANT) == admission.admit([], Priority.LOW, source="meta")
+    clock.sleep(0.4)
+    answer = admission.admit([], Priority.LOW, source="meta")
+    assert isinstance(answer, Wait)
+    assert round(answer.seconds, 6) == 0.6
+    assert "memory is at 85 %" in answer.why
+    assert Granted(GRANT) == admission.admit([], Priority.CRITICAL, source="meta")
+    clock.sleep(answer.seconds)
+    assert Granted(GRANT) == admission.admit([], Priority.LOW, source="meta")
+    percent[0] = 60.0
+    assert Granted(GRANT) == admission.admit([], Priority.LOW, source="meta")
+
+
+def test_the_rest_is_the_wrapped_admissions(clock: VirtualClock) -> None:
+    """Renewing and settling are never held back."""
+    wrapped = OpenAdmission()
+    admission = MemoryAwareAdmission(wrapped, clock, 80.0, lambda: 99.0)
+    admission.settle(admission.renew(GRANT), Outcome(OutcomeKind.OK))
+
+    assert wrapped.settled == 1
+
+
+def test_the_machine_is_read() -> None:
+    """The default looks at real memory."""
+    assert 0 < used_percent() <= 100

@@ -1,0 +1,35 @@
+"""Tests of parking."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.backpressure.parking import Parking
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.none() | st.floats(0, 4000)), max_size=20), st.integers())
+def test_a_parking_is_never_shortened_and_never_ends_early(asks: list[tuple[float, float | None]], seed: int) -> None:
+    """Each request is honoured in full, whatever was asked before or after it."""
+    rng, parking, now = Random(seed), Parking(), 1000.0
+    for passed, seconds in asks:
+        now += passed
+        before = parking.until or 0.0
+        parking = parking.extended(now, seconds, "throttled", rng)
+        asked = 60.0 if seconds is None else seconds
+        assert parking.until is not None
+        assert parking.until >= before
+        assert parking.until >= now + asked
+        assert parking.until <= max(before, now + 1.1 * asked)
+
+
+def test_scopes_parked_together_do_not_wake_together() -> None:
+    """The jitter differs from one scope to the next."""
+    rng = Random(7)
+
+    assert len({Parking().extended(0.0, 60, "throttled", rng).until for _ in range(10)}) == 10
+
+
+def test_nothing_is_parked_at_first() -> None:
+    """A new scope may be called."""
+    assert Parking().wait(1e9) == 0

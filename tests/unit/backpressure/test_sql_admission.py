@@ -1,0 +1,366 @@
+"""Tests of admission with its state in SQL, on both databases."""
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from adwarm.backpressure import FLEET, Grant, Granted, Outcome, OutcomeKind, Refused, SqlAdmission, Wait
+from adwarm.backpressure.sql_rows import EXPIRED_KEPT_SECONDS, drop_expired
+from adwarm.errors import BadRequest, Transient
+from adwarm.model import Priority, Scope, ScopeKind, UsageSample
+from adwarm.settings import BackpressureSettings
+from adwarm.store.engine import reading, writing
+from adwarm.store.tables import capacity_grant
+
+if TYPE_CHECKING:
+    from tests.unit.backpressure.conftest import DatabaseClock
+
+Make = Callable[..., SqlAdmission]
+ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
+OTHER = Scope(ScopeKind.ACCOUNT, "act_2")
+APP = Scope(ScopeKind.APP, "main")
+OK = Outcome(OutcomeKind.OK, 0.5)
+FAILED = Outcome(OutcomeKind.FAILED, 0.5)
+
+
+def ask(
+    admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT, cost: float = 1.0
+) -> Granted | Wait | Refused:
+    """Ask for one call."""
+    return admission.admit([scope, APP], priority, cost, source="meta")
+
+
+def take(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT) -> Grant:
+    """Ask for one call that must be granted."""
+    decision = ask(admission, priority, scope)
+    assert isinstance(decision, Granted), decision
+    return decision.grant
+
+
+def test_a_grant_holds_a_slot_of_every_scope_until_it_is_settled(make: Make, time: "DatabaseClock") -> None:
+    """The chain runs from the account to the fleet, and the status shows the calls in flight."""
+    admission = make()
+    grant = take(admission)
+
+    assert grant.scopes == (ACCOUNT, APP, FLEET)
+    assert time.now + 30 == grant.expires_at
+    assert [scope.in_flight for scope in admission.status().scopes] == [{"normal": 1}] * 3
+    admission.settle(grant, OK)
+    assert [scope.in_flight for scope in admission.status().scopes] == [{}] * 3
+
+
+def test_two_processes_share_the_limit(make: Make) -> None:
+    """What one holds, the other cannot have; what one gives back, the other can (BP-2, BP-6)."""
+    one, two = make("one", max_concurrent=3), make("two", max_concurrent=3)
+    grants = [take(one), take(two), take(one)]
+
+    refused = ask(two)
+    assert isinstance(refused, Wait)
+    assert "all 3 calls" in refused.why
+    one.settle(grants[1], OK)
+    take(two)
+
+
+def test_the_account_limit_holds_for_that_account_only(make: Make) -> None:
+    """One in flight per account; others go on, and a queue at an account holds back nobody else."""
+    admission = make(per_account_concurrent=1)
+    take(admission, Priority.CRITICAL)
+
+    waiting = ask(admission, Priority.CRITICAL)
+    assert isinstance(waiting, Wait)
+    assert str(ACCOUNT) == waiting.scope
+    take(admission, Priority.LOW, OTHER)
+
+
+def test_a_dead_owners_grants_expire(make: Make, time: "DatabaseClock") -> None:
+    """Nobody settles them; their slots are free when the lease is over (BP-12)."""
+    dead, alive = make("dead", max_concurrent=2), make("alive", max_concurrent=2)
+    take(dead)
+    take(dead)
+    time.now += 29.9
+    assert isinstance(ask(alive), Wait)
+
+    time.now += 0.2
+    take(alive)
+
+
+def test_a_renewed_grant_lives_on_and_an_expired_one_cannot_be_renewed(make: Make, time: "DatabaseClock") -> None:
+    """A live worker keeps its slot; a worker that slept too long learns that it lost it."""
+    admission = make(max_concurrent=1)
+    grant = take(admission)
+    time.now += 20
+    grant = admission.renew(grant)
+    time.now += 20
+    assert isinstance(ask(admission), Wait)
+
+    time.now += 11
+    with pytest.raises(Transient, match="expired"):
+        admission.renew(grant)
+
+
+def test_settling_twice_teaches_once(make: Make) -> None:
+    """A repeated outcome changes nothing, not even the breaker."""
+    admission = make(breaker_min_calls=2)
+    grant = take(admission)
+    admission.settle(grant, FAILED)
+    admission.settle(grant, FAILED)
+
+    assert admission.status().breakers[0].calls == 1
+
+
+def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseClock", engine: Engine) -> None:
+    """The table does not grow with the dead, yet a late outcome still finds its grant."""
+    admission = make()
+    late = take(admission)
+    time.now += 31
+    admission.settle(late, FAILED)
+    assert admission.status().breakers[0].calls == 1
+    take(admission)
+    time.now += 31 + EXPIRED_KEPT_SECONDS
+    with writing(engine) as connection:
+        drop_expired(connection, time.now)
+
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(capacity_grant)).scalar_one() == 0
+
+
+def test_slots_are_kept_for_a_class_above_that_asked(make: Make, time: "DatabaseClock") -> None:
+    """While critical is waiting, a free slot is not lent to low; two quiet seconds later it is (BP-3, BP-9)."""
+    admission = make()
+    low = [take(admission, Priority.LOW) for _ in range(10)]
+    assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
+    admission.settle(low.pop(), OK)
+
+    kept = ask(admission, Priority.LOW)
+    assert isinstance(kept, Wait)
+    assert "kept for classes other than low" in kept.why
+    take(admission, Priority.CRITICAL, OTHER)
+    admission.settle(low.pop(), OK)
+    time.now += 2.1
+    take(admission, Priority.LOW)
+
+
+def test_the_rate_holds_over_processes(make: Make, time: "DatabaseClock") -> None:
+    """Burst and rate are the fleet's, and the wait it names is enough."""
+    one = make("one", rate_per_second=2.0, burst=3)
+    two = make("two", rate_per_second=2.0, burst=3)
+    take(one), take(two), take(one)
+
+    wait = ask(two)
+    assert isinstance(wait, Wait)
+    assert pytest.approx(wait.seconds) == 0.5
+    time.now += wait.seconds
+    take(two)
+    assert isinstance(ask(one), Wait)
+
+
+def test_a_throttled_scope_is_parked_and_never_granted_early(make: Make, time: "DatabaseClock") -> None:
+    """The account rests for what the platform asked and no less; other accounts go on."""
+    one, two = make("one"), make("two")
+    started = time.now
+    one.settle(take(one), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+
+    parked = ask(two, Priority.CRITICAL)
+    assert isinstance(parked, Wait)
+    assert 300 <= parked.seconds <= 330
+    assert str(ACCOUNT) == parked.scope
+    take(two, Priority.LOW, OTHER)
+    while isinstance(wait := ask(two), Wait):
+        time.now += max(wait.seconds / 2, 0.01)
+    assert time.now >= started + 300
+
+
+def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock") -> None:
+    """A second throttle that asks for less leaves the first in force."""
+    admission = make()
+    first, second = take(admission), take(admission)
+    admission.settle(first, Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, APP))
+    admission.settle(second, Outcome(OutcomeKind.THROTTLED, 0.1, (), 5.0, APP))
+
+    (parked,) = admission.status().parked
+    assert str(APP) == parked.scope
+    assert parked.parked_until is not None
+    assert parked.parked_until.timestamp() >= time.now + 300
+    assert "throttled" in str(parked.parked_why)
+
+
+def test_a_throttle_without_details_parks_the_account_for_a_minute(make: Make) -> None:
+    """A platform that says nothing more is taken at its narrowest word."""
+    admission = make()
+    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED))
+
+    (parked,) = admission.status().parked
+    assert str(ACCOUNT) == parked.scope
+
+
+def test_an_app_throttle_parks_every_account_and_halves_nothing_else(make: Make) -> None:
+    """The wider scope stops all that draw on it, and only its own limit is cut."""
+    admission = make()
+    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+
+    assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
+    limits = {scope.scope: scope.limit for scope in admission.status().scopes}
+    assert (limits["app:main"], limits["fleet"]) == (7, 10)
+
+
+def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make, time: "DatabaseClock") -> None:
+    """AIMD over processes: 10, cut to 7, cut to 4 a second later, and up again by successes."""
+    admission = make(rate_per_second=1000, burst=1000)
+    grants = [take(admission) for _ in range(5)]
+    for grant in grants[:3]:
+        admission.settle(grant, Outcome(OutcomeKind.TIMEOUT, 30.0))
+    assert admission.status().scopes[-1].limit == 7
+    time.now += 1
+    admission.settle(grants[3], Outcome(OutcomeKind.TIMEOUT, 30.0))
+    assert admission.status().scopes[-1].limit == 4
+
+    for _ in range(200):
+        extra = [take(admission) for _ in range(3)]
+        for grant in extra:
+            admission.settle(grant, OK)
+    assert 4 < admission.status().scopes[-1].limit <= 10
+
+
+def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "DatabaseClock") -> None:
+    """Failures seen by one process stop the other; three good probes bring both back (BP-7, BP-8)."""
+    one, two = make("one"), make("two")
+    for _ in range(10):
+        one.settle(take(one), FAILED)
+
+    refused = ask(two)
+    assert isinstance(refused, Refused)
+    assert pytest.approx(refused.retry_after) == 30
+    assert two.status().breakers[0].state == "open"
+    time.now += 30
+    probes = [take(two), take(one), take(two)]
+    assert all(probe.probe for probe in probes)
+    assert isinstance(ask(one), Wait)
+    for probe in probes:
+        two.settle(probe, OK)
+    assert not take(one).probe
+
+
+def test_the_breaker_of_one_source_leaves_another_alone(make: Make) -> None:
+    """Each upstream is judged by itself."""
+    admission = make()
+    for _ in range(10):
+        admission.settle(take(admission), FAILED)
+
+    assert isinstance(admission.admit([ACCOUNT], Priority.LOW, source="warehouse"), Granted)
+
+
+def test_a_skipped_probe_gives_its_place_back(make: Make, time: "DatabaseClock") -> None:
+    """A probe that called nobody neither closes nor blocks."""
+    admission = make(breaker_probes=1)
+    for _ in range(10):
+        admission.settle(take(admission), FAILED)
+    time.now += 30
+    admission.settle(take(admission), Outcome(OutcomeKind.SKIPPED))
+
+    assert admission.status().breakers[0].state == "half_open"
+    assert take(admission).probe
+
+
+def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "DatabaseClock") -> None:
+    """The platform's own figures steer the scope they are about, and the worst entry counts."""
+    admission = make(rate_per_second=2.0, burst=1)
+
+    def heard(percent: float, regain: float | None = None) -> None:
+        time.now += 100
+        samples = (UsageSample(APP, 10.0), UsageSample(APP, percent, regain))
+        admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.OK, 0.5, samples))
+
+    heard(80)
+    slowed = ask(admission, scope=OTHER)
+    assert isinstance(slowed, Wait)
+    assert (1.0, str(APP)) == (pytest.approx(slowed.seconds), slowed.scope)
+    heard(95)
+    time.now += 2
+    held_back = ask(admission, scope=OTHER)
+    assert isinstance(held_back, Wait)
+    assert "only critical" in held_back.why
+    take(admission, Priority.CRITICAL, OTHER)
+    heard(100, 600)
+    parked = ask(admission, Priority.CRITICAL, OTHER)
+    assert isinstance(parked, Wait)
+    assert 600 <= parked.seconds <= 660
+
+
+def test_a_slow_account_rests_as_long_as_its_call_took(make: Make, time: "DatabaseClock") -> None:
+    """Between 75 and 90 % an account is asked half as often, however long its calls are."""
+    admission = make()
+    admission.settle(take(admission), Outcome(OutcomeKind.OK, 4.0, (UsageSample(ACCOUNT, 80.0),)))
+
+    resting = ask(admission)
+    assert isinstance(resting, Wait)
+    assert pytest.approx(resting.seconds) == 4
+    take(admission, scope=OTHER)
+
+
+def test_a_blocked_class_holds_back_nobody(make: Make, time: "DatabaseClock") -> None:
+    """Critical asks for a parked account again and again: low still gets the whole fleet."""
+    admission = make()
+    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    time.now += 3
+    assert isinstance(ask(admission, Priority.CRITICAL), Wait)
+
+    for _ in range(10):
+        take(admission, Priority.LOW, OTHER)
+
+
+def test_the_status_is_plain_json(make: Make) -> None:
+    """Anybody can print it."""
+    admission = make()
+    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    plain = admission.status().to_dict()
+
+    assert {"at", "scopes", "breakers"} == set(plain)
+    assert isinstance(plain["scopes"][0]["parked_until"], str)
+    assert [scope["scope"] for scope in plain["scopes"]] == ["account:act_1", "app:main", "fleet"]
+
+
+@pytest.mark.parametrize("cost", [0, -1, float("nan")])
+def test_a_cost_must_be_positive(make: Make, cost: float) -> None:
+    """A call without a price would slip past the rate."""
+    with pytest.raises(BadRequest, match="cost"):
+        ask(make(), cost=cost)
+
+
+def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> None:
+    """Eight threads over two admissions, by the database's real clock: at most four in flight, one per account."""
+    settings = BackpressureSettings(max_concurrent=4, rate_per_second=10_000, burst=10_000)
+    admissions = [SqlAdmission(engine, settings, owner=f"p{i}", rng=Random(i)) for i in range(2)]
+    guard = threading.Lock()
+    running: dict[str, int] = {}
+    peaks: list[tuple[int, int]] = []
+    granted = threading.Semaphore(0)
+
+    def work(index: int) -> None:
+        admission = admissions[index % 2]
+        for turn in range(12):
+            account = Scope(ScopeKind.ACCOUNT, f"act_{(index + turn) % 5}")
+            decision = admission.admit([account, APP], Priority(index % 4), source="meta")
+            if not isinstance(decision, Granted):
+                continue
+            with guard:
+                running[account.id] = running.get(account.id, 0) + 1
+                peaks.append((sum(running.values()), max(running.values())))
+            with guard:
+                running[account.id] -= 1
+            admission.settle(decision.grant, OK)
+            granted.release()
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert granted.acquire(blocking=False)
+    assert max(total for total, _ in peaks) <= 4
+    assert max(account for _, account in peaks) == 1
+    assert all(not scope.in_flight for scope in admissions[0].status().scopes)
