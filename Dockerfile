@@ -5,19 +5,20 @@
 FROM python:3.12-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1
+    PIP_NO_CACHE_DIR=1 \
+    UV_NO_CACHE=1
 
-# An older pip refuses the extras in a hash-pinned universal lock.
-RUN python -m venv /opt/venv && /opt/venv/bin/python -m pip install "pip>=26"
-
+# uv, because an older pip refuses the extras in a hash-pinned universal lock. It stays outside the environment.
 WORKDIR /build
-COPY requirements.txt ./
-RUN /opt/venv/bin/python -m pip install --require-hashes -r requirements.txt
+COPY requirements-bootstrap.txt requirements.txt ./
+RUN python -m venv --without-pip /opt/venv \
+    && python -m pip install --require-hashes -r requirements-bootstrap.txt \
+    && uv pip sync --python /opt/venv/bin/python --require-hashes requirements.txt
 
 COPY pyproject.toml hatch_build.py requirements.in README.md LICENSE ./
 COPY include include
 COPY plugins plugins
-RUN /opt/venv/bin/python -m pip install --no-deps .
+RUN uv pip install --python /opt/venv/bin/python --no-deps .
 
 
 FROM python:3.12-slim-bookworm

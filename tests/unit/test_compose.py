@@ -185,6 +185,7 @@ def test_the_image_installs_the_lock_and_leaves_root() -> None:
         for source in [word for word in line.split()[1:-1] if not word.startswith("--")]
     }
 
-    assert "--require-hashes -r requirements.txt" in dockerfile
+    assert "--require-hashes -r requirements-bootstrap.txt" in dockerfile
+    assert "--require-hashes requirements.txt" in dockerfile
     assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE)[-1] == "50000:0"
     assert copied <= allowed

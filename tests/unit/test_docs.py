@@ -147,7 +147,7 @@ def test_commands_and_page_agree() -> None:
         check=False,
         timeout=60,
     )
-    offered = set(re.findall(r"^\W*([a-z]+)\s{2,}", done.stdout, re.MULTILINE))
+    offered = set(re.findall(r"^[\s│|]*([a-z]+)\s{2,}", done.stdout, re.MULTILINE))
 
     assert done.returncode == 0, done.stderr
     assert set(re.findall(r"^## (\w+)$", _text(DOCS / "reference/commands.md"), re.MULTILINE)) == offered

@@ -77,9 +77,12 @@ def _long_functions(tree: ast.AST) -> list[str]:
 
 
 def _long_dag_functions(tree: ast.AST) -> list[str]:
+    """A function's own lines: docstring and nested functions are not among them, the latter are judged themselves."""
+
     def length(function: Function) -> int:
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-        return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+        own = (node for node in body if not isinstance(node, Function))
+        return sum((node.end_lineno or node.lineno) - node.lineno + 1 for node in own)
 
     return [f.name for f in _functions(tree) if length(f) > DAG_FUNCTION_LINES]
 
@@ -95,7 +98,7 @@ def _unfinished(tree: ast.AST) -> list[str]:
 
 
 def _silent_handlers(tree: ast.AST) -> list[str]:
-    """A handler is silent when it catches all and names nothing, or does nothing at all with what it caught."""
+    """A handler is silent when it does nothing, or catches all and neither raises, nor logs, nor uses the error."""
 
     def silent(handler: ast.ExceptHandler) -> bool:
         if handler.type is None or all(isinstance(node, ast.Pass) or _is_ellipsis(node) for node in handler.body):
@@ -104,7 +107,8 @@ def _silent_handlers(tree: ast.AST) -> list[str]:
             return False
         inside = [node for statement in handler.body for node in ast.walk(statement)]
         used = any(isinstance(node, ast.Name) and node.id == handler.name for node in inside)
-        return not used and not any(isinstance(node, ast.Raise) for node in inside)
+        told = any(isinstance(node, ast.Call) and _dotted(node.func).endswith(".exception") for node in inside)
+        return not used and not told and not any(isinstance(node, ast.Raise) for node in inside)
 
     handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
     suppressed = [
