@@ -32,7 +32,7 @@ from adwarm_airflow.operators import WarmBatchOperator
         "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
         "connection": connection(),
     },
-    **dag_arguments(__doc__, Tag.WARMING),
+    **dag_arguments(__doc__, Tag.WARMING, max_active_runs=4),
 )
 def adwarm_strategy_warming() -> None:
     """Plan, warm, account."""

@@ -1,12 +1,14 @@
 """What the DAG files declare in common: defaults, tags and typed parameters. Imports only the SDK."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param
 
-START = datetime(2024, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 -- DAG files may be parsed by any interpreter Airflow runs on
+from adwarm_airflow.retry_policy import AdwarmRetryPolicy
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
 ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
 PRIORITIES = ["critical", "high", "normal", "low"]
 
@@ -25,14 +27,19 @@ def every(cron: str) -> CronDataIntervalTimetable:
     return CronDataIntervalTimetable(cron, timezone="UTC")
 
 
-def dag_arguments(doc: str, *tags: Tag) -> dict[str, Any]:
+def dag_arguments(doc: str, *tags: Tag, max_active_runs: int = 1) -> dict[str, Any]:
     """Return the arguments every DAG of the package shares."""
     return {
         "start_date": START,
         "catchup": False,
-        "max_active_runs": 1,
+        "max_active_runs": max_active_runs,
         "dagrun_timeout": timedelta(hours=6),
-        "default_args": {"owner": "adwarm", "retries": 2, "retry_delay": timedelta(seconds=30)},
+        "default_args": {
+            "owner": "adwarm",
+            "retries": 2,
+            "retry_delay": timedelta(seconds=30),
+            "retry_policy": AdwarmRetryPolicy(),
+        },
         "owner_links": {"adwarm": "https://airflow.apache.org/"},
         "tags": [Tag.ADWARM, *tags],
         "doc_md": doc,

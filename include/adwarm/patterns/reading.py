@@ -3,6 +3,8 @@
 A file may be skipped only when it cannot hold an event of the hours that the run recomputes.
 """
 
+import gzip
+import zlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -78,7 +80,8 @@ def plan_live(
     parts = [part for file in files if (part := _live_part(file, rows.get(file.path), since))]
     unchanged = all(part.file.path in rows and _same(part.file, rows[part.file.path]) for part in parts)
     pending = any(_reaches(rows[part.file.path], watermark) for part in parts if part.file.path in rows)
-    return Plan(since, now, parts, gone, idle=unchanged and not pending)
+    # A clock that was set back must not cut the hours that are there already.
+    return Plan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
 
 
 def _live_part(file: LogFile, row: FileRow | None, since: datetime) -> Part | None:
@@ -99,7 +102,7 @@ def _grew(file: LogFile, row: FileRow) -> bool:
     """Whether what was read of the file is still its beginning; a Parquet file changes as a whole."""
     if file.format == "parquet":
         return _same(file, row)
-    return file.size >= row.size and (file.size > row.size or file.mtime == row.mtime) and _ends_a_line(file, row)
+    return file.size >= row.size and _ends_a_line(file, row)
 
 
 def _was_replaced(file: LogFile, row: FileRow) -> bool:
@@ -121,8 +124,11 @@ def outlived(gone: list[FileRow], since: datetime | None) -> list[str]:
 def _ends_a_line(file: LogFile, row: FileRow) -> bool:
     if _same(file, row) or not row.offset:
         return True
-    with file.open_at(row.offset - 1) as stream:
-        return stream.read(1) == b"\n"
+    try:
+        with file.open_at(row.offset - 1) as stream:
+            return stream.read(1) == b"\n"
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return False  # cut short: to be read from its beginning, where the quarantine tells
 
 
 def _same(file: LogFile, row: FileRow) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.patterns.load import load_slots
-from adwarm.store import ObjectStore, warms
+from adwarm.store import ObjectStore, aggregates, reading, warms
 
 NEVER_EXPIRES_AFTER = timedelta(days=7)
 """A warm of figures that are final is judged after this long."""
@@ -31,11 +31,16 @@ class Accounts:
         return self.used / settled if settled else None
 
 
-def settle_accounts(engine: Engine, objects: ObjectStore, now: datetime) -> Accounts:
-    """Judge every fetched warm whose opens are known up to `now`, and store the verdicts.
+def settle_accounts(
+    engine: Engine, objects: ObjectStore, now: datetime, known_until: datetime | None = None
+) -> Accounts:
+    """Judge every fetched warm as far as the log has been read, and store the verdicts.
 
-    A warm is used when its key was opened between its fetch and its expiry, wasted when it expired unopened.
+    A warm is used when its key was opened between its fetch and its expiry, wasted when it expired unopened. What the
+    log says nothing about yet stays open: it is known up to `known_until`, by default as far as it was read.
     """
+    known = known_until or _known_until(engine)
+    now = min(now, known) if known else now
     pending = [warm for warm in warms.unaccounted(engine, now) if warm["reason"] != "day_closed"]
     if not pending:
         return Accounts(0, 0, 0)
@@ -45,6 +50,14 @@ def settle_accounts(engine: Engine, objects: ObjectStore, now: datetime) -> Acco
     warms.record(engine, verdicts)
     used = sum(bool(verdict["used"]) for verdict in verdicts)
     return Accounts(used, len(verdicts) - used, len(pending) - len(verdicts))
+
+
+def _known_until(engine: Engine) -> datetime | None:
+    """Return up to when the opens are known: what was read by the watermark, or in windows beyond it."""
+    with reading(engine) as connection:
+        newest = aggregates.newest_hour(connection)
+        ends = [aggregates.get_watermark(connection), newest + timedelta(hours=1) if newest else None]
+    return max((end for end in ends if end), default=None)
 
 
 def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[tuple[str, ...], list[Span]]:

@@ -25,6 +25,8 @@ from adwarm.store import ObjectStore, accounts, entries, warms
 
 KEPT_CUTS = 200
 FLOOR = 0.01
+LIVE_DAG = "adwarm_intelligent_warming"
+"""Whose hourly count a plan outside any run goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,11 @@ def decide(
         NotFound: no forecast has been trained yet.
     """
     view = StoreView(engine, settings)
-    plan = forecast_plan(engine, objects, settings, decided_at, view)
+    plan = forecast_plan(engine, objects, settings, decided_at, run_id, view)
     closing = closing_accounts(view.readable(), decided_at, decided_at + settings.step, settings.planning)
     wanted = [closing_recommendation(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.price for item in plan.recommendations))
-    closings, left_over = within_budget(wanted, left_this_hour(engine, settings, decided_at) - spent)
+    closings, left_over = within_budget(wanted, left_this_hour(engine, settings, decided_at, run_id) - spent)
     cut = [*plan.cut, *left_over]
     batches = store_plan(
         engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut[:KEPT_CUTS]
@@ -132,7 +134,12 @@ def store_plan(
 
 
 def forecast_plan(
-    engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime, view: StoreView | None = None
+    engine: Engine,
+    objects: ObjectStore,
+    settings: Settings,
+    decided_at: datetime,
+    run_id: str = LIVE_DAG,
+    view: StoreView | None = None,
 ) -> Plan:
     """Return the plan of the forecast at `decided_at` without storing it.
 
@@ -149,14 +156,18 @@ def forecast_plan(
         view.expires,
         _lead(engine, settings),
         settings,
-        max_calls=left_this_hour(engine, settings, decided_at),
+        max_calls=left_this_hour(engine, settings, decided_at, run_id),
     )
 
 
-def left_this_hour(engine: Engine, settings: Settings, at: datetime, cap: int | None = None) -> int:
-    """Return the upstream calls that planned warms may still make in the hour of `at`."""
+def left_this_hour(engine: Engine, settings: Settings, at: datetime, run_id: str, cap: int | None = None) -> int:
+    """Return the upstream calls that plans of the DAG of `run_id` may still make in the hour of `at`.
+
+    Each DAG has its own count, so that a backfill does not use up what live warming may plan.
+    """
     hour = floor_to(at, timedelta(hours=1))
-    return calls_left(settings, warms.requests_since(engine, hour, hour + timedelta(hours=1)), cap=cap)
+    dag = run_id.partition("/")[0] + "/"
+    return calls_left(settings, warms.requests_since(engine, hour, hour + timedelta(hours=1), dag), cap=cap)
 
 
 def _lead(engine: Engine, settings: Settings) -> timedelta:

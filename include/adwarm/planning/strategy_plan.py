@@ -53,13 +53,22 @@ def decide_strategies(
     run_id: str,
     *,
     dry_run: bool = False,
+    by_hand: bool = False,
 ) -> StrategyDecision:
     """Plan every strategy in `strategies` and store the plan; a dry run stores it as a shadow plan.
+
+    A strategy may make `max_calls_per_hour` less what strategies have used in this hour; one described `by_hand` has
+    that number to itself.
 
     Raises:
         BadRequest: a strategy names an account or a range that is not valid.
     """
     view = StoreView(engine, settings)
+
+    def calls(strategy: Strategy) -> int:
+        limit = strategy.max_calls_per_hour
+        return limit if by_hand else left_this_hour(engine, settings, decided_at, run_id, limit)
+
     chosen: dict[object, Recommendation] = {}
     decision = StrategyDecision(run_id, [strategy.name for strategy in strategies])
     turned_down: list[Recommendation] = []
@@ -67,8 +76,7 @@ def decide_strategies(
         wanted = [item for item in recommend(strategy, view.readable(), decided_at) if item.key not in chosen]
         fresh_until = view.fresh_until([item.key for item in wanted], [decided_at] * len(wanted))
         stale = [item for item, end in zip(wanted, fresh_until, strict=True) if end is None or end <= decided_at]
-        left = left_this_hour(engine, settings, decided_at, strategy.max_calls_per_hour)
-        kept, cut = within_budget(stale, left)
+        kept, cut = within_budget(stale, calls(strategy))
         chosen.update({item.key: item for item in kept})
         turned_down.extend(cut)
         decision.fresh += len(wanted) - len(stale)

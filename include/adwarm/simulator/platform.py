@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from adwarm.clock import AnchoredClock, Clock, SystemClock, VirtualClock
+from adwarm.clock import AnchoredClock, Clock, FrozenClock, SystemClock
 from adwarm.errors import BadRequest
 from adwarm.model import account_id
 from adwarm.simulator.calls import CallLog
@@ -75,7 +75,7 @@ class Platform:
 
     def set_now(self, moment: datetime, *, frozen: bool = False) -> None:
         """Let it be `moment`; time goes on from there unless `frozen`."""
-        self.clock = VirtualClock(moment) if frozen else AnchoredClock(moment)
+        self.clock = FrozenClock(moment) if frozen else AnchoredClock(moment)
 
     def reset(self) -> None:
         """Forget calls and quotas, and go back to the configured moment."""

@@ -1,9 +1,9 @@
 """Daily rows of somebody's own table as a source: what Parquet files and SQL tables have in common.
 
 The table holds one row per ad and day. Columns go by the platform's names or by a few common others; whatever types
-they have, rows leave here in the platform's form: numbers as numeric strings, ids and days as text. Totals over a window add
-up what adds up (impressions, clicks, link clicks, spend), work out the ratios from those sums, and leave out people
-reached and frequency, which do not follow from days.
+they have, rows leave here in the platform's form: numbers as numeric strings, ids and days as text. Totals over a
+window add up what adds up (impressions, clicks, link clicks, spend), work out the ratios from those sums, and leave out
+people reached and frequency, which do not follow from days.
 """
 
 from abc import ABC, abstractmethod
@@ -151,9 +151,8 @@ class TabularSource(ABC):
         found.update({name: column for name, column in self._named.items() if column in present})
         missing = [name for name in KEYS[:3] if name not in found]
         if missing:
-            raise BadRequest(
-                f"the table has no column {', '.join(missing)} among {', '.join(present) or 'none'}; rename it or map it"
-            )
+            columns = ", ".join(present) or "none"
+            raise BadRequest(f"the table has no column {', '.join(missing)} among {columns}; rename it or map it")
         return found
 
     def _rows(self, unit: Unit) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from adwarm.store.engine import upsert
 from adwarm.store.tables import access_aggregate, log_file, watermark
@@ -58,6 +58,12 @@ def hours(connection: Connection, since: datetime | None = None, until: datetime
     if until is not None:
         query = query.where(access_aggregate.c.hour < until)
     return [HourRow(*row) for row in connection.execute(query)]
+
+
+def newest_hour(connection: Connection) -> datetime | None:
+    """Return the last hour that holds an open, or None."""
+    newest: datetime | None = connection.execute(select(func.max(access_aggregate.c.hour))).scalar_one_or_none()
+    return newest
 
 
 def replace_hours(

@@ -50,10 +50,12 @@ def record(engine: Engine, outcomes: Sequence[Warm]) -> None:
             connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
 
 
-def requests_since(engine: Engine, since: datetime, until: datetime) -> int:
-    """Return the upstream requests that warms fetched in the half-open window have cost."""
+def requests_since(engine: Engine, since: datetime, until: datetime, run_prefix: str) -> int:
+    """Return the upstream requests of warms fetched in the half-open window by runs whose id starts with a prefix."""
     query = select(func.coalesce(func.sum(table.c.requests), 0)).where(
-        table.c.fetched_at >= since, table.c.fetched_at < until
+        table.c.fetched_at >= since,
+        table.c.fetched_at < until,
+        table.c.run_id.startswith(run_prefix, autoescape=True),
     )
     with reading(engine) as connection:
         return int(connection.execute(query).scalar_one())

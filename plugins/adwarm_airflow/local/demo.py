@@ -143,7 +143,7 @@ def main() -> int:
     """Run the demo; an error is one line that says what to do."""
     from adwarm.errors import AdwarmError
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 118)
     logging.getLogger().setLevel(logging.WARNING)
     try:
         return Demo(ROOT / ".adwarm" / "demo", console).run()

@@ -39,7 +39,7 @@ class DemoReport:
         trained = learned["train_forecast"]
         read = learned["read_log"]
         slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET, day.end)
-        settle_accounts(runtime.engine, runtime.objects, day.end)
+        settle_accounts(runtime.engine, runtime.objects, day.end, known_until=day.end)
         counts = warms.counts(runtime.engine)
         rows = warms.planned_for(runtime.engine, "predicted_open")
         return cls(

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def main() -> int:
     (HOME / "airflow").mkdir(parents=True, exist_ok=True)
     env = _environment(port, simulator)
     password = _log_in_file(env)
+    _write_environment(env)
     _say("preparing demo data: the example log, moved to end this week, and a forecast learned from it")
     subprocess.run([sys.executable, "-m", "adwarm_airflow.local.prepare"], env=env, check=True)
     _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
@@ -45,6 +47,7 @@ def main() -> int:
         command = [sys.executable, "-m", "airflow", "dags", "unpause", "--yes", dag_id]
         subprocess.run(command, env=env, check=False, capture_output=True)  # noqa: S603 -- our own DAG ids
     _say(f"Airflow runs on http://127.0.0.1:{port}  user: admin  password: {password}")
+    _say(f"to use the airflow and adwarm commands on it: source {HOME / 'env'}")
     _say(f"logs: {HOME}/airflow.log; stop everything with `make down`")
     return 0
 
@@ -64,6 +67,18 @@ def _environment(port: int, simulator: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "airflow" / "passwords.json"),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
+
+
+def _write_environment(env: dict[str, str]) -> None:
+    """Write what a shell needs to use the `airflow` and `adwarm` commands on this installation."""
+    wanted = {name: value for name, value in env.items() if name.startswith(("AIRFLOW", "ADWARM_", "PYTHONPATH"))}
+    wanted.pop(MARK)
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(wanted.items())]
+    path = HOME / "env"
+    path.touch(mode=0o600)
+    path.write_text(
+        "".join([*lines, f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n"]), encoding="utf-8"
+    )
 
 
 def _log_in_file(env: dict[str, str]) -> str:

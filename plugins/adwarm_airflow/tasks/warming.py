@@ -49,11 +49,13 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     run = run_time(context, timedelta(hours=6))
     runtime = open_runtime(run.clock)
     params = context["params"]
-    chosen = _from_form(params) or enabled_strategies(runtime.engine)
+    by_hand = _from_form(params)
+    chosen = by_hand or enabled_strategies(runtime.engine)
     decided_at, _ = decision(context, timedelta(minutes=1))
     made = decide_strategies(
-        runtime.engine, runtime.settings, chosen, decided_at, run.run_id, dry_run=bool(params.get("dry_run"))
-    )
+        runtime.engine, runtime.settings, chosen, decided_at, run.run_id,
+        dry_run=bool(params.get("dry_run")), by_hand=bool(by_hand),
+    )  # fmt: skip
     log.info("decided: %s", made.to_dict())
     _open_job(runtime, run, 0 if made.batches == 0 else made.planned)
     pace = {
