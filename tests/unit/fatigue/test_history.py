@@ -1,0 +1,98 @@
+"""Histories: what is read from rows, and what is refused."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from adwarm.errors import BadRequest
+from adwarm.fatigue.history import (
+    Delivery,
+    number,
+    read_frequencies,
+    read_histories,
+    total,
+    usual_cpm,
+    usual_ctr,
+)
+
+DAY = date(2026, 11, 24)
+AD = ("act_1", "7")
+
+
+def _row(day: date = DAY, **values: Any) -> dict[str, Any]:
+    return {"account_id": "act_1", "ad_id": "7", "date_start": str(day), "date_stop": str(day), **values}
+
+
+def test_rows_become_days_and_absent_numbers_are_zero() -> None:
+    """Rows of one day add up, rows outside the span are left out, absent metrics are zero."""
+    rows = [
+        _row(impressions="10", clicks="1", spend="0.50"),
+        _row(impressions="5"),
+        _row(DAY + timedelta(days=1), impressions="99"),
+        _row(DAY - timedelta(days=9), impressions="99"),
+    ]
+    found = read_histories(rows, DAY - timedelta(days=8), DAY)
+    assert found[AD].days == {DAY: Delivery(15, 1, 0.5)}
+
+
+def test_the_newest_name_counts() -> None:
+    """A renamed ad carries its latest name, in whatever order rows come."""
+    rows = [_row(DAY - timedelta(days=1), ad_name="old"), _row(ad_name="new")]
+    for order in (rows, rows[::-1]):
+        assert read_histories(order, DAY - timedelta(days=3), DAY)[AD].name == "new"
+
+
+def test_frequency_comes_from_the_newest_range_summary() -> None:
+    """Summaries that end after the day, or a week before it, are not looked at."""
+    rows = [
+        _row(DAY + timedelta(days=1), frequency="9"),
+        _row(DAY, frequency="2.5"),
+        _row(DAY - timedelta(days=1), frequency="2.0"),
+    ]
+    assert read_frequencies(rows, DAY) == {AD: 2.5}
+    assert read_frequencies([_row(DAY - timedelta(days=7), frequency="3")], DAY) == {}
+
+
+def test_frequency_is_impressions_over_reach_where_it_is_absent() -> None:
+    """Within one range the two figures give the third; without reach there is none."""
+    assert read_frequencies([_row(impressions="300", reach="100")], DAY) == {AD: 3.0}
+    assert read_frequencies([_row(impressions="300")], DAY) == {}
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf", [1], "1e999"])
+def test_a_number_that_is_none_is_named(value: Any) -> None:
+    """A wrong number says which ad, which field and what was there."""
+    with pytest.raises(BadRequest, match=r"ad 7: spend is .*, not a number of 0 or more"):
+        number(_row(spend=value), "spend")
+
+
+def test_days_and_ids_that_cannot_be_read_are_named() -> None:
+    """A row without an ad id, or with a wrong day, is refused."""
+    with pytest.raises(BadRequest, match="ad_id"):
+        read_histories([{"account_id": "act_1", "date_start": "2026-11-24"}], DAY, DAY)
+    with pytest.raises(BadRequest, match=r"date_start is 'soon', not a day"):
+        read_histories([{**_row(), "date_start": "soon"}], DAY, DAY)
+    assert read_histories([{**_row(impressions="1"), "date_start": DAY}], DAY, DAY)[AD].days == {DAY: Delivery(1)}
+
+
+def test_one_strange_day_does_not_move_the_usual_rates() -> None:
+    """The median stays where most days are."""
+    days = [Delivery(10_000, 100, 50.0)] * 20
+    strange = [*days, Delivery(10_000, 3_000, 2_000.0)]
+    assert usual_ctr(strange, 10) == pytest.approx(0.01, rel=0.15)
+    assert usual_cpm(strange, 1000) == pytest.approx(5.0, rel=0.25)
+
+
+def test_days_of_few_impressions_do_not_make_the_usual_rate_zero() -> None:
+    """Days without a click, because too few saw the ad, are drawn to the rate of all days."""
+    days = [Delivery(10, 0, 0.1)] * 19 + [Delivery(10, 2, 0.1)]
+    assert usual_ctr(days, 10) == pytest.approx(total(days).ctr, rel=0.05)
+
+
+def test_without_clicks_or_spend_there_is_no_usual_rate() -> None:
+    """Nothing to compare with is None, not zero."""
+    assert usual_ctr([Delivery(100, 0, 1.0)], 10) is None
+    assert usual_cpm([Delivery(100, 5, 0.0)], 1000) is None
+    assert usual_ctr([], 10) is None
+    assert usual_cpm([], 1000) is None

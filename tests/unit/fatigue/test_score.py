@@ -1,0 +1,268 @@
+"""The canonical score: bands, pending, weights, and the laws it keeps."""
+
+import json
+import random
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import BadRequest
+from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, band, score_account
+from adwarm.settings import FatigueSettings
+
+AS_OF = date(2026, 11, 24)
+SETTINGS = FatigueSettings()
+Rows = list[dict[str, Any]]
+
+
+def _day(back: int, impressions: float, clicks: float, spend: float, ad: str = "7") -> dict[str, Any]:
+    day = str(AS_OF - timedelta(days=back))
+    return {
+        "account_id": "act_1", "ad_id": ad, "ad_name": f"ad {ad}", "date_start": day, "date_stop": day,
+        "impressions": str(impressions), "clicks": str(clicks), "spend": str(spend),
+    }  # fmt: skip
+
+
+def _ad(
+    *, days: int = 33, impressions: float = 10_000, ctr: float = 1.0, cpm: float = 1.0, past_clicks: float = 100.0
+) -> Rows:
+    """An ad whose recent three days have `ctr` and `cpm` times its usual rates."""
+    scale = impressions / 10_000
+    past = [_day(back, impressions, past_clicks * scale, 50 * scale) for back in range(3, days)]
+    return past + [_day(back, impressions, 100 * ctr * scale, 50 * cpm * scale) for back in range(3)]
+
+
+def _range(frequency: float | None, ad: str = "7") -> Rows:
+    row = {"account_id": "act_1", "ad_id": ad, "date_start": "2026-11-18", "date_stop": str(AS_OF)}
+    return [row if frequency is None else {**row, "frequency": str(frequency)}]
+
+
+def _score(rows: Rows, frequency: float | None = 1.0, settings: FatigueSettings = SETTINGS) -> FatigueScore:
+    (found,) = score_account(rows, _range(frequency), AS_OF, settings)
+    return found
+
+
+def test_a_steady_ad_is_healthy() -> None:
+    """Nothing lost, nothing dearer, seen once: zero."""
+    found = _score(_ad())
+    assert (found.total, found.status, found.trend_per_day) == (pytest.approx(0, abs=1e-6), "healthy", pytest.approx(0))
+    assert found.calculator_version == CALCULATOR_VERSION
+    assert (found.account_id, found.ad_id, found.ad_name, found.as_of) == ("act_1", "7", "ad 7", AS_OF)
+
+
+def test_a_worn_out_ad_is_critical_and_getting_worse() -> None:
+    """Half the clicks, dearer by 40 %, seen five times: near 90 in each component."""
+    found = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
+    assert found.status == "critical"
+    assert (found.creative, found.audience, found.algorithm) == (
+        pytest.approx(90, abs=2), 90.0, pytest.approx(90, abs=4),
+    )  # fmt: skip
+    assert found.trend_per_day is not None
+    assert found.trend_per_day > 0
+    assert found.days_to_critical == 0.0
+
+
+def test_the_total_is_the_weighted_mean() -> None:
+    """40, 35 and 25 of 100, unless the settings say otherwise."""
+    found = _score(_ad(ctr=0.8, cpm=1.1), 3.0)
+    parts = (found.creative, found.audience, found.algorithm)
+    for weights in ((0.4, 0.35, 0.25), (0.4, 0.3, 0.3), (0.0, 1.0, 0.0)):
+        again = _score(_ad(ctr=0.8, cpm=1.1), 3.0, FatigueSettings(weights=weights))
+        assert again.total == pytest.approx(sum(w * p for w, p in zip(weights, parts, strict=True) if p is not None))
+
+
+def test_an_absent_component_leaves_the_others_their_say() -> None:
+    """Without a range summary the audience is unknown, the rest is weighed anew, and the quality says so."""
+    known, unknown = _score(_ad(ctr=0.6), 1.0), _score(_ad(ctr=0.6), None)
+    assert unknown.audience is None
+    assert unknown.creative is not None
+    assert unknown.algorithm is not None
+    assert unknown.total == pytest.approx((0.4 * unknown.creative + 0.25 * unknown.algorithm) / 0.65)
+    assert unknown.data_quality < known.data_quality
+    assert "frequency_missing" in unknown.baseline["flags"]
+    assert score_account(_ad(), [], AS_OF, SETTINGS)[0].audience is None
+
+
+def test_daily_frequency_is_never_used() -> None:
+    """Frequency and reach of single days do not add up to a range's, so they are not looked at."""
+    rows = [{**row, "frequency": "9.0", "reach": "10"} for row in _ad()]
+    assert _score(rows, None).audience is None
+    assert _score(rows, 1.0).audience == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [(0, "healthy"), (30, "healthy"), (30.1, "warning"), (60, "warning"), (60.1, "critical")]
+)
+def test_bands(value: float, status: str) -> None:
+    """Up to 30 healthy, up to 60 warning, above critical."""
+    assert band(value) == status
+
+
+def test_too_few_days_are_pending() -> None:
+    """Six days are too few, seven are enough."""
+    six, seven = _score(_ad(days=6, ctr=0.1)), _score(_ad(days=7, ctr=0.1))
+    assert (six.status, six.total, six.trend_per_day) == ("pending", None, None)
+    assert seven.status != "pending"
+
+
+def test_days_without_a_row_are_days_without_delivery() -> None:
+    """An absent day and a day of zeros are the same, for the age of the ad too."""
+    sparse = [row for index, row in enumerate(_ad(ctr=0.7)) if index % 3 != 1]
+    filled = [*sparse, *(_day(33 - 1 - index, 0, 0, 0) for index in range(1, 30, 3))]
+    assert _score(sparse) == replace(_score(filled))
+
+
+def test_too_few_impressions_are_pending() -> None:
+    """Under 500 impressions in all nothing is said."""
+    assert _score(_ad(impressions=10)).status == "pending"
+    assert _score(_ad(impressions=20)).status != "pending"
+
+
+def test_an_ad_that_has_stopped_or_just_begun_is_pending() -> None:
+    """Without recent days, or without days before them, there is nothing to compare."""
+    assert _score(_ad()[:-3]).status == "pending"
+    assert _score(_ad()[-3:], settings=FatigueSettings(min_days=2)).status == "pending"
+
+
+def test_an_ad_of_long_ago_is_not_scored() -> None:
+    """An ad with no delivery in the days looked at has no score, and later rows are not looked at."""
+    assert score_account([_day(34, 1000, 10, 5), _day(-1, 1000, 10, 5)], [], AS_OF, SETTINGS) == []
+    assert score_account([], [], AS_OF, SETTINGS) == []
+
+
+def test_tomorrow_changes_nothing() -> None:
+    """A score as of a day is the same whatever came after it."""
+    later = [_day(-back, 50_000, 1, 9_000) for back in range(1, 5)]
+    assert _score([*_ad(ctr=0.8), *later]) == _score(_ad(ctr=0.8))
+
+
+def test_an_implausible_click_rate_lowers_the_quality() -> None:
+    """More than one click in ten impressions is an error in the data."""
+    fine, wrong = _score(_ad()), _score(_ad(ctr=12.0))
+    assert wrong.data_quality == pytest.approx(fine.data_quality / 2)
+    assert "ctr_implausible" in wrong.baseline["flags"]
+
+
+def test_without_clicks_or_spend_the_component_is_absent() -> None:
+    """An ad that never had clicks, or cost nothing, is judged by the rest."""
+    free = [{**row, "spend": "0", "clicks": "0"} for row in _ad()]
+    found = _score(free, 3.5)
+    assert (found.creative, found.algorithm, found.total) == (None, None, 65.0)
+    assert _score(free, None).status == "pending"
+
+
+def test_few_impressions_do_not_scream() -> None:
+    """200 impressions without a click leave the ad below critical; 20,000 do not."""
+    past = _ad()[:-3]
+    quiet = _score([*past, _day(0, 200, 0, 1)])
+    loud = _score([*past, _day(0, 20_000, 0, 100)])
+    assert quiet.creative is not None
+    assert quiet.creative < 60
+    assert loud.creative == 100.0
+
+
+def test_each_ad_is_scored_on_its_own() -> None:
+    """Another ad beside it changes nothing, and ads come in order."""
+    other = [{**row, "ad_id": "8"} for row in _ad(ctr=0.3, cpm=2.0)]
+    both = score_account([*other, *_ad()], [*_range(1.0), *_range(6.0, "8")], AS_OF, SETTINGS)
+    assert [score.ad_id for score in both] == ["7", "8"]
+    assert both[0] == _score(_ad())
+
+
+@pytest.mark.parametrize("weights", [(0, 0, 0), (-0.1, 0.6, 0.5)])
+def test_weights_that_weigh_nothing_are_refused(weights: tuple[float, float, float]) -> None:
+    """The message names the setting."""
+    with pytest.raises(BadRequest, match="ADWARM_FATIGUE__WEIGHTS"):
+        score_account([], [], AS_OF, FatigueSettings(weights=weights))
+
+
+def test_it_becomes_json() -> None:
+    """The dictionary holds JSON values only."""
+    found = _score(_ad(ctr=0.7), 2.0).to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert found["as_of"] == "2026-11-24"
+
+
+RATIO = st.floats(0.05, 3.0)
+VOLUME = st.floats(100, 100_000)
+
+
+@given(volume=VOLUME, ctr=RATIO, worse=st.floats(0, 1), frequency=st.floats(0.5, 12))
+def test_fewer_clicks_never_score_better(volume: float, ctr: float, worse: float, frequency: float) -> None:
+    """Creative never falls when clicks do, and neither does the total."""
+    before, after = (_score(_ad(impressions=volume, ctr=value), frequency) for value in (ctr, ctr * worse))
+    _not_better(before, after, "creative")
+
+
+@given(volume=VOLUME, cpm=RATIO, worse=st.floats(1, 3), frequency=st.floats(0.5, 12))
+def test_a_dearer_ad_never_scores_better(volume: float, cpm: float, worse: float, frequency: float) -> None:
+    """Algorithm never falls when the price rises."""
+    before, after = (_score(_ad(impressions=volume, cpm=value), frequency) for value in (cpm, cpm * worse))
+    _not_better(before, after, "algorithm")
+
+
+@given(frequency=st.floats(0.1, 30), more=st.floats(0, 10), ctr=RATIO)
+def test_an_ad_seen_more_often_never_scores_better(frequency: float, more: float, ctr: float) -> None:
+    """Audience never falls when frequency rises."""
+    before, after = (_score(_ad(ctr=ctr), value) for value in (frequency, frequency + more))
+    _not_better(before, after, "audience")
+
+
+@given(volume=VOLUME, past=st.floats(20, 400), more=st.floats(1, 3))
+def test_a_better_past_never_makes_the_present_look_better(volume: float, past: float, more: float) -> None:
+    """The more clicks there used to be, the more are lost."""
+    before, after = (_score(_ad(impressions=volume, past_clicks=value)) for value in (past, past * more))
+    _not_better(before, after, "creative")
+
+
+@given(ctr=RATIO, cpm=RATIO, frequency=st.floats(1, 10), nudge=st.floats(-1e-4, 1e-4), volume=VOLUME)
+def test_a_small_change_changes_little(ctr: float, cpm: float, frequency: float, nudge: float, volume: float) -> None:
+    """A ten-thousandth more or less moves the total by less than a quarter of a point."""
+    before = _score(_ad(impressions=volume, ctr=ctr, cpm=cpm), frequency)
+    after = _score(_ad(impressions=volume * (1 + nudge), ctr=ctr + nudge, cpm=cpm - nudge), frequency + nudge)
+    assert before.total is not None
+    assert after.total is not None
+    assert abs(before.total - after.total) < 0.25
+
+
+@given(ctr=RATIO, cpm=RATIO, rate=st.floats(0.01, 20_000))
+def test_the_currency_does_not_matter(ctr: float, cpm: float, rate: float) -> None:
+    """Spend counted in another currency gives the same score."""
+    rows = _ad(ctr=ctr, cpm=cpm)
+    exchanged = [{**row, "spend": str(float(row["spend"]) * rate)} for row in rows]
+    assert _score(rows).total == pytest.approx(_score(exchanged).total, abs=1e-6)
+
+
+@given(ctr=RATIO, cpm=RATIO, impressions=st.floats(1, 100))
+def test_little_delivery_stays_pending_or_out_of_the_red(ctr: float, cpm: float, impressions: float) -> None:
+    """Whatever the rates of a hundred impressions a day, a frequency of one keeps the ad from critical."""
+    assert _score(_ad(impressions=impressions, ctr=ctr, cpm=cpm)).status != "critical"
+
+
+@given(seed=st.integers(0, 10_000))
+def test_the_order_of_rows_changes_nothing(seed: int) -> None:
+    """Shuffled rows give equal scores, to the last bit."""
+    draw = random.Random(seed)
+    rows = [
+        _day(back, draw.randrange(5000), draw.randrange(60), draw.random() * 40, ad)
+        for back in range(33)
+        for ad in ("7", "8", "9")
+        if draw.random() < 0.8
+    ]
+    ranges = [*_range(2.0), *_range(3.0), *_range(4.5, "8")]
+    expected = score_account(rows, ranges, AS_OF, SETTINGS)
+    draw.shuffle(rows)
+    draw.shuffle(ranges)
+    assert score_account(rows, ranges, AS_OF, SETTINGS) == expected
+
+
+def _not_better(before: FatigueScore, after: FatigueScore, component: str) -> None:
+    for name in (component, "total"):
+        was, now = getattr(before, name), getattr(after, name)
+        assert was is not None
+        assert now is not None
+        assert now >= was - 1e-6
