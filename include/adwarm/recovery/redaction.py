@@ -14,7 +14,7 @@ _NAMES = (
 )
 _RULES = (
     # `Authorization: Bearer x` before the names, which would take "Bearer" for the value.
-    (re.compile(r"\b(bearer|basic|oauth)(\s+)[A-Za-z0-9._~+/|=-]{6,}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
+    (re.compile(r"\b(bearer|basic|oauth)(\s+)(?=\S*[\d=])[A-Za-z0-9._~+/|=-]{6,}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
     (re.compile(r"(://[^/\s:@]*:)[^@\s/]+(@)"), rf"\1{HIDDEN}\2"),
     (
         re.compile(rf"(?i)((?<![A-Za-z])(?:{_NAMES})[\"']?\s*(?:=|:|%3D)\s*)(\"[^\"]*\"|'[^']*'|[^\s&,;\"'<>)}}\]]+)"),

@@ -1,0 +1,65 @@
+"""Tests of alerts."""
+
+from datetime import timedelta
+
+from adwarm.clock import VirtualClock
+from adwarm.errors import TokenDead, Transient
+from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
+from adwarm.recovery.healing import MemoryLedger
+from adwarm.recovery.journal import MemoryJournal, describe
+from adwarm.settings import RecoverySettings
+
+
+class Inbox:
+    """Collects alerts."""
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+
+    def alert(self, alert: Alert) -> None:
+        self.alerts.append(alert)
+
+
+def fail(policy: AlertPolicy, journal: MemoryJournal, clock: VirtualClock, error: Exception) -> bool:
+    """Record one failure and look at the threshold."""
+    event = describe(error, "meta", None, clock.now())
+    journal.record(event)
+    return policy.consider(event)
+
+
+def test_the_threshold_in_the_window_makes_one_alert(clock: VirtualClock) -> None:
+    """Ten errors in five minutes are one message, and so are the next ninety."""
+    inbox, journal = Inbox(), MemoryJournal()
+    policy = AlertPolicy(RecoverySettings(), journal, MemoryLedger(clock), inbox)
+    for _ in range(100):
+        fail(policy, journal, clock, Transient("down"))
+        clock.sleep(1)
+
+    (alert,) = inbox.alerts
+    assert (alert.source, alert.errors, alert.message) == ("meta", 10, "down")
+    clock.sleep(300)
+    assert [fail(policy, journal, clock, Transient("down")) for _ in range(12)].count(True) == 1
+
+
+def test_slow_errors_do_not_alert(clock: VirtualClock) -> None:
+    """One error a minute never makes ten in five minutes."""
+    inbox, journal = Inbox(), MemoryJournal()
+    policy = AlertPolicy(RecoverySettings(), journal, MemoryLedger(clock), inbox)
+    for _ in range(60):
+        fail(policy, journal, clock, Transient("down"))
+        clock.sleep(timedelta(minutes=1).total_seconds())
+
+    assert inbox.alerts == []
+
+
+def test_a_dead_token_alerts_at_once_and_once(clock: VirtualClock) -> None:
+    """A person has to act, so nobody waits for ten of them."""
+    inbox, journal = Inbox(), MemoryJournal()
+    policy = AlertPolicy(RecoverySettings(), journal, MemoryLedger(clock), inbox)
+
+    assert [fail(policy, journal, clock, TokenDead()) for _ in range(2)] == [True, False]
+
+
+def test_the_log_takes_alerts(clock: VirtualClock) -> None:
+    """The default sink needs no configuration."""
+    LogSink().alert(Alert(clock.now(), "meta", "Transient", 10, 300.0, "down"))

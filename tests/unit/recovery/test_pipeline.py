@@ -1,0 +1,322 @@
+"""Tests of the recovery pipeline: every step is reached, in order, and none hides another."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+
+from adwarm.clock import VirtualClock
+from adwarm.errors import Corrupt, NotFound, Throttled, TokenDead, Transient
+from adwarm.recovery import Alert, ErrorEvent, Fallback, MemoryJournal, RecoveryPipeline
+from adwarm.settings import RecoverySettings
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+class Inbox:
+    """Collects alerts, or breaks."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.alerts: list[Alert] = []
+        self.broken = broken
+
+    def alert(self, alert: Alert) -> None:
+        if self.broken:
+            raise OSError("the inbox is gone")
+        self.alerts.append(alert)
+
+
+class Renewal:
+    """Makes the operation work again."""
+
+    name = "token_refresh"
+    cooldown_seconds = 60.0
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def matches(self, error: BaseException) -> bool:
+        return isinstance(error, TokenDead | Corrupt)
+
+    def heal(self) -> str:
+        self.runs += 1
+        return "renewed"
+
+
+class Script:
+    """An operation that plays its outcomes one after the other; the last one repeats."""
+
+    def __init__(self, *outcomes: Exception | str) -> None:
+        self.outcomes = list(outcomes)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+Make = Callable[..., RecoveryPipeline]
+
+
+@pytest.fixture
+def journal() -> MemoryJournal:
+    """What was recorded."""
+    return MemoryJournal()
+
+
+@pytest.fixture
+def make(clock: VirtualClock, journal: MemoryJournal) -> Make:
+    """Makes pipelines on the test's clock."""
+
+    def _make(*, settings: dict[str, Any] | None = None, **parts: Any) -> RecoveryPipeline:
+        chosen = RecoverySettings(**{"retry_budget": 1.0, **(settings or {})})
+        return RecoveryPipeline(chosen, parts.pop("journal", journal), clock, Random(1), **parts)
+
+    return _make
+
+
+def stale(value: str = "stale rows", name: str = "store") -> Fallback[str]:
+    """A fallback that answers at once with old data."""
+    return Fallback(name, lambda: value, 1.0, as_of=lambda _: NOON)
+
+
+def failing(error: Exception, name: str) -> Fallback[str]:
+    """A fallback that has no answer."""
+    return Fallback(name, Script(error), 1.0)
+
+
+def test_all_well(make: Make, journal: MemoryJournal) -> None:
+    """The answer is the operation's, from its source, at the first attempt, and nothing is recorded."""
+    answer = make().run(Script("rows"), source="meta", subject="act_1", fallbacks=[stale()])
+
+    assert (answer.value, answer.source, answer.degraded, answer.attempts) == ("rows", "meta", False, 1)
+    assert (answer.reason, len(journal.events)) == (None, 0)
+
+
+def test_a_transient_error_passes(make: Make, journal: MemoryJournal, clock: VirtualClock) -> None:
+    """It is retried after a wait, and the failed attempt is on record with its subject (ER-10)."""
+    before = clock.now()
+    answer = make().run(Script(Transient("down"), "rows"), source="meta", subject="act_1")
+
+    assert (answer.value, answer.degraded, answer.attempts) == ("rows", False, 2)
+    assert [(e.source, e.kind, e.subject) for e in journal.events] == [("meta", "Transient", "act_1")]
+    assert clock.now() > before
+
+
+def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJournal) -> None:
+    """What used to end the way is now its middle: retry, then fall back, then alert (ER-1, ER-2)."""
+    inbox = Inbox()
+    pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
+    answer = pipeline.run(Script(Transient("down")), source="meta", fallbacks=[stale()])
+
+    assert (answer.value, answer.source, answer.degraded, answer.attempts) == ("stale rows", "store", True, 3)
+    assert (answer.reason, answer.as_of) == ("Transient: down", NOON)
+    assert isinstance(answer.error, Transient)
+    assert [alert.errors for alert in inbox.alerts] == [3]
+    assert len(journal.events) == 3
+
+
+def test_a_dead_token_is_healed_and_tried_once_more(make: Make) -> None:
+    """Healing comes before falling back, and the operation gets its answer (ER-2, ER-3)."""
+    healer = Renewal()
+    answer = make(healers=[healer]).run(Script(TokenDead(), "rows"), source="meta", fallbacks=[stale()])
+
+    assert (answer.value, answer.degraded, answer.attempts, healer.runs) == ("rows", False, 2, 1)
+    assert answer.reason == "healed by token_refresh"
+
+
+def test_after_healing_there_is_one_try_and_no_more(make: Make) -> None:
+    """A cure that did not help leads on to the fallback, not round in a circle (ER-3)."""
+    operation = Script(TokenDead())
+    answer = make(healers=[Renewal()]).run(operation, source="meta", fallbacks=[stale()])
+
+    assert (answer.source, operation.calls) == ("store", 2)
+
+
+def test_the_error_after_healing_names_the_first_as_its_cause(make: Make) -> None:
+    """Both are there to read (ER-4)."""
+    first, second = TokenDead("expired"), Transient("down")
+    with pytest.raises(Transient) as caught:
+        make(healers=[Renewal()]).run(Script(first, second), source="meta")
+
+    assert caught.value is second
+    assert caught.value.__cause__ is first
+
+
+def test_a_cause_that_was_there_is_kept(make: Make) -> None:
+    """The first error goes to the end of the chain."""
+    first, second, socket = TokenDead("expired"), Transient("down"), OSError("reset")
+    second.__cause__ = socket
+    with pytest.raises(Transient) as caught:
+        make(healers=[Renewal()]).run(Script(first, second), source="meta")
+
+    assert caught.value.__cause__ is socket
+    assert socket.__cause__ is first
+
+
+def test_the_same_error_raised_twice_makes_no_circle(make: Make) -> None:
+    """An operation may raise one and the same object again."""
+    with pytest.raises(TokenDead) as caught:
+        make(healers=[Renewal()]).run(Script(TokenDead("expired")), source="meta")
+
+    assert caught.value.__cause__ is None
+
+
+def test_many_failures_heal_once(make: Make) -> None:
+    """Eight callers meet a dead token: one renews it, and nobody starts a storm (ER-11)."""
+    healer = Renewal()
+    pipeline = make(healers=[healer])
+    for _ in range(8):
+        assert pipeline.run(Script(TokenDead(), "rows"), source="meta").value == "rows"
+
+    assert healer.runs == 1
+
+
+def test_when_all_fails_the_original_error_is_raised_with_notes(make: Make) -> None:
+    """Its type can be reacted to, and it says how each fallback failed, without secrets (ER-4, ER-5, ER-15)."""
+    error = Transient("down")
+    with pytest.raises(Transient) as caught:
+        make().run(
+            Script(error),
+            source="meta",
+            fallbacks=[failing(NotFound("no entry"), "store"), failing(OSError("password=hunter22"), "disk")],
+        )
+
+    assert caught.value is error
+    notes = caught.value.__notes__
+    assert notes[0] == "fallback store failed: NotFound: no entry"
+    assert "hunter22" not in notes[1]
+
+
+def test_a_slow_fallback_is_passed_over(make: Make) -> None:
+    """Each place has its own time, and the next one answers (ER-5)."""
+    release = threading.Event()
+    slow = Fallback("slow", lambda: str(release.wait(5)), 0.01)
+    answer = make().run(Script(Transient("down")), source="meta", fallbacks=[slow, stale()])
+    release.set()
+
+    assert answer.source == "store"
+
+
+def test_an_isolated_fallback_is_skipped_and_comes_back(make: Make, clock: VirtualClock) -> None:
+    """A place that kept failing is not asked for five minutes; then it may prove itself (ER-6)."""
+    warehouse = Script(Transient("down"))
+    places = [Fallback("warehouse", warehouse, 1.0), stale()]
+    pipeline = make(settings={"max_attempts": 1})
+    for _ in range(8):
+        pipeline.run(Script(Transient("down")), source="meta", fallbacks=places)
+    assert warehouse.calls == 5
+
+    clock.sleep(300)
+    warehouse.outcomes = ["rows"]
+    answer = pipeline.run(Script(Transient("down")), source="meta", fallbacks=places)
+    assert (answer.value, answer.source) == ("rows", "warehouse")
+
+
+def test_an_empty_place_is_not_isolated(make: Make) -> None:
+    """`NotFound` is an answer in good order."""
+    empty = Script(NotFound("no entry"))
+    pipeline = make(settings={"max_attempts": 1})
+    for _ in range(10):
+        pipeline.run(Script(Transient("x")), source="meta", fallbacks=[Fallback("s", empty, 1.0), stale()])
+
+    assert empty.calls == 10
+
+
+def test_a_throttle_surfaces_at_once(make: Make, clock: VirtualClock, journal: MemoryJournal) -> None:
+    """Nobody waits here for a quota; it is on record, and a reader with a fallback gets what is there."""
+    before = clock.now()
+    throttle = Throttled("enough", scope="account:act_1", until=NOON)
+    with pytest.raises(Throttled):
+        make().run(Script(throttle), source="meta")
+
+    assert (clock.now(), len(journal.events)) == (before, 1)
+    answer = make().run(Script(throttle), source="meta", fallbacks=[stale()])
+    assert (answer.degraded, answer.error) == (True, throttle)
+
+
+def test_errors_that_are_not_ours_take_the_same_way(make: Make, journal: MemoryJournal) -> None:
+    """A bug in the operation is recorded and raised as it is (ER-14)."""
+    with pytest.raises(KeyError):
+        make().run(Script(KeyError("spend")), source="meta")
+
+    assert [e.kind for e in journal.events] == ["KeyError"]
+
+
+def test_an_interrupt_is_not_recovered_from(make: Make, journal: MemoryJournal) -> None:
+    """Stopping a task stops it."""
+
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make().run(interrupted, source="meta", fallbacks=[stale()])
+    assert len(journal.events) == 0
+
+
+def test_success_after_retries_still_looks_at_the_threshold(make: Make) -> None:
+    """An upstream that fails every other time is worth a message too (ER-10)."""
+    inbox = Inbox()
+    pipeline = make(settings={"alert_threshold": 4}, alerts=inbox)
+    for _ in range(5):
+        pipeline.run(Script(Transient("down"), "rows"), source="meta")
+
+    assert len(inbox.alerts) == 1
+
+
+class BrokenJournal:
+    """A journal whose database is gone."""
+
+    def record(self, event: ErrorEvent) -> None:
+        raise OSError("the database is gone")
+
+    def count(self, source: str, since: datetime) -> int:
+        raise OSError("the database is gone")
+
+
+class BrokenLedger:
+    """A ledger whose database is gone."""
+
+    def claim(self, name: str, cooldown_seconds: float) -> bool:
+        raise OSError("the database is gone")
+
+    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
+        raise OSError("the database is gone")
+
+    def succeeded_within(self, name: str, seconds: float) -> bool:
+        raise OSError("the database is gone")
+
+
+class BrokenStore:
+    """An isolation store whose database is gone."""
+
+    def load(self, source: str) -> None:
+        raise OSError("the database is gone")
+
+    def save(self, source: str, state: str, changed_at: float, data: object) -> None:
+        raise OSError("the database is gone")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"journal": BrokenJournal()},
+        {"ledger": BrokenLedger()},
+        {"isolation": BrokenStore()},
+        {"alerts": Inbox(broken=True), "settings": {"alert_threshold": 1}},
+    ],
+)
+def test_broken_bookkeeping_never_takes_the_place_of_the_outcome(make: Make, parts: dict[str, Any]) -> None:
+    """The operation's own answer or error comes out, whatever else is down."""
+    pipeline = make(healers=[Renewal()], **parts)
+
+    assert pipeline.run(Script(Transient("down"), "rows"), source="meta").value == "rows"
+    assert pipeline.run(Script(TokenDead()), source="meta", fallbacks=[stale()]).source == "store"
+    with pytest.raises(TokenDead):
+        pipeline.run(Script(TokenDead()), source="meta")

@@ -1,0 +1,58 @@
+"""Tests of redaction."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.recovery.redaction import HIDDEN, MAX_CHARACTERS, redact
+
+SECRET = "s3cr3tValue0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET https://graph/v26.0/act_1/insights?access_token={SECRET}&limit=5",
+        f"appsecret_proof={SECRET}",
+        f'{{"access_token": "{SECRET}", "error": 1}}',
+        f"{{'client_secret': '{SECRET}'}}",
+        f"headers: Authorization: Bearer {SECRET}",
+        f"Authorization: OAuth {SECRET}",
+        f"postgresql://adwarm:{SECRET}@db/adwarm",
+        f"password = {SECRET}",
+        f"fb_exchange_token%3D{SECRET}",
+        f"the token EAAB{SECRET} has expired",
+        f"the app token 1234567890|{SECRET} is wrong",
+        f"eyJhbGciOiJIUzI1NiJ9.{SECRET}.{SECRET}",
+    ],
+)
+def test_token_like_material_does_not_pass(text: str) -> None:
+    """Whatever shape the secret comes in, it is hidden (ER-15)."""
+    assert SECRET not in redact(text)
+    assert HIDDEN in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "code 190 subcode 463: the session has expired, renew it in the connection",
+        "basic authentication failed with an OAuth exception",
+        "act_123 last_7d: 1200 rows, checksum 9f86d081884c7d65 does not match",
+        "https://graph.facebook.com/v26.0/act_1/insights?limit=5&level=ad",
+    ],
+)
+def test_plain_words_stay(text: str) -> None:
+    """What helps to find the cause is not hidden."""
+    assert redact(text) == text
+
+
+@given(st.text(max_size=6_000))
+def test_it_never_fails_and_is_bounded(text: str) -> None:
+    """Any text at all can be recorded."""
+    assert len(redact(text)) <= MAX_CHARACTERS
+
+
+@given(st.integers(0, 5_000))
+def test_a_secret_at_the_cut_is_hidden_too(offset: int) -> None:
+    """Cutting long text does not uncover the rest of a token."""
+    assert "s3cr3t" not in redact("x" * offset + f" access_token={SECRET}")

@@ -1,0 +1,141 @@
+"""Tests of retries."""
+
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import BadRequest, Throttled, TooMuchData, Transient
+from adwarm.recovery.budget import RetryBudget
+from adwarm.recovery.retry import Retrier, delay, is_retryable
+from adwarm.settings import RecoverySettings
+
+SETTINGS = RecoverySettings()
+LATER = datetime(2026, 11, 25, 13, tzinfo=UTC)
+
+
+class Flaky:
+    """Fails with the given errors, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "rows"
+
+
+def run(
+    operation: Flaky, settings: RecoverySettings = SETTINGS, ratio: float = 1.0
+) -> tuple[object, list[float], list[Exception]]:
+    """Run it and return the answer or the error, the waits and the failures heard of."""
+    waits: list[float] = []
+    failures: list[Exception] = []
+    retrier = Retrier(settings, RetryBudget(ratio), Random(3), waits.append)
+    try:
+        return retrier.run(operation, failures.append), waits, failures
+    except Exception as error:
+        return error, waits, failures
+
+
+@given(st.integers(1, 10), st.floats(0, 100), st.floats(0, 200), st.floats(1, 10), st.floats(0.1, 60), st.integers())
+def test_the_delay_never_exceeds_the_cap(
+    attempt: int, initial: float, asked: float, multiplier: float, cap: float, seed: int
+) -> None:
+    """The cap comes last, after jitter and after what was asked for (ER-7)."""
+    settings = RecoverySettings(initial_delay_seconds=initial, multiplier=multiplier, max_delay_seconds=cap)
+
+    assert 0 <= delay(settings, attempt, Transient(retry_after=asked), Random(seed)) <= cap
+
+
+def test_the_jitter_is_full() -> None:
+    """Delays spread over the whole range, so that workers do not come back together."""
+    rng = Random(5)
+    delays = [delay(SETTINGS, 4, Transient(), rng) for _ in range(400)]
+
+    assert min(delays) < 0.5
+    assert max(delays) > 7.5
+
+
+def test_what_the_platform_asked_for_is_a_floor() -> None:
+    """The jitter comes on top of `retry_after` (ER-8)."""
+    assert delay(SETTINGS, 1, Transient(retry_after=12), Random(1)) >= 12
+
+
+def test_a_transient_error_is_tried_again() -> None:
+    """Two failures, two waits, one answer; both failures are heard of (ER-10)."""
+    answer, waits, failures = run(Flaky(Transient("down"), Transient("down")))
+
+    assert answer == "rows"
+    assert (len(waits), len(failures)) == (2, 2)
+
+
+def test_the_last_error_comes_out_as_it_was() -> None:
+    """No wrapper hides what went wrong, and there is no wait after the last attempt (ER-4)."""
+    last = Transient("third")
+    answer, waits, failures = run(Flaky(Transient("first"), Transient("second"), last))
+
+    assert answer is last
+    assert (len(waits), len(failures)) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Throttled(scope="account:act_1", until=LATER),
+        Transient("come back in an hour", retry_after=3600),
+        TooMuchData(),
+        BadRequest("no such field"),
+        ValueError("a bug"),
+    ],
+)
+def test_what_will_not_pass_by_itself_is_tried_once_without_a_wait(error: Exception) -> None:
+    """Quota, long waits, and deterministic failures surface at once (ER-9, ER-14)."""
+    answer, waits, failures = run(Flaky(error))
+
+    assert answer is error
+    assert (waits, failures) == ([], [error])
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError()])
+def test_a_lost_connection_is_transient_whoever_raised_it(error: Exception) -> None:
+    """An operation of somebody else's need not know our errors."""
+    assert is_retryable(error, 30)
+
+
+def test_one_attempt_means_no_retry() -> None:
+    """The setting is honoured to the letter."""
+    answer, waits, _ = run(Flaky(Transient("down")), RecoverySettings(max_attempts=1))
+
+    assert isinstance(answer, Transient)
+    assert waits == []
+
+
+def test_the_budget_ends_retries_of_an_outage() -> None:
+    """When everything fails, retries stop although attempts are left (ER-8)."""
+    waits: list[float] = []
+    retrier = Retrier(SETTINGS, RetryBudget(0.1), Random(3), waits.append)
+    for _ in range(100):
+        operation = Flaky(*[Transient("down")] * 5)
+        with pytest.raises(Transient):
+            retrier.run(operation, lambda error: None)
+
+    assert len(waits) <= 20
+
+
+def test_interrupts_are_not_failures() -> None:
+    """Ctrl-C and Airflow's own signals pass straight through."""
+    failures: list[Exception] = []
+    retrier = Retrier(SETTINGS, RetryBudget(1.0), Random(3), lambda seconds: None)
+
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrier.run(interrupted, failures.append)
+    assert failures == []

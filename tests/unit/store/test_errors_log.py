@@ -1,0 +1,58 @@
+"""Tests of the journal of errors, on both databases."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine
+
+from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def event(seconds: float = 0, source: str = "meta", message: str = "down") -> ErrorEvent:
+    """An error some seconds after noon."""
+    return ErrorEvent(NOON + timedelta(seconds=seconds), source, "Transient", message, "act_1 last_7d", "2")
+
+
+def test_what_is_recorded_comes_back_newest_first(engine: Engine) -> None:
+    """Every field survives, and one source can be asked for alone."""
+    log = ErrorsLog(engine)
+    for error in (event(0), event(1, "warehouse"), event(2)):
+        log.record(error)
+
+    assert log.recent() == [event(2), event(1, "warehouse"), event(0)]
+    assert log.recent(source="warehouse") == [event(1, "warehouse")]
+    assert log.recent(limit=1) == [event(2)]
+
+
+def test_the_window_is_counted_over_workers(engine: Engine) -> None:
+    """Two logs on one database count each other's errors; the window's start is outside."""
+    one, two = ErrorsLog(engine), ErrorsLog(engine)
+    for second in range(5):
+        one.record(event(second))
+        two.record(event(second))
+
+    assert one.count("meta", NOON) == 8
+    assert one.count("warehouse", NOON) == 0
+
+
+def test_long_values_are_cut_to_their_columns(engine: Engine) -> None:
+    """An error with a long name is recorded all the same, and still counted by its source."""
+    long = ErrorEvent(NOON, "s" * 300, "k" * 300, "m" * 5000, "x" * 900, "c" * 300)
+    log = ErrorsLog(engine)
+    log.record(long)
+
+    assert log.count("s" * 300, NOON - timedelta(seconds=1)) == 1
+    assert len(log.recent()[0].kind) == 40
+
+
+def test_the_table_stays_bounded(engine: Engine) -> None:
+    """Recording prunes by itself, by number and by age (ER-10)."""
+    log = ErrorsLog(engine, keep_rows=50)
+    for second in range(200):
+        log.record(event(second))
+    assert len(log.recent(limit=1000)) == 50
+    assert log.recent(limit=1)[0].at == NOON + timedelta(seconds=199)
+
+    assert log.prune(NOON + timedelta(days=31)) == 50
+    assert log.recent() == []
