@@ -1,0 +1,104 @@
+"""An engine over the simulator, and over a source whose every answer a test decides."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.backpressure import SqlAdmission
+from adwarm.clock import VirtualClock
+from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
+from adwarm.prefetch import PrefetchEngine
+from adwarm.recovery import RecoveryPipeline
+from adwarm.settings import Settings
+from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
+from adwarm.store import ObjectStore
+from adwarm.store.errors_log import ErrorsLog
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class ScriptedSource:
+    """A source that answers from a script: per account a callable that returns a page or raises."""
+
+    script: dict[str, Callable[[Unit], Page]] = field(default_factory=dict)
+    asked: list[Unit] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    split_into: list[Unit] = field(default_factory=list)
+    name: str = "scripted"
+    caps: Capabilities = field(default_factory=Capabilities)
+
+    def account(self, account_id: str) -> Account:
+        """Tell an account in UTC."""
+        self.told.append(account_id)
+        return Account(account_id, "UTC", "UTC", "EUR")
+
+    def accounts(self) -> list[Account]:
+        """List none."""
+        return []
+
+    def scopes(self, account_id: str) -> tuple[Scope, ...]:
+        """Return the account's own scope."""
+        return (Scope(ScopeKind.ACCOUNT, account_id),)
+
+    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
+        """One unit for everything."""
+        return [Unit(account.id, tuple(windows), increment, spec)]
+
+    def submit(self, unit: Unit) -> Page:
+        """Answer by the script, or with one ad that runs every day."""
+        self.asked.append(unit)
+        return self.script.get(unit.account_id, one_ad)(unit)
+
+    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+        """There are no reports to wait for."""
+        return {}
+
+    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+        """There is one page only."""
+        raise AssertionError("no second page was announced")
+
+    def split(self, unit: Unit) -> list[Unit]:
+        """Split as the test says."""
+        return self.split_into
+
+
+def one_ad(unit: Unit) -> Page:
+    """One ad with the same figures every day, or once per window."""
+    spans = (
+        [(day, day) for window in unit.windows for day in window.days()]
+        if unit.increment is Increment.DAY
+        else [(window.since, window.until) for window in unit.windows]
+    )
+    rows = [
+        {"account_id": unit.account_id, "ad_id": "7", "date_start": str(since), "date_stop": str(until),
+         "impressions": "1000", "reach": "800", "clicks": "10", "spend": "5.00"}
+        for since, until in spans
+    ]  # fmt: skip
+    return Page(rows, api_version="v26.0")
+
+
+@dataclass
+class Bench:
+    """Everything a prefetch test works with."""
+
+    prefetch: PrefetchEngine
+    source: ScriptedSource
+    engine: Engine
+    clock: VirtualClock
+    settings: Settings
+
+
+@pytest.fixture
+def bench(engine: Engine, objects: ObjectStore) -> Bench:
+    """A prefetch engine over a scripted source, with a clock that stands still."""
+    clock, source = VirtualClock(NOW), ScriptedSource()
+    settings = Settings(workers=2)
+    pipeline = RecoveryPipeline(settings.recovery, ErrorsLog(engine), clock, random.Random(1))
+    admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
+    prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
+    return Bench(prefetch, source, engine, clock, settings)

@@ -1,0 +1,61 @@
+"""Tests of rows at rest."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import Corrupt
+from adwarm.prefetch.rows import by_day, content_hash, pack_rows, unpack_rows, without_duplicates
+
+TEXT = st.text(min_size=1, max_size=20).filter(lambda text: not text.startswith(("[", "{")))
+ROW = st.fixed_dictionaries(
+    {"ad_id": st.from_regex(r"[0-9]{1,18}", fullmatch=True), "date_start": st.dates().map(str)},
+    optional={
+        "ad_name": TEXT,
+        "spend": st.decimals(0, 10**6, places=2, allow_nan=False).map(str),
+        "actions": st.lists(st.fixed_dictionaries({"action_type": TEXT, "value": TEXT}), min_size=1, max_size=3),
+    },
+)
+
+
+@given(st.lists(ROW, max_size=20))
+def test_round_trip(rows: list[dict[str, Any]]) -> None:
+    """Every digit and every list comes back; absent metrics stay absent."""
+    assert rows == unpack_rows(pack_rows(rows))
+
+
+def test_days_are_chosen() -> None:
+    """Only the rows of the days asked for come back."""
+    rows = [{"ad_id": "1", "date_start": "2026-11-01"}, {"ad_id": "1", "date_start": "2026-11-02"}]
+
+    assert rows[1:] == unpack_rows(pack_rows(rows), [date(2026, 11, 2)])
+    assert [date(2026, 11, 1), date(2026, 11, 2)] == list(by_day(rows))
+
+
+@given(st.lists(ROW, max_size=10).flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
+def test_content_hash_ignores_order(pair: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
+    """The same rows in another order are the same content, unless ids repeat."""
+    rows, shuffled = pair
+    if len({row["ad_id"] for row in rows}) == len(rows):
+        assert content_hash(rows) == content_hash(shuffled)
+
+
+def test_content_hash_sees_one_digit() -> None:
+    """A restated figure changes the content."""
+    assert content_hash([{"ad_id": "1", "spend": "1.00"}]) != content_hash([{"ad_id": "1", "spend": "1.01"}])
+
+
+def test_pages_that_overlap_give_each_ad_day_once() -> None:
+    """Of two rows for the same ad and day the later one is kept."""
+    old = {"ad_id": "1", "date_start": "2026-11-01", "date_stop": "2026-11-01", "spend": "1"}
+
+    assert [{**old, "spend": "2"}] == without_duplicates([old, {**old, "spend": "2"}])
+
+
+def test_garbage_is_corrupt() -> None:
+    """Bytes that are no Parquet file are refused as corrupt."""
+    with pytest.raises(Corrupt):
+        unpack_rows(b"PAR1 but not really")
