@@ -1,5 +1,6 @@
 """Tests of alerts."""
 
+import logging
 from datetime import timedelta
 
 from adwarm.clock import VirtualClock
@@ -62,4 +63,14 @@ def test_a_dead_token_alerts_at_once_and_once(clock: VirtualClock) -> None:
 
 def test_the_log_takes_alerts(clock: VirtualClock) -> None:
     """The default sink needs no configuration."""
-    LogSink().alert(Alert(clock.now(), "meta", "Transient", 10, 300.0, "down"))
+    written: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: written.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("adwarm.recovery.alerts")
+    logger.addHandler(handler)
+    try:
+        LogSink().alert(Alert(clock.now(), "meta", "Transient", 10, 300.0, "down"))
+    finally:
+        logger.removeHandler(handler)
+
+    assert written == ["ALERT meta: 10 errors in 300 s, last Transient: down"]
