@@ -1,0 +1,169 @@
+"""Windows: every preset on the edges of months, quarters, years and clock changes."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import BadRequest
+from adwarm.model import PRESETS, Window, local_day, resolve_window, zone
+from adwarm.model.windows import check_range
+
+ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
+DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
+
+
+def _window(text: str) -> Window:
+    since, until = text.split("..")
+    return Window(date.fromisoformat(since), date.fromisoformat(until))
+
+
+@pytest.mark.parametrize(
+    ("preset", "today", "expected"),
+    [
+        ("today", "2026-11-25", "2026-11-25..2026-11-25"),
+        ("yesterday", "2026-01-01", "2025-12-31..2025-12-31"),
+        ("yesterday", "2028-03-01", "2028-02-29..2028-02-29"),
+        ("last_3d", "2026-03-02", "2026-02-27..2026-03-01"),
+        ("last_7d", "2026-11-25", "2026-11-18..2026-11-24"),
+        ("last_14d", "2026-11-25", "2026-11-11..2026-11-24"),
+        ("last_28d", "2026-11-25", "2026-10-28..2026-11-24"),
+        ("last_30d", "2028-03-01", "2028-01-31..2028-02-29"),
+        ("last_90d", "2026-11-25", "2026-08-27..2026-11-24"),
+        ("this_week", "2026-11-23", "2026-11-23..2026-11-23"),
+        ("this_week", "2026-11-29", "2026-11-23..2026-11-29"),
+        ("this_week_mon_today", "2026-11-25", "2026-11-23..2026-11-25"),
+        ("this_week_sun_today", "2026-11-29", "2026-11-29..2026-11-29"),
+        ("this_week_sun_today", "2026-11-28", "2026-11-22..2026-11-28"),
+        ("last_week", "2026-11-23", "2026-11-16..2026-11-22"),
+        ("last_week", "2027-01-01", "2026-12-21..2026-12-27"),
+        ("last_week_mon_sun", "2026-11-29", "2026-11-16..2026-11-22"),
+        ("last_week_sun_sat", "2026-11-29", "2026-11-22..2026-11-28"),
+        ("last_week_sun_sat", "2026-11-28", "2026-11-15..2026-11-21"),
+        ("this_month", "2026-12-01", "2026-12-01..2026-12-01"),
+        ("last_month", "2026-01-31", "2025-12-01..2025-12-31"),
+        ("last_month", "2028-03-31", "2028-02-01..2028-02-29"),
+        ("last_month", "2026-03-31", "2026-02-01..2026-02-28"),
+        ("this_quarter", "2026-10-01", "2026-10-01..2026-10-01"),
+        ("this_quarter", "2026-12-31", "2026-10-01..2026-12-31"),
+        ("last_quarter", "2026-10-01", "2026-07-01..2026-09-30"),
+        ("last_quarter", "2026-01-01", "2025-10-01..2025-12-31"),
+        ("this_year", "2026-01-01", "2026-01-01..2026-01-01"),
+        ("this_year", "2028-12-31", "2028-01-01..2028-12-31"),
+        ("last_year", "2026-01-01", "2025-01-01..2025-12-31"),
+        ("2026-02-28..2026-03-01", "2030-01-01", "2026-02-28..2026-03-01"),
+    ],
+)
+def test_ranges_on_the_edges(preset: str, today: str, expected: str) -> None:
+    """Each name gives its absolute days, whatever edge today lies on."""
+    noon = datetime.fromisoformat(f"{today}T12:00:00+00:00")
+    assert resolve_window(preset, "UTC", noon) == _window(expected)
+
+
+def test_every_preset_has_a_case() -> None:
+    """No preset goes without a word in the table above."""
+    cases = test_ranges_on_the_edges.pytestmark[0].args[1]
+    assert {case[0] for case in cases} >= set(PRESETS)
+
+
+@given(today=DAYS, preset=st.sampled_from(sorted(PRESETS)))
+def test_no_preset_looks_into_the_future(today: date, preset: str) -> None:
+    """Windows end today at the latest; the `last_` ones before today, and as long as they say."""
+    window = PRESETS[preset](today)
+    assert window.until <= today
+    if preset.startswith("last_"):
+        assert window.until < today
+    if preset.startswith("last_") and preset.endswith("d"):
+        assert (len(window), window.until) == (int(preset[5:-1]), today - timedelta(days=1))
+
+
+@given(today=DAYS)
+def test_periods_join_without_a_gap(today: date) -> None:
+    """The last period ends the day before this one starts, and starts as such a period does."""
+    for unit in ("week", "month", "quarter", "year"):
+        this, last = PRESETS[f"this_{unit}"](today), PRESETS[f"last_{unit}"](today)
+        assert last.until + timedelta(days=1) == this.since
+        assert PRESETS[f"this_{unit}"](last.until).since == last.since
+
+
+@pytest.mark.parametrize("zone_name", ZONES)
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-12-31"])
+def test_the_accounts_own_midnight_moves_the_window(zone_name: str, day: str) -> None:
+    """A second before midnight in the account's zone it is the old day, then the new one, on clock changes too."""
+    midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone_name)).astimezone(UTC)
+    new = date.fromisoformat(day)
+    assert resolve_window("today", zone_name, midnight) == Window(new, new)
+    assert resolve_window("yesterday", zone_name, midnight).until == new - timedelta(days=1)
+    before = resolve_window("today", zone_name, midnight - timedelta(seconds=1))
+    assert before.until == new - timedelta(days=1)
+
+
+@given(
+    moment=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)), hours=st.integers(-12, 12)
+)
+def test_only_the_moment_counts_not_its_zone(moment: datetime, hours: int) -> None:
+    """The same moment written in another zone, or without one, gives the same window."""
+    written = moment.astimezone(ZoneInfo(f"Etc/GMT{hours:+d}"))
+    for name in ("last_7d", "this_month"):
+        expected = resolve_window(name, "Asia/Tokyo", moment)
+        assert resolve_window(name, "Asia/Tokyo", written) == expected
+        assert resolve_window(name, "Asia/Tokyo", moment.replace(tzinfo=None)) == expected
+
+
+def test_days_of_23_and_25_hours_are_one_day() -> None:
+    """Clock changes neither skip nor repeat a day."""
+    for start in (datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)):
+        hours = [local_day(start + timedelta(hours=hour), "Europe/Berlin") for hour in range(72)]
+        days = sorted(set(hours))
+        assert hours == sorted(hours)
+        assert all(later - earlier == timedelta(days=1) for earlier, later in pairwise(days))
+        assert {23, 25} & {hours.count(day) for day in days}
+
+
+def test_a_day_that_a_zone_left_out_is_not_today() -> None:
+    """Samoa had no 30 December 2011; windows there step over it."""
+    before = datetime(2011, 12, 30, 9, 59, tzinfo=UTC)
+    assert local_day(before, "Pacific/Apia") == date(2011, 12, 29)
+    assert local_day(before + timedelta(minutes=1), "Pacific/Apia") == date(2011, 12, 31)
+
+
+def test_a_window_knows_its_days() -> None:
+    """Both ends belong to it."""
+    window = _window("2026-02-27..2026-03-02")
+    assert len(window) == 4
+    assert list(window.days()) == [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1), date(2026, 3, 2)]
+    assert date(2026, 3, 2) in window
+    assert date(2026, 3, 3) not in window
+    assert str(window) == "2026-02-27..2026-03-02"
+
+
+def test_a_window_runs_forwards() -> None:
+    """Swapped days are refused with the way out."""
+    with pytest.raises(BadRequest, match="swap the two days"):
+        Window(date(2026, 3, 2), date(2026, 3, 1))
+    with pytest.raises(BadRequest, match="swap the two days"):
+        check_range("2026-03-02..2026-03-01")
+
+
+@pytest.mark.parametrize("text", ["last_8d", "", "TODAY", "2026-3-1..2026-03-02", "2026-01-01", "2026-01-01..", "../x"])
+def test_an_unknown_range_lists_what_may_be_written(text: str) -> None:
+    """The message names the presets."""
+    with pytest.raises(BadRequest, match=r"neither YYYY-MM-DD\.\.YYYY-MM-DD nor one of today, yesterday, last_3d"):
+        check_range(text)
+
+
+@pytest.mark.parametrize("text", ["2026-02-30..2026-03-01", "0000-01-01..2026-01-01", "٢٠٢٦-01-01..2026-01-02"])
+def test_a_day_that_does_not_exist_is_refused(text: str) -> None:
+    """No calendar has it, or it is not written in plain digits."""
+    with pytest.raises(BadRequest, match="date range"):
+        check_range(text)
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe", "UTC\0", "x" * 300])
+def test_an_unknown_zone_is_refused(name: str) -> None:
+    """Names that are no zone, paths among them, open no file and say what to write."""
+    with pytest.raises(BadRequest, match="use an IANA name such as Europe/Berlin"):
+        zone(name)
