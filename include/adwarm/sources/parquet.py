@@ -48,6 +48,11 @@ class ParquetSource(TabularSource):
             values.update(pc.unique(batch.column(0)).to_pylist())
         return values
 
+    def _has_account(self, account: str, column: str) -> bool:
+        dataset = self._dataset()
+        wanted = _of_account(dataset.schema, column, account)
+        return bool(dataset.head(1, columns=[column], filter=wanted).num_rows)
+
     def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
         dataset = self._dataset()
         wanted = _of_account(dataset.schema, columns["account_id"], account)
@@ -71,9 +76,9 @@ def _of_account(schema: Any, column: str, account: str) -> Any:
 def _of_days(schema: Any, column: str, window: Window) -> Any:
     kind = schema.field(column).type
     if pa.types.is_timestamp(kind):
-        first, last = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in days_as(datetime, window))
+        first, end = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in days_as(datetime, window))
     elif pa.types.is_date(kind):
-        first, last = (pa.scalar(value, pa.date32()) for value in days_as(date, window))
+        first, end = (pa.scalar(value, pa.date32()) for value in days_as(date, window))
     else:
-        first, last = days_as(str, window)
-    return (pc.field(column) >= first) & (pc.field(column) <= last)
+        first, end = days_as(str, window)
+    return (pc.field(column) >= first) & (pc.field(column) < end)

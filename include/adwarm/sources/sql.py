@@ -10,9 +10,9 @@ from sqlalchemy import (
     Engine,
     Integer,
     MetaData,
+    Numeric,
     Table,
     create_engine,
-    distinct,
     select,
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
@@ -55,18 +55,24 @@ class SqlSource(TabularSource):
         return [column.name for column in self._table.columns]
 
     def _account_ids(self, column: str) -> Iterable[Any]:
-        return [row[0] for row in self._rows_of(select(distinct(self._table.c[column])))]
+        return [row[0] for row in self._rows_of(select(self._table.c[column]).distinct())]
 
     def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
         table = self._table
-        digits = account.removeprefix("act_")
-        owner, day = table.c[columns["account_id"]], table.c[columns["date_start"]]
-        ids: list[Any] = [int(digits)] if isinstance(owner.type, Integer) else [digits, account]
+        day = table.c[columns["date_start"]]
         kind = datetime if isinstance(day.type, DateTime) else date if isinstance(day.type, Date) else str
-        first, last = days_as(kind, window)
+        first, end = days_as(kind, window)
         query = select(*(table.c[name] for name in dict.fromkeys(columns.values())))
-        rows = self._rows_of(query.where(owner.in_(ids), day >= first, day <= last))
+        rows = self._rows_of(query.where(self._of_account(columns["account_id"], account), day >= first, day < end))
         return [row._mapping for row in rows]
+
+    def _has_account(self, account: str, column: str) -> bool:
+        found = select(self._table.c[column]).where(self._of_account(column, account)).limit(1)
+        return bool(self._rows_of(found))
+
+    def _of_account(self, column: str, account: str) -> Any:
+        digits, owner = account.removeprefix("act_"), self._table.c[column]
+        return owner == int(digits) if isinstance(owner.type, Integer | Numeric) else owner.in_([digits, account])
 
     def _rows_of(self, query: Any) -> list[Any]:
         try:

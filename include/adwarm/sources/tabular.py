@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from adwarm.errors import BadRequest, Denied
+from adwarm.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, Window, account_id, zone
+from adwarm.model.windows import ONE_DAY
 from adwarm.sources.formats import ADDITIVE, as_day, as_number, as_text, ratios
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Row, Unit
 from adwarm.sources.units import plan_units, split_by_time
@@ -63,6 +64,10 @@ class TabularSource(ABC):
         """Return the distinct values of the account column."""
 
     @abstractmethod
+    def _has_account(self, account: str, column: str) -> bool:
+        """Return whether there is a row of the account."""
+
+    @abstractmethod
     def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
         """Return the account's rows of the days of `window`; `columns` maps canonical names to the table's."""
 
@@ -70,10 +75,10 @@ class TabularSource(ABC):
         """Return the account, with the zone and currency of the table.
 
         Raises:
-            Denied: the table has no row of it.
+            BadRequest: the table has no row of it, or none yet.
         """
-        if account_id not in {found.id for found in self.accounts()}:
-            raise Denied(f"{self.name}: the table has no row of {account_id}", account_id=account_id)
+        if not self._has_account(account_id, self._mapping()["account_id"]):
+            raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
         return self._account(account_id)
 
     def accounts(self) -> Iterator[Account]:
@@ -214,9 +219,11 @@ def _offset(cursor: str) -> int:
 
 
 def days_as(kind: type, window: Window) -> tuple[Any, Any]:
-    """Return the first and the last value of a day column of type `kind` (date, datetime or str) in `window`."""
+    """Return where `window` starts and the first value after it, for a day column of type date, datetime or str.
+
+    The end is open, so that text with a time of day is compared rightly under any collation.
+    """
+    after = window.until + ONE_DAY
     if kind is datetime:
-        return datetime.combine(window.since, datetime.min.time()), datetime.combine(window.until, datetime.max.time())
-    if kind is date:
-        return window.since, window.until
-    return window.since.isoformat(), f"{window.until.isoformat()}~"
+        return datetime.combine(window.since, datetime.min.time()), datetime.combine(after, datetime.min.time())
+    return (window.since, after) if kind is date else (window.since.isoformat(), after.isoformat())

@@ -1,0 +1,92 @@
+"""A server that answers as it is told, for faults that no well-behaved platform shows."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from adwarm.clock import VirtualClock
+from adwarm.settings import SourceSettings
+from adwarm.sources.meta.credentials import MetaCredentials
+from adwarm.sources.meta.source import MetaSource
+
+TOKEN = "EAAcanarytoken0123456789"
+JSON = "application/json; charset=UTF-8"
+
+
+@dataclass
+class Reply:
+    """One answer: status, content type, body, more headers; `cut` announces more bytes than are sent."""
+
+    body: bytes
+    status: int = 200
+    kind: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int = 0
+
+
+@dataclass
+class Scripted:
+    """A server's address, what it will answer next, and what it was asked."""
+
+    url: str
+    replies: list[Reply] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def say(self, body: object, status: int = 200, kind: str = JSON, cut: int = 0, **headers: str) -> None:
+        """Add an answer; a body that is not bytes is sent as JSON."""
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        self.replies.append(Reply(content, status, kind, {n.replace("_", "-"): v for n, v in headers.items()}, cut))
+
+
+def _handler(script: Callable[[], Scripted]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            """Send the next answer of the script."""
+            scripted = script()
+            scripted.paths.append(self.path)
+            scripted.headers.append(dict(self.headers))
+            reply = scripted.replies.pop(0)
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.kind)
+            self.send_header("Content-Length", str(len(reply.body) + reply.cut))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.body)
+            self.close_connection = bool(reply.cut)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server uses
+            """Stay silent."""
+
+    return Handler
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server on this machine that answers as told."""
+    found: list[Scripted] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lambda: found[0]))
+    found.append(Scripted(f"http://127.0.0.1:{server.server_port}"))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield found[0]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def meta(scripted: Scripted, clock: VirtualClock) -> MetaSource:
+    """Meta as played by the scripted server."""
+    settings = SourceSettings(graph_url=scripted.url, max_response_bytes=50_000, read_timeout=5)
+    return MetaSource(MetaCredentials(SecretStr(TOKEN), app_id="77"), settings, "facebook_default", clock)

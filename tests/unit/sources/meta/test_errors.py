@@ -1,0 +1,140 @@
+"""The code table, line by line."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.model import Scope, ScopeKind, UsageSample
+from adwarm.sources.meta.errors import Caller, error_of
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+ACCOUNT, APP, TOKEN = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7"), Scope(ScopeKind.TOKEN, "ab")
+CALLER = Caller("act_1", ACCOUNT, APP, TOKEN, ("s3cret-token",))
+
+
+def classify(code: Any, subcode: int | None = None, status: int = 400, **more: Any) -> AdwarmError:
+    """The error that a code means."""
+    usage = more.pop("usage", ())
+    return error_of({"code": code, "error_subcode": subcode, **more}, status, CALLER, usage, NOW)
+
+
+@pytest.mark.parametrize(
+    ("code", "subcode", "message", "kind"),
+    [
+        (1, None, "An unknown error occurred", Transient),
+        (2, None, "Service temporarily unavailable", Transient),
+        (1, None, "Please reduce the amount of data you're asking for, then retry", TooMuchData),
+        (100, 1487534, "too many rows", TooMuchData),
+        (100, 1504018, "timed out", TooMuchData),
+        (2, 1504038, "timed out", TooMuchData),
+        (-3, 1504045, "too large", TooMuchData),
+        (2, 1504043, "", Transient),
+        (2, 1504044, "", Transient),
+        (-2, 2490547, "", Transient),
+        (2, 1504041, "invalid breakdowns", BadRequest),
+        (2, 1504042, "invalid metric", BadRequest),
+        (100, 3191001, "", BadRequest),
+        (100, None, "bad field", BadRequest),
+        (100, 33, "missing", BadRequest),
+        (3018, None, "37 months", BadRequest),
+        (2635, None, "old version", BadRequest),
+        (100, None, "Cannot include ctr in summary param because they weren't there while creating", Transient),
+        (2601, 1815107, "Error accessing adreport job", Transient),
+        *[(190, subcode, "dead", TokenDead) for subcode in (None, 458, 459, 460, 463, 464, 467, 492)],
+        (102, None, "session", TokenDead),
+        *[(code, None, "no", Denied) for code in (3, 10, 200, 294, 299)],
+        *[(code, None, "", Transient) for code in (960, 104)],
+        (9999, None, "news", BadRequest),
+        (None, None, "no code", BadRequest),
+        ("odd", None, "no number", BadRequest),
+    ],
+)
+def test_what_each_code_means(code: Any, subcode: int | None, message: str, kind: type[AdwarmError]) -> None:
+    """Each line of the table becomes its own kind of error, and no throttle."""
+    error = classify(code, subcode, message=message)
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "subcode", "scope", "seconds"),
+    [
+        (80000, 2446079, ACCOUNT, 300),
+        (80004, 2446079, ACCOUNT, 300),
+        (80003, None, ACCOUNT, 300),
+        (17, 2446079, ACCOUNT, 300),
+        (613, 1487742, ACCOUNT, 300),
+        (613, 1996, ACCOUNT, 60),
+        (4, 1504022, ACCOUNT, 60),
+        (4, 1504039, ACCOUNT, 60),
+        (4, None, APP, 300),
+        (341, None, APP, 300),
+        (17, None, TOKEN, 300),
+        (368, None, TOKEN, 3600),
+        (32, None, ACCOUNT, 300),
+    ],
+)
+def test_what_each_throttle_parks(code: int, subcode: int | None, scope: Scope, seconds: float) -> None:
+    """Each throttle names what to leave alone, and for how long when the platform does not say; transient or not."""
+    for transient in (True, False):
+        error = classify(code, subcode, is_transient=transient)
+        assert isinstance(error, Throttled)
+        assert (error.scope, error.until) == (str(scope), NOW + timedelta(seconds=seconds))
+        assert error.retry_after == seconds
+
+
+def test_the_platforms_own_time_wins() -> None:
+    """A time to regain access that came for the parked scope replaces the table's; another scope's does not."""
+    usage = (UsageSample(ACCOUNT, 100, 1140.0), UsageSample(APP, 100, 9000.0))
+    error = classify(80000, 2446079, usage=usage)
+    assert isinstance(error, Throttled)
+    assert error.until == NOW + timedelta(seconds=1140)
+
+
+def test_transient_means_retry_except_where_waiting_cannot_help() -> None:
+    """`is_transient` turns a plain failure into a retry; too much data and firm failures stay what they are."""
+    assert type(classify(100, None, is_transient=True)) is Transient
+    assert type(classify(9999, None, is_transient=True)) is Transient
+    assert type(classify(100, 1487534, is_transient=True)) is TooMuchData
+    assert type(classify(2, 1504041, is_transient=True)) is BadRequest
+
+
+def test_the_status_decides_only_unknown_codes() -> None:
+    """HTTP 500 with an unknown code is retried, 429 parks the account, and a known code beats the status."""
+    assert type(classify(9999, status=500)) is Transient
+    assert isinstance(classify(None, status=429), Throttled)
+    assert type(classify(190, status=500)) is TokenDead
+
+
+def test_facts_stay_and_secrets_go() -> None:
+    """The message keeps code, subcode, status and trace id; token, address and anything like a token are cut out."""
+    error = classify(
+        190, 463, message="Malformed token s3cret-token at https://graph/x?access_token=abc EAAB0123456789ABCDEF",
+        fbtrace_id="Atrace", error_user_msg="access_token=zzz",
+    )  # fmt: skip
+    text = str(error)
+    for fact in ("HTTP 400", "code 190", "subcode 463", "trace Atrace"):
+        assert fact in text
+    for secret in ("s3cret", "graph/x", "EAAB", "zzz"):
+        assert secret not in text
+    assert error.code == "190/463"
+
+
+def test_denied_names_the_account() -> None:
+    """A denial says whose account; without an account it is a bad request."""
+    error = classify(200, message="no ads_read")
+    assert isinstance(error, Denied)
+    assert error.account_id == "act_1"
+    nobody = error_of({"code": 200}, 403, Caller(None, None, APP, TOKEN), (), NOW)
+    assert type(nobody) is BadRequest
+
+
+@given(st.dictionaries(st.sampled_from(["code", "error_subcode", "message", "is_transient", "fbtrace_id"]),
+                       st.one_of(st.none(), st.integers(), st.text(), st.booleans(), st.lists(st.integers()))),
+       st.integers(100, 599))  # fmt: skip
+def test_any_body_becomes_an_error(body: dict[str, Any], status: int) -> None:
+    """Whatever an error body holds, an error of ours comes out."""
+    assert str(error_of(body, status, CALLER, (), NOW))

@@ -1,0 +1,166 @@
+"""The guarded call: every odd answer becomes the right error, and the token is nowhere but in its header."""
+
+import gzip
+import logging
+import socket
+import sys
+import traceback
+
+import pytest
+from pydantic import SecretStr
+from tests.unit.sources.conftest import TOKEN, Scripted
+
+from adwarm.clock import VirtualClock
+from adwarm.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.settings import SourceSettings
+from adwarm.sources.meta.credentials import MetaCredentials
+from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import GraphTransport
+
+HTML = b"<html><body>502 Bad Gateway</body></html>"
+
+
+@pytest.fixture
+def graph(scripted: Scripted, clock: VirtualClock) -> GraphTransport:
+    """A transport to the scripted server."""
+    settings = SourceSettings(graph_url=f"{scripted.url}/", max_response_bytes=50_000, read_timeout=5)
+    return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
+
+
+def test_the_token_travels_in_its_header_only(scripted: Scripted, graph: GraphTransport) -> None:
+    """The query holds the parameters and no token; the header holds the token."""
+    scripted.say({"ok": 1})
+    assert graph.get(("act_1", "insights"), {"limit": 5, "time_range": {"since": "x"}}).body == {"ok": 1}
+    assert scripted.paths == ["/v26.0/act_1/insights?limit=5&time_range=%7B%22since%22%3A%22x%22%7D"]
+    assert scripted.headers[0]["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_the_secret_signs(scripted: Scripted, clock: VirtualClock) -> None:
+    """With an app secret the call carries a proof, and still no token."""
+    credentials = MetaCredentials(SecretStr(TOKEN), "7", SecretStr("sec"))
+    scripted.say({"ok": 1})
+    GraphTransport(credentials, SourceSettings(graph_url=scripted.url, api_version="v25.0"), clock).get(("me",), {})
+    assert scripted.paths[0].startswith("/v25.0/me?appsecret_proof=")
+    assert TOKEN not in scripted.paths[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "expected"),
+    [
+        (HTML, 502, "text/html", Transient),
+        (HTML, 200, "text/html", Transient),
+        (HTML, 404, "text/html", BadRequest),
+        (HTML, 429, "text/html", Transient),
+        (b"", 200, "application/json", Transient),
+        (b'{"data":[{"ad_id"', 200, "application/json", Transient),
+        (b"[1]", 200, "application/json", Transient),
+        (b"[1]", 400, "application/json", BadRequest),
+        (b'{"data":[]}', 500, "application/json", Transient),
+        (b'{"error":"broken"}', 200, "application/json", BadRequest),
+        (b'{"error":{"code":190}}', 200, "application/json", TokenDead),
+        (b'{"error":{"code":80000}}', 200, "text/javascript", Throttled),
+        (b'{"error":{"code":200}}', 403, "application/json", Denied),
+        (b'{"error":{"code":1,"message":"Please reduce the amount of data"}}', 500, "application/json", TooMuchData),
+        (b'{"error":{"code":2,"error_data":"not json"}}', 500, "application/json", Transient),
+        (b"moved", 302, "text/html", BadRequest),
+    ],
+)
+def test_odd_answers(
+    scripted: Scripted, graph: GraphTransport, body: bytes, status: int, kind: str, expected: type[AdwarmError]
+) -> None:
+    """Pages of HTML, cut JSON, errors under HTTP 200 and wrong statuses each become the error they are."""
+    scripted.say(body, status, kind)
+    with pytest.raises(expected) as caught:
+        graph.get(("act_1",), {}, "act_1")
+    assert type(caught.value) is expected
+
+
+def test_a_large_answer_is_not_read_to_its_end(scripted: Scripted, graph: GraphTransport) -> None:
+    """More bytes than allowed mean too much data, compressed or not, and the next call works again."""
+    bomb = gzip.compress(b" " * 5_000_000)
+    scripted.say(b" " * 60_000)
+    scripted.say(bomb, Content_Encoding="gzip")
+    scripted.say({"ok": 1})
+    for _ in range(2):
+        with pytest.raises(TooMuchData):
+            graph.get(("act_1",), {})
+    assert graph.get(("act_1",), {}).body == {"ok": 1}
+
+
+def test_a_connection_that_breaks(scripted: Scripted, graph: GraphTransport) -> None:
+    """A body that ends too early is transient."""
+    scripted.say(b'{"data":', cut=100)
+    with pytest.raises(Transient):
+        graph.get(("act_1",), {})
+
+
+def test_a_server_that_never_answers(clock: VirtualClock) -> None:
+    """A silent server runs into the read timeout and says so; a closed port is a failed connection."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        settings = SourceSettings(graph_url=url, read_timeout=0.05)
+        with pytest.raises(Transient) as caught:
+            GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock).get(("me",), {})
+        assert caught.value.code == "timeout"
+    with pytest.raises(Transient) as caught:
+        GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock).get(("me",), {})
+    assert caught.value.code == "connection"
+
+
+def test_a_wrong_address_is_a_bad_request(clock: VirtualClock) -> None:
+    """An address that is none is the caller's mistake."""
+    settings = SourceSettings(graph_url="nonsense")
+    with pytest.raises(BadRequest, match="graph_url"):
+        GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock).get(("me",), {})
+
+
+class _Everything(logging.Handler):
+    """Keeps every message that any part of the process logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def test_the_token_appears_nowhere(scripted: Scripted, meta: MetaSource) -> None:
+    """No error, traceback, log line, address or printed value repeats the token, whatever the platform echoes."""
+    scripted.say({"error": {"code": 190, "message": f"Malformed access token {TOKEN}", "fbtrace_id": TOKEN}}, 400)
+    scripted.say(f"<html>{TOKEN}</html>".encode(), 502, "text/html")
+    scripted.say(b'{"data":', cut=100)
+    scripted.say({"timezone_name": TOKEN}, X_App_Usage=TOKEN)
+    everything, root = _Everything(), logging.getLogger()
+    level = root.level
+    root.addHandler(everything)
+    root.setLevel(logging.DEBUG)
+    texts = []
+    try:
+        for _ in range(3):
+            with pytest.raises(AdwarmError) as caught:
+                meta.account("act_1")
+            texts.append("".join(traceback.format_exception(caught.value)))
+            assert caught.value.__context__ is None
+    finally:
+        root.removeHandler(everything)
+        root.setLevel(level)
+    assert len(everything.lines) >= 3
+    shown = "\n".join([
+        *texts,
+        *everything.lines,
+        *scripted.paths,
+        repr(meta._credentials),
+        *map(str, meta.scopes("act_1")),
+    ])
+    assert TOKEN not in shown
+
+
+def test_nothing_global_is_touched(graph: GraphTransport) -> None:
+    """Making a transport leaves the SDK's default api, its class-wide address and the exception hook as they were."""
+    from facebook_business.api import FacebookAdsApi
+    from facebook_business.session import FacebookSession
+
+    assert FacebookAdsApi.get_default_api() is None
+    assert FacebookSession.GRAPH == "https://graph.facebook.com"
+    assert sys.excepthook is sys.__excepthook__ or "facebook" not in (sys.excepthook.__module__ or "")

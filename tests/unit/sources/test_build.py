@@ -1,0 +1,50 @@
+"""The settings name a source, and get it."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+from tests.unit.sources.conftest import Scripted
+
+from adwarm.clock import VirtualClock
+from adwarm.errors import BadRequest, Throttled
+from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.build import build_factory
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (SourceSettings(access_token=SecretStr("t")), "meta"),
+        (SourceSettings(kind="parquet", url="/data"), "parquet"),
+        (SourceSettings(kind="sql", url="sqlite://", table="ads.insights"), "sql"),
+    ],
+)
+def test_each_kind(source: SourceSettings, name: str) -> None:
+    """Each kind of source is made anew by each call of the factory."""
+    make = build_factory(Settings(source=source), "acme")
+    assert make().name == name
+    assert make() is not make()
+
+
+@pytest.mark.parametrize(
+    ("source", "variable"),
+    [
+        (SourceSettings(), "ADWARM_SOURCE__ACCESS_TOKEN"),
+        (SourceSettings(kind="parquet"), "ADWARM_SOURCE__URL"),
+        (SourceSettings(kind="sql"), "ADWARM_SOURCE__URL"),
+    ],
+)
+def test_what_is_missing_is_named(source: SourceSettings, variable: str) -> None:
+    """A missing setting is refused at once, by the name of its variable."""
+    with pytest.raises(BadRequest, match=variable):
+        build_factory(Settings(source=source))
+
+
+def test_parking_times_are_by_the_runs_clock(scripted: Scripted, clock: VirtualClock) -> None:
+    """A run that acts at another moment gets parking times of that moment."""
+    source = SourceSettings(access_token=SecretStr("t"), graph_url=scripted.url)
+    scripted.say({"error": {"code": 4, "error_subcode": 1504022}}, 400)
+    with pytest.raises(Throttled) as caught:
+        build_factory(Settings(source=source), clock=clock)().account("act_1")
+    assert caught.value.until == clock.now() + timedelta(seconds=60)

@@ -1,0 +1,200 @@
+"""Tables of many shapes become rows of one form."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sqlalchemy import create_engine
+
+from adwarm.errors import AdwarmError, BadRequest, Transient
+from adwarm.model import Account, QuerySpec, Window
+from adwarm.sources.formats import as_day, as_number, as_text
+from adwarm.sources.parquet import ParquetSource
+from adwarm.sources.protocol import Increment, Page, Row
+from adwarm.sources.sql import SqlSource
+from adwarm.sources.tabular import TabularSource
+
+DAY = date(2026, 11, 2)
+WINDOW = Window(DAY, date(2026, 11, 3))
+FIELDS = ("impressions", "clicks", "spend", "ctr", "inline_link_clicks", "actions", "reach")
+BASE = {"account_id": "act_7", "ad_id": "1", "date_start": "2026-11-02", "impressions": 200, "clicks": 4, "spend": 1.5}
+
+
+def rows(source: TabularSource, increment: Increment = Increment.DAY, window: Window = WINDOW) -> list[Row]:
+    """The rows of account 7."""
+    (unit,) = source.plan(Account("act_7"), [window], increment, QuerySpec(fields=FIELDS))
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    assert page.next_cursor is None
+    return page.rows
+
+
+def parquet(tmp_path: Path, *records: dict[str, Any], **options: Any) -> ParquetSource:
+    """Records as one Parquet file."""
+    pd.DataFrame(list(records)).to_parquet(tmp_path / "t.parquet", index=False)
+    return ParquetSource(f"file://{tmp_path}/t.parquet", **options)
+
+
+def sql(tmp_path: Path, *records: dict[str, Any], **options: Any) -> SqlSource:
+    """Records as a table of a database that is opened by its URL."""
+    url = f"sqlite:///{tmp_path}/t.db"
+    pd.DataFrame(list(records)).to_sql("insights", create_engine(url), index=False)
+    return SqlSource(url, **options)
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+@pytest.mark.parametrize("account", ["act_7", "7", 7])
+@pytest.mark.parametrize(
+    "day", ["2026-11-02", DAY, datetime(2026, 11, 2, 13, 30), "2026-11-02T00:00:00+00:00", "2026-11-02 05:00:00"]
+)
+def test_account_and_day_of_any_type(tmp_path: Path, make: Any, account: Any, day: Any) -> None:
+    """Accounts as text, bare or as numbers, and days as text, dates or moments, are all found."""
+    other = BASE | {"account_id": account, "date_start": day, "ad_id": "2"}
+    stranger = other | {"account_id": 8 if isinstance(account, int) else "8"}
+    (row,) = rows(make(tmp_path, other, stranger))
+    assert (row["account_id"], row["ad_id"], row["date_start"], row["date_stop"]) == ("7", "2", *["2026-11-02"] * 2)
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_only_days_of_the_window(tmp_path: Path, make: Any) -> None:
+    """The days before and after the window stay out, to the minute."""
+    moments = [
+        datetime(2026, 11, 1, 23, 59),
+        datetime(2026, 11, 2),
+        datetime(2026, 11, 3, 23, 59),
+        datetime(2026, 11, 4),
+    ]
+    found = rows(make(tmp_path, *(BASE | {"date_start": moment} for moment in moments)))
+    assert [row["date_start"] for row in found] == ["2026-11-02", "2026-11-03"]
+
+
+def test_moments_with_a_zone(tmp_path: Path) -> None:
+    """Moments that carry a zone are compared as such."""
+    (row,) = rows(parquet(tmp_path, BASE | {"date_start": pd.Timestamp("2026-11-02 10:00", tz=UTC)}))
+    assert row["date_start"] == "2026-11-02"
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_other_names_and_own_names(tmp_path: Path, make: Any) -> None:
+    """Common other names are understood by themselves, one's own by a mapping."""
+    record = {
+        "ad_account_id": "7",
+        "creative": 12.0,
+        "date": "2026-11-02",
+        "impressions": 10,
+        "cost": 2,
+        "link_clicks": 3,
+    }
+    (row,) = rows(make(tmp_path, record, columns={"ad_id": "creative"}))
+    assert row == {
+        "account_id": "7", "ad_id": "12", "date_start": "2026-11-02", "date_stop": "2026-11-02",
+        "impressions": "10", "spend": "2.00", "inline_link_clicks": "3",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
+    """Totals add up what adds up, divide the sums, take the last day's names and leave out people."""
+    second = BASE | {"date_start": "2026-11-03", "impressions": 300, "clicks": 1, "spend": 0.25, "reach": 5, "ctr": 9.0}
+    (row,) = rows(make(tmp_path, BASE | {"reach": 4, "ctr": 9.0}, second), Increment.RANGE)
+    assert row == {
+        "account_id": "7", "ad_id": "1", "date_start": "2026-11-02", "date_stop": "2026-11-03",
+        "impressions": "500", "clicks": "5", "spend": "1.75", "ctr": "1.000000",
+    }  # fmt: skip
+
+
+def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
+    """A row without impressions is left out, and an absent value is an absent field."""
+    idle = BASE | {"ad_id": "2", "impressions": 0}
+    blank = BASE | {"ad_id": "3", "spend": None}
+    found = rows(parquet(tmp_path, BASE, idle, blank))
+    assert [row["ad_id"] for row in found] == ["1", "3"]
+    assert "spend" not in found[1]
+
+
+def test_actions_stay_lists(tmp_path: Path) -> None:
+    """Actions come out as lists, whether the table holds lists or JSON text."""
+    actions = [{"action_type": "purchase", "value": "2"}]
+    (native,) = rows(parquet(tmp_path, BASE | {"actions": actions}))
+    (text,) = rows(sql(tmp_path, BASE | {"actions": '[{"action_type":"purchase","value":"2"}]'}))
+    assert native["actions"] == text["actions"] == actions
+
+
+def test_hive_folders(tmp_path: Path) -> None:
+    """A folder partitioned by day is read with the day of its folder."""
+    frame = pd.DataFrame([BASE, BASE | {"date_start": "2026-11-03"}])
+    frame.to_parquet(tmp_path / "lake", partition_cols=["date_start"], index=False)
+    assert [row["date_start"] for row in rows(ParquetSource(str(tmp_path / "lake")))] == ["2026-11-02", "2026-11-03"]
+
+
+def test_pages_and_new_data(tmp_path: Path) -> None:
+    """Pages follow each other without gaps, and a new report sees what was added since."""
+    source = parquet(tmp_path, *(BASE | {"ad_id": str(n)} for n in range(5)), page_size=2)
+    (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=FIELDS))
+    first = source.submit(unit)
+    assert isinstance(first, Page)
+    assert (first.next_cursor, source.read(unit, "2").next_cursor) == ("2", "4")
+    assert [row["ad_id"] for row in source.read(unit, "4").rows] == ["4"]
+    parquet(tmp_path, BASE)
+    again = source.submit(unit)
+    assert isinstance(again, Page)
+    assert len(again.rows) == 1
+    with pytest.raises(BadRequest):
+        source.read(unit, "x")
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_a_table_without_its_keys_is_named(tmp_path: Path, make: Any) -> None:
+    """A missing key column is refused with its name and the columns there are."""
+    with pytest.raises(BadRequest, match="ad_id, date_start among account_id, spend"):
+        rows(make(tmp_path, {"account_id": "7", "spend": 1}))
+
+
+def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
+    """A metric that cannot be a number is refused with its column."""
+    with pytest.raises(BadRequest, match="spend holds 'lots'"):
+        rows(parquet(tmp_path, BASE | {"spend": "lots"}))
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_an_account_without_a_row_is_not_denied_for_ever(tmp_path: Path, make: Any) -> None:
+    """An account whose rows have not landed is refused by its id, and not marked as denied."""
+    source = make(tmp_path, BASE)
+    assert source.account("act_7") == Account("act_7")
+    with pytest.raises(BadRequest, match="act_9"):
+        source.account("act_9")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (lambda path: ParquetSource(str(path / "none.parquet")), BadRequest),
+        (lambda path: ParquetSource("nosuch://bucket/x"), BadRequest),
+        (lambda path: ParquetSource(str(path / "broken.parquet")), AdwarmError),
+        (lambda path: SqlSource(f"sqlite:///{path}/t.db", "absent"), BadRequest),
+        (lambda path: SqlSource(f"sqlite:///{path}/no/folder.db"), Transient),
+        (lambda path: SqlSource("nosuch://user:s3cret@host/db"), BadRequest),
+        (lambda path: SqlSource("postgresql://user:s3cret@127.0.0.1:9/db"), Transient),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, source: Any, expected: type[AdwarmError]) -> None:
+    """A missing file, table, driver or server is an error of ours that shows no password."""
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(expected) as caught:
+        list(source(tmp_path).accounts())
+    assert "s3cret" not in str(caught.value)
+
+
+def test_values_in_the_platforms_form() -> None:
+    """Numbers of any type print as the platform prints them."""
+    assert as_number("impressions", 12.0) == "12"
+    assert as_number("spend", Decimal("14.3500")) == "14.35"
+    assert as_number("ctr", "4.8648648") == "4.864865"
+    assert as_number("spend", float("nan")) is None
+    assert as_number("ad_name", "[draft") == "[draft"
+    assert as_text(12.0) == "12"
+    with pytest.raises(BadRequest):
+        as_day("tomorrow")

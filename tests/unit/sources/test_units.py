@@ -1,0 +1,94 @@
+"""Plans cover what is wanted in the fewest requests; splits lose nothing."""
+
+from datetime import date, timedelta
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import BadRequest
+from adwarm.model import Account, QuerySpec, Window
+from adwarm.sources.protocol import Capabilities, Increment, Unit
+from adwarm.sources.units import plan_units, split_by_time
+
+START = date(2026, 1, 1)
+CAPS = Capabilities(max_days_per_request=10, max_windows_per_request=3)
+ACCOUNT, SPEC = Account("act_1"), QuerySpec()
+windows = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(0, 25)).map(
+        lambda pair: Window(START + timedelta(days=pair[0]), START + timedelta(days=sum(pair)))
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def fewest(days: set[date], limit: int) -> int:
+    """The least number of spans of `limit` days that cover `days`: take them greedily from the first."""
+    count, until = 0, date.min
+    for day in sorted(days):
+        if day > until:
+            count, until = count + 1, day + timedelta(days=limit - 1)
+    return count
+
+
+@given(windows)
+def test_days_are_covered_once_by_the_fewest_spans(wanted: list[Window]) -> None:
+    """Every wanted day is in exactly one span, no span is too long, and no plan has fewer."""
+    units = plan_units(CAPS, ACCOUNT, wanted, Increment.DAY, SPEC)
+    spans = [unit.windows[0] for unit in units]
+    days = {day for window in wanted for day in window.days()}
+    assert all(sum(day in span for span in spans) == 1 for day in days)
+    assert all(len(span) <= 10 for span in spans)
+    assert len(spans) == fewest(days, 10)
+
+
+@given(windows)
+def test_windows_are_asked_for_once(wanted: list[Window]) -> None:
+    """Every distinct window of totals is in exactly one unit, as many to a unit as may be."""
+    units = plan_units(CAPS, ACCOUNT, wanted, Increment.RANGE, SPEC)
+    assert [window for unit in units for window in unit.windows] == sorted(set(wanted))
+    assert len(units) == ceil(len(set(wanted)) / 3)
+
+
+@given(windows, st.sampled_from(list(Increment)))
+def test_the_order_of_the_question_does_not_matter(wanted: list[Window], increment: Increment) -> None:
+    """Plans are deterministic: the same windows in any order, or twice, give the same units."""
+    expected = plan_units(CAPS, ACCOUNT, wanted, increment, SPEC)
+    assert plan_units(CAPS, ACCOUNT, [*wanted[::-1], *wanted], increment, SPEC) == expected
+
+
+@given(windows, st.sampled_from(list(Increment)))
+def test_splits_end_and_lose_nothing(wanted: list[Window], increment: Increment) -> None:
+    """Splitting on and on ends with single days or windows, which together are the whole."""
+    for unit in plan_units(CAPS, ACCOUNT, wanted, increment, SPEC):
+        pieces, done = [unit], []
+        while pieces:
+            piece = pieces.pop(0)
+            parts = split_by_time(piece)
+            (pieces if parts else done).extend(parts or [piece])
+        whole = [day for window in unit.windows for day in window.days()]
+        assert sorted(day for piece in done for window in piece.windows for day in window.days()) == sorted(whole)
+        assert all(len(piece.windows) == 1 for piece in done)
+        assert increment is Increment.RANGE or all(len(piece.windows[0]) == 1 for piece in done)
+
+
+def test_nothing_wanted_nothing_asked() -> None:
+    """No windows, no units."""
+    assert plan_units(CAPS, ACCOUNT, [], Increment.DAY, SPEC) == []
+    assert plan_units(CAPS, ACCOUNT, [], Increment.RANGE, SPEC) == []
+
+
+def test_an_unknown_level_is_named() -> None:
+    """A level that the source does not have is refused with those it has."""
+    with pytest.raises(BadRequest, match="ad"):
+        plan_units(CAPS, ACCOUNT, [Window(START, START)], Increment.DAY, QuerySpec(level="campaign"))
+
+
+def test_split_keeps_the_query() -> None:
+    """Halves ask the same question of the same account."""
+    unit = Unit("act_1", (Window(START, START + timedelta(days=2)),), Increment.DAY, SPEC, (("a", "b", "c"),))
+    assert {(part.account_id, part.spec, part.filters) for part in split_by_time(unit)} == {
+        ("act_1", SPEC, (("a", "b", "c"),))
+    }
