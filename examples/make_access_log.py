@@ -64,9 +64,8 @@ def main() -> None:
     table = pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, OUT, compression="zstd", compression_level=19, row_group_size=8_192)
     keys = len(log[["account_id", "date_range"]].drop_duplicates())
-    print(
-        f"{OUT.name}: {len(log)} opens of {keys} keys, {log['ts'].min()} to {log['ts'].max()}, {OUT.stat().st_size} bytes"
-    )
+    span = f"{log['ts'].min()} to {log['ts'].max()}"
+    print(f"{OUT.name}: {len(log)} opens of {keys} keys, {span}, {OUT.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

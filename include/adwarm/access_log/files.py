@@ -74,10 +74,15 @@ def _candidates(url: str) -> list[Any]:
     glob = re.search(r"[*?\[]", url)
     if glob and not path.exists():
         cut = url.rfind("/", 0, glob.start()) + 1
-        return [item for item in _path(url[:cut] or ".").glob(url[cut:]) if item.is_file()]
+        return [item for item in _path(url[:cut]).glob(url[cut:]) if _is_meant(item.name, url) and item.is_file()]
     if path.is_dir():
         return [item for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
     return [path] if path.exists() else []
+
+
+def _is_meant(name: str, pattern: str) -> bool:
+    """Whether a glob means the file: hidden ones only when it says so, as in a shell."""
+    return not name.startswith(".") or pattern.rpartition("/")[2].startswith(".")
 
 
 def _is_log(name: str) -> bool:

@@ -36,7 +36,8 @@ def line_blocks(
 ) -> Iterator[LineBlock]:
     """Yield the lines of `stream`, which stands at `start`, up to the offset `stop`."""
     position, rest, skipping = start, b"", False
-    while chunk := _read(stream, BLOCK_BYTES if stop is None else stop - position - len(rest), position, reject):
+    source = _Source(stream, reject)
+    while chunk := source.read(BLOCK_BYTES if stop is None else stop - position - len(rest), position):
         if skipping:
             cut = chunk.find(b"\n") + 1
             position += cut or len(chunk)
@@ -54,12 +55,29 @@ def line_blocks(
         yield _block(rest, position, position, max_line, reject)
 
 
-def _read(stream: IO[bytes], size: int, position: int, reject: RejectAt) -> bytes:
-    try:
-        return stream.read(min(size, BLOCK_BYTES)) if size > 0 else b""
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        reject("truncated", position, b"")
-        return b""
+class _Source:
+    """Reads a stream up to where it is damaged, and says once that it is."""
+
+    def __init__(self, stream: IO[bytes], reject: RejectAt) -> None:
+        self._stream = stream
+        self._reject = reject
+        self._damaged = False
+
+    def read(self, size: int, position: int) -> bytes:
+        size = min(size, BLOCK_BYTES)
+        if self._damaged or size <= 0:
+            return b""
+        if not isinstance(self._stream, gzip.GzipFile):
+            return self._stream.read(size)
+        parts: list[bytes] = []
+        try:  # in small steps: a read that fails would take along what was whole
+            while size > 0 and (part := self._stream.read1(size)):
+                parts.append(part)
+                size -= len(part)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            self._damaged = True
+            self._reject("truncated", position, b"")
+        return b"".join(parts)
 
 
 def _block(data: bytes, start: int, end: int, max_line: int, reject: RejectAt) -> LineBlock:

@@ -1,0 +1,28 @@
+"""Re-reading from a checkpoint misses nothing."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.moments import HOUR
+
+
+@given(st.lists(st.integers(0, 400), max_size=300), st.integers(0, 420), st.sampled_from([4, 256]))
+def test_every_event_of_an_hour_lies_behind_its_start(hours: list[int], wanted: int, limit: int) -> None:
+    """However disordered the log is, and however thinned the entries are, no wanted block lies before the start."""
+    checkpoints = Checkpoints()
+    for start, hour in enumerate(hours):
+        checkpoints.note(hour * HOUR, start)
+    rows = checkpoints.rows(limit)
+    begin = Checkpoints(rows).start_for(wanted)
+    needed = [start for start, hour in enumerate(hours) if hour >= wanted]
+    assert len(rows) <= limit
+    assert begin is not None if needed else begin is None
+    assert all(start >= (begin or 0) for start in needed)
+
+
+def test_entries_before_an_offset_stay() -> None:
+    """What is read again makes its own entries anew."""
+    checkpoints = Checkpoints([(1, 0), (2, 50), (3, 90)])
+    assert checkpoints.before(90).rows() == [[1, 0], [2, 50]]
+    assert checkpoints.latest == 3

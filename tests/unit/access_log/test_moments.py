@@ -1,0 +1,88 @@
+"""Times of every spelling end up as the same microseconds."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.access_log.moments import BAD, from_micros, parse_all, parse_column, to_micros
+
+AT = datetime(2026, 3, 8, 7, 30, 15, tzinfo=UTC)
+MICROS = to_micros(AT)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-03-08T07:30:15Z", "2026-03-08 07:30:15", "2026-03-08T02:30:15-05:00", "2026-03-08T07:30:15.000000+00:00",
+        int(AT.timestamp()), int(AT.timestamp() * 1000), MICROS, MICROS * 1000, AT.timestamp(),
+        str(int(AT.timestamp())), str(int(AT.timestamp() * 1000)), f"{AT.timestamp():.3f}",
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
+    """Epoch numbers of any unit and ISO text with or without a zone mean the same moment."""
+    assert parse_all([value]).tolist() == [MICROS]
+    assert parse_all([value, None]).tolist() == [MICROS, BAD]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "yesterday",
+        True,
+        [],
+        {},
+        float("nan"),
+        float("inf"),
+        10**30,
+        -5,
+        0,
+        "1",
+        "9" * 5000,
+        "2026-13-01",
+        "1970-01-01",
+    ],
+)
+def test_what_is_no_moment_of_a_log_is_bad(value: Any) -> None:
+    """Nothing raises: what cannot be a moment of an access log becomes BAD."""
+    assert parse_all([value]).tolist() == [BAD]
+
+
+def test_one_bad_text_leaves_the_others_alone() -> None:
+    """A column with one bad text still yields the good moments, zoned and not."""
+    found = parse_all(["2026-03-08T07:30:15Z", "nonsense", "2026-03-08T07:30:15"])
+    assert found.tolist() == [MICROS, BAD, MICROS]
+
+
+@given(st.datetimes(datetime(1991, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)))
+def test_moments_survive_the_round_trip(moment: datetime) -> None:
+    """Microseconds lose nothing, and ISO text of any moment is read exactly."""
+    assert from_micros(to_micros(moment)) == moment
+    assert parse_all([moment.isoformat()]).tolist() == [to_micros(moment)]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([AT, None], pa.timestamp("ns", "UTC")),
+        pa.array([AT, None], pa.timestamp("s", "Europe/Berlin")),
+        pa.array([AT.replace(tzinfo=None), None], pa.timestamp("ms")),
+        pa.array([int(AT.timestamp()), None], pa.int64()),
+        pa.array(["2026-03-08T07:30:15Z", None], pa.string()),
+    ],
+)
+def test_arrow_columns_of_every_type_are_understood(column: pa.Array) -> None:
+    """Timestamps of any unit and zone, numbers and text in a columnar log mean the same; null is bad."""
+    assert parse_column(column).tolist() == [MICROS, BAD]
+
+
+def test_a_column_of_days_is_read_as_midnights() -> None:
+    """A date means its midnight in UTC."""
+    day = date(2026, 3, 8)
+    found = parse_column(pa.array([day], pa.date32()))
+    assert from_micros(int(found[0])) == datetime(2026, 3, 8, tzinfo=UTC) + timedelta(0)

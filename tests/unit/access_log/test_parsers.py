@@ -1,0 +1,94 @@
+"""Each text format: what is an event, and what costs its line."""
+
+import pytest
+
+from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
+from adwarm.errors import BadRequest
+from adwarm.settings import AccessLogSettings
+
+
+def _parse(parser: Parser, *lines: bytes) -> tuple[dict[str, list[object]], list[tuple[str, int]]]:
+    rejected: list[tuple[str, int]] = []
+    raw = parser.parse(list(lines), lambda why, at: rejected.append((why, at)))
+    return raw.columns, rejected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"ts": NaN}',
+        b"[" * 100_000,
+        b'{"a":' * 5_000,
+        b"\xff\xfe",
+        b"17",
+        b'"text"',
+        b"[]",
+        b'{"ts":1} {"ts":2}',
+        b"\x00",
+    ],
+)
+def test_a_hostile_json_line_costs_itself_alone(line: bytes) -> None:
+    """NaN, deep nesting, broken UTF-8, other values than objects: the neighbours are read."""
+    columns, rejected = _parse(JsonLines(), b'{"ts": 1}', line, b'{"ts": 2}')
+    assert columns["ts"] == [1, 2]
+    assert rejected == [("json", 1)]
+
+
+def test_an_open_quote_in_csv_costs_one_line() -> None:
+    """The rows after an unterminated quote are not swallowed."""
+    parser = CsvLines(b"ts,account_id,date_range\n")
+    columns, rejected = _parse(parser, b"1,act_1,today", b'2,"act_2,today', b"3,act_3,today", b"4,act_4", b"\xff,a,b")
+    assert columns["account_id"] == ["act_1", "act_3"]
+    assert rejected == [("csv", 1), ("columns", 3), ("encoding", 4)]
+
+
+def test_csv_columns_go_by_their_names() -> None:
+    """Order does not matter, unknown columns are passed over, quotes and a byte order mark are understood."""
+    parser = CsvLines(b'\xef\xbb\xbfdate_range,"who",account_id,ts\r\n')
+    columns, rejected = _parse(parser, b'today,"a, b",act_1,1\r')
+    assert columns == {"ts": ["1"], "account_id": ["act_1"], "date_range": ["today"]}
+    assert not rejected
+
+
+def test_a_csv_header_must_name_the_columns() -> None:
+    """A log without a usable header is refused with the names that are missing."""
+    with pytest.raises(BadRequest, match="date_range"):
+        CsvLines(b"ts,account_id\n")
+
+
+def _combined(ignored: list[int] | None = None) -> CombinedLines:
+    count = ignored if ignored is not None else []
+    return CombinedLines(AccessLogSettings().path_pattern, lambda: count.append(1))
+
+
+def test_requests_of_a_web_server_become_opens() -> None:
+    """Path gives account and range, the brackets give the moment, the agent tells programs from people."""
+    line = b'10.0.0.1 - bob [08/Mar/2026:02:30:15 -0500] "GET /act/act_12/insights/last_7d?x=1 HTTP/1.1" 200 5 "-" "%s"'
+    columns, rejected = _parse(_combined(), line % b"Mozilla/5.0", line % b"curl/8.5", line % b"adwarm/0.1")
+    assert columns["account_id"] == ["act_12"] * 3
+    assert columns["date_range"] == ["last_7d"] * 3
+    assert columns["ts"] == [1_772_955_015_000_000] * 3
+    assert columns["actor"] == ["human", "api", "warmer"]
+    assert not rejected
+
+
+@pytest.mark.parametrize("request_line", [b"GET /style.css HTTP/1.1", b"POST /act/12/reports/today HTTP/1.1"])
+def test_other_requests_are_no_opens_and_no_errors(request_line: bytes) -> None:
+    """A request that opens no report is ignored, not rejected."""
+    ignored: list[int] = []
+    columns, rejected = _parse(_combined(ignored), b'h - - [08/Mar/2026:02:30:15 +0000] "%s" 200 5' % request_line)
+    assert columns["ts"] == []
+    assert not rejected
+    assert len(ignored) == 1
+
+
+def test_a_line_that_is_not_combined_is_rejected() -> None:
+    """Free text in the log costs its line."""
+    assert _parse(_combined(), b"server started")[1] == [("format", 0)]
+
+
+@pytest.mark.parametrize("pattern", ["(", "/(?P<account_id>.*)"])
+def test_an_unusable_path_pattern_is_refused(pattern: str) -> None:
+    """The message names the setting."""
+    with pytest.raises(BadRequest, match="PATH_PATTERN"):
+        CombinedLines(pattern, lambda: None)

@@ -1,0 +1,27 @@
+"""All is counted, little is kept, nothing secret is shown."""
+
+import orjson
+
+from adwarm.access_log import Quarantine
+
+
+def test_samples_are_bounded_and_counts_are_not() -> None:
+    """Every line counts; only the first ones are kept."""
+    quarantine = Quarantine(limit=2)
+    for offset in range(5):
+        quarantine.add("json", "log", offset, b"\xff")
+    quarantine.tally("late", 3)
+    assert quarantine.count == 8
+    assert quarantine.by_reason == {"json": 5, "late": 3}
+    rows = [orjson.loads(line) for line in quarantine.to_jsonl().splitlines()]
+    assert [(row["file"], row["offset"], row["reason"]) for row in rows] == [("log", 0, "json"), ("log", 1, "json")]
+
+
+def test_credentials_in_an_excerpt_are_blanked() -> None:
+    """The quarantine may be shown to people who may not have the token."""
+    quarantine = Quarantine()
+    quarantine.add("json", "log", 0, b'GET /?access_token=EAAB123 {"password": "hunter2"} ' + b"x" * 1000)
+    shown = quarantine.samples[0].excerpt
+    assert "EAAB123" not in shown
+    assert "hunter2" not in shown
+    assert len(shown) <= 200

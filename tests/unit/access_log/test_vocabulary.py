@@ -1,0 +1,69 @@
+"""Words are checked once and keep their code."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.access_log import vocabulary
+from adwarm.access_log.vocabulary import REJECTED
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner), max_leaves=3
+)
+
+
+@given(st.lists(ANYTHING))
+def test_nothing_in_a_column_of_accounts_raises(values: list[object]) -> None:
+    """Whatever JSON puts there is an account id or is rejected; codes name valid ids only."""
+    accounts = vocabulary.accounts()
+    codes = accounts.codes(values)
+    assert len(codes) == len(values)
+    assert all(word.startswith("act_") for word in accounts.words)
+    assert all(code == REJECTED or 0 <= code < len(accounts.words) for code in codes.tolist())
+
+
+def test_spellings_of_an_account_share_a_code() -> None:
+    """Text with or without the prefix and plain numbers mean the same account; true is not account 1."""
+    assert vocabulary.accounts().codes(["act_1", "1", 1, " act_1 ", True, 1.0]).tolist() == [
+        0,
+        0,
+        0,
+        0,
+        REJECTED,
+        REJECTED,
+    ]
+
+
+@pytest.mark.parametrize("values", [["Mars/Olympus", None, "", "../../etc/passwd", "Europe/Berlin"]])
+def test_an_unknown_zone_is_empty_and_never_an_error(values: list[str | None]) -> None:
+    """A line is not lost over its time zone."""
+    zones = vocabulary.time_zones()
+    assert [zones.words[code] for code in zones.codes(values)] == ["", "", "", "", "Europe/Berlin"]
+
+
+def test_an_unknown_actor_is_human() -> None:
+    """A line is not lost over its actor either."""
+    actors = vocabulary.actors()
+    assert [actors.words[code] for code in actors.codes(["api", "robot", None, 7])] == [
+        "api",
+        "human",
+        "human",
+        "human",
+    ]
+
+
+def test_a_report_must_be_configured() -> None:
+    """No report means the default one; one that no setting names is rejected."""
+    reports = vocabulary.reports(["default", "video"])
+    assert [reports.words[code] if code >= 0 else None for code in reports.codes([None, "", "video", "nope"])] == [
+        "default", "default", "video", None,
+    ]  # fmt: skip
+
+
+def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
+    """Nulls and repeated words of an Arrow column get the codes that the words get alone."""
+    ranges = vocabulary.date_ranges()
+    column = pa.array(["today", None, "last_7d", "today", "nope"]).dictionary_encode()
+    assert ranges.column(column).tolist() == [0, REJECTED, 1, 0, REJECTED]
+    assert ranges.column(pa.array(["last_7d"])).tolist() == [1]
