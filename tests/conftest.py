@@ -16,7 +16,7 @@ from adwarm.store.tables import metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
-    del os.environ[_name]
+    del os.environ[_name]  # the user's own settings must not reach a test
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

@@ -1,0 +1,134 @@
+"""The main job through the real DAGs: learn, warm, serve, close the day, keep strategies, complete a day, backfill."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adwarm.clock import VirtualClock
+from adwarm.model import ReportKey
+from adwarm.runtime import Runtime
+from adwarm.serving import ReadStatus
+from adwarm.settings import load_settings
+from adwarm.simulator.server import SimulatorServer
+from adwarm.store import warms
+
+from .conftest import NOW
+
+AT_NINE = NOW + timedelta(hours=9)
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def run(dags: dict[str, Any], simulator: SimulatorServer) -> Run:
+    """Runs a DAG as of a moment and returns its run."""
+
+    def go(dag_id: str, conf: dict[str, Any], at: datetime = AT_NINE, **kwargs: Any) -> Any:
+        simulator.set_now(at, frozen=True)
+        return dags[dag_id].test(logical_date=None, run_conf={"decision_time": at.isoformat(), **conf}, **kwargs)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def learned(run: Run) -> Runtime:
+    """A runtime whose forecast was trained on the example log up to NOW."""
+    since = NOW - timedelta(days=45)
+    conf = {"window_start": since.isoformat(), "window_end": NOW.isoformat(), "train_now": True}
+    assert run("adwarm_access_patterns", conf, NOW).state == "success"
+    return Runtime(load_settings(), VirtualClock(AT_NINE))
+
+
+def plan_of(runtime: Runtime, finished: Any) -> list[dict[str, Any]]:
+    """The warms of a run."""
+    return warms.of_run(runtime.engine, f"{finished.dag_id}/{finished.run_id}")
+
+
+def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
+    """What the forecast expects is fetched before its open, and a reader of the same key hits it."""
+    finished = run("adwarm_intelligent_warming", {})
+
+    rows = plan_of(learned, finished)
+    planned = [row for row in rows if row["reason"] == "predicted_open" and row["status"] != "cut"]
+    assert finished.state == "success"
+    assert planned
+    assert {"fetched"} == {row["status"] for row in planned}
+    assert all(row["predicted_open"] >= AT_NINE for row in planned)
+    assert all("opened in" in row["explanation"]["why"] for row in planned)
+    answer = learned.reader.read(ReportKey(planned[0]["account_id"], planned[0]["date_range"]))
+    assert answer.status == ReadStatus.HIT
+    assert planned[0]["account_id"].encode() in learned.reader.body(answer)
+
+
+def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
+    """A run in shadow writes its plan down and calls nothing."""
+    before = simulator.calls()["total"]
+
+    finished = run("adwarm_intelligent_warming", {"mode": "shadow"}, AT_NINE + timedelta(hours=2))
+
+    assert finished.state == "success"
+    assert before == simulator.calls()["total"]
+    assert {"shadow"} == {row["status"] for row in plan_of(learned, finished)}
+
+
+def test_equal_moments_give_equal_plans(learned: Runtime, run: Run) -> None:
+    """Two shadow runs of the same moment plan the same warms for the same reasons."""
+    names = ("account_id", "date_range", "predicted_open", "confidence", "warm_at", "explanation")
+    runs = [run("adwarm_intelligent_warming", {"mode": "shadow"}, AT_NINE + timedelta(hours=4)) for _ in range(2)]
+    plans = [[tuple(str(row[name]) for name in names) for row in plan_of(learned, finished)] for finished in runs]
+
+    assert plans[0]
+    assert plans[0] == plans[1]
+
+
+def test_strategy_from_the_form(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
+    """The form's accounts and ranges are warmed once; the same form again costs nothing."""
+    conf = {"accounts": ["act_77"], "date_ranges": ["yesterday", "last_7d"], "delay_seconds": 0}
+    first = run("adwarm_strategy_warming", conf)
+    calls = simulator.calls()["total"]
+    second = run("adwarm_strategy_warming", conf)
+
+    assert (first.state, second.state) == ("success", "success")
+    assert [row["status"] for row in plan_of(learned, first)] == ["fetched", "fetched"]
+    assert calls == simulator.calls()["total"]
+
+
+def test_a_dry_run_makes_no_call(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
+    """A dry run plans every report and fetches none."""
+    calls = simulator.calls()["total"]
+
+    finished = run("adwarm_strategy_warming", {"accounts": ["act_78"], "date_ranges": ["today"], "dry_run": True})
+
+    assert [row["status"] for row in plan_of(learned, finished)] == ["shadow"]
+    assert calls == simulator.calls()["total"]
+
+
+def test_a_bad_account_is_refused(dags: dict[str, Any]) -> None:
+    """An account id that is none is refused when the run is triggered, with the pattern it must follow."""
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError, match="act_"):
+        dags["adwarm_strategy_warming"].test(logical_date=None, run_conf={"accounts": ["../../etc/passwd"]})
+
+
+def test_a_settled_day_is_completed_once(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
+    """A day older than 28 days is fetched and scored by its first run; a second run makes no call."""
+    conf = {"day": "2013-01-15", "accounts": ["act_77", "act_78"]}
+    first = run("adwarm_daily_insights", conf)
+    calls = simulator.calls()["total"]
+    second = run("adwarm_daily_insights", conf)
+
+    from adwarm.store import scores
+
+    assert (first.state, second.state) == ("success", "success")
+    assert calls == simulator.calls()["total"]
+    assert sum(scores.bands(learned.engine, date(2013, 1, 15)).values())
+
+
+def test_a_day_that_has_not_ended_fails_with_a_reason(learned: Runtime, run: Run) -> None:
+    """Asking for tomorrow fails at once: it would fail again."""
+    finished = run("adwarm_daily_insights", {"day": "2013-03-23", "accounts": ["act_77"]})
+
+    assert finished.state == "failed"
+    assert {1} == {ti.try_number for ti in finished.get_task_instances() if ti.task_id == "plan_day"}
