@@ -11,6 +11,8 @@ from adwarm.clock import utc
 from adwarm.errors import BadRequest
 
 ONE_DAY = timedelta(days=1)
+MAX_DAYS = 1122
+"""Longest window anybody may ask for: what the platform keeps, 37 months."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,10 +119,10 @@ def check_range(date_range: str) -> str:
     """Return `date_range` unchanged when it is a preset or `YYYY-MM-DD..YYYY-MM-DD`.
 
     Raises:
-        BadRequest: it is neither, or its days are out of order.
+        BadRequest: it is neither, its days are out of order, or there are more than MAX_DAYS of them.
     """
-    if date_range not in PRESETS:
-        _absolute(date_range)
+    if date_range not in PRESETS and len(_absolute(date_range)) > MAX_DAYS:
+        raise BadRequest(f"date range {date_range!r} is longer than {MAX_DAYS} days; ask for a shorter one")
     return date_range
 
 

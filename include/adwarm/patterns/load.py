@@ -91,6 +91,5 @@ def _with_zones(engine: Engine, slots: pd.DataFrame, default_zone: str) -> pd.Da
     if unnamed.any():
         owners = slots.loc[unnamed, "account_id"]
         known = {name: found.reader_zone for name, found in accounts.many(engine, list(owners.unique())).items()}
-        zones = owners.map(known).fillna(default_zone).astype(str)
-        slots.loc[unnamed, "time_zone"] = zones
+        slots.loc[unnamed, "time_zone"] = [known.get(owner, default_zone) for owner in owners]
     return slots

@@ -52,11 +52,10 @@ def profile(slots: pd.DataFrame) -> AccessProfile:
     """Return the profile of `slots`, over the span from the first to the last day they touch."""
     firsts = first_opens(slots)
     counts, exposure = np.zeros(WEEK_HOURS), np.zeros(WEEK_HOURS)
-    span = _hours_between(firsts["ts"])
+    span = pd.DatetimeIndex([firsts["ts"].min(), firsts["ts"].max()])
     for zone_name, moments in firsts.groupby("time_zone", sort=True)["ts"]:
         counts += hour_of_week_counts(moments, str(zone_name))
-        share = len(moments) / len(firsts)
-        exposure += share * np.bincount(hour_of_week(span, str(zone_name)), minlength=WEEK_HOURS)
+        exposure += len(moments) / len(firsts) * _observed_hours(span, str(zone_name))
     rate = np.divide(counts, exposure, out=np.zeros(WEEK_HOURS), where=exposure > 0)
     peaks, quiet = _extremes(counts, exposure)
     days = exposure.reshape(7, 24).sum(axis=1) / 24
@@ -65,7 +64,7 @@ def profile(slots: pd.DataFrame) -> AccessProfile:
     return AccessProfile(
         first_opens=len(firsts),
         keys=len(firsts[["account_id", "date_range", "report"]].drop_duplicates()),
-        days=round(len(span) / 24, 2),
+        days=round(float(exposure.sum()) / 24, 2),
         time_zones=sorted(firsts["time_zone"].unique().tolist()),
         hour_of_week=counts.astype(int).tolist(),
         rate=rate.round(4).tolist(),
@@ -88,12 +87,11 @@ def hour_of_week_counts(moments: pd.Series, zone_name: str) -> Vector:
     return counts.astype(np.float64)
 
 
-def _hours_between(moments: pd.Series) -> pd.DatetimeIndex:
-    """Return every hour of the days from the first moment to the last."""
-    if moments.empty:
-        return pd.DatetimeIndex([], tz="UTC")
-    start, end = moments.min().floor("D"), moments.max().floor("D") + pd.Timedelta(days=1)
-    return pd.date_range(start, end, freq="h", inclusive="left")
+def _observed_hours(span: pd.DatetimeIndex, zone_name: str) -> Vector:
+    """Return how often each hour of the week came in the zone's days from the first moment to the last."""
+    first, last = span.tz_convert(zone_name).normalize()
+    hours = pd.date_range(first, last + pd.DateOffset(days=1), freq="h", inclusive="left")
+    return np.bincount(hour_of_week(hours, zone_name), minlength=WEEK_HOURS).astype(np.float64)
 
 
 def _extremes(counts: Vector, exposure: Vector) -> tuple[list[int], list[int]]:

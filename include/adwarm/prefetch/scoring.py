@@ -8,12 +8,13 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import unpack
-from adwarm.fatigue import score_account
+from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.model import EntryKey, Window
 from adwarm.prefetch.assembly import daily_rows
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore, entries, partitions, scores
+from adwarm.store.entries import Entry
 
 
 @dataclass
@@ -58,13 +59,13 @@ def _score_one(
     if not states:
         report.without_data += 1
         return
-    version = sum(state.data_version for state in states.values())
-    if scores.scored_version(engine, account_id, as_of) == version:
+    week = entries.find(engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
+    version = sum(state.data_version for state in states.values()) + (1 if week else 0)
+    if scores.scored_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
         report.unchanged += 1
         return
-    week = EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash)
     rows = daily_rows(objects, states, window)
-    found = score_account(rows, _range_rows(engine, settings, week), as_of, settings.fatigue)
+    found = score_account(rows, _range_rows(week, settings), as_of, settings.fatigue)
     settled = all(day in states and states[day].settled for day in window.days())
     scores.publish(engine, found, data_version=version, settled=settled, at=now)
     report.accounts += 1
@@ -72,9 +73,9 @@ def _score_one(
         report.bands[str(score.status)] = report.bands.get(str(score.status), 0) + 1
 
 
-def _range_rows(engine: Engine, settings: Settings, key: EntryKey) -> list[Row]:
-    found = entries.find(engine, key)
-    if found is None:
+def _range_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
+    """Return the summary of the week that ends on the day; its frequency is the score's."""
+    if week is None:
         return []
-    rows: list[Row] = orjson.loads(unpack(found[1], settings.compression))["rows"]
+    rows: list[Row] = orjson.loads(unpack(week[1], settings.compression))["rows"]
     return rows
