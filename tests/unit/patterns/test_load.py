@@ -1,0 +1,81 @@
+"""Slots come back as they were stored, and tell first opens exactly."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.model import Account
+from adwarm.patterns.ingest import ingest
+from adwarm.patterns.load import first_opens, load_slots
+from adwarm.settings import Settings
+from adwarm.store import accounts
+from adwarm.store.objects import ObjectStore
+
+START = pd.Timestamp("2026-03-07 22:00", tz="UTC")
+
+
+def _slots(moments: list[pd.Timestamp], zones: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame({"ts": pd.DatetimeIndex(moments), "time_zone": zones})
+    frame = frame.assign(account_id="act_1", date_range="today", report="default", slot=frame["ts"].dt.floor("15min"))
+    keys = ["account_id", "date_range", "report", "time_zone", "slot"]
+    return frame.groupby(keys, as_index=False).agg(opens=("ts", "size"), first_ts=("ts", "min"), last_ts=("ts", "max"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 600), st.sampled_from(["UTC", "Asia/Tokyo"])), min_size=1, max_size=40))
+def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, str]]) -> None:
+    """Slots lose nothing that the rule of 30 quiet minutes needs, with readers of one key in several zones."""
+    moments = sorted(START + pd.Timedelta(minutes=at) for at, _ in events)
+    expected = [
+        at for before, at in zip([None, *moments], moments, strict=False)
+        if before is None or at - before >= pd.Timedelta(minutes=30)
+    ]  # fmt: skip
+    slots = _slots([START + pd.Timedelta(minutes=at) for at, _ in events], [zone for _, zone in events])
+    assert first_opens(slots)["ts"].tolist() == expected
+
+
+def test_first_opens_of_nothing_are_nothing() -> None:
+    """An empty frame keeps its columns."""
+    assert list(first_opens(_slots([START], ["UTC"]).iloc[:0]).columns) == [
+        "account_id", "date_range", "report", "time_zone", "ts",
+    ]  # fmt: skip
+
+
+def _write(path: Path, moments: list[datetime]) -> Settings:
+    rows = [{"ts": at.isoformat(), "account_id": "act_1", "date_range": "today"} for at in moments]
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return Settings(access_log_url=str(path))
+
+
+def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """The window is half-open and may cut an hour; hours of several days and objects come in order."""
+    start = datetime(2026, 3, 7, 22, tzinfo=UTC)
+    moments = [start + timedelta(minutes=20 * n) for n in range(24)]
+    settings = _write(tmp_path / "log.jsonl", moments)
+    ingest(sqlite_engine, objects, settings, start + timedelta(days=2))
+    found = load_slots(sqlite_engine, objects, start + timedelta(minutes=30), start + timedelta(hours=4))
+    assert found["first_ts"].tolist() == [
+        at for at in moments if start + timedelta(minutes=30) <= at < start + timedelta(hours=4)
+    ]
+    assert list(found.columns) == [
+        "account_id", "date_range", "report", "time_zone", "slot", "opens", "first_ts", "last_ts",
+    ]  # fmt: skip
+    assert load_slots(sqlite_engine, objects, start - timedelta(days=9), start).empty
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_log_without_zones_takes_the_accounts_zone(
+    sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path, known: bool
+) -> None:
+    """The reader zone is the account's where the log names none, and the default where there is no account."""
+    at = datetime(2026, 3, 7, 22, tzinfo=UTC)
+    if known:
+        accounts.put(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
+    ingest(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at]), at + timedelta(hours=1))
+    found = load_slots(sqlite_engine, objects, at, at + timedelta(hours=1), default_zone="Europe/Berlin")
+    assert found["time_zone"].tolist() == ["Asia/Tokyo" if known else "Europe/Berlin"]

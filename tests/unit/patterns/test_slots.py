@@ -1,0 +1,96 @@
+"""Slots of the parts add up to the slots of the whole."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.access_log.schema import EVENT_SCHEMA
+from adwarm.patterns.slots import SLOT_SCHEMA, SlotAggregator
+
+START = datetime(2026, 3, 7, 22, tzinfo=UTC)
+Event = tuple[int, str, str, str, str]
+
+EVENT = st.tuples(
+    st.integers(0, 60 * 60 * 24),
+    st.sampled_from(["act_1", "act_2", "act_30"]),
+    st.sampled_from(["today", "last_7d"]),
+    st.sampled_from(["", "Asia/Tokyo"]),
+    st.sampled_from(["human", "embedded", "api", "warmer"]),
+)
+
+
+def _batch(events: list[Event]) -> pa.RecordBatch:
+    rows = [
+        {"ts": START + timedelta(seconds=at), "account_id": account, "date_range": name, "report": "default",
+         "time_zone": zone, "actor": actor, "hit": None, "latency_ms": None}
+        for at, account, name, zone, actor in events
+    ]  # fmt: skip
+    return pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA)
+
+
+def _slots(*batches: list[Event], buffer_rows: int = 1_000_000) -> SlotAggregator:
+    slots = SlotAggregator(buffer_rows)
+    for events in batches:
+        slots.add(_batch(events))
+    return slots
+
+
+def _counted(events: list[Event]) -> list[dict[str, object]]:
+    """The same by hand, one event at a time."""
+    found: dict[tuple[object, ...], list[datetime]] = {}
+    for at, account, name, zone, actor in events:
+        if actor in {"human", "embedded"}:
+            moment = START + timedelta(seconds=at)
+            slot = moment.replace(minute=moment.minute // 15 * 15, second=0)
+            found.setdefault((slot, account, name, "default", zone), []).append(moment)
+    names = ("slot", "account_id", "date_range", "report", "time_zone")
+    return [
+        dict(zip(names, key, strict=True)) | {"opens": len(at), "first_ts": min(at), "last_ts": max(at)}
+        for key, at in sorted(found.items())
+    ]
+
+
+@given(st.lists(EVENT, max_size=60))
+def test_slots_count_what_a_person_would_count(events: list[Event]) -> None:
+    """Opens, first and last moment of each key and slot agree with a plain count; programs do not count."""
+    slots = _slots(events)
+    assert slots.table().to_pylist() == _counted(events)
+    assert slots.count_keys() == len({event[1:3] for event in events if event[4] in {"human", "embedded"}})
+
+
+@given(st.lists(EVENT, max_size=40), st.lists(EVENT, max_size=40), st.randoms(use_true_random=False))
+def test_slots_of_two_logs_merge_into_the_slots_of_both(one: list[Event], two: list[Event], random: object) -> None:
+    """slots(A + B) == merge(slots(A), slots(B)), in whatever order the lines stand."""
+    whole = [*one, *two]
+    random.shuffle(whole)  # type: ignore[attr-defined]
+    merged = _slots(one)
+    merged.merge(_slots(two))
+    assert merged.table().equals(_slots(whole).table())
+
+
+@given(st.lists(st.lists(EVENT, max_size=20), max_size=8), st.integers(1, 40))
+@settings(max_examples=50)
+def test_a_small_buffer_changes_nothing(batches: list[list[Event]], buffer_rows: int) -> None:
+    """What went to temporary files on the way gives the same slots, days and keys."""
+    small, large = _slots(*batches, buffer_rows=buffer_rows), _slots(*batches)
+    assert small.table().equals(large.table())
+    assert small.count_keys() == large.count_keys()
+    assert [day for day, _ in small.days()] == [day for day, _ in large.days()]
+
+
+def test_an_empty_aggregate_is_an_empty_table() -> None:
+    """Nothing counted is a table with the right columns and no rows."""
+    assert _slots([]).table().equals(SLOT_SCHEMA.empty_table())
+    assert _slots().count_keys() == 0
+
+
+@pytest.mark.parametrize("count", [3])
+def test_days_are_cut_at_midnight_utc(count: int) -> None:
+    """Each day's table holds its own slots, in order."""
+    events: list[Event] = [(hour * 3600, "act_1", "today", "", "human") for hour in range(24 * count)]
+    days = list(_slots(events).days())
+    assert [table.num_rows for _, table in days] == [2, *[24] * (count - 1), 22]
+    assert [day for day, _ in days] == sorted(day for day, _ in days)
