@@ -1,0 +1,371 @@
+"""However the log is read, in one go, in steps or by windows, the same hours come out."""
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.access_log import LogReader, log_span
+from adwarm.errors import BadRequest, Transient
+from adwarm.patterns.ingest import IngestReport, ingest
+from adwarm.patterns.load import first_opens, load_slots
+from adwarm.settings import Settings
+from adwarm.store import aggregates
+from adwarm.store.engine import open_engine, reading, writing
+from adwarm.store.objects import ObjectStore
+from adwarm.store.schema import upgrade
+
+START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+EVER = (START - timedelta(days=300), START + timedelta(days=300))
+
+
+class House:
+    """A log folder with the database and the objects that are learned from it."""
+
+    def __init__(self, root: Path, engine: Engine | None = None) -> None:
+        self.log = root / "log"
+        self.log.mkdir(parents=True)
+        self.objects = ObjectStore(str(root / "data"))
+        self.engine = engine or open_engine(f"sqlite:///{root}/adwarm.db")
+        if engine is None:
+            upgrade(self.engine)
+
+    def append(self, events: Iterable[datetime], name: str = "a.jsonl", account: str = "act_1") -> None:
+        with (self.log / name).open("ab") as file:
+            file.writelines(_line(at, account) for at in events)
+
+    def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestReport:
+        return ingest(self.engine, self.objects, Settings(access_log_url=str(self.log)), now, window=window)
+
+    def hours(self) -> list[tuple[datetime, int]]:
+        with reading(self.engine) as connection:
+            return [(row.hour, row.opens) for row in aggregates.hours(connection)]
+
+    def slots(self) -> list[dict[str, Any]]:
+        return load_slots(self.engine, self.objects, *EVER).to_dict("records")
+
+
+def _line(at: datetime, account: str = "act_1") -> bytes:
+    return orjson.dumps({"ts": at, "account_id": account, "date_range": "today"}) + b"\n"
+
+
+@pytest.fixture
+def house(tmp_path: Path, engine: Engine) -> House:
+    """A house on each database."""
+    return House(tmp_path / "house", engine)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> House:
+    """A house on SQLite, where the dialect does not matter."""
+    return House(tmp_path / "small")
+
+
+def test_the_first_run_reads_everything_up_to_now(house: House) -> None:
+    """Hours are counted by persons' opens; what is later than now waits for its time, in an unchanged file too."""
+    house.append([START, START + HOUR / 4, START + 3 * HOUR])
+    report = house.ingest(START + 2 * HOUR)
+    assert house.hours() == [(START, 2)]
+    assert (report.events, report.opens, report.hours, report.keys, report.rejected) == (2, 2, 1, 1, 0)
+    assert (report.since, report.until, report.quarantine_hash) == (START, START + 2 * HOUR, None)
+    house.ingest(START + 4 * HOUR)
+    assert house.hours() == [(START, 2), (START + 3 * HOUR, 1)]
+
+
+def test_an_unchanged_log_is_not_read_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the watermark moves, and the hours stay."""
+    house.append([START])
+    house.ingest(START + HOUR)
+    before = house.hours()
+
+    def fail(*args: object, **more: object) -> Iterator[None]:
+        raise AssertionError("the log was read")
+
+    monkeypatch.setattr(LogReader, "pieces", fail)
+    report = house.ingest(START + 5 * HOUR)
+    assert (report.events, report.since) == (0, None)
+    assert house.hours() == before
+    with reading(house.engine) as connection:
+        assert aggregates.get_watermark(connection) == START + 5 * HOUR
+
+
+def test_late_events_reopen_their_hour_and_older_ones_are_counted(house: House) -> None:
+    """An event two days late replaces its hour; one older than that is rejected as late."""
+    house.append([START, START + 60 * HOUR])
+    house.ingest(START + 60 * HOUR + HOUR / 2)
+    house.append([START + 20 * HOUR, START + HOUR])
+    report = house.ingest(START + 61 * HOUR)
+    assert report.rejected_by_reason == {"late": 1}
+    assert house.hours() == [(START, 1), (START + 20 * HOUR, 1), (START + 60 * HOUR, 1)]
+
+
+def test_only_the_end_of_a_long_file_is_read_again(small: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grown file is entered at a checkpoint, not at its start."""
+    monkeypatch.setattr("adwarm.access_log.lines.BLOCK_BYTES", 256)
+    small.append([START + n * HOUR for n in range(200)])
+    small.ingest(START + 200 * HOUR)
+    small.append([START + 200 * HOUR])
+    starts: list[int] = []
+    pieces = LogReader.pieces
+
+    def watched(self: LogReader, file: Any, **options: Any) -> Iterator[Any]:
+        starts.append(options.get("start", 0))
+        return pieces(self, file, **options)
+
+    monkeypatch.setattr(LogReader, "pieces", watched)
+    assert small.ingest(START + 201 * HOUR).events < 60
+    assert min(starts) > 0
+    assert len(small.hours()) == 201
+
+
+def test_hours_that_files_share_are_counted_from_all_of_them(house: House) -> None:
+    """A new event in one file does not cost the hour what another, unchanged file holds of it."""
+    house.append([START, START + HOUR], "a.jsonl")
+    house.append([START], "b.jsonl", account="act_2")
+    house.ingest(START + 2 * HOUR)
+    house.append([START + HOUR / 2], "b.jsonl", account="act_2")
+    house.ingest(START + 3 * HOUR)
+    assert house.hours() == [(START, 3), (START + HOUR, 1)]
+
+
+def test_a_window_is_replaced_whole(house: House) -> None:
+    """Exactly the hours that touch the window are counted anew, at any time; an hour without events is gone."""
+    house.append([START + n * HOUR for n in range(5)])
+    house.ingest(START + 5 * HOUR)
+    (house.log / "a.jsonl").unlink()
+    house.append([START, START + 2 * HOUR, START + 2 * HOUR + HOUR / 2, START + 4 * HOUR], "b.jsonl")
+    report = house.ingest(START + 90 * HOUR, (START + HOUR, START + 3 * HOUR))
+    assert house.hours() == [(START, 1), (START + 2 * HOUR, 2), (START + 3 * HOUR, 1), (START + 4 * HOUR, 1)]
+    assert (report.since, report.until, report.events) == (START + HOUR, START + 3 * HOUR, 2)
+    with reading(house.engine) as connection:
+        assert aggregates.get_watermark(connection) == START + 5 * HOUR
+
+
+def test_windows_in_any_order_give_what_one_run_gives(tmp_path: Path) -> None:
+    """A backfill over past windows ends with the same slots as reading the log in one go."""
+    moments = [START + n * timedelta(minutes=17) for n in range(200)]
+    one, other = House(tmp_path / "one"), House(tmp_path / "other")
+    for house in (one, other):
+        house.append(moments)
+    one.ingest(START + 72 * HOUR)
+    for n in (3, 0, 5, 1, 4, 2, 3):
+        other.ingest(START + 99 * HOUR, (START + 12 * n * HOUR, START + 12 * (n + 1) * HOUR))
+    assert other.slots() == one.slots()
+    assert other.hours() == one.hours()
+
+
+STEP = st.tuples(
+    st.integers(0, 30),
+    st.lists(st.tuples(st.integers(-47 * 60, 180), st.sampled_from(["a.jsonl", "b.jsonl", "c.csv"])), max_size=6),
+)
+
+
+@given(st.lists(STEP, min_size=1, max_size=6), st.sampled_from([64, 1 << 20]))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_reading_in_steps_gives_what_one_run_gives(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, list[tuple[int, str]]]], block: int
+) -> None:
+    """Whatever comes in between runs, up to 47 hours late or ahead of the clock: nothing is lost or doubled."""
+    stepwise, whole = (House(tmp_path_factory.mktemp("steps") / name) for name in ("stepwise", "whole"))
+    for house in (stepwise, whole):
+        (house.log / "c.csv").write_text("account_id,date_range,ts\n")
+        house.append([START], "a.jsonl")
+    now = START + HOUR
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adwarm.access_log.lines.BLOCK_BYTES", block)
+        stepwise.ingest(now)
+        for number, (pause, events) in enumerate(steps):
+            for minutes, name in events:
+                at = now + timedelta(minutes=minutes)
+                for house in (stepwise, whole):
+                    if name.endswith("csv"):
+                        with (house.log / name).open("a") as file:
+                            file.write(f"act_{number},today,{at.isoformat()}\n")
+                    else:
+                        house.append([at], name, f"act_{number}")
+            now += timedelta(hours=pause)
+            stepwise.ingest(now)
+        now += 4 * HOUR
+        stepwise.ingest(now)
+    whole.ingest(now)
+    assert stepwise.slots() == whole.slots()
+    assert stepwise.hours() == whole.hours()
+
+
+def test_a_killed_run_changes_nothing_and_the_next_does_its_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours, files and watermark are published together or not at all."""
+    house.append([START])
+    house.ingest(START + HOUR)
+    house.append([START + HOUR])
+
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aggregates, "set_watermark", killed)
+        with pytest.raises(KeyboardInterrupt):
+            house.ingest(START + 2 * HOUR)
+    assert house.hours() == [(START, 1)]
+    house.ingest(START + 2 * HOUR)
+    assert house.hours() == [(START, 1), (START + HOUR, 1)]
+
+
+def test_a_run_that_was_overtaken_steps_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another run moved the watermark meanwhile, nothing is published over it."""
+    house.append([START])
+    put = house.objects.put
+
+    def overtaken(data: bytes, suffix: str = ".parquet") -> str:
+        with writing(house.engine) as connection:
+            aggregates.set_watermark(connection, START + 9 * HOUR, START)
+        return put(data, suffix)
+
+    monkeypatch.setattr(house.objects, "put", overtaken)
+    with pytest.raises(Transient, match="run again"):
+        house.ingest(START + HOUR)
+    assert house.hours() == []
+
+
+def test_bad_lines_are_counted_once_and_kept_with_their_offset(house: House) -> None:
+    """Lines that are read again for their hour are not counted again; the quarantine is an object of JSON lines."""
+    house.append([START])
+    with (house.log / "a.jsonl").open("ab") as file:
+        file.write(b"broken\n" + _line(START, "nobody"))
+    report = house.ingest(START + HOUR)
+    assert report.rejected_by_reason == {"account_id": 1, "json": 1}
+    assert report.quarantine_hash is not None
+    rows = [orjson.loads(line) for line in house.objects.get(report.quarantine_hash, ".jsonl").splitlines()]
+    assert rows == report.samples
+    assert rows[0] == {
+        "file": str(house.log / "a.jsonl"),
+        "offset": len(_line(START)),
+        "reason": "json",
+        "excerpt": "broken",
+    }
+    house.append([START + HOUR])
+    assert house.ingest(START + 2 * HOUR).rejected == 0
+    assert house.hours() == [(START, 1), (START + HOUR, 1)]
+
+
+def test_a_line_that_is_still_being_written_is_not_lost(small: House) -> None:
+    """The last line counts when it is complete, whether the reader came in the middle of it or not."""
+    line = _line(START + HOUR)
+    small.append([START])
+    with (small.log / "a.jsonl").open("ab") as file:
+        file.write(line[:20])
+    small.ingest(START + 2 * HOUR)
+    with (small.log / "a.jsonl").open("ab") as file:
+        file.write(line[20:])
+    small.ingest(START + 3 * HOUR)
+    assert small.hours() == [(START, 1), (START + HOUR, 1)]
+
+
+@pytest.mark.parametrize("rotation", ["removed", "truncated", "renamed"])
+def test_rotation_does_not_empty_hours(small: House, rotation: str) -> None:
+    """Whether the old file is removed, emptied or renamed, the hours it filled keep what they had."""
+    small.append([START + n * HOUR / 4 for n in range(8)], "a.log")
+    small.ingest(START + 2 * HOUR)
+    before = small.hours()
+    path = small.log / "a.log"
+    if rotation == "renamed":
+        path.rename(small.log / "a.log.1")
+    else:
+        path.unlink()
+    small.append([START + 2 * HOUR], "b.log" if rotation == "removed" else "a.log")
+    for hours in (3, 4, 20):
+        small.append([START + hours * HOUR - HOUR / 2], "c.log")
+        small.ingest(START + hours * HOUR)
+        assert small.hours()[: len(before)] == before
+    assert (START + 2 * HOUR) in dict(small.hours())
+
+
+def test_a_parquet_file_that_grew_is_read_by_its_statistics(small: House) -> None:
+    """Its newer rows count, its older ones are not called late."""
+    moments = [START + n * HOUR for n in range(100)]
+
+    def write(count: int) -> None:
+        rows = [{"ts": at, "account_id": "act_1", "date_range": "today"} for at in moments[:count]]
+        pq.write_table(pa.Table.from_pylist(rows), small.log / "log.parquet", row_group_size=10)
+
+    write(90)
+    small.ingest(START + 90 * HOUR)
+    write(100)
+    report = small.ingest(START + 100 * HOUR)
+    assert report.rejected == 0
+    assert report.events < 70
+    assert len(small.hours()) == 100
+
+
+def test_a_new_parquet_file_of_long_ago_is_late(small: House) -> None:
+    """Its rows are counted as late; a window brings them in."""
+    small.append([START + 100 * HOUR])
+    small.ingest(START + 101 * HOUR)
+    rows = [{"ts": START + n * HOUR, "account_id": "act_1", "date_range": "today"} for n in range(5)]
+    pq.write_table(pa.Table.from_pylist(rows), small.log / "old.parquet", row_group_size=2)
+    assert small.ingest(START + 102 * HOUR).rejected_by_reason == {"late": 5}
+    small.ingest(START + 102 * HOUR, (START, START + 5 * HOUR))
+    assert len(small.hours()) == 6
+
+
+def test_a_compressed_file_that_grew_is_read_on(small: House) -> None:
+    """Appending a member to a gzip is a common way to rotate; offsets count the decompressed bytes."""
+    path = small.log / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(_line(START + n * HOUR) for n in range(3))))
+    small.ingest(START + 3 * HOUR)
+    with path.open("ab") as file:
+        file.write(gzip.compress(_line(START + 3 * HOUR)))
+    report = small.ingest(START + 4 * HOUR)
+    assert report.rejected == 0
+    assert small.hours() == [(START + n * HOUR, 1) for n in range(4)]
+
+
+def test_a_touched_file_is_the_same_log(small: House) -> None:
+    """A new time stamp alone makes nothing late and doubles nothing."""
+    small.append([START + n * HOUR for n in range(0, 100, 10)])
+    small.ingest(START + 100 * HOUR)
+    before = small.hours()
+    os.utime(small.log / "a.jsonl", (1_800_000_000, 1_800_000_000))
+    assert small.ingest(START + 101 * HOUR).rejected == 0
+    assert small.hours() == before
+
+
+def test_a_clock_that_was_set_back_cuts_nothing(small: House) -> None:
+    """A run with an earlier now leaves later hours and the watermark alone."""
+    small.append([START + n * HOUR for n in range(5)])
+    small.ingest(START + 5 * HOUR)
+    before = small.hours()
+    small.append([START])
+    small.ingest(START + HOUR)
+    assert small.hours() == [(START, 2), *before[1:]]
+
+
+def test_a_log_must_be_set(small: House) -> None:
+    """The message names the setting."""
+    with pytest.raises(BadRequest, match="ADWARM_ACCESS_LOG_URL"):
+        ingest(small.engine, small.objects, Settings(), START)
+
+
+def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: House) -> None:
+    """Through slots and back, the first opens of a real log are those that its events have."""
+    log = Settings(access_log_url=str(shared_log))
+    first, last, events = log_span(str(shared_log), log)
+    report = ingest(small.engine, small.objects, log, last + HOUR)
+    found = first_opens(load_slots(small.engine, small.objects, first - HOUR, last + HOUR))
+    frame = pd.read_parquet(shared_log).sort_values(["account_id", "date_range", "ts"])
+    gap = frame.groupby(["account_id", "date_range"])["ts"].diff()
+    expected = frame[gap.isna() | (gap >= pd.Timedelta(minutes=30))]
+    assert (report.events, report.rejected) == (events, 0)
+    assert len(found) == len(expected)
+    assert found["ts"].sort_values().tolist() == expected["ts"].sort_values().tolist()
