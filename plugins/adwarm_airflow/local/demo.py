@@ -42,7 +42,7 @@ class Demo:
         url = log_url()
         os.environ.update(local_environment(self.home, "http://127.0.0.1:9", url))
         os.environ.setdefault("ADWARM_PLANNING__STEP_MINUTES", str(int(STEP.total_seconds() // 60)))
-        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
         settings = load_settings()
 
         from adwarm.simulator.config import SimulatorConfig

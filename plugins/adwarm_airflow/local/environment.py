@@ -23,7 +23,7 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "ADWARM_"))}
     connection = {
         "conn_type": "facebook_social",
-        "extra": {"app_id": "1", "app_secret": "", "access_token": TOKEN, "graph_url": graph_url},
+        "extra": {"app_id": "100000", "access_token": TOKEN, "graph_url": graph_url},
     }
     return {
         **inherited,

@@ -1,4 +1,8 @@
-"""What belongs to a local Airflow: found by a mark in its environment, so that stopping leaves nothing behind."""
+"""What belongs to a local Airflow: found by its session and by a mark in its environment.
+
+Either alone would miss some: parts of Airflow overwrite their environment with a title, others open a session of their
+own. Stopping looks for both, again and again, until none is left.
+"""
 
 import os
 import signal
@@ -16,15 +20,29 @@ _GRACE_SECONDS = 15.0
 
 def processes(home: Path = HOME) -> list[psutil.Process]:
     """Return every live process of the stack under `home`, this one excepted."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get(MARK) == str(home)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+    sessions = _sessions(home)
+    own = (process for process in psutil.process_iter() if process.pid != os.getpid())
+    return [process for process in own if _belongs(process, home, sessions)]
+
+
+def remember(home: Path, session: int) -> None:
+    """Note a session that a start has opened."""
+    with (home / "sessions").open("a", encoding="utf-8") as file:
+        file.write(f"{session}\n")
+
+
+def _sessions(home: Path) -> set[int]:
+    path = home / "sessions"
+    return {int(line) for line in path.read_text(encoding="utf-8").split()} if path.exists() else set()
+
+
+def _belongs(process: psutil.Process, home: Path, sessions: set[int]) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return os.getsid(process.pid) in sessions or process.environ().get(MARK) == str(home)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
+        return False
 
 
 def stop(home: Path = HOME) -> int:
@@ -41,6 +59,7 @@ def stop(home: Path = HOME) -> int:
         for process in running:
             _tell(process, signal.SIGKILL if force else signal.SIGTERM)
         psutil.wait_procs(running, timeout=2)
+    (home / "sessions").unlink(missing_ok=True)
     return len(seen)
 
 

@@ -1,10 +1,12 @@
 """`make up`: a whole Airflow on this machine, with the DAGs, the plugin, the simulator and demo data."""
 
+import contextlib
 import json
 import os
 import secrets
 import shlex
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from adwarm_airflow.local.environment import ROOT, local_environment, log_url
-from adwarm_airflow.local.stack import HOME, MARK, processes, stop
+from adwarm_airflow.local.stack import HOME, MARK, processes, remember, stop
 
 _START_SECONDS = 180
 _DAGS = (
@@ -35,6 +37,8 @@ def main() -> int:
     password = _log_in_file(env)
     _write_environment(env)
     _say("preparing demo data: the example log, moved to end this week, and a forecast learned from it")
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
+    _let_readers_and_writers_meet(HOME / "airflow" / "airflow.db")
     subprocess.run([sys.executable, "-m", "adwarm_airflow.local.prepare"], env=env, check=True)
     _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
     _start(["-m", "airflow", "standalone"], env, "airflow.log")
@@ -69,6 +73,12 @@ def _environment(port: int, simulator: int) -> dict[str, str]:
     }
 
 
+def _let_readers_and_writers_meet(database: Path) -> None:
+    """Switch Airflow's own SQLite file to WAL, so that its parts do not lock each other out; the file remembers it."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
 def _write_environment(env: dict[str, str]) -> None:
     """Write what a shell needs to use the `airflow` and `adwarm` commands on this installation."""
     wanted = {name: value for name, value in env.items() if name.startswith(("AIRFLOW", "ADWARM_", "PYTHONPATH"))}
@@ -93,10 +103,11 @@ def _log_in_file(env: dict[str, str]) -> str:
 
 def _start(arguments: list[str], env: dict[str, str], log: str) -> None:
     with (HOME / log).open("ab") as file:
-        subprocess.Popen(  # noqa: S603 -- our own modules
+        started = subprocess.Popen(  # noqa: S603 -- our own modules
             [sys.executable, *arguments], env=env, cwd=ROOT, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+    remember(HOME, started.pid)
 
 
 def _healthy(url: str) -> bool:
