@@ -52,15 +52,15 @@ class ForecastSettings(_Section):
     """The hour-of-week forecast."""
 
     history_days: int = Field(56, ge=7, le=400, description="Days of log the forecast learns from.")
-    half_life_days: float = Field(21, gt=0, description="Age at which an open counts half.")
-    key_strength: float = Field(2.0, gt=0, description="Weeks of evidence the account's profile is worth for a key.")
-    account_strength: float = Field(8.0, gt=0, description="Weeks the population's profile is worth for an account.")
+    half_life_days: float = Field(28, gt=0, description="Age at which an open counts half.")
+    key_strength: float = Field(4.0, gt=0, description="Weeks of evidence the account's profile is worth for a key.")
+    account_strength: float = Field(20.0, gt=0, description="Weeks the population's profile is worth for an account.")
 
 
 class PlanningSettings(_Section):
     """What is worth a warm."""
 
-    min_confidence: float = Field(0.2, gt=0, lt=1, description="Keys less likely to be opened are left alone.")
+    min_confidence: float = Field(0.3, gt=0, lt=1, description="Keys less likely to be opened are left alone.")
     step_minutes: int = Field(15, ge=5, le=1440, description="Time between two decisions.")
     lead_seconds: float = Field(60, ge=0, description="Queue and start time added to the p95 of a fetch.")
     session_minutes: float = Field(30, ge=0, description="A warm must stay fresh this long after the open.")

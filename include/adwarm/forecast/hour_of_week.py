@@ -175,7 +175,8 @@ class _Learned:
         early = seen.early.copy()
         early[seen.cell_key[cells]] = seen.cell_early[cells]
         age, span = (self.clock[rows] - hour) % WEEK_HOURS, seen.span_hours[rows] + seen.newcomer[rows]
-        weeks = np.maximum(_occurrences(age, span).astype(np.int32), opens[rows])
+        finished = _occurrences(age, span) - (age < 1.0)
+        weeks = np.maximum(finished.astype(np.int32), opens[rows])
         return opens[rows], weeks, early[rows]
 
 

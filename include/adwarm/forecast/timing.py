@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-EARLY = 0.1
+EARLY = 0.05
 """Share of an hour's first opens that may come before the predicted minute."""
-LEAN = 4.0
+LEAN = 8.0
 """Observations the wider group's minute is worth."""
 
 Floats = npt.NDArray[np.float64]

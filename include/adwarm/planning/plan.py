@@ -22,7 +22,7 @@ from adwarm.settings import Settings
 
 LOOKAHEAD = timedelta(hours=24)
 """How far ahead of the decision the probabilities should reach."""
-PEAK_SHARE = 0.5
+PEAK_SHARE = 0.25
 """A slot is warmed for when its chance is at least this share of the highest in the life of the entry."""
 
 Lookup = Callable[[Sequence[ReportKey], Sequence[datetime]], Sequence[datetime | None]]
