@@ -1,0 +1,24 @@
+"""Frames of first opens, made to a plan."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import pandas as pd
+import pytest
+
+MakeOpens = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def make_opens() -> MakeOpens:
+    """Return a function that makes one key's first opens."""
+
+    def make(
+        moments: Iterable[datetime], account: str = "act_1", date_range: str = "last_7d", zone: str | None = "UTC"
+    ) -> pd.DataFrame:
+        ts = pd.DatetimeIndex(list(moments)).as_unit("us")
+        ts = ts.tz_localize("UTC") if ts.tz is None else ts.tz_convert("UTC")
+        frame = pd.DataFrame({"ts": ts, "account_id": account, "date_range": date_range, "report": "default"})
+        return frame.assign(time_zone=pd.Series([zone] * len(ts), dtype=object))
+
+    return make

@@ -1,0 +1,77 @@
+"""Training, keeping and finding forecasts."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pandas.testing import assert_frame_equal
+from sqlalchemy import Engine, update
+
+from adwarm.errors import Corrupt, NotFound
+from adwarm.forecast.snapshot import (
+    live_forecast,
+    live_snapshot,
+    load_snapshot,
+    make_live,
+    save_snapshot,
+    train,
+)
+from adwarm.settings import Settings
+from adwarm.store import ObjectStore, writing
+from adwarm.store.snapshots import list_snapshots
+from adwarm.store.tables import forecast_snapshot
+
+from .conftest import MakeOpens
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def test_a_saved_forecast_goes_live_and_comes_back(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
+    """Saved, made live and loaded, it predicts what it predicted before."""
+    forecast = train(make_opens([MONDAY - n * DAY for n in range(1, 30)]), Settings(), MONDAY)
+    snapshot = save_snapshot(engine, objects, forecast, metrics={"brier": 0.1}, at=MONDAY)
+    make_live(engine, snapshot.id, MONDAY)
+    assert live_snapshot(engine) == snapshot
+    assert (snapshot.keys, snapshot.metrics, snapshot.trained_until) == (1, {"brier": 0.1}, MONDAY)
+    found = live_forecast(engine, objects)
+    assert_frame_equal(found.probabilities(MONDAY, DAY), forecast.probabilities(MONDAY, DAY), check_dtype=False)
+
+
+def test_saving_again_changes_nothing(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
+    """The same training gives the same id, one row and one object."""
+    opens = make_opens([MONDAY - n * DAY for n in range(1, 30)])
+    first = save_snapshot(engine, objects, train(opens, Settings(), MONDAY), metrics={}, at=MONDAY)
+    again = save_snapshot(engine, objects, train(opens, Settings(), MONDAY), metrics={"x": 1.0}, at=MONDAY + DAY)
+    assert again == first
+    assert len(list(objects.hashes())) == 1
+
+
+def test_only_the_policy_names_the_live_one(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
+    """A newer snapshot is not used before it is made live."""
+    opens = make_opens([MONDAY - n * DAY for n in range(1, 30)])
+    old = save_snapshot(engine, objects, train(opens, Settings(), MONDAY - DAY), metrics={}, at=MONDAY)
+    make_live(engine, old.id, MONDAY)
+    new = save_snapshot(engine, objects, train(opens, Settings(), MONDAY), metrics={}, at=MONDAY)
+    assert live_snapshot(engine).id == old.id != new.id
+
+
+def test_without_training_the_error_says_what_to_do(engine: Engine, objects: ObjectStore) -> None:
+    """Asking for a forecast that was never trained names the DAG that trains."""
+    with pytest.raises(NotFound, match="adwarm_access_patterns"):
+        live_forecast(engine, objects)
+    with pytest.raises(NotFound, match="adwarm_access_patterns"):
+        load_snapshot(engine, objects, "0" * 64)
+    with pytest.raises(NotFound, match="no forecast snapshot"):
+        make_live(engine, "0" * 64, MONDAY)
+
+
+def test_a_kind_from_elsewhere_is_refused(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
+    """A snapshot of a kind this version does not know is not guessed at."""
+    forecast = train(make_opens([MONDAY - DAY]), Settings(), MONDAY)
+    snapshot = save_snapshot(engine, objects, forecast, metrics={}, at=MONDAY)
+    with writing(engine) as connection:
+        connection.execute(update(forecast_snapshot).values(kind="oracle"))
+    with pytest.raises(Corrupt, match="oracle"):
+        load_snapshot(engine, objects, snapshot.id)
+    with writing(engine) as connection:
+        assert [row["kind"] for row in list_snapshots(connection)] == ["oracle"]
