@@ -80,6 +80,8 @@ def _candidates(
     ends = [end or NEVER for end in expires(keys, warm_at)]
     expiry: Ints = np.array([min(_ms(end - decided_at), 10**12) for end in ends], np.int64)
     chance, highest = slots.covered(rows, expiry)
+    over = expiry <= slots.open[rows]
+    chance = np.where(over, slots.probability[rows], chance)
     chosen = (chance >= min_confidence) & (slots.probability[rows] >= PEAK_SHARE * highest)
     likely: list[Recommendation] = []
     late: list[Recommendation] = []
@@ -90,10 +92,10 @@ def _candidates(
             continue
         seen = int(slots.key[row])
         found = _recommend(slots, row, keys[place], warm_at[place], ends[place], float(chance[place]))
-        if expiry[place] > slots.open[row]:
-            likely.append(found)
-        else:
+        if over[place]:
             late.append(found.turned_down("cut", _too_short(ends[place])))
+        else:
+            likely.append(found)
     return likely, late
 
 

@@ -1,0 +1,191 @@
+"""What a run plans, turns down, and says about it."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.model import Account, ReportKey, WarmReason
+from adwarm.planning.life import NEVER, useful_until
+from adwarm.planning.plan import plan_warms
+from adwarm.planning.recommendation import Plan
+from adwarm.settings import Settings
+
+NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+LIFE = 3 * HOUR
+Lookup = Callable[[Sequence[ReportKey], Sequence[datetime]], Sequence[datetime | None]]
+
+
+def _slot(start: datetime, probability: float, key: str = "act_1", early: float = 0, **other: Any) -> dict[str, Any]:
+    row = {
+        "account_id": key, "date_range": "today", "report": "default", "slot_start": start,
+        "slot_end": start + HOUR, "probability": probability, "predicted_open": start + early * MINUTE,
+        "opens": 7, "weeks": 8, "hour_of_week": start.weekday() * 24 + start.hour, "time_zone": "Europe/Rome",
+    }  # fmt: skip
+    return row | other
+
+
+def _nothing_stored(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+    return [None] * len(keys)
+
+
+def _lives(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+    return [moment + LIFE for moment in moments]
+
+
+def _plan(
+    rows: list[dict[str, Any]], *, stored: Lookup = _nothing_stored, expires: Lookup = _lives, calls: int = 100,
+    horizon: timedelta = 16 * MINUTE, at: datetime = NOW,
+) -> Plan:  # fmt: skip
+    frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
+    for name in ("slot_start", "slot_end", "predicted_open"):
+        frame[name] = pd.to_datetime(frame[name], utc=True)
+    planning = {"min_confidence": 0.3, "session_minutes": 30}
+    return plan_warms(at, horizon, frame, stored, expires, MINUTE, Settings(planning=planning), max_calls=calls)
+
+
+def test_a_likely_open_is_warmed_just_before() -> None:
+    """The warm comes one lead before the predicted open, and tells why in words and figures."""
+    (found,) = _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)]).recommendations
+    assert found.key == ReportKey("act_1", "today")
+    assert found.warm_at == found.predicted_open - MINUTE == NOW + 14.5 * MINUTE
+    assert (found.confidence, found.reason, found.status) == (pytest.approx(0.6), WarmReason.PREDICTED_OPEN, "planned")
+    assert found.explanation["why"].startswith(
+        "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"
+    )
+    assert set(json.loads(json.dumps(found.explanation))) == {"why", "probability", "evidence", "benefit", "cost"}
+
+
+def test_a_warm_is_never_due_in_the_past() -> None:
+    """An open that is expected at once is warmed for at once."""
+    (found,) = _plan([_slot(NOW, 0.6, slot_end=NOW + 15 * MINUTE)]).recommendations
+    assert found.warm_at == NOW
+
+
+def test_one_warm_stands_for_the_hours_its_life_covers() -> None:
+    """Three even hours of 0.2 within the life make 1 - 0.8³; the fourth is beyond it."""
+    rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=1) for hour in range(4)]
+    (found,) = _plan(rows).recommendations
+    assert found.confidence == pytest.approx(1 - 0.8**3, abs=1e-6)
+
+
+def test_an_unlikely_key_is_left_alone() -> None:
+    """Below the least confidence nothing is planned and nothing is cut, but it was considered."""
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == Plan(considered=1)
+    assert _plan([]) == Plan()
+
+
+def test_a_much_likelier_hour_is_waited_for() -> None:
+    """An hour of small chance does not trigger the warm that the next hour deserves."""
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.1), _slot(NOW + 75 * MINUTE, 0.9)]).recommendations == ()
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.5), _slot(NOW + 75 * MINUTE, 0.9)]).recommendations != ()
+
+
+def test_what_is_due_later_is_left_to_a_later_run() -> None:
+    """A warm belongs to the run within whose horizon it falls, and to no other."""
+    row = _slot(NOW + 15 * MINUTE, 0.6, early=10)
+    assert _plan([row]).recommendations == ()
+    assert len(_plan([row], at=NOW + 15 * MINUTE).recommendations) == 1
+
+
+def test_what_stays_fresh_through_the_session_is_skipped() -> None:
+    """Fresh to the end of the predicted session is enough; a minute less is not. The reason is kept."""
+    open_ = NOW + 15 * MINUTE
+
+    def until(end: datetime) -> Lookup:
+        return lambda keys, moments: [end] * len(keys)
+
+    plan = _plan([_slot(open_, 0.6)], stored=until(open_ + 30 * MINUTE))
+    assert (plan.recommendations, plan.cut) == ((), ())
+    assert plan.fresh[0].status == "fresh"
+    assert "stays fresh until 2026-03-02 09:30 UTC" in plan.fresh[0].explanation["cut"]
+    assert len(_plan([_slot(open_, 0.6)], stored=until(open_ + 29 * MINUTE)).recommendations) == 1
+    assert "for good" in _plan([_slot(open_, 0.6)], stored=until(NEVER)).fresh[0].explanation["cut"]
+
+
+def test_freshness_is_asked_about_the_predicted_moment() -> None:
+    """The entry that matters is the one the key will mean when it is opened."""
+    asked: list[datetime] = []
+
+    def stored(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+        asked.extend(moments)
+        return [None] * len(keys)
+
+    _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)], stored=stored)
+    assert asked == [NOW + 15.5 * MINUTE]
+
+
+def test_no_warm_whose_life_ends_before_the_open() -> None:
+    """A window that moves on at midnight cannot be warmed before midnight for an open after it."""
+    night = datetime(2026, 3, 2, 23, 55, tzinfo=UTC)
+    account = Account("act_1")
+
+    def expires(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+        return [useful_until(key, account, at) for key, at in zip(keys, moments, strict=True)]
+
+    plan = _plan([_slot(night + 5 * MINUTE, 0.9)], expires=expires, at=night)
+    assert plan.recommendations == ()
+    assert "stop answering it at 2026-03-03 00:00 UTC" in plan.cut[0].explanation["cut"]
+    assert len(_plan([_slot(night + 5 * MINUTE, 0.9)], expires=expires, at=night + 5 * MINUTE).recommendations) == 1
+
+
+def test_an_entry_that_never_expires_covers_all_that_is_foreseen() -> None:
+    """Without an end of life every slot counts, and the sentence names no expiry."""
+    rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=0.1) for hour in range(6)]
+    (found,) = _plan(rows, expires=_nothing_stored).recommendations
+    assert found.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
+    assert found.explanation["why"].endswith("likely to be opened")
+
+
+def test_the_budget_keeps_the_likeliest_and_says_why_others_are_cut() -> None:
+    """With two calls left, the two best are planned and the third says what was left and where it came."""
+    rows = [_slot(NOW + 15 * MINUTE, p, key=f"act_{n}") for n, p in enumerate((0.5, 0.9, 0.7), start=1)]
+    plan = _plan(rows, calls=2)
+    assert [item.key.account_id for item in plan.recommendations] == ["act_2", "act_3"]
+    (cut,) = plan.cut
+    assert (cut.key.account_id, cut.status) == ("act_1", "cut")
+    assert "2 upstream calls were left this hour and it came 3rd" in cut.explanation["cut"]
+
+
+rows_strategy = st.lists(
+    st.tuples(st.integers(1, 6), st.integers(0, 23), st.floats(0.006, 0.99), st.integers(0, 59)), max_size=60,
+    unique_by=lambda row: row[:2],
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_strategy, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_plans_hold_their_rules(rows: list[tuple[int, int, float, int]], calls: int, random: Any) -> None:
+    """For any forecast: one warm per key, due in this run, likely enough, within budget, in any order of rows."""
+    slots = [_slot(NOW + hour * HOUR, p, key=f"act_{key}", early=early) for key, hour, p, early in rows]
+    plan = _plan(slots, calls=calls)
+    chosen = [*plan.recommendations, *plan.cut]
+    assert len(plan.recommendations) <= calls
+    assert len({item.key for item in chosen}) == len(chosen) <= plan.considered
+    for item in chosen:
+        assert NOW <= item.warm_at < NOW + 16 * MINUTE
+        assert item.warm_at <= item.predicted_open < item.warm_at + LIFE
+        assert 0.3 <= item.confidence <= 1
+    random.shuffle(slots)
+    assert _plan(slots, calls=calls) == plan
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_strategy)
+def test_confidence_is_the_chance_over_the_life(rows: list[tuple[int, int, float, int]]) -> None:
+    """The arrays give what a plain product over the covered slots gives."""
+    slots = [_slot(NOW + hour * HOUR, p, key=f"act_{key}", early=early) for key, hour, p, early in rows]
+    for item in _plan(slots).recommendations:
+        missed = 1.0
+        for slot in slots:
+            start = slot["slot_start"]
+            if slot["account_id"] == item.key.account_id and start + HOUR > item.predicted_open:
+                covered = min(1.0, max(0.0, (item.warm_at + LIFE - start) / HOUR))
+                missed *= (1 - slot["probability"]) ** covered
+        assert item.confidence == pytest.approx(1 - missed, abs=1e-5)
