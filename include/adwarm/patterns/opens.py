@@ -1,0 +1,116 @@
+"""Opens of a log as sorted arrays, with keys as numbers: what forecasts learn from and replay plays back.
+
+Keys are numbered in the order of their first open, and keep the zone of that open. A log that is cut at a moment
+therefore gives the same numbers as the whole one, and `before` shows nothing of what comes later, not even that a key
+will exist.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from adwarm.model import ReportKey
+
+Micros = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+Words = npt.NDArray[np.object_]
+
+SECOND = 1_000_000
+QUIET = 1_800 * SECOND
+"""An open is a first open when nobody opened the key for this long before (microseconds)."""
+KEY_COLUMNS = ["account_id", "date_range", "report"]
+
+
+@dataclass(frozen=True)
+class Opens:
+    """Arrays over opens (sorted by moment), and arrays over keys.
+
+    Attributes:
+        ts: microseconds since 1970, UTC, ascending.
+        key: number of the key, 0 to `keys` - 1, in the order of first opens.
+        first: whether it is a first open: 30 quiet minutes of the key before it.
+        account_id: per key.
+        date_range: per key.
+        report: per key.
+        zone: per key, the reader's IANA zone.
+        account: per key, number of its account, in the order of first opens.
+        first_ts: per key, its first open, microseconds.
+    """
+
+    ts: Micros
+    key: Codes
+    first: npt.NDArray[np.bool_]
+    account_id: Words
+    date_range: Words
+    report: Words
+    zone: Words
+    account: Codes
+    first_ts: Micros
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return len(self.first_ts)
+
+    def name(self, key: int) -> ReportKey:
+        """Return the report key with the number `key`."""
+        return ReportKey(str(self.account_id[key]), str(self.date_range[key]), str(self.report[key]))
+
+    def before(self, moment: int) -> "Opens":
+        """Return the opens strictly before `moment` (microseconds) and the keys they name; arrays are views."""
+        rows = int(np.searchsorted(self.ts, moment, "left"))
+        keys = int(np.searchsorted(self.first_ts, moment, "left"))
+        return Opens(
+            self.ts[:rows], self.key[:rows], self.first[:rows], self.account_id[:keys], self.date_range[:keys],
+            self.report[:keys], self.zone[:keys], self.account[:keys], self.first_ts[:keys],
+        )  # fmt: skip
+
+    def since(self, moment: int) -> "Opens":
+        """Return the opens at or after `moment` (microseconds); all keys keep their numbers."""
+        rows = int(np.searchsorted(self.ts, moment, "left"))
+        return replace(self, ts=self.ts[rows:], key=self.key[rows:], first=self.first[rows:])
+
+    def only_first(self) -> "Opens":
+        """Return the first opens; all keys keep their numbers."""
+        return replace(self, ts=self.ts[self.first], key=self.key[self.first], first=self.first[self.first])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return account_id, date_range, report, time_zone and ts (UTC), one row per open."""
+        columns = {"account_id": self.account_id, "date_range": self.date_range, "report": self.report}
+        frame = pd.DataFrame({name: words[self.key] for name, words in columns.items()})
+        return frame.assign(time_zone=self.zone[self.key], ts=pd.to_datetime(self.ts, unit="us", utc=True))
+
+
+def opens_of(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
+    """Return the opens of `frame`: account_id, date_range, ts (UTC), and report and time_zone where it has them."""
+    frame = frame.assign(
+        report=frame["report"] if "report" in frame else "default",
+        time_zone=frame["time_zone"] if "time_zone" in frame else default_zone,
+    )
+    micros = frame["ts"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
+    frame = frame.assign(micros=micros).sort_values(["micros", *KEY_COLUMNS], kind="stable", ignore_index=True)
+    ts: Micros = frame["micros"].to_numpy(np.int64)
+    key: Codes = frame.groupby(KEY_COLUMNS, sort=False, observed=True).ngroup().to_numpy(np.int32)
+    _, at = np.unique(key, return_index=True)
+    names = {name: frame[name].iloc[at].astype(object).to_numpy() for name in [*KEY_COLUMNS, "time_zone"]}
+    zones = np.array([zone or default_zone for zone in names["time_zone"]], dtype=object)
+    account = pd.factorize(names["account_id"])[0].astype(np.int32) if len(at) else np.zeros(0, np.int32)
+    return Opens(
+        ts, key, first_opens(ts, key), names["account_id"], names["date_range"], names["report"], zones, account, ts[at]
+    )
+
+
+def first_opens(ts: Micros, key: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which of the opens, sorted by moment, come after 30 quiet minutes of their key."""
+    order = np.lexsort((ts, key))
+    first = np.ones(len(ts), bool)
+    sorted_ts, sorted_key = ts[order], key[order]
+    quiet = (sorted_ts[1:] - sorted_ts[:-1] >= QUIET) | (sorted_key[1:] != sorted_key[:-1])
+    first[order[1:]] = quiet
+    return first
