@@ -22,13 +22,22 @@ from adwarm_airflow.operators import WarmBatchOperator
             ["yesterday", "last_7d", "last_30d"],
             type="array",
             items={"type": "string", "minLength": 1},
+            title="Date ranges",
             description="Presets such as last_7d, or YYYY-MM-DD..YYYY-MM-DD, one a line.",
         ),
-        "priority": Param("low", enum=PRIORITIES, description="Who goes first when the budget is short."),
-        "batch_size": Param(5, type="integer", minimum=1, maximum=1000, description="Reports between two pauses."),
-        "delay_seconds": Param(5, type="number", minimum=0, maximum=30, description="Pause between batches."),
-        "max_calls": Param(100, type="integer", minimum=1, maximum=100_000, description="Upstream calls at the most."),
-        "dry_run": Param(False, type="boolean", description="Plan and write down, make no call."),
+        "priority": Param(
+            "low", enum=PRIORITIES, title="Priority", description="Who goes first when the budget is short."
+        ),
+        "batch_size": Param(
+            5, type="integer", minimum=1, maximum=1000, title="Batch size", description="Reports between two pauses."
+        ),
+        "delay_seconds": Param(
+            5, type="number", minimum=0, maximum=30, title="Delay", description="Seconds between two batches."
+        ),
+        "max_calls": Param(
+            100, type="integer", minimum=1, maximum=100_000, title="Budget", description="Upstream calls at the most."
+        ),
+        "dry_run": Param(False, type="boolean", title="Dry run", description="Plan and write down, make no call."),
         "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
         "connection": connection(),
     },

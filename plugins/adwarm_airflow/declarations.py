@@ -62,8 +62,8 @@ def accounts(description: str) -> Param:
         None,
         type=["null", "array"],
         items={"type": "string", "pattern": ACCOUNT_PATTERN},
-        description=description,
-        examples=["act_1234"],
+        title="Accounts",
+        description=f"{description} An id is act_ and up to 20 digits, such as act_1234.",
     )
 
 
