@@ -1,5 +1,6 @@
 """Creates and upgrades the schema by alembic; the history lives in `migrations/`."""
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -12,6 +13,7 @@ from adwarm.errors import BadRequest
 from adwarm.store.engine import reading, writing
 
 VERSION_TABLE = "adwarm_alembic"
+logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it would speak at every look
 
 
 def upgrade(engine: Engine) -> str:
