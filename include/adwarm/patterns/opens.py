@@ -90,8 +90,8 @@ class Opens:
 def opens_of(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     """Return the opens of `frame`: account_id, date_range, ts (UTC), and report and time_zone where it has them."""
     frame = frame.assign(
-        report=frame["report"] if "report" in frame else "default",
-        time_zone=frame["time_zone"] if "time_zone" in frame else default_zone,
+        report=frame.get("report", "default"),
+        time_zone=frame.get("time_zone", default_zone),
     )
     micros = frame["ts"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
     frame = frame.assign(micros=micros).sort_values(["micros", *KEY_COLUMNS], kind="stable", ignore_index=True)
@@ -100,7 +100,7 @@ def opens_of(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     _, at = np.unique(key, return_index=True)
     names = {name: frame[name].iloc[at].astype(object).to_numpy() for name in [*KEY_COLUMNS, "time_zone"]}
     zones = np.array([zone or default_zone for zone in names["time_zone"]], dtype=object)
-    account = pd.factorize(names["account_id"])[0].astype(np.int32) if len(at) else np.zeros(0, np.int32)
+    account: Codes = pd.factorize(names["account_id"])[0].astype(np.int32)
     return Opens(
         ts, key, first_opens(ts, key), names["account_id"], names["date_range"], names["report"], zones, account, ts[at]
     )

@@ -8,8 +8,8 @@ for scores in policy.scores(known, decisions) once per chunk of decisions (at mo
 ```
 
 `known` (see `adwarm.patterns.opens.Opens`) holds opens only: microseconds, key numbers, whether each is a first open.
-In `fit` it ends strictly before the first decision's cutoff. In `scores` it ends strictly before the *last* cutoff of the
-chunk, so that a policy may work on whole arrays; for decision i it must look only at opens before
+In `fit` it ends strictly before the first decision's cutoff. In `scores` it ends strictly before the *last* cutoff of
+the chunk, so that a policy may work on whole arrays; for decision i it must look only at opens before
 `decisions.cutoff[i]`. The replay's tests cut the log to prove that it does. Keys are numbered by first appearance:
 numbers never change between calls, later calls know more keys, and a key that is not known cannot be warmed.
 

@@ -1,0 +1,115 @@
+"""The simple policies that a forecast has to beat. None of them states a probability."""
+
+import numpy as np
+
+from adwarm.patterns.opens import Opens
+from adwarm.replay.policy import Floats, SimplePolicy, Terms
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+MINUTE = 60_000_000
+
+
+def last_opens(known: Opens) -> Floats:
+    """Return per key the moment of its latest open, microseconds; every known key has one."""
+    last = np.zeros(known.keys)
+    last[known.key] = known.ts  # sorted by moment: the latest one stays
+    return last
+
+
+def counts(known: Opens, since: int, until: int | None = None) -> Floats:
+    """Return per key the opens in `[since, until)`."""
+    recent = known.since(since)
+    return np.bincount(recent.key if until is None else recent.before(until).key, minlength=known.keys).astype(float)
+
+
+class NoWarming(SimplePolicy):
+    """Fetches at an open only."""
+
+    name = "none"
+    about = "Warms nothing: a report is fetched when somebody opens it and waits. The yardstick for calls."
+
+    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+        """Choose none."""
+        return np.zeros(known.keys)
+
+
+class Everything(SimplePolicy):
+    """Keeps all keys fresh all the time."""
+
+    name = "everything"
+    about = "Warms every known key whenever its entry is no longer fresh."
+
+    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+        """Choose all."""
+        return np.ones(known.keys)
+
+
+class Popularity(SimplePolicy):
+    """Keeps the most opened keys fresh."""
+
+    name = "popularity"
+    about = "Keeps the keys with the most opens in the last 7 days fresh; the threshold is that number."
+
+    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+        """Score by the opens of the week."""
+        return counts(known, at - 7 * DAY)
+
+
+class ViewedRecently(SimplePolicy):
+    """Keeps fresh what was viewed in the last week."""
+
+    name = "viewed-7-days"
+    about = "Keeps every key fresh that was opened in the last 7 days; the threshold shortens the 7 days."
+
+    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+        """Score by how recent the last open is."""
+        return np.maximum(1.0 - (at - last_opens(known)) / (7 * DAY), 0.0)
+
+
+class SameHour(SimplePolicy):
+    """Expects what happened at this hour some days ago."""
+
+    def __init__(self, days: int, name: str, about: str) -> None:
+        self.name, self.about = name, about
+        self._days = days
+
+    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+        """Choose the keys that were opened in the hour that begins whole days before."""
+        then = at - self._days * DAY
+        return np.minimum(counts(known, then, then + max(HOUR, terms.step)), 1.0)
+
+
+def same_hour_last_week() -> SimplePolicy:
+    """Return the policy that repeats last week."""
+    return SameHour(7, "same-hour-last-week", "Warms a key that was opened within the same hour a week ago.")
+
+
+def same_hour_yesterday() -> SimplePolicy:
+    """Return the policy that repeats yesterday."""
+    return SameHour(1, "same-hour-yesterday", "Warms a key that was opened within the same hour a day ago.")
+
+
+class PeakHours(SimplePolicy):
+    """The rule of three: the busiest hours of all, for all active keys."""
+
+    name = "peak-hours"
+    about = (
+        "Finds the three busiest hours of the day over all keys (UTC) and warms active keys ten minutes before each; "
+        "the threshold is how often a key was opened in 7 days."
+    )
+
+    def __init__(self) -> None:
+        self._peaks: set[int] = set()
+
+    def fit(self, known: Opens, terms: Terms) -> None:
+        """Find the three busiest hours."""
+        busy = np.bincount((known.ts // HOUR % 24).astype(np.int64), minlength=24)
+        self._peaks = set(np.argsort(-busy, kind="stable")[:3].tolist())
+
+    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+        """Choose active keys when a peak is about to begin."""
+        soon = at + 10 * MINUTE + terms.step - 1
+        begins = soon // HOUR * HOUR
+        due = at <= begins - 10 * MINUTE and begins // HOUR % 24 in self._peaks
+        return counts(known, at - 7 * DAY) if due else np.zeros(known.keys)

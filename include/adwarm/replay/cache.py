@@ -1,0 +1,207 @@
+"""A cache that is played many times at once: one column per threshold, the same opens and the same scores.
+
+What holds for each column: a warm is skipped while the entry is fresh; an open is a hit when a fresh entry has landed;
+a miss fetches, and the entry is there when the fetch has landed; an open while a fetch is on its way waits for it and
+makes no call of its own (single flight), and counts as a miss. A warm counts as used at the first hit of its entry.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.patterns.opens import Opens
+from adwarm.replay.lives import FOREVER, Life
+from adwarm.replay.policy import Scores
+
+Longs = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
+MINUTE = 60_000_000
+WEEK = 7 * 86_400_000_000
+AGE_BINS = 14 * 24 * 60 + 1
+"""Ages at an open are counted in minutes, up to two weeks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """In microseconds: from a warm's start until its entry has landed, and the same for the fetch of a miss."""
+
+    warm: int
+    fill: int
+
+
+@dataclass
+class Tally:
+    """What was counted. Arrays are cells x columns; a cell is an account in a week, the unit of the bootstrap.
+
+    Attributes:
+        opens: per cell.
+        first: per cell, first opens.
+        hits: opens served fresh.
+        first_hits: first opens served fresh.
+        warms: fetches ahead of an open.
+        used: warms whose entry served an open.
+        misses: fetches at an open.
+        waited: per column, microseconds that opens waited for a fetch on its way.
+        joined: per column, opens that waited so.
+        ages: columns x minutes, the age of the entry at each hit.
+        fetches: (column, key, moment, is a warm, confidence) of the recorded columns.
+    """
+
+    opens: Counts
+    first: Counts
+    hits: Counts
+    first_hits: Counts
+    warms: Counts
+    used: Counts
+    misses: Counts
+    waited: npt.NDArray[np.float64]
+    joined: Longs
+    ages: Counts
+    fetches: list[tuple[Longs, Longs, Longs, bool, npt.NDArray[np.float64]]] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, cells: int, columns: int) -> "Tally":
+        """Return one that has counted nothing."""
+        flat = [np.zeros(cells, np.int32) for _ in range(2)]
+        wide = [np.zeros((cells, columns), np.int32) for _ in range(5)]
+        ages = np.zeros((columns, AGE_BINS), np.int32)
+        return cls(*flat, *wide, np.zeros(columns), np.zeros(columns, np.int64), ages)
+
+    def calls(self) -> Counts:
+        """Return the upstream calls, cells x columns."""
+        return np.asarray(self.warms + self.misses, np.int32)
+
+
+class Cache:
+    """The caches of all thresholds.
+
+    Args:
+        opens: the log; only its keys are looked at here.
+        thresholds: one column each; infinity warms nothing.
+        life: how long entries are fresh.
+        delays: how long fetches take.
+        start: begin of the play, microseconds; weeks are counted from it.
+        end: its end.
+        record: columns whose fetches are kept one by one.
+        record_misses: whether fetches at an open are kept too.
+    """
+
+    def __init__(
+        self, opens: Opens, thresholds: npt.NDArray[np.float64], life: Life, delays: Delays, start: int, end: int,
+        record: Longs, *, record_misses: bool = False,
+    ) -> None:  # fmt: skip
+        self._thresholds, self._life, self._delays, self._start = thresholds, life, delays, start
+        self._weeks = int(-(-(end - start) // WEEK))
+        self._account = opens.account
+        self._record, self._record_misses = record, record_misses
+        shape = (opens.keys, len(thresholds))
+        self._land = np.full(shape, -FOREVER, np.int64)
+        self._fresh = np.full(shape, -FOREVER, np.int64)
+        self._due = np.full(shape, FOREVER, np.int64)
+        self._unused = np.zeros(shape, np.bool_)
+        self._pending = np.zeros(opens.keys, np.bool_)
+        self._confidence = np.zeros(opens.keys)
+        accounts = int(opens.account.max()) + 1 if opens.keys else 0
+        self.tally = Tally.empty(accounts * self._weeks, len(thresholds))
+
+    def decide(self, at: int, until: int, scores: Scores) -> None:
+        """Take the decision at `at`; the next one is at `until`."""
+        self._settle(np.flatnonzero(self._pending), at)
+        wanted = scores.score >= self._thresholds[np.isfinite(self._thresholds)].min(initial=np.inf)
+        key = scores.key[wanted].astype(np.int64)
+        if not len(key):
+            return
+        score = scores.score[wanted]
+        self._confidence[key] = score if scores.probability is None else scores.probability[wanted]
+        begin: Longs = np.full(len(key), at, np.int64)
+        if scores.warm_at is not None:
+            begin = np.clip(scores.warm_at[wanted], at, until - 1)
+        fresh = self._fresh[key]
+        starts = np.broadcast_to(begin[:, None], fresh.shape)
+        if scores.renew:
+            starts = np.where((fresh > starts) & (fresh < until), fresh, starts)
+        chosen = (score[:, None] >= self._thresholds[None, :]) & (fresh <= starts)
+        self._due[key] = np.where(chosen, starts, FOREVER)
+        self._pending[key] = chosen.any(axis=1)
+        self._settle(key[self._pending[key]], at)
+
+    def open(self, at: int, key: int, first: bool) -> None:
+        """Let somebody open `key`."""
+        if self._pending[key]:
+            self._settle(np.array([key]), at)
+        tally, cell = self.tally, self._cell(key, at)
+        fresh, land, unused = self._fresh[key], self._land[key], self._unused[key]
+        alive = fresh > at
+        hit = alive & (land <= at)
+        tally.opens[cell] += 1
+        tally.hits[cell] += hit
+        if first:
+            tally.first[cell] += 1
+            tally.first_hits[cell] += hit
+        used = hit & unused
+        tally.used[cell] += used
+        unused ^= used
+        self._count_ages(at, land, hit)
+        if hit.all():
+            return
+        joined = alive ^ hit
+        tally.joined += joined
+        tally.waited += np.where(joined, land - at, 0)
+        missed = ~alive
+        tally.misses[cell] += missed
+        land[missed] = at + self._delays.fill
+        fresh[missed] = self._life.until(np.array(key), np.array(at + self._delays.fill))
+        unused[missed] = False
+        if self._record_misses:
+            self._keep(missed[None, :], np.array([key]), np.full((1, len(missed)), at), warm=False)
+
+    def _settle(self, key: Longs, at: int) -> None:
+        """Start the warms of `key` that are due by `at`."""
+        if not len(key):
+            return
+        due = self._due[key]
+        now = due <= at
+        started = now & (self._fresh[key] <= due)
+        if started.any():
+            self._start_warms(key, started, due, at)
+        due[now] = FOREVER
+        self._due[key] = due
+        self._pending[key] = (due < FOREVER).any(axis=1)
+
+    def _start_warms(self, key: Longs, started: npt.NDArray[np.bool_], due: Longs, at: int) -> None:
+        rows = np.flatnonzero(started.any(axis=1))
+        key, started, due = key[rows], started[rows], due[rows]
+        landed = due + self._delays.warm
+        self._land[key] = np.where(started, landed, self._land[key])
+        until = self._life.until(key[:, None], np.where(started, landed, at))
+        self._fresh[key] = np.where(started, until, self._fresh[key])
+        self._unused[key] |= started
+        moment = np.where(started, due, 0).max(axis=1)
+        cell = self._account[key] * self._weeks + np.minimum((moment - self._start) // WEEK, self._weeks - 1)
+        np.add.at(self.tally.warms, cell, started)
+        self._keep(started, key, due, warm=True)
+
+    def _keep(self, chosen: npt.NDArray[np.bool_], key: Longs, moment: Longs, *, warm: bool) -> None:
+        row, column = np.nonzero(chosen[:, self._record])
+        if len(row):
+            column = self._record[column]
+            at = moment[row, column]
+            self.tally.fetches.append((column, key[row], at, warm, self._confidence[key[row]]))
+
+    def _cell(self, key: int, at: int) -> int:
+        return int(self._account[key]) * self._weeks + min((at - self._start) // WEEK, self._weeks - 1)
+
+    def _count_ages(self, at: int, land: Longs, hit: npt.NDArray[np.bool_]) -> None:
+        columns = np.flatnonzero(hit)
+        minutes = np.minimum((at - land[columns]) // MINUTE, AGE_BINS - 1)
+        self.tally.ages[columns, minutes] += 1
+
+
+def age_quantile(ages: npt.NDArray[Any], share: float) -> float | None:
+    """Return the age in minutes that `share` of the hits do not exceed; None without hits."""
+    total = int(ages.sum())
+    if not total:
+        return None
+    return float(np.searchsorted(np.cumsum(ages), share * total))

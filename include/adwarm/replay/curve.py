@@ -1,0 +1,82 @@
+"""Thresholds: which ones draw a policy's curve, and which one meets a target multiple of the calls of no warming.
+
+Both are found on the training part alone: its last weeks are played with a policy that was fitted on the weeks before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.replay.cache import Tally
+from adwarm.replay.play import World, play
+from adwarm.replay.policy import Policy, Scores
+from adwarm.replay.stretch import Progress, Stretch, no_progress, scored
+
+Floats = npt.NDArray[np.float64]
+COARSE, FINE = 32, 40
+NEVER_WARM = np.inf
+_SLACK = 1.02
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What was learned in training.
+
+    Attributes:
+        curve: descending, infinity first.
+        target: per target, its threshold.
+    """
+
+    curve: Floats
+    target: Floats
+
+
+def learn_thresholds(
+    policy: Policy, world: World, stretch: Stretch, targets: Sequence[float], progress: Progress = no_progress
+) -> Thresholds:
+    """Return the thresholds that meet `targets` on `stretch`, and those of the curve around them."""
+    said = list(scored(policy, world.opens, stretch, world.terms, progress))
+    ranked = _ranked(said)
+    if not len(ranked):
+        return Thresholds(np.array([NEVER_WARM]), np.full(len(targets), NEVER_WARM))
+    ranks = np.unique(np.geomspace(1, len(ranked), COARSE).astype(np.int64))
+    coarse = _with_none(ranked[ranks - 1])
+    multiple = _multiples(play(world, stretch, said, coarse))
+    wanted = np.unique([*np.linspace(1.02, max(*targets, 3.0) * 1.15, FINE), *targets])
+    fine = _with_none(np.concatenate([_between(ranked, coarse, multiple, wanted), coarse]))
+    multiple = _multiples(play(world, stretch, said, fine))
+    nearer = _between(ranked, fine, multiple, np.array(targets))
+    everything = _with_none(np.concatenate([fine, nearer]))
+    multiple = _multiples(play(world, stretch, said, everything))
+    return Thresholds(everything, np.array([_meeting(everything, multiple, target) for target in targets]))
+
+
+def _ranked(said: list[tuple[int, Scores]]) -> Floats:
+    """Return all scores that may warm, highest first."""
+    scores = np.concatenate([found.score for _, found in said]) if said else np.zeros(0)
+    return np.sort(scores[np.isfinite(scores)])[::-1]
+
+
+def _with_none(thresholds: Floats) -> Floats:
+    return np.concatenate([[NEVER_WARM], np.unique(thresholds[np.isfinite(thresholds)])[::-1]])
+
+
+def _multiples(tally: Tally) -> Floats:
+    calls = tally.calls().sum(axis=0).astype(np.float64)
+    return calls / max(calls[0], 1.0)
+
+
+def _between(ranked: Floats, thresholds: Floats, multiple: Floats, wanted: Floats) -> Floats:
+    """Return thresholds that should give the `wanted` multiples, by the rank of the score between known ones."""
+    rank = np.searchsorted(-ranked, -thresholds, "right").astype(np.float64)
+    rising = np.maximum.accumulate(multiple)
+    ranks = np.exp(np.interp(wanted, rising, np.log(np.maximum(rank, 0.5))))
+    return ranked[np.clip(np.round(ranks).astype(np.int64) - 1, 0, len(ranked) - 1)]
+
+
+def _meeting(thresholds: Floats, multiple: Floats, target: float) -> float:
+    """Return the threshold that comes nearest to the target without going far over it."""
+    allowed = multiple <= target * _SLACK
+    return float(thresholds[np.argmin(np.where(allowed, np.abs(multiple - target), np.inf))])

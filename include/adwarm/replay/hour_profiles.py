@@ -1,0 +1,101 @@
+"""Baselines that know the calendar: how often each hour of the reader's week saw a first open."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.access_log.moments import from_micros
+from adwarm.model import zone
+from adwarm.patterns.opens import Micros, Opens
+from adwarm.replay.policy import Claim, Decisions, Floats, Scores, Terms
+
+HOUR = 3_600_000_000
+HOURS = 168
+KEEP_PER_WEEK = 0.7
+"""What a week-old observation is worth against a new one."""
+KEY_WEEKS = 4.0
+"""Weeks of observation that the prior is worth: the population's week at the key's own rate."""
+
+
+def local_hours(ts: Micros, key: npt.NDArray[np.int32], zones: npt.NDArray[np.object_]) -> Micros:
+    """Return the hours since 1970 on the wall clock of each key's zone."""
+    found = np.zeros(len(ts), np.int64)
+    names, code = np.unique(zones.astype(str), return_inverse=True)
+    for number, name in enumerate(names.tolist()):
+        mine = code[key] == number
+        hours = ts[mine] // HOUR
+        known, place = np.unique(hours, return_inverse=True)
+        offset = np.array([_offset(int(hour) * HOUR, name) for hour in known], np.int64)
+        found[mine] = (ts[mine] + offset[place]) // HOUR if len(known) else 0
+    return found
+
+
+def week_hour(hours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the hour of the week; 0 is Monday midnight. The epoch was a Thursday."""
+    return np.asarray((hours + 72) % HOURS, np.int64)
+
+
+def _offset(moment: int, name: str) -> int:
+    span = from_micros(moment).astimezone(zone(name)).utcoffset()
+    return 0 if span is None else int(span.total_seconds()) * 1_000_000
+
+
+class HourProfile:
+    """Chance of a first open of each key in each hour of its reader's week, counted anew every day.
+
+    Args:
+        own: whether a key's own hours count; else every key has the population's shape at its own rate.
+    """
+
+    def __init__(self, name: str, about: str, *, own: bool) -> None:
+        self.name, self.about = name, about
+        self._own = own
+        self.claim = Claim(HOUR)
+
+    def fit(self, known: Opens, terms: Terms) -> None:
+        """Learn nothing here: `scores` counts what is known at the first decision it is asked for."""
+        return
+
+    def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+        """Yield the chance of the coming hour: of each local hour it touches, by the share of it."""
+        then = known.before(int(decisions.cutoff[0]))
+        table = hour_chances(then, own=self._own)
+        key = np.arange(then.keys, dtype=np.int32)
+        for index, at in enumerate(decisions.at.tolist()):
+            hour = local_hours(np.full(len(key), at, np.int64), key, then.zone)
+            passed = at % HOUR / HOUR
+            now, after = (table[key, week_hour(hour + n)] for n in (0, 1))
+            chance = now * (1 - passed) + after * passed
+            yield Scores(index, key, chance, chance)
+
+
+def hour_chances(known: Opens, *, own: bool) -> Floats:
+    """Return keys x hours of the week: the chance of a first open; at most one counts per key, hour and week."""
+    first = known.only_first()
+    hours = local_hours(first.ts, first.key, known.zone)
+    cells = np.unique(np.stack([first.key.astype(np.int64), hours]), axis=1)
+    newest = int(hours.max(initial=0))
+    weight = KEEP_PER_WEEK ** ((newest - cells[1]) // HOURS)
+    seen = np.zeros((known.keys, HOURS))
+    np.add.at(seen, (cells[0], week_hour(cells[1])), weight)
+    span = (int(known.ts[-1]) - int(known.ts[0])) / (HOURS * HOUR) if len(known) else 0.0
+    weeks = (1 - KEEP_PER_WEEK ** max(span, 1.0)) / (1 - KEEP_PER_WEEK)
+    shape = seen.sum(axis=0) / max(seen.sum(), 1.0)
+    base = seen.sum(axis=1, keepdims=True) / weeks * shape
+    return np.asarray(np.minimum((seen + KEY_WEEKS * base) / (weeks + KEY_WEEKS) if own else base, 1.0))
+
+
+def population_profile() -> HourProfile:
+    """Return the policy that knows the population's week only."""
+    about = "One profile of the week for all keys in their readers' time, scaled by how often each key is opened."
+    return HourProfile("population-profile", about, own=False)
+
+
+def hour_of_week() -> HourProfile:
+    """Return the shrunk hour-of-week policy."""
+    about = (
+        "How often each key was first opened in this hour of its reader's week, recent weeks counting more; few "
+        "observations lean on the population's week."
+    )
+    return HourProfile("hour-of-week", about, own=True)

@@ -1,0 +1,72 @@
+"""Uncertainty by bootstrap over accounts x weeks: opens of one account in one week rise and fall together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.replay.cache import Tally
+
+Floats = npt.NDArray[np.float64]
+SEED = 20_130_411
+ROUNDS = 1_000
+_BLOCK = 50
+
+
+@dataclass(frozen=True)
+class CurvePoints:
+    """A policy's curve with its resampled copies.
+
+    Attributes:
+        multiple: calls as multiples of no warming, per threshold.
+        ratio: first-open hit ratio, per threshold.
+        at: ratio at each asked multiple, interpolated.
+        resampled: rounds x asked multiples.
+    """
+
+    multiple: Floats
+    ratio: Floats
+    at: Floats
+    resampled: Floats
+
+
+def curve_points(tally: Tally, calls: npt.NDArray[np.int32], wanted: Floats, rounds: int = ROUNDS) -> CurvePoints:
+    """Return the curve, its values at `wanted` multiples, and the same for resampled cells.
+
+    Equal logs are resampled alike, so that the difference of two policies can be taken round by round.
+    """
+    live = np.flatnonzero(tally.opens)
+    called, hits, first = (part[live].astype(np.float64) for part in (calls, tally.first_hits, tally.first))
+    multiple, ratio = _curve(np.ones((1, len(live))), called, hits, first)
+    rng = np.random.default_rng(SEED)
+    samples = []
+    for _ in range(-(-rounds // _BLOCK)):
+        weights = rng.multinomial(len(live), np.full(len(live), 1 / max(len(live), 1)), _BLOCK).astype(np.float64)
+        samples.append(_read(*_curve(weights, called, hits, first), wanted))
+    resampled = np.concatenate(samples)[:rounds]
+    return CurvePoints(multiple[0], ratio[0], _read(multiple, ratio, wanted)[0], resampled)
+
+
+def interval(samples: Floats) -> list[float]:
+    """Return the 95 % interval of the samples."""
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def resampled_ratio(tally: Tally, column: int, rounds: int = ROUNDS) -> Floats:
+    """Return resampled first-open hit ratios at one threshold."""
+    live = np.flatnonzero(tally.opens)
+    rng = np.random.default_rng(SEED)
+    weights = rng.multinomial(len(live), np.full(len(live), 1 / max(len(live), 1)), rounds).astype(np.float64)
+    return np.asarray((weights @ tally.first_hits[live, column]) / np.maximum(weights @ tally.first[live], 1.0))
+
+
+def _curve(weights: Floats, calls: Floats, hits: Floats, first: Floats) -> tuple[Floats, Floats]:
+    called = weights @ calls
+    return called / np.maximum(called[:, :1], 1.0), (weights @ hits) / np.maximum(weights @ first, 1.0)[:, None]
+
+
+def _read(multiple: Floats, ratio: Floats, wanted: Floats) -> Floats:
+    order = np.argsort(multiple, axis=1, kind="stable")
+    pairs = zip(np.take_along_axis(multiple, order, 1), np.take_along_axis(ratio, order, 1), strict=True)
+    return np.array([np.interp(wanted, x, y) for x, y in pairs])
