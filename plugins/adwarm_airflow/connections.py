@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
+from pydantic import ValidationError
 
 from adwarm.clock import Clock
 from adwarm.errors import BadRequest
@@ -50,12 +51,18 @@ def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> 
         if value:
             mask_secret(str(value))
     values = {name: extra[name] for name in _PLAIN_EXTRAS if extra.get(name)}
-    return SourceSettings.model_validate({
+    wanted = {
         **source.model_dump(),
         **values,
         "access_token": str(token),
         "app_secret": str(secret) if secret else None,
-    })
+    }
+    try:
+        return SourceSettings.model_validate(wanted)
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        reasons = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in details)
+        raise BadRequest(f"connection {conn_id!r}: its extra is not valid: {reasons}") from None
 
 
 def _with_source(settings: Settings, source: SourceSettings) -> Settings:

@@ -11,6 +11,7 @@ from typing import Any
 from adwarm.clock import Clock, FrozenClock, SystemClock, floor_to, utc
 from adwarm.errors import BadRequest
 from adwarm.model import Mode
+from adwarm_airflow.inputs import word
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mod
     decision time at that time, in the mode it names.
     """
     run, params = context["dag_run"], context.get("params") or {}
-    mode = Mode(params.get("mode") or Mode.LIVE)
+    mode = word(Mode, params.get("mode") or Mode.LIVE)
     told = moment_param(params, "decision_time")
     if told:
         return told, mode

@@ -47,7 +47,7 @@ def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": str(error), "kind": type(error).__name__})
     else:
-        console.print(f"adwarm: {error}", style="red", markup=False, highlight=False)
+        console.print(f"adwarm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def text_of(value: Any) -> str:

@@ -81,7 +81,8 @@ def patterns(
     if not known:
         raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
     until = max(row.hour for row in known) + timedelta(hours=1)
-    found = profile(load_slots(runtime.engine, runtime.objects, until - timedelta(days=days), until)).to_dict()
+    since, zone = until - timedelta(days=days), runtime.settings.default_zone
+    found = profile(load_slots(runtime.engine, runtime.objects, since, until, default_zone=zone)).to_dict()
     if as_json:
         print_json(found)
         return
@@ -101,7 +102,7 @@ def fatigue(
 
     runtime = Runtime()
     name = account_id(account)
-    rows = scores.latest(runtime.engine, name, parsed(date.fromisoformat, as_of) if as_of else None)
+    rows = scores.latest(runtime.engine, name, _day(as_of) if as_of else None)
     if not rows:
         raise NotFound(f"{name} has no scores yet; run the DAG adwarm_daily_insights for it")
     if as_json:
@@ -119,6 +120,10 @@ def fatigue(
         "trend_per_day",
     )
     print_table(f"{name} on {rows[0]['as_of']}", columns, [[row[column] for column in columns] for row in rows])
+
+
+def _day(text: str) -> date:
+    return parsed(date.fromisoformat, text, "is not a day; write one such as 2026-11-25")
 
 
 def _item(item: Any) -> dict[str, Any]:

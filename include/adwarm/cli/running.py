@@ -8,6 +8,7 @@ import typer
 from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parsed
 from adwarm.cli.output import JsonOption, print_json, print_table
 
+_ACTORS = "is not an actor; write human, embedded, api or warmer"
 AccountsArgument = Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")]
 
 
@@ -59,7 +60,7 @@ def get(
     from adwarm.serving import read_or_fetch
 
     runtime = Runtime(clock=clock_at(at))
-    key, who = ReportKey.parse(account, date_range, report), parsed(Actor, actor)
+    key, who = ReportKey.parse(account, date_range, report), parsed(Actor, actor, _ACTORS)
     answer = read_or_fetch(runtime.reader, runtime.prefetch, key, who) if fetch else runtime.reader.read(key, who)
     if answer.entry is None:
         raise NotFound(f"{key}: {answer.reason}; `adwarm get --fetch` fetches it")

@@ -38,12 +38,13 @@ def settle_accounts(
 
     A warm is used when its key was opened between its fetch and its expiry, wasted when it expired unopened. What the
     log says nothing about yet stays open: it is known up to `known_until`, by default as far as it was read.
+    Before any log was read, nothing is known.
     """
     known = known_until or _known_until(engine)
     now = min(now, known) if known else now
     pending = [warm for warm in warms.unaccounted(engine, now) if warm["reason"] != "day_closed"]
-    if not pending:
-        return Accounts(0, 0, 0)
+    if not pending or known is None:
+        return Accounts(0, 0, len(pending))
     since = min(warm["fetched_at"] for warm in pending) - timedelta(minutes=15)
     opens = _opens(engine, objects, since, now)
     verdicts = [verdict for warm in pending if (verdict := _judge(warm, opens, now))]

@@ -99,7 +99,7 @@ class PrefetchEngine:
 
     def _explain(self, group: list[Wanted], error: AdwarmError, requests: int) -> list[KeyOutcome]:
         if isinstance(error, Denied):
-            accounts.mark(self.engine, error.account_id, "denied", str(error), self.clock.now())
+            self._deny(error)
             return self._failed(group, KeyStatus.DENIED, str(error), requests)
         if isinstance(error, Throttled):
             seconds = max(0.0, (error.until - self.clock.now()).total_seconds())
@@ -107,14 +107,20 @@ class PrefetchEngine:
         retry_after = error.retry_after if isinstance(error, Refused) else None
         return self._failed(group, KeyStatus.FAILED, str(error), requests, retry_after)
 
+    def _deny(self, error: Denied) -> None:
+        """Keep the verdict, also of an account that was never told about; its zone stays a guess."""
+        zone, now = self.settings.default_zone, self.clock.now()
+        accounts.discover(self.engine, [Account(error.account_id, zone, zone, currency="")], now)
+        accounts.mark(self.engine, error.account_id, "denied", str(error), now)
+
     def _failed(
         self, group: list[Wanted], status: KeyStatus, reason: str, requests: int, retry_after: float | None = None
     ) -> list[KeyOutcome]:
         """Return outcomes for keys that could not be fetched; one that still has an old entry ends as stale."""
-        kept = {item.date_range for item in entries.listing(self.engine, group[0].key.account_id)}
+        kept = {(item.date_range, item.report) for item in entries.listing(self.engine, group[0].key.account_id)}
         outcomes = []
         for number, item in enumerate(group):
-            stale = status is KeyStatus.FAILED and item.key.date_range in kept
+            stale = status is KeyStatus.FAILED and (item.key.date_range, item.key.report) in kept
             outcomes.append(
                 KeyOutcome(
                     item,
@@ -129,7 +135,7 @@ class PrefetchEngine:
     def _known(self, account_id: str, fetcher: Fetcher) -> Account:
         """Return the account, asking the upstream for its zone and currency the first time."""
         found = accounts.get(self.engine, account_id)
-        if found is not None and found.is_told:
+        if found is not None and (found.is_told or found.status == "denied"):
             return found
         told = fetcher.call(account_id, lambda: fetcher.source.account(account_id))
         accounts.put(self.engine, [told], self.clock.now())

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import unpack
+from adwarm.errors import Corrupt, NotFound
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.model import EntryKey, Window
 from adwarm.prefetch.assembly import daily_rows
@@ -19,11 +20,12 @@ from adwarm.store.entries import Entry
 
 @dataclass
 class ScoreReport:
-    """What a scoring did: ads by band, and accounts left as they were because their data had not changed."""
+    """What a scoring did: ads by band, accounts whose data had not changed, and those whose data could not be read."""
 
     accounts: int = 0
     unchanged: int = 0
     without_data: int = 0
+    errors: list[str] = field(default_factory=list)
     bands: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
@@ -40,7 +42,10 @@ def score_accounts(
     """
     report = ScoreReport()
     for account_id, as_of in pairs:
-        _score_one(engine, objects, settings, account_id, as_of, now, report)
+        try:
+            _score_one(engine, objects, settings, account_id, as_of, now, report)
+        except (Corrupt, NotFound) as error:
+            report.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
     return report
 
 

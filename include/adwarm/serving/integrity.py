@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from adwarm.compression import open_envelope, unpack
 from adwarm.errors import Corrupt, NotFound
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, entries, reading
+from adwarm.store import ObjectStore, entries, partitions, reading
 from adwarm.store.tables import access_aggregate, partition
 
 
@@ -29,25 +29,32 @@ class IntegrityReport:
 def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, repair: bool = False) -> IntegrityReport:
     """Verify and decode each entry, and verify each object that a row points at.
 
-    With `repair`, corrupt entries are marked degraded: readers miss them, and the next warm fetches them again.
+    With `repair`, corrupt entries are marked and the days of corrupt objects forgotten; the next warm fetches them.
+    A corrupt object of the access log is removed; reading its hours again (a window in the params) restores it.
     """
     report = IntegrityReport()
-    for entry in entries.listing(engine):
+    for listed in entries.listing(engine):
+        found = entries.find(engine, listed.key)
+        if found is None:
+            continue
         report.entries += 1
+        entry, blob = found
         try:
-            blob = entries.blob(engine, entry.payload_hash)
             if open_envelope(blob).raw_bytes != len(unpack(blob, settings.compression)):
                 raise Corrupt("the decoded length is not the one that was stored")
         except Corrupt as error:
             report.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
             if repair:
-                entries.degrade(engine, entry.key, str(error))
+                entries.degrade(engine, entry, str(error))
     for digest in _pointed_at(engine):
         report.objects += 1
         try:
             objects.get(digest)
         except (Corrupt, NotFound) as error:
             report.corrupt.append((f"object {digest[:12]}", str(error)))
+            if repair:
+                partitions.forget(engine, digest)
+                objects.delete(digest)
     return report
 
 

@@ -18,7 +18,7 @@ from adwarm.compression import (
     unpack,
 )
 from adwarm.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Account, Actor, Priority, ReportKey, resolve_key
+from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key
 from adwarm.prefetch import PrefetchEngine, Wanted
 from adwarm.settings import Settings
 from adwarm.store import accounts, entries, traffic
@@ -113,26 +113,36 @@ class Reader:
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
     def latest(self, key: ReportKey) -> Answer | None:
-        """Return the newest answer ever stored under the key's name, whatever window it stood for then."""
-        for entry in entries.listing(self._engine, key.account_id):
-            if entry.date_range == key.date_range and entry.report == key.report:
+        """Return the newest whole answer ever stored under the key's name, whatever window it stood for then."""
+        for listed in entries.listing(self._engine, key.account_id):
+            if (listed.date_range, listed.report) != (key.date_range, key.report):
+                continue
+            found = self._verified(listed.key)
+            if isinstance(found, tuple):
+                entry, blob = found
                 reason = f"the answer is of {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
-                blob = entries.blob(self._engine, entry.payload_hash)
                 return Answer(key, ReadStatus.STALE, self._clock.now(), entry, blob, reason)
         return None
+
+    def _verified(self, entry_key: EntryKey) -> tuple[Entry, bytes] | str:
+        """Return an entry with its bytes, or why there is none; one that does not verify is marked."""
+        found = entries.find(self._engine, entry_key)
+        if found is None:
+            return f"nothing is stored for {entry_key.window}"
+        try:
+            open_envelope(found[1])
+        except Corrupt as error:
+            entries.degrade(self._engine, found[0], str(error))
+            return str(error)
+        return found
 
     def _look_up(self, key: ReportKey) -> Answer:
         now = self._clock.now()
         entry_key = resolve_key(key, self.account(key.account_id), self._settings.spec(key.report), now)
-        found = entries.find(self._engine, entry_key)
-        if found is None:
-            return Answer(key, ReadStatus.MISS, now, reason=f"nothing is stored for {entry_key.window}")
+        found = self._verified(entry_key)
+        if isinstance(found, str):
+            return Answer(key, ReadStatus.MISS, now, reason=found)
         entry, blob = found
-        try:
-            open_envelope(blob)
-        except Corrupt as error:
-            entries.degrade(self._engine, entry_key, str(error))
-            return Answer(key, ReadStatus.MISS, now, reason=str(error))
         if entry.is_fresh(now):
             return Answer(key, ReadStatus.HIT, now, entry, blob)
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -151,9 +161,11 @@ def read_or_fetch(
     """
     started = time.perf_counter()
     answer = reader.read(key, actor, count=False)
-    if answer.status is not ReadStatus.HIT:
-        answer = _fetched(reader, make_prefetch, key, answer)
-    reader.count(answer, actor, (time.perf_counter() - started) * 1000)
+    try:
+        if answer.status is not ReadStatus.HIT:
+            answer = _fetched(reader, make_prefetch, key, answer)
+    finally:
+        reader.count(answer, actor, (time.perf_counter() - started) * 1000)
     return answer
 
 
@@ -169,7 +181,8 @@ def _fetched(reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: R
     kept = answer if answer.entry else (before if before.entry else reader.latest(key))
     if kept is None or kept.entry is None:
         raise NotFound(f"{key}: {reason or answer.reason}")
-    return replace(kept, status=ReadStatus.STALE, reason=reason or kept.reason)
+    why = "; ".join(dict.fromkeys(text for text in (reason, kept.reason) if text))
+    return replace(kept, status=ReadStatus.STALE, reason=why)
 
 
 def _present(answer: Answer) -> bytes:

@@ -21,13 +21,16 @@ def repack_entries(engine: Engine, compression: CompressionSettings, at: datetim
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}
     for entry in entries.listing(engine):
+        found = entries.find(engine, entry.key)
+        if found is None or found[0].payload_hash != entry.payload_hash:
+            continue
         counts["entries"] += 1
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         try:
-            packed = pack(unpack(entries.blob(engine, entry.payload_hash), compression), compression)
+            packed = pack(unpack(found[1], compression), compression)
         except Corrupt as error:
-            entries.degrade(engine, entry.key, str(error))
+            entries.degrade(engine, entry, str(error))
             counts["corrupt"] += 1
             continue
         if packed.stored_bytes >= entry.stored_bytes:

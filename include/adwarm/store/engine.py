@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.schema import Table
 
-from adwarm.errors import BadRequest
+from adwarm.errors import BadRequest, Transient
 
 
 def open_engine(url: str) -> Engine:
@@ -49,7 +49,7 @@ def _open(url: str, pid: int) -> Engine:
 
 def _open_sqlite(url: str, database: str | None) -> Engine:
     if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(database).parent)
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -66,17 +66,37 @@ def _open_sqlite(url: str, database: str | None) -> Engine:
     return engine
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(
+            f"the folder {folder} of the database cannot be made ({type(error).__name__}); check ADWARM_HOME and "
+            "ADWARM_DATABASE_URL"
+        ) from None
+
+
+def _connect(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except OperationalError as error:
+        raise Transient(
+            f"the {engine.dialect.name} database cannot be reached ({type(error.orig).__name__}); check that it runs "
+            "and that ADWARM_DATABASE_URL is right"
+        ) from None  # the original may repeat the URL
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads."""
-    with engine.connect() as connection, connection.begin():
+    with _connect(engine) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O."""
-    with engine.connect() as plain:
+    with _connect(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
 
 from adwarm.model import EntryKey, Window
-from adwarm.store.engine import insert_new, reading, upsert, writing
+from adwarm.store.engine import reading, upsert, writing
 from adwarm.store.tables import entry as table
 from adwarm.store.tables import payload
 
@@ -51,9 +51,9 @@ def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     return None if row is None else (_entry(row), bytes(row.body))
 
 
-def listing(engine: Engine, account_id: str | None = None, limit: int = 100_000) -> list[Entry]:
+def listing(engine: Engine, account_id: str | None = None) -> list[Entry]:
     """Return entries without their bytes, newest first."""
-    query = select(table).order_by(table.c.fetched_at.desc()).limit(limit)
+    query = select(table).order_by(table.c.fetched_at.desc())
     if account_id:
         query = query.where(table.c.account_id == account_id)
     with reading(engine) as connection:
@@ -81,31 +81,24 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
     """Store entries with their sealed bytes, within the caller's fenced transaction."""
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
-    insert_new(
-        connection, payload, [{"hash": digest, "body": blob, "created_at": at} for digest, blob in blobs.items()]
-    )
+    _store_payloads(connection, blobs, at)
     upsert(connection, table, [_row(item, digest, token) for digest, (item, _) in zip(hashes, items, strict=True)])
 
 
 def swap_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
     """Replace an entry's bytes by an equal answer packed otherwise; False when the entry has changed meanwhile."""
     digest = sha256(sealed).hexdigest()
-    insert_new(connection, payload, [{"hash": digest, "body": sealed, "created_at": at}])
+    _store_payloads(connection, {digest: sealed}, at)
     same = and_(_is(item.key), table.c.payload_hash == item.payload_hash)
     values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
     return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
 
 
-def degrade(engine: Engine, key: EntryKey, reason: str) -> None:
-    """Mark an entry as not to be trusted; it is served only as a last resort, and said to be degraded."""
+def degrade(engine: Engine, item: Entry, reason: str) -> None:
+    """Mark an entry as not to be trusted, so that it is fetched again; one published anew meanwhile stays as it is."""
+    same = and_(_is(item.key), table.c.payload_hash == item.payload_hash, table.c.fetched_at == item.fetched_at)
     with writing(engine) as connection:
-        connection.execute(table.update().where(_is(key)).values(degraded=True, degraded_reason=reason[:500]))
-
-
-def blob(engine: Engine, payload_hash: str) -> bytes:
-    """Return the sealed bytes under a payload hash."""
-    with reading(engine) as connection:
-        return bytes(connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one())
+        connection.execute(table.update().where(same).values(degraded=True, degraded_reason=reason[:500]))
 
 
 def totals(engine: Engine) -> dict[str, int]:
@@ -123,6 +116,11 @@ def drop_orphans(engine: Engine, before: datetime) -> int:
     unused = and_(payload.c.created_at < before, payload.c.hash.not_in(select(table.c.payload_hash)))
     with writing(engine) as connection:
         return int(connection.execute(delete(payload).where(unused)).rowcount)
+
+
+def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:
+    """Write payloads over what is there under their hash: it may be damaged, or just about to be dropped."""
+    upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
 
 
 def _is(key: EntryKey) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select, update
 
+from adwarm.errors import NotFound
 from adwarm.store.engine import reading, upsert, writing
 from adwarm.store.tables import warming_job as table
 
@@ -42,9 +43,15 @@ def advance(
 
 
 def finish(engine: Engine, run_id: str, at: datetime) -> dict[str, Any]:
-    """Close a job as `completed`, or `failed` when everything in it failed, and return its row."""
+    """Close a job as `completed`, or `failed` when everything in it failed, and return its row.
+
+    Raises:
+        NotFound: the run has no job.
+    """
     with writing(engine) as connection:
-        row = connection.execute(select(table).where(table.c.run_id == run_id)).one()
+        row = connection.execute(select(table).where(table.c.run_id == run_id)).one_or_none()
+        if row is None:
+            raise NotFound(f"the run {run_id!r} has no job; its plan was never made")
         status = "failed" if row.failed and row.failed >= row.total else "completed"
         connection.execute(update(table).where(table.c.run_id == run_id).values(status=status, finished_at=at))
     return {**dict(row._mapping), "status": status, "finished_at": at}

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, delete, select
 
 from adwarm.model import Window
-from adwarm.store.engine import reading, upsert
+from adwarm.store.engine import reading, upsert, writing
 from adwarm.store.tables import partition as table
 
 
@@ -66,3 +66,9 @@ def publish(
         for item in items
     ]
     upsert(connection, table, rows)
+
+
+def forget(engine: Engine, object_hash: str) -> None:
+    """Drop the days whose rows are in an object that is lost or damaged, so that they are fetched again."""
+    with writing(engine) as connection:
+        connection.execute(delete(table).where(table.c.object_hash == object_hash))

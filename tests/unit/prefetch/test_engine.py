@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import orjson
 import pytest
+from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.compression import unpack
 from adwarm.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
@@ -11,8 +12,6 @@ from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
 from adwarm.sources.protocol import Increment, Page, Unit
 from adwarm.store import accounts, entries, leases, partitions
-
-from .conftest import NOW, Bench, one_ad
 
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
