@@ -57,8 +57,10 @@ def parse_column(column: pa.Array) -> Micros:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         zone = kind.tz if pa.types.is_timestamp(kind) else None
         exact = pc.cast(column, pa.timestamp("us", zone), safe=False)
-        numbers = pc.fill_null(pc.cast(exact, pa.int64()), BAD)
-        return plausible(np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.int64))
+        numbers = pc.cast(exact, pa.int64())
+        if numbers.null_count:
+            numbers = pc.fill_null(numbers, BAD)
+        return plausible(np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64))
     if pa.types.is_integer(kind) and not column.null_count:
         return plausible(_scaled(np.array(column.to_numpy(zero_copy_only=False)).astype(np.int64)))
     return parse_all(column.to_pylist())
@@ -66,6 +68,8 @@ def parse_column(column: pa.Array) -> Micros:
 
 def plausible(micros: Micros) -> Micros:
     """Return `micros` with what no access log can hold marked as `BAD`."""
+    if len(micros) and micros.min() >= EARLIEST and micros.max() < LATEST:
+        return micros
     return np.where((micros < EARLIEST) | (micros >= LATEST), BAD, micros)
 
 

@@ -19,7 +19,6 @@ from adwarm.access_log.lines import LineBlock, line_blocks
 from adwarm.access_log.moments import Micros, from_micros, to_micros
 from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
 from adwarm.access_log.quarantine import Quarantine
-from adwarm.access_log.schema import EVENT_SCHEMA
 from adwarm.clock import utc
 from adwarm.errors import BadRequest, NotFound
 from adwarm.settings import Settings
@@ -208,9 +207,9 @@ def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:
     return first, last, events
 
 
-def micros_of(batch: pa.RecordBatch) -> Micros:
-    """Return the moments of a batch of events, in microseconds."""
-    column = batch.column(EVENT_SCHEMA.get_field_index("ts"))
+def micros_of(batch: pa.RecordBatch, name: str = "ts") -> Micros:
+    """Return the moments in a column of timestamps, in microseconds."""
+    column = batch.column(name)
     return np.asarray(column.view(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 

@@ -29,6 +29,7 @@ class Vocabulary(dict[Any, int]):
         self._canonical = canonical
         self._codes: dict[str, int] = {}
         self._array = pa.array([], pa.string())
+        self._last: tuple[pa.Array, Codes] | None = None
 
     def __missing__(self, raw: Any) -> int:
         if type(raw) is int:  # not kept: as a key, 1 is the same as True and 1.0
@@ -65,8 +66,13 @@ class Vocabulary(dict[Any, int]):
         """Return the code of each value of an Arrow column."""
         if not pa.types.is_dictionary(column.type):
             column = column.cast(pa.string()).dictionary_encode()
-        known = self.codes([*column.dictionary.to_pylist(), None])
-        places: Codes = column.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)
+        words = column.dictionary
+        if self._last is None or not self._last[0].equals(words):  # a row group's batches share their dictionary
+            self._last = (words, self.codes([*words.to_pylist(), None]))
+        known, indices = self._last[1], column.indices
+        if column.null_count:
+            indices = indices.fill_null(len(known) - 1)
+        places: Codes = indices.to_numpy(zero_copy_only=False)
         return known[places]
 
     def array(self, codes: Codes) -> pa.DictionaryArray:

@@ -1,19 +1,6 @@
-"""Turns access events into mergeable slots, and slots into profiles of when reports are opened."""
+"""Turns access events into mergeable slots, and slots into profiles of when reports are opened.
 
-from adwarm.patterns.ingest import IngestReport, ingest
-from adwarm.patterns.load import QUIET, first_opens, load_slots
-from adwarm.patterns.profile import AccessProfile, hour_of_week, profile
-from adwarm.patterns.slots import SLOT_SCHEMA, SlotAggregator
-
-__all__ = [
-    "QUIET",
-    "SLOT_SCHEMA",
-    "AccessProfile",
-    "IngestReport",
-    "SlotAggregator",
-    "first_opens",
-    "hour_of_week",
-    "ingest",
-    "load_slots",
-    "profile",
-]
+`adwarm.patterns.ingest` brings the slots up to date, `load` brings them back, `profile` tells habits from chance, and
+`hour_of_week` counts a log of any length by report and hour of the reader's week. Nothing is imported here, because
+ingest needs pandas and SQL, and counting neither.
+"""

@@ -38,7 +38,8 @@ class DemoReport:
         """Collect the figures from the store, the simulator and the replay."""
         trained = learned["train_forecast"]
         read = learned["read_log"]
-        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET, day.end)
+        zone = runtime.settings.default_zone
+        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET, day.end, default_zone=zone)
         settle_accounts(runtime.engine, runtime.objects, day.end, known_until=day.end)
         counts = warms.counts(runtime.engine)
         rows = warms.planned_for(runtime.engine, "predicted_open")
