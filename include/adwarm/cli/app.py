@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from adwarm.cli import care, database, reading, running
+from adwarm.cli import care, database, reading, replaying, running
 from adwarm.cli.output import print_error
 from adwarm.errors import AdwarmError
 
@@ -28,6 +28,7 @@ app.command("patterns")(reading.patterns)
 app.command("fatigue")(reading.fatigue)
 app.command("verify")(care.verify)
 app.add_typer(database.app, name="db")
+app.command("replay")(replaying.replay)
 app.command("simulate")(running.simulate)
 app.command("doctor")(care.doctor)
 

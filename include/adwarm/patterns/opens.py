@@ -96,14 +96,19 @@ def opens_of(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     micros = frame["ts"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
     frame = frame.assign(micros=micros).sort_values(["micros", *KEY_COLUMNS], kind="stable", ignore_index=True)
     ts: Micros = frame["micros"].to_numpy(np.int64)
-    key: Codes = frame.groupby(KEY_COLUMNS, sort=False, observed=True).ngroup().to_numpy(np.int32)
+    key = np.asarray(frame.groupby(KEY_COLUMNS, sort=False, observed=True).ngroup(), np.int32)
     _, at = np.unique(key, return_index=True)
     names = {name: frame[name].iloc[at].astype(object).to_numpy() for name in [*KEY_COLUMNS, "time_zone"]}
     zones = np.array([zone or default_zone for zone in names["time_zone"]], dtype=object)
-    account: Codes = pd.factorize(names["account_id"])[0].astype(np.int32)
+    account = numbered(names["account_id"])
     return Opens(
         ts, key, first_opens(ts, key), names["account_id"], names["date_range"], names["report"], zones, account, ts[at]
     )
+
+
+def numbered(words: npt.NDArray[Any]) -> Codes:
+    """Return the words as numbers, counted up in the order of their first appearance."""
+    return np.asarray(pd.factorize(words)[0], np.int32)
 
 
 def first_opens(ts: Micros, key: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

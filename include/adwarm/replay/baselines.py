@@ -49,11 +49,15 @@ class Popularity(SimplePolicy):
     """Keeps the most opened keys fresh."""
 
     name = "popularity"
-    about = "Keeps the keys with the most opens in the last 7 days fresh; the threshold is that number."
+    about = "Keeps the keys with the most opens in the last 7 days fresh; the threshold is how many of them."
 
     def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
-        """Score by the opens of the week."""
-        return counts(known, at - 7 * DAY)
+        """Score by place in the ranking of the week."""
+        week = counts(known, at - 7 * DAY)
+        order = np.argsort(-week, kind="stable")
+        score = np.zeros(known.keys)
+        score[order] = 1.0 / (1.0 + np.arange(known.keys))
+        return np.where(week > 0, score, 0.0)
 
 
 class ViewedRecently(SimplePolicy):

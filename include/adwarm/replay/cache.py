@@ -31,6 +31,17 @@ class Delays:
     fill: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fetches:
+    """Fetches that belong together: which columns, keys and moments; warms, or the miss of one open."""
+
+    column: Longs
+    key: Longs
+    at: Longs
+    is_warm: bool
+    confidence: npt.NDArray[np.float64]
+
+
 @dataclass
 class Tally:
     """What was counted. Arrays are cells x columns; a cell is an account in a week, the unit of the bootstrap.
@@ -46,7 +57,8 @@ class Tally:
         waited: per column, microseconds that opens waited for a fetch on its way.
         joined: per column, opens that waited so.
         ages: columns x minutes, the age of the entry at each hit.
-        fetches: (column, key, moment, is a warm, confidence) of the recorded columns.
+        weeks: cells of one account; they lie side by side.
+        fetches: those of the recorded columns, in batches.
     """
 
     opens: Counts
@@ -59,15 +71,18 @@ class Tally:
     waited: npt.NDArray[np.float64]
     joined: Longs
     ages: Counts
-    fetches: list[tuple[Longs, Longs, Longs, bool, npt.NDArray[np.float64]]] = field(default_factory=list)
+    weeks: int = 1
+    fetches: list[Fetches] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, cells: int, columns: int) -> "Tally":
+    def empty(cls, accounts: int, weeks: int, columns: int) -> "Tally":
         """Return one that has counted nothing."""
-        flat = [np.zeros(cells, np.int32) for _ in range(2)]
-        wide = [np.zeros((cells, columns), np.int32) for _ in range(5)]
+        cells = accounts * weeks
+        opens, first = np.zeros((2, cells), np.int32)
+        hits, first_hits, warms, used, misses = np.zeros((5, cells, columns), np.int32)
         ages = np.zeros((columns, AGE_BINS), np.int32)
-        return cls(*flat, *wide, np.zeros(columns), np.zeros(columns, np.int64), ages)
+        waited, joined = np.zeros(columns), np.zeros(columns, np.int64)
+        return cls(opens, first, hits, first_hits, warms, used, misses, waited, joined, ages, weeks)
 
     def calls(self) -> Counts:
         """Return the upstream calls, cells x columns."""
@@ -104,7 +119,7 @@ class Cache:
         self._pending = np.zeros(opens.keys, np.bool_)
         self._confidence = np.zeros(opens.keys)
         accounts = int(opens.account.max()) + 1 if opens.keys else 0
-        self.tally = Tally.empty(accounts * self._weeks, len(thresholds))
+        self.tally = Tally.empty(accounts, self._weeks, len(thresholds))
 
     def decide(self, at: int, until: int, scores: Scores) -> None:
         """Take the decision at `at`; the next one is at `until`."""
@@ -188,7 +203,7 @@ class Cache:
         if len(row):
             column = self._record[column]
             at = moment[row, column]
-            self.tally.fetches.append((column, key[row], at, warm, self._confidence[key[row]]))
+            self.tally.fetches.append(Fetches(column, key[row], at, warm, self._confidence[key[row]]))
 
     def _cell(self, key: int, at: int) -> int:
         return int(self._account[key]) * self._weeks + min((at - self._start) // WEEK, self._weeks - 1)

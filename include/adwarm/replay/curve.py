@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.replay.cache import Tally
 from adwarm.replay.play import World, play
 from adwarm.replay.policy import Policy, Scores
 from adwarm.replay.stretch import Progress, Stretch, no_progress, scored
@@ -43,14 +42,14 @@ def learn_thresholds(
         return Thresholds(np.array([NEVER_WARM]), np.full(len(targets), NEVER_WARM))
     ranks = np.unique(np.geomspace(1, len(ranked), COARSE).astype(np.int64))
     coarse = _with_none(ranked[ranks - 1])
-    multiple = _multiples(play(world, stretch, said, coarse))
+    multiple, _ = _played(world, stretch, said, coarse)
     wanted = np.unique([*np.linspace(1.02, max(*targets, 3.0) * 1.15, FINE), *targets])
     fine = _with_none(np.concatenate([_between(ranked, coarse, multiple, wanted), coarse]))
-    multiple = _multiples(play(world, stretch, said, fine))
+    multiple, _ = _played(world, stretch, said, fine)
     nearer = _between(ranked, fine, multiple, np.array(targets))
-    everything = _with_none(np.concatenate([fine, nearer]))
-    multiple = _multiples(play(world, stretch, said, everything))
-    return Thresholds(everything, np.array([_meeting(everything, multiple, target) for target in targets]))
+    curve = _with_none(np.concatenate([fine, nearer]))
+    multiple, hits = _played(world, stretch, said, curve)
+    return Thresholds(curve, np.array([_meeting(curve, multiple, hits, target) for target in targets]))
 
 
 def _ranked(said: list[tuple[int, Scores]]) -> Floats:
@@ -63,9 +62,13 @@ def _with_none(thresholds: Floats) -> Floats:
     return np.concatenate([[NEVER_WARM], np.unique(thresholds[np.isfinite(thresholds)])[::-1]])
 
 
-def _multiples(tally: Tally) -> Floats:
-    calls = tally.calls().sum(axis=0).astype(np.float64)
-    return calls / max(calls[0], 1.0)
+def _played(
+    world: World, stretch: Stretch, said: list[tuple[int, Scores]], thresholds: Floats
+) -> tuple[Floats, Floats]:
+    """Return per threshold the calls as multiples of no warming, and the first opens served fresh."""
+    tally = play(world, stretch, said, thresholds)
+    calls = world.calls(tally, stretch).sum(axis=0).astype(np.float64)
+    return calls / max(float(calls[0]), 1.0), tally.first_hits.sum(axis=0).astype(np.float64)
 
 
 def _between(ranked: Floats, thresholds: Floats, multiple: Floats, wanted: Floats) -> Floats:
@@ -73,10 +76,10 @@ def _between(ranked: Floats, thresholds: Floats, multiple: Floats, wanted: Float
     rank = np.searchsorted(-ranked, -thresholds, "right").astype(np.float64)
     rising = np.maximum.accumulate(multiple)
     ranks = np.exp(np.interp(wanted, rising, np.log(np.maximum(rank, 0.5))))
-    return ranked[np.clip(np.round(ranks).astype(np.int64) - 1, 0, len(ranked) - 1)]
+    return np.asarray(ranked[np.clip(np.round(ranks).astype(np.int64) - 1, 0, len(ranked) - 1)])
 
 
-def _meeting(thresholds: Floats, multiple: Floats, target: float) -> float:
-    """Return the threshold that comes nearest to the target without going far over it."""
-    allowed = multiple <= target * _SLACK
-    return float(thresholds[np.argmin(np.where(allowed, np.abs(multiple - target), np.inf))])
+def _meeting(thresholds: Floats, multiple: Floats, hits: Floats, target: float) -> float:
+    """Return the threshold that serves most first opens without going far over the target."""
+    affordable = np.where(multiple <= target * _SLACK, hits, -1.0)
+    return float(thresholds[np.argmax(affordable)])

@@ -14,6 +14,7 @@ from adwarm.planning.life import NEVER, useful_until
 Longs = npt.NDArray[np.int64]
 FOREVER = np.iinfo(np.int64).max // 4
 _DAY = 86_400_000_000
+_AGES = timedelta(days=3650)
 
 
 class Life(Protocol):
@@ -86,7 +87,7 @@ class ClassLife:
 
     def _change_after(self, key: ReportKey, account: Account, midnight: datetime) -> int:
         """When the range moves on, seen from `midnight`: the end of an entry whose data would never grow stale."""
-        lasting = FreshnessRules(*[timedelta(days=3650)] * 4, settle_days=self._rules.settle_days)
+        lasting = FreshnessRules(_AGES, _AGES, _AGES, _AGES, self._rules.settle_days)
         change = useful_until(key, account, midnight, lasting)
         return FOREVER if change == NEVER or change - midnight > timedelta(days=3000) else to_micros(change)
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,7 +12,7 @@ from adwarm.access_log.moments import to_micros
 from adwarm.clock import utc
 from adwarm.errors import BadRequest
 from adwarm.model import Actor
-from adwarm.patterns.opens import QUIET, Opens, opens_of
+from adwarm.patterns.opens import QUIET, Opens, numbered, opens_of
 from adwarm.settings import Settings
 
 _PERSONS = [str(actor) for actor in Actor if actor.is_person]
@@ -50,7 +49,7 @@ def read_opens(url: str, settings: Settings, split: Split, min_opens: int) -> Op
         NotFound: there is no log at `url`.
         BadRequest: no key has enough opens.
     """
-    start, test, end = split.micros()
+    start, test, _ = split.micros()
     since = split.train_from - timedelta(microseconds=QUIET)  # so that the first hour's first opens are told rightly
     tables = [_persons(batch) for batch in read_events(url, settings, since=since, until=split.test_to)]
     if not tables:
@@ -73,12 +72,9 @@ def chosen(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
     numbers, at = numbers[order], at[order]
     key = np.full(opens.keys, -1, np.int32)
     key[numbers] = np.arange(len(numbers), dtype=np.int32)
-    account = pd.factorize(opens.account[numbers])[0].astype(np.int32)
-    return replace(
-        opens, ts=ts, key=key[old], first=first, account_id=opens.account_id[numbers],
-        date_range=opens.date_range[numbers], report=opens.report[numbers], zone=opens.zone[numbers], account=account,
-        first_ts=ts[at],
-    )  # fmt: skip
+    names = {name: getattr(opens, name)[numbers] for name in ("account_id", "date_range", "report", "zone")}
+    account = numbered(opens.account[numbers])
+    return replace(opens, ts=ts, key=key[old], first=first, account=account, first_ts=ts[at], **names)
 
 
 def _persons(batch: pa.RecordBatch) -> pa.Table:

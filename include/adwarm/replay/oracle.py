@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adwarm.patterns.opens import Opens
+from adwarm.patterns.opens import Codes, Micros, Opens
+from adwarm.replay.lives import Life
 from adwarm.replay.policy import Claim, Decisions, Scores, Terms
 
 
@@ -15,17 +16,31 @@ class Oracle:
     about = "Knows the future: each entry lands at the moment of an open that would have missed. No policy can beat it."
     claim: Claim | None = None
 
-    def __init__(self, whole: Opens) -> None:
-        self._whole = whole
+    def __init__(self, whole: Opens, life: Life) -> None:
+        self._whole, self._life = whole, life
+        self._fresh: Micros = np.zeros(0, np.int64)
+        self._asked_until = -1
 
     def fit(self, known: Opens, terms: Terms) -> None:
         """Learn nothing."""
         return
 
     def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
-        """Yield the keys whose warm must start before the next decision."""
+        """Yield the keys whose warm must start before the next decision; its own warms are all there is to know."""
         terms = decisions.terms
+        if int(decisions.at[0]) != self._asked_until:
+            self._fresh = np.zeros(self._whole.keys, np.int64)
         for index, at in enumerate(decisions.at.tolist()):
-            coming = self._whole.since(at + terms.latency).before(at + terms.step + terms.latency)
-            key, place = np.unique(coming.key, return_index=True)  # the first open of each
-            yield Scores(index, key.astype(np.int32), np.ones(len(key)), warm_at=coming.ts[place] - terms.latency)
+            key, moment = self._would_miss(at + terms.latency, at + terms.step + terms.latency)
+            yield Scores(index, key, np.ones(len(key)), warm_at=moment - terms.latency)
+        self._asked_until = int(decisions.at[-1]) + terms.step
+
+    def _would_miss(self, since: int, until: int) -> tuple[Codes, Micros]:
+        """Return the keys that are opened when their entry is not fresh, and when."""
+        found: dict[int, int] = {}
+        coming = self._whole.since(since).before(until)
+        for key, at in zip(coming.key.tolist(), coming.ts.tolist(), strict=True):
+            if at >= self._fresh[key] and key not in found:
+                found[key] = at
+                self._fresh[key] = self._life.until(np.array(key), np.array(at))
+        return np.array(list(found), np.int32), np.array(list(found.values()), np.int64)

@@ -1,18 +1,19 @@
 """Plays opens and decisions against the cache, in the order of time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache import Cache, Delays, Longs, Tally
+from adwarm.replay.cache import Cache, Counts, Delays, Longs, Tally
 from adwarm.replay.lives import Life
 from adwarm.replay.policy import Scores, Terms
 from adwarm.replay.stretch import Stretch
 
 Floats = npt.NDArray[np.float64]
+RequestCounter = Callable[[Tally, Stretch], Counts]
 NOTHING: Longs = np.zeros(0, np.int64)
 
 
@@ -21,14 +22,18 @@ class World:
     """What is played with: the log, the terms, how long entries live and fetches take.
 
     Attributes:
-        record_all: keep the fetches of all thresholds, also those at an open; needed to count requests.
+        requests: counts the requests of the recorded fetches, cells x columns; None: each fetched key is one call.
     """
 
     opens: Opens
     terms: Terms
     life: Life
     delays: Delays
-    record_all: bool = False
+    requests: RequestCounter | None = None
+
+    def calls(self, tally: Tally, stretch: Stretch) -> Counts:
+        """Return the upstream calls, cells x columns, by the chosen price."""
+        return tally.calls() if self.requests is None else self.requests(tally, stretch)
 
 
 def play(
@@ -42,10 +47,10 @@ def play(
         said: decisions in the order of time, with the policy's scores.
         record: columns whose warms are kept one by one.
     """
-    columns: Longs = np.arange(len(thresholds), dtype=np.int64) if world.record_all else record
+    columns: Longs = np.arange(len(thresholds), dtype=np.int64) if (world.requests is not None) else record
     cache = Cache(
         world.opens, thresholds, world.life, world.delays, stretch.start, stretch.end, columns,
-        record_misses=world.record_all,
+        record_misses=(world.requests is not None),
     )  # fmt: skip
     opens = world.opens.since(stretch.start).before(stretch.end)
     moments = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)

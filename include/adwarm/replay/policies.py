@@ -8,41 +8,42 @@ from adwarm.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay import baselines, hour_profiles
 from adwarm.replay.hybrid_histogram import HybridHistogram
+from adwarm.replay.lives import Life
 from adwarm.replay.oracle import Oracle
 from adwarm.replay.policy import Policy
 
-BUILT_IN: dict[str, Callable[[Opens], Policy]] = {
-    "none": lambda _: baselines.NoWarming(),
-    "everything": lambda _: baselines.Everything(),
-    "peak-hours": lambda _: baselines.PeakHours(),
-    "popularity": lambda _: baselines.Popularity(),
-    "viewed-7-days": lambda _: baselines.ViewedRecently(),
-    "same-hour-last-week": lambda _: baselines.same_hour_last_week(),
-    "same-hour-yesterday": lambda _: baselines.same_hour_yesterday(),
-    "population-profile": lambda _: hour_profiles.population_profile(),
-    "hour-of-week": lambda _: hour_profiles.hour_of_week(),
-    "hybrid-histogram": lambda _: HybridHistogram(),
+BUILT_IN: dict[str, Callable[[Opens, Life], Policy]] = {
+    "none": lambda *_: baselines.NoWarming(),
+    "everything": lambda *_: baselines.Everything(),
+    "peak-hours": lambda *_: baselines.PeakHours(),
+    "popularity": lambda *_: baselines.Popularity(),
+    "viewed-7-days": lambda *_: baselines.ViewedRecently(),
+    "same-hour-last-week": lambda *_: baselines.same_hour_last_week(),
+    "same-hour-yesterday": lambda *_: baselines.same_hour_yesterday(),
+    "population-profile": lambda *_: hour_profiles.population_profile(),
+    "hour-of-week": lambda *_: hour_profiles.hour_of_week(),
+    "hybrid-histogram": lambda *_: HybridHistogram(),
     "oracle": Oracle,
 }
-"""Makers by name. Each is given the log; only the oracle looks at it."""
+"""Makers by name. Each is given the log and the life of entries; only the oracle looks at it."""
 
 BOUNDS = {"none", "everything", "oracle"}
 """Those that are no competitors but mark the ends of the scale."""
 
 
-def policies(names: list[str], opens: Opens) -> list[Policy]:
+def policies(names: list[str], opens: Opens, life: Life) -> list[Policy]:
     """Return the policies that `names` mean: a built-in name, `module:Class` of your own, or `all`.
 
     Raises:
         BadRequest: there is no such policy.
     """
     wanted = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
-    return [_policy(name, opens) for name in dict.fromkeys(wanted)]
+    return [_policy(name, opens, life) for name in dict.fromkeys(wanted)]
 
 
-def _policy(name: str, opens: Opens) -> Policy:
+def _policy(name: str, opens: Opens, life: Life) -> Policy:
     if name in BUILT_IN:
-        return BUILT_IN[name](opens)
+        return BUILT_IN[name](opens, life)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise BadRequest(f"policy {name!r} is not one of all, {', '.join(BUILT_IN)}; your own is written module:Class")

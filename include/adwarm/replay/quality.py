@@ -3,7 +3,6 @@
 Every known key at every decision is a case; a key the policy did not name counts as probability 0.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,10 @@ class Quality:
         self._squares = 0.0
         self._loss = 0.0
 
-    def watch(self, said: Iterable[tuple[int, Scores]]) -> Iterator[tuple[int, Scores]]:
-        """Pass decisions on, and count their probabilities."""
-        for at, scores in said:
-            if scores.probability is not None and at + self._claim.horizon <= self._end:
-                self._count(at, scores.key, scores.probability)
-            yield at, scores
+    def count(self, at: int, scores: Scores) -> None:
+        """Count what was said at a decision, unless its horizon ends after the log."""
+        if scores.probability is not None and at + self._claim.horizon <= self._end:
+            self._count(at, scores.key, scores.probability)
 
     def _count(self, at: int, key: npt.NDArray[np.int32], probability: Floats) -> None:
         known = int(np.searchsorted(self._first_ts, at - self._terms.lag, "left"))

@@ -1,0 +1,56 @@
+"""The product's own policy: chances by the adwarm model, learned anew at each fit, ranked by what a warm is worth."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel, Reach, train
+from adwarm.forecast.choosing import worth
+from adwarm.forecast.grid import DAY, SLOT, OpenGrid
+from adwarm.patterns.opens import Opens
+from adwarm.replay.policy import Claim, Decisions, Scores, Terms
+
+_MARGIN = 2 * DAY * SLOT
+
+
+class Adwarm:
+    """See `adwarm.forecast.adwarm_model`; everything learned is replaced by each fit."""
+
+    name = "adwarm"
+    about = (
+        "The chance of a first open within the life of an entry, by the model that did best on held-back weeks of "
+        "training, weighed by how soon it is due."
+    )
+
+    def __init__(self) -> None:
+        self.model: AdwarmModel | None = None
+        self._claim: Claim | None = None
+
+    @property
+    def claim(self) -> Claim | None:
+        """Chances are of a first open within the life of an entry that is fetched now."""
+        return self._claim
+
+    def fit(self, known: Opens, terms: Terms) -> None:
+        """Train on what is known."""
+        reach = Reach(max(1, round(terms.step / SLOT)), min(max(1, round(terms.ttl / SLOT)), DAY), terms.lag)
+        self._claim = Claim(reach.life * SLOT)
+        until = int(known.ts[-1]) + 1 if len(known) else 0
+        self.model = train(known, until, reach)
+
+    def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+        """Yield what a warm of each key is worth; keys that nobody opens around this time of day are left out."""
+        model = self.model
+        if model is None or not len(known):
+            return
+        first = int(decisions.at[0])
+        grid = OpenGrid.of(
+            known, int(decisions.at[-1]) + SLOT, since=first - HISTORY - _MARGIN, delay=decisions.terms.lag
+        )
+        columns = decisions.at // SLOT - grid.origin
+        key = np.arange(grid.keys, dtype=np.int64)
+        soon, life = model.chances(grid, np.tile(key, len(columns)), np.repeat(columns, grid.keys))
+        shape = (len(columns), grid.keys)
+        value, chance = worth(soon, life).reshape(shape), life.reshape(shape)
+        for index in range(len(columns)):
+            yield Scores(index, key.astype(np.int32), value[index], chance[index], renew=True)

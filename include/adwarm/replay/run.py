@@ -1,0 +1,211 @@
+"""Replays policies over a log: thresholds from training, then one pass over the scored weeks, and what came of it.
+
+Nothing after a decision's cutoff reaches a policy, nothing of the scored weeks reaches a threshold, and equal inputs
+give equal results.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from adwarm.errors import BadRequest
+from adwarm.patterns.opens import Opens
+from adwarm.replay.cache import Delays, Tally
+from adwarm.replay.curve import Thresholds, learn_thresholds
+from adwarm.replay.findings import Finding, compared, finding_of
+from adwarm.replay.lives import ClassLife, FixedLife, Life
+from adwarm.replay.log import Split
+from adwarm.replay.play import World, play
+from adwarm.replay.policies import policies
+from adwarm.replay.policy import Policy, Terms
+from adwarm.replay.quality import Quality
+from adwarm.replay.requests import RequestCount
+from adwarm.replay.stretch import DAY, Stretch, scored
+from adwarm.settings import Settings
+
+TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+TAIL = 14 * DAY
+"""The last part of training, on which thresholds are learned."""
+
+Watcher = Callable[[str, float], None]
+"""Told the policy's name and which share of its work was just done."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a log is replayed.
+
+    Attributes:
+        ttl: how long an entry is fresh; None: by class, as the settings say.
+        step: time between two decisions.
+        lag: how long an open takes to become known.
+        latency: from a warm's start until its entry can be served.
+        fetch: how long somebody waits for a miss.
+        targets: multiples of the calls of no warming to aim at.
+        cost: what a call is: a fetched `key`, or the upstream `requests` of all keys fetched together.
+    """
+
+    ttl: timedelta | None = timedelta(hours=3)
+    step: timedelta = timedelta(minutes=15)
+    lag: timedelta = timedelta(minutes=5)
+    latency: timedelta = timedelta(seconds=30)
+    fetch: timedelta = timedelta(seconds=5)
+    targets: Sequence[float] = TARGETS
+    cost: Literal["key", "requests"] = "key"
+
+    def __post_init__(self) -> None:
+        if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
+            raise BadRequest("--step must be between a minute and a day")
+        if self.ttl is not None and self.ttl <= timedelta(0):
+            raise BadRequest("--ttl must be longer than nothing, such as 3h")
+        if not self.targets or min(self.targets) < 1:
+            raise BadRequest("--at takes multiples of the calls of no warming, 1 or more, such as 1.5,2,3")
+
+    def terms(self, settings: Settings) -> Terms:
+        """Return what policies are told."""
+        ttl = self.ttl or settings.freshness_rules.today
+        return Terms(_micros(self.step), _micros(self.lag), _micros(self.latency), _micros(ttl))
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay found.
+
+    Attributes:
+        document: all of it, made of plain values.
+        warms: policy, ts (UTC, when the fetch starts), account_id, date_range, report, at (the target multiple) and
+            confidence (the probability if the policy states one, else its score), one row per warm.
+    """
+
+    document: dict[str, Any]
+    warms: pd.DataFrame
+
+
+def replay(
+    opens: Opens, split: Split, rules: Rules, names: Sequence[str], settings: Settings, watcher: Watcher | None = None
+) -> Replayed:
+    """Replay the policies that `names` mean (see `policies`) over `opens`.
+
+    Raises:
+        BadRequest: there is no such policy.
+    """
+    start, test, end = split.micros()
+    world = _world(opens, rules, settings, start, end)
+    tail, scoring = Stretch(max(test - TAIL, start + (test - start) // 2), test), Stretch(test, end)
+    findings, warms = [], []
+    for policy in policies(list(names), opens, world.life):
+        finding, tally = _one(policy, world, rules, tail, scoring, watcher or _unwatched)
+        findings.append(finding)
+        warms.append(_warms(policy.name, finding, tally, opens))
+    document = {
+        "log": _log_facts(opens, split),
+        "rules": _rule_facts(rules),
+        "policies": [finding.document for finding in findings],
+        "compared": compared(findings),
+    }
+    return Replayed(document, pd.concat(warms, ignore_index=True))
+
+
+def _world(opens: Opens, rules: Rules, settings: Settings, start: int, end: int) -> World:
+    freshness = settings.freshness_rules
+    life: Life = ClassLife(opens, start, end, freshness) if rules.ttl is None else FixedLife(_micros(rules.ttl))
+    # A replay without latency is one of ideal fetches: a miss fills the cache at once, though it is waited for.
+    delays = Delays(_micros(rules.latency), min(_micros(rules.fetch), _micros(rules.latency)))
+    counter = RequestCount(opens, freshness) if rules.cost == "requests" else None
+    return World(opens, rules.terms(settings), life, delays, counter)
+
+
+def _one(
+    policy: Policy, world: World, rules: Rules, tail: Stretch, scoring: Stretch, watcher: Watcher
+) -> tuple[Finding, Tally]:
+    share = (tail.end - tail.start) / (scoring.end - tail.start)
+    learned = learn_thresholds(policy, world, tail, rules.targets, lambda done: watcher(policy.name, done * share))
+    opens = world.opens
+    policy_said = scored(policy, opens, scoring, world.terms, lambda done: watcher(policy.name, done * (1 - share)))
+    # The claim is read after the first fit, which happens when the first decision is asked for.
+    quality = _LateQuality(policy, opens, world.terms, scoring.end)
+    tally = play(world, scoring, quality.watch(policy_said), learned.curve, _columns(learned))
+    calls = world.calls(tally, scoring)
+    finding = finding_of(policy, learned, tally, calls, rules.targets, rules.fetch.total_seconds(), quality.report())
+    return finding, tally
+
+
+class _LateQuality:
+    """Makes the `Quality` once the policy's claim is known."""
+
+    def __init__(self, policy: Policy, opens: Opens, terms: Terms, end: int) -> None:
+        self._policy, self._opens, self._terms, self._end = policy, opens, terms, end
+        self._quality: Quality | None = None
+
+    def watch(self, said: Iterable[tuple[int, Any]]) -> Iterable[tuple[int, Any]]:
+        """Pass decisions on, and count their probabilities."""
+        for item in said:
+            claim = self._policy.claim
+            if claim is not None:
+                self._quality = self._quality or Quality(self._opens, claim, self._terms, self._end)
+                self._quality.count(*item)
+            yield item
+
+    def report(self) -> dict[str, Any] | None:
+        """Return the figures, if there are any."""
+        return self._quality.report() if self._quality else None
+
+
+def _columns(learned: Thresholds) -> Any:
+    return np.unique(np.searchsorted(-learned.curve, -learned.target))
+
+
+def _warms(name: str, finding: Finding, tally: Tally, opens: Opens) -> pd.DataFrame:
+    """Return the warms of each target's threshold."""
+    batches = [batch for batch in tally.fetches if batch.is_warm]
+    parts = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)]
+    if batches:
+        names = ("column", "key", "at", "confidence")
+        parts = [np.concatenate([getattr(batch, part) for batch in batches]) for part in names]
+    column, key, at, confidence = parts
+    frames = []
+    for target, place in finding.columns:
+        mine = np.flatnonzero(column == place)
+        mine = mine[np.lexsort((key[mine], at[mine]))]
+        words = {n: getattr(opens, n)[key[mine]] for n in ("account_id", "date_range", "report")}
+        frame = pd.DataFrame({"policy": name, "ts": pd.to_datetime(at[mine], unit="us", utc=True), **words})
+        frames.append(frame.assign(at=float(target), confidence=confidence[mine]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _log_facts(opens: Opens, split: Split) -> dict[str, Any]:
+    _, test, end = split.micros()
+    scored_opens = opens.since(test).before(end)
+    return {
+        "keys": opens.keys,
+        "accounts": len(np.unique(opens.account)),
+        "train_from": split.train_from.isoformat(),
+        "test_from": split.test_from.isoformat(),
+        "test_to": split.test_to.isoformat(),
+        "training_opens": len(opens.before(test)),
+        "scored_opens": len(scored_opens),
+        "scored_first_opens": int(scored_opens.first.sum()),
+    }
+
+
+def _rule_facts(rules: Rules) -> dict[str, Any]:
+    spans = {name: getattr(rules, name).total_seconds() for name in ("step", "lag", "latency", "fetch")}
+    return {
+        **{f"{name}_seconds": value for name, value in spans.items()},
+        "ttl_seconds": "class" if rules.ttl is None else rules.ttl.total_seconds(),
+        "targets": list(rules.targets),
+        "cost": rules.cost,
+        "thresholds_learned_on_days": TAIL // DAY,
+    }
+
+
+def _micros(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
+
+
+def _unwatched(_name: str, _share: float) -> None:
+    return
