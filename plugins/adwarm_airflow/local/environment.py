@@ -41,6 +41,8 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW_CONN_FACEBOOK_DEFAULT": json.dumps(connection),
         "ADWARM_HOME": str(home),
+        "ADWARM_SOURCE__GRAPH_URL": graph_url,
+        "ADWARM_SOURCE__ACCESS_TOKEN": TOKEN,
         "ADWARM_ACCESS_LOG_URL": log_url,
         **_asked_for(),
     }
