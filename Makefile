@@ -7,7 +7,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test lint format bench lock clean
+.PHONY: help setup demo up down test lint format bench bench-patterns lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,11 +48,17 @@ format: $(READY) ## Format the code and sort the imports
 bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
 	@$(BIN)/python -m tests.benchmarks
 
+bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
+	@$(BIN)/python -m tests.benchmarks.patterns
+
 lock: $(READY) ## Compile the requirements again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 		--no-header --no-emit-index-url requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 		--no-header --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
+		--no-header --no-emit-index-url -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
 
 clean: ## Remove what was installed and made
 	@rm -rf $(VENV) .adwarm
