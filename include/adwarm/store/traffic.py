@@ -34,4 +34,5 @@ def totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]
     with reading(engine) as connection:
         found = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
     reads = found["hits"] + found["stale"] + found["misses"]
-    return {**found, "mean_latency_ms": found.pop("latency_ms") / reads if reads else 0.0}
+    latency = found.pop("latency_ms")
+    return {**found, "mean_latency_ms": latency / reads if reads else 0.0}

@@ -1,0 +1,106 @@
+"""An answer is the range rows and the days of its window, and nothing of any other day."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import orjson
+import pytest
+
+from adwarm.compression import unpack
+from adwarm.errors import Corrupt, NotFound
+from adwarm.model import Account, EntryKey, FreshnessRules, ReportKey, Window
+from adwarm.prefetch.assembly import Provenance, build_entry, daily_rows
+from adwarm.prefetch.rows import content_hash, pack_rows
+from adwarm.settings import CompressionSettings
+from adwarm.sources.protocol import Row
+from adwarm.store import ObjectStore
+from adwarm.store.partitions import PartitionState
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
+WIDE = Window(date(2026, 11, 10), date(2026, 11, 24))
+
+
+def _row(day: date, ad: str = "7") -> Row:
+    return {"account_id": "act_1", "ad_id": ad, "date_start": str(day), "date_stop": str(day), "spend": "5.00"}
+
+
+def _states(
+    objects: ObjectStore, window: Window, ads: tuple[str, ...] = ("7",), version: int = 1
+) -> dict[date, PartitionState]:
+    rows = [_row(day, ad) for day in window.days() for ad in ads]
+    digest = objects.put(pack_rows(rows))
+    return {
+        day: PartitionState(day, digest, len(ads), content_hash(rows), NOW, True, False, version, "v26.0")
+        for day in window.days()
+    }
+
+
+def _built(
+    objects: ObjectStore,
+    states: dict[date, PartitionState],
+    window: Window,
+    ranged: list[Row] | None,
+    at: datetime = NOW,
+):
+    key = ReportKey("act_1", str(window))
+    entry, blob = build_entry(
+        key, EntryKey("act_1", window, "abc"), Account("act_1", "UTC", "UTC", "EUR"), ranged, objects, states,
+        Provenance("scripted", "v26.0", at), FreshnessRules(), CompressionSettings(),
+    )  # fmt: skip
+    return entry, orjson.loads(unpack(blob, CompressionSettings()))
+
+
+def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:
+    """Objects hold more days than a window asks for; rows come by day, then by ad."""
+    rows = daily_rows(objects, _states(objects, WIDE, ("9", "7")), WEEK)
+    wanted = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
+    assert [(row["date_start"], row["ad_id"]) for row in rows] == wanted
+
+
+def test_days_without_delivery_cost_no_object(objects: ObjectStore) -> None:
+    """A day of no rows is known to be empty; its object is not even looked for."""
+    empty = PartitionState(WEEK.since, "0" * 64, 0, "", NOW, True, False, 1, "")
+    assert daily_rows(objects, {WEEK.since: empty}, WEEK) == []
+
+
+def test_a_damaged_object_is_never_half_an_answer(objects: ObjectStore) -> None:
+    """A lost or damaged object is an error, not a gap."""
+    lost = PartitionState(WEEK.since, "0" * 64, 1, "", NOW, True, False, 1, "")
+    with pytest.raises((NotFound, Corrupt)):
+        daily_rows(objects, {WEEK.since: lost}, WEEK)
+
+
+def test_an_answer_says_what_it_is(objects: ObjectStore) -> None:
+    """Summary, days, zone, currency and provenance; its version is that of its newest restated day."""
+    states = _states(objects, WEEK) | _states(objects, Window(WEEK.until, WEEK.until), version=3)
+    entry, body = _built(objects, states, WEEK, [{"ad_id": "7", "reach": 1}])
+    assert (entry.complete, entry.settled, entry.data_version, body["data_version"]) == (True, False, 3, 3)
+    assert (body["rows"], len(body["daily"]), body["currency"], body["api_version"]) == (
+        [{"ad_id": "7", "reach": 1}],
+        7,
+        "EUR",
+        "v26.0",
+    )
+    assert entry.expires_at == NOW + timedelta(hours=6)
+    assert entry.raw_bytes == len(orjson.dumps(body))
+
+
+def test_one_day_is_its_own_summary(objects: ObjectStore) -> None:
+    """For a window of one day the day's rows are the summary and are not sent twice."""
+    day = Window(WEEK.until, WEEK.until)
+    _, body = _built(objects, _states(objects, WEEK), day, None)
+    assert (body["rows"], body["daily"]) == ([_row(WEEK.until)], [])
+
+
+def test_a_gap_makes_it_incomplete(objects: ObjectStore) -> None:
+    """An answer with a day that is not known says so, and is never final."""
+    states = _states(objects, WEEK)
+    del states[WEEK.since]
+    entry, body = _built(objects, states, WEEK, [], NOW + timedelta(days=60))
+    assert (entry.complete, entry.settled, body["complete"]) == (False, False, False)
+
+
+def test_old_days_are_final(objects: ObjectStore) -> None:
+    """What the platform restates no more never expires."""
+    entry, _ = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(days=60))
+    assert (entry.settled, entry.expires_at) == (True, None)

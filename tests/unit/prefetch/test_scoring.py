@@ -1,0 +1,53 @@
+"""Scores come out of the store, once per state of the data, account by account."""
+
+from datetime import date
+from pathlib import Path
+
+from tests.unit.conftest import NOW, Bench
+
+from adwarm.model import Priority, ReportKey
+from adwarm.prefetch import Wanted
+from adwarm.prefetch.scoring import ScoreReport, score_accounts
+from adwarm.store import ObjectStore, scores
+
+DAY = date(2026, 11, 24)
+WEEK = "2026-11-18..2026-11-24"
+
+
+def _close(bench: Bench, *accounts: str) -> None:
+    wanted = [Wanted(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
+    bench.prefetch.run(wanted, Priority.LOW)
+
+
+def _score(bench: Bench, objects: ObjectStore, *accounts: str) -> ScoreReport:
+    return score_accounts(bench.engine, objects, bench.settings, [(name, DAY) for name in accounts], NOW)
+
+
+def test_a_closed_day_is_scored_without_a_call(bench: Bench, objects: ObjectStore) -> None:
+    """The ads of a closed account are scored; the upstream is not asked."""
+    _close(bench, "act_1")
+    asked = len(bench.source.asked)
+    report = _score(bench, objects, "act_1")
+    assert (report.accounts, sum(report.bands.values()), len(bench.source.asked)) == (1, 1, asked)
+    assert [row["ad_id"] for row in scores.latest(bench.engine, "act_1")] == ["7"]
+
+
+def test_equal_data_is_scored_once(bench: Bench, objects: ObjectStore) -> None:
+    """A second scoring of the same data leaves the scores alone; an account without data is counted."""
+    _close(bench, "act_1")
+    _score(bench, objects, "act_1")
+    report = _score(bench, objects, "act_1", "act_9")
+    assert (report.accounts, report.unchanged, report.without_data) == (0, 1, 1)
+
+
+def test_one_damaged_account_does_not_stop_the_rest(bench: Bench, objects: ObjectStore) -> None:
+    """An account whose rows are damaged is told about with what to do, and its neighbour is scored."""
+    _close(bench, "act_1")
+    for path in Path(objects.url).rglob("*.parquet"):
+        path.write_bytes(b"?")
+    _close(bench, "act_2")
+    report = _score(bench, objects, "act_1", "act_2")
+    assert report.accounts == 1
+    assert "verify --repair" in report.errors[0]
+    assert "act_1" in report.errors[0]
+    assert report.to_dict()["errors"] == report.errors

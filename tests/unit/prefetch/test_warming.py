@@ -1,0 +1,99 @@
+"""A batch of a stored plan is carried out once, warm by warm, and goes on where it stopped."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.conftest import NOW, Bench, one_ad
+
+from adwarm.errors import Denied, Throttled
+from adwarm.prefetch.warming import warm_batch
+from adwarm.sources.protocol import Page, Unit
+from adwarm.store import jobs, warms
+
+RUN = "dag/1"
+
+
+def _row(account: str, **values: Any) -> dict[str, Any]:
+    row = {
+        "account_id": account, "date_range": "yesterday", "reason": "strategy", "mode": "live", "decided_at": NOW,
+        "warm_at": NOW, "status": "planned", "batch": 0, "predicted_open": None,
+    }  # fmt: skip
+    return row | values
+
+
+def _plan(bench: Bench, *rows: dict[str, Any]) -> None:
+    warms.replace_plan(bench.engine, RUN, rows)
+    jobs.start(bench.engine, RUN, "dag", len(rows), NOW)
+
+
+def _raising(error: Exception) -> Any:
+    def answer(unit: Unit) -> Page:
+        raise error
+
+    return answer
+
+
+def test_outcomes_are_written_down(bench: Bench) -> None:
+    """Each warm says when it was fetched, until when it lives and what it cost; the job adds up."""
+    bench.source.script = {"act_2": _raising(Denied("no access", account_id="act_2"))}
+    _plan(bench, _row("act_1"), _row("act_2"), _row("act_3", batch=1))
+
+    report = warm_batch(bench.prefetch, RUN, 0)
+
+    first, second, third = warms.of_run(bench.engine, RUN)
+    assert (first["status"], first["fetched_at"], first["expires_at"]) == ("fetched", NOW, NOW + timedelta(hours=6))
+    assert (second["status"], second["error"]) == ("denied", "no access")
+    assert third["status"] == "planned"
+    job = jobs.finish(bench.engine, RUN, NOW)
+    assert (job["done"], job["failed"], job["errors"]) == (1, 1, ["act_2 yesterday: no access"])
+    assert job["requests"] == report.requests == first["requests"] + second["requests"]
+
+
+def test_a_second_call_does_nothing_again(bench: Bench) -> None:
+    """What is done is left out: no call is made and no count changes."""
+    _plan(bench, _row("act_1"))
+    warm_batch(bench.prefetch, RUN, 0)
+    asked = len(bench.source.asked)
+    assert warm_batch(bench.prefetch, RUN, 0).outcomes == []
+    assert len(bench.source.asked) == asked
+    assert jobs.finish(bench.engine, RUN, NOW)["done"] == 1
+
+
+def test_a_parked_key_stays_planned(bench: Bench) -> None:
+    """After the park the same call carries it out; meanwhile it counts neither as done nor as failed."""
+    bench.source.script = {
+        "act_1": _raising(Throttled("slow down", scope="account:act_1", until=NOW + timedelta(minutes=5)))
+    }
+    _plan(bench, _row("act_1"))
+    warm_batch(bench.prefetch, RUN, 0, wait_seconds=0)
+    assert [row["status"] for row in warms.batch(bench.engine, RUN, 0)] == ["planned"]
+    assert jobs.latest(bench.engine, NOW)[0]["failed"] == 0
+
+
+def test_pauses_lie_between_slices(bench: Bench) -> None:
+    """Five keys in slices of two take two pauses, and none before the first or after the last."""
+    _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
+    warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
+    assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
+    assert {row["status"] for row in warms.of_run(bench.engine, RUN)} == {"fetched"}
+
+
+def test_a_warm_outlives_the_open_it_is_for(bench: Bench) -> None:
+    """An entry that is fresh now but not at the predicted open is fetched again."""
+    _plan(bench, _row("act_1"), _row("act_1", batch=1, predicted_open=NOW + timedelta(hours=6, minutes=30)))
+    warm_batch(bench.prefetch, RUN, 0)
+    bench.clock.sleep(3600)
+    report = warm_batch(bench.prefetch, RUN, 1)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
+
+
+def test_a_closed_day_brings_its_history(bench: Bench) -> None:
+    """Closing a day fetches the days its score looks back on, not the week alone."""
+    _plan(bench, _row("act_1", reason="day_closed", date_range="2026-11-18..2026-11-24"))
+    seen: list[Unit] = []
+    bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad(unit))[1]}
+    warm_batch(bench.prefetch, RUN, 0)
+    days = {day for unit in seen for window in unit.windows for day in window.days()}
+    assert len(days) >= bench.settings.planning.history_days
+    assert [row["status"] for row in warms.of_run(bench.engine, RUN)] == ["fetched"]

@@ -1,0 +1,57 @@
+"""A reader over the prefetch bench: what it fetches is what is read."""
+
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import Engine
+from tests.unit.conftest import Bench
+
+from adwarm.errors import Transient
+from adwarm.model import Priority, ReportKey
+from adwarm.prefetch import Wanted
+from adwarm.serving import Answer, Reader, read_or_fetch
+from adwarm.sources.protocol import Page, Unit
+from adwarm.store.engine import writing
+from adwarm.store.tables import payload
+
+
+@dataclass
+class Desk:
+    """A reader, and the bench that fills what it reads."""
+
+    bench: Bench
+    reader: Reader
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.bench.engine
+
+    def warm(self, *keys: ReportKey) -> None:
+        """Make keys fresh."""
+        self.bench.prefetch.run([Wanted(key) for key in keys], Priority.LOW)
+
+    def fetch(self, key: ReportKey) -> Answer:
+        """Read, and fetch what is not fresh."""
+        return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
+
+    def break_upstream(self, account: str = "act_1") -> None:
+        """Let every call about an account fail."""
+
+        def down(unit: Unit) -> Page:
+            raise Transient("the platform is down")
+
+        self.bench.source.script = {account: down}
+
+    def damage(self) -> None:
+        """Flip the last byte of every payload."""
+        with writing(self.engine) as connection:
+            for row in connection.execute(payload.select()).all():
+                spoiled = bytes(row.body[:-1]) + bytes([row.body[-1] ^ 1])
+                connection.execute(payload.update().where(payload.c.hash == row.hash).values(body=spoiled))
+
+
+@pytest.fixture
+def desk(bench: Bench) -> Desk:
+    """A reader whose clock is the bench's."""
+    return Desk(bench, Reader(bench.engine, bench.settings, bench.clock))

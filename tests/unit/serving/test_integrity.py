@@ -1,0 +1,51 @@
+"""Everything stored is checked, and what is damaged can be fetched again."""
+
+from pathlib import Path
+
+from adwarm.model import ReportKey
+from adwarm.serving import ReadStatus
+from adwarm.serving.integrity import verify_store
+from adwarm.store import ObjectStore
+
+from .conftest import Desk
+
+KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
+
+
+def _spoil_objects(objects: ObjectStore) -> None:
+    for path in Path(objects.url).rglob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def test_a_whole_store_is_clean(desk: Desk, objects: ObjectStore) -> None:
+    """Entries and objects are counted; nothing is complained about."""
+    desk.warm(*KEYS)
+    found = verify_store(desk.engine, objects, desk.bench.settings)
+    assert (found.entries, found.objects, found.corrupt) == (2, 2, [])
+    assert found.to_dict()["corrupt"] == []
+
+
+def test_damaged_entries_are_named_and_fetched_again(desk: Desk, objects: ObjectStore) -> None:
+    """Without repair it only tells; with it the entries are fetched by the next warm, and all is well."""
+    desk.warm(*KEYS)
+    desk.damage()
+    told = verify_store(desk.engine, objects, desk.bench.settings)
+    assert {what for what, _ in told.corrupt} == {
+        "entry act_1 2026-11-18..2026-11-24", "entry act_2 2026-11-24..2026-11-24",
+    }  # fmt: skip
+    verify_store(desk.engine, objects, desk.bench.settings, repair=True)
+    desk.warm(*KEYS)
+    assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
+    assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT
+
+
+def test_damaged_and_lost_objects_are_fetched_again(desk: Desk, objects: ObjectStore) -> None:
+    """An account whose rows are damaged is not stuck: after a repair its days are fetched anew."""
+    desk.warm(*KEYS)
+    _spoil_objects(objects)
+    next(Path(objects.url).rglob("*.parquet")).unlink()
+    assert len(verify_store(desk.engine, objects, desk.bench.settings, repair=True).corrupt) == 2
+    desk.bench.clock.sleep(25 * 3600)
+    desk.warm(*KEYS)
+    assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
+    assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT

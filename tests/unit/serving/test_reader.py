@@ -1,0 +1,188 @@
+"""The one read path: right window, verified bytes, honest age, and every read counted."""
+
+import gzip
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import brotli
+import orjson
+import pytest
+import zstandard
+from tests.unit.conftest import NOW
+
+from adwarm.compression import open_envelope
+from adwarm.errors import BadRequest, NotFound
+from adwarm.model import Account, Actor, ReportKey, Window
+from adwarm.serving import ReadStatus
+from adwarm.serving.reader import Reader
+from adwarm.settings import CompressionSettings
+from adwarm.store import accounts, entries, traffic
+
+from .conftest import Desk
+
+KEY = ReportKey("act_1", "yesterday")
+WEEK = ReportKey("act_1", "last_7d")
+HOUR = timedelta(hours=1)
+
+
+def _counts(desk: Desk) -> tuple[float, ...]:
+    found = traffic.totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
+    return tuple(found[name] for name in ("hits", "stale", "misses"))
+
+
+def test_hit_stale_and_miss(desk: Desk) -> None:
+    """Absent, then fresh to the end of its life, then old and said to be; each read is counted once."""
+    assert desk.reader.read(KEY).status == ReadStatus.MISS
+    desk.warm(KEY)
+    desk.bench.clock.set(NOW + 6 * HOUR - timedelta(seconds=1))
+    hit = desk.reader.read(KEY)
+    desk.bench.clock.set(NOW + 6 * HOUR)
+    stale = desk.reader.read(KEY)
+    assert (hit.status, stale.status) == (ReadStatus.HIT, ReadStatus.STALE)
+    assert hit.age_seconds == 6 * 3600 - 1
+    assert "fresh until 2026-11-25 18:00 UTC" in str(stale.reason)
+    assert orjson.loads(desk.reader.body(stale))["since"] == "2026-11-24"
+    assert _counts(desk) == (1, 1, 1)
+
+
+def test_reads_of_the_warmer_are_not_peoples(desk: Desk) -> None:
+    """The canary's reads do not make people's hit rate."""
+    desk.warm(KEY)
+    desk.reader.read(KEY, Actor.WARMER)
+    desk.reader.read(KEY, count=False)
+    assert _counts(desk) == (0, 0, 0)
+
+
+def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: Desk) -> None:
+    """Bytes that do not verify are never served; the next fetch puts whole ones there, at the same moment even."""
+    desk.warm(KEY)
+    desk.damage()
+    answer = desk.reader.read(KEY)
+    assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
+    with pytest.raises(NotFound):
+        desk.reader.body(answer)
+    assert desk.fetch(KEY).status == ReadStatus.FETCHED
+    assert desk.reader.read(KEY).status == ReadStatus.HIT
+
+
+def test_midnight_moves_the_window(desk: Desk) -> None:
+    """After midnight in the account's own zone the window of the day before is not served."""
+    desk.warm(KEY)
+    accounts.put(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
+    desk.bench.clock.set(datetime(2026, 11, 26, 4, 59, 59, tzinfo=UTC))
+    assert desk.reader.read(KEY).entry is not None
+    desk.bench.clock.set(datetime(2026, 11, 26, 5, 0, tzinfo=UTC))
+    answer = desk.reader.read(KEY)
+    assert (answer.status, answer.entry) == (ReadStatus.MISS, None)
+    assert "2026-11-25..2026-11-25" in str(answer.reason)
+
+
+def test_a_failing_upstream_leaves_the_older_answer(desk: Desk) -> None:
+    """What is there is served, marked stale, with the upstream's reason."""
+    desk.warm(KEY)
+    desk.bench.clock.sleep(7 * 3600)
+    desk.break_upstream()
+    answer = desk.fetch(KEY)
+    assert answer.status == ReadStatus.STALE
+    assert "the platform is down" in str(answer.reason)
+    assert orjson.loads(desk.reader.body(answer))["rows"]
+
+
+def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: Desk) -> None:
+    """The newest answer under that name stands in, and the reason names the days it is of."""
+    desk.warm(KEY)
+    desk.bench.clock.set(NOW + 24 * HOUR)
+    desk.break_upstream()
+    answer = desk.fetch(KEY)
+    assert answer.entry is not None
+    assert (answer.status, answer.entry.key.window) == (
+        ReadStatus.STALE,
+        Window(date(2026, 11, 24), date(2026, 11, 24)),
+    )
+    assert "the platform is down" in str(answer.reason)
+    assert "the answer is of 2026-11-24..2026-11-24" in str(answer.reason)
+
+
+def test_damaged_bytes_are_no_last_resort(desk: Desk) -> None:
+    """With the upstream down and the bytes spoiled nothing is served, and the read is counted as a miss."""
+    desk.warm(KEY)
+    desk.damage()
+    desk.break_upstream()
+    desk.bench.clock.sleep(7 * 3600)
+    with pytest.raises(NotFound, match="the platform is down"):
+        desk.fetch(KEY)
+    assert _counts(desk) == (0, 0, 1)
+
+
+def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: Desk) -> None:
+    """Somebody waited for it, so it is a miss; the next read is a hit and costs no call."""
+    assert desk.fetch(KEY).status == ReadStatus.FETCHED
+    asked = len(desk.bench.source.asked)
+    assert desk.fetch(KEY).status == ReadStatus.HIT
+    assert (len(desk.bench.source.asked), _counts(desk)) == (asked, (1, 0, 1))
+
+
+CODINGS = {
+    "gzip": gzip.decompress,
+    "brotli": brotli.decompress,
+    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+}
+NAMES = {"gzip": "gzip", "brotli": "br", "zstd": "zstd"}
+
+
+@pytest.mark.parametrize("codec", CODINGS)
+def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that takes the stored coding gets the stored bytes; nothing is decoded on the way."""
+    packing = CompressionSettings(codec=codec, threshold_bytes=0)
+    desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": packing})
+    desk.warm(WEEK)
+    answer = desk.reader.read(WEEK)
+    assert answer.blob is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("adwarm.serving.reader.unpack", None)
+        patch.setattr("adwarm.serving.reader.transcode", None)
+        body, coding = desk.reader.encoded(answer, f"{NAMES[codec]}, identity;q=0.1")
+    assert (body, coding) == (open_envelope(answer.blob).body, NAMES[codec])
+    assert CODINGS[codec](body) == desk.reader.body(answer)
+
+
+def test_another_coding_is_made_on_the_way(desk: Desk) -> None:
+    """A client that takes gzip alone gets gzip; one that takes nothing gets plain JSON."""
+    desk.warm(WEEK)
+    answer = desk.reader.read(WEEK)
+    packed, coding = desk.reader.encoded(answer, "gzip")
+    plain, _ = desk.reader.encoded(answer, "")
+    assert coding == "gzip"
+    assert gzip.decompress(packed) == plain == desk.reader.body(answer)
+
+
+def test_no_account_gets_anothers_answer(desk: Desk) -> None:
+    """Each account's body is its own, also out of the cache, and with another account's bytes in reach."""
+    keys = [ReportKey(f"act_{n}", "last_7d") for n in (1, 2, 3)]
+    desk.warm(*keys)
+    for _ in range(2):
+        for key in keys:
+            body = orjson.loads(desk.reader.body(desk.reader.read(key)))
+            assert body["account_id"] == key.account_id
+            assert {row["account_id"] for row in [*body["rows"], *body["daily"]]} == {key.account_id}
+    assert desk.reader.read(replace(keys[0], account_id="act_9")).status == ReadStatus.MISS
+
+
+def test_a_reader_of_another_process_finds_it(desk: Desk) -> None:
+    """Nothing but the database stands between warmer and reader."""
+    desk.warm(KEY)
+    assert Reader(desk.engine, desk.bench.settings, desk.bench.clock).read(KEY).status == ReadStatus.HIT
+
+
+def test_an_unknown_report_is_refused(desk: Desk) -> None:
+    """The message names the reports there are."""
+    with pytest.raises(BadRequest, match="default"):
+        desk.reader.read(ReportKey("act_1", "today", "nonsense"))
+
+
+def test_a_degraded_entry_is_stale_with_its_reason(desk: Desk) -> None:
+    """An entry that was marked is served as stale, and says why."""
+    desk.warm(KEY)
+    (entry,) = entries.listing(desk.engine)
+    entries.degrade(desk.engine, entry, "by hand")
+    assert (desk.reader.read(KEY).status, desk.reader.read(KEY).reason) == (ReadStatus.STALE, "by hand")

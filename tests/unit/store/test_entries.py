@@ -1,0 +1,134 @@
+"""Entries are replaced whole, shared payloads are stored once, and nothing newer is spoiled by a late hand."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+
+from adwarm.model import EntryKey, Window
+from adwarm.store import entries
+from adwarm.store.engine import reading, writing
+from adwarm.store.entries import FOREVER, Entry
+from adwarm.store.tables import payload
+
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = Window(date(2026, 11, 24), date(2026, 11, 24))
+
+
+def _entry(account: str = "act_1", window: Window = DAY, **values: object) -> Entry:
+    made = Entry(
+        EntryKey(account, window, "abc"), "yesterday", "default", "zstd", 100, 10, AT, AT + 6 * HOUR, "scripted"
+    )
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+def _publish(engine: Engine, *items: tuple[Entry, bytes], at: datetime = AT) -> None:
+    with writing(engine) as connection:
+        entries.publish(connection, list(items), 1, at)
+
+
+def _payloads(engine: Engine) -> dict[str, bytes]:
+    with reading(engine) as connection:
+        return {row.hash: bytes(row.body) for row in connection.execute(payload.select())}
+
+
+def test_what_is_published_is_found(engine: Engine) -> None:
+    """Every column survives, and the payload is named by its bytes."""
+    _publish(engine, (_entry(expires_at=None, settled=True), b"sealed"))
+    found = entries.find(engine, _entry().key)
+    assert found == (_entry(expires_at=None, settled=True, payload_hash=sha256(b"sealed").hexdigest()), b"sealed")
+    assert entries.find(engine, _entry("act_2").key) is None
+
+
+def test_freshness_ends_at_the_moment_of_expiry() -> None:
+    """Fresh until just before; a final entry for ever; a degraded one never."""
+    assert [_entry().is_fresh(AT + 6 * HOUR - timedelta(microseconds=1)), _entry().is_fresh(AT + 6 * HOUR)] == [
+        True,
+        False,
+    ]
+    assert _entry(expires_at=None).is_fresh(AT + 1000 * HOUR)
+    assert not _entry(degraded=True).is_fresh(AT)
+
+
+def test_expiries_tell_only_what_can_be_trusted(engine: Engine) -> None:
+    """Absent and degraded entries are left out, final ones never expire, other windows are not mixed in."""
+    week = Window(date(2026, 11, 18), date(2026, 11, 24))
+    _publish(
+        engine,
+        (_entry(), b"a"),
+        (_entry("act_2", expires_at=None), b"b"),
+        (_entry("act_3", degraded=True), b"c"),
+        (_entry("act_1", week, expires_at=AT + HOUR), b"d"),
+    )
+    keys = [_entry(f"act_{n}").key for n in range(1, 5)]
+    assert entries.expiries(engine, keys) == {keys[0]: AT + 6 * HOUR, keys[1]: FOREVER}
+    assert entries.expiries(engine, []) == {}
+
+
+def test_equal_answers_share_a_payload_and_orphans_go(engine: Engine) -> None:
+    """Two entries of equal bytes hold one payload; when none points at it any more it is dropped, not before."""
+    _publish(engine, (_entry(), b"same"), (_entry("act_2"), b"same"))
+    assert len(_payloads(engine)) == 1
+    _publish(engine, (_entry(), b"new"), at=AT + HOUR)
+    assert entries.drop_orphans(engine, AT + 2 * HOUR) == 0
+    _publish(engine, (_entry("act_2"), b"newer"), at=AT + HOUR)
+    assert entries.drop_orphans(engine, AT) == 0
+    assert entries.drop_orphans(engine, AT + HOUR) == 1
+    assert set(_payloads(engine).values()) == {b"new", b"newer"}
+
+
+def test_publishing_the_same_bytes_again_heals_a_damaged_payload(engine: Engine) -> None:
+    """A payload whose stored bytes went bad is written anew, though its name is there already."""
+    _publish(engine, (_entry(), b"sealed"))
+    with writing(engine) as connection:
+        connection.execute(payload.update().values(body=b"damaged"))
+    _publish(engine, (_entry(), b"sealed"))
+    assert list(_payloads(engine).values()) == [b"sealed"]
+
+
+def test_a_late_hand_does_not_spoil_a_newer_entry(engine: Engine) -> None:
+    """Marking and repacking go by what was read; what was published since stays as it is."""
+    _publish(engine, (_entry(), b"old"))
+    (seen,) = entries.listing(engine, "act_1")
+    _publish(engine, (_entry(fetched_at=AT + HOUR), b"new"))
+    entries.degrade(engine, seen, "damaged")
+    with writing(engine) as connection:
+        assert not entries.swap_payload(connection, replace(seen, codec="gzip"), b"repacked", AT)
+    found = entries.find(engine, seen.key)
+    assert found is not None
+    assert (found[0].degraded, found[0].codec, found[1]) == (False, "zstd", b"new")
+
+
+def test_marking_and_repacking_what_is_there(engine: Engine) -> None:
+    """A marked entry says why; a repacked one has its new bytes under their own name."""
+    _publish(engine, (_entry(), b"old"))
+    (seen,) = entries.listing(engine)
+    with writing(engine) as connection:
+        assert entries.swap_payload(connection, replace(seen, codec="gzip", stored_bytes=7), b"smaller", AT)
+    (packed,) = entries.listing(engine)
+    entries.degrade(engine, packed, "x" * 600)
+    found = entries.find(engine, seen.key)
+    assert found is not None
+    assert (found[0].codec, found[0].stored_bytes, found[1]) == ("gzip", 7, b"smaller")
+    assert (found[0].degraded, found[0].degraded_reason) == (True, "x" * 500)
+
+
+def test_a_failed_publication_leaves_the_older_answer(engine: Engine) -> None:
+    """Entry and payload change together or not at all."""
+    _publish(engine, (_entry(), b"old"))
+    broken = _entry(account="act_2", fetched_at=None)
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        entries.publish(connection, [(_entry(), b"new"), (broken, b"newer")], 2, AT)
+    assert set(_payloads(engine).values()) == {b"old"}
+    assert entries.totals(engine) == {"entries": 1, "raw_bytes": 100, "stored_bytes": 10}
+
+
+def test_the_list_is_newest_first(engine: Engine) -> None:
+    """The newest fetch comes first, of one account or of all."""
+    _publish(engine, (_entry(), b"a"), (_entry("act_2", fetched_at=AT + HOUR), b"b"))
+    assert [item.key.account_id for item in entries.listing(engine)] == ["act_2", "act_1"]
+    assert [item.key.account_id for item in entries.listing(engine, "act_1")] == ["act_1"]

@@ -1,0 +1,168 @@
+"""One holder at a time by the database's clock, and tokens that only grow."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import Connection, Engine
+
+from adwarm.store import leases
+from adwarm.store.engine import reading, writing
+from adwarm.store.leases import Lease
+
+
+class DatabaseClock:
+    """Stands in for the database's clock, so that no test waits."""
+
+    now = 1_000_000.0
+
+    def __call__(self, connection: Connection) -> float:
+        """Return the moment it stands at."""
+        return self.now
+
+
+@pytest.fixture
+def at() -> Iterator[DatabaseClock]:
+    """The database's clock, in the test's hands."""
+    standing = DatabaseClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leases, "database_time", standing)
+        yield standing
+
+
+def _claimed(engine: Engine, owner: str, seconds: float = 30) -> Lease:
+    held = leases.claim(engine, "fetch:act_1", owner, seconds)
+    assert held is not None
+    return held
+
+
+def _is_current(engine: Engine, held: Lease) -> bool:
+    with writing(engine) as connection:
+        return leases.is_current(connection, held)
+
+
+def test_only_one_holds_a_name(engine: Engine) -> None:
+    """While one holds it another gets nothing; other names are free; by the database's own clock."""
+    held = _claimed(engine, "a")
+    assert leases.claim(engine, "fetch:act_1", "b", 30) is None
+    assert leases.claim(engine, "fetch:act_2", "b", 30) is not None
+    assert _is_current(engine, held)
+
+
+def test_a_lease_expires_by_the_databases_clock(engine: Engine, at: DatabaseClock) -> None:
+    """The moment it expires it is free; the late holder can neither renew it nor publish under it."""
+    late = _claimed(engine, "a")
+    at.now += 29
+    assert leases.claim(engine, "fetch:act_1", "b", 30) is None
+    at.now += 1
+    successor = _claimed(engine, "b")
+    assert successor.token > late.token
+    assert not leases.renew(engine, late, 30)
+    assert (_is_current(engine, late), _is_current(engine, successor)) == (False, True)
+
+
+def test_a_renewed_lease_lives_on(engine: Engine, at: DatabaseClock) -> None:
+    """Renewal counts from now, and keeps the token."""
+    held = _claimed(engine, "a")
+    at.now += 20
+    assert leases.renew(engine, held, 30)
+    at.now += 20
+    assert leases.claim(engine, "fetch:act_1", "b", 30) is None
+    assert _is_current(engine, held)
+
+
+def test_a_lost_lease_cannot_release_its_successors(engine: Engine, at: DatabaseClock) -> None:
+    """Giving back what was lost changes nothing; giving back what is held frees it at once."""
+    late = _claimed(engine, "a")
+    at.now += 31
+    successor = _claimed(engine, "b")
+    leases.release(engine, late)
+    assert leases.claim(engine, "fetch:act_1", "c", 30) is None
+    leases.release(engine, successor)
+    assert _claimed(engine, "c").token > successor.token
+
+
+def test_an_unknown_lease_is_not_current(engine: Engine) -> None:
+    """A lease of which the database knows nothing is not held."""
+    held = _claimed(engine, "a")
+    with reading(engine) as connection:
+        assert not leases.is_current(connection, Lease("fetch:act_9", "a", held.token, held.expires_at))
+
+
+OWNERS = st.sampled_from(["a", "b", "c"])
+
+
+class Claims(RuleBasedStateMachine):
+    """Compares the table with a model of one name."""
+
+    engine: Engine
+    clock: DatabaseClock
+    runs = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).runs += 1
+        self.name = f"name {self.runs}"
+        self.holder: tuple[str, int, float] | None = None
+        self.token = 0
+        self.seen: list[Lease] = []
+        self.held = False
+
+    def _alive(self) -> bool:
+        return self.holder is not None and self.holder[2] > self.clock.now
+
+    @rule(owner=OWNERS, seconds=st.integers(1, 40))
+    def claim(self, owner: str, seconds: int) -> None:
+        """Succeeds unless somebody else holds it."""
+        got = leases.claim(self.engine, self.name, owner, seconds)
+        blocked = self._alive() and self.holder is not None and self.holder[0] != owner
+        assert (got is None) == blocked
+        if got:
+            assert got.token > self.token
+            self.token, self.holder = got.token, (owner, got.token, self.clock.now + seconds)
+            self.seen.append(got)
+
+    @rule(seconds=st.integers(1, 60))
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.clock.now += seconds
+
+    @rule(data=st.data(), seconds=st.integers(1, 40))
+    def renew(self, data: st.DataObject, seconds: int) -> None:
+        """Only the newest token can be renewed."""
+        if self.seen:
+            held = data.draw(st.sampled_from(self.seen))
+            newest = self.holder is not None and held.token == self.holder[1]
+            assert leases.renew(self.engine, held, seconds) == newest
+            if newest:
+                self.holder = (held.owner, held.token, self.clock.now + seconds)
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        """Only the newest token gives it back."""
+        if self.seen:
+            held = data.draw(st.sampled_from(self.seen))
+            leases.release(self.engine, held)
+            if self.holder and held.token == self.holder[1]:
+                self.holder = None
+
+    @invariant()
+    def late_writers_are_fenced(self) -> None:
+        """No token but the newest passes the fence."""
+        with reading(self.engine) as connection:
+            current = [held.token for held in self.seen if leases.is_current(connection, held)]
+        assert set(current) <= {self.token}
+
+
+def test_any_order_of_claims_keeps_the_rules(sqlite_engine: Engine, at: DatabaseClock) -> None:
+    """However claims, renewals, releases and time are mixed: one holder, growing tokens, no late writer."""
+    Claims.engine, Claims.clock = sqlite_engine, at
+    run_state_machine_as_test(
+        Claims,
+        settings=settings(
+            max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+    assert Claims.runs >= 15

@@ -1,0 +1,84 @@
+"""Plans are stored once per run, and what was carried out is never planned away."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.store import warms
+
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def _row(account: str, **values: Any) -> dict[str, Any]:
+    row = {
+        "account_id": account, "date_range": "today", "reason": "predicted_open", "mode": "live", "decided_at": AT,
+        "warm_at": AT, "status": "planned", "batch": 0,
+    }  # fmt: skip
+    return row | values
+
+
+def _plan(engine: Engine, run: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    warms.replace_plan(engine, run, rows)
+    return warms.of_run(engine, run)
+
+
+def test_a_rerun_replaces_what_is_undone(engine: Engine) -> None:
+    """Planned, cut and shadow rows go; what was carried out stays; other runs are not touched."""
+    first = _plan(engine, "dag/1", _row("act_1"), _row("act_2"), _row("act_3", status="cut"))
+    _plan(engine, "dag/2", _row("act_9"))
+    warms.record(engine, [{"id": first[0]["id"], "status": "fetched", "fetched_at": AT}])
+    found = _plan(engine, "dag/1", _row("act_4"))
+    assert [(row["account_id"], row["status"]) for row in found] == [("act_1", "fetched"), ("act_4", "planned")]
+    assert len(warms.of_run(engine, "dag/2")) == 1
+    assert [row["account_id"] for row in _plan(engine, "dag/1")] == ["act_1"]
+
+
+def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
+    """The most urgent first; other batches and what is done are left out."""
+    rows = _plan(
+        engine, "dag/1", _row("act_1", warm_at=AT + HOUR), _row("act_2"), _row("act_3", batch=1),
+        _row("act_4", status="cut"),
+    )  # fmt: skip
+    assert [row["account_id"] for row in warms.batch(engine, "dag/1", 0)] == ["act_2", "act_1"]
+    warms.record(engine, [{"id": rows[1]["id"], "status": "denied", "error": "no access"}])
+    assert [row["account_id"] for row in warms.batch(engine, "dag/1", 0)] == ["act_1"]
+
+
+def test_requests_are_counted_by_dag_and_hour(engine: Engine) -> None:
+    """The window is half open, and `_` in a DAG's name is no wildcard."""
+    for run, at in (("a_b/1", AT), ("a_b/2", AT + HOUR), ("axb/1", AT), ("a_b/3", AT - HOUR / 4)):
+        (row,) = _plan(engine, run, _row("act_1"))
+        warms.record(engine, [{"id": row["id"], "status": "fetched", "fetched_at": at, "requests": 3}])
+    assert warms.requests_since(engine, AT, AT + HOUR, "a_b/") == 3
+    assert warms.requests_since(engine, AT, AT + 2 * HOUR, "") == 9
+
+
+def test_the_p95_is_of_what_is_known(engine: Engine) -> None:
+    """Without a fetch it is 0; else the value that 95 of 100 do not exceed."""
+    assert warms.p95_seconds(engine) == 0
+    rows = _plan(engine, "dag/1", *[_row(f"act_{n}") for n in range(1, 101)])
+    warms.record(engine, [{"id": row["id"], "seconds": float(n)} for n, row in enumerate(rows, 1)])
+    assert warms.p95_seconds(engine) == pytest.approx(96, abs=1)
+
+
+def test_only_old_fetches_without_a_verdict_are_open(engine: Engine) -> None:
+    """Those fetched, not judged yet, and before the moment."""
+    rows = _plan(engine, "dag/1", *[_row(f"act_{n}") for n in range(1, 5)])
+    warms.record(engine, [
+        {"id": rows[0]["id"], "status": "fetched", "fetched_at": AT},
+        {"id": rows[1]["id"], "status": "fetched", "fetched_at": AT, "used": True},
+        {"id": rows[2]["id"], "status": "failed"},
+        {"id": rows[3]["id"], "status": "fetched", "fetched_at": AT + HOUR, "used": None},
+    ])  # fmt: skip
+    assert [row["account_id"] for row in warms.unaccounted(engine, AT + HOUR)] == ["act_1"]
+    assert warms.counts(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0}
+
+
+def test_orders_of_a_reason_leave_out_what_was_never_meant(engine: Engine) -> None:
+    """Cut and shadow rows were not meant to be carried out."""
+    _plan(engine, "dag/1", _row("act_1"), _row("act_2", status="cut"), _row("act_3", status="shadow"),
+          _row("act_4", reason="strategy"))  # fmt: skip
+    assert [row["account_id"] for row in warms.planned_for(engine, "predicted_open")] == ["act_1"]
