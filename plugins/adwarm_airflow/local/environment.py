@@ -55,6 +55,8 @@ def log_url() -> str:
 
 
 def _asked_for() -> dict[str, str]:
-    """Return the user's own settings, but for the places that a local run chooses itself."""
-    chosen = {"ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG_URL"}
-    return {name: value for name, value in os.environ.items() if name.startswith("ADWARM_") and name not in chosen}
+    """Return the user's own settings, but for the places and the source that a local run chooses itself."""
+    chosen = ("ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG_URL", "ADWARM_SOURCE__")
+    return {
+        name: value for name, value in os.environ.items() if name.startswith("ADWARM_") and not name.startswith(chosen)
+    }
