@@ -16,7 +16,7 @@ from adwarm.access_log.moments import BAD, parse_all
 from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED, WORDS
 from adwarm.errors import BadRequest
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
 
 Span = tuple[int, int]
 

@@ -5,6 +5,7 @@ block of up to 2**15 - 1 events can be added without a check before, and no coun
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,39 +13,38 @@ import numpy.typing as npt
 from adwarm.patterns.local_hours import WEEK_HOURS
 
 Longs = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
 
 _LIMIT = 1 << 15
+_BLOCK_BITS = 13
+_BLOCK_ROWS = 1 << _BLOCK_BITS
+_BLOCK_CELLS = WEEK_HOURS * _BLOCK_ROWS
 
 
 class Cells:
-    """A dense table of 168 hours by rows; 336 bytes a row.
+    """A dense table of rows by 168 hours; 336 bytes a row.
 
-    An hour's counts lie side by side: a log in order of time touches few of them at once, which stay in the cache.
+    It grows by blocks of rows, in place where the system can. Within a block an hour's counts lie side by side: a log
+    in order of time touches few of them at once, which stay in the cache.
     """
 
-    def __init__(self, rows: int = 4096) -> None:
-        self._counts = np.zeros((WEEK_HOURS, rows), np.uint16)
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BLOCK_CELLS, np.uint16)
         # By row * 168 + hour. A cell that something was carried from is never left empty.
         self._carried: dict[int, int] = {}
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows`."""
-        held = self._counts.shape[1]
-        if rows <= held:
-            return
-        grown = np.zeros((WEEK_HOURS, max(rows, 2 * held)), np.uint16)
-        for hour in range(WEEK_HOURS):
-            if self._counts[hour].any():  # what was never written takes no memory, and shall not
-                grown[hour, :held] = self._counts[hour]
-        self._counts = grown
+        held = len(self._counts) // _BLOCK_CELLS
+        wanted = (rows - 1 >> _BLOCK_BITS) + 1
+        if wanted > held:
+            self._counts.resize(max(wanted, held + held // 8) * _BLOCK_CELLS, refcheck=False)
 
-    def add_events(self, rows: npt.NDArray[np.int32], hours: npt.NDArray[np.int16]) -> None:
+    def add_events(self, rows: Integers, hours: Integers) -> None:
         """Add one to the cell of each event."""
-        flat, width = self._counts.reshape(-1), self._counts.shape[1]
-        for start in range(0, len(rows), _LIMIT - 1):
-            chosen = slice(start, start + _LIMIT - 1)
-            cells = np.multiply(hours[chosen], width, dtype=np.int64)
-            cells += rows[chosen]
+        flat, every = self._counts, _cells(rows, hours)
+        for start in range(0, len(every), _LIMIT - 1):
+            cells = every[start : start + _LIMIT - 1]
             np.add.at(flat, cells, np.uint16(1))
             full = flat[cells] > _LIMIT
             if full.any():
@@ -52,10 +52,10 @@ class Cells:
                 self._carry(cells, np.full(len(cells), _LIMIT, np.int64))
                 flat[cells] -= np.uint16(_LIMIT)
 
-    def add_counts(self, rows: Longs, hours: Longs, counts: Longs) -> None:
+    def add_counts(self, rows: Integers, hours: Integers, counts: Longs) -> None:
         """Add counts, all positive, that were made before."""
-        flat = self._counts.reshape(-1)
-        cells, places = np.unique(hours * self._counts.shape[1] + rows, return_inverse=True)
+        flat = self._counts
+        cells, places = np.unique(_cells(rows, hours), return_inverse=True)
         total = np.zeros(len(cells), np.int64)
         np.add.at(total, places, counts)
         total += flat[cells]
@@ -64,11 +64,13 @@ class Cells:
         large = total > _LIMIT
         self._carry(cells[large], (total - kept)[large])
 
-    def blocks(self, order: Longs, size: int = 2048) -> Iterator[tuple[Longs, Longs, Longs]]:
+    def blocks(self, order: Longs, size: int = 1024) -> Iterator[tuple[Longs, Longs, Longs]]:
         """Yield place in `order`, hour and count of the cells that are not empty, by place and hour."""
         carried, amounts = self._carried_in(order)
+        blocks = self._counts.reshape(-1, WEEK_HOURS, _BLOCK_ROWS)
         for start in range(0, len(order), size):
-            flat = self._counts.take(order[start : start + size], axis=1).T.reshape(-1)
+            rows = order[start : start + size]
+            flat = blocks[rows >> _BLOCK_BITS, :, rows & (_BLOCK_ROWS - 1)].reshape(-1)
             filled = np.flatnonzero(flat)
             counts = flat[filled].astype(np.int64)
             low, high = np.searchsorted(carried, (start * WEEK_HOURS, (start + size) * WEEK_HOURS))
@@ -77,10 +79,10 @@ class Cells:
             yield places + start, hours, counts
 
     def _carry(self, cells: Longs, amounts: Longs) -> None:
-        width = self._counts.shape[1]
-        for cell, amount in zip(cells.tolist(), amounts.tolist(), strict=True):
-            hour, row = divmod(cell, width)
-            key = row * WEEK_HOURS + hour
+        block, rest = np.divmod(cells, _BLOCK_CELLS)
+        hours, rows = np.divmod(rest, _BLOCK_ROWS)
+        keys = (block * _BLOCK_ROWS + rows) * WEEK_HOURS + hours
+        for key, amount in zip(keys.tolist(), amounts.tolist(), strict=True):
             self._carried[key] = self._carried.get(key, 0) + amount
 
     def _carried_in(self, order: Longs) -> tuple[Longs, Longs]:
@@ -92,3 +94,12 @@ class Cells:
         keys = places[keys // WEEK_HOURS] * WEEK_HOURS + keys % WEEK_HOURS
         ascending = np.argsort(keys)
         return keys[ascending], amounts[ascending]
+
+
+def _cells(rows: Integers, hours: Integers) -> Longs:
+    """Return the place of each row and hour: block, hour, row within the block."""
+    cells = np.right_shift(rows, _BLOCK_BITS, dtype=np.int64)
+    cells *= _BLOCK_CELLS - _BLOCK_ROWS
+    cells += rows
+    cells += np.left_shift(hours, _BLOCK_BITS, dtype=np.int64)
+    return cells

@@ -70,14 +70,13 @@ class HourOfWeekTable:
         for batch in slots.to_batches():
             if batch.num_rows:
                 rows, hours = self._rows_of(batch), self._hours(batch, micros_of(batch, "slot"))
-                self._cells.add_counts(rows.astype(np.int64), hours.astype(np.int64), _longs(batch, "opens"))
+                self._cells.add_counts(rows, hours, _longs(batch, "opens"))
 
     def add_table(self, table: pa.Table) -> None:
         """Add a table in `HOUR_SCHEMA`, such as a day's."""
         for batch in table.cast(HOUR_SCHEMA).to_batches():
             if batch.num_rows:
-                rows = self._rows_of(batch).astype(np.int64)
-                self._cells.add_counts(rows, _longs(batch, "hour_of_week"), _longs(batch, "opens"))
+                self._cells.add_counts(self._rows_of(batch), _longs(batch, "hour_of_week"), _longs(batch, "opens"))
 
     def merge(self, other: "HourOfWeekTable") -> None:
         """Add what `other` has counted; `other` stays as it is."""
