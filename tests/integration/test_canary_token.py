@@ -1,0 +1,167 @@
+"""A secret that is planted where secrets belong turns up nowhere else: not in logs, files, errors or the database."""
+
+import base64
+import io
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from adwarm.cli import main
+from adwarm.errors import AdwarmError
+from adwarm.model import Priority, ReportKey
+from adwarm.prefetch import Wanted
+from adwarm.runtime import Runtime
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.errors import GraphError
+from adwarm.simulator.platform import Call
+from adwarm.simulator.server import SimulatorServer
+
+CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
+SECRET = "app+secret/canary=41c9"
+ROOT = Path(__file__).resolve().parents[2]
+
+FAILURES = {
+    "dead token": GraphError(f"Error validating access token {CANARY}", code=190, subcode=463),
+    "denied": GraphError(f"(#200) token {CANARY} has no ads_read", code=200, status=403),
+    "throttled": GraphError(f"(#80000) slow down {CANARY}", code=80000, subcode=2446079),
+    "too much data": GraphError(f"Please reduce the amount of data, access_token={CANARY}", code=1, subcode=99),
+    "transient": GraphError(f"An unknown error occurred {quote(CANARY, safe='')}", code=2, status=500, transient=True),
+    "bad request": GraphError(f"(#100) cannot use {CANARY}", code=100),
+    "unheard of": GraphError(f"something new {CANARY}", code=98765, status=418),
+}
+
+
+def _forms(secret: str) -> list[bytes]:
+    """The secret as it is, percent-encoded, and in base64 at each of its three alignments, without the ragged ends."""
+    plain = secret.encode()
+    shifted = [base64.b64encode(b"\0" * shift + plain)[4:-4] for shift in range(3)]
+    return [plain, quote(secret, safe="").encode(), quote(secret).encode(), *shifted]
+
+
+def _hits(data: bytes) -> list[bytes]:
+    return [form for secret in (CANARY, SECRET) for form in _forms(secret) if form in data]
+
+
+class Traces:
+    """Everything a run leaves behind."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.log = io.StringIO()
+        self.texts: list[str] = []
+
+    def found(self) -> list[str]:
+        """Where the canary was found."""
+        places = {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
+        places["log"] = self.log.getvalue().encode()
+        places["texts"] = "\n".join(self.texts).encode()
+        assert len(places) > 2, "a run leaves at least its database"
+        return [f"{place}: {hit!r}" for place, data in places.items() for hit in _hits(data)]
+
+
+@pytest.fixture
+def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
+    """A platform whose one token is the canary."""
+    config = SimulatorConfig(ads=2, token=CANARY, app_secret=SECRET, accounts=("act_1", "act_2"))
+    with SimulatorServer(config) as server:
+        yield server
+
+
+@pytest.fixture
+def traces(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
+    """A home with the canary in its settings, and every logger at its most talkative."""
+    values = {
+        "HOME": str(tmp_path / "home"), "SOURCE__GRAPH_URL": platform.url, "SOURCE__ACCESS_TOKEN": CANARY,
+        "SOURCE__APP_SECRET": SECRET, "SOURCE__APP_ID": "100", "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+    }  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"ADWARM_{name}", value)
+    left = Traces(tmp_path / "home")
+    handler, root = logging.StreamHandler(left.log), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield left
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def _cli(capfd: pytest.CaptureFixture[str], traces: Traces, *words: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["adwarm", *words])
+        try:
+            main()
+        except SystemExit as stop:
+            traces.texts.append(repr(stop))
+    sys.stdout.flush()
+    traces.texts.extend(capfd.readouterr())
+
+
+def test_the_search_finds_what_it_looks_for() -> None:
+    """The canary is found in each of its forms, so that finding nothing means something."""
+    for text in (CANARY, quote(CANARY, safe=""), base64.b64encode(f"ab{CANARY}cd".encode()).decode(), f"x{SECRET}"):
+        assert _hits(b"..." + text.encode() + b"...")
+
+
+def test_a_run_that_goes_well_leaves_no_trace(traces: Traces, capfd: pytest.CaptureFixture[str]) -> None:
+    """Warm, read, look and check: the secrets are in none of it."""
+    _cli(capfd, traces, "warm", "act_1", "act_2", "--range", "last_7d", "--json")
+    assert '"fetched": 2' in traces.texts[-2]
+    for words in (("get", "act_1", "last_7d"), ("status", "--json"), ("doctor", "--json"), ("verify",)):
+        _cli(capfd, traces, *words)
+    traces.texts.append(repr(Runtime().settings))
+    assert traces.found() == []
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_no_failure_tells_the_secret(
+    failure: str, traces: Traces, platform: SimulatorServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Even when the platform's own error repeats the token, neither message, traceback, row nor log does."""
+
+    def refuse(call: Call) -> None:
+        raise FAILURES[failure]
+
+    platform.platform.answer = refuse  # type: ignore[assignment,method-assign]
+    _cli(capfd, traces, "warm", "act_1", "--range", "last_7d", "--json")
+    _cli(capfd, traces, "get", "act_1", "last_7d", "--fetch")
+    _cli(capfd, traces, "status", "--json")
+    report = Runtime().prefetch().run([Wanted(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
+    traces.texts.append(repr(report))
+    assert not report.outcomes[0].status.is_served
+    assert traces.found() == []
+
+
+def test_a_traceback_of_an_error_does_not_tell_it(traces: Traces, platform: SimulatorServer) -> None:
+    """An uncaught error printed with its whole chain holds no secret."""
+    script = "from adwarm.runtime import Runtime\nRuntime().make_source or 1\n"
+    script += "from adwarm.runtime import source_factory\nfrom adwarm.settings import load_settings\n"
+    script += "source_factory(load_settings())().account('act_9')\n"
+    environment = {"PYTHONPATH": str(ROOT / "include"), **_adwarm_environment(traces, platform)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" in done.stderr
+    assert _hits(done.stderr.encode()) == []
+
+
+def _adwarm_environment(traces: Traces, platform: SimulatorServer) -> dict[str, str]:
+    return {
+        "ADWARM_HOME": str(traces.home), "ADWARM_SOURCE__GRAPH_URL": platform.url,
+        "ADWARM_SOURCE__ACCESS_TOKEN": CANARY, "ADWARM_SOURCE__APP_SECRET": SECRET,
+    }  # fmt: skip
+
+
+def test_an_unreachable_platform_tells_nothing(
+    traces: Traces, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A connection that fails is told without address or token."""
+    monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
+    _cli(capfd, traces, "warm", "act_1", "--range", "today")
+    with pytest.raises(AdwarmError) as caught:
+        Runtime().prefetch().make_source().account("act_1")
+    traces.texts.append(repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
+    assert traces.found() == []
