@@ -83,6 +83,13 @@ def planned_for(engine: Engine, reason: str) -> list[Warm]:
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def cut_for(engine: Engine, reason: str) -> int:
+    """Return how many warms with this reason were cut from their plans."""
+    query = select(func.count()).where(table.c.reason == reason, table.c.status == "cut")
+    with reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
 def counts(engine: Engine) -> dict[str, int]:
     """Return the number of warms by status, and of those used and wasted."""
     with reading(engine) as connection:

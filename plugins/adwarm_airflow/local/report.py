@@ -57,8 +57,9 @@ class DemoReport:
             plan={
                 "warms_planned": len(rows),
                 "days_closed": len(warms.planned_for(runtime.engine, "day_closed")),
+                "days_left_to_the_daily_run": warms.cut_for(runtime.engine, "day_closed"),
                 "strategy_warms": len(warms.planned_for(runtime.engine, "strategy")),
-                "cut_by_the_budget": counts.get("cut", 0),
+                "cut_by_the_budget": warms.cut_for(runtime.engine, "predicted_open"),
                 "used": counts["used"],
                 "wasted": counts["wasted"],
                 "failed": counts.get("failed", 0),
@@ -116,7 +117,11 @@ class DemoReport:
                 "warms planned by the forecast",
                 f"{plan['warms_planned']:,}, {plan['cut_by_the_budget']:,} cut by the budget",
             ),
-            ("days closed, strategy warms", f"{plan['days_closed']:,}, {plan['strategy_warms']:,}"),
+            (
+                "accounts whose day was closed",
+                f"{plan['days_closed']:,}, {plan['days_left_to_the_daily_run']:,} left to the daily run",
+            ),
+            ("warms by the strategy", f"{plan['strategy_warms']:,}"),
             ("warms used / wasted so far", f"{plan['used']:,} / {plan['wasted']:,}"),
             ("upstream requests", f"{self.upstream['insights']:,} insights, {self.upstream['total']:,} in all"),
             ("entries written", f"{stored['entries']:,}"),
