@@ -1,0 +1,105 @@
+"""The same opens are learned from any format of log, and a forecast can be trained on each real one."""
+
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from adwarm.access_log import log_span
+from adwarm.forecast.snapshot import live_forecast
+from adwarm.forecast.training import train_until
+from adwarm.patterns.ingest import ingest
+from adwarm.patterns.load import first_opens, load_slots
+from adwarm.settings import Settings
+from adwarm.store import ObjectStore, open_engine, upgrade
+
+START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+END = START + timedelta(days=3)
+EVENTS = [
+    {
+        "ts": START + timedelta(minutes=7 * n),
+        "account_id": f"act_{n % 3 + 1}",
+        "date_range": ("today", "last_7d")[n % 2],
+    }
+    for n in range(300)
+]
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "access_log.parquet"
+
+
+def _parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(EVENTS), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _jsonl() -> bytes:
+    return b"".join(orjson.dumps(event) + b"\n" for event in EVENTS)
+
+
+def _csv() -> bytes:
+    rows = ["ts,account_id,date_range", *(f"{e['ts']},{e['account_id']},{e['date_range']}" for e in EVENTS)]
+    return "\n".join(rows).encode() + b"\n"
+
+
+def _combined() -> bytes:
+    line = '1.1.1.1 - - [{:%d/%b/%Y:%H:%M:%S %z}] "GET /accounts/{}/insights/{} HTTP/1.1" 200 1 "-" "Mozilla"\n'
+    return "".join(line.format(e["ts"], e["account_id"], e["date_range"]) for e in EVENTS).encode()
+
+
+FORMATS: dict[str, Callable[[], bytes]] = {
+    "log.parquet": _parquet, "log.jsonl": _jsonl, "log.csv": _csv, "access.log": _combined,
+}  # fmt: skip
+
+
+def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, Settings]:
+    engine, objects = open_engine(f"sqlite:///{home}/adwarm.db"), ObjectStore(str(home / "data"))
+    upgrade(engine)
+    settings = Settings(access_log_url=str(url))
+    ingest(engine, objects, settings, until)
+    return engine, objects, settings
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_first_opens(tmp_path: Path, name: str, packed: bool) -> None:
+    """Parquet, JSON lines, CSV and the combined format, plain and gzipped, teach the same."""
+    data = FORMATS[name]()
+    path = tmp_path / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    engine, objects, _ = _learned(tmp_path / "home", path, END)
+    found = first_opens(load_slots(engine, objects, START - timedelta(hours=1), END))
+    # Each key comes back after 42 minutes, longer than the quiet time, so every open is a first one.
+    wanted = [(event["account_id"], event["date_range"], pd.Timestamp(event["ts"])) for event in EVENTS]
+    assert list(found[["account_id", "date_range", "ts"]].itertuples(index=False, name=None)) == wanted
+
+
+def _trained(home: Path, log: Path) -> dict[str, Any]:
+    _, last, events = log_span(str(log), Settings())
+    until = last + timedelta(seconds=1)
+    engine, objects, settings = _learned(home, log, until)
+    figures = train_until(engine, objects, settings, until, until)
+    ahead = live_forecast(engine, objects).probabilities(until, timedelta(hours=24), floor=0.01)
+    assert events >= figures["opens"] > 0
+    assert ahead["probability"].between(0, 1).all()
+    return {**figures, "ahead": len(ahead)}
+
+
+def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
+    """What the quickstart reads can be learned from."""
+    figures = _trained(tmp_path, EXAMPLE)
+    assert figures["keys"] > 0
+    assert figures["ahead"] > 0
+
+
+def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path) -> None:
+    """Real logs, sparse and dense, are read whole and give a forecast."""
+    figures = _trained(tmp_path, shared_log)
+    assert figures["keys"] > 0
+    assert figures["first_opens"] <= figures["opens"]
