@@ -5,7 +5,6 @@ by persons count, all reports of an account and date range together.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from adwarm.access_log.reader import micros_of, read_events
 from adwarm.patterns.ahead import ahead
 from adwarm.patterns.cells import Cells
+from adwarm.patterns.lean import lean_memory
 from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, Hours, LocalHours
 from adwarm.patterns.pairs import Pairs
 from adwarm.patterns.persons import by_persons
@@ -161,17 +161,6 @@ def write_table(table: HourOfWeekTable, target: str | Path | BinaryIO) -> None:
     with lean_memory(), pq.ParquetWriter(target, HOUR_SCHEMA, compression="zstd", write_statistics=False) as writer:
         for batch in ahead(table.batches()):
             writer.write_batch(batch)
-
-
-@contextmanager
-def lean_memory() -> Iterator[None]:
-    """Let Arrow return memory to the system as soon as it is free; its own pool keeps tens of megabytes."""
-    before = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(before)
 
 
 def _in_use(words: Words, codes: Codes) -> tuple[pa.Array, Longs]:

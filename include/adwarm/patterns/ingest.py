@@ -24,6 +24,7 @@ from adwarm.access_log.quarantine import Quarantine
 from adwarm.access_log.reader import LogReader, Piece, micros_of, parquet_span, require_readable, within
 from adwarm.clock import utc
 from adwarm.errors import BadRequest, Transient
+from adwarm.patterns.lean import lean_memory
 from adwarm.patterns.reading import Part, Plan, outlived, plan_live, plan_window, remembered
 from adwarm.patterns.slots import SlotAggregator
 from adwarm.settings import Settings
@@ -108,10 +109,11 @@ def ingest(
         plan = plan_live(files, rows, watermark, now, late)
     run = _Run(plan, LogReader(settings, Quarantine()), now)
     if not plan.idle:
-        for part in plan.parts:
-            _read(run, part)
-        require_readable([part.file for part in plan.parts], run.reader)
-        run.hours = list(_written(run.slots, objects))
+        with lean_memory():
+            for part in plan.parts:
+                _read(run, part)
+            require_readable([part.file for part in plan.parts], run.reader)
+            run.hours = list(_written(run.slots, objects))
     samples = run.reader.quarantine.to_jsonl()
     digest = objects.put(samples, ".jsonl") if samples else None
     since = _publish(engine, run, rows, watermark, live=window is None)

@@ -6,18 +6,18 @@ Memory is bounded by a buffer: what exceeds it goes to a temporary file and is m
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from adwarm.access_log.moments import SECOND
 from adwarm.access_log.reader import micros_of
 from adwarm.errors import BadRequest
-from adwarm.model import Actor
+from adwarm.patterns.persons import by_persons
+from adwarm.patterns.words import Codes, Words
 
 SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND
@@ -44,34 +44,8 @@ Longs = npt.NDArray[np.int64]
 _ROW = np.dtype([("place", "<i8"), ("pair", "<i8"), ("opens", "<i8"), ("first", "<i8"), ("last", "<i8")])
 _ASPECT_BITS = 13
 _ASPECT_MASK = (1 << _ASPECT_BITS) - 1
-_LOCAL_BITS = 27
-_PERSONS = [str(actor) for actor in Actor if actor.is_person]
+_KEY_BITS = 63
 _MAX_OPENS = int(np.iinfo(np.uint32).max)
-
-
-class _Words:
-    """Gives each word of a column a code that holds over batches."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-        self._codes: dict[str, int] = {}
-        self._last: tuple[pa.Array, Longs] | None = None
-
-    def codes(self, column: pa.DictionaryArray) -> Longs:
-        words = column.dictionary
-        if self._last is None or not self._last[0].equals(words):
-            known = [self._codes.setdefault(word, len(self._codes)) for word in words.to_pylist()]
-            self.words.extend(list(self._codes)[len(self.words) :])
-            self._last = (words, np.array(known, np.int64))
-        codes: Longs = self._last[1][column.indices.to_numpy(zero_copy_only=False)]
-        return codes
-
-    def sorted(self) -> tuple[pa.Array, Longs]:
-        """Return the words in order, and the place of each code among them."""
-        order = np.argsort(np.array(self.words, dtype=object), kind="stable")
-        ranks = np.empty(len(order), np.int64)
-        ranks[order] = np.arange(len(order))
-        return pa.array([self.words[at] for at in order], pa.string()), ranks
 
 
 class SlotAggregator:
@@ -81,9 +55,9 @@ class SlotAggregator:
         buffer_rows: rows kept in memory, 40 bytes each, before the rest goes to a temporary file.
     """
 
-    def __init__(self, buffer_rows: int = 1_000_000) -> None:
+    def __init__(self, buffer_rows: int = 500_000) -> None:
         self._limit = buffer_rows
-        self._columns = {name: _Words() for name in ("account_id", "date_range", "report", "time_zone")}
+        self._columns = {name: Words() for name in ("account_id", "date_range", "report", "time_zone")}
         self._aspects: dict[int, int] = {}
         self._buffer: list[npt.NDArray[Any]] = []
         self._buffered = 0
@@ -91,11 +65,7 @@ class SlotAggregator:
 
     def add(self, events: pa.RecordBatch) -> None:
         """Count the opens by persons in a batch of events."""
-        actors = events.column("actor")
-        person = pc.is_in(actors.dictionary, pa.array(_PERSONS)).to_numpy(zero_copy_only=False)
-        keep = person[actors.indices.to_numpy(zero_copy_only=False)]
-        if not keep.all():
-            events = events.filter(pa.array(keep))
+        events = by_persons(events)
         moments = micros_of(events)
         self._append(events, moments // SLOT_MICROS, np.ones(len(moments), np.int64), moments, moments)
 
@@ -123,8 +93,9 @@ class SlotAggregator:
         spilled = [(file, days, bounds, None) for file, days, bounds in self._spills]
         order = {name: words.sorted() for name, words in self._columns.items()}
         for day in sorted({int(day) for _, days, _, _ in (*parts, *spilled) for day in days}):
-            rows = [_day_rows(file, days, bounds, held, day) for file, days, bounds, held in (*parts, *spilled)]
-            yield day, self._decode(_reduced(np.concatenate(rows)), order)
+            found = (_day_rows(file, days, bounds, held, day) for file, days, bounds, held in (*parts, *spilled))
+            rows = [some for some in found if len(some)]
+            yield day, self._decode(rows[0] if len(rows) == 1 else _merged(rows), order)
 
     def count_keys(self) -> int:
         """Return how many distinct keys have been counted."""
@@ -142,8 +113,9 @@ class SlotAggregator:
         codes = {name: words.codes(batch.column(name)) for name, words in self._columns.items()}
         rows = np.empty(len(slot), _ROW)
         rows["place"] = (slot << _ASPECT_BITS) | self._aspect(codes["report"], codes["time_zone"])
-        rows["pair"] = (codes["account_id"] << 32) | codes["date_range"]
+        rows["pair"] = (codes["account_id"].astype(np.int64) << 32) | codes["date_range"]
         rows["opens"], rows["first"], rows["last"] = opens, first, last
+        rows = _reduced(rows)  # while it is in the cache
         self._buffer.append(rows)
         self._buffered += len(rows)
         if self._buffered >= self._limit:
@@ -151,9 +123,9 @@ class SlotAggregator:
             if self._buffered > self._limit // 2:
                 self._spill()
 
-    def _aspect(self, report: Longs, time_zone: Longs) -> Longs:
+    def _aspect(self, report: Codes, time_zone: Codes) -> Longs:
         """Return a small code for report and zone together."""
-        codes, uniques = pd.factorize((report << 32) | time_zone)
+        codes, uniques = pd.factorize((report.astype(np.int64) << 32) | time_zone)
         known = np.array([self._aspects.setdefault(int(both), len(self._aspects)) for both in uniques], np.int64)
         if len(self._aspects) > 1 << _ASPECT_BITS:
             raise BadRequest(
@@ -163,9 +135,7 @@ class SlotAggregator:
 
     def _compact(self) -> None:
         if len(self._buffer) > 1 or self._buffered >= self._limit:
-            self._buffer = [_reduced(np.concatenate(self._buffer))]
-        elif self._buffer:
-            self._buffer = [_reduced(self._buffer[0])]
+            self._buffer = [_merged(self._buffer)]
         self._buffered = sum(map(len, self._buffer))
 
     def _spill(self) -> None:
@@ -185,30 +155,46 @@ class SlotAggregator:
             "time_zone": aspects & 0xFFFFFFFF,
         }
         ranks = {name: order[name][1][code] for name, code in codes.items()}
-        place = np.lexsort((*(ranks[name] for name in reversed(ranks)), slot))
+        place = _order([slot - slot.min(), *ranks.values()])
         words = [_column(order[name][0], ranks[name][place]) for name in ranks]
         opens = pa.array(np.minimum(rows["opens"], _MAX_OPENS)[place].astype(np.uint32))
         moments = [_moments(values[place]) for values in (slot * SLOT_MICROS, rows["first"], rows["last"])]
         return pa.Table.from_arrays([*words, moments[0], opens, *moments[1:]], schema=SLOT_SCHEMA)
 
 
-def _reduced(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _merged(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return what `_reduced` does of the parts together, each of which it has returned before; empties `parts`."""
+    together = [np.concatenate(parts)]
+    parts.clear()
+    return _reduced(together.pop(), kind="stable")  # quick where runs are sorted
+
+
+def _reduced(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quicksort") -> npt.NDArray[Any]:
     """Return one row per key and slot, sorted by slot."""
-    local, pairs = pd.factorize(rows["pair"])
     if not len(rows):
         return rows
-    if len(pairs) >= 1 << _LOCAL_BITS or int(rows["place"].max()) >= 1 << (63 - _LOCAL_BITS):
-        order = np.lexsort((rows["pair"], rows["place"]))
-    else:
-        order = np.argsort((rows["place"] << _LOCAL_BITS) | local)
-    place, pair = rows["place"][order], rows["pair"][order]
+    rows = rows.take(_order([rows["place"], rows["pair"] >> 32, rows["pair"] & 0xFFFFFFFF], kind))
+    place, pair = rows["place"], rows["pair"]
     starts = np.flatnonzero(np.concatenate([[True], (place[1:] != place[:-1]) | (pair[1:] != pair[:-1])]))
-    result = np.empty(len(starts), _ROW)
-    result["place"], result["pair"] = place[starts], pair[starts]
-    result["opens"] = np.add.reduceat(rows["opens"][order], starts)
-    result["first"] = np.minimum.reduceat(rows["first"][order], starts)
-    result["last"] = np.maximum.reduceat(rows["last"][order], starts)
+    if len(starts) == len(rows):
+        return rows
+    result = rows.take(starts)
+    result["opens"] = np.add.reduceat(rows["opens"], starts)
+    result["first"] = np.minimum.reduceat(rows["first"], starts)
+    result["last"] = np.maximum.reduceat(rows["last"], starts)
     return result
+
+
+def _order(columns: list[Longs], kind: Literal["quicksort", "stable"] = "quicksort") -> Longs:
+    """Return the order by the first column, then the next; all are positive."""
+    widths = [int(column.max()).bit_length() for column in columns]
+    if sum(widths) > _KEY_BITS:
+        return np.lexsort(columns[::-1])
+    key = columns[0].copy()
+    for column, width in zip(columns[1:], widths[1:], strict=True):
+        key <<= width
+        key |= column
+    return np.argsort(key, kind=kind)
 
 
 def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Longs, Longs]:
@@ -239,8 +225,10 @@ def _spilled(file: IO[bytes]) -> npt.NDArray[Any]:
 
 def _column(words: pa.Array, codes: Longs) -> pa.DictionaryArray:
     """Return a column whose dictionary holds only the words in use, so that equal rows give equal bytes."""
-    used, places = np.unique(codes, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), words.take(pa.array(used, pa.int64())))
+    used = np.zeros(len(words), np.bool_)
+    used[codes] = True
+    places = (np.cumsum(used) - 1).astype(np.int32)[codes]
+    return pa.DictionaryArray.from_arrays(pa.array(places), words.filter(pa.array(used)))
 
 
 def _moments(micros: Longs) -> pa.Array:
