@@ -143,10 +143,15 @@ def _show(document: dict[str, Any]) -> None:
     rows = []
     for policy in document["policies"]:
         read = policy["read_off_curve"]
-        most = max(row["multiple"] for row in policy["curve"])
+        most = max(policy["curve"], key=lambda row: row["multiple"])
         quality = policy["probability"]
         ratios = [row["first_open_hit_ratio"] if row["within_reach"] else None for row in read]
-        rows.append([policy["name"], *ratios, f"{most:.2f}x", quality["ece"] if quality else None])
+        rows.append([
+            policy["name"],
+            *ratios,
+            f"{most['first_open_hit_ratio']:.3f} at {most['multiple']:.2f}x",
+            quality["ece"] if quality else None,
+        ])
     log = document["log"]
     title = (
         f"First-open hit ratio at multiples of the calls of no warming "

@@ -35,7 +35,7 @@ def curve_points(tally: Tally, calls: npt.NDArray[np.int32], wanted: Floats, rou
 
     Equal logs are resampled alike, so that the difference of two policies can be taken round by round.
     """
-    live = np.flatnonzero(tally.opens)
+    live = np.flatnonzero((tally.opens > 0) | (calls > 0).any(axis=1))  # a week without an open may have its warms
     called, hits, first = (part[live].astype(np.float64) for part in (calls, tally.first_hits, tally.first))
     multiple, ratio = _curve(np.ones((1, len(live))), called, hits, first)
     rng = np.random.default_rng(SEED)

@@ -4,6 +4,7 @@ from html import escape
 from typing import Any
 
 from adwarm.replay.plots import calibration_plot, curves_plot, plot_script, savings_plot
+from adwarm.replay.policies import BOUNDS
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 0 auto; padding: 24px; }
@@ -91,13 +92,13 @@ def _curves(document: dict[str, Any]) -> str:
 
 def _table(document: dict[str, Any]) -> str:
     multiples = [row["multiple"] for row in document["policies"][0]["read_off_curve"]]
-    rivals = [p for p in document["policies"] if p["name"] not in {"oracle", "everything"}]
-    best = [max(p["read_off_curve"][n]["first_open_hit_ratio"] for p in rivals or document["policies"])
-            for n in range(len(multiples))]  # fmt: skip
+    rivals = [policy["read_off_curve"] for policy in document["policies"] if policy["name"] not in BOUNDS]
+    best = [max((row[n]["first_open_hit_ratio"] for row in rivals), default=1.0) for n in range(len(multiples))]
     head = "".join(f"<th>{multiple:g}x</th>" for multiple in multiples)
     rows = []
     for policy in document["policies"]:
-        cells = [_reading(row, best[n]) for n, row in enumerate(policy["read_off_curve"])]
+        bar = [2.0] * len(best) if policy["name"] in BOUNDS else best
+        cells = [_reading(row, bar[n]) for n, row in enumerate(policy["read_off_curve"])]
         rows.append(f"<tr{_ours(document, policy)}><td>{escape(policy['name'])}</td>{''.join(cells)}</tr>")
     return (
         "<h2>First-open hit ratio at equal calls</h2><p>Read off the curves above, between neighbouring thresholds. "
@@ -121,7 +122,7 @@ def _differences(document: dict[str, Any]) -> str:
         return ""
     rows = []
     for name, against in table["against"].items():
-        if name not in {"oracle", "everything", "none"}:
+        if name not in BOUNDS:
             row = next((found for found in against if found["multiple"] == 2.0), against[0])
             low, high = row["interval"]
             sure = "yes" if low > 0 else ("worse" if high < 0 else "cannot tell")

@@ -5,9 +5,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from adwarm.replay.policies import BOUNDS
+
 _OURS, _BOUND = "#0b6bcb", "#9aa5b1"
-_COLOURS = ("#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#e67700", "#5c940d", "#0c8599", "#495057")
-_BOUNDS = {"none", "everything", "oracle"}
+_COLOURS = ("#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#e67700", "#5c940d", "#0c8599", "#495057", "#f06595")
 
 
 def plot_script() -> str:
@@ -44,7 +45,7 @@ def savings_plot(document: dict[str, Any]) -> str:
     )
     for n, policy in enumerate(document["policies"]):
         name = policy["name"]
-        if name in _BOUNDS:
+        if name in BOUNDS:
             continue
         figure.add_scatter(
             x=[row["target"] for row in policy["targets"]],
@@ -83,13 +84,13 @@ def calibration_plot(policies: list[dict[str, Any]]) -> str:
 
 
 def _colour(name: str, number: int) -> str:
-    if name in _BOUNDS:
+    if name in BOUNDS:
         return _BOUND
     return _OURS if name == "adwarm" else _COLOURS[number % len(_COLOURS)]
 
 
 def _dash(name: str) -> str:
-    return "dash" if name in _BOUNDS else "solid"
+    return "dash" if name in BOUNDS else "solid"
 
 
 def _html(figure: Any, height: int) -> str:
