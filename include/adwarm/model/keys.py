@@ -81,3 +81,8 @@ class EntryKey:
 def resolve_key(key: ReportKey, account: Account, spec: QuerySpec, at: datetime) -> EntryKey:
     """Return the entry key that `key` means at the moment `at`. Warmer and reader both call this, and only this."""
     return EntryKey(key.account_id, resolve_window(key.date_range, account.data_zone, at), spec.hash)
+
+
+def was_meant(entry: EntryKey, key: ReportKey, account: Account, spec: QuerySpec, fetched_at: datetime) -> bool:
+    """Whether an entry fetched at `fetched_at` is what `key` meant then, under whatever name it was stored."""
+    return resolve_key(key, account, spec, fetched_at) == entry

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import Admission
 from adwarm.clock import Clock
 from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead
-from adwarm.model import Account, Priority
+from adwarm.model import Account, Priority, was_meant
 from adwarm.prefetch.account_job import AccountJob
 from adwarm.prefetch.fetching import Fetcher
 from adwarm.prefetch.outcome import BatchReport, KeyOutcome, KeyStatus, Wanted
@@ -117,10 +117,13 @@ class PrefetchEngine:
         self, group: list[Wanted], status: KeyStatus, reason: str, requests: int, retry_after: float | None = None
     ) -> list[KeyOutcome]:
         """Return outcomes for keys that could not be fetched; one that still has an old entry ends as stale."""
-        kept = {(item.date_range, item.report) for item in entries.listing(self.engine, group[0].key.account_id)}
+        first, zone = group[0].key, self.settings.default_zone
+        kept = entries.listing(self.engine, first.account_id) if status is KeyStatus.FAILED else []
+        account = accounts.get(self.engine, first.account_id) or Account(first.account_id, zone, zone)
+        spec = self.settings.spec(first.report)
         outcomes = []
         for number, item in enumerate(group):
-            stale = status is KeyStatus.FAILED and (item.key.date_range, item.key.report) in kept
+            stale = any(was_meant(entry.key, item.key, account, spec, entry.fetched_at) for entry in kept)
             outcomes.append(
                 KeyOutcome(
                     item,

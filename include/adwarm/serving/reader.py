@@ -18,7 +18,7 @@ from adwarm.compression import (
     unpack,
 )
 from adwarm.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key
+from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key, was_meant
 from adwarm.prefetch import PrefetchEngine, Wanted
 from adwarm.settings import Settings
 from adwarm.store import accounts, entries, traffic
@@ -113,9 +113,10 @@ class Reader:
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
     def latest(self, key: ReportKey) -> Answer | None:
-        """Return the newest whole answer ever stored under the key's name, whatever window it stood for then."""
+        """Return the newest whole answer that was what the key meant when it was fetched, whatever window that is."""
+        account, spec = self.account(key.account_id), self._settings.spec(key.report)
         for listed in entries.listing(self._engine, key.account_id):
-            if (listed.date_range, listed.report) != (key.date_range, key.report):
+            if not was_meant(listed.key, key, account, spec, listed.fetched_at):
                 continue
             found = self._verified(listed.key)
             if isinstance(found, tuple):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.errors import BadRequest
-from adwarm.model import PRESETS, Account, EntryKey, QuerySpec, ReportKey, Window, account_id, resolve_key
+from adwarm.model import PRESETS, Account, EntryKey, QuerySpec, ReportKey, Window, account_id, resolve_key, was_meant
 
 HOSTILE = [
     "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "act_1/../act_2", "act_1\0", "act_1%2f", "act_1\n2",
@@ -118,3 +118,14 @@ def test_absolute_days_are_the_same_at_any_time() -> None:
         for year in (2020, 2030)
     }
     assert keys == {EntryKey("act_1", Window(date(2026, 1, 1), date(2026, 1, 31)), spec.hash)}
+
+
+def test_an_entry_is_known_by_its_window_not_by_its_name() -> None:
+    """The week that was closed by its days is what last_7d meant on that day, and no longer is a day later."""
+    account, spec = Account("act_1", "America/New_York"), QuerySpec()
+    fetched = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+    week = EntryKey("act_1", Window(date(2026, 11, 18), date(2026, 11, 24)), spec.hash)
+    key = ReportKey("act_1", "last_7d")
+
+    assert was_meant(week, key, account, spec, fetched)
+    assert not was_meant(week, key, account, spec, fetched + timedelta(days=1))
