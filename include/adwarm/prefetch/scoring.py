@@ -1,7 +1,7 @@
 """Scores the ads of accounts out of what is stored; never calls the upstream."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 import orjson
@@ -70,7 +70,8 @@ def _score_one(
         report.unchanged += 1
         return
     rows = daily_rows(objects, states, window)
-    found = score_account(rows, _range_rows(week, settings), as_of, settings.fatigue)
+    scored = score_account(rows, _range_rows(week, settings), as_of, settings.fatigue)
+    found = [replace(score, account_id=account_id) for score in scored]  # Meta's rows name the account by digits alone
     settled = all(day in states and states[day].settled for day in window.days())
     scores.publish(engine, found, data_version=version, settled=settled, at=now)
     report.accounts += 1

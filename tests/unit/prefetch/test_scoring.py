@@ -3,11 +3,12 @@
 from datetime import date
 from pathlib import Path
 
-from tests.unit.conftest import NOW, Bench
+from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.scoring import ScoreReport, score_accounts
+from adwarm.sources.protocol import Page, Unit
 from adwarm.store import ObjectStore, scores
 
 DAY = date(2026, 11, 24)
@@ -30,6 +31,22 @@ def test_a_closed_day_is_scored_without_a_call(bench: Bench, objects: ObjectStor
     report = _score(bench, objects, "act_1")
     assert (report.accounts, sum(report.bands.values()), len(bench.source.asked)) == (1, 1, asked)
     assert [row["ad_id"] for row in scores.latest(bench.engine, "act_1")] == ["7"]
+
+
+def test_scores_are_kept_under_the_account_they_were_asked_for(bench: Bench, objects: ObjectStore) -> None:
+    """Rows that name their account by digits alone, as Meta's do, are found under its id and scored once."""
+
+    def digits(unit: Unit) -> Page:
+        page = one_ad(unit)
+        for row in page.rows:
+            row["account_id"] = "1"
+        return page
+
+    bench.source.script = {"act_1": digits}
+    _close(bench, "act_1")
+    _score(bench, objects, "act_1")
+    assert [row["account_id"] for row in scores.latest(bench.engine, "act_1")] == ["act_1"]
+    assert _score(bench, objects, "act_1").unchanged == 1
 
 
 def test_equal_data_is_scored_once(bench: Bench, objects: ObjectStore) -> None:

@@ -1,0 +1,177 @@
+"""Each operator on its own, in anybody's DAG: what it returns, when it waits, and what it refuses."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adwarm.errors import AdwarmError, BadRequest, Throttled, Transient
+from adwarm.runtime import Runtime
+from adwarm.simulator.server import SimulatorServer
+from adwarm.store import entries
+
+CONTEXT: Any = {"ti": SimpleNamespace(task_id="t"), "params": {}}
+
+
+@pytest.fixture(autouse=True)
+def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """An empty home of its own; the platform at the machine's time."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ADWARM_RECOVERY__INITIAL_DELAY_SECONDS", "0")
+    simulator.set_now(datetime.now(UTC))
+    return Runtime()
+
+
+def _prefetch(**values: Any) -> Any:
+    from adwarm_airflow.operators import PrefetchInsightsOperator
+
+    return PrefetchInsightsOperator(task_id="t", **values)
+
+
+def _park(scope: str) -> None:
+    """Let a call be told to leave the scope alone for ten minutes."""
+
+    def throttled() -> None:
+        raise Throttled("slow", scope=scope, until=datetime.now(UTC) + timedelta(minutes=10))
+
+    with pytest.raises(Throttled):
+        _admitted(python_callable=throttled, scopes=[scope]).execute(CONTEXT)
+
+
+def test_prefetch_fetches_once(runtime: Runtime, simulator: SimulatorServer) -> None:
+    """The second execution finds everything fresh and makes no call."""
+    operator = _prefetch(accounts=["act_501", "502"], date_ranges=["yesterday", "last_7d"])
+    first = operator.execute(CONTEXT)
+    calls = simulator.calls()["total"]
+    assert (first["fetched"], operator.execute(CONTEXT)["fresh"]) == (4, 4)
+    assert simulator.calls()["total"] == calls
+
+
+@pytest.mark.parametrize("values", [
+    {"accounts": ["../x"], "date_ranges": ["today"]}, {"accounts": ["act_1"], "date_ranges": ["sometime"]},
+    {"accounts": ["act_1"], "date_ranges": ["today"], "priority": "asap"},
+    {"accounts": ["act_1"], "date_ranges": ["today"], "conn_id": "absent"},
+    {"accounts": ["act_1"], "date_ranges": ["today"], "report": "nonsense"},
+])  # fmt: skip
+def test_prefetch_refuses_bad_words(values: dict[str, Any]) -> None:
+    """Bad accounts, ranges, priorities, reports and connections end the task with the reason."""
+    with pytest.raises(AdwarmError):
+        _prefetch(**values).execute(CONTEXT)
+
+
+def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
+    """A long park is deferred, and counted; not deferrable or deferred too often, it fails with the reason."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    _park("account:act_503")
+    values = {"accounts": ["act_503"], "date_ranges": ["today"]}
+    with pytest.raises(TaskDeferred) as deferred:
+        _prefetch(**values).execute(CONTEXT)
+    assert (deferred.value.method_name, deferred.value.kwargs) == ("attempt", {"deferrals": 1})
+    with pytest.raises(AdwarmError, match="every key failed"):
+        _prefetch(**values, deferrable=False).execute(CONTEXT)
+    with pytest.raises(AdwarmError, match="every key failed"):
+        _prefetch(**values).attempt(CONTEXT, None, 10)
+
+
+def _admitted(**values: Any) -> Any:
+    from adwarm_airflow.operators import AdmittedOperator
+
+    return AdmittedOperator(task_id="t", **values)
+
+
+def test_an_admitted_call_returns_what_it_returns() -> None:
+    """The callable gets its arguments; a scope or priority that is none is refused."""
+    assert (
+        _admitted(python_callable=lambda n: n + 1, op_kwargs={"n": 1}, scopes=["account:act_1"]).execute(CONTEXT) == 2
+    )
+    with pytest.raises(BadRequest, match="scope"):
+        _admitted(python_callable=lambda: 1, scopes=["nonsense:1"]).execute(CONTEXT)
+    with pytest.raises(BadRequest, match="priority"):
+        _admitted(python_callable=lambda: 1, priority="asap").execute(CONTEXT)
+
+
+def test_an_admitted_call_is_deferred_while_parked(runtime: Runtime) -> None:
+    """What the budget parks is not called; what the callable itself is told ends the try and parks the scope."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    called: list[int] = []
+
+    def throttled() -> None:
+        called.append(1)
+        raise Throttled("slow", scope="account:act_505", until=datetime.now(UTC) + timedelta(minutes=9))
+
+    operator = _admitted(python_callable=throttled, scopes=["account:act_505"])
+    with pytest.raises(Throttled):
+        operator.execute(CONTEXT)
+    with pytest.raises(TaskDeferred):
+        operator.execute(CONTEXT)
+    assert called == [1]
+
+
+def _recovering(**values: Any) -> Any:
+    from adwarm_airflow.operators import RecoveringOperator
+
+    return RecoveringOperator(task_id="t", **values)
+
+
+def test_a_fallback_stands_in_and_says_so() -> None:
+    """A passing failure is retried; a lasting one is answered by the fallback, marked degraded."""
+    failures = [Transient("busy")]
+
+    def flaky(n: int) -> int:
+        if failures:
+            raise failures.pop()
+        return n
+
+    def broken(n: int) -> int:
+        raise Transient("down")
+
+    def stand_in(n: int) -> int:
+        return -n
+
+    good = _recovering(python_callable=flaky, op_kwargs={"n": 3}).execute(CONTEXT)
+    poor = _recovering(python_callable=broken, op_kwargs={"n": 3}, fallbacks=[stand_in], source="b").execute(CONTEXT)
+    assert (good["value"], good["degraded"], good["attempts"]) == (3, False, 2)
+    assert (poor["value"], poor["degraded"], poor["source"]) == (-3, True, "stand_in")
+    assert "down" in poor["reason"]
+    with pytest.raises(Transient, match="down"):
+        _recovering(python_callable=broken, op_kwargs={"n": 3}, source="c").execute(CONTEXT)
+
+
+def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None:
+    """Entries are packed anew where smaller, files of a folder too; a codec that is none is refused."""
+    from adwarm_airflow.operators import CompressEntriesOperator
+
+    _prefetch(accounts=["act_506"], date_ranges=["last_30d"]).execute(CONTEXT)
+    packed = CompressEntriesOperator(task_id="t", codec="brotli").execute(CONTEXT)
+    assert (packed["entries"], packed["corrupt"]) == (1, 0)
+    assert packed["bytes_after"] <= packed["bytes_before"] == runtime_bytes(packed, runtime)
+    (tmp_path / "a.json").write_text('{"a": 1}' * 2_000)
+    files = CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)
+    assert files["stored_bytes"] < files["raw_bytes"]
+    with pytest.raises(BadRequest, match="codec 'rar'"):
+        CompressEntriesOperator(task_id="t", codec="rar").execute(CONTEXT)
+
+
+def runtime_bytes(packed: dict[str, Any], runtime: Runtime) -> int:
+    """What was stored before, told from what is stored now."""
+    return entries.totals(runtime.engine)["stored_bytes"] + packed["bytes_before"] - packed["bytes_after"]
+
+
+def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) -> None:
+    """Scores come without a call, of the accounts named or of all; bad words are refused."""
+    from adwarm_airflow.operators import ScoreFatigueOperator
+
+    _prefetch(accounts=["act_507"], date_ranges=["last_30d"]).execute(CONTEXT)
+    calls = simulator.calls()["total"]
+    day = str(datetime.now(UTC).date() - timedelta(days=2))
+    scored = ScoreFatigueOperator(task_id="t", accounts=["act_507"], as_of=day).execute(CONTEXT)
+    again = ScoreFatigueOperator(task_id="t", as_of=day).execute(CONTEXT)
+    assert (scored["accounts"], again["unchanged"], simulator.calls()["total"]) == (1, 1, calls), scored
+    with pytest.raises(BadRequest, match="account id"):
+        ScoreFatigueOperator(task_id="t", accounts=["x"], as_of=day).execute(CONTEXT)
+    with pytest.raises(BadRequest):
+        ScoreFatigueOperator(task_id="t", as_of="then").execute(CONTEXT)
