@@ -59,9 +59,15 @@ def status(as_json: JsonOption = False) -> None:
     print_facts("Warms", document["warms"])
     print_facts("Forecast", document["forecast"])
     print_facts("Last 24 hours", document["traffic_24h"])
-    columns = ("run_id", "status", "total", "done", "failed", "requests", "remaining_seconds", "started_at")
-    print_table("Jobs", columns, [[job[name] for name in columns] for job in document["jobs"]], "none yet")
-    print_facts("Limits", {name: _brief(value) for name, value in document["admission"].items()})
+    columns = ("dag", "started", "status", "done", "failed", "requests", "left")
+    print_table("Jobs", columns, [_job(job) for job in document["jobs"]], "none yet")
+    limits = document["admission"]
+    columns = ("scope", "limit", "in_flight", "pace", "parked_until", "parked_why")
+    busy = [scope for scope in limits["scopes"] if scope["in_flight"] or scope["parked_until"] or _is_shared(scope)]
+    print_table("Limits", columns, [[scope[name] for name in columns] for scope in busy], "nothing was called yet")
+    columns = ("source", "state", "error_rate", "calls", "since", "probe_at")
+    rows = [[breaker[name] for name in columns] for breaker in limits["breakers"]]
+    print_table("Breakers", columns, rows, "none has seen a call")
 
 
 def patterns(
@@ -142,6 +148,24 @@ def _item(item: Any) -> dict[str, Any]:
 
 def _why(explanation: dict[str, Any]) -> str:
     return str(explanation.get("cut") or explanation.get("why") or "-")
+
+
+def _is_shared(scope: dict[str, Any]) -> bool:
+    """Whether a scope is wider than one account; idle accounts would hide the rest."""
+    return not str(scope["scope"]).startswith("account:")
+
+
+def _job(job: dict[str, Any]) -> tuple[Any, ...]:
+    left = job["remaining_seconds"]
+    return (
+        job["dag_id"],
+        job["started_at"],
+        job["status"],
+        f"{job['done']:,} of {job['total']:,}",
+        job["failed"],
+        job["requests"],
+        "-" if left is None else f"{left:,.0f} s",
+    )
 
 
 def _brief(value: Any) -> Any:
