@@ -1,0 +1,178 @@
+"""Three ways to turn features into chances, from the plainest to the most able. Which is right depends on the log.
+
+Each states two chances per pair of key and quarter of an hour: of a first open soon (before the next decision), and
+within the life of an entry fetched now.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from adwarm.forecast.features import Matrix
+
+Floats = npt.NDArray[np.float64]
+_EDGE = 1e-5
+_SEED = 20_130
+_ROUNDS = 100
+_MANY = 3_000
+_LEAST = 40
+"""First opens among the rows below which nothing is fitted."""
+_RATES = ("how_0_1", "how_0_4", "how_0_12", "day_0_1", "day_0_4", "day_0_12", "account_0_4", "account_0_12",
+          "population_0_4", "usually_opened")  # fmt: skip
+_SIZES = ("level", "level_1", "level_7", "since_open", "account_since", "others_4", "others_12", "today",
+          "account_today", "account_usual", "crowd")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows to learn from.
+
+    Attributes:
+        rows: pairs x features.
+        names: of the features.
+        weight: how many pairs of the log each row stands for.
+        soon: whether a first open came before the next decision.
+        life: whether one came within the life of an entry.
+    """
+
+    rows: Matrix
+    names: Sequence[str]
+    weight: Floats
+    soon: npt.NDArray[np.bool_]
+    life: npt.NDArray[np.bool_]
+
+    def targets(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return both targets, soon first."""
+        return self.soon, self.life
+
+
+class Candidate(Protocol):
+    """A fitted model."""
+
+    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+        """Return per row the chance of a first open soon, and within the life."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """The shrunk weekly rhythm itself; nothing is fitted, so nothing can be overfitted."""
+
+    soon: int
+    life: int
+
+    @classmethod
+    def of(cls, names: Sequence[str], soon: int, life: int) -> "Rhythm":
+        """Return the one whose windows come nearest to `soon` and `life` quarters of an hour."""
+        windows = (1, 4, 12)
+        near = [min(windows, key=lambda size: abs(size - slots)) for slots in (soon, life)]
+        return cls(*(list(names).index(f"how_0_{size}") for size in near))
+
+    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+        """See `Candidate`."""
+        return rows[:, self.soon].astype(np.float64), rows[:, self.life].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A logistic regression on the odds of the rates and the logarithms of the sizes: few numbers, learned quickly."""
+
+    rates: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    mean: Floats
+    spread: Floats
+    models: Sequence[Any]
+
+    @classmethod
+    def fit(cls, lesson: Lesson) -> "Linear":
+        """Return the regression fitted to the lesson."""
+        places = [np.array([list(lesson.names).index(name) for name in names]) for names in (_RATES, _SIZES)]
+        drawn = _drawn(lesson.rows, *places)
+        mean, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-9
+        scaled = (drawn - mean) / spread
+        weight = lesson.weight / lesson.weight.mean()
+        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, seen, weight) for seen in lesson.targets()]
+        return cls(places[0], places[1], mean, spread, models)
+
+    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+        """See `Candidate`."""
+        scaled = (_drawn(rows, self.rates, self.sizes) - self.mean) / self.spread
+        soon, life = (model.predict_proba(scaled)[:, 1] for model in self.models)
+        return soon, life
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Gradient boosted trees on all features."""
+
+    models: Sequence[Any]
+
+    @classmethod
+    def fit(cls, lesson: Lesson) -> "Boosted":
+        """Return trees fitted to the lesson, smaller ones when it is short."""
+        with ThreadPoolExecutor(2) as pool:
+            return cls(list(pool.map(partial(_trees, lesson), lesson.targets())))
+
+    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+        """See `Candidate`."""
+        with threadpool_limits(1, "openmp"):
+            soon, life = (model.predict_proba(rows)[:, 1] for model in self.models)
+        return soon, life
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The weighted mean of candidates' odds."""
+
+    parts: Sequence[Candidate]
+    weights: Sequence[float]
+
+    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+        """See `Candidate`."""
+        return mixed([part.chances(rows) for part in self.parts], self.weights)
+
+
+def mixed(stated: Sequence[tuple[Floats, Floats]], weights: Sequence[float]) -> tuple[Floats, Floats]:
+    """Return the weighted mean of stated chances, taken of their odds."""
+    soon, life = (
+        sum((weight * _odds(both[which]) for both, weight in zip(stated, weights, strict=True)), np.zeros(1))
+        for which in (0, 1)
+    )
+    return 1.0 / (1.0 + np.exp(-soon)), 1.0 / (1.0 + np.exp(-life))
+
+
+def _trees(lesson: Lesson, seen: npt.NDArray[np.bool_]) -> Any:
+    leaves = 31 if seen.sum() > _MANY else 10
+    trees = HistGradientBoostingClassifier(
+        max_iter=_ROUNDS, learning_rate=0.07, max_leaf_nodes=leaves, min_samples_leaf=60, l2_regularization=5.0,
+        max_features=0.5, early_stopping=False, random_state=_SEED,
+    )  # fmt: skip
+    # One thread per model: a team of threads that waits for each other at every split is slow on a busy machine.
+    with threadpool_limits(1, "openmp"):
+        return trees.fit(lesson.rows, seen, sample_weight=lesson.weight)
+
+
+def can_learn(lesson: Lesson) -> bool:
+    """Return whether enough happened, and enough did not, to fit anything."""
+    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.targets())
+
+
+def _drawn(rows: Matrix, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:
+    chance = rows[:, rates].astype(np.float64)
+    size = rows[:, sizes].astype(np.float64)
+    recent = (rows[:, sizes[[3, 3]]] < np.array([4.0, 12.0])).astype(np.float64)
+    return np.concatenate([_odds(chance), np.log(size + 0.1), recent], axis=1)
+
+
+def _odds(chance: Floats) -> Floats:
+    sure = np.clip(chance, _EDGE, 1.0 - _EDGE)
+    result: Floats = np.log(sure) - np.log1p(-sure)
+    return result

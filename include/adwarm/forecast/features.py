@@ -1,0 +1,155 @@
+"""What the booster looks at, for any pairs of key and quarter of an hour. Nothing at or after the quarter is read.
+
+`how_*` are the key's shrunk weekly rhythm: its own weeks lean on its own days, those on its account, that on everybody.
+The windows are quarters of an hour relative to now: the coming one, hour and three hours, and what lies around them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.forecast.grid import DAY, WEEK, OpenGrid, Rows
+
+Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+
+WINDOWS = ((0, 1), (0, 4), (0, 12), (-1, 2), (-4, 0), (12, 16))
+_LAGGED = ((0, 1), (0, 4), (0, 12))
+_LAGS = (1, 2, 3, 7, 14)
+_DAYS, _WEEKS = 28, 8
+_DAY_KEEP, _WEEK_KEEP = 0.93, 0.8
+_LEAN = 1.0
+_LONG = 4000
+
+
+@dataclass
+class _Asked:
+    """Pairs of key and column, and the features of them so far."""
+
+    grid: OpenGrid
+    key: Rows
+    column: Rows
+    account: Rows
+    found: dict[str, Any] = field(default_factory=dict)
+    places: dict[int, Rows] = field(default_factory=dict)
+
+    def back(self, days: int) -> Rows:
+        if days not in self.places:
+            self.places[days] = self.grid.earlier(self.key, self.column, days)
+        return self.places[days]
+
+    def count(self, totals: npt.NDArray[Any], row: Rows | None, start: Rows, end: Rows) -> Floats:
+        """Count in `[start, end)`, of which nothing at or after the asked column is read."""
+        start = np.clip(start, 0, self.column)
+        end = np.clip(end, 0, self.column)
+        if row is None:
+            return np.asarray(totals[end] - totals[start], np.float64)
+        return np.asarray(totals[row, end] - totals[row, start], np.float64)
+
+
+def features(grid: OpenGrid, key: Rows, column: Rows) -> tuple[Matrix, list[str]]:
+    """Return pairs x features, and the features' names."""
+    asked = _Asked(grid, key, column, grid.account[key])
+    local = grid.local(key, column)
+    asked.found["time_of_day"], asked.found["weekday"] = local % DAY, local // DAY % 7
+    _levels(asked)
+    for window in WINDOWS:
+        _rhythm(asked, *window)
+    _recency(asked)
+    _today(asked, column - local % DAY)
+    _account_now(asked)
+    found = asked.found
+    result: Matrix = np.empty((len(key), len(found)), np.float32)
+    for place, values in enumerate(found.values()):
+        result[:, place] = values
+    return result, list(found)
+
+
+def _levels(asked: _Asked) -> None:
+    grid, column = asked.grid, asked.column
+    watched = np.maximum(column - grid.start, 1) / DAY
+    for days in (1, 3, 7, 28):
+        opens = asked.count(grid.firsts, asked.key, column - DAY * days, column)
+        asked.found[f"level_{days}"] = opens / np.maximum(np.minimum(watched, days), 0.5)
+    asked.found["level"] = grid.firsts[asked.key, column] / np.maximum(watched, 1.0)
+    asked.found["weeks"] = np.minimum(column - grid.start, 8 * WEEK) // WEEK
+    asked.found["siblings"] = grid.account_keys[asked.account, column]
+
+
+def _rhythm(asked: _Asked, begin: int, end: int) -> None:
+    """The chance of a first open in a window: everybody's, the account's, the key's by day, the key's by week."""
+    grid, name = asked.grid, f"{begin}_{end}"
+    size = len(asked.key)
+    day, days = np.zeros(size), np.zeros(size)
+    for lag in range(1, _DAYS + 1):
+        place = asked.back(lag)
+        known = place + begin >= grid.start
+        opened = np.minimum(asked.count(grid.firsts, asked.key, place + begin, place + end), 1.0)
+        day += _DAY_KEEP**lag * known * opened
+        days += _DAY_KEEP**lag * known
+        if lag in _LAGS and (begin, end) in _LAGGED:
+            asked.found[f"lag_{lag}_{name}"] = np.where(known, opened, np.nan)
+    own, account, everybody, weeks = (np.zeros(size) for _ in range(4))
+    for week in range(1, _WEEKS + 1):
+        place = asked.back(7 * week)
+        weight = _WEEK_KEEP**week * (place + begin >= grid.start)
+        first, last = place + begin, place + end
+        own += weight * np.minimum(asked.count(grid.firsts, asked.key, first, last), 1.0)
+        account += weight * asked.count(grid.account_firsts, asked.account, first, last)
+        everybody += weight * asked.count(grid.all_firsts, None, first, last)
+        weeks += weight
+    population = np.minimum(everybody / grid.all_keys[asked.column] / np.maximum(weeks, 1e-9), 1.0)
+    accounts = np.minimum((account / grid.account_keys[asked.account, asked.column] + 0.5 * population) / (weeks + 0.5), 1.0)
+    daily = (day + 0.5 * accounts) / (days + 0.5)
+    asked.found |= {f"population_{name}": population, f"account_{name}": accounts, f"day_{name}": daily}
+    asked.found[f"how_{name}"] = (own + _LEAN * daily) / (weeks + _LEAN)
+
+
+def _recency(asked: _Asked) -> None:
+    grid, key, column = asked.grid, asked.key, asked.column
+    asked.found["since_open"] = np.minimum(column - grid.last_open[key, column], _LONG)
+    asked.found["since_first"] = np.minimum(column - grid.last_first[key, column], _LONG)
+    asked.found["account_since"] = np.minimum(column - grid.account_last[asked.account, column], _LONG)
+    streak, unbroken = np.zeros(len(key)), np.ones(len(key), bool)
+    for lag in range(1, 11):
+        place = asked.back(lag)
+        unbroken &= asked.count(grid.firsts, key, place - 2, place + 6) > 0
+        streak += unbroken
+    asked.found["streak"] = streak
+
+
+def _today(asked: _Asked, midnight: Rows) -> None:
+    """Opens since the reader's midnight against what is usual on that weekday by now."""
+    grid, key, column, account = asked.grid, asked.key, asked.column, asked.account
+    elapsed = column - midnight
+    today = asked.count(grid.firsts, key, midnight, column)
+    usual, usually, others, crowd, weeks = (np.zeros(len(key)) for _ in range(5))
+    for week in range(1, _WEEKS + 1):
+        place = asked.back(7 * week)
+        weight = _WEEK_KEEP**week * (place - elapsed >= grid.start)
+        opens = asked.count(grid.firsts, key, place - elapsed, place)
+        usual += weight * opens
+        usually += weight * (opens > 0)
+        others += weight * asked.count(grid.account_firsts, account, place - elapsed, place)
+        crowd += weight * asked.count(grid.all_opens, None, place - 4, place)
+        weeks += weight
+    weeks = np.maximum(weeks, 1e-9)
+    lately = asked.count(grid.all_opens, None, column - 4, column)
+    asked.found |= {
+        "today": today, "usual": usual / weeks, "usually_opened": usually / weeks,
+        "account_today": asked.count(grid.account_firsts, account, midnight, column) - today,
+        "account_usual": others / weeks,
+        "crowd": (lately + 1.0) / (crowd / weeks + 1.0),
+        "crowd_today": asked.count(grid.all_firsts, None, midnight, column) / grid.all_keys[column],
+        "yesterday": asked.count(grid.firsts, key, midnight - DAY, midnight),
+    }  # fmt: skip
+
+
+def _account_now(asked: _Asked) -> None:
+    grid, column = asked.grid, asked.column
+    for slots in (1, 4, 12):
+        own = asked.count(grid.opens, asked.key, column - slots, column)
+        asked.found[f"own_{slots}"] = own
+        asked.found[f"others_{slots}"] = asked.count(grid.account_opens, asked.account, column - slots, column) - own

@@ -1,0 +1,180 @@
+"""Opens in quarters of an hour, as running totals: any count over any past window of any key is one subtraction.
+
+Columns are quarters of an hour of UTC, so nothing that is read left of a column can have happened after it, not even in
+the night the clocks are set back. A day or a week ago means the same wall clock time in the reader's zone.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from adwarm.model import zone
+from adwarm.patterns.opens import Opens
+
+SLOT = 900_000_000
+DAY = 96
+WEEK = 7 * DAY
+_EPOCH_WEEKDAY = 3
+NEVER = -100_000
+
+Counts = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OpenGrid:
+    """Arrays over keys x (columns + 1): what happened in columns left of each column.
+
+    Attributes:
+        origin: quarter of an hour since 1970 of column 0.
+        start: the first column that was watched; the log begins there.
+        opens: quarters with an open so far.
+        firsts: quarters with a first open so far.
+        account: per key, number of its account.
+        offset: per zone and column, what the wall clock is ahead of UTC, in quarters of an hour.
+        zone_of: per key, its zone's row in `offset`.
+        account_keys: accounts x columns: keys of the account that had been seen by then, 1 or more.
+        all_keys: per column, keys that had been seen by then, 1 or more.
+    """
+
+    origin: int
+    start: int
+    opens: Counts
+    firsts: Counts
+    account: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    zone_of: npt.NDArray[np.int64]
+    account_keys: Counts
+    all_keys: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, known: Opens, until: int, *, since: int | None = None, delay: int = 0) -> "OpenGrid":
+        """Return the grid of the opens before `until`.
+
+        Args:
+            since: leave out what is older; microseconds.
+            delay: how long an open takes to become known: it is put into the column in which it is, microseconds.
+        """
+        known = known if since is None else known.since(since)
+        column = (known.ts + delay) // SLOT
+        last = -(-until // SLOT)
+        first = int(column[0]) if len(column) else last
+        names, zone_of = np.unique(known.zone.astype(str), return_inverse=True)
+        size, keep = last - first, column < last
+        offset = np.stack([_offsets(str(name), first, size + 1) for name in names]) if len(names) else _no_zone(size)
+        place, key = column[keep] - first, known.key[keep]
+        is_first = known.first[keep]
+        appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
+        account_keys = _appearances(known.account, appeared, int(known.account.max(initial=0)) + 1, size)
+        return cls(
+            first, 0, _totals(key, place, known.keys, size), _totals(key[is_first], place[is_first], known.keys, size),
+            known.account.astype(np.int64), offset, zone_of.astype(np.int64),
+            np.maximum(account_keys, 1), np.maximum(account_keys.sum(axis=0, dtype=np.int64), 1),
+        )  # fmt: skip
+
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return len(self.account)
+
+    @property
+    def columns(self) -> int:
+        """How many quarters of an hour are covered."""
+        return self.opens.shape[1] - 1
+
+    def column(self, at: int) -> int:
+        """Return the column that begins at or before `at`, microseconds."""
+        return at // SLOT - self.origin
+
+    def local(self, key: Rows, column: Rows) -> Rows:
+        """Return quarters of an hour since a Monday midnight of the reader's wall clock."""
+        wall = column + self.origin + self.offset[self.zone_of[key], column]
+        result: Rows = wall + _EPOCH_WEEKDAY * DAY
+        return result
+
+    def earlier(self, key: Rows, column: Rows, days: int) -> Rows:
+        """Return the column of the same wall clock time `days` before; below 0 when that was before the log."""
+        at = self.zone_of[key]
+        back = column - days * DAY
+        shift: Rows = self.offset[at, column] - self.offset[at, np.maximum(back, 0)]
+        return back + shift
+
+    @cached_property
+    def last_open(self) -> Counts:
+        """Per key and column, the column of the latest open left of it."""
+        return _latest(self.opens)
+
+    @cached_property
+    def last_first(self) -> Counts:
+        """Per key and column, the column of the latest first open left of it."""
+        return _latest(self.firsts)
+
+    @cached_property
+    def account_opens(self) -> Counts:
+        """Accounts x columns: opens of all keys of the account so far."""
+        return self._by_account(self.opens)
+
+    @cached_property
+    def account_firsts(self) -> Counts:
+        """Accounts x columns: first opens of all keys of the account so far."""
+        return self._by_account(self.firsts)
+
+    @cached_property
+    def account_last(self) -> Counts:
+        """Accounts x columns: the column of the latest open of any of its keys."""
+        return _latest(self.account_opens)
+
+    @cached_property
+    def all_opens(self) -> npt.NDArray[np.int64]:
+        """Per column, opens of all keys so far."""
+        total: npt.NDArray[np.int64] = self.opens.sum(axis=0, dtype=np.int64)
+        return total
+
+    @cached_property
+    def all_firsts(self) -> npt.NDArray[np.int64]:
+        """Per column, first opens of all keys so far."""
+        total: npt.NDArray[np.int64] = self.firsts.sum(axis=0, dtype=np.int64)
+        return total
+
+    def happened(self, key: Rows, column: Rows, slots: int) -> npt.NDArray[np.bool_]:
+        """Return whether a first open falls into the `slots` quarters from `column` on."""
+        end = np.minimum(column + slots, self.columns)
+        found: npt.NDArray[np.bool_] = self.firsts[key, end] > self.firsts[key, column]
+        return found
+
+    def _by_account(self, totals: Counts) -> Counts:
+        result = np.zeros((int(self.account.max(initial=0)) + 1, totals.shape[1]), np.int32)
+        np.add.at(result, self.account, totals)
+        return result
+
+
+def _totals(key: npt.NDArray[np.int32], place: npt.NDArray[np.int64], keys: int, size: int) -> Counts:
+    marks = np.zeros((keys, size + 1), np.int32)
+    marks[key, place + 1] = 1
+    return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)
+
+
+def _appearances(account: npt.NDArray[np.int32], appeared: npt.NDArray[np.int64], accounts: int, size: int) -> Counts:
+    marks = np.zeros((accounts, size + 2), np.int32)
+    np.add.at(marks, (account, appeared + 1), 1)
+    return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)[:, : size + 1]
+
+
+def _latest(totals: Counts) -> Counts:
+    result = np.full(totals.shape, NEVER, np.int32)
+    grew = totals[:, 1:] > totals[:, :-1]
+    result[:, 1:] = np.where(grew, np.arange(totals.shape[1] - 1, dtype=np.int32), np.int32(NEVER))
+    return np.maximum.accumulate(result, axis=1, out=result)
+
+
+def _offsets(name: str, first: int, size: int) -> npt.NDArray[np.int64]:
+    moments = pd.to_datetime((np.arange(size) + first) * 900, unit="s", utc=True)
+    wall = moments.tz_convert(zone(name)).tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
+    return np.asarray(wall // 900 - (np.arange(size) + first), np.int64)
+
+
+def _no_zone(size: int) -> npt.NDArray[np.int64]:
+    return np.zeros((1, size + 1), np.int64)
