@@ -8,6 +8,10 @@ import typer
 from adwarm.cli.arguments import AtOption, clock_at, parsed
 from adwarm.cli.output import JsonOption, print_facts, print_json, print_table
 
+_JOB = ("dag", "started", "status", "done", "failed", "requests", "left")
+_LIMIT = ("scope", "limit", "in_flight", "pace", "parked_until", "parked_why")
+_BREAKER = ("source", "state", "error_rate", "calls", "since", "probe_at")
+
 
 def plan(
     at: AtOption = None,
@@ -59,15 +63,12 @@ def status(as_json: JsonOption = False) -> None:
     print_facts("Warms", document["warms"])
     print_facts("Forecast", document["forecast"])
     print_facts("Last 24 hours", document["traffic_24h"])
-    columns = ("dag", "started", "status", "done", "failed", "requests", "left")
-    print_table("Jobs", columns, [_job(job) for job in document["jobs"]], "none yet")
+    print_table("Jobs", _JOB, [_job(job) for job in document["jobs"]], "none yet")
     limits = document["admission"]
-    columns = ("scope", "limit", "in_flight", "pace", "parked_until", "parked_why")
     busy = [scope for scope in limits["scopes"] if scope["in_flight"] or scope["parked_until"] or _is_shared(scope)]
-    print_table("Limits", columns, [[scope[name] for name in columns] for scope in busy], "nothing was called yet")
-    columns = ("source", "state", "error_rate", "calls", "since", "probe_at")
-    rows = [[breaker[name] for name in columns] for breaker in limits["breakers"]]
-    print_table("Breakers", columns, rows, "none has seen a call")
+    print_table("Limits", _LIMIT, [[scope[name] for name in _LIMIT] for scope in busy], "nothing was called yet")
+    rows = [[breaker[name] for name in _BREAKER] for breaker in limits["breakers"]]
+    print_table("Breakers", _BREAKER, rows, "none has seen a call")
 
 
 def patterns(
