@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.patterns.load import first_opens
+from adwarm.patterns.local_hours import WEEK_HOURS
 
-WEEK_HOURS = 168
 _SURE = 0.05 / WEEK_HOURS  # one false alarm in twenty profiles, over all hours of the week
 _PEAK_RATIO, _QUIET_RATIO = 1.5, 0.5
 
