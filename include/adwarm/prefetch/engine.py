@@ -14,14 +14,14 @@ from sqlalchemy import Engine
 from adwarm.backpressure import Admission
 from adwarm.clock import Clock
 from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead
-from adwarm.model import Account, Priority, was_meant
+from adwarm.model import Account, Actor, Priority, was_meant
 from adwarm.prefetch.account_job import AccountJob
 from adwarm.prefetch.fetching import Fetcher
 from adwarm.prefetch.outcome import BatchReport, KeyOutcome, KeyStatus, Wanted
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import InsightsSource
-from adwarm.store import accounts, entries
+from adwarm.store import accounts, entries, traffic
 from adwarm.store.objects import ObjectStore
 
 Progress = Callable[[Sequence[KeyOutcome]], None]
@@ -70,6 +70,7 @@ class PrefetchEngine:
 
         def work(group: list[Wanted]) -> list[KeyOutcome]:
             outcomes = self._account(group, priority, wait, token_dead)
+            self._count(outcomes)
             if progress:
                 progress(outcomes)
             return outcomes
@@ -96,6 +97,17 @@ class PrefetchEngine:
             if isinstance(error, TokenDead):
                 token_dead.set()
             return self._explain(group, error, fetcher.requests)
+
+    def _count(self, outcomes: list[KeyOutcome]) -> None:
+        """Add an account's calls to the traffic of the hour, under the actor that made them."""
+        counts = {
+            "upstream_calls": sum(outcome.requests for outcome in outcomes),
+            "throttles": int(any(outcome.status is KeyStatus.PARKED for outcome in outcomes)),
+            "errors": int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
+        }
+        if any(counts.values()):
+            account_id = outcomes[0].wanted.key.account_id
+            traffic.add(self.engine, self.clock.now(), account_id, Actor.WARMER.value, **counts)
 
     def _explain(self, group: list[Wanted], error: AdwarmError, requests: int) -> list[KeyOutcome]:
         if isinstance(error, Denied):

@@ -1,6 +1,6 @@
 """Carries out one batch of a stored plan, and writes down what became of each warm as it happens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -34,22 +34,29 @@ def warm_batch(
         pause_seconds: pause between slices, as a strategy may ask for.
         slice_size: keys between two pauses; all at once by default.
     """
-    rows = warms.batch(prefetch.engine, run_id, number)
     report = BatchReport()
-    size = slice_size or max(1, len(rows))
-    for start in range(0, len(rows), size):
-        if start and pause_seconds:
+    for turn, (priority, rows) in enumerate(_slices(warms.batch(prefetch.engine, run_id, number), slice_size)):
+        if turn and pause_seconds:
             prefetch.clock.sleep(pause_seconds)
-        part = rows[start : start + size]
-        priority = Priority.parse(str(part[0]["priority"])) if part else Priority.LOW
         done = prefetch.run(
-            [_wanted(row) for row in part],
+            [_wanted(row) for row in rows],
             priority,
             wait_seconds=wait_seconds,
             progress=lambda outcomes: _write_down(prefetch, run_id, outcomes),
         )
         report.outcomes.extend(done.outcomes)
     return report
+
+
+def _slices(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Priority, list[dict[str, Any]]]]:
+    """Yield slices of one priority each, the most urgent first, so that nothing is admitted in another's class."""
+    by_priority: dict[Priority, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_priority.setdefault(Priority.parse(str(row["priority"])), []).append(row)
+    for priority in sorted(by_priority):
+        group = by_priority[priority]
+        for start in range(0, len(group), size or len(group)):
+            yield priority, group[start : start + (size or len(group))]
 
 
 def _wanted(row: dict[str, Any]) -> Wanted:

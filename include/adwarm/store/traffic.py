@@ -3,13 +3,16 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, Label, case, func, select, update
 
 from adwarm.clock import floor_to
+from adwarm.model import Actor
 from adwarm.store.engine import insert_new, reading, writing
 from adwarm.store.tables import traffic_hour as table
 
-_COUNTS = ("hits", "stale", "misses", "errors", "upstream_calls", "throttles")
+_READS = ("hits", "stale", "misses", "latency_ms")
+_CALLS = ("errors", "upstream_calls", "throttles")
+_COUNTS = ("hits", "stale", "misses", *_CALLS)
 
 
 def add(engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float = 0.0, **counts: int) -> None:
@@ -28,11 +31,20 @@ def add(engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms
 
 
 def totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
-    """Return the counts of the half-open window summed over accounts and actors, with the mean latency of a read."""
-    columns = [func.coalesce(func.sum(table.c[name]), 0).label(name) for name in (*_COUNTS, "latency_ms")]
-    query = select(*columns).where(table.c.hour >= since, table.c.hour < until, table.c.actor != "warmer")
+    """Return the counts of the half-open window summed over accounts, with the mean latency of a read.
+
+    Calls, throttles and errors are everybody's; reads are those of readers, without the warmer's own canaries.
+    """
+    of_readers = table.c.actor != Actor.WARMER.value
+    columns = [_sum(name, of_readers) for name in _READS] + [_sum(name) for name in _CALLS]
+    query = select(*columns).where(table.c.hour >= since, table.c.hour < until)
     with reading(engine) as connection:
         found = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
     reads = found["hits"] + found["stale"] + found["misses"]
     latency = found.pop("latency_ms")
     return {**found, "mean_latency_ms": latency / reads if reads else 0.0}
+
+
+def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:
+    column = table.c[name] if condition is None else case((condition, table.c[name]), else_=0)
+    return func.coalesce(func.sum(column), 0).label(name)

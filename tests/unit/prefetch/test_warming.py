@@ -1,15 +1,17 @@
 """A batch of a stored plan is carried out once, warm by warm, and goes on where it stopped."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.errors import Denied, Throttled
+from adwarm.model import Priority
 from adwarm.prefetch.warming import warm_batch
 from adwarm.sources.protocol import Page, Unit
-from adwarm.store import jobs, warms
+from adwarm.store import jobs, traffic, warms
 
 RUN = "dag/1"
 
@@ -97,3 +99,27 @@ def test_a_closed_day_brings_its_history(bench: Bench) -> None:
     days = {day for unit in seen for window in unit.windows for day in window.days()}
     assert len(days) >= bench.settings.planning.history_days
     assert [row["status"] for row in warms.of_run(bench.engine, RUN)] == ["fetched"]
+
+
+def test_each_warm_is_admitted_in_its_own_class(bench: Bench) -> None:
+    """A batch of mixed urgency takes the urgent warms first, and nothing in another's class."""
+    asked: list[tuple[str, Priority]] = []
+    admit = bench.prefetch.admission.admit
+
+    def watched(scopes: Any, priority: Priority, cost: float = 1.0, *, source: str) -> Any:
+        asked.append((scopes[0].id, priority))
+        return admit(scopes, priority, cost, source=source)
+
+    bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.settle)
+    _plan(bench, _row("act_1", priority="low"), _row("act_2", priority="normal"))
+    warm_batch(bench.prefetch, RUN, 0)
+    assert {("act_1", Priority.LOW), ("act_2", Priority.NORMAL)} == set(asked)
+    assert asked[0][0] == "act_2"
+
+
+def test_calls_are_counted_as_traffic(bench: Bench) -> None:
+    """What a batch cost upstream is in the traffic of its hour."""
+    _plan(bench, _row("act_1"))
+    report = warm_batch(bench.prefetch, RUN, 0)
+    counted = traffic.totals(bench.engine, NOW, NOW + timedelta(hours=1))
+    assert (report.requests, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
