@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import vocabulary
+from adwarm.access_log.arrays import array_of
 from adwarm.access_log.moments import BAD, Micros, parse_all, parse_column
 from adwarm.access_log.schema import EVENT_SCHEMA, WORDS
 from adwarm.access_log.vocabulary import REJECTED, Codes
@@ -77,7 +78,7 @@ class EventBuilder:
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
             hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))
         words = [self._words[name].array(codes[name]) for name in WORDS]
-        moments = pa.array(micros, pa.int64()).cast(EVENT_SCHEMA.field("ts").type)
+        moments = array_of(micros, EVENT_SCHEMA.field("ts").type)
         return pa.RecordBatch.from_arrays([moments, *words, hit, latency], schema=EVENT_SCHEMA)
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adwarm.access_log.arrays import numbers
+
 Micros = npt.NDArray[np.int64]
 
 BAD = np.iinfo(np.int64).min
@@ -57,12 +59,12 @@ def parse_column(column: pa.Array) -> Micros:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         zone = kind.tz if pa.types.is_timestamp(kind) else None
         exact = pc.cast(column, pa.timestamp("us", zone), safe=False)
-        numbers = pc.cast(exact, pa.int64())
-        if numbers.null_count:
-            numbers = pc.fill_null(numbers, BAD)
-        return plausible(np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64))
+        micros = pc.cast(exact, pa.int64())
+        if micros.null_count:
+            micros = pc.fill_null(micros, BAD)
+        return plausible(numbers(micros))
     if pa.types.is_integer(kind) and not column.null_count:
-        return plausible(_scaled(np.array(column.to_numpy(zero_copy_only=False)).astype(np.int64)))
+        return plausible(_scaled(numbers(column).astype(np.int64)))
     return parse_all(column.to_pylist())
 
 

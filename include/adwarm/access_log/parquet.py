@@ -50,8 +50,9 @@ def opened(file: LogFile) -> Iterator[pq.ParquetFile]:
 def batches(parquet: pq.ParquetFile, since: int | None, until: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield the number of the first row with each batch that may hold events of the half-open window."""
     columns = [name for name in LOG_COLUMNS if name in parquet.schema_arrow.names]
+    windowed = since is not None or until is not None
     for group, rows, first_row in _groups(parquet):
-        span = _span(parquet, group)
+        span = _span(parquet, group) if windowed else None
         if span and (_before(span[1], since) or (until is not None and span[0] >= until)):
             continue
         row = first_row

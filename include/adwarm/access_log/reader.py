@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log import parquet as columnar
+from adwarm.access_log.arrays import numbers
 from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.files import LogFile, list_files
 from adwarm.access_log.lines import LineBlock, line_blocks
@@ -210,7 +211,7 @@ def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:
 def micros_of(batch: pa.RecordBatch, name: str = "ts") -> Micros:
     """Return the moments in a column of timestamps, in microseconds."""
     column = batch.column(name)
-    return np.asarray(column.view(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return numbers(column).astype(np.int64, copy=False)
 
 
 def within(batch: pa.RecordBatch, since: int | None, until: int | None) -> pa.RecordBatch:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from adwarm.access_log.arrays import array_of, array_of_words, numbers
 from adwarm.errors import BadRequest
 from adwarm.model import Actor, account_id, zone
 from adwarm.model.windows import check_range
@@ -28,7 +29,7 @@ class Vocabulary(dict[Any, int]):
         self.words: list[str] = []
         self._canonical = canonical
         self._codes: dict[str, int] = {}
-        self._array = pa.array([], pa.string())
+        self._array = array_of_words([])
         self._last: tuple[pa.Array, Codes] | None = None
 
     def __missing__(self, raw: Any) -> int:
@@ -72,14 +73,14 @@ class Vocabulary(dict[Any, int]):
         known, indices = self._last[1], column.indices
         if column.null_count:
             indices = indices.fill_null(len(known) - 1)
-        places: Codes = indices.to_numpy(zero_copy_only=False)
+        places: Codes = numbers(indices)
         return known[places]
 
     def array(self, codes: Codes) -> pa.DictionaryArray:
         """Return `codes`, none of them rejected, as an Arrow column."""
         if len(self._array) != len(self.words):
-            self._array = pa.array(self.words, pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), self._array)
+            self._array = array_of_words(self.words)
+        return pa.DictionaryArray.from_arrays(array_of(codes, pa.int32()), self._array)
 
 
 def accounts() -> Vocabulary:

@@ -7,14 +7,14 @@ by persons count, all reports of an account and date range together.
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adwarm.access_log.arrays import array_of, numbers
 from adwarm.access_log.reader import micros_of, read_events
 from adwarm.patterns.ahead import ahead
 from adwarm.patterns.cells import Cells
@@ -24,6 +24,9 @@ from adwarm.patterns.pairs import Pairs
 from adwarm.patterns.persons import by_persons
 from adwarm.patterns.words import Codes, Words
 from adwarm.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd  # counting does without; only the frame needs it
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 HOUR_SCHEMA = pa.schema([
@@ -91,16 +94,17 @@ class HourOfWeekTable:
         account, date_range = account[order], date_range[order]
         for places, hours, counts in self._cells.blocks(order):
             words = (_coded(account[places], accounts), _coded(date_range[places], ranges))
-            columns = [*words, pa.array(hours.astype(np.uint8)), pa.array(counts)]
+            columns = [*words, array_of(hours.astype(np.uint8), pa.uint8()), array_of(counts, pa.int64())]
             yield pa.RecordBatch.from_arrays(columns, schema=HOUR_SCHEMA)
 
     def table(self) -> pa.Table:
         """Return the whole table."""
         return pa.Table.from_batches(self.batches(), schema=HOUR_SCHEMA)
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """Return the whole table for pandas."""
-        return pd.DataFrame(self.table().to_pandas())
+        frame: pd.DataFrame = self.table().to_pandas()
+        return frame
 
     def _rows_of(self, batch: pa.RecordBatch) -> Codes:
         accounts = self._accounts.codes(batch.column("account_id"))
@@ -132,7 +136,7 @@ class HourOfWeekTable:
             return zones
         owners = batch.column("account_id")
         own = [self._zones.code(self._account_zones.get(name, "")) for name in owners.dictionary.to_pylist()]
-        return np.where(unnamed, np.array(own, np.int32)[owners.indices.to_numpy(zero_copy_only=False)], zones)
+        return np.where(unnamed, np.array(own, np.int32)[numbers(owners.indices)], zones)
 
 
 def count_log(
@@ -167,12 +171,12 @@ def _in_use(words: Words, codes: Codes) -> tuple[pa.Array, Longs]:
     """Return the words that `codes` name, in order, and the place of each code among them."""
     ordered, ranks = words.sorted()
     used, places = np.unique(ranks[codes], return_inverse=True)
-    return ordered.take(pa.array(used, pa.int64())), places
+    return ordered.take(array_of(used, pa.int64())), places
 
 
 def _coded(codes: Longs, words: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), words)
+    return pa.DictionaryArray.from_arrays(array_of(codes.astype(np.int32), pa.int32()), words)
 
 
 def _longs(batch: pa.RecordBatch, name: str) -> Longs:
-    return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return numbers(batch.column(name)).astype(np.int64, copy=False)

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from adwarm.access_log.arrays import numbers
 from adwarm.model import Actor
 
 _PERSONS = frozenset(str(actor) for actor in Actor if actor.is_person)
@@ -14,5 +15,5 @@ def by_persons(events: pa.RecordBatch) -> pa.RecordBatch:
     person = np.array([word in _PERSONS for word in actors.dictionary.to_pylist()], np.bool_)
     if person.all():
         return events
-    keep = person[actors.indices.to_numpy(zero_copy_only=False)]
+    keep = person[numbers(actors.indices)]
     return events if keep.all() else events.filter(pa.array(keep))

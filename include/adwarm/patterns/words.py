@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from adwarm.access_log.arrays import array_of_words, numbers
+
 Longs = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 
@@ -25,7 +27,7 @@ class Words:
 
     def codes(self, column: pa.DictionaryArray) -> Codes:
         """Return the code of each value of a column without nulls."""
-        places: Codes = column.indices.to_numpy(zero_copy_only=False)
+        places: Codes = numbers(column.indices)
         words = column.dictionary
         if self._last is None or not (self._last[0] is words or self._last[0].equals(words)):
             known = np.array([self.code(word) for word in words.to_pylist()], np.int32)
@@ -40,4 +42,4 @@ class Words:
         order = np.argsort(np.array(self.words, dtype=object), kind="stable")
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
-        return pa.array([self.words[at] for at in order], pa.string()), ranks
+        return array_of_words([self.words[at] for at in order]), ranks

@@ -1,0 +1,29 @@
+"""Carries numbers between Arrow and numpy without a copy, and without pandas, which Arrow's own ways load at first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+def numbers(array: pa.Array) -> npt.NDArray[Any]:
+    """Return an Arrow array of integers or moments without nulls as a read-only view."""
+    kind = np.dtype(f"{'u' if pa.types.is_unsigned_integer(array.type) else 'i'}{array.type.bit_width // 8}")
+    if not len(array):
+        return np.empty(0, kind)
+    return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
+
+
+def array_of(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Return numbers as an Arrow array of `kind`, whose width must be theirs."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def array_of_words(words: Sequence[str]) -> pa.Array:
+    """Return text as an Arrow array."""
+    encoded = [word.encode() for word in words]
+    ends = np.zeros(len(encoded) + 1, np.int32)
+    np.cumsum([len(word) for word in encoded], out=ends[1:])
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))

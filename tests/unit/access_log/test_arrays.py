@@ -1,0 +1,34 @@
+"""What goes between Arrow and numpy comes back the same."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.access_log.arrays import array_of, array_of_words, numbers
+
+
+@given(st.lists(st.integers(0, 127)), st.integers(0, 5))
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.uint64(), pa.timestamp("us", "UTC")]
+)
+def test_numbers_are_viewed_as_they_are(kind: pa.DataType, values: list[int], skipped: int) -> None:
+    """Any width, also from a slice of an array."""
+    array = pa.array(values, pa.int64()).cast(kind)
+    found = numbers(array.slice(skipped))
+    assert found.tolist() == values[skipped:]
+    assert array_of(found, kind).equals(array.slice(skipped))
+
+
+@given(st.lists(st.text()))
+def test_words_are_those_of_arrow(words: list[str]) -> None:
+    """Text in any script makes the same array as Arrow itself makes."""
+    found = array_of_words(words)
+    found.validate(full=True)
+    assert found.equals(pa.array(words, pa.string()))
+
+
+def test_only_some_of_an_array_may_be_given() -> None:
+    """Every second number is copied, since Arrow has no steps."""
+    assert array_of(np.arange(6)[::2], pa.int64()).to_pylist() == [0, 2, 4]
