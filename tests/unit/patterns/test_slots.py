@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.access_log.schema import EVENT_SCHEMA
-from adwarm.patterns.slots import SLOT_SCHEMA, SlotAggregator
+from adwarm.patterns.slots import SLOT_SCHEMA, SlotAggregator, _order
 
 START = datetime(2026, 3, 7, 22, tzinfo=UTC)
 Event = tuple[int, str, str, str, str]
@@ -94,3 +95,10 @@ def test_days_are_cut_at_midnight_utc(count: int) -> None:
     days = list(_slots(events).days())
     assert [table.num_rows for _, table in days] == [2, *[24] * (count - 1), 22]
     assert [day for day, _ in days] == sorted(day for day, _ in days)
+
+
+@given(st.lists(st.tuples(*[st.one_of(st.integers(0, 3), st.integers(0, 2**40))] * 3), min_size=1))
+def test_rows_are_ordered_the_same_however_wide_their_numbers(rows: list[tuple[int, int, int]]) -> None:
+    """One packed key, or column by column where it would not fit: the order is that of the tuples."""
+    order = _order(list(np.array(rows, np.int64).T))
+    assert [rows[at] for at in order] == sorted(rows)
