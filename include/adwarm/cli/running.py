@@ -1,6 +1,7 @@
 """Commands that do something: warm, get, simulate."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -82,11 +83,16 @@ def simulate(
     zone: Annotated[str, typer.Option(help="Time zone of the accounts.")] = "UTC",
     hourly_limit: Annotated[int, typer.Option(help="Calls per account and hour; 0: no limit.", min=0)] = 0,
     latency_ms: Annotated[float, typer.Option(help="Least time of an answer.", min=0)] = 0.0,
+    faults: Annotated[Path | None, typer.Option(help="TOML file with limits, size law and faults.")] = None,
+    time_scale: Annotated[float, typer.Option(help="Platform seconds in one real second.", min=0.001)] = 1.0,
+    at: AtOption = None,
+    decoys: Annotated[float, typer.Option(help="Share of healthy ads that only seem to tire.", min=0, max=1)] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
     from adwarm.simulator.config import SimulatorConfig
     from adwarm.simulator.server import run_forever
+    from adwarm.simulator.storm import Storm, load_storm
 
     config = SimulatorConfig(
         accounts=accounts or "any",
@@ -95,6 +101,10 @@ def simulate(
         zone=zone,
         hourly_limit=hourly_limit or None,
         latency_ms=latency_ms,
+        time_scale=time_scale,
+        now=None if at is None else clock_at(at).now(),
+        decoys=decoys,
+        storm=Storm() if faults is None else load_storm(faults),
     )
     url = f"http://{host}:{port}"
     if as_json:

@@ -24,6 +24,12 @@ class AdKind(StrEnum):
     FATIGUED = "fatigued"
     LOW_VOLUME = "low_volume"
     WEEKEND_DIP = "weekend_dip"
+    BUDGET_CUT = "budget_cut"
+    PRICE_SHOCK = "price_shock"
+
+
+DECOYS = (AdKind.BUDGET_CUT, AdKind.PRICE_SHOCK)
+_LEFT_OF_BUDGET, _DEARER = 0.35, 1.6
 
 
 class Metric:
@@ -42,6 +48,7 @@ class AdTruth:
         started: first day of its life.
         ended: last day of its life.
         onset: the day its audience began to tire; None when it never does.
+        turn: the day its budget was cut or its price rose, with an audience as fresh as before; None otherwise.
     """
 
     ad_id: str
@@ -49,6 +56,7 @@ class AdTruth:
     started: date
     ended: date
     onset: date | None
+    turn: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class AccountProfile:
     ctr: float
     weekend: float
     audience: float
+    decoys: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,8 @@ class Ad:
     daily: Days
 
 
-def account_profile(seed: int, number: int, ads: int) -> AccountProfile:
-    """Return what the ads of account `number` share."""
+def account_profile(seed: int, number: int, ads: int, decoys: float = 0.0) -> AccountProfile:
+    """Return what the ads of account `number` share; `decoys` of its healthy ads only seem to tire."""
     rng = np.random.default_rng([seed, number])
     return AccountProfile(
         number=number,
@@ -86,6 +95,7 @@ def account_profile(seed: int, number: int, ads: int) -> AccountProfile:
         ctr=float(rng.lognormal(np.log(0.014), 0.25)),
         weekend=float(rng.uniform(0.8, 1.1)),
         audience=float(rng.lognormal(np.log(60_000), 0.4)) * ads,
+        decoys=decoys,
     )
 
 
@@ -106,14 +116,35 @@ def grow_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int, bor
     base = rng.uniform(20, 120) if kind is AdKind.LOW_VOLUME else rng.lognormal(np.log(2_600), 0.8)
     audience = base * (rng.uniform(4, 7) if onset is not None else rng.uniform(5, 16))
     daily = _daily(rng, profile, kind, born, life, onset, (float(base), float(audience)))
+    turn = None
+    if kind is AdKind.HEALTHY and profile.decoys:
+        kind, turn, daily = _decoy(profile, (slot, generation), daily)
     truth = AdTruth(
         ad_id=ad_id,
         kind=kind,
         started=date.fromordinal(born),
         ended=date.fromordinal(born + life - 1),
         onset=None if onset is None else date.fromordinal(born + onset),
+        turn=None if turn is None else date.fromordinal(born + turn),
     )
     return Ad(truth, slot, generation, float(audience), daily)
+
+
+def _decoy(profile: AccountProfile, place: tuple[int, int], daily: Days) -> tuple[AdKind, int | None, Days]:
+    """Turn a healthy ad into a decoy, or leave it; drawn apart, so that decoys change no other figure."""
+    rng = np.random.default_rng([profile.seed, profile.number, *place, 1])
+    if rng.random() >= profile.decoys:
+        return AdKind.HEALTHY, None, daily
+    kind = DECOYS[int(rng.integers(len(DECOYS)))]
+    turn = int(daily.shape[1] * rng.uniform(0.4, 0.7))
+    changed = daily.astype(float)
+    if kind is AdKind.BUDGET_CUT:
+        changed[:, turn:] *= _LEFT_OF_BUDGET
+    else:
+        changed[Metric.SPEND_CENTS, turn:] *= _DEARER
+    whole = np.floor(changed).astype(np.int64)
+    whole[Metric.FRESH] = np.maximum(whole[Metric.FRESH], np.minimum(whole[Metric.IMPRESSIONS], 1))
+    return kind, turn, whole
 
 
 def _daily(

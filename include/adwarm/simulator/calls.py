@@ -1,8 +1,18 @@
-"""Counts of the calls that were answered, for tests and summaries. Safe to use from several threads."""
+"""The calls that were answered: counts for summaries, and a log of each for tests. Safe to use from several threads.
+
+A call is what the limits count: a page, a submit, a poll, an entry of a batch. The envelope of a batch is a request and
+no call.
+"""
 
 import threading
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TypedDict
+
+LOG_LENGTH = 200_000
 
 
 class CallCounts(TypedDict):
@@ -14,8 +24,40 @@ class CallCounts(TypedDict):
     statuses: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """One answered call or batch envelope.
+
+    Attributes:
+        at: the platform's time.
+        account: the account it was about, also when the path named a report or an ad.
+        path: what the counts call it; `route` is what the limits call it.
+        code: the error's code; None for a success.
+        cpu_ms: computing time it took from the account's hour; `wall_ms` likewise.
+        early: whether the account had been told to stay away longer.
+        in_flight: calls about the account that were open at that moment, this one included.
+        faults: the kinds of faults that hit it.
+    """
+
+    at: datetime
+    account: str | None
+    path: str
+    route: str
+    method: str
+    status: int
+    code: int | None
+    subcode: int | None
+    rows: int
+    cpu_ms: int
+    wall_ms: int
+    early: bool
+    in_flight: int
+    batched: bool
+    faults: tuple[str, ...]
+
+
 class CallLog:
-    """Counts calls by account, by path and by status."""
+    """Counts calls by account, by path and by status, and keeps the last `LOG_LENGTH` of them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,15 +65,45 @@ class CallLog:
         self._paths: Counter[str] = Counter()
         self._statuses: Counter[str] = Counter()
         self._total = 0
+        self._entries: deque[LoggedCall] = deque(maxlen=LOG_LENGTH)
+        self._logged = 0
+        self._open: Counter[str | None] = Counter()
 
-    def record(self, account: str | None, path: str, status: int) -> None:
-        """Count one answered call."""
+    def record(self, call: LoggedCall, counted_as: str | None) -> None:
+        """Log one answered call, counted under `counted_as`; a batch envelope is only logged."""
         with self._lock:
+            self._entries.append(call)
+            self._logged += 1
+            if call.route == "batch":
+                return
             self._total += 1
-            self._paths[path] += 1
-            self._statuses[str(status)] += 1
-            if account is not None:
-                self._accounts[account] += 1
+            self._paths[call.path] += 1
+            self._statuses[str(call.status)] += 1
+            if counted_as is not None:
+                self._accounts[counted_as] += 1
+
+    @contextmanager
+    def open_call(self, account: str | None) -> Iterator[None]:
+        """Count a call as in flight for as long as the block lasts."""
+        with self._lock:
+            self._open[account] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[account] -= 1
+
+    def in_flight(self, account: str | None) -> int:
+        """Return how many calls about an account are open, at least the one that asks."""
+        with self._lock:
+            return max(1, self._open[account])
+
+    def entries(self, after: int = 0) -> tuple[list[LoggedCall], int]:
+        """Return the log without its first `after` entries, oldest first, and the number to go on from."""
+        with self._lock:
+            kept = list(self._entries)
+            first = self._logged - len(kept)
+            return kept[max(0, after - first) :], self._logged
 
     def counts(self) -> CallCounts:
         """Return the counts so far."""
@@ -46,6 +118,7 @@ class CallLog:
     def reset(self) -> None:
         """Start again from nothing."""
         with self._lock:
-            self._total = 0
+            self._total = self._logged = 0
+            self._entries.clear()
             for counter in (self._accounts, self._paths, self._statuses):
                 counter.clear()

@@ -7,6 +7,7 @@ from typing import Literal
 
 from adwarm.errors import BadRequest
 from adwarm.model import account_id, zone
+from adwarm.simulator.storm import Storm
 
 FIRST_ACCOUNT = 100_000_000_000_001
 MAX_ADS = 8_000
@@ -26,6 +27,9 @@ class SimulatorConfig:
         hourly_limit: insights calls an account may make in a rolling hour.
         latency_ms: how long every answer takes at least.
         empty_middle_pages: put an empty page, which still names a next one, between any two pages.
+        time_scale: how many seconds of the platform's clock pass in one real second.
+        decoys: share of the healthy ads that only seem to tire: their budget was cut, or the auction became dearer.
+        storm: limits, latency of reports, size law and faults; calm when absent.
     """
 
     accounts: Literal["any"] | int | tuple[str, ...] = "any"
@@ -38,12 +42,19 @@ class SimulatorConfig:
     hourly_limit: int | None = None
     latency_ms: float = 0
     empty_middle_pages: bool = False
+    time_scale: float = 1.0
+    decoys: float = 0.0
+    storm: Storm = field(default_factory=Storm)
 
     def __post_init__(self) -> None:
         if not 1 <= self.ads <= MAX_ADS:
             raise BadRequest(f"ads must be 1 to {MAX_ADS}, not {self.ads}")
         if self.seed < 0:
             raise BadRequest(f"seed must be 0 or more, not {self.seed}")
+        if not self.time_scale > 0:
+            raise BadRequest(f"time_scale must be more than 0, not {self.time_scale}")
+        if not 0 <= self.decoys <= 1:
+            raise BadRequest(f"decoys must be 0 to 1, not {self.decoys}")
         for name in [self.zone] if isinstance(self.zone, str) else self.zone.values():
             zone(name)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class GraphError(Exception):
-    """An answer that is an error; `headers` go out with it."""
+    """An answer that is an error."""
 
     def __init__(
         self,
@@ -20,7 +20,6 @@ class GraphError(Exception):
         super().__init__(message)
         self.message, self.code, self.subcode = message, code, subcode
         self.status, self.kind, self.transient = status, kind, transient
-        self.headers: dict[str, str] = {}
 
     def body(self, call_number: int) -> dict[str, Any]:
         """Return the error body; equal calls of equal histories get equal trace ids."""

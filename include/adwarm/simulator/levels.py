@@ -36,7 +36,7 @@ class Table:
 
 def at_level(block: Block, level: str, keep: Callable[[dict[str, str]], bool] | None = None) -> Table:
     """Return the block's ads gathered at `level`, counting only the ads whose names pass `keep`."""
-    names = [_names(block, ad) for ad in block.ads]
+    names = [ad_names(block, ad) for ad in block.ads]
     chosen = [index for index, found in enumerate(names) if keep is None or keep(found)]
     names = [names[index] for index in chosen]
     totals, reach = block.totals[:, :, chosen], block.reach[:, chosen]
@@ -59,7 +59,13 @@ def _shared(block: Block, level: str, reach: Days) -> Days:
     return np.maximum(people(reach.sum(axis=1), audience), best)
 
 
-def _names(block: Block, ad: Ad) -> dict[str, str]:
+def slots_of_level(level: str) -> int:
+    """Return how many slots of ads an ad set or a campaign holds."""
+    return _ADSET_SLOTS if level == "adset" else _CAMPAIGN_SLOTS
+
+
+def ad_names(block: Block, ad: Ad) -> dict[str, str]:
+    """Return the ids and names of an ad and of all it belongs to."""
     profile, slot = block.profile, ad.slot
     adset, campaign = slot // _ADSET_SLOTS, slot // _CAMPAIGN_SLOTS
     return {

@@ -62,7 +62,7 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
         level=level,
         fields=_fields(params, level),
         windows=_windows(params, zone_name, now),
-        limit=_limit(params),
+        limit=page_limit(params),
         attribution=_attribution(params),
         ids=ids,
         more_impressions_than=more_than,
@@ -95,7 +95,12 @@ def _fields(params: Mapping[str, str], level: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted or [*own_ids, "impressions", "spend"]))
 
 
-def _limit(params: Mapping[str, str]) -> int:
+def page_limit(params: Mapping[str, str]) -> int:
+    """Return how many rows a page may hold.
+
+    Raises:
+        GraphError: it is not a number in range.
+    """
     text = params.get("limit", str(DEFAULT_LIMIT))
     if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
         raise bad_parameter(f"limit must be a number from 1 to {MAX_LIMIT}")

@@ -13,6 +13,7 @@ from adwarm.errors import Transient
 from adwarm.simulator.app import create_app
 from adwarm.simulator.calls import CallCounts
 from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.faults.wire import KnownTransport
 from adwarm.simulator.platform import Platform
 
 _START_SECONDS = 20.0
@@ -61,7 +62,7 @@ class SimulatorServer:
         return self.platform.calls.counts()
 
     def reset(self) -> None:
-        """Forget calls and quotas, and go back to the configured moment."""
+        """Forget calls, reports and quotas, and go back to the configured moment and behaviour."""
         self.platform.reset()
 
     def _stop(self) -> None:
@@ -90,11 +91,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _uvicorn_config(config: SimulatorConfig, platform: Platform) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(config, platform),
+        KnownTransport(create_app(config, platform)),
         log_level="warning",
         access_log=False,
         lifespan="off",
         proxy_headers=False,
         server_header=False,
+        date_header=False,
         timeout_graceful_shutdown=2,
     )

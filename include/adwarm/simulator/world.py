@@ -89,7 +89,7 @@ class World:
         """Return every ad's totals over each window, as the platform would state them at `now`."""
         first = min(window.since for window in windows).toordinal()
         last = max(window.until for window in windows).toordinal()
-        profile = self._profile(account)
+        profile = self.profile(account)
         ads = tuple(self._ads_between(profile, first, last))
         daily = self._restated(ads, first, last, account, now)
         sums = np.zeros((Metric.COUNT, len(ads), last - first + 2), dtype=np.int64)
@@ -107,7 +107,7 @@ class World:
         Raises:
             NotFound: the account has no such ad.
         """
-        profile = self._profile(account)
+        profile = self.profile(account)
         slot, generation = (int(ad_id[-9:-5]), int(ad_id[-5:])) if ad_id.isdigit() and len(ad_id) == 18 else (0, 0)
         if ad_id != object_id("1", profile, slot, generation) or slot >= profile.slots:
             raise NotFound(f"account {account} has no ad {ad_id}")
@@ -116,10 +116,20 @@ class World:
     def truths(self, account: str, day: date) -> list[AdTruth]:
         """Return the planted truth of every ad that is alive on `day`."""
         ordinal = day.toordinal()
-        return [ad.truth for ad in self._ads_between(self._profile(account), ordinal, ordinal)]
+        return [ad.truth for ad in self._ads_between(self.profile(account), ordinal, ordinal)]
 
-    def _profile(self, account: str) -> AccountProfile:
-        return _profile(self.config.seed, int(account_id(account)[4:]), self.config.ads)
+    def active_ads(self, account: str) -> int:
+        """Return how many ads an account runs at the same time."""
+        return self.profile(account).slots
+
+    def account_by_part(self, part: str) -> str | None:
+        """Return the account whose objects' ids hold the digits `part`; None when no known account's do."""
+        seed = self.config.seed
+        return next((name for name in self.account_ids() if account_part(seed, int(name[4:])) == part), None)
+
+    def profile(self, account: str) -> AccountProfile:
+        """Return what all ads of `account` share."""
+        return _profile(self.config.seed, int(account_id(account)[4:]), self.config.ads, self.config.decoys)
 
     def _ad(self, profile: AccountProfile, slot: int, generation: int) -> Ad:
         length, phase = _cycle(profile, slot)
@@ -174,18 +184,19 @@ def people(impressions: Days, audience: Floats) -> Days:
 
 def object_id(kind: str, profile: AccountProfile, slot: int, generation: int = 0) -> str:
     """Return the 18 digits of an ad (kind 1), ad set (2) or campaign (3)."""
-    return f"{kind}{_account_part(profile.seed, profile.number)}{slot:04d}{generation:05d}"
+    return f"{kind}{account_part(profile.seed, profile.number)}{slot:04d}{generation:05d}"
 
 
 @lru_cache(maxsize=4096)
-def _account_part(seed: int, number: int) -> str:
+def account_part(seed: int, number: int) -> str:
+    """Return the digits that the ids of all objects of an account share."""
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return f"{int.from_bytes(digest[:8]) % 10**8:08d}"
 
 
 @lru_cache(maxsize=4096)
-def _profile(seed: int, number: int, ads: int) -> AccountProfile:
-    return account_profile(seed, number, ads)
+def _profile(seed: int, number: int, ads: int, decoys: float) -> AccountProfile:
+    return account_profile(seed, number, ads, decoys)
 
 
 @lru_cache(maxsize=65_536)

@@ -2,13 +2,14 @@
 
 import threading
 from collections import defaultdict, deque
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import orjson
 
-from adwarm.simulator.errors import GraphError
+from adwarm.simulator.faults.kinds import Route
+from adwarm.simulator.quota.cost import HOUR, Cost
+from adwarm.simulator.quota.limits import too_many_calls
 
-HOUR = timedelta(hours=1)
 FULL_TIER_CALLS = 190_000
 _TIER = "standard_access"
 
@@ -20,28 +21,43 @@ class HourlyQuota:
         self._enforced = limit is not None
         self._limit = FULL_TIER_CALLS if limit is None else limit
         self._calls: dict[str, deque[datetime]] = defaultdict(deque)
+        self._told: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
-    def spend(self, account: str, now: datetime) -> None:
-        """Count one call.
+    def admit(self, account: str | None, route: Route, now: datetime) -> None:
+        """Count one insights call; other calls are free.
 
         Raises:
             GraphError: the account's hour is used up.
         """
+        if account is None or route not in {Route.INSIGHTS, Route.SUBMIT}:
+            return
         with self._lock:
             calls = self._recent(account, now)
             full = self._enforced and len(calls) >= self._limit
             if not full:
                 calls.append(now)
+            elif calls:
+                self._told[account] = calls[0] + HOUR
         if full:
-            raise GraphError(
-                "(#80000) There have been too many calls from this ad-account. Please wait a bit and try again.",
-                code=80000,
-                subcode=2446079,
-            )
+            raise too_many_calls()
 
-    def headers(self, account: str, now: datetime, *, insights: bool) -> dict[str, str]:
+    def charge(self, account: str | None, now: datetime, cost: Cost) -> None:
+        """Take nothing: only calls count here."""
+
+    def mistake(self, account: str, now: datetime) -> None:
+        """Forgive: errors of the caller take nothing here."""
+
+    def blocked_until(self, account: str, now: datetime) -> datetime | None:
+        """Return until when the account was told to stay away; None when it may call."""
+        with self._lock:
+            told = self._told.get(account)
+        return told if told is not None and now < told <= now + HOUR else None
+
+    def headers(self, account: str | None, now: datetime, *, insights: bool) -> dict[str, str]:
         """Return the usage headers as they stand at `now`; percentages, regain in minutes, reset in seconds."""
+        if account is None:
+            return {}
         with self._lock:
             calls = self._recent(account, now)
             made, seconds = len(calls), (calls[0] + HOUR - now).total_seconds() if calls else 0.0
@@ -73,6 +89,7 @@ class HourlyQuota:
         """Forget every call."""
         with self._lock:
             self._calls.clear()
+            self._told.clear()
 
     def _recent(self, account: str, now: datetime) -> deque[datetime]:
         calls = self._calls[account]

@@ -1,0 +1,37 @@
+"""Who may ask: the version must be spoken, the token known, and its proof right."""
+
+import hashlib
+import hmac
+
+from adwarm.simulator.call import Call
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.errors import GraphError
+from adwarm.simulator.faults.kinds import REFUSING, error_of
+
+VERSIONS = ("v26.0", "v25.0")
+
+
+def check_access(call: Call, config: SimulatorConfig) -> None:
+    """Let a call in.
+
+    Raises:
+        GraphError: its version, token or proof is not accepted, or a fault refuses it.
+    """
+    if call.version not in VERSIONS:
+        raise GraphError(
+            f"(#2635) You are calling a deprecated version of the Ads API. Please update to {VERSIONS[0]}.",
+            code=2635,
+        )
+    if not hmac.compare_digest(call.token.encode(), config.token.encode()):
+        raise GraphError("Error validating access token: Session has expired or is not valid.", code=190, subcode=463)
+    if config.app_secret is not None:
+        _check_proof(call, config.app_secret)
+    refusing = call.fired.first(REFUSING)
+    if refusing is not None:
+        raise error_of(refusing.kind, refusing.subcode)
+
+
+def _check_proof(call: Call, secret: str) -> None:
+    proof = hmac.new(secret.encode(), call.token.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(call.params.get("appsecret_proof", "").encode(), proof.encode()):
+        raise GraphError("Invalid appsecret_proof provided in the API argument", code=100, kind="GraphMethodException")

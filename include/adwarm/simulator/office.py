@@ -1,0 +1,116 @@
+"""The desks behind the door: a call that may come in is counted, fails on purpose or is served, and is charged."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from adwarm.simulator.call import Call
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.errors import GraphError, bad_parameter, missing_object
+from adwarm.simulator.faults.kinds import FAILING, FATES, FaultKind, Route, error_of
+from adwarm.simulator.insights import Selection, page_body, select
+from adwarm.simulator.levels import LEVELS
+from adwarm.simulator.nodes import account_body, accounts_body
+from adwarm.simulator.objects import Node
+from adwarm.simulator.query import Query, page_limit, read_query
+from adwarm.simulator.quota.cost import LIGHT, Cost, cost_of_cells
+from adwarm.simulator.quota.engine import QuotaEngine
+from adwarm.simulator.quota.hourly import HourlyQuota
+from adwarm.simulator.reports.desk import ReportDesk, run_body
+from adwarm.simulator.size import cells, check_size
+from adwarm.simulator.storm import Storm
+from adwarm.simulator.targets import Target
+from adwarm.simulator.world import World
+
+
+@dataclass(frozen=True)
+class Office:
+    """Serves the calls of one platform as it is set at one moment."""
+
+    config: SimulatorConfig
+    storm: Storm
+    world: World
+    quota: HourlyQuota | QuotaEngine
+    desk: ReportDesk
+
+    def serve(self, call: Call, target: Target, now: datetime) -> Any:
+        """Return the body for a call that has access; its bill is filled in.
+
+        Raises:
+            GraphError: the platform refuses.
+        """
+        if target.route is not Route.ADACCOUNTS:
+            self._check_there(call, target)
+        self.quota.admit(target.account, target.route, now)
+        call.bill.cost = LIGHT
+        try:
+            failing = call.fired.first(FAILING)
+            if failing is not None:
+                raise error_of(failing.kind, failing.subcode)
+            return self._body(call, target, now)
+        except GraphError as error:
+            if error.code == 100 and not error.transient and target.account:
+                self.quota.mistake(target.account, now)
+            raise
+        finally:
+            self.quota.charge(target.account, now, call.bill.cost)
+
+    def _check_there(self, call: Call, target: Target) -> None:
+        if target.account is None or not self.world.exists(target.account):
+            raise missing_object(target.account or (call.parts[0] if call.parts else ""))
+        if target.route is Route.OTHER:
+            raise GraphError(f"Unknown path components: /{'/'.join(call.parts[1:])}", code=2500)
+
+    def _body(self, call: Call, target: Target, now: datetime) -> Any:
+        account = target.account or ""
+        match target.route:
+            case Route.ADACCOUNTS:
+                return accounts_body(self.world, call, empty_between=self._empty_between(call))
+            case Route.ACCOUNT:
+                return account_body(self.world, account, call.params.get("fields", "id,account_id"))
+            case Route.POLL:
+                job = self.desk.find(call.parts[0], self.storm, now)
+                return run_body(job, call.params, now, call.fired.skew())
+            case Route.RESULT:
+                job = self.desk.find(call.parts[0], self.storm, now)
+                return self._page(call, self.desk.result(job, now))
+            case Route.SUBMIT:
+                return self._submit(call, self._asked(call, account, target.node, now), now)
+            case _:
+                asked = self._asked(call, account, target.node, now)
+                check_size(asked, self.storm.size, self.storm.poison)
+                call.bill.cost = _cost(asked, min(asked.rows, asked.query.limit))
+                return self._page(call, asked)
+
+    def _asked(self, call: Call, account: str, node: Node | None, now: datetime) -> Selection:
+        zone = self.world.zone_of(account)
+        params = call.params if node is None else {"level": node.level, **call.params}
+        query = read_query(params, zone, now)
+        return select(self.world, account, query if node is None else _narrowed(query, node), now)
+
+    def _submit(self, call: Call, asked: Selection, now: datetime) -> dict[str, str]:
+        call.bill.cost = _cost(asked, asked.rows)
+        fate = call.fired.first(FATES)
+        job = self.desk.submit(asked, None if fate is None else fate.kind, self.storm, now)
+        return {"report_run_id": job.id}
+
+    def _page(self, call: Call, chosen: Selection) -> dict[str, Any]:
+        body, call.bill.rows = page_body(
+            chosen, call.params, call.url, limit=page_limit(call.params), empty_between=self._empty_between(call)
+        )
+        return body
+
+    def _empty_between(self, call: Call) -> bool:
+        return self.config.empty_middle_pages or call.fired.has(FaultKind.EMPTY_PAGES)
+
+
+def _narrowed(query: Query, node: Node) -> Query:
+    """Return the query for one object only, which cannot ask for a level above it."""
+    if LEVELS.index(query.level) < LEVELS.index(node.level):
+        raise bad_parameter(f"level {query.level} is above the object that is asked about")
+    name, own = f"{node.level}_id", frozenset({node.id})
+    return replace(query, ids={**query.ids, name: query.ids.get(name, own) & own})
+
+
+def _cost(asked: Selection, rows: int) -> Cost:
+    return cost_of_cells(cells(asked.query.fields, rows))

@@ -1,0 +1,59 @@
+"""The four usage headers: percentages that may exceed 100, minutes until access comes back, seconds until a reset."""
+
+import math
+from dataclasses import dataclass
+
+import orjson
+
+
+@dataclass
+class Usage:
+    """How much is used at one moment, in percent; `hour` is calls, computing and answering time of the account."""
+
+    tier: str
+    app: float = 0.0
+    load: float = 0.0
+    account: str = ""
+    hour: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    score: float = 0.0
+    regain_seconds: float = 0.0
+    reset_seconds: float = 0.0
+    headers_above: float = 0.0
+
+
+def usage_headers(usage: Usage, *, insights: bool) -> dict[str, str]:
+    """Return the headers of one answer; those about low usage are absent, the insights throttle never is."""
+    found: dict[str, object] = {}
+    if usage.app >= usage.headers_above:
+        found["X-App-Usage"] = {"call_count": int(usage.app), "total_time": 0, "total_cputime": int(usage.load)}
+    if usage.account and max(usage.score, *usage.hour) >= usage.headers_above:
+        found["X-Ad-Account-Usage"] = {
+            "acc_id_util_pct": round(usage.score, 2),
+            "reset_time_duration": math.ceil(usage.reset_seconds),
+            "ads_api_access_tier": usage.tier,
+        }
+        found["X-Business-Use-Case-Usage"] = {usage.account.removeprefix("act_"): _use_cases(usage)}
+    if insights:
+        found["X-FB-Ads-Insights-Throttle"] = {
+            "app_id_util_pct": round(max(usage.app, usage.load), 2),
+            "acc_id_util_pct": round(max(usage.hour), 2),
+            "ads_api_access_tier": usage.tier,
+        }
+    return {name: orjson.dumps(value).decode() for name, value in found.items()}
+
+
+def _use_cases(usage: Usage) -> list[dict[str, object]]:
+    calls, cpu, wall = (int(percent) for percent in usage.hour)
+    insights = _use_case("ads_insights", calls, cpu, wall, math.ceil(usage.regain_seconds / 60), usage.tier)
+    return [_use_case("ads_management", int(usage.score), 0, 0, 0, usage.tier), insights]
+
+
+def _use_case(kind: str, calls: int, cpu: int, wall: int, regain: int, tier: str) -> dict[str, object]:
+    return {
+        "type": kind,
+        "call_count": calls,
+        "total_cputime": cpu,
+        "total_time": wall,
+        "estimated_time_to_regain_access": regain,
+        "ads_api_access_tier": tier,
+    }

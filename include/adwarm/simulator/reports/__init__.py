@@ -1,0 +1,1 @@
+"""Asynchronous reports: how one run goes (`job`), and the runs there are (`desk`)."""
