@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel, Reach, train
-from adwarm.forecast.choosing import worth
 from adwarm.forecast.grid import DAY, SLOT, OpenGrid
 from adwarm.patterns.opens import Opens
 from adwarm.replay.policy import Claim, Decisions, Scores, Terms
@@ -49,8 +48,8 @@ class Adwarm:
         )
         columns = decisions.at // SLOT - grid.origin
         key = np.arange(grid.keys, dtype=np.int64)
-        soon, life = model.chances(grid, np.tile(key, len(columns)), np.repeat(columns, grid.keys))
+        value, chance = model.judge(grid, np.tile(key, len(columns)), np.repeat(columns, grid.keys))
         shape = (len(columns), grid.keys)
-        value, chance = worth(soon, life).reshape(shape), life.reshape(shape)
+        value, chance = value.reshape(shape), chance.reshape(shape)
         for index in range(len(columns)):
             yield Scores(index, key.astype(np.int32), value[index], chance[index], renew=True)

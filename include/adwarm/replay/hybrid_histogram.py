@@ -55,7 +55,8 @@ def idle_windows(known: Opens, since: int) -> tuple[Floats, Floats]:
     same = key[1:] == key[:-1]
     owner, gaps = key[1:][same], (ts[1:] - ts[:-1])[same] / MINUTE
     names, start = np.unique(owner, return_index=True)
-    for name, mine in zip(names.tolist(), np.split(gaps, start[1:]), strict=True):
+    for name, first, after in zip(names.tolist(), start.tolist(), [*start[1:].tolist(), len(gaps)], strict=False):
+        mine = gaps[first:after]
         begin[name], end[name] = idle_window(mine)
     return begin, end
 

@@ -41,7 +41,7 @@ def curve_points(tally: Tally, calls: npt.NDArray[np.int32], wanted: Floats, rou
     rng = np.random.default_rng(SEED)
     samples = []
     for _ in range(-(-rounds // _BLOCK)):
-        weights = rng.multinomial(len(live), np.full(len(live), 1 / max(len(live), 1)), _BLOCK).astype(np.float64)
+        weights = _weights(rng, len(live), _BLOCK)
         samples.append(_read(*_curve(weights, called, hits, first), wanted))
     resampled = np.concatenate(samples)[:rounds]
     return CurvePoints(multiple[0], ratio[0], _read(multiple, ratio, wanted)[0], resampled)
@@ -57,8 +57,14 @@ def resampled_ratio(tally: Tally, column: int, rounds: int = ROUNDS) -> Floats:
     """Return resampled first-open hit ratios at one threshold."""
     live = np.flatnonzero(tally.opens)
     rng = np.random.default_rng(SEED)
-    weights = rng.multinomial(len(live), np.full(len(live), 1 / max(len(live), 1)), rounds).astype(np.float64)
+    weights = _weights(rng, len(live), rounds)
     return np.asarray((weights @ tally.first_hits[live, column]) / np.maximum(weights @ tally.first[live], 1.0))
+
+
+def _weights(rng: np.random.Generator, cells: int, rounds: int) -> Floats:
+    """Return how often each cell is drawn in each round; there may be no cells at all."""
+    drawn = rng.multinomial(cells, np.full(cells, 1 / cells), rounds) if cells else np.zeros((rounds, 0))
+    return drawn.astype(np.float64)
 
 
 def _curve(weights: Floats, calls: Floats, hits: Floats, first: Floats) -> tuple[Floats, Floats]:

@@ -1,0 +1,59 @@
+"""No policy sees what comes later: a log that is cut at any moment gives the same warms before it."""
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as trials
+from hypothesis import strategies as st
+
+from adwarm.patterns.opens import opens_of
+from adwarm.replay.log import Split, chosen
+from adwarm.replay.policies import BUILT_IN
+from adwarm.replay.run import Rules, replay
+from adwarm.settings import Settings
+
+COLUMNS = ["ts", "account_id", "date_range", "at", "confidence"]
+WHOLE: dict[str, pd.DataFrame] = {}
+
+
+def _warms(name: str, log: pd.DataFrame, split: Split) -> pd.DataFrame:
+    start, test, _ = split.micros()
+    opens = chosen(opens_of(log), start, test, 0)
+    rules = Rules(step=timedelta(minutes=30), targets=(1.5, 2.0, 3.0, 50.0))
+    warms = replay(opens, split, rules, [name], Settings()).warms
+    return warms.sort_values(COLUMNS, ignore_index=True)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in {"oracle", "none"}])
+@trials(
+    max_examples=3,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(minutes=st.integers(60, 13 * 24 * 60))
+def test_cutting_the_log_changes_no_warm_before_the_cut(
+    name: str, minutes: int, office: pd.DataFrame, split: Split
+) -> None:
+    """Whatever happens from a moment of the scored weeks on, warms that start before it are the same."""
+    cut = pd.Timestamp(split.test_from + timedelta(minutes=minutes))
+    whole = WHOLE.setdefault(name, _warms(name, office, split))
+    seen = _warms(name, office[office["ts"] < cut], split)
+
+    assert len(whole)
+    assert _rows(seen, cut) == _rows(whole, cut)
+
+
+def test_the_oracle_is_caught(office: pd.DataFrame, split: Split) -> None:
+    """The test above can fail: a policy that looks ahead warms differently when the log ends."""
+    morning = pd.Timestamp(split.test_from + timedelta(days=2, hours=6))
+    cut = office.loc[office["ts"] > morning, "ts"].min() - timedelta(seconds=1)
+    whole, seen = _warms("oracle", office, split), _warms("oracle", office[office["ts"] < cut], split)
+
+    assert _rows(seen, cut) != _rows(whole, cut)
+
+
+def _rows(warms: pd.DataFrame, cut: pd.Timestamp) -> list[tuple[object, ...]]:
+    return list(warms.loc[warms["ts"] < cut, COLUMNS].itertuples(index=False, name=None))

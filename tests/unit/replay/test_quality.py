@@ -1,0 +1,74 @@
+"""Figures of probabilities, against scikit-learn's."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
+
+from adwarm.patterns.opens import Opens, opens_of
+from adwarm.replay.policy import Claim, Scores, Terms
+from adwarm.replay.quality import Quality
+
+HOUR = 3_600_000_000
+KEYS, HOURS = 40, 500
+TERMS = Terms(HOUR, 0, 0, 3 * HOUR)
+
+
+def _world(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
+    """Opens drawn from known chances: keys x hours of chances, and what came true."""
+    rng = np.random.default_rng(seed)
+    chance = rng.beta(0.5, 2, (KEYS, HOURS))
+    happened = rng.random((KEYS, HOURS)) < chance
+    key, hour = np.nonzero(happened)
+    rows = pd.DataFrame({"account_id": [f"act_{k:03}" for k in [*range(KEYS), *key]], "date_range": "today"})
+    hours = [0] * KEYS + (hour + 1).tolist()
+    return opens_of(rows.assign(ts=pd.to_datetime([h * HOUR for h in hours], unit="us", utc=True))), chance, happened
+
+
+def _quality(stated: np.ndarray, opens: Opens) -> dict:
+    quality = Quality(opens, Claim(HOUR, first=False), TERMS, (HOURS + 1) * HOUR)
+    for hour in range(HOURS):
+        quality.count((hour + 1) * HOUR, Scores(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
+    found = quality.report()
+    assert found is not None
+    return found
+
+
+def test_honest_probabilities_are_calibrated_and_skilful() -> None:
+    """Chances that opens were drawn from have a small gap; halved ones a large one."""
+    opens, chance, _ = _world(1)
+
+    assert _quality(chance, opens)["ece"] < 0.02
+    assert _quality(chance / 2, opens)["ece"] > 0.1
+    assert _quality(chance, opens)["skill"] > 0.2
+
+
+def test_scores_are_those_of_the_library() -> None:
+    """Brier, log loss and PR-AUC equal scikit-learn's, up to the width of the bins."""
+    opens, chance, happened = _world(2)
+    found, flat, true = _quality(chance, opens), chance.ravel(), happened.ravel()
+
+    assert found["cases"] == KEYS * HOURS
+    assert found["base_rate"] == pytest.approx(true.mean())
+    assert found["brier"] == pytest.approx(brier_score_loss(true, flat))
+    assert found["log_loss"] == pytest.approx(log_loss(true, flat), abs=1e-3)
+    assert found["pr_auc"] == pytest.approx(average_precision_score(true, flat), abs=2e-3)
+
+
+def test_bins_are_of_equal_size_and_hold_the_likely_cases() -> None:
+    """Ten bins of about the same number of cases, all given a tenth or more."""
+    opens, chance, _ = _world(3)
+    found = _quality(chance, opens)
+    sizes = [row["cases"] for row in found["bins"]]
+
+    assert len(sizes) == 10
+    assert max(sizes) < 1.1 * min(sizes)
+    assert sum(sizes) / found["cases"] == pytest.approx(found["ece_share_of_cases"])
+    assert min(row["stated"] for row in found["bins"]) >= 0.0999
+
+
+def test_nothing_stated_is_no_report() -> None:
+    """Without a probability there are no figures of it."""
+    opens, _, _ = _world(4)
+
+    assert Quality(opens, Claim(HOUR), TERMS, HOUR).report() is None

@@ -1,0 +1,164 @@
+"""A whole replay: bounds, targets, determinism, and the reference figures of the real logs."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from adwarm.errors import BadRequest
+from adwarm.patterns.opens import Opens
+from adwarm.replay.log import Split, read_opens
+from adwarm.replay.policy import Decisions, Scores, SimplePolicy, Terms
+from adwarm.replay.run import Replayed, Rules, replay
+from adwarm.replay.stretch import Stretch, scored
+from adwarm.settings import Settings
+
+IDEAL = Rules(step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(1.5, 2.0, 3.0))
+REFERENCE = {  # train from, test from, test to, first opens, ratio without warming, multiple of warming everything
+    "loan_desk": ("2011-12-08", "2012-02-02", "2012-03-01", 6841, 0.477, 14.0),
+    "helpdesk": ("2012-05-17", "2012-07-12", "2012-08-09", 465, 0.340, 12.2),
+    "page_opens": ("2018-01-18", "2018-03-15", "2018-04-12", 620, 0.179, 28.6),
+    "scheduled_flights": ("2013-01-17", "2013-03-14", "2013-04-11", 18237, 0.0, 11.5),
+}
+
+
+@pytest.fixture(scope="module")
+def all_policies(opens: Opens, split: Split) -> Replayed:
+    """Every policy over the small office."""
+    return replay(opens, split, IDEAL, ["all"], Settings())
+
+
+def _named(found: Replayed, name: str) -> dict:
+    return next(policy for policy in found.document["policies"] if policy["name"] == name)
+
+
+def _at(policy: dict, multiple: float) -> float:
+    return next(row["first_open_hit_ratio"] for row in policy["read_off_curve"] if row["multiple"] == multiple)
+
+
+def test_the_bounds_bound(all_policies: Replayed) -> None:
+    """The oracle serves all but a new key's very first open for the calls of no warming; everything costs far more."""
+    oracle, everything = _named(all_policies, "oracle"), _named(all_policies, "everything")
+
+    assert oracle["targets"][0]["first_open_hit_ratio"] > 0.98
+    assert oracle["targets"][0]["multiple"] <= 1.0
+    assert oracle["targets"][0]["wasted"] == 0
+    assert max(row["first_open_hit_ratio"] for row in everything["curve"]) > 0.99
+    assert max(row["multiple"] for row in everything["curve"]) > 5
+
+
+def test_a_calendar_beats_popularity_in_an_office(all_policies: Replayed) -> None:
+    """People with hours are foreseen by their hours."""
+    assert _at(_named(all_policies, "hour-of-week"), 2.0) > _at(_named(all_policies, "popularity"), 2.0) + 0.1
+
+
+def test_figures_fit_together(all_policies: Replayed) -> None:
+    """Calls are warms and misses; used and wasted make up the warms; the interval holds the figure."""
+    for policy in all_policies.document["policies"]:
+        for row in policy["targets"]:
+            low, high = row["first_open_hit_ratio_interval"]
+            assert row["used"] + row["wasted"] == row["warms"] <= row["calls"]
+            assert low - 1e-9 <= row["first_open_hit_ratio"] <= high + 1e-9
+
+
+def test_warms_are_those_of_the_figures(all_policies: Replayed) -> None:
+    """The list of warms has as many rows per policy and target as the report says."""
+    counts = all_policies.warms.groupby(["policy", "at"]).size()
+    for policy in all_policies.document["policies"]:
+        for row in policy["targets"]:
+            assert counts.get((policy["name"], row["target"]), 0) == row["warms"]
+
+
+def test_a_second_replay_is_the_same(all_policies: Replayed, opens: Opens, split: Split) -> None:
+    """Equal inputs, equal bytes."""
+    again = replay(opens, split, IDEAL, ["hour-of-week", "oracle"], Settings())
+
+    for name in ("hour-of-week", "oracle"):
+        assert orjson.dumps(_named(again, name)) == orjson.dumps(_named(all_policies, name))
+
+
+def test_scored_weeks_do_not_reach_the_thresholds(all_policies: Replayed, opens: Opens, split: Split) -> None:
+    """A log that says nothing of the last week gives the same thresholds."""
+    _, _, end = split.micros()
+    cut = replay(opens.before(end - 7 * 86_400_000_000), split, IDEAL, ["hour-of-week"], Settings())
+    found, whole = (_named(one, "hour-of-week")["targets"] for one in (cut, all_policies))
+
+    assert [row["threshold"] for row in found] == [row["threshold"] for row in whole]
+
+
+def test_latency_and_lag_cost_hits(opens: Opens, split: Split) -> None:
+    """What lands late or is known late serves less, even for the oracle."""
+    slow = Rules(step=timedelta(hours=1), latency=timedelta(minutes=50), lag=timedelta(minutes=5), targets=(2.0,))
+    fast, late = (replay(opens, split, rules, ["hour-of-week"], Settings()) for rules in (IDEAL, slow))
+
+    assert _at(_named(late, "hour-of-week"), 2.0) < _at(_named(fast, "hour-of-week"), 2.0)
+
+
+def test_requests_cost_differs_from_keys(opens: Opens, split: Split) -> None:
+    """Counted in requests, the same misses cost what the fetch planner would send."""
+    rules = Rules(step=timedelta(hours=1), targets=(2.0,), cost="requests")
+    by_key = replay(opens, split, Rules(step=timedelta(hours=1), targets=(2.0,)), ["none"], Settings())
+    found = replay(opens, split, rules, ["none"], Settings())
+    keys, requests = (_named(one, "none")["targets"][0] for one in (by_key, found))
+
+    assert requests["first_open_hit_ratio"] == keys["first_open_hit_ratio"]
+    assert 0 < requests["calls"] != keys["calls"]
+
+
+def test_freshness_by_class_lengthens_lives(all_policies: Replayed, opens: Opens, split: Split) -> None:
+    """Ranges that end yesterday or before stay fresh longer than three hours: fewer misses without warming."""
+    rules = Rules(ttl=None, step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(2.0,))
+    found = _named(replay(opens, split, rules, ["none"], Settings()), "none")
+
+    assert found["targets"][0]["calls"] < _named(all_policies, "none")["targets"][0]["calls"]
+
+
+def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
+    """A policy that names keys nobody has opened yet, or scores that are no numbers, warms none of them."""
+
+    class Reckless(SimplePolicy):
+        name = "reckless"
+
+        def choose(self, at: int, known: Opens, terms: Terms) -> np.ndarray:
+            return np.ones(known.keys)
+
+        def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+            for index in range(len(decisions)):
+                yield Scores(index, np.arange(opens.keys, dtype=np.int32), np.full(opens.keys, np.nan))
+                break
+
+    start = int(opens.ts[0])
+    stretch, terms = Stretch(start, start + 7_200_000_000), Terms(3_600_000_000, 0, 0, 1)
+    said = [scores for _, scores in scored(Reckless(), opens, stretch, terms)]
+
+    assert [len(scores.key) for scores in said] == [0, 0]
+
+
+def test_rules_that_make_no_sense_are_refused() -> None:
+    """Messages name the option."""
+    with pytest.raises(BadRequest, match="--step"):
+        Rules(step=timedelta(0))
+    with pytest.raises(BadRequest, match="--ttl"):
+        Rules(ttl=timedelta(0))
+    with pytest.raises(BadRequest, match="--at"):
+        Rules(targets=(0.5,))
+    with pytest.raises(BadRequest, match="14 days"):
+        Split(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+
+
+def test_the_reference_figures_come_out(shared_log: Path) -> None:
+    """On the real logs the ends of the scale are those that were measured before the first line was written."""
+    if shared_log.stem not in REFERENCE:
+        pytest.skip("no reference figures for this log")
+    *days, first, ratio, most = REFERENCE[shared_log.stem]
+    moments = [datetime.fromisoformat(str(day)).replace(tzinfo=UTC) for day in days]
+    split = Split(moments[0], moments[1], moments[2])
+    opens = read_opens(str(shared_log), Settings(), split, 20)
+    found = replay(opens, split, IDEAL, ["none", "everything"], Settings())
+
+    assert found.document["log"]["scored_first_opens"] == first
+    assert _at(_named(found, "none"), 2.0) == pytest.approx(ratio, abs=0.0005)
+    assert max(row["multiple"] for row in _named(found, "everything")["curve"]) == pytest.approx(most, abs=0.05)
