@@ -146,12 +146,8 @@ def _show(document: dict[str, Any]) -> None:
         most = max(policy["curve"], key=lambda row: row["multiple"])
         quality = policy["probability"]
         ratios = [row["first_open_hit_ratio"] if row["within_reach"] else None for row in read]
-        rows.append([
-            policy["name"],
-            *ratios,
-            f"{most['first_open_hit_ratio']:.3f} at {most['multiple']:.2f}x",
-            quality["ece"] if quality else None,
-        ])
+        reach = f"{most['first_open_hit_ratio']:.3f} at {most['multiple']:.2f}x"
+        rows.append([policy["name"], *ratios, reach, quality["ece"] if quality else None])
     log = document["log"]
     title = (
         f"First-open hit ratio at multiples of the calls of no warming "

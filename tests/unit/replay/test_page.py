@@ -1,0 +1,45 @@
+"""The report: one file that needs no network, and says what its words mean."""
+
+import re
+
+import pytest
+
+from adwarm.patterns.opens import Opens
+from adwarm.replay.log import Split
+from adwarm.replay.page import report_page
+from adwarm.replay.run import Rules, replay
+from adwarm.settings import Settings
+
+NAMES = ["none", "popularity", "hour-of-week", "oracle"]
+
+
+@pytest.fixture(scope="module")
+def page(opens: Opens, split: Split) -> str:
+    """The page of a small replay."""
+    return report_page(replay(opens, split, Rules(), NAMES, Settings()).document)
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    """No script, style or image comes from elsewhere; the plots' script is inside."""
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=", page)
+    assert "Plotly" in page
+
+
+def test_words_are_explained(page: str) -> None:
+    """Whoever has not seen it before finds what the figures mean, and every policy with a sentence."""
+    for words in ("First open", "First-open hit ratio", "Cache efficiency", "multiples", "95 %", "How it was done"):
+        assert words in page
+    assert all(f"<dt>{name}</dt>" in page for name in NAMES)
+
+
+def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: Split) -> None:
+    """Nothing in it depends on the moment it was made."""
+    assert report_page(replay(opens, split, Rules(), NAMES, Settings()).document) == page
+
+
+def test_names_cannot_break_the_page(opens: Opens, split: Split) -> None:
+    """Text from outside is escaped."""
+    document = replay(opens, split, Rules(), ["none"], Settings()).document
+    document["policies"][0]["about"] = "<script>alert(1)</script>"
+
+    assert "<script>alert(1)" not in report_page(document)

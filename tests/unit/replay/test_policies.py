@@ -1,0 +1,131 @@
+"""Policies: finding them by name, and what each of the simple ones chooses."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adwarm.errors import BadRequest
+from adwarm.patterns.opens import Opens, opens_of
+from adwarm.replay import baselines
+from adwarm.replay.hour_profiles import hour_chances, week_hour
+from adwarm.replay.hybrid_histogram import idle_window
+from adwarm.replay.lives import FixedLife
+from adwarm.replay.log import Split
+from adwarm.replay.policies import BUILT_IN, policies
+from adwarm.replay.policy import Terms
+from adwarm.replay.run import Rules, replay
+from adwarm.settings import Settings
+
+HOUR, DAY = baselines.HOUR, baselines.DAY
+TERMS = Terms(HOUR, 0, 0, 3 * HOUR)
+LIFE = FixedLife(3 * HOUR)
+OWN = """
+import numpy as np
+
+from adwarm.replay.policy import SimplePolicy
+
+
+class TwoDays(SimplePolicy):
+    name = "two-days"
+
+    def choose(self, at, known, terms):
+        recent = known.since(at - 2 * 86_400_000_000)
+        return np.bincount(recent.key, minlength=known.keys).astype(float)
+"""
+
+
+HOURS_OPENED = [(9, "act_1"), (30, "act_2"), (55, "act_2"), (80, "act_2")]
+
+
+def _opens(*moments: tuple[float, str]) -> Opens:
+    """Opens of accounts at hours since the epoch, a Thursday."""
+    frame = pd.DataFrame(moments, columns=["hour", "account_id"]).assign(date_range="today")
+    return opens_of(frame.assign(ts=pd.to_datetime(frame["hour"] * 3600, unit="s", utc=True)))
+
+
+def test_all_means_every_built_in(opens: Opens) -> None:
+    """`all` brings each once, also beside a name."""
+    found = policies(["all", "none"], opens, LIFE)
+
+    assert [policy.name for policy in found] == list(BUILT_IN)
+    assert all(policy.about for policy in found)
+
+
+def test_a_policy_of_ones_own_is_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens, split: Split
+) -> None:
+    """The ten lines of the how-to work."""
+    (tmp_path / "mine_for_replay.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = replay(opens, split, Rules(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
+    sys.modules.pop("mine_for_replay")
+
+    assert found.document["policies"][0]["name"] == "two-days"
+    assert found.document["policies"][0]["targets"][-1]["warms"] > 0
+
+
+@pytest.mark.parametrize("name", ["nobody", "no.such.module:Thing", "adwarm.replay.policy:Nothing"])
+def test_what_cannot_be_found_is_said(name: str, opens: Opens) -> None:
+    """The message names the policy."""
+    with pytest.raises(BadRequest, match=name):
+        policies([name], opens, LIFE)
+
+
+def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
+    """More opens in the last week, higher score; none, never."""
+    opens = _opens((0, "act_1"), (1, "act_1"), (200, "act_2"), (201, "act_2"), (202, "act_3"))
+    score = baselines.Popularity().choose(210 * HOUR, opens, TERMS)
+
+    assert score[1] > score[2] > 0
+    assert score[0] == 0
+
+
+def test_viewed_recently_forgets_after_seven_days() -> None:
+    """The later the last open, the higher; after seven days never."""
+    opens = _opens((0, "act_1"), (100, "act_2"), (150, "act_3"))
+    score = baselines.ViewedRecently().choose(169 * HOUR, opens, TERMS)
+
+    assert score[0] == 0 < score[1] < score[2]
+
+
+def test_same_hour_repeats_the_day() -> None:
+    """An open in the hour that begins a day or a week before is expected again."""
+    opens = _opens((10.5, "act_1"), (11.5, "act_2"))
+
+    assert baselines.same_hour_yesterday().choose(34 * HOUR, opens, TERMS).tolist() == [1, 0]
+    assert baselines.same_hour_last_week().choose(179 * HOUR, opens, TERMS).tolist() == [0, 1]
+
+
+def test_peak_hours_warm_ten_minutes_before() -> None:
+    """Only the decision whose step holds ten minutes to a peak warms anything."""
+    opens = _opens(*[(hour + n * 24.0, "act_1") for n in range(6) for hour in (9, 12, 15)])
+    policy, quarter = baselines.PeakHours(), Terms(HOUR // 4, 0, 0, 3 * HOUR)
+    policy.fit(opens, quarter)
+    moments = [144 * HOUR + minute * 60_000_000 for minute in range(0, 24 * 60, 15)]
+    warmed = [m for m in moments if policy.choose(m, opens, quarter).any()]
+
+    assert [(m - 144 * HOUR) // 60_000_000 for m in warmed] == [8 * 60 + 45, 11 * 60 + 45, 14 * 60 + 45]
+
+
+def test_hours_of_the_week_are_chances() -> None:
+    """A weekly open makes its hour likely, other hours unlikely, and more weeks make it likelier."""
+    logs = ([(n * 168.0 + at, name) for n in range(weeks) for at, name in HOURS_OPENED] for weeks in (3, 9))
+    few, many = (_opens(*log) for log in logs)
+    hour = int(week_hour(np.array([9]))[0])
+    short, long = (hour_chances(opens, own=True) for opens in (few, many))
+
+    assert 0 < short[0, hour] < long[0, hour] <= 1
+    assert long[0].argmax() == hour
+    assert long[0, (hour + 5) % 168] < 0.01
+
+
+def test_windows_of_idle_times() -> None:
+    """Peaked gaps give head and tail; scattered ones the whole range; long ones a forecast with a margin."""
+    peaked = idle_window(np.full(50, 60.0))
+    assert peaked == (pytest.approx(54.0), pytest.approx(67.1))
+    assert idle_window(np.arange(240.0)) == (0.0, 240.0)
+    assert idle_window(np.full(5, 1440.0)) == (pytest.approx(1224.0), pytest.approx(1656.0))
