@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from adwarm.forecast.calibration import Calibration, calibrate
 from adwarm.forecast.candidates import Boosted, Candidate, Lesson, Linear, Mixture, Rhythm, can_learn, mixed
-from adwarm.forecast.choosing import Course, best, worth
+from adwarm.forecast.choosing import URGENCIES, Course, best, worth
 from adwarm.forecast.features import features
 from adwarm.forecast.grid import DAY, SLOT, WEEK, OpenGrid, Rows
 from adwarm.patterns.opens import Opens
@@ -21,13 +21,14 @@ Floats = npt.NDArray[np.float64]
 HISTORY = 8 * WEEK * SLOT
 """How far back the model looks, microseconds."""
 _BLEND = {
-    "rhythm": (1.0, 0.0, 0.0), "rhythm and linear": (0.5, 0.5, 0.0), "linear": (0.0, 1.0, 0.0),
-    "linear and trees": (0.0, 0.5, 0.5), "trees": (0.0, 0.0, 1.0), "mostly trees": (0.0, 0.2, 0.8),
+    "week": (1.0, 0.0, 0.0, 0.0), "rhythm": (0.0, 1.0, 0.0, 0.0), "week and rhythm": (0.5, 0.5, 0.0, 0.0),
+    "week and linear": (0.5, 0.0, 0.5, 0.0), "linear": (0.0, 0.0, 1.0, 0.0),
+    "linear and trees": (0.0, 0.0, 0.5, 0.5), "mostly trees": (0.0, 0.0, 0.2, 0.8), "trees": (0.0, 0.0, 0.0, 1.0),
 }  # fmt: skip
 _ROWS, _TRIAL_ROWS, _COURSE_KEYS = 80_000, 50_000, 600
 _BLOCK = 60_000
+_LEAST = 3 * WEEK
 _SEED = 1_986
-_RARELY = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +43,37 @@ class Reach:
     life: int = 12
     delay: int = 0
 
+    @property
+    def decisions(self) -> float:
+        """How many decisions are taken in the life of an entry."""
+        return self.life / self.soon
+
 
 @dataclass(frozen=True)
 class AdwarmModel:
     """A trained model.
 
     Attributes:
+        urgency: how much the coming minutes weigh against the whole life; see `worth`.
         choice: name of the candidate that won on the held-back weeks.
         hits: what each candidate hit there.
     """
 
     reach: Reach
     candidate: Candidate
-    soon: Calibration = field(default_factory=Calibration)
     life: Calibration = field(default_factory=Calibration)
-    choice: str = "rhythm"
+    urgency: float = URGENCIES[0]
+    choice: str = "week"
     hits: dict[str, float] = field(default_factory=dict)
 
-    def chances(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
-        """Return, per pair of key and column, the chance of a first open soon, and within the life."""
+    def judge(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
+        """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
+
+        The order of warms is that of the chances as the candidate states them: it won the competition with those.
+        """
         soon, life = _in_blocks(self.candidate, grid, key, column)
-        soon, life = self.soon(soon), self.life(life)
-        return np.minimum(soon, life), life
+        chance = self.life(life)
+        return worth(soon * self.reach.decisions, life, chance, self.urgency), chance
 
 
 def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
@@ -71,27 +81,27 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     known = known.before(until)
     grid = OpenGrid.of(known, until, since=until - HISTORY, delay=reach.delay)
     names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64))[1]
-    rhythm = Rhythm.of(names, reach.soon, reach.life)
+    week, rhythm = (Rhythm.of(names, prefix, reach.soon, reach.life) for prefix in ("week", "how"))
     end = grid.columns - reach.life
     start = min(2 * WEEK, grid.columns // 4)
     held = max(min(2 * WEEK, grid.columns // 4) // DAY * DAY, DAY)
     split = grid.columns - held
-    if not grid.keys or end - start < 2 * held:
-        return AdwarmModel(reach, rhythm)
+    if not grid.keys or grid.columns < _LEAST:
+        return AdwarmModel(reach, week)
     trial = _lesson(grid, start, split - reach.life, reach, _TRIAL_ROWS)
     if not can_learn(trial):
-        return AdwarmModel(reach, rhythm)
-    parts: list[Candidate] = [rhythm, Linear.fit(trial), Boosted.fit(trial)]
-    name, hits = _compete(grid, parts, split, end, reach)
-    weights = _BLEND[name]
-    calibrations = _calibrations(grid, _blend(parts, weights), split, end, reach)
+        return AdwarmModel(reach, week)
+    parts: list[Candidate] = [week, rhythm, Linear.fit(trial), Boosted.fit(trial)]
+    won = _compete(grid, parts, split, end, reach)
+    weights = _BLEND[won.choice]
     lesson = _lesson(grid, start, end, reach, _ROWS)
     fitted: list[Candidate] = [
+        week,
         rhythm,
-        Linear.fit(lesson) if weights[1] else parts[1],
-        Boosted.fit(lesson) if weights[2] else parts[2],
+        Linear.fit(lesson) if weights[2] else parts[2],
+        Boosted.fit(lesson) if weights[3] else parts[3],
     ]
-    return AdwarmModel(reach, _blend(fitted, weights), *calibrations, name, hits)
+    return replace(won, candidate=_blend(fitted, weights))
 
 
 def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
@@ -99,21 +109,24 @@ def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
     return used[0][0] if len(used) == 1 else Mixture(*map(list, zip(*used, strict=True)))
 
 
-def _compete(
-    grid: OpenGrid, parts: list[Candidate], split: int, end: int, reach: Reach
-) -> tuple[str, dict[str, float]]:
-    """Play the held-back weeks with each blend; return the winner's name and everybody's hits."""
+def _compete(grid: OpenGrid, parts: list[Candidate], split: int, end: int, reach: Reach) -> AdwarmModel:
+    """Play the held-back weeks with each blend, then with each urgency; return the winner, calibrated there."""
     chosen = _some_accounts(grid)
-    part = _only(grid, chosen)
     columns = np.arange(split, end, reach.soon, dtype=np.int64)
-    course = Course(part, columns, reach.life)
+    course = Course(_only(grid, chosen), columns, reach.life)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
     stated = _all_in_blocks(parts, grid, key, column)
-    hits = {}
-    for name, weights in _BLEND.items():
-        soon, life = mixed(stated, weights)
-        hits[name] = course.hits(worth(soon, life).reshape(len(columns), len(chosen)))
-    return best(hits), hits
+
+    def hits_of(name: str, urgency: float) -> float:
+        soon, life = mixed(stated, _BLEND[name])
+        return course.hits(worth(soon * reach.decisions, life, life, urgency).reshape(len(columns), len(chosen)))
+
+    hits = {name: hits_of(name, URGENCIES[0]) for name in _BLEND}
+    name = best(hits)
+    urgency = best({weight: hits_of(name, weight) for weight in URGENCIES})
+    life = mixed(stated, _BLEND[name])[1]
+    curve = calibrate(life, grid.happened(key, column, reach.life), np.ones(len(key)))
+    return AdwarmModel(reach, _blend(parts, _BLEND[name]), curve, urgency, name, hits)
 
 
 def _some_accounts(grid: OpenGrid) -> Rows:
@@ -129,15 +142,6 @@ def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
     return replace(
         grid, opens=grid.opens[keys], firsts=grid.firsts[keys], account=grid.account[keys], zone_of=grid.zone_of[keys]
     )
-
-
-def _calibrations(
-    grid: OpenGrid, model: Candidate, start: int, end: int, reach: Reach
-) -> tuple[Calibration, Calibration]:
-    lesson = _lesson(grid, start, end, reach, _TRIAL_ROWS)
-    stated = model.chances(lesson.rows)
-    soon, life = (calibrate(chance, seen, lesson.weight) for chance, seen in zip(stated, lesson.targets(), strict=True))
-    return soon, life
 
 
 def _lesson(grid: OpenGrid, start: int, end: int, reach: Reach, rows: int) -> Lesson:

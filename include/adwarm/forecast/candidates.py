@@ -6,7 +6,7 @@ within the life of an entry fetched now.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from adwarm.forecast.features import Matrix
 
@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 _EDGE = 1e-5
 _SEED = 20_130
 _ROUNDS = 100
+_BINS = 160
 _MANY = 3_000
 _LEAST = 40
 """First opens among the rows below which nothing is fitted."""
@@ -70,11 +71,15 @@ class Rhythm:
     life: int
 
     @classmethod
-    def of(cls, names: Sequence[str], soon: int, life: int) -> "Rhythm":
-        """Return the one whose windows come nearest to `soon` and `life` quarters of an hour."""
+    def of(cls, names: Sequence[str], prefix: str, soon: int, life: int) -> "Rhythm":
+        """Return the one whose windows come nearest to `soon` and `life` quarters of an hour.
+
+        Args:
+            prefix: `week` or `how`; see `features`.
+        """
         windows = (1, 4, 12)
         near = [min(windows, key=lambda size: abs(size - slots)) for slots in (soon, life)]
-        return cls(*(list(names).index(f"how_0_{size}") for size in near))
+        return cls(*(list(names).index(f"{prefix}_0_{size}") for size in near))
 
     def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
         """See `Candidate`."""
@@ -111,20 +116,27 @@ class Linear:
 
 @dataclass(frozen=True)
 class Boosted:
-    """Gradient boosted trees on all features."""
+    """Gradient boosted trees on all features, each of which is cut into at most `_BINS` parts beforehand.
 
+    The library cuts features itself, but with weighted rows takes longer for it than for the trees.
+    """
+
+    edges: Sequence[Matrix]
     models: Sequence[Any]
 
     @classmethod
     def fit(cls, lesson: Lesson) -> "Boosted":
         """Return trees fitted to the lesson, smaller ones when it is short."""
+        edges = _edges(lesson.rows)
+        binned = replace(lesson, rows=_binned(lesson.rows, edges))
         with ThreadPoolExecutor(2) as pool:
-            return cls(list(pool.map(partial(_trees, lesson), lesson.targets())))
+            return cls(edges, list(pool.map(partial(_trees, binned), lesson.targets())))
 
     def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
         """See `Candidate`."""
+        binned = _binned(rows, self.edges)
         with threadpool_limits(1, "openmp"):
-            soon, life = (model.predict_proba(rows)[:, 1] for model in self.models)
+            soon, life = (model.predict_proba(binned)[:, 1] for model in self.models)
         return soon, life
 
 
@@ -147,6 +159,23 @@ def mixed(stated: Sequence[tuple[Floats, Floats]], weights: Sequence[float]) -> 
         for which in (0, 1)
     )
     return 1.0 / (1.0 + np.exp(-soon)), 1.0 / (1.0 + np.exp(-life))
+
+
+def _edges(rows: Matrix) -> list[Matrix]:
+    shares = np.linspace(0.0, 1.0, _BINS)
+    found = []
+    for values in rows.T:
+        known = np.sort(values[~np.isnan(values)])
+        found.append(np.unique(known[(shares * (len(known) - 1)).astype(np.int64)]) if len(known) else known)
+    return found
+
+
+def _binned(rows: Matrix, edges: Sequence[Matrix]) -> Matrix:
+    result = np.empty(rows.shape, np.float32)
+    for place, values in enumerate(edges):
+        column = rows[:, place]
+        result[:, place] = np.where(np.isnan(column), -1, np.searchsorted(values, column, "right"))
+    return result
 
 
 def _trees(lesson: Lesson, seen: npt.NDArray[np.bool_]) -> Any:

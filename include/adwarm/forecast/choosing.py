@@ -6,31 +6,40 @@ one that finds the few that are worth a warm.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adwarm.forecast.grid import OpenGrid
 
+Name = TypeVar("Name", str, float)
 Floats = npt.NDArray[np.float64]
 MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
 """Calls, as multiples of those of no warming, at which hits are compared."""
-FLOOR = 0.02
-"""Chance of an open within the life below which nothing is warmed at any price: 50 calls for a hit."""
+FLOOR = 0.01
+"""Chance of an open within the life below which nothing is warmed at any price: 100 calls for a hit."""
+URGENCIES = (0.25, 0.0, 0.35, 0.5, 0.65, 0.8)
+"""What competes for the weight of the coming minutes against the whole life; the first when nothing is known."""
 _THRESHOLDS = 24
-_CLEARLY = 0.005
-_PATIENCE = 5.0
+_CLEARLY = 0.002
+_TINY = 1e-6
 
 
-def worth(soon: Floats, life: Floats) -> Floats:
+def worth(soon: Floats, life: Floats, chance: Floats, urgency: float) -> Floats:
     """Return how much a warm now is worth, for ranking; 0 where it never is.
 
-    An open within the life is what pays for a warm. Waiting costs nothing while none is likely before the next
-    decision, and keeps the entry fresh for longer after the open is near: so a warm counts in full only when the chance
-    of an open soon is a good part of what is at stake.
+    An open within the life is what pays for a warm. But waiting costs nothing while none is likely before the next
+    decision, and a later warm lasts longer. How much each weighs depends on how well the log can be foreseen.
+
+    Args:
+        soon: chance of a first open before the next decision, times the decisions in a life, so that it compares.
+        life: chance of one within the life of an entry fetched now.
+        chance: the same, calibrated.
+        urgency: weight of `soon`, 0 to 1, in the weighted geometric mean of both.
     """
-    urgency = np.minimum(_PATIENCE * soon / (1.0 - life + 0.01), 1.0)
-    result: Floats = np.where(life >= FLOOR, urgency * life, 0.0)
+    both = np.maximum(soon, _TINY) ** urgency * np.maximum(life, _TINY) ** (1.0 - urgency)
+    result: Floats = np.where(chance >= FLOOR, both, 0.0)
     return result
 
 
@@ -79,14 +88,10 @@ class Course:
         return calls / max(calls[0], 1.0), hits / max(firsts, 1)
 
 
-def best(hits: Mapping[str, float]) -> str:
+def best(hits: Mapping[Name, float]) -> Name:
     """Return the name of the candidate with most hits; an earlier, plainer one stays unless clearly beaten."""
-    names = list(hits)
-    chosen = names[0]
-    for name in names[1:]:
-        if hits[name] > hits[chosen] + _CLEARLY:
-            chosen = name
-    return chosen
+    most = max(hits.values())
+    return next(name for name, share in hits.items() if share >= most - _CLEARLY)
 
 
 def _thresholds(worth: Floats) -> Floats:

@@ -21,6 +21,7 @@ _LAGS = (1, 2, 3, 7, 14)
 _DAYS, _WEEKS = 28, 8
 _DAY_KEEP, _WEEK_KEEP = 0.93, 0.8
 _LEAN = 1.0
+_WEEK_LEAN = 3.0
 _LONG = 4000
 
 
@@ -74,6 +75,8 @@ def _levels(asked: _Asked) -> None:
         opens = asked.count(grid.firsts, asked.key, column - DAY * days, column)
         asked.found[f"level_{days}"] = opens / np.maximum(np.minimum(watched, days), 0.5)
     asked.found["level"] = grid.firsts[asked.key, column] / np.maximum(watched, 1.0)
+    everybody = grid.all_firsts[column] / grid.all_keys[column]
+    asked.found["share"] = grid.firsts[asked.key, column] / np.maximum(everybody, 1e-9)
     asked.found["weeks"] = np.minimum(column - grid.start, 8 * WEEK) // WEEK
     asked.found["siblings"] = grid.account_keys[asked.account, column]
 
@@ -101,10 +104,14 @@ def _rhythm(asked: _Asked, begin: int, end: int) -> None:
         everybody += weight * asked.count(grid.all_firsts, None, first, last)
         weeks += weight
     population = np.minimum(everybody / grid.all_keys[asked.column] / np.maximum(weeks, 1e-9), 1.0)
-    accounts = np.minimum((account / grid.account_keys[asked.account, asked.column] + 0.5 * population) / (weeks + 0.5), 1.0)
+    accounts = np.minimum(
+        (account / grid.account_keys[asked.account, asked.column] + 0.5 * population) / (weeks + 0.5), 1.0
+    )
     daily = (day + 0.5 * accounts) / (days + 0.5)
     asked.found |= {f"population_{name}": population, f"account_{name}": accounts, f"day_{name}": daily}
     asked.found[f"how_{name}"] = (own + _LEAN * daily) / (weeks + _LEAN)
+    at_own_rate = np.minimum(population * asked.found["share"], 1.0)
+    asked.found[f"week_{name}"] = (own + _WEEK_LEAN * at_own_rate) / (weeks + _WEEK_LEAN)
 
 
 def _recency(asked: _Asked) -> None:

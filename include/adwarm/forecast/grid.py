@@ -83,11 +83,11 @@ class OpenGrid:
     @property
     def columns(self) -> int:
         """How many quarters of an hour are covered."""
-        return self.opens.shape[1] - 1
+        return int(self.opens.shape[1]) - 1
 
     def column(self, at: int) -> int:
         """Return the column that begins at or before `at`, microseconds."""
-        return at // SLOT - self.origin
+        return int(at) // SLOT - self.origin
 
     def local(self, key: Rows, column: Rows) -> Rows:
         """Return quarters of an hour since a Monday midnight of the reader's wall clock."""

@@ -10,6 +10,8 @@ from adwarm.patterns.opens import Opens
 from adwarm.replay.policy import Claim, Decisions, Scores, Terms
 
 _MARGIN = 2 * DAY * SLOT
+_DIGITS = 9
+"""Sums of many numbers may differ in the last digits with how many pairs are asked at once."""
 
 
 class Adwarm:
@@ -50,6 +52,6 @@ class Adwarm:
         key = np.arange(grid.keys, dtype=np.int64)
         value, chance = model.judge(grid, np.tile(key, len(columns)), np.repeat(columns, grid.keys))
         shape = (len(columns), grid.keys)
-        value, chance = value.reshape(shape), chance.reshape(shape)
+        value, chance = np.round(value, _DIGITS).reshape(shape), np.round(chance, _DIGITS).reshape(shape)
         for index in range(len(columns)):
             yield Scores(index, key.astype(np.int32), value[index], chance[index], renew=True)

@@ -7,6 +7,7 @@ from typing import Any, cast
 from adwarm.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay import baselines, hour_profiles
+from adwarm.replay.adwarm_policy import Adwarm
 from adwarm.replay.hybrid_histogram import HybridHistogram
 from adwarm.replay.lives import Life
 from adwarm.replay.oracle import Oracle
@@ -23,6 +24,7 @@ BUILT_IN: dict[str, Callable[[Opens, Life], Policy]] = {
     "population-profile": lambda *_: hour_profiles.population_profile(),
     "hour-of-week": lambda *_: hour_profiles.hour_of_week(),
     "hybrid-histogram": lambda *_: HybridHistogram(),
+    "adwarm": lambda *_: Adwarm(),
     "oracle": Oracle,
 }
 """Makers by name. Each is given the log and the life of entries; only the oracle looks at it."""
