@@ -9,12 +9,13 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure import MemoryAwareAdmission, SqlAdmission
+from adwarm.backpressure import MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
 from adwarm.prefetch import PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
-from adwarm.serving import Reader
+from adwarm.serving import Drainer, Reader
+from adwarm.serving.draining import BATCH_SIZE
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import ObjectStore, open_engine, upgrade
@@ -68,6 +69,11 @@ class Runtime:
         return SqlAdmission(self.engine, self.settings.backpressure, owner=self.owner, rng=random.SystemRandom())
 
     @cached_property
+    def queue(self) -> RequestQueue:
+        """The requests that wait for a worker."""
+        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner)
+
+    @cached_property
     def pipeline(self) -> RecoveryPipeline:
         """Retry, heal, fall back, alert."""
         return RecoveryPipeline(
@@ -107,6 +113,10 @@ class Runtime:
             self.clock,
             self.owner,
         )
+
+    def drainer(self, batch_size: int = BATCH_SIZE) -> Drainer:
+        """Return a worker for the request queue."""
+        return Drainer(self.prefetch(), self.queue, batch_size)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:

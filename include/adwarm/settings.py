@@ -87,6 +87,9 @@ class BackpressureSettings(_Section):
     breaker_probes: int = Field(3, ge=1, description="Probes that must succeed to close it.")
     lease_seconds: float = Field(30, gt=0, description="A dead worker's grants expire after this long.")
     queue_size: int = Field(100, ge=1, le=100_000, description="Pending requests; more are refused.")
+    queue_timeout_seconds: float = Field(900, gt=0, description="Deadline of a request that nobody waits for.")
+    queue_ageing_seconds: float = Field(120, gt=0, description="Waiting this long counts as much as one class.")
+    queue_max_attempts: int = Field(3, ge=1, le=100, description="Tries of a request before it is given up.")
     timeout_seconds: float = Field(30, gt=0, description="How long a caller may wait for admission.")
     memory_percent: float = Field(80, gt=0, le=100, description="Above this, intake slows.")
 

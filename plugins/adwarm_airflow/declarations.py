@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param
+from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
 
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
+from adwarm_airflow.triggers import PendingRequestsTrigger
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
@@ -25,6 +26,13 @@ class Tag(StrEnum):
 def every(cron: str) -> CronDataIntervalTimetable:
     """Return the timetable of `cron` in UTC, whose runs carry the interval they are about."""
     return CronDataIntervalTimetable(cron, timezone="UTC")
+
+
+def every_and_on_request(cron: str) -> AssetOrTimeSchedule:
+    """Return the timetable of `cron` that also starts a run within seconds of an enqueued request."""
+    watcher = AssetWatcher(name="adwarm_pending_requests", trigger=PendingRequestsTrigger())
+    requests = Asset(name="adwarm_requests", uri="adwarm://requests", watchers=[watcher])
+    return AssetOrTimeSchedule(timetable=every(cron), assets=[requests])
 
 
 def dag_arguments(doc: str, *tags: Tag, max_active_runs: int = 1) -> dict[str, Any]:

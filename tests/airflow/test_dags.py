@@ -11,7 +11,10 @@ from adwarm_airflow.declarations import Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
-IDS = {"adwarm_access_patterns", "adwarm_intelligent_warming", "adwarm_strategy_warming", "adwarm_daily_insights"}
+IDS = {
+    "adwarm_access_patterns", "adwarm_intelligent_warming", "adwarm_strategy_warming", "adwarm_daily_insights",
+    "adwarm_request_queue",
+}  # fmt: skip
 
 
 def test_the_dags_are_there(dags: dict[str, Any]) -> None:
@@ -30,7 +33,7 @@ def test_house_rules_of_a_dag(dags: dict[str, Any], dag_id: str) -> None:
     assert not dag.catchup
     assert dag.max_active_runs <= 4
     assert dag.dagrun_timeout is not None
-    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert type(getattr(dag.timetable, "timetable", dag.timetable)).__name__ == "CronDataIntervalTimetable"
     assert all(task.retries and task.has_retry_policy for task in dag.tasks)
     assert all(param.description for param in (dag.params.get_param(name) for name in dag.params))
 
@@ -44,6 +47,16 @@ def test_serialises_the_same_twice(dags: dict[str, Any], dag_id: str) -> None:
 
     assert first == DagSerialization.serialize_dag(dags[dag_id])
     assert dag_id == DagSerialization.deserialize_dag(first).dag_id
+
+
+def test_the_queue_is_watched_and_polled(dags: dict[str, Any]) -> None:
+    """The queue's DAG runs every five minutes, and is woken by the trigger that its asset carries."""
+    timetable = dags["adwarm_request_queue"].timetable
+    [asset] = timetable.asset_condition.objects
+
+    assert type(timetable).__name__ == "AssetOrTimeSchedule"
+    assert timetable.timetable.expression == "*/5 * * * *"
+    assert [watcher.name for watcher in asset.watchers] == ["adwarm_pending_requests"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

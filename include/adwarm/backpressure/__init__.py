@@ -1,6 +1,6 @@
 """One budget for every worker: slots, rate, parking, breakers and priorities, shared through the database.
 
-`admitted` is the way in; `SqlAdmission` is the budget behind it.
+`admitted` is the way in; `SqlAdmission` is the budget behind it; `RequestQueue` keeps what waits for it.
 """
 
 from adwarm.backpressure.decision import (
@@ -16,6 +16,7 @@ from adwarm.backpressure.decision import (
 )
 from adwarm.backpressure.gate import Passage, admitted
 from adwarm.backpressure.memory import MemoryAwareAdmission
+from adwarm.backpressure.request_queue import Claim, RequestQueue, Ticket
 from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.backpressure.status import AdmissionStatus, BreakerStatus, ScopeStatus
 
@@ -24,6 +25,7 @@ __all__ = [
     "Admission",
     "AdmissionStatus",
     "BreakerStatus",
+    "Claim",
     "Decision",
     "Grant",
     "Granted",
@@ -32,8 +34,10 @@ __all__ = [
     "OutcomeKind",
     "Passage",
     "Refused",
+    "RequestQueue",
     "ScopeStatus",
     "SqlAdmission",
+    "Ticket",
     "Wait",
     "admitted",
 ]

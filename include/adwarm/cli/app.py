@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from adwarm.cli import care, database, reading, replaying, running
+from adwarm.cli import care, database, queueing, reading, replaying, running
 from adwarm.cli.output import print_error
 from adwarm.errors import AdwarmError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("plan")(reading.plan)
 app.command("warm")(running.warm)
 app.command("get")(running.get)
+app.command("enqueue")(queueing.enqueue)
 app.command("status")(reading.status)
 app.command("patterns")(reading.patterns)
 app.command("fatigue")(reading.fatigue)

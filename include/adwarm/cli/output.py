@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from adwarm.errors import AdwarmError
+from adwarm.errors import AdwarmError, Refused
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -45,7 +45,8 @@ def print_facts(title: str, facts: dict[str, Any]) -> None:
 def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
     """Print an error as one line, or as JSON on standard output."""
     if as_json:
-        print_json({"error": str(error), "kind": type(error).__name__})
+        hint = {"retry_after": error.retry_after} if isinstance(error, Refused) else {}
+        print_json({"error": str(error), "kind": type(error).__name__, **hint})
     else:
         console.print(f"adwarm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
 

@@ -41,7 +41,8 @@ def plan(
 
 
 def status(as_json: JsonOption = False) -> None:
-    """Show what is stored, planned, running and limited."""
+    """Show what is stored, planned, queued, running and limited."""
+    from adwarm.cli.queueing import print_queue
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, traffic, warms
 
@@ -54,6 +55,7 @@ def status(as_json: JsonOption = False) -> None:
         "forecast": _forecast(runtime),
         "traffic_24h": traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": jobs.latest(runtime.engine, now),
+        "queue": runtime.queue.status().to_dict(),
         "admission": runtime.admission.status().to_dict(),
     }
     if as_json:
@@ -64,6 +66,7 @@ def status(as_json: JsonOption = False) -> None:
     print_facts("Forecast", document["forecast"])
     print_facts("Last 24 hours", document["traffic_24h"])
     print_table("Jobs", _JOB, [_job(job) for job in document["jobs"]], "none yet")
+    print_queue(document["queue"])
     limits = document["admission"]
     busy = [scope for scope in limits["scopes"] if scope["in_flight"] or scope["parked_until"] or _is_shared(scope)]
     print_table("Limits", _LIMIT, [[scope[name] for name in _LIMIT] for scope in busy], "nothing was called yet")

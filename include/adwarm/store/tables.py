@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 
@@ -264,7 +265,16 @@ request = Table(
     Column("lease_until", Moment()),
     Column("error", Text),
     Column("finished_at", Moment()),
+    _col("token", BigInteger, 0),
+    Column("not_before", Moment()),
+    Column("result", JSON),
     Index(None, "status", "priority", "enqueued_at"),
+    Index(None, "finished_at"),
+    Index(
+        "uq_request_in_flight", "account_id", "date_range", "report", unique=True,
+        sqlite_where=text("status IN ('pending', 'processing')"),
+        postgresql_where=text("status IN ('pending', 'processing')"),
+    ),
 )  # fmt: skip
 
 capacity_scope = Table(

@@ -22,6 +22,7 @@ _DAGS = (
     "adwarm_intelligent_warming",
     "adwarm_strategy_warming",
     "adwarm_daily_insights",
+    "adwarm_request_queue",
 )
 
 

@@ -2,6 +2,7 @@
 
 from adwarm_airflow.operators.admitted import AdmittedOperator
 from adwarm_airflow.operators.compress import CompressEntriesOperator
+from adwarm_airflow.operators.drain_requests import DrainRequestsOperator
 from adwarm_airflow.operators.fatigue import ScoreFatigueOperator
 from adwarm_airflow.operators.prefetch import PrefetchInsightsOperator
 from adwarm_airflow.operators.recovering import RecoveringOperator
@@ -10,6 +11,7 @@ from adwarm_airflow.operators.warm_batch import WarmBatchOperator
 __all__ = [
     "AdmittedOperator",
     "CompressEntriesOperator",
+    "DrainRequestsOperator",
     "PrefetchInsightsOperator",
     "RecoveringOperator",
     "ScoreFatigueOperator",

@@ -1,0 +1,158 @@
+"""Drains the request queue through the prefetch engine: small batches, the most urgent class first.
+
+A request never outlives its deadline here: once that is past, no further call is admitted for its account. While a
+batch runs its leases are renewed; a worker that dies stops renewing, and others take over.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from adwarm.backpressure import Admission, Claim, Decision, Grant, Outcome, RequestQueue
+from adwarm.backpressure.decision import Refused
+from adwarm.errors import AdwarmError
+from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
+
+BATCH_SIZE = 10
+_DEADLINE_RETRY_SECONDS = 1.0
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class DrainReport:
+    """How many requests ended how: completed, failed, given back for a later try, or lost to another worker."""
+
+    completed: int = 0
+    failed: int = 0
+    given_back: int = 0
+    lost: int = 0
+    requests: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts; small enough for an XCom."""
+        return {name: getattr(self, name) for name in ("completed", "failed", "given_back", "lost", "requests")}
+
+
+@dataclass
+class DeadlineAdmission:
+    """Admission that refuses an account's calls once nobody waits for it any more.
+
+    Attributes:
+        until: by account, the moment of `monotonic` after which its calls are refused.
+    """
+
+    inner: Admission
+    until: Mapping[str, float]
+    monotonic: Callable[[], float]
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Ask the budget, unless the time for the scopes' account is up."""
+        account = next((scope.id for scope in scopes if scope.kind is ScopeKind.ACCOUNT), None)
+        end = self.until.get(account, max(self.until.values())) if account else max(self.until.values())
+        if self.monotonic() >= end:
+            return Refused("the request is past its deadline", _DEADLINE_RETRY_SECONDS)
+        return self.inner.admit(scopes, priority, cost, source=source)
+
+    def renew(self, grant: Grant) -> Grant:
+        """Renew the grant."""
+        return self.inner.renew(grant)
+
+    def settle(self, grant: Grant, outcome: Outcome) -> None:
+        """Settle the grant."""
+        self.inner.settle(grant, outcome)
+
+
+@dataclass
+class Drainer:
+    """Works the queue off. One per worker; used by one thread at a time.
+
+    Attributes:
+        monotonic: measures how long a drain has run.
+    """
+
+    prefetch: PrefetchEngine
+    queue: RequestQueue
+    batch_size: int = BATCH_SIZE
+    monotonic: Callable[[], float] = time.monotonic
+
+    def drain(self, seconds: float) -> DrainReport:
+        """Take and carry out batches until nothing is ready or `seconds` have passed."""
+        report, end = DrainReport(), self.monotonic() + seconds
+        while self.monotonic() < end and self.drain_batch(report):
+            continue
+        self.queue.forget_old()
+        return report
+
+    def drain_batch(self, report: DrainReport) -> bool:
+        """Carry out one batch and add it to `report`; False when nothing was ready."""
+        claims = self.queue.take(self.batch_size)
+        if not claims:
+            return False
+        with self._kept_alive(claims):
+            outcomes = self._carry_out(claims)
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            self._write_down(claim, outcome, report)
+        return True
+
+    def _carry_out(self, claims: Sequence[Claim]) -> list[KeyOutcome]:
+        started = self.monotonic()
+        until: dict[str, float] = {}
+        for claim in claims:
+            account = claim.request.key.account_id
+            until[account] = max(until.get(account, 0.0), started + claim.seconds_left)
+        longest = max(claim.seconds_left for claim in claims)
+        engine = replace(self.prefetch, admission=DeadlineAdmission(self.prefetch.admission, until, self.monotonic))
+        wait = min(longest, self.prefetch.settings.backpressure.timeout_seconds)
+        wanted = [Wanted(claim.request.key, reference=claim.request.id) for claim in claims]
+        try:
+            return engine.run(wanted, claims[0].request.priority, wait_seconds=wait).outcomes
+        except AdwarmError as error:
+            log.warning("a batch of the queue failed as a whole: %s", error)
+            return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error)) for item in wanted]
+
+    def _write_down(self, claim: Claim, outcome: KeyOutcome, report: DrainReport) -> None:
+        report.requests += outcome.requests
+        reason = outcome.reason or f"it ended as {outcome.status}"
+        if outcome.status.is_served:
+            kept = self.queue.complete(claim, _result(outcome))
+            report.completed += kept
+        elif outcome.status is KeyStatus.DENIED:
+            kept = self.queue.fail(claim, reason)
+            report.failed += kept
+        else:
+            kept = self.queue.give_back(claim, reason, retry_after=outcome.retry_after)
+            report.given_back += kept
+        report.lost += not kept
+        if not outcome.status.is_served:
+            report.errors.append(f"{claim.request.key}: {reason}")
+
+    @contextmanager
+    def _kept_alive(self, claims: Sequence[Claim]) -> Iterator[None]:
+        """Renew the leases while the block runs."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.queue.rules.lease_seconds / 3):
+                try:
+                    self.queue.renew(claims)
+                except Exception as error:
+                    log.warning("the leases of a batch could not be renewed (%s); trying again", error)
+
+        thread = threading.Thread(target=beat, name="queue-leases", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def _result(outcome: KeyOutcome) -> dict[str, object]:
+    moments = {"fetched_at": outcome.fetched_at, "expires_at": outcome.expires_at}
+    texts = {name: None if value is None else value.isoformat() for name, value in moments.items()}
+    return {"status": str(outcome.status), "requests": outcome.requests, "seconds": outcome.seconds, **texts}

@@ -1,0 +1,172 @@
+"""The request table: every SQL statement of the queue, each on a connection whose transaction the caller owns.
+
+`lock` comes first in a writing transaction. It lets one writer at a time into the queue, so that what is counted is
+still true when the row is written. Moments are seconds since the epoch by the database's clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, text, update
+
+from adwarm.model import Priority, ReportKey
+from adwarm.store.tables import request as table
+
+
+class RequestStatus(StrEnum):
+    """Where a request is. The last four are final, and each but `completed` carries a reason."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SHED = "shed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the request."""
+        return self not in {RequestStatus.PENDING, RequestStatus.PROCESSING}
+
+
+_OPEN = (RequestStatus.PENDING, RequestStatus.PROCESSING)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRequest:
+    """One row of the queue.
+
+    Attributes:
+        token: grows with each taking; a worker whose token is old has lost the request.
+        not_before: it is held back until then, because a try before failed or was told to wait.
+    """
+
+    id: int
+    key: ReportKey
+    priority: Priority
+    status: RequestStatus
+    enqueued_at: float
+    deadline: float
+    attempts: int = 0
+    token: int = 0
+    owner: str | None = None
+    lease_until: float | None = None
+    not_before: float | None = None
+    error: str | None = None
+    result: Mapping[str, Any] | None = None
+    finished_at: float | None = None
+
+
+def lock(connection: Connection) -> None:
+    """Wait for the queue; SQLite's write transactions are alone already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7230116)"))
+
+
+def add(connection: Connection, key: ReportKey, priority: Priority, now: float, deadline: float) -> int:
+    """Insert a pending request and return its id."""
+    row = {
+        "account_id": key.account_id, "date_range": key.date_range, "report": key.report, "priority": int(priority),
+        "status": RequestStatus.PENDING.value, "enqueued_at": moment(now), "deadline": moment(deadline),
+    }  # fmt: skip
+    return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
+
+
+def find(connection: Connection, request_id: int) -> QueuedRequest | None:
+    """Return the request with this id."""
+    row = connection.execute(select(table).where(table.c.id == request_id)).one_or_none()
+    return None if row is None else _request(row)
+
+
+def in_flight(connection: Connection, key: ReportKey) -> QueuedRequest | None:
+    """Return the pending or processing request for the key; there is at most one."""
+    same = (table.c.account_id == key.account_id, table.c.date_range == key.date_range, table.c.report == key.report)
+    row = connection.execute(select(table).where(*same, table.c.status.in_(_OPEN))).one_or_none()
+    return None if row is None else _request(row)
+
+
+def pending(connection: Connection) -> int:
+    """Return the number of pending rows."""
+    query = select(func.count()).where(table.c.status == RequestStatus.PENDING)
+    return int(connection.execute(query).scalar_one())
+
+
+def earliest_deadline(connection: Connection) -> float | None:
+    """Return the deadline of the pending request that runs out first."""
+    query = select(func.min(table.c.deadline)).where(table.c.status == RequestStatus.PENDING)
+    found: datetime | None = connection.execute(query).scalar_one()
+    return None if found is None else found.timestamp()
+
+
+def finished_since(connection: Connection, since: float) -> int:
+    """Return how many requests were worked off since then."""
+    worked = table.c.status.in_((RequestStatus.COMPLETED, RequestStatus.FAILED))
+    query = select(func.count()).where(worked, table.c.finished_at >= moment(since))
+    return int(connection.execute(query).scalar_one())
+
+
+def least_urgent(connection: Connection, limit: int) -> list[QueuedRequest]:
+    """Return the pending requests to let go first: the lowest class, and in it the one that came last."""
+    order = (table.c.priority.desc(), table.c.enqueued_at.desc(), table.c.id.desc())
+    query = select(table).where(table.c.status == RequestStatus.PENDING).order_by(*order).limit(limit)
+    return [_request(row) for row in connection.execute(query)]
+
+
+def oldest_ready(connection: Connection, now: float, limit: int) -> list[QueuedRequest]:
+    """Return up to `limit` pending requests of each class that may be taken now, the oldest first."""
+    free = or_(table.c.not_before.is_(None), table.c.not_before <= moment(now))
+    found: list[QueuedRequest] = []
+    for priority in Priority:
+        mine = (table.c.status == RequestStatus.PENDING, table.c.priority == int(priority), free)
+        query = select(table).where(*mine).order_by(table.c.enqueued_at, table.c.id).limit(limit)
+        found.extend(_request(row) for row in connection.execute(query))
+    return found
+
+
+def overdue(connection: Connection, now: float) -> list[QueuedRequest]:
+    """Return the requests that wait past their deadline, and those whose worker's lease has run out."""
+    late = and_(table.c.status == RequestStatus.PENDING, table.c.deadline <= moment(now))
+    query = select(table).where(or_(late, _lapsed(now))).order_by(table.c.id)
+    return [_request(row) for row in connection.execute(query)]
+
+
+def open_requests(connection: Connection) -> list[QueuedRequest]:
+    """Return every pending or processing request, the oldest first."""
+    query = select(table).where(table.c.status.in_(_OPEN)).order_by(table.c.enqueued_at, table.c.id)
+    return [_request(row) for row in connection.execute(query)]
+
+
+def change(connection: Connection, request: QueuedRequest, **values: Any) -> bool:
+    """Write columns of a request if its status and token are what they were; moments in seconds."""
+    row = {name: moment(value) if name in _MOMENTS and value is not None else value for name, value in values.items()}
+    same = (table.c.id == request.id, table.c.status == request.status, table.c.token == request.token)
+    return bool(connection.execute(update(table).where(*same).values(**row)).rowcount)
+
+
+def forget(connection: Connection, before: float) -> int:
+    """Delete requests that ended before then, and return how many."""
+    return connection.execute(delete(table).where(table.c.finished_at < moment(before))).rowcount
+
+
+_MOMENTS = frozenset({"enqueued_at", "deadline", "lease_until", "finished_at", "not_before"})
+
+
+def moment(seconds: float) -> datetime:
+    """Return the moment as the table keeps it."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _lapsed(now: float) -> ColumnElement[bool]:
+    return and_(table.c.status == RequestStatus.PROCESSING, table.c.lease_until <= moment(now))
+
+
+def _request(row: Row[Any]) -> QueuedRequest:
+    values = dict(row._mapping)
+    key = ReportKey(values.pop("account_id"), values.pop("date_range"), values.pop("report"))
+    for name in _MOMENTS:
+        values[name] = None if values[name] is None else values[name].timestamp()
+    values["priority"], values["status"] = Priority(values["priority"]), RequestStatus(values["status"])
+    return QueuedRequest(key=key, **values)

@@ -1,0 +1,81 @@
+"""Wakes `adwarm_request_queue` when somebody has enqueued a request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from adwarm.backpressure import RequestQueue
+    from adwarm.backpressure.queue import QueueStatus
+
+SETTLE_SECONDS = 10.0
+REMIND_SECONDS = 60.0
+
+
+@dataclass
+class WakeUp:
+    """Decides when a look at the queue is worth a run: one for a burst, none while a worker is at it."""
+
+    announced: int = 0
+    announced_at: float = float("-inf")
+
+    def is_due(self, queue: QueueStatus, now: float) -> bool:
+        """Whether to start a run now; `now` in seconds of any steady clock.
+
+        A request that is new starts one at once, but for the burst that follows an announcement within 10 s; one that
+        was announced before and is still there starts another after a minute.
+        """
+        if not queue.ready or queue.in_work:
+            return False
+        news = queue.ready[-1] > self.announced
+        if now - self.announced_at < (SETTLE_SECONDS if news else REMIND_SECONDS):
+            return False
+        self.announced, self.announced_at = max(self.announced, queue.ready[-1]), now
+        return True
+
+
+class PendingRequestsTrigger(BaseEventTrigger):
+    """Looks at the request table every `seconds`, and speaks when requests wait and nobody works on them.
+
+    Args:
+        seconds: time between two looks.
+    """
+
+    def __init__(self, seconds: float = 2.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self._queue: RequestQueue | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again."""
+        return ("adwarm_airflow.triggers.requests.PendingRequestsTrigger", {"seconds": self.seconds})
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for ever; a look that fails is told in the log and made again."""
+        wake_up = WakeUp()
+        while True:
+            queue = await self._look()
+            if queue and wake_up.is_due(queue, time.monotonic()):
+                yield TriggerEvent({"pending": queue.to_dict()["pending"]})
+            await asyncio.sleep(self.seconds)
+
+    async def _look(self) -> QueueStatus | None:
+        try:
+            return await asyncio.to_thread(self._status)
+        except Exception as error:
+            self.log.warning("the request queue cannot be seen (%s: %s); trying again", type(error).__name__, error)
+            return None
+
+    def _status(self) -> QueueStatus:
+        """Return the queue as it stands; the database is opened at the first look."""
+        if self._queue is None:
+            from adwarm_airflow.house import open_runtime
+
+            self._queue = open_runtime().queue
+        return self._queue.status()

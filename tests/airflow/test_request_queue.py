@@ -1,0 +1,100 @@
+"""The queue inside Airflow: the operator drains it, the trigger speaks when it is worth a run."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adwarm.backpressure.queue import QueueStatus
+from adwarm.errors import BadRequest
+from adwarm.model import Priority, ReportKey
+from adwarm.runtime import Runtime
+from adwarm.simulator.server import SimulatorServer
+from adwarm.store.requests import RequestStatus
+
+
+@pytest.fixture(autouse=True)
+def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """An empty home of its own; the platform at the machine's time."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    simulator.set_now(datetime.now(UTC))
+    return Runtime()
+
+
+def _drain(**values: Any) -> Any:
+    from adwarm_airflow.operators import DrainRequestsOperator
+
+    return DrainRequestsOperator(task_id="t", **values).execute({})
+
+
+def test_the_operator_drains_what_is_queued(runtime: Runtime) -> None:
+    """Requests end as completed, and a drain of an empty queue costs nothing."""
+    tickets = [runtime.queue.enqueue(ReportKey(f"act_70{n}", "yesterday"), Priority(n)) for n in range(3)]
+
+    assert (_drain()["completed"], _drain(batch_size="2", max_seconds="9")["requests"]) == (3, 0)
+    found = [runtime.queue.find(ticket.id) for ticket in tickets]
+    assert [item.status for item in found if item] == [RequestStatus.COMPLETED] * 3
+
+
+@pytest.mark.parametrize("values", [{"batch_size": 0}, {"max_seconds": 0}, {"conn_id": "absent"}])
+def test_the_operator_refuses_bad_words(values: dict[str, Any]) -> None:
+    """A batch of none, no time, and a connection that is not there end the task with the reason."""
+    with pytest.raises(BadRequest):
+        _drain(**values)
+
+
+def _status(*ready: int, in_work: bool = False) -> QueueStatus:
+    return QueueStatus(100, {}, ready, in_work)
+
+
+def test_a_burst_is_one_run() -> None:
+    """News starts a run, at most every 10 s; what is left is told again after a minute; a busy worker is left alone."""
+    from adwarm_airflow.triggers.requests import WakeUp
+
+    wake = WakeUp()
+    said = [
+        wake.is_due(queue, now)
+        for queue, now in [
+            (_status(), 0.0),
+            (_status(1), 1.0),
+            (_status(1, 2), 3.0),
+            (_status(1, 2, 3, in_work=True), 20.0),
+            (_status(1, 2, 3), 22.0),
+            (_status(1, 2, 3), 81.0),
+            (_status(1, 2, 3), 82.0),
+        ]
+    ]
+    assert said == [False, True, False, False, True, False, True]
+
+
+def test_the_trigger_speaks_when_a_request_waits(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made again from what it serialises, outlives a look that fails, and tells how many are pending."""
+    from adwarm_airflow.triggers import PendingRequestsTrigger
+
+    path, values = PendingRequestsTrigger(0.01).serialize()
+    assert path == f"{PendingRequestsTrigger.__module__}.{PendingRequestsTrigger.__qualname__}"
+    trigger = PendingRequestsTrigger(**values)
+    looks: list[int] = []
+    real = trigger._status
+
+    def status() -> QueueStatus:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("the database is away")
+        if len(looks) == 3:
+            runtime.queue.enqueue(ReportKey("act_711", "today"), Priority.HIGH)
+        return real()
+
+    monkeypatch.setattr(trigger, "_status", status)
+    event = asyncio.run(_first(trigger))
+    assert (event.payload, len(looks)) == ({"pending": 1}, 3)
+
+
+async def _first(trigger: Any) -> Any:
+    events = trigger.run()
+    try:
+        return await asyncio.wait_for(anext(events), 30)
+    finally:
+        await events.aclose()

@@ -1,0 +1,372 @@
+"""Tests of the queue in SQL: bounds, joins, shedding, deadlines, leases, poison; and all of it against a model."""
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import Engine, delete
+
+from adwarm.backpressure import Claim, RequestQueue
+from adwarm.errors import BadRequest, Refused
+from adwarm.model import Priority, ReportKey
+from adwarm.settings import BackpressureSettings
+from adwarm.store import requests
+from adwarm.store.engine import reading, writing
+from adwarm.store.requests import QueuedRequest, RequestStatus
+from adwarm.store.tables import request as table
+
+from .conftest import DatabaseClock
+
+CRITICAL, HIGH, NORMAL, LOW = Priority
+MakeQueue = Callable[..., RequestQueue]
+
+
+@pytest.fixture
+def queue_of(engine: Engine, time: DatabaseClock) -> MakeQueue:
+    """Makes queues, each like another process on the same database."""
+
+    def _make(owner: str = "one", **changes: Any) -> RequestQueue:
+        return RequestQueue(engine, BackpressureSettings(**changes), owner=owner, database_time=time)
+
+    return _make
+
+
+def key(number: int) -> ReportKey:
+    """A report of its own."""
+    return ReportKey(f"act_{number}", "last_7d")
+
+
+def seen(queue: RequestQueue, request_id: int) -> QueuedRequest:
+    """The request as it is now."""
+    found = queue.find(request_id)
+    assert found is not None
+    return found
+
+
+def test_the_way_through(queue_of: MakeQueue) -> None:
+    """Enqueued, taken by urgency, completed with its result; then nothing is left to take."""
+    queue = queue_of()
+    low, high = queue.enqueue(key(1), LOW), queue.enqueue(key(2), HIGH)
+
+    claims = [queue.take(5), queue.take(5)]
+    assert [[claim.request.id for claim in batch] for batch in claims] == [[high.id], [low.id]]
+    assert seen(queue, low.id).status is RequestStatus.PROCESSING
+    assert queue.complete(claims[0][0], {"status": "fetched"})
+    done = seen(queue, high.id)
+    assert (done.status, done.result, done.error) == (RequestStatus.COMPLETED, {"status": "fetched"}, None)
+    assert queue.take(5) == []
+
+
+def test_an_equal_request_is_joined_and_made_more_urgent(queue_of: MakeQueue) -> None:
+    """One flight per report, pending or processing; the joined one has the greater urgency and the later deadline."""
+    queue = queue_of()
+    first = queue.enqueue(key(1), LOW, wait_seconds=10)
+    second = queue_of("two").enqueue(key(1), CRITICAL)
+
+    assert (second.id, second.joined) == (first.id, True)
+    joined = seen(queue, first.id)
+    assert (joined.priority, joined.deadline - joined.enqueued_at) == (CRITICAL, 900)
+    [claim] = queue.take(1)
+    assert queue.enqueue(key(1), LOW).joined
+    assert queue.complete(claim, {})
+    assert not queue.enqueue(key(1), LOW).joined
+
+
+def test_full_sheds_the_lowest_and_refuses_the_rest(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """The newest of the lowest class makes room for somebody more urgent; an equal is refused with a hint."""
+    queue = queue_of(queue_size=3)
+    kept = queue.enqueue(key(1), LOW)
+    time.now += 1
+    shed = queue.enqueue(key(2), LOW)
+    queue.enqueue(key(3), NORMAL)
+
+    with pytest.raises(Refused, match="the queue is full: 3 requests") as refusal:
+        queue.enqueue(key(4), LOW)
+    assert 1 <= refusal.value.retry_after <= 60
+    queue.enqueue(key(4), CRITICAL)
+    assert (seen(queue, shed.id).status, seen(queue, kept.id).status) == (RequestStatus.SHED, RequestStatus.PENDING)
+    assert "a critical request came" in str(seen(queue, shed.id).error)
+    assert queue.status().to_dict()["pending"] == 3
+
+
+def test_who_is_late_never_counts(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Requests past their deadline are not handed out, make room, and read as expired before anybody sweeps."""
+    queue = queue_of(queue_size=2)
+    tickets = [queue.enqueue(key(n), CRITICAL, wait_seconds=30) for n in (1, 2)]
+    time.now += 30
+
+    assert {seen(queue, ticket.id).status for ticket in tickets} == {RequestStatus.EXPIRED}
+    assert queue.status().to_dict()["pending"] == 0
+    fresh = queue.enqueue(key(3), LOW)
+    assert [claim.request.id for claim in queue.take(9)] == [fresh.id]
+    assert "past its deadline" in str(seen(queue, tickets[0].id).error)
+
+
+def test_what_is_done_too_late_is_expired(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """A result that comes after the deadline is kept, and the request says how late it was."""
+    queue = queue_of(lease_seconds=60)
+    ticket = queue.enqueue(key(1), HIGH, wait_seconds=30)
+    [claim] = queue.take(1)
+    assert claim.seconds_left == 30
+    time.now += 32
+
+    assert queue.complete(claim, {"status": "fetched"})
+    done = seen(queue, ticket.id)
+    assert (done.status, done.result) == (RequestStatus.EXPIRED, {"status": "fetched"})
+    assert "2.0 s after its deadline" in str(done.error)
+
+
+def test_a_dead_workers_request_comes_back(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """After its lease a killed worker's request is another's, and what the dead one says later changes nothing."""
+    queue, other = queue_of(), queue_of("two")
+    ticket = queue.enqueue(key(1), NORMAL)
+    [lost] = queue.take(1)
+    assert other.take(1) == []
+    time.now += 29
+    assert queue.renew([lost]) == [lost]
+    time.now += 29
+    assert other.take(1) == []
+    time.now += 1
+
+    [taken] = other.take(1)
+    assert (taken.request.owner, taken.request.attempts) == ("two", 2)
+    assert queue.renew([lost]) == []
+    assert not queue.complete(lost, {})
+    assert not queue.fail(lost, "no")
+    assert not queue.give_back(lost, "no")
+    assert other.complete(taken, {})
+    assert seen(queue, ticket.id).status is RequestStatus.COMPLETED
+
+
+def test_poison_ends_as_failed(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """A request that kills every worker that takes it is given up after three tries, and says so."""
+    queue = queue_of()
+    ticket = queue.enqueue(key(1), NORMAL)
+    for _ in range(3):
+        assert len(queue.take(1)) == 1
+        time.now += 30
+
+    assert queue.take(1) == []
+    assert seen(queue, ticket.id).status is RequestStatus.FAILED
+    assert seen(queue, ticket.id).error == "given up after 3 tries; the worker one died over the last"
+
+
+def test_bad_tries_rest_and_end_with_the_reason(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """A failed try comes back after a pause that doubles; the third ends it with the upstream's reason."""
+    queue = queue_of()
+    ticket = queue.enqueue(key(1), NORMAL)
+    for pause in (5, 10, 20):
+        [claim] = queue.take(1)
+        assert queue.give_back(claim, "the platform is down")
+        time.now += pause - 1
+        assert queue.take(1) == []
+        time.now += 1
+
+    assert seen(queue, ticket.id).status is RequestStatus.FAILED
+    assert seen(queue, ticket.id).error == "given up after 3 tries; the last: the platform is down"
+
+
+def test_a_told_wait_is_not_held_against_it(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Parked again and again a request only ends by its deadline, whose message has the reason."""
+    queue = queue_of()
+    ticket = queue.enqueue(key(1), NORMAL)
+    for _ in range(9):
+        [claim] = queue.take(1)
+        queue.give_back(claim, "act_1 is parked", retry_after=99.5)
+        time.now += 99.5
+    [claim] = queue.take(1)
+    assert claim.request.attempts == 1
+    queue.give_back(claim, "act_1 is parked", retry_after=99.5)
+    time.now += 99.5
+    assert queue.take(1) == []
+    assert (seen(queue, ticket.id).status, seen(queue, ticket.id).error) == (
+        RequestStatus.EXPIRED, "past its deadline; act_1 is parked",
+    )  # fmt: skip
+
+
+def test_coming_back_to_a_full_queue(queue_of: MakeQueue) -> None:
+    """The bound holds when a request is given back: the least urgent one of all is shed."""
+    queue = queue_of(queue_size=1)
+    queue.enqueue(key(1), HIGH)
+    [claim] = queue.take(1)
+    low = queue.enqueue(key(2), LOW)
+
+    assert queue.give_back(claim, "busy", retry_after=1)
+    assert seen(queue, low.id).status is RequestStatus.SHED
+    assert queue.status().to_dict()["pending"] == 1
+
+
+def test_old_requests_are_forgotten(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """What ended a week ago is deleted; what is on its way is not."""
+    queue = queue_of()
+    old = queue.enqueue(key(1), NORMAL)
+    queue.fail(queue.take(1)[0], "no")
+    time.now += 7 * 86_400 + 1
+    queue.enqueue(key(2), NORMAL)
+
+    assert queue.forget_old() == 1
+    assert queue.find(old.id) is None
+    assert len(queue.take(1)) == 1
+
+
+def test_a_wait_is_a_positive_number(queue_of: MakeQueue) -> None:
+    """Zero, negative and not-a-number waits are refused with what to write."""
+    for wait in (0.0, -1.0, float("nan")):
+        with pytest.raises(BadRequest, match="seconds above 0"):
+            queue_of().enqueue(key(1), LOW, wait_seconds=wait)
+
+
+def test_workers_side_by_side_share_without_overlap(engine: Engine) -> None:
+    """Callers and workers on real threads: no report flies twice, no request is taken twice, none is left."""
+    budget = BackpressureSettings(queue_size=40, queue_ageing_seconds=120)
+    queues = [RequestQueue(engine, budget, owner=str(n)) for n in range(4)]
+    taken: list[int] = []
+
+    def call(queue: RequestQueue) -> None:
+        for number in range(20):
+            queue.enqueue(key(number), Priority(number % 4))
+
+    def work(queue: RequestQueue) -> None:
+        while claims := queue.take(3):
+            taken.extend(claim.request.id for claim in claims)
+            assert all(queue.complete(claim, {}) for claim in claims)
+
+    for action, group in ((call, queues[:2]), (work, queues)):
+        threads = [Thread(target=action, args=(queue,)) for queue in group]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(taken) == len(set(taken)) == 20
+    assert queues[0].status().to_dict()["pending"] == 0
+
+
+class Queue(RuleBasedStateMachine):
+    """Two workers and any callers on a queue of three, with deaths, told waits and time; the model holds the claims."""
+
+    engine: Engine
+    runs = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Queue.runs += 1
+        with writing(self.engine) as connection:
+            connection.execute(delete(table))
+        self.time = DatabaseClock()
+        budget = BackpressureSettings(queue_size=3, queue_timeout_seconds=200, queue_max_attempts=2)
+        self.workers = [
+            RequestQueue(self.engine, budget, owner=name, database_time=self.time) for name in ("one", "two")
+        ]
+        self.accepted: set[int] = set()
+        self.ended: dict[int, QueuedRequest] = {}
+        self.held: dict[int, Claim] = {}
+        self.dead: list[Claim] = []
+
+    def rows(self) -> dict[int, QueuedRequest]:
+        """Every row, by id."""
+        with reading(self.engine) as connection:
+            ids = connection.execute(table.select().with_only_columns(table.c.id)).scalars().all()
+            found = (requests.find(connection, number) for number in ids)
+            return {row.id: row for row in found if row}
+
+    def alive(self, claim: Claim) -> bool:
+        """Whether nobody else can have the request: its lease has not run out."""
+        row = self.rows()[claim.request.id]
+        return row.token == claim.request.token and (row.lease_until or 0) > self.time.now
+
+    @rule(number=st.integers(0, 6), priority=st.sampled_from(Priority), wait=st.sampled_from([None, 20.0]))
+    def enqueue(self, number: int, priority: Priority, wait: float | None) -> None:
+        """Somebody asks; a refusal is told only by a queue full of the urgent."""
+        before = {row.key: row for row in self.rows().values() if not row.status.is_final}
+        try:
+            ticket = self.workers[0].enqueue(key(number), priority, wait_seconds=wait)
+        except Refused:
+            after = [row for row in self.rows().values() if row.status is RequestStatus.PENDING]
+            assert len(after) == 3
+            assert all(row.priority <= priority for row in after)
+            return
+        assert ticket.joined == (ticket.id in self.accepted)
+        if ticket.joined:
+            assert before[key(number)].id == ticket.id
+        self.accepted.add(ticket.id)
+        assert self.rows()[ticket.id].priority <= priority
+
+    @rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3))
+    def take(self, worker: int, limit: int) -> None:
+        """A worker takes; nothing that is held, late or resting, and nothing before its turn."""
+        claims = self.workers[worker].take(limit)
+        rules = self.workers[worker].rules
+        left = [row for row in self.rows().values() if row.status is RequestStatus.PENDING]
+        ready = [row for row in left if (row.not_before or 0) <= self.time.now]
+        assert claims or not ready
+        assert len({claim.request.priority for claim in claims}) <= 1
+        for claim in claims:
+            earlier = self.held.pop(claim.request.id, None)
+            if earlier:
+                assert (earlier.request.lease_until or 0) <= self.time.now
+                self.dead.append(earlier)
+            assert claim.seconds_left > 0
+            assert claim.request.id not in self.ended
+            assert claim.request.attempts <= rules.max_attempts
+        assert all(rules.turn(claims[0].request) <= rules.turn(row) for row in ready if claims)
+        self.held.update({claim.request.id: claim for claim in claims})
+
+    @rule(data=st.data(), ending=st.sampled_from(["complete", "fail", "again", "told"]))
+    def end(self, data: st.DataObject, ending: str) -> None:
+        """The holder ends a request, and is believed while its lease lives."""
+        if not self.held:
+            return
+        claim = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        sure, queue = self.alive(claim), self.workers[0]
+        done = {
+            "complete": lambda: queue.complete(claim, {"a": 1}),
+            "fail": lambda: queue.fail(claim, "no"),
+            "again": lambda: queue.give_back(claim, "busy"),
+            "told": lambda: queue.give_back(claim, "parked", retry_after=15),
+        }[ending]()
+        assert done or not sure
+        self.dead.append(claim)
+
+    @rule(data=st.data())
+    def speak_from_the_grave(self, data: st.DataObject) -> None:
+        """Whoever lost or ended a request cannot change it any more."""
+        if self.dead:
+            claim = data.draw(st.sampled_from(self.dead))
+            assert not self.workers[1].complete(claim, {})
+            assert self.workers[1].renew([claim]) == []
+
+    @rule(seconds=st.sampled_from([0.5, 6.0, 16.0, 31.0, 90.0]))
+    def pass_time(self, seconds: float) -> None:
+        """The database's clock goes on."""
+        self.time.now += seconds
+
+    @invariant()
+    def nothing_is_lost_or_undone(self) -> None:
+        """Bounded; every accepted request has a row; what ended stays as it ended, with a reason."""
+        rows = self.rows()
+        assert self.accepted == set(rows)
+        assert sum(row.status is RequestStatus.PENDING for row in rows.values()) <= 3
+        open_keys = [row.key for row in rows.values() if not row.status.is_final]
+        assert len(open_keys) == len(set(open_keys))
+        for number, row in self.ended.items():
+            assert rows[number] == row
+        self.ended = {number: row for number, row in rows.items() if row.status.is_final}
+        for row in self.ended.values():
+            assert (row.error is None) == (row.status is RequestStatus.COMPLETED)
+            assert row.finished_at is not None
+
+
+def test_any_history_is_bounded_fenced_and_complete(engine: Engine) -> None:
+    """Random histories of callers, workers, deaths and time never lose, repeat or overflow."""
+    machine, before = type("QueueOnEngine", (Queue,), {"engine": engine}), Queue.runs
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+    assert Queue.runs - before >= 40

@@ -1,0 +1,210 @@
+"""Tests of the worker of the request queue: what it ends how, its deadlines, and workers that die over a batch."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+import pytest
+from tests.unit.conftest import NOW, Bench, one_ad
+
+from adwarm.backpressure import RequestQueue
+from adwarm.errors import BadRequest, Denied, Throttled
+from adwarm.model import Priority, ReportKey
+from adwarm.serving import Drainer, DrainReport
+from adwarm.settings import BackpressureSettings
+from adwarm.sources.protocol import Page, Unit
+from adwarm.store.requests import QueuedRequest, RequestStatus
+
+
+class Time:
+    """The database's time and the worker's, moved by hand."""
+
+    now = 1_764_072_000.0
+
+    def database(self, connection: object) -> float:
+        """Seconds since the epoch."""
+        return self.now
+
+    def monotonic(self) -> float:
+        """Seconds since some start."""
+        return self.now - 1_764_000_000.0
+
+
+class Yard:
+    """A queue, its worker and the bench whose upstream answers by script."""
+
+    def __init__(self, bench: Bench, **changes: Any) -> None:
+        self.bench, self.time = bench, Time()
+        self.queue = self.queue_of("one", **changes)
+        self.drainer = Drainer(bench.prefetch, self.queue, 5, self.time.monotonic)
+
+    def queue_of(self, owner: str, **changes: Any) -> RequestQueue:
+        """The queue as another worker has it."""
+        rules = BackpressureSettings(**changes)
+        return RequestQueue(self.bench.engine, rules, owner=owner, database_time=self.time.database)
+
+    def enqueue(self, account: str, priority: Priority = Priority.NORMAL, wait: float | None = None) -> int:
+        """Queue a week of an account."""
+        return self.queue.enqueue(ReportKey(account, "last_7d"), priority, wait_seconds=wait).id
+
+    def seen(self, request_id: int) -> QueuedRequest:
+        """The request as it is."""
+        found = self.queue.find(request_id)
+        assert found is not None
+        return found
+
+    def script(self, account: str, error: Exception, then: Callable[[], None] = lambda: None) -> None:
+        """Let an account's calls fail."""
+
+        def answer(unit: Unit) -> Page:
+            then()
+            raise error
+
+        self.bench.source.script[account] = answer
+
+
+@pytest.fixture
+def yard(bench: Bench) -> Yard:
+    """A queue with the default rules."""
+    return Yard(bench)
+
+
+def test_the_queue_is_worked_off_by_urgency(yard: Yard) -> None:
+    """Everything ends as completed with what was fetched, the most urgent class first."""
+    low, high = yard.enqueue("act_1", Priority.LOW), yard.enqueue("act_2", Priority.HIGH)
+
+    report = yard.drainer.drain(60)
+
+    assert report.to_dict() == {"completed": 2, "failed": 0, "given_back": 0, "lost": 0, "requests": 6}
+    assert [unit.account_id for unit in yard.bench.source.asked] == ["act_2", "act_2", "act_1", "act_1"]
+    for number in (low, high):
+        done = yard.seen(number)
+        assert (done.status, done.error) == (RequestStatus.COMPLETED, None)
+        assert done.result is not None
+        assert (done.result["status"], done.result["fetched_at"]) == ("fetched", NOW.isoformat())
+
+
+def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
+    """A request for a report that is fresh already is completed without a call."""
+    yard.enqueue("act_1")
+    yard.drainer.drain(60)
+    calls = len(yard.bench.source.asked)
+    again = yard.enqueue("act_1")
+
+    assert yard.drainer.drain(60).requests == 0
+    assert dict(yard.seen(again).result or {})["status"] == "fresh"
+    assert len(yard.bench.source.asked) == calls
+
+
+def test_each_ending_has_its_reason(yard: Yard) -> None:
+    """Denied fails at once, throttled comes back when it may, broken is tried three times; none stops the others."""
+    numbers = [yard.enqueue(f"act_{n}") for n in range(1, 5)]
+    yard.script("act_1", Denied("no access", account_id="act_1"))
+    yard.script("act_2", Throttled("slow down", scope="account:act_2", until=NOW + timedelta(minutes=5)))
+    yard.script("act_3", BadRequest("no such field"))
+
+    first = yard.drainer.drain(60)
+    assert (first.completed, first.failed, first.given_back, len(first.errors)) == (1, 1, 2, 3)
+    denied, parked, broken, _ = (yard.seen(number) for number in numbers)
+    assert (denied.status, denied.error) == (RequestStatus.FAILED, "no access")
+    assert (parked.status, parked.attempts) == (RequestStatus.PENDING, 0)
+    assert (parked.not_before or 0) - yard.time.now == 300
+    assert (broken.status, broken.attempts) == (RequestStatus.PENDING, 1)
+    for _ in range(2):
+        yard.time.now += 20
+        yard.drainer.drain(60)
+    assert yard.seen(numbers[2]).status is RequestStatus.FAILED
+    assert "given up after 3 tries; the last: no such field" in str(yard.seen(numbers[2]).error)
+    assert yard.drainer.drain(60) == DrainReport()
+
+
+def test_no_call_after_the_deadline(yard: Yard) -> None:
+    """Once nobody waits any more the next call of a long fetch is not made, and the request ends as expired."""
+
+    def slow(unit: Unit) -> Page:
+        yard.time.now += 31
+        return one_ad(unit)
+
+    yard.bench.source.script["act_1"] = slow
+    late = yard.enqueue("act_1", Priority.CRITICAL, wait=30)
+    patient = yard.enqueue("act_2", Priority.CRITICAL)
+    yard.drainer.drain(600)
+
+    assert [unit.account_id for unit in yard.bench.source.asked].count("act_1") == 1
+    assert yard.seen(late).status is RequestStatus.EXPIRED
+    assert "past its deadline" in str(yard.seen(late).error)
+    assert yard.seen(patient).status is RequestStatus.COMPLETED
+
+
+def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
+    """No batch is begun after the time that was given; what is left waits for the next drain."""
+    yard.drainer.batch_size = 1
+    numbers = [yard.enqueue("act_1"), yard.enqueue("act_2")]
+
+    def slow(unit: Unit) -> Page:
+        yard.time.now += 10
+        return one_ad(unit)
+
+    yard.bench.source.script["act_1"] = slow
+    yard.drainer.drain(15)
+    assert [yard.seen(number).status for number in numbers] == [RequestStatus.COMPLETED, RequestStatus.PENDING]
+
+
+def test_a_killed_workers_batch_is_done_by_another(yard: Yard) -> None:
+    """What a worker took and never ended is another's after the lease; the dead one's claim is void."""
+    number = yard.enqueue("act_1")
+    [lost] = yard.queue_of("killed").take(5)
+    assert yard.drainer.drain(60).completed == 0
+    yard.time.now += 30
+
+    assert yard.drainer.drain(60).completed == 1
+    assert not yard.queue_of("killed").complete(lost, {})
+    assert yard.seen(number).attempts == 2
+
+
+def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
+    """A worker that slept past its lease finds that another has done its work, and changes nothing."""
+    number = yard.enqueue("act_1")
+    thief = yard.queue_of("two")
+
+    def asleep(unit: Unit) -> Page:
+        if thief.find(number).owner == "one":  # type: ignore[union-attr]
+            yard.time.now += 30
+            [claim] = thief.take(1)
+            thief.complete(claim, {"status": "stolen"})
+        return one_ad(unit)
+
+    yard.bench.source.script["act_1"] = asleep
+    assert yard.drainer.drain(60).lost == 1
+    assert yard.seen(number).result == {"status": "stolen"}
+
+
+def test_leases_are_renewed_while_a_batch_runs(bench: Bench) -> None:
+    """A fetch of many leases' length keeps its request, because the worker is alive."""
+    yard = Yard(bench, lease_seconds=0.03)
+    renewed: list[int] = []
+    keep = yard.queue.renew
+
+    def renew(claims: Any) -> Any:
+        renewed.append(len(claims))
+        return keep(claims)
+
+    yard.queue.renew = renew  # type: ignore[method-assign]
+
+    def slow(unit: Unit) -> Page:
+        for _ in range(500):
+            if len(renewed) >= 3:
+                break
+            bench_wait()
+        return one_ad(unit)
+
+    bench.source.script["act_1"] = slow
+    yard.enqueue("act_1")
+    assert yard.drainer.drain(60).completed == 1
+    assert len(renewed) >= 3
+
+
+def bench_wait() -> None:
+    """Let the thread that renews run."""
+    Event().wait(0.01)
