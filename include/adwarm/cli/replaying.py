@@ -143,7 +143,7 @@ def _show(document: dict[str, Any]) -> None:
     rows = []
     for policy in document["policies"]:
         read = policy["read_off_curve"]
-        most = max(policy["curve"], key=lambda row: row["multiple"])
+        most = max(policy["curve"], key=lambda row: row["first_open_hit_ratio"])
         quality = policy["probability"]
         ratios = [row["first_open_hit_ratio"] if row["within_reach"] else None for row in read]
         reach = f"{most['first_open_hit_ratio']:.3f} at {most['multiple']:.2f}x"

@@ -176,14 +176,17 @@ def _calibration(document: dict[str, Any]) -> str:
         found = policy["probability"]
         figures = (("brier", ".4f"), ("skill", ".3f"), ("log_loss", ".4f"), ("pr_auc", ".3f"), ("ece", ".4f"))
         cells = "".join(f"<td>{_filled('{:' + form + '}', found[name])}</td>" for name, form in figures)
-        share = found["ece_share_of_cases"]
-        rows.append(f"<tr{_ours(document, policy)}><td>{escape(policy['name'])}</td>{cells}<td>{share:.1%}</td></tr>")
-    horizon = stated[0]["probability"]["horizon_seconds"] / 60
+        share, horizon = found["ece_share_of_cases"], found["horizon_seconds"] / 60
+        said = f"{found['event']} within {horizon:g} min"
+        name = f"<td>{escape(policy['name'])}</td><td>{said}</td>"
+        rows.append(f"<tr{_ours(document, policy)}>{name}{cells}<td>{share:.1%}</td></tr>")
     return (
         "<h2>Can the probabilities be believed?</h2><p>Some policies say how likely an open is. If they are honest, of "
         "all the times they said 30 %, the report was opened 30 times in a hundred: the points lie on the diagonal. "
-        f"Each point is a tenth of the cases that were given 10 % or more (horizon of {escape(stated[0]['name'])}: "
-        f"{horizon:g} minutes).</p>" + calibration_plot(stated) + "<div class=wide><table><thead><tr><th>policy</th>"
+        "Each point is a tenth of the cases that were given 10 % or more. The table says what each policy states a "
+        "probability of; scores of different events cannot be compared, calibration can.</p>"
+        + calibration_plot(stated)
+        + "<div class=wide><table><thead><tr><th>policy</th><th>probability of</th>"
         "<th>Brier score (0 is best)</th><th>skill over a constant (1 is best)</th><th>log loss (0 is best)</th>"
         "<th>area under precision and recall (1 is best)</th><th>mean gap to the diagonal (ECE)</th>"
         f"<th>cases at 10 % or more</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

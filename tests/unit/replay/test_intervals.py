@@ -55,3 +55,14 @@ def test_nothing_to_resample_gives_zeros() -> None:
 
     assert curve_points(tally, tally.calls(), np.array([1.0])).at.tolist() == [0.0]
     assert interval(resampled_ratio(tally, 0)) == [0.0, 0.0]
+
+
+def test_foresight_that_saves_calls_is_read_as_such() -> None:
+    """A policy that makes fewer calls than none and serves all is worth what it serves, at any budget."""
+    tally = Tally.empty(5, 1, 2)
+    tally.opens[:] = tally.first[:] = 10
+    tally.misses[:] = (10, 0)
+    tally.warms[:] = (0, 9)
+    tally.first_hits[:] = (0, 10)
+
+    assert curve_points(tally, tally.calls(), np.array([1.5, 2.0])).at.tolist() == [1.0, 1.0]
