@@ -6,7 +6,10 @@ from adwarm.errors import BadRequest
 from adwarm.simulator.config import SimulatorConfig
 
 
-@pytest.mark.parametrize("wrong", [{"ads": 0}, {"seed": -1}, {"zone": "Mars/Base"}, {"zone": {"act_1": "nowhere"}}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ads": 0}, {"seed": -1}, {"zone": "Mars/Base"}, {"zone": {"act_1": "nowhere"}}, {"time_scale": 0}, {"decoys": 2}],
+)
 def test_mistakes_are_named(wrong: dict[str, object]) -> None:
     """A value that cannot be is refused at construction."""
     with pytest.raises(BadRequest):

@@ -192,3 +192,45 @@ def test_which_accounts_there_are() -> None:
     assert any_of.account_ids() == ()
     assert any_of.exists("act_9")
     assert any_of.account_ids() == ("act_9",)
+
+
+def test_decoys_change_nothing_but_themselves() -> None:
+    """Decoys replace healthy ads only; all others, and each decoy before its turn, keep the figures they had."""
+    plain, decoyed = world(), world(decoys=0.5)
+    window = Window(TODAY - timedelta(days=100), TODAY - timedelta(days=40))
+    kinds = set()
+    for account in (f"act_{number}" for number in range(1, 30)):
+        before, after = plain.block(account, daily(window), NOW), decoyed.block(account, daily(window), NOW)
+        for index, (old, new) in enumerate(zip(before.ads, after.ads, strict=True)):
+            kinds.add(new.truth.kind)
+            same = before.totals[:, :, index] == after.totals[:, :, index]
+            if new.truth.turn is None:
+                assert same.all()
+                continue
+            assert old.truth.kind is AdKind.HEALTHY
+            assert same[:, : max(0, (new.truth.turn - window.since).days)].all()
+    assert kinds == set(AdKind)
+
+
+@pytest.mark.parametrize(("kind", "volume", "price"), [(AdKind.BUDGET_CUT, 0.35, 1.0), (AdKind.PRICE_SHOCK, 1.0, 1.6)])
+def test_decoys_only_seem_to_tire(kind: AdKind, volume: float, price: float) -> None:
+    """A cut budget takes volume, a dearer auction raises the price; click rates hold in both."""
+    plain, decoyed = world(), world(decoys=1.0)
+    volumes, prices, rates = [], [], []
+    for account in (f"act_{number}" for number in range(1, 30)):
+        day = TODAY - timedelta(days=60)
+        windows = [Window(day, day)]
+        before, after = plain.block(account, windows, NOW), decoyed.block(account, windows, NOW)
+        for index, ad in enumerate(after.ads):
+            if ad.truth.kind is not kind or ad.truth.turn is None or not ad.truth.turn <= day <= ad.truth.ended:
+                continue
+            old, new = before.totals[:, 0, index], after.totals[:, 0, index]
+            if new[Metric.IMPRESSIONS] < 300:
+                continue
+            share = new / np.maximum(old, 1)
+            volumes.append(share[Metric.IMPRESSIONS])
+            prices.append(share[Metric.SPEND_CENTS] / share[Metric.IMPRESSIONS])
+            rates.append(share[Metric.CLICKS] / share[Metric.IMPRESSIONS])
+    assert np.median(volumes) == pytest.approx(volume, rel=0.05)
+    assert np.median(prices) == pytest.approx(price, rel=0.05)
+    assert np.median(rates) == pytest.approx(1, rel=0.1)
