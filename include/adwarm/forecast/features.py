@@ -75,7 +75,7 @@ def _levels(asked: _Asked) -> None:
         opens = asked.count(grid.firsts, asked.key, column - DAY * days, column)
         asked.found[f"level_{days}"] = opens / np.maximum(np.minimum(watched, days), 0.5)
     asked.found["level"] = grid.firsts[asked.key, column] / np.maximum(watched, 1.0)
-    everybody = grid.all_firsts[column] / grid.all_keys[column]
+    everybody = grid.crowd.firsts[column] / grid.crowd.keys[column]
     asked.found["share"] = grid.firsts[asked.key, column] / np.maximum(everybody, 1e-9)
     asked.found["weeks"] = np.minimum(column - grid.start, 8 * WEEK) // WEEK
     asked.found["siblings"] = grid.account_keys[asked.account, column]
@@ -101,9 +101,9 @@ def _rhythm(asked: _Asked, begin: int, end: int) -> None:
         first, last = place + begin, place + end
         own += weight * np.minimum(asked.count(grid.firsts, asked.key, first, last), 1.0)
         account += weight * asked.count(grid.account_firsts, asked.account, first, last)
-        everybody += weight * asked.count(grid.all_firsts, None, first, last)
+        everybody += weight * asked.count(grid.crowd.firsts, None, first, last)
         weeks += weight
-    population = np.minimum(everybody / grid.all_keys[asked.column] / np.maximum(weeks, 1e-9), 1.0)
+    population = np.minimum(everybody / grid.crowd.keys[asked.column] / np.maximum(weeks, 1e-9), 1.0)
     accounts = np.minimum(
         (account / grid.account_keys[asked.account, asked.column] + 0.5 * population) / (weeks + 0.5), 1.0
     )
@@ -140,16 +140,16 @@ def _today(asked: _Asked, midnight: Rows) -> None:
         usual += weight * opens
         usually += weight * (opens > 0)
         others += weight * asked.count(grid.account_firsts, account, place - elapsed, place)
-        crowd += weight * asked.count(grid.all_opens, None, place - 4, place)
+        crowd += weight * asked.count(grid.crowd.opens, None, place - 4, place)
         weeks += weight
     weeks = np.maximum(weeks, 1e-9)
-    lately = asked.count(grid.all_opens, None, column - 4, column)
+    lately = asked.count(grid.crowd.opens, None, column - 4, column)
     asked.found |= {
         "today": today, "usual": usual / weeks, "usually_opened": usually / weeks,
         "account_today": asked.count(grid.account_firsts, account, midnight, column) - today,
         "account_usual": others / weeks,
         "crowd": (lately + 1.0) / (crowd / weeks + 1.0),
-        "crowd_today": asked.count(grid.all_firsts, None, midnight, column) / grid.all_keys[column],
+        "crowd_today": asked.count(grid.crowd.firsts, None, midnight, column) / grid.crowd.keys[column],
         "yesterday": asked.count(grid.firsts, key, midnight - DAY, midnight),
     }  # fmt: skip
 

@@ -37,7 +37,7 @@ class OpenGrid:
         offset: per zone and column, what the wall clock is ahead of UTC, in quarters of an hour.
         zone_of: per key, its zone's row in `offset`.
         account_keys: accounts x columns: keys of the account that had been seen by then, 1 or more.
-        all_keys: per column, keys that had been seen by then, 1 or more.
+        crowd: what everybody did, also when the grid holds some keys only.
     """
 
     origin: int
@@ -48,31 +48,30 @@ class OpenGrid:
     offset: npt.NDArray[np.int64]
     zone_of: npt.NDArray[np.int64]
     account_keys: Counts
-    all_keys: npt.NDArray[np.int64]
+    crowd: "Crowd"
 
     @classmethod
-    def of(cls, known: Opens, until: int, *, since: int | None = None, delay: int = 0) -> "OpenGrid":
+    def of(
+        cls, known: Opens, until: int, *, since: int | None = None, delay: int = 0, crowd: "Crowd | None" = None
+    ) -> "OpenGrid":
         """Return the grid of the opens before `until`.
 
         Args:
             since: leave out what is older; microseconds.
             delay: how long an open takes to become known: it is put into the column in which it is, microseconds.
+            crowd: what everybody did, when `known` holds some accounts only; its first column is the grid's.
         """
         known = known if since is None else known.since(since)
-        column = (known.ts + delay) // SLOT
-        last = -(-until // SLOT)
-        first = int(column[0]) if len(column) else last
+        crowd = crowd or Crowd.of(known, until, delay)
+        first, size = crowd.first, crowd.size
         names, zone_of = np.unique(known.zone.astype(str), return_inverse=True)
-        size, keep = last - first, column < last
         offset = np.stack([_offsets(str(name), first, size + 1) for name in names]) if len(names) else _no_zone(size)
-        place, key = column[keep] - first, known.key[keep]
-        is_first = known.first[keep]
+        place, key, is_first = _placed(known, first, size, delay)
         appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
         account_keys = _appearances(known.account, appeared, int(known.account.max(initial=0)) + 1, size)
         return cls(
             first, 0, _totals(key, place, known.keys, size), _totals(key[is_first], place[is_first], known.keys, size),
-            known.account.astype(np.int64), offset, zone_of.astype(np.int64),
-            np.maximum(account_keys, 1), np.maximum(account_keys.sum(axis=0, dtype=np.int64), 1),
+            known.account.astype(np.int64), offset, zone_of.astype(np.int64), np.maximum(account_keys, 1), crowd,
         )  # fmt: skip
 
     @property
@@ -127,18 +126,6 @@ class OpenGrid:
         """Accounts x columns: the column of the latest open of any of its keys."""
         return _latest(self.account_opens)
 
-    @cached_property
-    def all_opens(self) -> npt.NDArray[np.int64]:
-        """Per column, opens of all keys so far."""
-        total: npt.NDArray[np.int64] = self.opens.sum(axis=0, dtype=np.int64)
-        return total
-
-    @cached_property
-    def all_firsts(self) -> npt.NDArray[np.int64]:
-        """Per column, first opens of all keys so far."""
-        total: npt.NDArray[np.int64] = self.firsts.sum(axis=0, dtype=np.int64)
-        return total
-
     def happened(self, key: Rows, column: Rows, slots: int) -> npt.NDArray[np.bool_]:
         """Return whether a first open falls into the `slots` quarters from `column` on."""
         end = np.minimum(column + slots, self.columns)
@@ -149,6 +136,54 @@ class OpenGrid:
         result = np.zeros((int(self.account.max(initial=0)) + 1, totals.shape[1]), np.int32)
         np.add.at(result, self.account, totals)
         return result
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What all keys did together, per column: totals left of it.
+
+    Attributes:
+        first: quarter of an hour since 1970 of column 0.
+        opens: quarters with an open, over all keys.
+        firsts: quarters with a first open, over all keys.
+        keys: keys that had been seen by then, 1 or more.
+    """
+
+    first: int
+    opens: npt.NDArray[np.int64]
+    firsts: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, known: Opens, until: int, delay: int = 0) -> "Crowd":
+        """Return what everybody in `known` did before `until`."""
+        last = -(-until // SLOT)
+        first = int((known.ts[0] + delay) // SLOT) if len(known) else last
+        size = max(last - first, 0)
+        place, key, is_first = _placed(known, first, size, delay)
+        appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
+        seen = np.cumsum(np.bincount(appeared + 1, minlength=size + 2))[: size + 1]
+        return cls(first, _all(key, place, size), _all(key[is_first], place[is_first], size), np.maximum(seen, 1))
+
+    @property
+    def size(self) -> int:
+        """How many columns there are."""
+        return len(self.opens) - 1
+
+
+def _placed(
+    known: Opens, first: int, size: int, delay: int
+) -> tuple[Rows, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Return column, key and whether it is a first open, of the opens left of the last column."""
+    place: Rows = (known.ts + delay) // SLOT - first
+    keep = place < size
+    return place[keep], known.key[keep], known.first[keep]
+
+
+def _all(key: npt.NDArray[np.int32], place: Rows, size: int) -> npt.NDArray[np.int64]:
+    """Count each key at most once per column."""
+    once = np.unique(key.astype(np.int64) * size + place) % size if size else place
+    return np.cumsum(np.bincount(once + 1, minlength=size + 1)[: size + 1])
 
 
 def _totals(key: npt.NDArray[np.int32], place: npt.NDArray[np.int64], keys: int, size: int) -> Counts:

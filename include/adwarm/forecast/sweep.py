@@ -1,0 +1,55 @@
+"""Judges every key at one moment, some thousand keys at a time, so that memory does not grow with their number."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel
+from adwarm.forecast.grid import SLOT, Crowd, OpenGrid, Rows
+from adwarm.patterns.opens import Opens
+
+Floats = npt.NDArray[np.float64]
+
+
+def sweep(model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 2_000) -> tuple[Floats, Floats]:
+    """Return, per known key, what a warm at `at` (microseconds) is worth, and the chance of an open in its life.
+
+    Accounts are never torn apart, so one with more keys than `keys_at_once` is judged whole.
+    """
+    delay = model.reach.delay
+    known = known.before(at - delay)
+    recent = known.since(at - HISTORY)
+    worth, chance = np.zeros(known.keys), np.zeros(known.keys)
+    crowd = Crowd.of(recent, at, delay)
+    by_key = np.argsort(recent.key, kind="stable")
+    bounds = np.searchsorted(recent.key[by_key], np.arange(known.keys + 1))
+    for keys in _blocks(known.account, keys_at_once):
+        rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
+        grid = OpenGrid.of(_only(recent, keys, rows), at, delay=delay, crowd=crowd)
+        column = np.full(len(keys), at // SLOT - grid.origin)
+        worth[keys], chance[keys] = model.judge(grid, np.arange(len(keys)), column)
+    return worth, chance
+
+
+def _blocks(account: npt.NDArray[np.int32], keys_at_once: int) -> Iterator[Rows]:
+    order: Rows = np.argsort(account, kind="stable").astype(np.int64)
+    start = 0
+    while start < len(order):
+        last = account[order[min(start + keys_at_once, len(order)) - 1]]
+        end = int(np.searchsorted(account[order], last, "right"))
+        yield order[start:end]
+        start = end
+
+
+def _only(opens: Opens, keys: Rows, rows: Rows) -> Opens:
+    """Return the opens at `rows` with `keys` and their accounts numbered anew."""
+    number = np.zeros(opens.keys, np.int32)
+    number[keys] = np.arange(len(keys), dtype=np.int32)
+    return replace(
+        opens, ts=opens.ts[rows], key=number[opens.key[rows]], first=opens.first[rows],
+        account_id=opens.account_id[keys], date_range=opens.date_range[keys], report=opens.report[keys],
+        zone=opens.zone[keys], account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
+        first_ts=opens.first_ts[keys],
+    )  # fmt: skip

@@ -1,0 +1,33 @@
+"""Judging keys block by block gives what judging them together gives."""
+
+import numpy as np
+import pytest
+from tests.unit.forecast.test_adwarm_model import log, micros
+
+from adwarm.forecast.adwarm_model import Reach, train
+from adwarm.forecast.grid import SLOT, OpenGrid
+from adwarm.forecast.sweep import sweep
+from adwarm.patterns.opens import opens_of
+
+
+@pytest.mark.parametrize("keys_at_once", [1, 4, 100])
+def test_blocks_change_nothing(keys_at_once: int) -> None:
+    """However many keys are judged at once, worth and chance are the same."""
+    opens, at = log(), micros(45, 8)
+    model = train(opens, micros(10), Reach(4, 12))
+    grid = OpenGrid.of(opens.before(at), at)
+    keys = opens.before(at).keys
+    together = model.judge(grid, np.arange(keys), np.full(keys, at // SLOT - grid.origin))
+
+    worth, chance = sweep(model, opens, at, keys_at_once=keys_at_once)
+
+    assert np.allclose(worth, together[0])
+    assert np.allclose(chance, together[1])
+    assert chance.max() > 0
+
+
+def test_nothing_known_gives_nothing() -> None:
+    """An empty log has no keys to judge."""
+    empty = opens_of(log().to_frame()).before(0)
+    worth, _ = sweep(train(empty, micros(0), Reach()), empty, micros(0))
+    assert len(worth) == 0
