@@ -50,7 +50,7 @@ def _status(*ready: int, in_work: bool = False) -> QueueStatus:
 
 
 def test_a_burst_is_one_run() -> None:
-    """News starts a run, at most every 10 s; what is left is told again after a minute; a busy worker is left alone."""
+    """News starts a run, a burst one only; what is left is told again after a minute; a busy worker is left alone."""
     from adwarm_airflow.triggers.requests import WakeUp
 
     wake = WakeUp()
@@ -64,9 +64,12 @@ def test_a_burst_is_one_run() -> None:
             (_status(1, 2, 3), 22.0),
             (_status(1, 2, 3), 81.0),
             (_status(1, 2, 3), 82.0),
+            (_status(4), 84.0),
+            (_status(5), 86.0),
+            (_status(4, 5), 88.0),
         ]
     ]
-    assert said == [False, True, False, False, True, False, True]
+    assert said == [False, True, False, False, True, False, True, True, True, False]
 
 
 def test_the_trigger_speaks_when_a_request_waits(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

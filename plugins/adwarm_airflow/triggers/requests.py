@@ -22,21 +22,25 @@ REMIND_SECONDS = 60.0
 class WakeUp:
     """Decides when a look at the queue is worth a run: one for a burst, none while a worker is at it."""
 
-    announced: int = 0
+    announced: frozenset[int] = frozenset()
+    newest: int = 0
     announced_at: float = float("-inf")
 
     def is_due(self, queue: QueueStatus, now: float) -> bool:
         """Whether to start a run now; `now` in seconds of any steady clock.
 
-        A request that is new starts one at once, but for the burst that follows an announcement within 10 s; one that
-        was announced before and is still there starts another after a minute.
+        A new request starts one at once, unless the run that was started for those before it has yet to take them:
+        it will take this one too, or 10 s have passed. What was announced and is still there is told again after a
+        minute.
         """
         if not queue.ready or queue.in_work:
             return False
-        news = queue.ready[-1] > self.announced
-        if now - self.announced_at < (SETTLE_SECONDS if news else REMIND_SECONDS):
+        pause = REMIND_SECONDS
+        if queue.ready[-1] > self.newest:
+            pause = 0.0 if self.announced.isdisjoint(queue.ready) else SETTLE_SECONDS
+        if now - self.announced_at < pause:
             return False
-        self.announced, self.announced_at = max(self.announced, queue.ready[-1]), now
+        self.announced, self.newest, self.announced_at = frozenset(queue.ready), max(self.newest, queue.ready[-1]), now
         return True
 
 

@@ -1,0 +1,73 @@
+"""A drain that is killed in the middle of a batch: its requests come back after the lease, and all of them end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.model import Priority, ReportKey
+from adwarm.runtime import Runtime
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.server import SimulatorServer
+from adwarm.store.requests import RequestStatus
+
+ROOT = Path(__file__).resolve().parents[2]
+LEASE_SECONDS = 1.0
+WORKER = f"""
+from adwarm.prefetch import holding
+from adwarm.runtime import Runtime
+
+holding.LEASE_SECONDS, holding.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
+print(Runtime().drainer(4).drain(60).to_dict(), flush=True)
+"""
+
+
+@pytest.fixture
+def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """A runtime on either database, and a platform that takes its time."""
+    with SimulatorServer(SimulatorConfig(ads=3, latency_ms=60)) as platform:
+        values = {
+            "HOME": str(tmp_path / "home"),
+            "DATABASE_URL": engine.url.render_as_string(hide_password=False),
+            "WORKERS": "2",
+            "SOURCE__GRAPH_URL": platform.url,
+            "SOURCE__ACCESS_TOKEN": "simulated-token",
+            "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS),
+            "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+        }
+        for name, value in values.items():
+            monkeypatch.setenv(f"ADWARM_{name}", value)
+        yield Runtime()
+
+
+def _worker() -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
+    return subprocess.Popen([sys.executable, "-c", WORKER], env=environment, stdout=subprocess.DEVNULL)
+
+
+def _processing(runtime: Runtime) -> int:
+    return runtime.queue.status().classes[Priority.NORMAL].processing
+
+
+def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
+    """After kill -9 another worker takes what the dead one held once its lease is over, and every request completes."""
+    tickets = [runtime.queue.enqueue(ReportKey(f"act_{n}", "last_7d"), Priority.NORMAL) for n in range(1, 9)]
+    killed = _worker()
+    while not _processing(runtime) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(timeout=20)
+
+    held = _processing(runtime)
+    while runtime.queue.status().to_dict()["pending"] or _processing(runtime):
+        assert _worker().wait(timeout=60) == 0
+    ended = [found for ticket in tickets if (found := runtime.queue.find(ticket.id))]
+    assert held
+    assert [item.status for item in ended] == [RequestStatus.COMPLETED] * len(tickets)
+    assert sum(item.attempts == 2 for item in ended) == held
