@@ -17,7 +17,7 @@ from adwarm.simulator.quota.cost import LIGHT, Cost, cost_of_cells
 from adwarm.simulator.quota.engine import QuotaEngine
 from adwarm.simulator.quota.hourly import HourlyQuota
 from adwarm.simulator.reports.desk import ReportDesk, run_body
-from adwarm.simulator.size import cells, check_size
+from adwarm.simulator.size import cells, check_page, check_size
 from adwarm.simulator.storm import Storm
 from adwarm.simulator.targets import Target
 from adwarm.simulator.world import World
@@ -73,7 +73,9 @@ class Office:
                 return run_body(job, call.params, now, call.fired.skew())
             case Route.RESULT:
                 job = self.desk.find(call.parts[0], self.storm, now)
-                return self._page(call, self.desk.result(job, now))
+                found = self.desk.result(job, now)
+                check_page(found, page_limit(call.params), self.storm.size)
+                return self._page(call, found)
             case Route.SUBMIT:
                 return self._submit(call, self._asked(call, account, target.node, now), now)
             case _:

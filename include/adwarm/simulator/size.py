@@ -39,8 +39,17 @@ def check_size(chosen: Selection, setting: SizeSetting, poison: Sequence[Poison]
         raise reduce_the_amount()
     if setting.sync_rows is not None and chosen.rows > setting.sync_rows:
         raise too_many_rows()
-    page = min(chosen.rows, chosen.query.limit)
-    if setting.page_cells is not None and cells(chosen.query.fields, page) > setting.page_cells:
+    check_page(chosen, chosen.query.limit, setting)
+
+
+def check_page(chosen: Selection, limit: int, setting: SizeSetting) -> None:
+    """Check one page of up to `limit` rows, of a synchronous question or of a report.
+
+    Raises:
+        GraphError: the page is too heavy.
+    """
+    weight = cells(chosen.query.fields, min(chosen.rows, limit))
+    if setting.page_cells is not None and weight > setting.page_cells:
         raise reduce_the_amount()
 
 

@@ -115,3 +115,13 @@ def test_a_field_that_runs_do_not_have() -> None:
     """Asking a run for a field it has not is code 100."""
     driven = drive(reports())
     assert error_of(driven.call(driven.submit(), fields="colour")) == (100, None)
+
+
+def test_pages_of_a_report_can_be_too_heavy() -> None:
+    """A page of a report over its weight is code 1 with HTTP 500; a smaller one is read."""
+    driven = drive(reports() | {"size": {"page_cells": 20}})
+    run_id = driven.submit(time_increment=1)
+    driven.wait(60)
+    heavy = driven.call(f"{run_id}/insights", limit=500)
+    assert (heavy.status, error_of(heavy)) == (500, (1, None))
+    assert driven.call(f"{run_id}/insights", limit=4).status == 200
