@@ -21,11 +21,10 @@ Floats = npt.NDArray[np.float64]
 HISTORY = 8 * WEEK * SLOT
 """How far back the model looks, microseconds."""
 _BLEND = {
-    "week": (1.0, 0.0, 0.0, 0.0), "rhythm": (0.0, 1.0, 0.0, 0.0), "week and rhythm": (0.5, 0.5, 0.0, 0.0),
-    "week and linear": (0.5, 0.0, 0.5, 0.0), "linear": (0.0, 0.0, 1.0, 0.0),
-    "linear and trees": (0.0, 0.0, 0.5, 0.5), "mostly trees": (0.0, 0.0, 0.2, 0.8), "trees": (0.0, 0.0, 0.0, 1.0),
+    "week": (1.0, 0.0, 0.0), "week and linear": (0.5, 0.5, 0.0), "linear": (0.0, 1.0, 0.0),
+    "linear and trees": (0.0, 0.5, 0.5), "mostly trees": (0.0, 0.2, 0.8), "trees": (0.0, 0.0, 1.0),
 }  # fmt: skip
-_ROWS, _TRIAL_ROWS, _COURSE_KEYS = 80_000, 50_000, 600
+_ROWS, _TRIAL_ROWS, _COURSE_KEYS = 80_000, 50_000, 200
 _BLOCK = 60_000
 _LEAST = 3 * WEEK
 _SEED = 1_986
@@ -81,7 +80,7 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     known = known.before(until)
     grid = OpenGrid.of(known, until, since=until - HISTORY, delay=reach.delay)
     names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64))[1]
-    week, rhythm = (Rhythm.of(names, prefix, reach.soon, reach.life) for prefix in ("week", "how"))
+    week = Rhythm.of(names, "week", reach.soon, reach.life)
     end = grid.columns - reach.life
     start = min(2 * WEEK, grid.columns // 4)
     held = max(min(2 * WEEK, grid.columns // 4) // DAY * DAY, DAY)
@@ -91,15 +90,14 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     trial = _lesson(grid, start, split - reach.life, reach, _TRIAL_ROWS)
     if not can_learn(trial):
         return AdwarmModel(reach, week)
-    parts: list[Candidate] = [week, rhythm, Linear.fit(trial), Boosted.fit(trial)]
+    parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
     won = _compete(grid, parts, split, end, reach)
     weights = _BLEND[won.choice]
     lesson = _lesson(grid, start, end, reach, _ROWS)
     fitted: list[Candidate] = [
         week,
-        rhythm,
-        Linear.fit(lesson) if weights[2] else parts[2],
-        Boosted.fit(lesson) if weights[3] else parts[3],
+        Linear.fit(lesson) if weights[1] else parts[1],
+        Boosted.fit(lesson) if weights[2] else parts[2],
     ]
     return replace(won, candidate=_blend(fitted, weights))
 

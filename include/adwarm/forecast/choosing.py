@@ -19,9 +19,9 @@ MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
 """Calls, as multiples of those of no warming, at which hits are compared."""
 FLOOR = 0.01
 """Chance of an open within the life below which nothing is warmed at any price: 100 calls for a hit."""
-URGENCIES = (0.25, 0.0, 0.35, 0.5, 0.65, 0.8)
+URGENCIES = (0.25, 0.0, 0.5)
 """What competes for the weight of the coming minutes against the whole life; the first when nothing is known."""
-_THRESHOLDS = 24
+_THRESHOLDS = 14
 _CLEARLY = 0.002
 _TINY = 1e-6
 

@@ -1,7 +1,7 @@
 """Calibration makes chances true without changing their order."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.forecast.calibration import Calibration, calibrate
@@ -23,6 +23,7 @@ def test_little_evidence_changes_nothing() -> None:
     assert calibrate(np.full(50, 0.2), np.arange(50) < 5, np.ones(50)) == Calibration()
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=50), st.integers(0, 50))
 def test_the_curve_never_falls(chances: list[float], seed: int) -> None:
     """Whatever it was learned from, a higher chance stays no lower."""
