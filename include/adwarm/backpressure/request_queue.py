@@ -76,9 +76,10 @@ class RequestQueue:
             known = requests.in_flight(connection, key)
             if known:
                 return self._join(connection, known, priority, deadline)
-            if requests.pending(connection) >= self.rules.size:
-                self._make_room(connection, priority, now)
-            return Ticket(requests.add(connection, key, priority, now, deadline), False, deadline)
+            refusal = self._make_room(connection, priority, now)
+            if refusal is None:
+                return Ticket(requests.add(connection, key, priority, now, deadline), False, deadline)
+        raise refusal  # after the commit, so that the sweep is kept
 
     def take(self, limit: int) -> list[Claim]:
         """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
@@ -180,14 +181,17 @@ class RequestQueue:
         requests.change(connection, known, priority=int(urgency), deadline=until)
         return Ticket(known.id, True, until)
 
-    def _make_room(self, connection: Connection, priority: Priority, now: float) -> None:
+    def _make_room(self, connection: Connection, priority: Priority, now: float) -> Refused | None:
+        """Return None when there is a place, if need be that of somebody less urgent; else why not."""
+        if requests.pending(connection) < self.rules.size:
+            return None
         lowest = requests.least_urgent(connection, 1)[0]
         if makes_room(lowest, priority):
             _shed(connection, lowest, now, f"the queue was full, and a {priority.name.lower()} request came")
-            return
+            return None
         pace, earliest = requests.finished_since(connection, now - 60.0), requests.earliest_deadline(connection)
         hint = retry_hint(pace, earliest, now)
-        raise Refused(
+        return Refused(
             f"the queue is full: {self.rules.size} requests as urgent are pending; ask again in {hint:.0f} s",
             retry_after=hint,
         )
