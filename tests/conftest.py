@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine
 
@@ -17,6 +18,10 @@ from adwarm.store.tables import metadata
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
     del os.environ[_name]  # the user's own settings must not reach a test
+
+# Shared machines are noisy, so no example has a deadline; CI tries the same examples every time.
+hypothesis.settings.register_profile("adwarm", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("adwarm")
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

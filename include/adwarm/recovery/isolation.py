@@ -55,7 +55,8 @@ class Isolation:
         """Return the seconds of isolation left, 0 when the source may be used."""
         if self.state is not IsolationState.ISOLATED:
             return 0.0
-        return max(0.0, self.since + rules.isolation_seconds - now)
+        left = self.since + rules.isolation_seconds - now
+        return min(rules.isolation_seconds, max(0.0, left))  # large clock readings round up
 
     def recorded(self, rules: IsolationRules, now: float, *, failed: bool) -> "Isolation":
         """Return the state after one more call."""
