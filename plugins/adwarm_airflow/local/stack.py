@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from adwarm_airflow.local.environment import ROOT
+from adwarm_airflow.local.metadata import stop_metadata
 
 HOME = ROOT / ".adwarm" / "up"
 MARK = "ADWARM_LOCAL_STACK"
@@ -60,7 +61,7 @@ def stop(home: Path = HOME) -> int:
             _tell(process, signal.SIGKILL if force else signal.SIGTERM)
         psutil.wait_procs(running, timeout=2)
     (home / "sessions").unlink(missing_ok=True)
-    return len(seen)
+    return len(seen) + stop_metadata(home)
 
 
 def _tell(process: psutil.Process, number: int) -> None:

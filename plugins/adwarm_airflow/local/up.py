@@ -1,12 +1,10 @@
 """`make up`: a whole Airflow on this machine, with the DAGs, the plugin, the simulator and demo data."""
 
-import contextlib
 import json
 import os
 import secrets
 import shlex
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from adwarm_airflow.local.environment import ROOT, local_environment, log_url
+from adwarm_airflow.local.metadata import start_metadata
 from adwarm_airflow.local.stack import HOME, MARK, processes, remember, stop
 
 _START_SECONDS = 180
@@ -34,12 +33,11 @@ def main() -> int:
     port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(8080))
     simulator = _free_port(8900)
     (HOME / "airflow").mkdir(parents=True, exist_ok=True)
-    env = _environment(port, simulator)
+    env = _environment(port, simulator, start_metadata(HOME))
     password = _log_in_file(env)
     _write_environment(env)
     _say("preparing demo data: the example log, moved to end this week, and a forecast learned from it")
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
-    _let_readers_and_writers_meet(HOME / "airflow" / "airflow.db")
     subprocess.run([sys.executable, "-m", "adwarm_airflow.local.prepare"], env=env, check=True)
     _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
     _start(["-m", "airflow", "standalone"], env, "airflow.log")
@@ -57,12 +55,13 @@ def main() -> int:
     return 0
 
 
-def _environment(port: int, simulator: int) -> dict[str, str]:
+def _environment(port: int, simulator: int, metadata: str) -> dict[str, str]:
     log = HOME / "access_log.parquet"
     env = local_environment(HOME, f"http://127.0.0.1:{simulator}", str(log))
     return {
         **env,
         MARK: str(HOME),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
         "ADWARM_UP_SOURCE_LOG": log_url(),
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -72,12 +71,6 @@ def _environment(port: int, simulator: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "airflow" / "passwords.json"),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
-
-
-def _let_readers_and_writers_meet(database: Path) -> None:
-    """Switch Airflow's own SQLite file to WAL, so that its parts do not lock each other out; the file remembers it."""
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _write_environment(env: dict[str, str]) -> None:
