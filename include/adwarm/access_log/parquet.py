@@ -70,12 +70,6 @@ def span_of(parquet: pq.ParquetFile) -> Span | None:
     return (min(s[0] for s in known), max(s[1] for s in known)) if known and len(known) == len(spans) else None
 
 
-def rows_before(parquet: pq.ParquetFile, since: int) -> int:
-    """Return how many rows lie in the row groups that `batches` skips because they end before `since`."""
-    spans = ((rows, _span(parquet, group)) for group, rows, _ in _groups(parquet))
-    return sum(rows for rows, span in spans if span and _before(span[1], since))
-
-
 def _before(moment: int, since: int | None) -> bool:
     return since is not None and moment < since
 

@@ -1,9 +1,7 @@
 """What the demo needs to know of a log before it starts: its span, its zone, and a day worth replaying."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from itertools import pairwise
 
 import pandas as pd
 
@@ -81,16 +79,3 @@ def _opens(frame: pd.DataFrame, start: datetime, end: datetime) -> list[Open]:
 
 def _midnight(day: date, zone_name: str) -> datetime:
     return pd.Timestamp(datetime.combine(day, time.min, zone(zone_name))).tz_convert("UTC").to_pydatetime()
-
-
-def hours(start: datetime, end: datetime, step: timedelta) -> Iterator[datetime]:
-    """Yield the decision times of a day."""
-    moment = start
-    while moment < end:
-        yield moment
-        moment += step
-
-
-def spans(moments: list[datetime], end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield each decision time with the next one, the last with `end`."""
-    yield from pairwise([*moments, end])
