@@ -12,6 +12,11 @@ from rich.table import Table
 
 from adwarm.errors import AdwarmError, Refused
 
+_PIPE_WIDTH = 160
+"""Columns where nobody's window says how many there are: a table in a file or a pipe should not be folded."""
+_NAME_WIDTH = 24
+"""A first column of short names is never broken up."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -23,18 +28,18 @@ def print_json(document: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
     """Print rows under their columns, or `empty` when there are none."""
-    console = Console()
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    found = False
-    for row in rows:
-        found = True
-        table.add_row(*(text_of(value) for value in row))
-    if found:
-        console.print(table)
-    else:
+    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    texts = [[text_of(value) for value in row] for row in rows]
+    if not texts:
         console.print(f"{title}: {empty}")
+        return
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    names_fit = max(len(text[0]) for text in texts) <= _NAME_WIDTH
+    for number, name in enumerate(columns):
+        table.add_column(name, overflow="fold", no_wrap=names_fit and number == 0)
+    for text in texts:
+        table.add_row(*text)
+    console.print(table)
 
 
 def print_facts(title: str, facts: dict[str, Any]) -> None:
