@@ -7,10 +7,10 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test lint format bench bench-patterns lock clean
+.PHONY: help setup demo up down test lint format bench bench-forecast bench-patterns lock clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY) ## Install everything into .venv, from the hash-pinned locks
 
@@ -47,6 +47,9 @@ format: $(READY) ## Format the code and sort the imports
 
 bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
 	@$(BIN)/python -m tests.benchmarks
+
+bench-forecast: $(READY) ## Replay the logs in LOGS=folder (else the example) against every baseline
+	@$(BIN)/python -m tests.benchmarks.forecast $(LOGS)
 
 bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
