@@ -36,15 +36,21 @@ class AccessLogSettings(_Section):
     )
     late_hours: int = Field(48, ge=0, le=24 * 14, description="Late events reopen their hour for this long.")
     max_line_bytes: int = Field(65_536, ge=256, description="A longer line is quarantined.")
+    share_events: int = Field(
+        5_000_000, ge=1, description="A run with more events to read is shared among mapped tasks, about so many each."
+    )
 
 
 class FreshnessSettings(_Section):
-    """Life of an entry by the age of its newest day."""
+    """Life of an entry by the age of its newest day, and when a day is asked for again."""
 
     today_hours: float = Field(3, gt=0, description="Newest day is today.")
     yesterday_hours: float = Field(6, gt=0, description="Newest day is yesterday.")
-    week_hours: float = Field(24, gt=0, description="Newest day is 2 to 7 days old.")
+    week_hours: float = Field(24, gt=0, description="Newest day is 2 to `DAILY_DAYS` days old.")
     settling_hours: float = Field(168, gt=0, description="Newest day is older, and not settled yet.")
+    daily_days: int = Field(
+        7, ge=2, le=28, description="Days up to this age are asked for again once a day, older ones once a week."
+    )
     settle_days: int = Field(28, ge=1, le=90, description="Older days are final: the platform restates none.")
 
 
@@ -146,7 +152,16 @@ class SourceSettings(_Section):
     access_token: SecretStr | None = Field(None, description="Meta: token; better kept in a connection.")
     app_secret: SecretStr | None = Field(None, description="Meta: signs the token when set.")
     app_id: str | None = Field(None, description="Meta: the app the token belongs to.")
+    access_tier: Literal["development_access", "standard_access"] = Field(
+        "standard_access", description="Meta: the app's tier; says how long a score limit parks an account."
+    )
     page_size: int = Field(500, ge=1, le=1000, description="Rows asked for in one page.")
+    report_days: int = Field(45, ge=1, description="Longer spans of days go as a report made in the background.")
+    report_rows: int = Field(10_000, ge=1, description="So do questions that expect more rows than this.")
+    report_poll_seconds: float = Field(2.0, gt=0, description="First look at a running report; later ones back off.")
+    report_poll_max_seconds: float = Field(30.0, gt=0, description="Longest time between two looks.")
+    report_stuck_seconds: float = Field(300.0, gt=0, description="A report without progress for so long is given up.")
+    report_max_seconds: float = Field(3_600.0, gt=0, description="An older report is given up, and not taken up again.")
     connect_timeout: float = Field(3.05, gt=0, description="Seconds.")
     read_timeout: float = Field(30.0, gt=0, description="Seconds.")
     max_response_bytes: int = Field(64 * 2**20, ge=1024, description="A larger answer is refused.")
@@ -241,6 +256,7 @@ class Settings(BaseSettings):
             week=timedelta(hours=hours.week_hours),
             settling=timedelta(hours=hours.settling_hours),
             settle_days=hours.settle_days,
+            daily_days=hours.daily_days,
         )
 
     @cached_property

@@ -15,6 +15,7 @@ class FreshnessRules:
     week: timedelta = timedelta(hours=24)
     settling: timedelta = timedelta(days=7)
     settle_days: int = 28
+    daily_days: int = 7
 
     def life(self, age_days: int) -> timedelta | None:
         """Return how long data `age_days` old stays fresh; None means for ever."""
@@ -22,7 +23,7 @@ class FreshnessRules:
             return self.today
         if age_days == 1:
             return self.yesterday
-        if age_days <= 7:
+        if age_days <= self.daily_days:
             return self.week
         return self.settling if age_days <= self.settle_days else None
 
