@@ -2,7 +2,7 @@
 
 Every hour: reads what the access log has gained, replaces the aggregates of the hours concerned, and once a day trains
 the forecast anew. A run that is given a window (by the form or by a backfill) reads that window whole; a backfill does
-not train.
+not train. A run that has much to read shares it among mapped tasks, and publishes when all of them are done.
 
 **Needs** `ADWARM_ACCESS_LOG_URL`: a file, folder, glob or fsspec URL.
 """
@@ -28,20 +28,37 @@ def adwarm_access_patterns() -> None:
     """Read, then train."""
 
     @task
-    def read_log(**context) -> dict:
-        """Read the log into aggregates."""
+    def read_log(**context) -> list:
+        """Read the log into aggregates, or share the work when it is much."""
         from adwarm_airflow.tasks import learning
 
         return learning.read_log(context)
 
     @task
+    def read_share(share: dict, **context) -> dict:
+        """Read one share of the log; publish nothing."""
+        from adwarm_airflow.tasks import learning
+
+        return learning.read_share(share, context)
+
+    @task
+    def adopt_shares(found: list, **context) -> dict:
+        """Publish all shares at once; skipped when the log was read in one piece."""
+        from adwarm_airflow.tasks import learning
+
+        return learning.adopt_shares(found, context)
+
+    @task(trigger_rule="none_failed")
     def train_forecast(**context) -> dict:
         """Train the forecast once a day."""
         from adwarm_airflow.tasks import learning
 
         return learning.train_forecast(context)
 
-    read_log() >> train_forecast()
+    shares = read_log()
+    trained = train_forecast()
+    adopt_shares(read_share.expand(share=shares)) >> trained
+    shares >> trained
 
 
 dag = adwarm_access_patterns()

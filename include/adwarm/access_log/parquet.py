@@ -47,13 +47,16 @@ def opened(file: LogFile) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
-def batches(parquet: pq.ParquetFile, since: int | None, until: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the number of the first row with each batch that may hold events of the half-open window."""
+def batches(
+    parquet: pq.ParquetFile, since: int | None, until: int | None, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the number of the first row with each batch that may hold events of the half-open window.
+
+    Only row groups are read that reach beyond the row `start` and begin before the row `stop`.
+    """
     columns = [name for name in LOG_COLUMNS if name in parquet.schema_arrow.names]
-    windowed = since is not None or until is not None
-    for group, rows, first_row in _groups(parquet):
-        span = _span(parquet, group) if windowed else None
-        if span and (_before(span[1], since) or (until is not None and span[0] >= until)):
+    for group, rows, first_row in wanted_groups(parquet, since, until):
+        if first_row + rows <= start or (stop is not None and first_row >= stop):
             continue
         row = first_row
         for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
@@ -61,6 +64,15 @@ def batches(parquet: pq.ParquetFile, since: int | None, until: int | None) -> It
             row += batch.num_rows
         if row != first_row + rows:
             raise pa.ArrowInvalid("a row group is shorter than its header says")
+
+
+def wanted_groups(parquet: pq.ParquetFile, since: int | None, until: int | None) -> Iterator[tuple[int, int, int]]:
+    """Yield number, rows and first row of the row groups that may hold events of the half-open window."""
+    windowed = since is not None or until is not None
+    for group, rows, first_row in _groups(parquet):
+        span = _span(parquet, group) if windowed else None
+        if not (span and (_before(span[1], since) or (until is not None and span[0] >= until))):
+            yield group, rows, first_row
 
 
 def span_of(parquet: pq.ParquetFile) -> Span | None:

@@ -63,15 +63,15 @@ class LogReader:
 
         Args:
             since: events before it may be left out, where that saves work; likewise from `until` on.
-            start: offset to begin at, the start of a line; of no meaning for Parquet.
-            stop: offset to end at.
+            start: offset to begin at, the start of a line; of Parquet the row groups that reach beyond this row.
+            stop: offset to end at; of Parquet the row groups that begin before this row.
             quiet_before: lines before this offset were judged by an earlier run and are not counted again.
         """
         # An event cannot be newer than the file that holds it; the slack is for clocks that are wrong.
         self._events.latest = int((file.mtime + _CLOCK_SLACK) * 1_000_000) if file.mtime else None
         try:
             if file.format == "parquet":
-                yield from self._parquet(file, _micros(since), _micros(until))
+                yield from self._parquet(file, _micros(since), _micros(until), start, stop)
             else:
                 yield from self._text(file, start, stop, quiet_before)
         except (BadRequest, pa.ArrowInvalid, OSError) as error:
@@ -84,9 +84,11 @@ class LogReader:
         self.unreadable.add(file.path)
         self.quarantine.add("unreadable", file.path, 0, str(error))
 
-    def _parquet(self, file: LogFile, since: int | None, until: int | None) -> Iterator[Piece]:
+    def _parquet(
+        self, file: LogFile, since: int | None, until: int | None, start: int, stop: int | None
+    ) -> Iterator[Piece]:
         with columnar.opened(file) as parquet:
-            for first, batch in columnar.batches(parquet, since, until):
+            for first, batch in columnar.batches(parquet, since, until, start, stop):
 
                 def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
                     self.quarantine.add(reason, file.path, first + row, str(batch.slice(row, 1).to_pylist()))
@@ -196,6 +198,16 @@ def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
             return None if span is None else (*span, int(parquet.metadata.num_rows))
     except BadRequest:
         return None
+
+
+def parquet_groups(file: LogFile, since: datetime | None, until: datetime | None) -> list[tuple[int, int]]:
+    """Return first row and rows of the row groups that may hold events of the window; none when it is no Parquet."""
+    try:
+        with columnar.opened(file) as parquet:
+            found = columnar.wanted_groups(parquet, _micros(since), _micros(until))
+            return [(first, rows) for _, rows, first in found]
+    except BadRequest:
+        return []
 
 
 def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:

@@ -1,36 +1,27 @@
 """Reads the access log into slots, hour by hour: the slots of an hour are replaced, never added to.
 
-Objects are written first; hours, files and watermark are then published in one transaction. A run that is killed leaves
-nothing behind but unreferenced objects, and the next one does its work.
+A run plans, reads its shares of the log, here or on many workers, and adopts what came of them: hours, files and
+watermark in one transaction. A run that is killed leaves nothing behind but unreferenced objects, and the next one does
+its work.
 """
 
-import io
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
-from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.files import list_files
-from adwarm.access_log.moments import HOUR, from_micros, to_micros
 from adwarm.access_log.quarantine import Quarantine
-from adwarm.access_log.reader import LogReader, Piece, micros_of, parquet_span, require_readable, within
 from adwarm.clock import utc
-from adwarm.errors import BadRequest, Transient
-from adwarm.patterns.lean import lean_memory
-from adwarm.patterns.reading import Part, Plan, outlived, plan_live, plan_window, remembered
-from adwarm.patterns.slots import SlotAggregator
+from adwarm.errors import BadRequest
+from adwarm.patterns.adoption import combined, publish, require_readable
+from adwarm.patterns.partials import Partial, read_share
+from adwarm.patterns.partitions import Share, shares, whole
+from adwarm.patterns.reading import Plan, plan_live, plan_window
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.aggregates import FileRow, HourRow
-from adwarm.store.engine import reading, writing
+from adwarm.store.engine import reading
 from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5
@@ -45,7 +36,7 @@ class IngestReport:
         opens: by persons, in the published hours.
         samples: some of the rejected lines: file, offset, reason, excerpt.
         hours: published, each with at least one open.
-        keys: distinct account, range and report.
+        keys: distinct account, range and report; None when several workers read, none of whom saw all.
         since: start of the hours that were replaced; None when nothing was.
         quarantine_hash: the object (`.jsonl`) with up to 1000 rejected lines; None when there are none.
         ignored: requests in a web server's log that open no report.
@@ -56,7 +47,7 @@ class IngestReport:
     rejected_by_reason: dict[str, int]
     samples: list[dict[str, str | int]]
     hours: int
-    keys: int
+    keys: int | None
     since: datetime | None
     until: datetime
     quarantine_hash: str | None
@@ -64,17 +55,22 @@ class IngestReport:
     ignored: int = 0
 
 
-@dataclass
-class _Run:
-    """What one run has gathered so far."""
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """A run that was planned.
 
-    plan: Plan
-    reader: LogReader
+    Attributes:
+        now: the time it acts at.
+        live: whether it moves the watermark; a window that was asked for does not.
+        watermark: as it stood at planning.
+        shares: what is to be read, in order; several when there is much.
+    """
+
     now: datetime
-    slots: SlotAggregator = field(default_factory=SlotAggregator)
-    files: list[FileRow] = field(default_factory=list)
-    hours: list[HourRow] = field(default_factory=list)
-    events: int = 0
+    live: bool
+    watermark: datetime | None
+    plan: Plan
+    shares: list[Share]
 
 
 def ingest(
@@ -85,16 +81,28 @@ def ingest(
     *,
     window: tuple[datetime, datetime] | None = None,
 ) -> IngestReport:
-    """Bring the slots up to date with the access log.
+    """Bring the slots up to date with the access log, here and now; see `plan_ingest`.
+
+    Raises:
+        BadRequest: no access log is set, or none of its files can be read.
+        NotFound: there is no log where the setting points.
+        Transient: another run moved the watermark meanwhile.
+    """
+    return carry_out(engine, objects, settings, plan_ingest(engine, settings, now, window=window))
+
+
+def plan_ingest(
+    engine: Engine, settings: Settings, now: datetime, *, window: tuple[datetime, datetime] | None = None
+) -> Ingest:
+    """Return what there is to read, in one share when it is little; reads nothing yet.
 
     With a window, the hours that touch it are read whole and replaced; an hour without an event loses its row, and the
     watermark stays. Without one, what came in since the watermark is read up to `now`; late events reopen their hour
     for `late_hours`, older ones are counted as rejected with the reason `late`.
 
     Raises:
-        BadRequest: no access log is set, or none of its files can be read.
+        BadRequest: no access log is set.
         NotFound: there is no log where the setting points.
-        Transient: another run moved the watermark meanwhile.
     """
     if not settings.log_url:
         raise BadRequest("no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
@@ -102,136 +110,44 @@ def ingest(
     files = list_files(settings.log_url)
     with reading(engine) as connection:
         rows, watermark = aggregates.log_files(connection), aggregates.get_watermark(connection)
-    late = timedelta(hours=settings.access_log.late_hours)
     if window:
         plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
     else:
-        plan = plan_live(files, rows, watermark, now, late)
-    run = _Run(plan, LogReader(settings, Quarantine()), now)
-    if not plan.idle:
-        with lean_memory():
-            for part in plan.parts:
-                _read(run, part)
-            require_readable([part.file for part in plan.parts], run.reader)
-            run.hours = list(_written(run.slots, objects))
-    samples = run.reader.quarantine.to_jsonl()
-    digest = objects.put(samples, ".jsonl") if samples else None
-    since = _publish(engine, run, rows, watermark, live=window is None)
-    return _report(run, since, digest)
+        plan = plan_live(files, rows, watermark, now, timedelta(hours=settings.access_log.late_hours))
+    cut = shares(plan, settings.access_log.share_events, settings.max_batches)
+    return Ingest(now, window is None, watermark, plan, cut)
 
 
-def _read(run: _Run, part: Part) -> None:
-    """Count the events of one part, and note how far its file has been read."""
-    since = None if run.plan.since is None else to_micros(run.plan.since)
-    until = to_micros(run.plan.until)
-    quarantine, rejected, events = run.reader.quarantine, run.reader.quarantine.count, run.events
-    checkpoints, end = part.checkpoints, part.start
-    for piece in _pieces(run, part):
-        end = max(end, piece.end)
-        if not piece.batch.num_rows:
-            continue
-        moments = micros_of(piece.batch)
-        checkpoints.note(int(moments.max()), piece.start)
-        if since is not None and part.late_from is not None and piece.start >= part.late_from:
-            quarantine.tally("late", int(np.count_nonzero(moments < since)))
-        batch = within(piece.batch, since, until)
-        run.slots.add(batch)
-        run.events += batch.num_rows
-    file = part.file
-    if file.path in run.reader.unreadable:
-        return
-    if file.format == "parquet" and (span := parquet_span(file)):
-        checkpoints = Checkpoints()
-        checkpoints.note(span[1], 0)
-    counts = (run.events - events, quarantine.count - rejected)
-    run.files.append(FileRow(file.path, file.size, file.mtime, end, checkpoints.rows(), *counts, run.now))
+def carry_out(engine: Engine, objects: ObjectStore, settings: Settings, planned: Ingest) -> IngestReport:
+    """Read all of a planned run here, and adopt it; raises what `ingest` does."""
+    together = replace(planned, shares=whole(planned.plan))
+    partials = [read_share(objects, settings, planned.plan, share, planned.now) for share in together.shares]
+    return adopt(engine, objects, together, partials)
 
 
-def _pieces(run: _Run, part: Part) -> Iterator[Piece]:
-    """Yield the pieces of a part; none lies across the border of what was known before."""
-    if part.file.format == "parquet":
-        since = run.plan.since if part.late_from is None else None
-        yield from run.reader.pieces(part.file, since=since, until=run.plan.until)
-        return
-    if part.start < part.known:
-        yield from run.reader.pieces(part.file, start=part.start, stop=part.known, quiet_before=part.known)
-    yield from run.reader.pieces(part.file, start=max(part.start, part.known))
+def adopt(engine: Engine, objects: ObjectStore, planned: Ingest, partials: Sequence[Partial]) -> IngestReport:
+    """Publish what came of the shares of a run, in their order; once more changes nothing.
 
-
-def _written(slots: SlotAggregator, objects: ObjectStore) -> Iterator[HourRow]:
-    """Store the slots day by day; yield the rows of the hours each object holds."""
-    for _, table in slots.days():
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        digest = objects.put(buffer.getvalue())
-        hour = table["slot"].cast(pa.int64()).to_numpy() // HOUR
-        opens = table["opens"].to_numpy()
-        key = pd.factorize(_key_codes(table))[0]
-        for start, end in _runs(hour):
-            keys = len(np.unique(key[start:end]))
-            yield HourRow(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
-
-
-def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:
-    codes = np.zeros(table.num_rows, np.int64)
-    for name in ("account_id", "date_range", "report"):
-        column = table[name].combine_chunks()
-        codes = codes * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
-    return codes
-
-
-def _runs(sorted_values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(sorted_values)) + 1
-    bounds = [0, *edges.tolist(), len(sorted_values)]
-    yield from pairwise(bounds)
-
-
-def _publish(
-    engine: Engine, run: _Run, rows: dict[str, FileRow], watermark: datetime | None, *, live: bool
-) -> datetime | None:
-    """Publish the run; return the start of the hours that were replaced."""
-    plan = run.plan
-    since = plan.since if plan.since is not None else min((row.hour for row in run.hours), default=None)
-    since = None if plan.idle else since
-    gone = [*plan.gone, *(rows[path] for path in run.reader.unreadable if path in rows)]
-    with writing(engine) as connection:
-        if live and aggregates.get_watermark(connection) != watermark:
-            raise Transient("another run has read the access log meanwhile; run again")
-        if since is not None:
-            old = aggregates.hours(connection, since, plan.until)
-            kept = _kept(old, run.hours, gone)
-            aggregates.replace_hours(connection, since, plan.until, kept, run.now)
-        if live:
-            aggregates.save_log_files(connection, [*run.files, *remembered(gone, run.files)])
-            aggregates.forget_log_files(connection, outlived(gone, plan.since))
-            aggregates.set_watermark(connection, max(run.now, watermark or run.now), run.now)
-    return since
-
-
-def _kept(old: list[HourRow], new: list[HourRow], gone: list[FileRow]) -> list[HourRow]:
-    """Return the new hours, but for those a vanished file may have filled better: good data is not replaced by less."""
-    found = {row.hour: row for row in new}
-    last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)
-    for row in old:
-        if last is None or to_micros(row.hour) // HOUR > last:
-            continue
-        if row.hour not in found or found[row.hour].opens < row.opens:
-            found[row.hour] = row
-    return [found[hour] for hour in sorted(found)]
-
-
-def _report(run: _Run, since: datetime | None, digest: str | None) -> IngestReport:
-    quarantine = run.reader.quarantine
+    Raises:
+        BadRequest: none of the files can be read.
+        Transient: another run moved the watermark meanwhile.
+    """
+    read = combined(objects, planned.shares, partials)
+    require_readable(planned.plan, read)
+    lines = Quarantine(samples=read.samples).to_jsonl()
+    digest = objects.put(lines, ".jsonl") if lines else None
+    since = publish(engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
+    hours = [row for found in read.days.values() for row in found]
     return IngestReport(
-        events=run.events,
-        rejected=quarantine.count,
-        rejected_by_reason=dict(sorted(quarantine.by_reason.items())),
-        samples=[asdict(sample) for sample in quarantine.samples[:_SAMPLES_SHOWN]],
-        hours=len(run.hours),
-        keys=run.slots.count_keys(),
+        events=read.events,
+        rejected=sum(read.by_reason.values()),
+        rejected_by_reason=read.by_reason,
+        samples=[asdict(sample) for sample in read.samples[:_SAMPLES_SHOWN]],
+        hours=len(hours),
+        keys=read.keys,
         since=since,
-        until=run.plan.until,
+        until=planned.plan.until,
         quarantine_hash=digest,
-        opens=sum(row.opens for row in run.hours),
-        ignored=quarantine.ignored,
+        opens=sum(row.opens for row in hours),
+        ignored=read.ignored,
     )

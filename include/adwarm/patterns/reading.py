@@ -22,17 +22,17 @@ class Part:
     """A stretch of a file to read.
 
     Attributes:
-        start: where to begin.
+        start: where to begin: a byte offset, or a row of a Parquet file.
         known: up to here an earlier run has judged the lines.
         late_from: from here on an event older than the window has come too late; None where that cannot be told.
-        checkpoints: those that stay true of what lies before `start`.
+        checkpoints: those that stay true of what lies before `start`, as stored.
     """
 
     file: LogFile
     start: int
     known: int = 0
     late_from: int | None = None
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    checkpoints: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _live_part(file: LogFile, row: FileRow | None, since: datetime) -> Part | No
     start = row.offset if start is None else start
     if file.format == "parquet":
         return Part(file, start)
-    return Part(file, start, row.offset, row.offset, entries.before(start))
+    return Part(file, start, row.offset, row.offset, entries.before(start).rows())
 
 
 def _grew(file: LogFile, row: FileRow) -> bool:

@@ -1,14 +1,15 @@
 """Tasks of `adwarm_access_patterns`: read the log, find the accounts, train the forecast."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.errors import NotFound
 from adwarm.forecast.snapshot import live_snapshot
 from adwarm.forecast.training import train_until
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest import IngestReport, carry_out, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, reading
 from adwarm_airflow.house import open_runtime
@@ -19,15 +20,39 @@ TRAIN_EVERY = timedelta(hours=24)
 log = logging.getLogger(__name__)
 
 
-def read_log(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what the run is about into aggregates, and return counts.
+def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Read what the run is about into aggregates; when it is much, return the shares for mapped tasks to read instead.
 
     A window from the params or of a backfill is read whole; a scheduled or plain manual run reads what the log gained.
     """
     run = run_time(context, HOUR)
     runtime = open_runtime(run.clock)
     window = run.window if run.explicit else None
-    report = ingest(runtime.engine, runtime.objects, runtime.settings, run.clock.now(), window=window)
+    planned = plan_ingest(runtime.engine, runtime.settings, run.clock.now(), window=window)
+    if len(planned.shares) > 1:
+        log.info("shared among %d tasks", len(planned.shares))
+        plan = hand_over(runtime.objects, planned)
+        return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
+    _figures(carry_out(runtime.engine, runtime.objects, runtime.settings, planned))
+    return []
+
+
+def read_share(share: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Read one share of the log; nothing is published yet."""
+    runtime = open_runtime(run_time(context, HOUR).clock)
+    partial = read_handed(runtime.objects, runtime.settings, share["plan"], share["number"])
+    return {**share, "partial": partial}
+
+
+def adopt_shares(found: Iterable[Mapping[str, Any]], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Publish what all shares came to, at once."""
+    runtime = open_runtime(run_time(context, HOUR).clock)
+    shares = sorted(found, key=lambda share: int(share["number"]))
+    partials = [share["partial"] for share in shares]
+    return _figures(adopt_handed(runtime.engine, runtime.objects, shares[0]["plan"], partials))
+
+
+def _figures(report: IngestReport) -> dict[str, Any]:
     figures = {"events": report.events, "rejected": report.rejected, "hours": report.hours, "keys": report.keys}
     log.info("read: %s; rejected because: %s", figures, report.rejected_by_reason)
     for sample in report.samples:

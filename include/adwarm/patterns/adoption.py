@@ -1,0 +1,160 @@
+"""Publishes what the shares of a run came to: all of it in one transaction, or nothing.
+
+Hours are replaced, never added to, so adopting twice is adopting once. A day that one share alone holds is published
+as that share has stored it; only days that several hold are added up, day by day.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Engine
+
+from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.moments import HOUR, to_micros
+from adwarm.access_log.quarantine import Quarantine
+from adwarm.errors import BadRequest, Transient
+from adwarm.patterns.partials import Partial, stored_day
+from adwarm.patterns.partitions import Share
+from adwarm.patterns.reading import Plan, outlived, remembered
+from adwarm.patterns.slots import SlotAggregator
+from adwarm.store import aggregates
+from adwarm.store.aggregates import FileRow, HourRow
+from adwarm.store.engine import writing
+from adwarm.store.objects import ObjectStore
+
+
+def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[Partial]) -> Partial:
+    """Return what the shares of a run come to together.
+
+    What was read of a file beyond the place where it could not be read is left out, as one reader would not have come
+    there.
+    """
+    found = list(_reached(shares, partials))
+    if len(found) == 1:
+        return found[0]
+    quarantine = Quarantine()
+    for part in found:
+        quarantine.by_reason.update(part.by_reason)
+        quarantine.samples += part.samples[: quarantine.limit - len(quarantine.samples)]
+    unreadable = sorted({path for part in found for path in part.unreadable})
+    return Partial(
+        days=_added_up(objects, found),
+        files=[row for row in _joined(found) if row.path not in unreadable],
+        unreadable=unreadable,
+        events=sum(part.events for part in found),
+        keys=None if found else 0,
+        ignored=sum(part.ignored for part in found),
+        by_reason=dict(sorted(quarantine.by_reason.items())),
+        samples=quarantine.samples,
+    )
+
+
+def publish(
+    engine: Engine, plan: Plan, read: Partial, now: datetime, watermark: datetime | None, *, live: bool
+) -> datetime | None:
+    """Publish what was read; return the start of the hours that were replaced, None when none were.
+
+    Args:
+        watermark: as it stood when the plan was made.
+        live: whether files and watermark move; not for a window that was asked for.
+
+    Raises:
+        Transient: another run moved the watermark meanwhile.
+    """
+    new = [row for hours in read.days.values() for row in hours]
+    since = plan.since if plan.since is not None else min((row.hour for row in new), default=None)
+    since = None if plan.idle else since
+    target = max(now, watermark or now)
+    with writing(engine) as connection:
+        current = aggregates.get_watermark(connection)
+        if live and current not in {watermark, target}:
+            raise Transient("another run has read the access log meanwhile; run again")
+        if live and current != watermark:
+            return since  # an earlier try of this very run has published it
+        rows = aggregates.log_files(connection)
+        gone = [*plan.gone, *(rows[path] for path in read.unreadable if path in rows)]
+        if since is not None:
+            old = aggregates.hours(connection, since, plan.until)
+            aggregates.replace_hours(connection, since, plan.until, _kept(old, new, gone), now)
+        if live:
+            aggregates.save_log_files(connection, [*read.files, *remembered(gone, read.files)])
+            aggregates.forget_log_files(connection, outlived(gone, plan.since))
+            aggregates.set_watermark(connection, target, now)
+    return since
+
+
+def require_readable(plan: Plan, read: Partial) -> None:
+    """Raise when not one file of the plan could be read.
+
+    Raises:
+        BadRequest: with what was wrong.
+    """
+    paths = {part.file.path for part in plan.parts}
+    if paths and not plan.idle and paths <= set(read.unreadable):
+        why = next((sample.excerpt for sample in read.samples if sample.reason == "unreadable"), "see the quarantine")
+        raise BadRequest(f"no file of the access log can be read: {why}")
+
+
+def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Partial]:
+    found, lost = [], False
+    for share, part in zip(shares, partials, strict=True):
+        lost = lost and share.continues
+        if not lost:
+            found.append(part)
+        lost = lost or bool(part.unreadable)
+    return found
+
+
+def _added_up(objects: ObjectStore, partials: Sequence[Partial]) -> dict[int, list[HourRow]]:
+    held: dict[int, list[list[HourRow]]] = defaultdict(list)
+    for part in partials:
+        for day, hours in part.days.items():
+            held[day].append(hours)
+    return {day: _one_day(objects, parts) for day, parts in sorted(held.items())}
+
+
+def _one_day(objects: ObjectStore, parts: list[list[HourRow]]) -> list[HourRow]:
+    if len(parts) == 1:
+        return parts[0]
+    slots = SlotAggregator()
+    for hours in parts:
+        slots.add_slots(pq.read_table(pa.BufferReader(objects.get(hours[0].object_hash))))
+    return [row for _, table in slots.days() for row in stored_day(table, objects)]
+
+
+def _joined(partials: Sequence[Partial]) -> list[FileRow]:
+    """Return one row per file, whichever shares have read it."""
+    rows: dict[str, FileRow] = {}
+    for row in (row for part in partials for row in part.files):
+        before = rows.get(row.path)
+        rows[row.path] = row if before is None else _followed(before, row)
+    return list(rows.values())
+
+
+def _followed(first: FileRow, then: FileRow) -> FileRow:
+    """Return the row of a file of which `then` was read behind `first`."""
+    latest = Checkpoints(first.checkpoints).latest
+    later = [entry for entry in then.checkpoints if latest is None or entry[0] > latest]
+    return replace(
+        first,
+        offset=max(first.offset, then.offset),
+        checkpoints=Checkpoints([*first.checkpoints, *later]).rows(),
+        events=first.events + then.events,
+        rejected=first.rejected + then.rejected,
+    )
+
+
+def _kept(old: list[HourRow], new: list[HourRow], gone: list[FileRow]) -> list[HourRow]:
+    """Return the new hours, but for those a vanished file may have filled better: good data is not replaced by less."""
+    found = {row.hour: row for row in new}
+    last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)
+    for row in old:
+        if last is None or to_micros(row.hour) // HOUR > last:
+            continue
+        if row.hour not in found or found[row.hour].opens < row.opens:
+            found[row.hour] = row
+    return [found[hour] for hour in sorted(found)]

@@ -1,0 +1,43 @@
+"""Hands a planned run from worker to worker: the plan and what came of its shares travel as objects, by their hash.
+
+A share that is read again gives the same object under the same name, so a worker that dies or a task that is retried
+leaves nothing half done. Objects that nobody refers to any more are orphans like any other.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
+from sqlalchemy import Engine
+
+from adwarm.patterns.ingest import Ingest, IngestReport, adopt
+from adwarm.patterns.partials import Partial, read_share, require_unchanged
+from adwarm.settings import Settings
+from adwarm.store.objects import ObjectStore
+
+_SUFFIX = ".json"
+_PLANNED, _PARTIAL = TypeAdapter(Ingest), TypeAdapter(Partial)
+
+
+def hand_over(objects: ObjectStore, planned: Ingest) -> str:
+    """Store the plan; return its hash."""
+    return objects.put(_PLANNED.dump_json(planned), _SUFFIX)
+
+
+def read_handed(objects: ObjectStore, settings: Settings, plan: str, number: int) -> str:
+    """Read the share with this number of a stored plan, store what came of it, and return its hash.
+
+    Raises:
+        Transient: the log is no longer what it was at planning.
+    """
+    planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
+    share = planned.shares[number]
+    require_unchanged(share)
+    partial = read_share(objects, settings, planned.plan, share, planned.now)
+    return objects.put(_PARTIAL.dump_json(partial), _SUFFIX)
+
+
+def adopt_handed(engine: Engine, objects: ObjectStore, plan: str, partials: Sequence[str]) -> IngestReport:
+    """Publish a stored plan with what came of its shares, given by hash in their order; see `adopt`."""
+    planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
+    read = [_PARTIAL.validate_json(objects.get(digest, _SUFFIX)) for digest in partials]
+    return adopt(engine, objects, planned, read)

@@ -1,0 +1,169 @@
+"""Reads one share of a log into slots. What comes of it depends on the share alone, so a retry gives the same again.
+
+Slots are stored as objects day by day; nothing refers to them until they are adopted.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.files import LogFile, list_files
+from adwarm.access_log.moments import HOUR, from_micros, to_micros
+from adwarm.access_log.quarantine import Quarantine, Rejected
+from adwarm.access_log.reader import LogReader, Piece, micros_of, parquet_span, within
+from adwarm.errors import NotFound, Transient
+from adwarm.patterns.lean import lean_memory
+from adwarm.patterns.partitions import Share, Slice, window_of
+from adwarm.patterns.reading import Plan
+from adwarm.patterns.slots import SlotAggregator
+from adwarm.settings import Settings
+from adwarm.store.aggregates import FileRow, HourRow
+from adwarm.store.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What came of a share.
+
+    Attributes:
+        days: by UTC day since the epoch, the hours of the day that have slots; they share one object.
+        files: what was read of each file; those that cannot be read are left out.
+        unreadable: paths of files that could not be read to their end.
+        events: read in the window, by anybody.
+        ignored: requests in a web server's log that open no report.
+        keys: distinct account, range and report; None when nobody has seen all of them.
+    """
+
+    days: dict[int, list[HourRow]]
+    files: list[FileRow]
+    unreadable: list[str]
+    events: int
+    keys: int | None
+    ignored: int
+    by_reason: dict[str, int]
+    samples: list[Rejected]
+
+
+@dataclass
+class _Reading:
+    """What has been gathered so far."""
+
+    plan: Plan
+    reader: LogReader
+    now: datetime
+    slots: SlotAggregator = field(default_factory=SlotAggregator)
+    files: list[FileRow] = field(default_factory=list)
+    events: int = 0
+
+
+def read_share(objects: ObjectStore, settings: Settings, plan: Plan, share: Share, now: datetime) -> Partial:
+    """Read the share and store its slots."""
+    work = _Reading(plan, LogReader(settings, Quarantine()), now)
+    with lean_memory():
+        for piece in share.slices:
+            _read(work, piece)
+        days = {day: list(stored_day(table, objects)) for day, table in work.slots.days()}
+    quarantine = work.reader.quarantine
+    return Partial(
+        days, work.files, sorted(work.reader.unreadable), work.events, work.slots.count_keys(), quarantine.ignored,
+        dict(sorted(quarantine.by_reason.items())), quarantine.samples,
+    )  # fmt: skip
+
+
+def require_unchanged(share: Share) -> None:
+    """Raise when a file of the share is no longer what it was when the share was cut; it may have grown.
+
+    Raises:
+        Transient: it was replaced, cut, or is gone.
+    """
+    for piece in share.slices:
+        if not _still(piece.part.file):
+            raise Transient(f"{piece.part.file.path} changed while the log was read; start the run again")
+
+
+def _still(file: LogFile) -> bool:
+    try:
+        found = list_files(file.path)[0]
+    except NotFound:
+        return False
+    if file.format == "parquet":
+        return (found.size, found.mtime) == (file.size, file.mtime)
+    return found.size >= file.size
+
+
+def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourRow]:
+    """Store the slots of one day; yield the rows of its hours."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    digest = objects.put(buffer.getvalue())
+    hour = table["slot"].cast(pa.int64()).to_numpy() // HOUR
+    opens = table["opens"].to_numpy()
+    key = pd.factorize(_key_codes(table))[0]
+    for start, end in _runs(hour):
+        keys = len(np.unique(key[start:end]))
+        yield HourRow(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
+
+
+def _read(work: _Reading, piece: Slice) -> None:
+    """Count the events of one slice, and note how far its file has been read."""
+    since = None if work.plan.since is None else to_micros(work.plan.since)
+    until, part = to_micros(work.plan.until), piece.part
+    quarantine, rejected, events = work.reader.quarantine, work.reader.quarantine.count, work.events
+    checkpoints = Checkpoints(part.checkpoints if piece.start == part.start else ())
+    end = piece.start
+    for found in _pieces(work, piece):
+        end = max(end, found.end)
+        if not found.batch.num_rows:
+            continue
+        moments = micros_of(found.batch)
+        checkpoints.note(int(moments.max()), found.start)
+        if since is not None and part.late_from is not None and found.start >= part.late_from:
+            quarantine.tally("late", int(np.count_nonzero(moments < since)))
+        batch = within(found.batch, since, until)
+        work.slots.add(batch)
+        work.events += batch.num_rows
+    file = part.file
+    if file.path in work.reader.unreadable:
+        return
+    if file.format == "parquet" and (span := parquet_span(file)):
+        checkpoints = Checkpoints()
+        checkpoints.note(span[1], 0)
+    counts = (work.events - events, quarantine.count - rejected)
+    work.files.append(FileRow(file.path, file.size, file.mtime, end, checkpoints.rows(), *counts, work.now))
+
+
+def _pieces(work: _Reading, piece: Slice) -> Iterator[Piece]:
+    """Yield the pieces of a slice; none lies across the border of what was known before."""
+    part, stop = piece.part, piece.stop
+    if part.file.format == "parquet":
+        since, until = window_of(work.plan, part)
+        yield from work.reader.pieces(part.file, since=since, until=until, start=piece.start, stop=stop)
+        return
+    if piece.start < part.known:
+        border = part.known if stop is None else min(part.known, stop)
+        yield from work.reader.pieces(part.file, start=piece.start, stop=border, quiet_before=part.known)
+    if stop is None or stop > part.known:
+        yield from work.reader.pieces(part.file, start=max(piece.start, part.known), stop=stop)
+
+
+def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:
+    codes = np.zeros(table.num_rows, np.int64)
+    for name in ("account_id", "date_range", "report"):
+        column = table[name].combine_chunks()
+        codes = codes * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
+    return codes
+
+
+def _runs(sorted_values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(sorted_values)) + 1
+    bounds = [0, *edges.tolist(), len(sorted_values)]
+    yield from pairwise(bounds)

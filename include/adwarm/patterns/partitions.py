@@ -1,0 +1,121 @@
+"""Cuts what a run has to read into shares that workers can read side by side.
+
+Shares follow each other as the log does. A large file is cut at the start of a line or of a row group, and has its
+shares to itself; small files are taken together. How a log is cut changes nothing in what comes of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from adwarm.access_log.files import LogFile
+from adwarm.access_log.reader import parquet_groups
+from adwarm.patterns.reading import Part, Plan
+
+_LINE_BYTES = 100
+_ROW_BYTES = 6
+_PACKED = 8
+_LONGEST_LINE = 1 << 20
+"""A cut is given up when no line begins within so many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of a part: from the offset or row `start` to `stop`; None: to the end."""
+
+    part: Part
+    start: int
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker reads.
+
+    Attributes:
+        continues: whether it begins inside a file that the share before it has begun.
+    """
+
+    slices: list[Slice]
+    continues: bool = False
+
+
+def whole(plan: Plan) -> list[Share]:
+    """Return everything as one share; none when there is nothing to read."""
+    return [Share([Slice(part, part.start) for part in plan.parts])] if plan.parts and not plan.idle else []
+
+
+def shares(plan: Plan, events: int, most: int) -> list[Share]:
+    """Return at most `most` shares, and some more where files cannot be cut so evenly, of about `events` each.
+
+    One share is returned when all together is no more than that; none when there is nothing to read.
+    """
+    weights = [_weight(part) for part in plan.parts]
+    if sum(weights) <= events:
+        return whole(plan)
+    each = max(events, -(-sum(weights) // most))
+    found: list[Share] = []
+    small: list[Slice] = []
+    held = 0
+    for part, weight in zip(plan.parts, weights, strict=True):
+        cut = _cut(plan, part, each) if weight > each else [Slice(part, part.start)]
+        if small and (len(cut) > 1 or held + weight > each):
+            found.append(Share(small))
+            small, held = [], 0
+        if len(cut) > 1:
+            found += [Share([piece], continues=number > 0) for number, piece in enumerate(cut)]
+        else:
+            small += cut
+            held += weight
+    return [*found, Share(small)] if small else found
+
+
+def window_of(plan: Plan, part: Part) -> tuple[datetime | None, datetime]:
+    """Return the window whose row groups of a Parquet file are read: all older ones where late events are counted."""
+    return (plan.since if part.late_from is None else None), plan.until
+
+
+def _weight(part: Part) -> int:
+    """Guess how many events are still to be read of a part, rather too many than too few."""
+    file = part.file
+    if file.format == "parquet":
+        return file.size // _ROW_BYTES + 1
+    size = file.size * _PACKED if file.gzipped else file.size
+    return max(size - part.start, 0) // _LINE_BYTES + 1
+
+
+def _cut(plan: Plan, part: Part, each: int) -> list[Slice]:
+    """Return the part in slices of about `each` events; as one where it cannot be cut."""
+    if part.file.format == "parquet":
+        starts = _group_cuts(part, parquet_groups(part.file, *window_of(plan, part)), each)
+    elif part.file.gzipped:
+        starts = []  # it would have to be unpacked up to each cut
+    else:
+        starts = list(_line_cuts(part.file, part.start, each * _LINE_BYTES))
+    bounds: list[int | None] = [part.start, *starts, None]
+    return [Slice(part, start or 0, stop) for start, stop in pairwise(bounds)]
+
+
+def _group_cuts(part: Part, groups: Sequence[tuple[int, int]], each: int) -> list[int]:
+    """Return the first rows of the row groups that begin a new slice."""
+    cuts, held = [], 0
+    for first, rows in groups:
+        if held and held + rows > each and first > part.start:
+            cuts.append(first)
+            held = 0
+        held += rows
+    return cuts
+
+
+def _line_cuts(file: LogFile, start: int, step: int) -> Iterator[int]:
+    """Yield offsets about `step` bytes apart at which a line begins."""
+    last = start
+    for wanted in range(start + step, file.size, step):
+        if wanted <= last:
+            continue
+        with file.open_at(wanted) as stream:
+            rest = stream.readline(_LONGEST_LINE)
+            if rest.endswith(b"\n") and stream.tell() < file.size:
+                last = stream.tell()
+                yield last

@@ -1,0 +1,71 @@
+"""A worker that is killed while it reads its share leaves nothing to be seen; the share is read again, once."""
+
+import os
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest import ingest, plan_ingest
+from adwarm.runtime import Runtime
+from adwarm.settings import load_settings
+from adwarm.store import aggregates, open_engine, reading, upgrade
+
+ROOT = Path(__file__).resolve().parents[2]
+START = datetime(2026, 3, 2, tzinfo=UTC)
+NOW = START + timedelta(days=6)
+
+WORKER = """
+import os, signal, sys
+from adwarm.patterns.handover import read_handed
+from adwarm.runtime import Runtime
+
+runtime = Runtime()
+put, left = runtime.objects.put, [int(sys.argv[3])]
+
+def fatal(data, suffix=".parquet"):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    return put(data, suffix)
+
+runtime.objects.put = fatal
+read_handed(runtime.objects, runtime.settings, sys.argv[1], int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("puts", [0, 2, 5], ids=["at its first day", "between days", "before it hands over"])
+def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, puts: int) -> None:
+    """Whatever it had stored when it was killed, a second try gives the whole, to the byte."""
+    rng = random.Random(3)
+    moments = [START + timedelta(minutes=rng.randrange(5 * 1440)) for _ in range(900)]
+    lines = [orjson.dumps({"ts": at, "account_id": f"act_{at.minute % 7}", "date_range": "today"}) for at in moments]
+    (tmp_path / "log.jsonl").write_bytes(b"\n".join([*lines, b""]))
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "200")
+    runtime = Runtime(load_settings())
+    planned = plan_ingest(runtime.engine, runtime.settings, NOW)
+    plan = hand_over(runtime.objects, planned)
+
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, plan, "1", str(puts)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include")}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -9, done.stderr
+    with reading(runtime.engine) as connection:
+        assert aggregates.hours(connection) == []
+    found = [read_handed(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
+    adopt_handed(runtime.engine, runtime.objects, plan, found)
+
+    one = open_engine(f"sqlite:///{tmp_path}/one.db")
+    upgrade(one)
+    ingest(one, runtime.objects, runtime.settings, NOW)
+    with reading(runtime.engine) as connection, reading(one) as other:
+        assert aggregates.hours(connection) == aggregates.hours(other)
+        assert aggregates.get_watermark(connection) == NOW

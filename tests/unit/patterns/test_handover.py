@@ -1,0 +1,244 @@
+"""A log that is shared among workers comes to what one reader makes of it, whoever dies on the way."""
+
+import gzip
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.errors import BadRequest, Transient
+from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest import IngestReport, ingest, plan_ingest
+from adwarm.settings import Settings
+from adwarm.store import aggregates
+from adwarm.store.engine import open_engine, reading
+from adwarm.store.objects import ObjectStore
+from adwarm.store.schema import upgrade
+
+START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+Window = tuple[datetime, datetime] | None
+
+
+class House:
+    """A log folder with a database and objects."""
+
+    def __init__(self, log: Path, root: Path, engine: Engine | None = None, share_events: int = 20) -> None:
+        root.mkdir(parents=True)
+        self.objects = ObjectStore(str(root / "data"))
+        self.engine = engine or open_engine(f"sqlite:///{root}/adwarm.db")
+        if engine is None:
+            upgrade(self.engine)
+        self.settings = Settings.model_validate({
+            "access_log_url": str(log), "access_log": {"share_events": share_events}, "max_batches": 128,
+        })  # fmt: skip
+
+    def whole(self, now: datetime, window: Window = None) -> IngestReport:
+        return ingest(self.engine, self.objects, self.settings, now, window=window)
+
+    def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestReport:
+        """Read as mapped tasks do, each of them `tries` times."""
+        planned = plan_ingest(self.engine, self.settings, now, window=window)
+        assert len(planned.shares) > 1
+        plan = hand_over(self.objects, planned)
+        return adopt_handed(self.engine, self.objects, plan, self.read(plan, len(planned.shares), tries))
+
+    def read(self, plan: str, count: int, tries: int = 1) -> list[str]:
+        found = [
+            {read_handed(self.objects, self.settings, plan, number) for _ in range(tries)} for number in range(count)
+        ]
+        assert all(len(same) == 1 for same in found)
+        return [same.pop() for same in found]
+
+    def published(self) -> list[tuple[datetime, str, int, int]]:
+        """The hours, with the hashes of their objects: equal hashes are equal bytes."""
+        with reading(self.engine) as connection:
+            return [(row.hour, row.object_hash, row.opens, row.keys) for row in aggregates.hours(connection)]
+
+    def files(self) -> list[tuple[object, ...]]:
+        with reading(self.engine) as connection:
+            rows = aggregates.log_files(connection).values()
+            return sorted((r.path, r.size, r.offset, r.events, r.rejected) for r in rows)
+
+
+def _line(at: datetime, account: int = 1) -> bytes:
+    return orjson.dumps({"ts": at, "account_id": f"act_{account}", "date_range": "today"}) + b"\n"
+
+
+def _write(log: Path, events: int, seed: int = 1, bad: bool = True) -> None:
+    """Files of every kind, out of order over some days, with broken lines."""
+    rng = random.Random(seed)
+    rows = [(START + timedelta(minutes=rng.randrange(6000)), rng.randrange(1, 9)) for _ in range(events)]
+    log.mkdir(exist_ok=True)
+    lines = [_line(at, account) if not bad or rng.random() > 0.05 else b"broken\n" for at, account in rows]
+    (log / "a.jsonl").write_bytes(b"".join(lines))
+    (log / "b.csv").write_text(
+        "ts,account_id,date_range\n" + "".join(f"{at.isoformat()},act_{account},today\n" for at, account in rows)
+    )
+    (log / "c.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[:50])))
+    table = pa.Table.from_pylist([{"ts": at, "account_id": f"act_{n}", "date_range": "last_7d"} for at, n in rows])
+    pq.write_table(table, log / "d.parquet", row_group_size=30)
+    for number in range(5):
+        (log / f"e{number}.jsonl").write_bytes(b"".join(lines[number::7]))
+
+
+@given(
+    events=st.integers(60, 300), share=st.integers(5, 150), seed=st.integers(0, 5), block=st.sampled_from([200, 2**20])
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_shares_come_to_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, events: int, share: int, seed: int, block: int
+) -> None:
+    """Hours, objects, files and figures are those of one reader, however the log is cut; reading twice adds nothing."""
+    root = tmp_path_factory.mktemp("shares")
+    log = root / "log"
+    _write(log, events, seed)
+    whole, shared = House(log, root / "one"), House(log, root / "many", share_events=share)
+    now = START + timedelta(days=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adwarm.access_log.lines.BLOCK_BYTES", block)
+        one, many = whole.whole(now), shared.shared(now, tries=2)
+    assert shared.published() == whole.published()
+    assert shared.files() == whole.files()
+    assert (many.events, many.rejected_by_reason, many.hours, many.opens) == (
+        one.events, one.rejected_by_reason, one.hours, one.opens,
+    )  # fmt: skip
+    assert many.quarantine_hash == one.quarantine_hash
+
+
+def test_late_events_and_growth_are_judged_alike(tmp_path: Path) -> None:
+    """A second run that maps reopens hours, counts what is too late, and counts no old line again."""
+    log = tmp_path / "log"
+    _write(log, 200)
+    houses = House(log, tmp_path / "one"), House(log, tmp_path / "many", share_events=25)
+    first = START + timedelta(days=4, hours=4)
+    houses[0].whole(first)
+    houses[1].shared(first)
+    with (log / "a.jsonl").open("ab") as file:
+        file.writelines(_line(first - timedelta(minutes=7 * n)) for n in range(200))
+        file.writelines([_line(first - timedelta(days=30)), b"broken\n"])
+    reports = houses[0].whole(first + HOUR), houses[1].shared(first + HOUR)
+    assert houses[1].published() == houses[0].published()
+    assert houses[1].files() == houses[0].files()
+    assert reports[1].rejected_by_reason == reports[0].rejected_by_reason
+    assert reports[0].rejected_by_reason["late"] == 1
+    assert reports[0].rejected_by_reason["json"] == 1
+
+
+def test_a_window_is_shared_too(tmp_path: Path) -> None:
+    """A window that was asked for is replaced whole, and moves neither files nor watermark."""
+    log = tmp_path / "log"
+    _write(log, 200)
+    houses = House(log, tmp_path / "one"), House(log, tmp_path / "many")
+    window = (START + 5 * HOUR, START + 60 * HOUR)
+    houses[0].whole(START, window)
+    houses[1].shared(START, window)
+    assert houses[1].published() == houses[0].published()
+    assert houses[1].files() == []
+
+
+def test_nothing_is_published_before_all_shares_are_adopted(tmp_path: Path, engine: Engine) -> None:
+    """Shares alone publish nothing; adopting publishes all, and adopting again is no error and changes nothing."""
+    log = tmp_path / "log"
+    _write(log, 150)
+    house = House(log, tmp_path / "many", engine)
+    planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
+    plan = hand_over(house.objects, planned)
+    partials = house.read(plan, len(planned.shares))
+    assert (house.published(), house.files()) == ([], [])
+    with pytest.raises(ValueError, match="shorter"):
+        adopt_handed(house.engine, house.objects, plan, partials[:-1])
+    assert (house.published(), house.files()) == ([], [])
+    adopt_handed(house.engine, house.objects, plan, partials)
+    before = house.published(), house.files()
+    adopt_handed(house.engine, house.objects, plan, partials)
+    assert (house.published(), house.files()) == before
+
+
+def test_a_run_that_was_overtaken_is_not_adopted(tmp_path: Path) -> None:
+    """When another run has moved the watermark since the plan was made, its hours stand."""
+    log = tmp_path / "log"
+    _write(log, 150)
+    house = House(log, tmp_path / "many")
+    planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
+    plan = hand_over(house.objects, planned)
+    house.whole(START + timedelta(days=6))
+    before = house.published()
+    with pytest.raises(Transient, match="run again"):
+        adopt_handed(house.engine, house.objects, plan, house.read(plan, len(planned.shares)))
+    assert house.published() == before
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _rewrite(path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([{"ts": START, "account_id": "act_1", "date_range": "today"}]), path)
+
+
+@pytest.mark.parametrize(("name", "spoil"), [("a.jsonl", _cut), ("d.parquet", _rewrite), ("b.csv", Path.unlink)])
+def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callable[[Path], object]) -> None:
+    """A file that was cut, rewritten or removed since it was planned stops its share; one that grew does not."""
+    log = tmp_path / "log"
+    _write(log, 150)
+    house = House(log, tmp_path / "many")
+    planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
+    plan = hand_over(house.objects, planned)
+    number = next(
+        n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name)
+    )  # fmt: skip
+    if name == "a.jsonl":
+        with (log / name).open("ab") as file:
+            file.write(_line(START))
+        read_handed(house.objects, house.settings, plan, number)
+    spoil(log / name)
+    with pytest.raises(Transient, match="changed"):
+        read_handed(house.objects, house.settings, plan, number)
+
+
+def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:
+    """Rows behind a damaged row group are left out, as one reader would have stopped there."""
+    log = tmp_path / "log"
+    _write(log, 300)
+    data = bytearray((log / "d.parquet").read_bytes())
+    second = pq.ParquetFile(log / "d.parquet").metadata.row_group(2).column(0)
+    place = second.dictionary_page_offset or second.data_page_offset
+    data[place : place + 40] = b"\xff" * 40
+    (log / "d.parquet").write_bytes(bytes(data))
+    whole, shared = House(log, tmp_path / "one"), House(log, tmp_path / "many", share_events=40)
+    now = START + timedelta(days=5)
+    one, many = whole.whole(now), shared.shared(now)
+    assert one.rejected_by_reason["unreadable"] == 1
+    assert many.rejected_by_reason == one.rejected_by_reason
+    assert shared.published() == whole.published()
+    assert shared.files() == whole.files()
+
+
+def test_a_log_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    """When no file can be read, the run fails and says why."""
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "a.csv").write_text("moment,key\n" + "x,y\n" * 4000)
+    house = House(log, tmp_path / "many")
+    with pytest.raises(BadRequest, match="can be read"):
+        house.shared(START)
+
+
+def test_a_small_log_stays_in_one_piece(tmp_path: Path) -> None:
+    """There is one share when there is little to read, and none when nothing changed."""
+    log = tmp_path / "log"
+    _write(log, 100)
+    house = House(log, tmp_path / "one", share_events=1_000_000)
+    now = START + timedelta(days=5)
+    assert len(plan_ingest(house.engine, house.settings, now).shares) == 1
+    house.whole(now)
+    assert plan_ingest(house.engine, house.settings, now + timedelta(days=5)).shares == []
