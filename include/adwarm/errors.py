@@ -62,7 +62,24 @@ class Permanent(AdwarmError):
 
 
 class TooMuchData(Permanent):
-    """The answer would be too large; ask for less of it."""
+    """The answer would be too large; ask for less of it.
+
+    Attributes:
+        smaller_page: fewer rows in a page may be all it takes.
+        in_background: the platform may manage when it is given time, as a report made in the background.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        smaller_page: bool = False,
+        in_background: bool = False,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.smaller_page = smaller_page
+        self.in_background = in_background
 
 
 class Denied(Permanent):

@@ -83,6 +83,11 @@ class BackpressureSettings(_Section):
     per_account_concurrent: int = Field(1, ge=1, le=1_000, description="Calls in flight per account.")
     rate_per_second: float = Field(50.0, gt=0, description="Token bucket of the fleet, kept below the platform's cap.")
     burst: int = Field(50, ge=1, description="Tokens the bucket holds.")
+    quota_window_seconds: float = Field(3600, gt=0, description="Rolling window the platform counts calls in.")
+    account_calls_per_window: int | None = Field(
+        None, ge=1, description="Cap of one account in that window, where the platform sends no usage figures."
+    )
+    block_permits: int = Field(8, ge=1, le=1_000, description="Most permits a worker takes at once.")
     shares: tuple[float, float, float, float] = Field(
         (0.4, 0.3, 0.2, 0.1), description="Critical, high, normal, low: shares of concurrency and rate."
     )
@@ -98,6 +103,11 @@ class BackpressureSettings(_Section):
     queue_max_attempts: int = Field(3, ge=1, le=100, description="Tries of a request before it is given up.")
     timeout_seconds: float = Field(30, gt=0, description="How long a caller may wait for admission.")
     memory_percent: float = Field(80, gt=0, le=100, description="Above this, intake slows.")
+
+    @property
+    def block_seconds(self) -> float:
+        """How long a block of permits lasts: short enough to end for a class above, and to blur no quota window."""
+        return min(2.0, self.quota_window_seconds / 100)
 
     @field_validator("shares")
     @classmethod

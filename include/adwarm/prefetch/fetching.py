@@ -113,7 +113,7 @@ class Fetcher:
             if progress.state is JobState.READY:
                 return
             if progress.state in {JobState.FAILED, JobState.EXPIRED}:
-                raise Permanent(f"report {handle.id} ended as {progress.state}: {progress.reason or 'no reason given'}")
+                raise Permanent(f"report {handle.id} ended as {progress.state}: {progress.error or 'no reason given'}")
             self.clock.sleep(pause)
             waited += pause
             pause = min(30.0, pause * 2)

@@ -4,11 +4,13 @@ The engine above owns budget, concurrency, parking, retries and writes. A source
 `adwarm.errors` (`Transient`, `Throttled`, `TooMuchData`, `Denied`, `TokenDead`, `BadRequest`).
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from adwarm.errors import AdwarmError
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Window
 
 Row = dict[str, Any]
@@ -27,7 +29,12 @@ class Increment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a source can do."""
+    """What a source can do.
+
+    Attributes:
+        async_jobs: it makes reports in the background when told to (`begin`), up to `poll_batch` looked at in one go.
+        narrows: it lists the objects below another, so that a question can be asked about some of them.
+    """
 
     levels: frozenset[str] = frozenset({"ad"})
     unique_metrics: frozenset[str] = frozenset({"reach", "frequency"})
@@ -35,6 +42,8 @@ class Capabilities:
     max_windows_per_request: int = 16
     page_max: int = 500
     async_jobs: bool = False
+    poll_batch: int = 50
+    narrows: bool = False
     quota_scopes: tuple[ScopeKind, ...] = ()
     lookback_days: int = 28
     retention_days: int = 1122
@@ -42,13 +51,25 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One request: an account, one or more windows, a grain and a query. Equal units ask for the same rows."""
+    """One request: an account, one or more windows, a grain and a query. Equal units ask for the same rows.
+
+    Attributes:
+        filters: field, operator and value; the values of a list are joined by commas.
+        page_size: rows wanted in a page; the source's own when absent.
+    """
 
     account_id: str
     windows: tuple[Window, ...]
     increment: Increment
     spec: QuerySpec
     filters: tuple[tuple[str, str, str], ...] = ()
+    page_size: int | None = field(default=None, compare=False)
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits by which a report is known to be this unit's."""
+        words = [self.account_id, *map(str, self.windows), self.increment, self.spec.hash, *map(",".join, self.filters)]
+        return hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +91,26 @@ class Handle:
 
 
 class JobState(StrEnum):
-    """Where a report stands."""
+    """Where a report stands. `UNSEEN` says that the upstream does not know it: not yet, or no longer."""
 
     PENDING = "pending"
     READY = "ready"
     FAILED = "failed"
     EXPIRED = "expired"
+    UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """A report's state, percentage and, when it failed, why."""
+    """A report's state and percentage.
+
+    Attributes:
+        error: why it failed; of one that is pending, why nothing could be learned this time.
+    """
 
     state: JobState
     percent: float = 0.0
-    reason: str | None = None
+    error: AdwarmError | None = None
     usage: tuple[UsageSample, ...] = field(default=())
 
 
@@ -114,14 +140,26 @@ class InsightsSource(Protocol):
         """Ask for the unit; a source that answers at once returns the first page."""
         ...
 
+    def begin(self, unit: Unit) -> Handle:
+        """Have the unit made in the background; for sources with `caps.async_jobs`."""
+        ...
+
     def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
-        """Return where each report stands."""
+        """Return where each of up to `caps.poll_batch` reports stands. One request, and a call for each report."""
         ...
 
     def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
-        """Return the page after `cursor`."""
+        """Return the page after `cursor`.
+
+        Raises:
+            NotFound: the upstream no longer knows the report.
+        """
         ...
 
     def split(self, unit: Unit) -> list[Unit]:
         """Return smaller units that together hold the rows of `unit`; empty when it cannot be split further."""
+        ...
+
+    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+        """Return a page of the objects of `level` that `unit` is about, each row with its `id`; with `caps.narrows`."""
         ...

@@ -105,6 +105,14 @@ class TabularSource(ABC):
         self._read = None
         return self.read(unit, None)
 
+    def begin(self, unit: Unit) -> Handle:
+        """Refuse: a table answers at once.
+
+        Raises:
+            BadRequest: always.
+        """
+        raise BadRequest(f"a table makes no report in the background; read {unit.account_id} by `submit`")
+
     def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
         """Return nothing: a table answers at once.
 
@@ -112,7 +120,7 @@ class TabularSource(ABC):
             BadRequest: a handle is given, which this source never handed out.
         """
         if handles:
-            raise BadRequest(f"report {handles[0].id} is not one of this source, which answers at once")
+            raise _stranger(handles[0])
         return {}
 
     def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
@@ -123,7 +131,7 @@ class TabularSource(ABC):
             Transient: the table cannot be read at the moment.
         """
         if isinstance(asked, Handle):
-            raise BadRequest(f"report {asked.id} is not one of this source, which answers at once")
+            raise _stranger(asked)
         start = 0 if cursor is None else _offset(cursor)
         if self._read is None or self._read[0] != asked:
             self._read = asked, self._rows(asked)
@@ -137,6 +145,15 @@ class TabularSource(ABC):
     def split(self, unit: Unit) -> list[Unit]:
         """Return two halves of the unit, by its windows or by its days; nothing when neither can be halved."""
         return split_by_time(unit)
+
+    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+        """Refuse: a table holds rows and no objects.
+
+        Raises:
+            BadRequest: always.
+        """
+        del cursor
+        raise BadRequest(f"a table does not list the {level}s of {unit.account_id}; ask for its rows")
 
     def _account(self, account: str) -> Account:
         return Account(account, self._zone, self._zone, self._currency, self._connection)
@@ -175,6 +192,10 @@ class TabularSource(ABC):
             for row in daily
             if any(date.fromisoformat(row["date_start"]) in window for window in unit.windows)
         ]
+
+
+def _stranger(handle: Handle) -> BadRequest:
+    return BadRequest(f"report {handle.id} is not one of this source, which answers at once")
 
 
 def _canonical(raw: Mapping[str, Any], columns: Mapping[str, str]) -> Row:

@@ -8,6 +8,9 @@ from adwarm.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources.protocol import Capabilities, Increment, Unit
 
+LEVELS = ("account", "campaign", "adset", "ad")
+_MOST_IDS = 100
+
 
 def plan_units(
     caps: Capabilities, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
@@ -62,3 +65,52 @@ def _spans(windows: Iterable[Window], max_days: int) -> list[Window]:
             spans.append(Window(since, end))
             since = end + timedelta(days=1)
     return spans
+
+
+def split_by_ids(unit: Unit) -> list[Unit]:
+    """Return two units, each about half the objects that `unit` names; nothing when it names fewer than two."""
+    level, ids = named_objects(unit)
+    if len(ids) < 2:
+        return []
+    middle = len(ids) // 2
+    return [about(unit, level, part) for part in (ids[:middle], ids[middle:])]
+
+
+def named_objects(unit: Unit) -> tuple[str, list[str]]:
+    """Return the level and the ids of the objects that `unit` is restricted to; no level when it is about all."""
+    for field, operator, value in unit.filters:
+        level, _, rest = field.partition(".")
+        if (rest, operator) == ("id", "IN"):
+            return level, value.split(",")
+    return "", []
+
+
+def about(unit: Unit, level: str, ids: Sequence[str]) -> Unit:
+    """Return `unit` about some objects of `level`, in place of those that it was about before."""
+    others = tuple(found for found in unit.filters if not (found[0].endswith(".id") and found[1] == "IN"))
+    return replace(unit, filters=(*others, (f"{level}.id", "IN", ",".join(ids))))
+
+
+def without_objects(unit: Unit, ids: Iterable[str]) -> Unit:
+    """Return `unit` without some objects of its own level."""
+    return replace(unit, filters=(*unit.filters, (f"{unit.spec.level}.id", "NOT_IN", ",".join(sorted(ids)))))
+
+
+def level_below(unit: Unit) -> str | None:
+    """Return the level whose objects divide `unit` further; None when it is about one row's object already."""
+    deepest = unit.spec.level if unit.spec.level in LEVELS else LEVELS[0]
+    level, _ = named_objects(unit)
+    step = LEVELS.index(level or LEVELS[0]) + 1
+    return LEVELS[step] if step <= LEVELS.index(deepest) else None
+
+
+def narrowed(unit: Unit, level: str, ids: Sequence[str]) -> list[Unit]:
+    """Return units about all of `ids`: two of them, or more when a request would name too many."""
+    parts = max(min(2, len(ids)), -(-len(ids) // _MOST_IDS))
+    size = -(-len(ids) // max(1, parts))
+    return [about(unit, level, ids[start : start + size]) for start in range(0, len(ids), size or 1)]
+
+
+def with_fields(unit: Unit, fields: Sequence[str]) -> Unit:
+    """Return `unit` asking for other fields; what names a row always comes along."""
+    return replace(unit, spec=replace(unit.spec, fields=tuple(fields)))

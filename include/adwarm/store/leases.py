@@ -2,6 +2,10 @@
 
 Whoever claims next judges the expiry, so a dead owner needs no sweeper. Tokens of a name only ever grow, so a holder
 that slept past its expiry cannot overwrite its successor.
+
+A lease also remembers the report that the platform is making for it, and of what: its next holder takes that report up
+instead of asking for another one. It is announced before it is asked for, so that one that was asked for and never
+noted down is known to be about.
 """
 
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, Update, select, update
 
-from adwarm.store.engine import database_time, insert_new, writing
+from adwarm.store.engine import database_time, insert_new, reading, writing
 from adwarm.store.tables import lease as table
 
 
@@ -21,6 +25,15 @@ class Lease:
     owner: str
     token: int
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that is being made: of what (a hash), since when, and the platform's id, once that is known."""
+
+    unit: str
+    at: datetime
+    run_id: str | None
 
 
 def claim(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
@@ -56,6 +69,34 @@ def is_current(connection: Connection, held: Lease) -> bool:
     """Whether the lease's token is still the newest; call it inside the transaction that publishes."""
     row = connection.execute(select(table.c.token).where(table.c.name == held.name).with_for_update()).one_or_none()
     return row is not None and bool(row.token == held.token)
+
+
+def report_of(engine: Engine, held: Lease) -> Report | None:
+    """Return the report that the lease remembers."""
+    columns = (table.c.report_unit, table.c.report_at, table.c.report_run_id)
+    with reading(engine) as connection:
+        row = connection.execute(select(*columns).where(table.c.name == held.name)).one_or_none()
+    return None if row is None or row.report_unit is None else Report(*row)
+
+
+def announce_report(engine: Engine, held: Lease, unit: str, at: datetime) -> bool:
+    """Note down that a report of `unit` is about to be asked for; False when the lease was lost."""
+    return _remember(engine, held, report_unit=unit, report_at=at, report_run_id=None)
+
+
+def keep_report(engine: Engine, held: Lease, run_id: str) -> bool:
+    """Note down the id of the report that was announced; False when the lease was lost."""
+    return _remember(engine, held, report_run_id=run_id)
+
+
+def forget_report(engine: Engine, held: Lease) -> bool:
+    """Forget the report: it was read, or ended badly; False when the lease was lost."""
+    return _remember(engine, held, report_unit=None, report_at=None, report_run_id=None)
+
+
+def _remember(engine: Engine, held: Lease, **values: object) -> bool:
+    with writing(engine) as connection:
+        return bool(connection.execute(_held(held).values(**values)).rowcount)
 
 
 def _held(held: Lease) -> Update:

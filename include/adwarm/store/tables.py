@@ -150,6 +150,8 @@ lease = Table(
     _col("token", BigInteger),
     _col("expires_at", Moment()),
     Column("report_run_id", String(40)),
+    Column("report_unit", String(16)),
+    Column("report_at", Moment()),
 )  # fmt: skip
 
 log_file = Table(

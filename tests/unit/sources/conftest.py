@@ -37,6 +37,7 @@ class Scripted:
     replies: list[Reply] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    forms: list[str] = field(default_factory=list)
 
     def say(self, body: object, status: int = 200, kind: str = JSON, cut: int = 0, **headers: str) -> None:
         """Add an answer; a body that is not bytes is sent as JSON."""
@@ -47,6 +48,11 @@ class Scripted:
 def _handler(script: Callable[[], Scripted]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            """Take the form, and send the next answer."""
+            script().forms.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.do_GET()
 
         def do_GET(self) -> None:
             """Send the next answer of the script."""

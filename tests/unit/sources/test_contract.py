@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 
-from adwarm.errors import AdwarmError, BadRequest
+from adwarm.errors import AdwarmError, BadRequest, NotFound
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import SourceSettings
 from adwarm.simulator.config import SimulatorConfig
@@ -17,7 +17,7 @@ from adwarm.simulator.server import SimulatorServer
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Handle, Increment, InsightsSource, Page, Row, Unit
+from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobState, Page, Row, Unit
 from adwarm.sources.sql import SqlSource
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -189,13 +189,20 @@ def test_a_page_can_be_read_again(source: InsightsSource) -> None:
 
 
 def test_nothing_is_pending(source: InsightsSource) -> None:
-    """All three answer at once: no report is pending, and a stranger's handle is refused."""
+    """No report is pending before one was asked for, and what nobody asked for is not there to be read."""
     assert source.poll([]) == {}
     handle = Handle("9", Unit("act_11", (WHOLE,), Increment.DAY, SPEC))
+    with pytest.raises((BadRequest, NotFound)):
+        source.read(handle, None)
+    if source.caps.async_jobs:
+        assert source.poll([handle])[handle].state is JobState.UNSEEN
+        return
     with pytest.raises(BadRequest):
         source.poll([handle])
     with pytest.raises(BadRequest):
-        source.read(handle, None)
+        source.begin(handle.unit)
+    with pytest.raises(BadRequest):
+        source.objects(handle.unit, "campaign", None)
 
 
 def test_scopes_are_as_declared(source: InsightsSource) -> None:

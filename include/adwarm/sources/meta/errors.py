@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from adwarm.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.errors import AdwarmError, BadRequest, Denied, NotFound, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import Scope, UsageSample
 
 
@@ -24,6 +24,7 @@ class Reaction(StrEnum):
     SHRINK = "ask for less"
     STOP_TOKEN = "stop the token"
     STOP_ACCOUNT = "stop the account"
+    MISSING = "it is not there"
     FAIL = "fail"
 
 
@@ -36,30 +37,39 @@ class Rule:
 
     Attributes:
         seconds: how long to park when the platform names no time.
+        seconds_full: the same for an app with full access, where that differs.
         firm: holds even when the platform calls the error transient.
+        smaller_page: what shrinks may be the page alone.
+        in_background: a report made in the background may manage what a call cannot.
     """
 
     reaction: Reaction
     seconds: float = 0.0
+    seconds_full: float | None = None
     firm: bool = False
+    smaller_page: bool = False
+    in_background: bool = False
 
 
 _RETRY, _SHRINK, _FAIL = Rule(Reaction.RETRY), Rule(Reaction.SHRINK), Rule(Reaction.FAIL)
+_REDUCE = Rule(Reaction.SHRINK, smaller_page=True, in_background=True)
+_TOO_SLOW = Rule(Reaction.SHRINK, in_background=True)
 _FIRM_FAIL = Rule(Reaction.FAIL, firm=True)
 _ACCOUNT = Rule(Reaction.PARK_ACCOUNT, 300.0)
+_SCORE = Rule(Reaction.PARK_ACCOUNT, 300.0, seconds_full=60.0)
 _ACCOUNT_SOON = Rule(Reaction.PARK_ACCOUNT, 60.0)
 _APP = Rule(Reaction.PARK_APP, 300.0)
 _TOKEN = Rule(Reaction.PARK_TOKEN, 300.0)
 _DENIED = Rule(Reaction.STOP_ACCOUNT)
 
 BY_SUBCODE: dict[tuple[int, int], Rule] = {
-    (17, 2446079): _ACCOUNT,
-    (613, 1487742): _ACCOUNT,
+    (17, 2446079): _SCORE,
+    (613, 1487742): _SCORE,
     (4, 1504022): _ACCOUNT_SOON,
     (4, 1504039): _ACCOUNT_SOON,
     (100, 1487534): _SHRINK,
-    (100, 1504018): _SHRINK,
-    (2, 1504038): _SHRINK,
+    (100, 1504018): _TOO_SLOW,
+    (2, 1504038): _TOO_SLOW,
     (-3, 1504045): _SHRINK,
     (2, 1504043): _RETRY,
     (2, 1504044): _RETRY,
@@ -67,11 +77,11 @@ BY_SUBCODE: dict[tuple[int, int], Rule] = {
     (2, 1504041): _FIRM_FAIL,
     (2, 1504042): _FIRM_FAIL,
     (100, 3191001): _FIRM_FAIL,
-    (100, 33): _FAIL,
+    (100, 33): Rule(Reaction.MISSING, firm=True),
     (2601, 1815107): _RETRY,
 }
 BY_WORDS: tuple[tuple[int, re.Pattern[str], Rule], ...] = (
-    (1, re.compile(r"reduce the amount of data", re.IGNORECASE), _SHRINK),
+    (1, re.compile(r"reduce the amount of data", re.IGNORECASE), _REDUCE),
     (100, re.compile(r"in summary param because they weren.t there", re.IGNORECASE), _RETRY),
 )
 BY_CODE: dict[int, Rule] = {
@@ -93,13 +103,18 @@ _TOKEN_LIKE = re.compile(r"EAA[A-Za-z0-9%]{12,}|(?<=access_token=)[^&\s\"']+|htt
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom an error is about: the scopes of the call, and the secrets that its message must not repeat."""
+    """Whom an error is about: the scopes of the call, and the secrets that its message must not repeat.
+
+    Attributes:
+        full_access: whether the app has full access, which shortens some blocks.
+    """
 
     account_id: str | None
     account: Scope | None
     app: Scope
     token: Scope
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    full_access: bool = False
 
 
 def rule_for(code: int, subcode: int | None, words: str, status: int, *, transient: bool) -> Rule:
@@ -131,7 +146,7 @@ def error_of(
     number = str(code) if subcode is None else f"{code}/{subcode}"
     if rule.reaction in _PARKING:
         return _throttled(message, number, rule, caller, usage, now)
-    return _plain(message, number, rule.reaction, caller)
+    return _plain(message, number, rule, caller)
 
 
 def describe(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
@@ -156,11 +171,14 @@ def clean(text: str, secrets: Sequence[str]) -> str:
     return _TOKEN_LIKE.sub("[hidden]", text)
 
 
-def _plain(message: str, number: str, reaction: Reaction, caller: Caller) -> AdwarmError:
+def _plain(message: str, number: str, rule: Rule, caller: Caller) -> AdwarmError:
+    reaction = rule.reaction
     if reaction is Reaction.RETRY:
         return Transient(message, code=number)
     if reaction is Reaction.SHRINK:
-        return TooMuchData(message, code=number)
+        return TooMuchData(message, code=number, smaller_page=rule.smaller_page, in_background=rule.in_background)
+    if reaction is Reaction.MISSING:
+        return NotFound(message, code=number)
     if reaction is Reaction.STOP_TOKEN:
         return TokenDead(f"{message}; renew the token in the connection", code=number)
     if reaction is Reaction.STOP_ACCOUNT and caller.account_id is not None:
@@ -175,7 +193,8 @@ def _throttled(
     scope = {Reaction.PARK_APP: caller.app, Reaction.PARK_TOKEN: caller.token}.get(rule.reaction, caller.account)
     scope = scope or caller.token
     asked = [sample.regain_seconds for sample in usage if sample.scope == scope and sample.regain_seconds]
-    seconds = max(asked, default=rule.seconds)
+    usual = rule.seconds_full if caller.full_access and rule.seconds_full is not None else rule.seconds
+    seconds = max(asked, default=usual)
     until = now + timedelta(seconds=seconds)
     return Throttled(message, scope=str(scope), until=until, retry_after=seconds, code=number)
 

@@ -14,6 +14,32 @@ _OWN_IDS = {
 }
 _BELOW = {"ad": (), "adset": ("ad_",), "campaign": ("ad_", "adset_"), "account": ("ad_", "adset_", "campaign_")}
 _IMPLIED = frozenset({"date_start", "date_stop"})
+_STATUSES = {
+    "campaign": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES"),
+    "adset": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES", "CAMPAIGN_PAUSED"),
+    "ad": (
+        "ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES", "CAMPAIGN_PAUSED", "ADSET_PAUSED",
+        "PENDING_REVIEW", "DISAPPROVED", "PREAPPROVED", "PENDING_BILLING_INFO",
+    ),
+}  # fmt: skip
+"""Every standing an object can have: a question about some objects is otherwise about the active ones only."""
+
+
+def report_params(unit: Unit) -> dict[str, Any]:
+    """Return the parameters that have `unit` made in the background.
+
+    Raises:
+        BadRequest: as for `request_params`.
+    """
+    params = request_params(unit, 0)
+    del params["limit"]
+    return params
+
+
+def object_params(level: str, page_size: int, cursor: str | None) -> dict[str, Any]:
+    """Return the parameters that list objects of `level`, whatever their standing."""
+    params: dict[str, Any] = {"fields": "id", "effective_status": list(_STATUSES[level]), "limit": page_size}
+    return params if cursor is None else params | {"after": cursor}
 
 
 def request_params(unit: Unit, page_size: int, cursor: str | None = None) -> dict[str, Any]:
@@ -31,10 +57,7 @@ def request_params(unit: Unit, page_size: int, cursor: str | None = None) -> dic
     if unit.spec.attribution_windows:
         params["action_attribution_windows"] = list(unit.spec.attribution_windows)
     if unit.filters:
-        params["filtering"] = [
-            {"field": name, "operator": operator, "value": _value(operator, value)}
-            for name, operator, value in unit.filters
-        ]
+        params["filtering"] = _filtering(unit)
     if cursor is not None:
         params["after"] = cursor
     return params
@@ -59,6 +82,17 @@ def _time(unit: Unit) -> dict[str, Any]:
 
 def _span(window: Window) -> dict[str, str]:
     return {"since": window.since.isoformat(), "until": window.until.isoformat()}
+
+
+def _filtering(unit: Unit) -> list[dict[str, Any]]:
+    found = [
+        {"field": name, "operator": operator, "value": _value(operator, value)}
+        for name, operator, value in unit.filters
+    ]
+    level = unit.spec.level
+    if level in _STATUSES and any(name.endswith(".id") for name, _, _ in unit.filters):
+        found.append({"field": f"{level}.effective_status", "operator": "IN", "value": list(_STATUSES[level])})
+    return found
 
 
 def _value(operator: str, value: str) -> Any:

@@ -1,28 +1,26 @@
-"""Meta's insights as a source: synchronous reports, its own pager, usage with every page.
-
-Only a missing `next` ends a report, so an empty page in the middle loses nothing; the next page is asked for by the
-cursor of the same answer, and `next` itself is never followed: it may hold a token.
-"""
+"""Meta's insights as a source: calls that answer at once, reports made in the background, usage with every answer."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from adwarm.clock import Clock, SystemClock
-from adwarm.errors import BadRequest, Transient
+from adwarm.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window, account_id, zone
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.params import request_params
-from adwarm.sources.meta.transport import GraphTransport
+from adwarm.sources.meta.paging import next_cursor, rows_of
+from adwarm.sources.meta.params import object_params, report_params, request_params
+from adwarm.sources.meta.reports import POLL_FIELDS, progress_of, run_id_of
+from adwarm.sources.meta.transport import Answer, Entry, GraphTransport
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
-from adwarm.sources.units import plan_units, split_by_time
+from adwarm.sources.units import named_objects, plan_units, split_by_ids, split_by_time
 
 logger = logging.getLogger(__name__)
 _ACCOUNT_FIELDS = "timezone_name,currency,account_status"
 _CLOSED = frozenset({101, 202})
-_ACCOUNTS_PER_PAGE = 100
+_NODES_PER_PAGE = 100
+_EDGES = {"campaign": "campaigns", "adset": "adsets", "ad": "ads"}
 
 
 class MetaSource:
@@ -48,10 +46,13 @@ class MetaSource:
         self._connection = connection
         self._version = settings.api_version
         self._page_size = settings.page_size
-        self._graph = GraphTransport(credentials, settings, clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._graph = GraphTransport(credentials, settings, self._clock)
         self.caps = Capabilities(
             levels=frozenset({"ad", "adset", "campaign", "account"}),
             page_max=settings.page_size,
+            async_jobs=True,
+            narrows=True,
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
         )
 
@@ -68,13 +69,13 @@ class MetaSource:
         """Yield every account the token can read, a page of them per request."""
         cursor: str | None = None
         while True:
-            params: dict[str, Any] = {"fields": f"account_id,{_ACCOUNT_FIELDS}", "limit": _ACCOUNTS_PER_PAGE}
+            params: dict[str, Any] = {"fields": f"account_id,{_ACCOUNT_FIELDS}", "limit": _NODES_PER_PAGE}
             if cursor is not None:
                 params["after"] = cursor
             body = self._graph.get(("me", "adaccounts"), params).body
-            for item in _data(body):
+            for item in rows_of(body):
                 yield self._account(account_id(str(item.get("account_id") or item.get("id"))), item)
-            cursor = _next_cursor(body, cursor)
+            cursor = next_cursor(body, cursor)
             if cursor is None:
                 return
 
@@ -96,31 +97,65 @@ class MetaSource:
         """Return the first page of the unit. Costs one request."""
         return self.read(unit, None)
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
-        """Return nothing: reports are answered at once, so none is ever pending.
-
-        Raises:
-            BadRequest: a handle is given, which this source never handed out.
-        """
-        if handles:
-            raise BadRequest(f"report {handles[0].id} is not one of this source, which answers at once")
-        return {}
-
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
-        """Return the page after `cursor`. Costs one request.
+    def begin(self, unit: Unit) -> Handle:
+        """Have a report run made of the unit. Costs one request.
 
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
         """
-        if isinstance(asked, Handle):
-            raise BadRequest(f"report {asked.id} is not one of this source, which answers at once")
-        params = request_params(asked, self._page_size, cursor)
-        answer = self._graph.get((asked.account_id, "insights"), params, asked.account_id)
-        return Page(_data(answer.body), _next_cursor(answer.body, cursor), answer.usage, self._version)
+        answer = self._graph.post((unit.account_id, "insights"), report_params(unit), unit.account_id)
+        return Handle(run_id_of(answer.body), unit)
+
+    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+        """Return where each run stands. Costs one request for all of them, and a call of the platform for each.
+
+        Raises:
+            Transient, Throttled, TokenDead, BadRequest: nothing was learned of any.
+        """
+        if not handles:
+            return {}
+        entries = [Entry(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
+        now = self._clock.now()
+        return {
+            handle: progress_of(answer, self._graph.caller(handle.unit.account_id), now)
+            for handle, answer in zip(handles, self._graph.batch(entries), strict=True)
+        }
+
+    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+        """Return the page after `cursor`, of a unit or of a run that is ready. Costs one request.
+
+        Raises:
+            NotFound: the platform no longer knows the run.
+            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
+        """
+        unit = asked.unit if isinstance(asked, Handle) else asked
+        size = unit.page_size or self._page_size
+        if isinstance(asked, Unit):
+            return self._page((unit.account_id, "insights"), request_params(asked, size, cursor), unit.account_id)
+        params = {"limit": size} if cursor is None else {"limit": size, "after": cursor}
+        return self._page((asked.id, "insights"), params, unit.account_id)
 
     def split(self, unit: Unit) -> list[Unit]:
-        """Return two halves of the unit, by its windows or by its days; nothing when neither can be halved."""
-        return split_by_time(unit)
+        """Return two halves of the unit, by its windows, its days or the objects it names; nothing when none can be."""
+        return split_by_time(unit) or split_by_ids(unit)
+
+    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+        """Return a page of the campaigns, ad sets or ads of what `unit` is about. Costs one request.
+
+        Raises:
+            BadRequest: the unit is about several objects, or the platform says so.
+            Transient, Throttled, Denied, TokenDead: as the platform says.
+        """
+        _, ids = named_objects(unit)
+        if len(ids) > 1:
+            raise BadRequest(f"objects can be listed below one object, not below {len(ids)}")
+        parent = ids[0] if ids else unit.account_id
+        return self._page((parent, _EDGES[level]), object_params(level, self._page_size, cursor), unit.account_id)
+
+    def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> Page:
+        answer: Answer = self._graph.get(path, params, account_id)
+        after = next_cursor(answer.body, params.get("after"))
+        return Page(rows_of(answer.body), after, answer.usage, self._version)
 
     def _account(self, account: str, body: dict[str, Any]) -> Account:
         home = str(body.get("timezone_name") or "UTC")
@@ -131,29 +166,3 @@ class MetaSource:
             home = "UTC"
         status = "closed" if body.get("account_status") in _CLOSED else "active"
         return Account(account, home, home, str(body.get("currency") or "USD"), self._connection, status)
-
-
-def _data(body: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = body.get("data")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise Transient("Meta's answer has no list of rows", code="no_data")
-    return rows
-
-
-def _next_cursor(body: dict[str, Any], before: str | None) -> str | None:
-    """Return the cursor of the next page when the answer says that there is one.
-
-    Raises:
-        Transient: the answer names a next page but no way to it, or the page just read: reading on would lose rows
-            or never end.
-    """
-    paging = body.get("paging")
-    if not isinstance(paging, dict) or not paging.get("next"):
-        return None
-    cursors = paging.get("cursors")
-    after = cursors.get("after") if isinstance(cursors, dict) else None
-    if not after:  # an empty page may come without cursors; its `next` still names one
-        after = parse_qs(urlsplit(str(paging["next"])).query).get("after", [""])[0]
-    if not isinstance(after, str) or after in {"", before}:
-        raise Transient("Meta's answer names a next page but no new cursor for it", code="no_cursor")
-    return after

@@ -1,4 +1,4 @@
-"""One guarded GET to the Graph API: what comes back is a decoded object or an error of `adwarm.errors`.
+"""One guarded call to the Graph API: what comes back is a decoded object or an error of `adwarm.errors`.
 
 facebook-business carries the call (session, signature, version, address); everything it leaves open is closed here: the
 token travels in the `Authorization` header only, every call has timeouts, the size of an answer is bounded while it
@@ -6,7 +6,7 @@ is read, and status, content type and body are judged before the SDK sees them. 
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -39,6 +39,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One GET of a batch: its path and query below the version, and the account it is about."""
+
+    relative_url: str
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Received:
     status: int
     content_type: str
@@ -64,9 +72,11 @@ class GraphTransport:
         self._credentials = credentials
         self._clock = clock
         self._max_bytes = settings.max_response_bytes
+        self._full_access = settings.access_tier == "standard_access"
         self._received: _Received | None = None
         session = _session(credentials, settings)
         session.requests.hooks["response"].append(self._receive)
+        self._version = settings.api_version
         self._api = FacebookAdsApi(session, api_version=settings.api_version)
 
     def get(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> Answer:
@@ -80,17 +90,39 @@ class GraphTransport:
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the answer says.
         """
+        return self._judge(self._call("GET", path, params), account_id)
+
+    def post(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> Answer:
+        """Return the answer to a POST of `params` as a form; otherwise as `get`."""
+        return self._judge(self._call("POST", path, params), account_id)
+
+    def batch(self, entries: Sequence[Entry]) -> list[Answer | AdwarmError]:
+        """Make up to 50 GETs in one request and return the answer to each, in order, or its own error.
+
+        Raises:
+            Transient, Throttled, TokenDead, BadRequest: the batch as a whole failed.
+        """
+        wanted = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in entries]
+        received = self._call("POST", (), {"batch": wanted, "include_headers": "true"})
+        answers = _decoded(received)
+        if not isinstance(answers, list):
+            self._judge(received, None)
+        if not isinstance(answers, list) or len(answers) != len(entries):
+            raise Transient("Meta's answer to a batch has not one answer for each of its calls", code="batch")
+        return [self._judge_entry(answer, entry) for answer, entry in zip(answers, entries, strict=True)]
+
+    def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
         self._received = None
         failure: AdwarmError | None = None
         try:
-            self._api.call("GET", path, params=dict(params))
+            self._api.call(method, path, params=dict(params))
         except requests.RequestException as error:
             failure = _unreachable(error)
         if failure is not None:  # raised here, outside the handler: the original's text holds the address
             raise failure
         if self._received is None:
             raise Transient("Meta sent no answer", code="no_answer")
-        return self._judge(self._received, account_id)
+        return self._received
 
     def caller(self, account_id: str | None) -> Caller:
         """Return the scopes that a call about `account_id` draws on."""
@@ -103,6 +135,7 @@ class GraphTransport:
             app=credentials.app_scope,
             token=credentials.token_scope,
             secrets=(token, quote(token, safe=""), secret),
+            full_access=self._full_access,
         )
 
     def _receive(self, response: requests.Response, **_: Any) -> requests.Response:
@@ -112,7 +145,8 @@ class GraphTransport:
             content += chunk
             if len(content) > self._max_bytes:
                 response.close()
-                raise TooMuchData(f"Meta's answer is larger than {self._max_bytes} bytes; ask for fewer days or fields")
+                words = f"Meta's answer is larger than {self._max_bytes} bytes; ask for fewer days or fields"
+                raise TooMuchData(words, code="too_large", smaller_page=True)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         self._received = _Received(response.status_code, kind, response.headers, bytes(content))
         taken = requests.Response()
@@ -124,12 +158,25 @@ class GraphTransport:
         caller = self.caller(account_id)
         usage = usage_samples(received.headers, caller.account, caller.app)
         body = _decoded(received)
+        if not isinstance(body, dict):
+            raise _not_an_object(received.status)
         if "error" in body:
             error = body["error"] if isinstance(body["error"], dict) else {"message": str(body["error"])}
             raise error_of(error, received.status, caller, usage, self._clock.now())
         if received.status != 200:
             raise _odd_status(received.status)
         return Answer(body, usage)
+
+    def _judge_entry(self, answer: Any, entry: Entry) -> Answer | AdwarmError:
+        if not isinstance(answer, dict):  # null: the platform ran out of time before this call
+            return Transient("Meta did not get to this call of a batch", code="not_reached")
+        headers = {str(item["name"]): str(item["value"]) for item in answer.get("headers") or ()}
+        content = str(answer.get("body") or "").encode()
+        try:
+            return self._judge(_Received(int(answer.get("code", 0)), "application/json", headers, content),
+                               entry.account_id)  # fmt: skip
+        except AdwarmError as error:
+            return error
 
 
 def _session(credentials: MetaCredentials, settings: SourceSettings) -> Any:
@@ -173,17 +220,19 @@ def _odd_status(status: int) -> AdwarmError:
     return BadRequest(f"HTTP {status} is not an answer of the Graph API; check graph_url", code=f"http_{status}")
 
 
-def _decoded(received: _Received) -> dict[str, Any]:
+def _decoded(received: _Received) -> Any:
+    """Return the body of an answer, whatever JSON it is; None for what is no JSON."""
     if received.content_type not in _JSON_TYPES:
         if received.status == 200:
             raise Transient(f"Meta answered with {received.content_type or 'no content type'}", code="not_json")
         raise _odd_status(received.status)
     try:
-        body = orjson.loads(received.content)
+        return orjson.loads(received.content)
     except orjson.JSONDecodeError:
-        body = None
-    if isinstance(body, dict):
-        return body
-    if received.status >= 400:
-        raise _odd_status(received.status)
-    raise Transient("Meta's answer is not a complete JSON object", code="not_json")
+        return None
+
+
+def _not_an_object(status: int) -> AdwarmError:
+    if status >= 400:
+        return _odd_status(status)
+    return Transient("Meta's answer is not a complete JSON object", code="not_json")

@@ -1,5 +1,6 @@
 """The code table, line by line."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.errors import AdwarmError, BadRequest, Denied, NotFound, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.errors import Caller, error_of
 
@@ -39,7 +40,7 @@ def classify(code: Any, subcode: int | None = None, status: int = 400, **more: A
         (2, 1504042, "invalid metric", BadRequest),
         (100, 3191001, "", BadRequest),
         (100, None, "bad field", BadRequest),
-        (100, 33, "missing", BadRequest),
+        (100, 33, "missing", NotFound),
         (3018, None, "37 months", BadRequest),
         (2635, None, "old version", BadRequest),
         (100, None, "Cannot include ctr in summary param because they weren't there while creating", Transient),
@@ -121,6 +122,28 @@ def test_facts_stay_and_secrets_go() -> None:
     for secret in ("s3cret", "graph/x", "EAAB", "zzz"):
         assert secret not in text
     assert error.code == "190/463"
+
+
+def test_what_too_much_data_asks_for() -> None:
+    """Each way of being too much says what may help besides fewer days: a smaller page, time, or neither."""
+    helps = {
+        (1, None): (True, True), (100, 1487534): (False, False), (100, 1504018): (False, True),
+        (2, 1504038): (False, True), (-3, 1504045): (False, False),
+    }  # fmt: skip
+    for (code, subcode), expected in helps.items():
+        error = classify(code, subcode, message="Please reduce the amount of data")
+        assert isinstance(error, TooMuchData)
+        assert (error.smaller_page, error.in_background) == expected
+
+
+def test_full_access_shortens_the_score_block() -> None:
+    """The score limiter blocks an app with full access for a minute only."""
+    full = replace(CALLER, full_access=True)
+    for code, subcode in ((17, 2446079), (613, 1487742)):
+        error = error_of({"code": code, "error_subcode": subcode}, 400, full, (), NOW)
+        assert isinstance(error, Throttled)
+        assert error.retry_after == 60
+    assert error_of({"code": 80000}, 400, full, (), NOW).retry_after == 300  # type: ignore[attr-defined]
 
 
 def test_denied_names_the_account() -> None:

@@ -56,6 +56,9 @@ def test_attribution_and_filters() -> None:
     )
     params = request_params(asked, 50)
     assert params["action_attribution_windows"] == ["7d_click"]
+    standing = params["filtering"].pop()
+    assert (standing["field"], standing["operator"]) == ("ad.effective_status", "IN")
+    assert {"ACTIVE", "ARCHIVED", "DELETED"} < set(standing["value"]), "a filter hides what is not active"
     assert params["filtering"] == [
         {"field": "ad.id", "operator": "IN", "value": ["1", "2"]},
         {"field": "impressions", "operator": "GREATER_THAN", "value": "0"},

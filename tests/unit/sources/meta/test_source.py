@@ -11,7 +11,7 @@ from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Wind
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.protocol import Handle, Increment, Page, Unit
+from adwarm.sources.protocol import Increment, Page, Unit
 
 UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
 
@@ -105,16 +105,6 @@ def test_scopes_name_no_secret() -> None:
     assert [str(scope.kind) for scope in named] == ["account", "app", "token"]
     assert len(named[2].id) == 12
     assert len(MetaSource(MetaCredentials(SecretStr(TOKEN)), settings).scopes("act_1")) == 2
-
-
-def test_handles_are_not_of_this_source(meta: MetaSource) -> None:
-    """Reports are answered at once: nothing is ever pending, and a handle is somebody else's."""
-    assert meta.poll([]) == {}
-    handle = Handle("1", UNIT)
-    with pytest.raises(BadRequest):
-        meta.poll([handle])
-    with pytest.raises(BadRequest):
-        meta.read(handle, None)
 
 
 def test_credentials_need_a_token() -> None:

@@ -1,0 +1,80 @@
+"""What a poll says of a report run, in the words of `sources.protocol`.
+
+A run is ready only when it says `Job Completed` at 100 %: a run that is at 100 % and still running is still running.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from adwarm.errors import AdwarmError, NotFound, TokenDead, Transient
+from adwarm.sources.meta.errors import Caller, error_of
+from adwarm.sources.meta.transport import Answer
+from adwarm.sources.protocol import JobProgress, JobState
+
+POLL_FIELDS = (
+    "id,async_status,async_percent_completion,error_code,error_subcode,error_message,error_user_title,error_user_msg"
+)
+_STATES = {
+    "Job Not Started": JobState.PENDING,
+    "Job Started": JobState.PENDING,
+    "Job Running": JobState.PENDING,
+    "Job Completed": JobState.READY,
+    "Job Failed": JobState.FAILED,
+    "Job Skipped": JobState.EXPIRED,
+}
+_FULL = 100.0
+
+
+def run_id_of(body: Mapping[str, Any]) -> str:
+    """Return the id of the run that a submit started.
+
+    Raises:
+        Transient: the answer names none.
+    """
+    found = body.get("report_run_id") or body.get("id")
+    if not isinstance(found, str | int) or not str(found).isdecimal():
+        raise Transient("Meta's answer to a submit names no report run", code="no_run_id")
+    return str(found)
+
+
+def progress_of(answer: Answer | AdwarmError, caller: Caller, now: datetime) -> JobProgress:
+    """Return where a run stands.
+
+    Args:
+        answer: what the poll got, or why it got nothing.
+        caller: the scopes of the run's account, for the error of a failed run.
+        now: the moment by which a parking time is stated.
+
+    Raises:
+        TokenDead: nothing will be learned with this token any more.
+    """
+    if isinstance(answer, TokenDead):
+        raise answer
+    if isinstance(answer, NotFound):
+        return JobProgress(JobState.UNSEEN, error=answer)
+    if isinstance(answer, AdwarmError):
+        return JobProgress(JobState.PENDING, error=answer)
+    body = answer.body
+    percent = _percent(body.get("async_percent_completion"))
+    state = _STATES.get(str(body.get("async_status")), JobState.PENDING)
+    if state is JobState.READY and percent < _FULL:
+        state = JobState.PENDING
+    error = _failure(body, caller, now) if state in {JobState.FAILED, JobState.EXPIRED} else None
+    return JobProgress(state, percent, error, answer.usage)
+
+
+def _failure(body: Mapping[str, Any], caller: Caller, now: datetime) -> AdwarmError:
+    """Return why a run ended badly; one that does not say (as before v25.0, or skipped) may go well the next time."""
+    if body.get("error_code") is None:
+        return Transient(f"Meta: {body.get('async_status')} without a reason", code="report")
+    named = {"code": "error_code", "error_subcode": "error_subcode", "message": "error_message",
+             "error_user_msg": "error_user_msg"}  # fmt: skip
+    return error_of({name: body.get(there) for name, there in named.items()}, 200, caller, (), now)
+
+
+def _percent(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,158 @@
+"""Reports made in the background: submit, poll in batches, read; and what each state means."""
+
+from dataclasses import replace
+from datetime import date
+from urllib.parse import parse_qs
+
+import orjson
+import pytest
+from tests.unit.sources.conftest import TOKEN, Scripted
+
+from adwarm.errors import (
+    AdwarmError,
+    BadRequest,
+    NotFound,
+    Throttled,
+    TokenDead,
+    TooMuchData,
+    Transient,
+)
+from adwarm.model import QuerySpec, Scope, ScopeKind, Window
+from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.protocol import Handle, Increment, JobState, Unit
+
+UNIT = Unit("act_1", (Window(date(2026, 9, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
+RUNS = [Handle(str(number), replace(UNIT, account_id=f"act_{number}")) for number in range(1, 4)]
+
+
+def entry(body: object, code: int = 200, **headers: str) -> dict[str, object]:
+    """One answer of a batch."""
+    named = [{"name": name.replace("_", "-"), "value": value} for name, value in headers.items()]
+    return {"code": code, "headers": named, "body": orjson.dumps(body).decode()}
+
+
+def status(words: str, percent: float, **more: object) -> dict[str, object]:
+    """What a poll of one run says."""
+    return {"id": "1", "async_status": words, "async_percent_completion": percent, **more}
+
+
+@pytest.mark.parametrize("body", [{"report_run_id": "6023"}, {"report_run_id": 6023}, {"id": "6023"}])
+def test_a_submit_names_the_run(scripted: Scripted, meta: MetaSource, body: dict[str, object]) -> None:
+    """The question goes out as a form, without page and token; the id comes as text, a number or under its SDK name."""
+    scripted.say(body)
+    assert meta.begin(UNIT) == Handle("6023", UNIT)
+    form = parse_qs(scripted.forms[0])
+    assert orjson.loads(form["time_range"][0]) == {"since": "2026-09-01", "until": "2026-11-07"}
+    assert form["fields"] == ["account_id,ad_id,spend"]
+    assert "limit" not in form
+    assert TOKEN not in scripted.forms[0] + scripted.paths[0]
+    assert scripted.headers[0]["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_submit_without_an_id_is_tried_again(scripted: Scripted, meta: MetaSource) -> None:
+    """An answer that names no run is no run."""
+    scripted.say({"success": True})
+    with pytest.raises(Transient):
+        meta.begin(UNIT)
+
+
+def test_fifty_runs_in_one_request(scripted: Scripted, meta: MetaSource) -> None:
+    """One request asks about every run, each with its own state, usage and trouble; the token is in no part of it."""
+    usage = orjson.dumps({"acc_id_util_pct": 42.0}).decode()
+    scripted.say([
+        entry(status("Job Running", 40), X_Ad_Account_Usage=usage),
+        None,
+        entry({"error": {"code": 80000, "error_subcode": 2446079}}, 400),
+    ])
+    seen = meta.poll(RUNS)
+    batch = orjson.loads(parse_qs(scripted.forms[0])["batch"][0])
+    assert [item["relative_url"].partition("?")[0] for item in batch] == ["v26.0/1", "v26.0/2", "v26.0/3"]
+    assert TOKEN not in scripted.forms[0] + scripted.paths[0]
+    first, lost, refused = (seen[run] for run in RUNS)
+    assert (first.state, first.percent, first.usage[0].percent) == (JobState.PENDING, 40, 42)
+    assert first.usage[0].scope == Scope(ScopeKind.ACCOUNT, "act_1")
+    assert (lost.state, type(lost.error)) == (JobState.PENDING, Transient)
+    assert isinstance(refused.error, Throttled)
+    assert (refused.state, refused.error.scope) == (JobState.PENDING, "account:act_3")
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "error"),
+    [
+        (status("Job Not Started", 0), JobState.PENDING, None),
+        (status("Job Started", 0), JobState.PENDING, None),
+        (status("Job Running", 100), JobState.PENDING, None),
+        (status("Job Completed", 99), JobState.PENDING, None),
+        (status("Job Completed", 100), JobState.READY, None),
+        (status("Job Dreaming", 50), JobState.PENDING, None),
+        ({"id": "1"}, JobState.PENDING, None),
+        (status("Job Skipped", 60), JobState.EXPIRED, Transient),
+        (status("Job Failed", 60), JobState.FAILED, Transient),
+        (status("Job Failed", 60, error_code=-2, error_subcode=2490547), JobState.FAILED, Transient),
+        (status("Job Failed", 60, error_code=2, error_subcode=1504044), JobState.FAILED, Transient),
+        (status("Job Failed", 60, error_code=100, error_subcode=1487534), JobState.FAILED, TooMuchData),
+        (status("Job Failed", 60, error_code=-3, error_subcode=1504045), JobState.FAILED, TooMuchData),
+        (status("Job Failed", 60, error_code=2, error_subcode=1504041), JobState.FAILED, BadRequest),
+        ({"error": {"code": 100, "error_subcode": 33}}, JobState.UNSEEN, NotFound),
+        ({"error": {"code": 2, "is_transient": True}}, JobState.PENDING, Transient),
+    ],
+)
+def test_what_a_poll_means(
+    scripted: Scripted, meta: MetaSource, body: dict[str, object], state: JobState, error: type[AdwarmError] | None
+) -> None:
+    """Ready means completed and at 100 %; a failure says by its own code whether to try again, to split or to stop."""
+    scripted.say([entry(body, 400 if "error" in body else 200)])
+    seen = meta.poll(RUNS[:1])[RUNS[0]]
+    assert (seen.state, None if seen.error is None else type(seen.error)) == (state, error)
+
+
+def test_a_dead_token_ends_the_poll(scripted: Scripted, meta: MetaSource) -> None:
+    """When one entry says that the token is dead, it is for all."""
+    scripted.say([entry({"error": {"code": 190}}, 400)] * 3)
+    with pytest.raises(TokenDead):
+        meta.poll(RUNS)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [([], Transient), ({"data": []}, Transient), ({"error": {"code": 4}}, Throttled), ([{"code": 200}], Transient)],
+)
+def test_a_batch_that_failed_as_a_whole(
+    scripted: Scripted, meta: MetaSource, body: object, expected: type[AdwarmError]
+) -> None:
+    """Too few answers, an object or an error in place of the list: nothing was learned of any run."""
+    scripted.say(body, 400 if isinstance(body, dict) and "error" in body else 200)
+    with pytest.raises(expected):
+        meta.poll(RUNS)
+
+
+def test_an_entry_that_is_no_answer(scripted: Scripted, meta: MetaSource) -> None:
+    """An entry cut short or of HTML tells nothing of its run and spoils no other."""
+    scripted.say([{"code": 200, "body": '{"id": "1", "asy'}, {"code": 502, "body": "<html>"}, entry(status("x", 1))])
+    seen = meta.poll(RUNS)
+    assert [type(seen[run].error) for run in RUNS] == [Transient, Transient, type(None)]
+
+
+def test_a_result_is_read_by_its_run(scripted: Scripted, meta: MetaSource) -> None:
+    """Pages of a run are asked for by its id, with a page size; a run the platform forgot is not found."""
+    scripted.say({"data": [{"ad_id": "1"}], "paging": {"cursors": {"after": "c"}, "next": "x"}})
+    scripted.say({"error": {"code": 100, "error_subcode": 33}}, 400)
+    page = meta.read(RUNS[0], None)
+    assert page.next_cursor == "c"
+    with pytest.raises(NotFound):
+        meta.read(replace(RUNS[0], unit=replace(UNIT, page_size=7)), "c")
+    assert scripted.paths == ["/v26.0/1/insights?limit=500", "/v26.0/1/insights?limit=7&after=c"]
+
+
+def test_objects_are_listed_below_their_parent(scripted: Scripted, meta: MetaSource) -> None:
+    """Campaigns of the account, ad sets of a campaign: whatever their standing; never below several at once."""
+    scripted.say({"data": [{"id": "31"}, {"id": "32"}]})
+    scripted.say({"data": [{"id": "21"}]})
+    assert [row["id"] for row in meta.objects(UNIT, "campaign", None).rows] == ["31", "32"]
+    one = replace(UNIT, filters=(("campaign.id", "IN", "31"),))
+    assert meta.objects(one, "adset", None).rows == [{"id": "21"}]
+    assert scripted.paths[0].startswith("/v26.0/act_1/campaigns?fields=id&")
+    assert "ARCHIVED" in scripted.paths[0]
+    assert scripted.paths[1].startswith("/v26.0/31/adsets?")
+    with pytest.raises(BadRequest):
+        meta.objects(replace(UNIT, filters=(("campaign.id", "IN", "31,32"),)), "adset", None)
