@@ -8,21 +8,29 @@ from datetime import date
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adwarm.errors import Corrupt
 from adwarm.sources.protocol import Row
 
 _KEY_COLUMNS = ("date_start", "ad_id")
+_CODED = b"adwarm.json"
 
 
 def pack_rows(rows: Sequence[Row]) -> bytes:
-    """Return rows as a zstd Parquet file: text columns, lists as JSON text, absent values as null."""
+    """Return rows as a zstd Parquet file: text columns, absent values as null.
+
+    A column that holds anything but text is written as JSON, and the file says so.
+    """
     names = sorted({name for row in rows for name in row} | set(_KEY_COLUMNS))
-    columns = {name: [_text(row.get(name)) for row in rows] for name in names}
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    coded = [name for name, values in columns.items() if not all(isinstance(v, str | None) for v in values)]
+    for name in coded:
+        columns[name] = [None if value is None else orjson.dumps(value).decode() for value in columns[name]]
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table.replace_schema_metadata({_CODED: orjson.dumps(coded)}), sink, compression="zstd")
     return sink.getvalue()
 
 
@@ -36,11 +44,12 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowInvalid, OSError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
-    wanted = None if days is None else {day.isoformat() for day in days}
+    if days is not None:
+        table = table.filter(pc.is_in(table["date_start"], pa.array([day.isoformat() for day in days], pa.string())))
+    coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
     return [
-        {name: _value(value) for name, value in row.items() if value is not None}
+        {name: orjson.loads(value) if name in coded else value for name, value in row.items() if value is not None}
         for row in table.to_pylist()
-        if wanted is None or row["date_start"] in wanted
     ]
 
 
@@ -68,13 +77,3 @@ def without_duplicates(rows: Iterable[Row]) -> list[Row]:
 
 def _ad_id(row: Mapping[str, object]) -> str:
     return str(row.get("ad_id", ""))
-
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
-
-
-def _value(text: str) -> object:
-    return orjson.loads(text) if text.startswith(("[", "{")) else text

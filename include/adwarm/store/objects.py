@@ -9,11 +9,13 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from upath import UPath
 
+from adwarm.clock import utc
 from adwarm.errors import BadRequest, Corrupt, NotFound
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -28,15 +30,18 @@ class ObjectStore:
         self._root: Any = Path(url) if "://" not in url else UPath(url)
 
     def put(self, data: bytes, suffix: str = ".parquet") -> str:
-        """Store `data` and return its SHA-256 in hex; an object that is there already is left as it is."""
+        """Store `data` and return its SHA-256 in hex.
+
+        An object that is there already is written again: so a damaged one is healed, and one that is about to be
+        pointed at is young, and safe from whoever deletes old orphans.
+        """
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest, suffix)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(path, Path) and not isinstance(path, UPath):
-                _write_whole(path, data)
-            else:
-                path.write_bytes(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(path, Path) and not isinstance(path, UPath):
+            _write_whole(path, data)
+        else:
+            path.write_bytes(data)
         return digest
 
     def get(self, digest: str, suffix: str = ".parquet") -> bytes:
@@ -57,6 +62,20 @@ class ObjectStore:
     def exists(self, digest: str, suffix: str = ".parquet") -> bool:
         """Whether the object is there."""
         return bool(self._path(digest, suffix).exists())
+
+    def modified(self, digest: str, suffix: str = ".parquet") -> datetime:
+        """Return when the object was last put.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        path = self._path(digest, suffix)
+        try:
+            if isinstance(path, UPath):  # its `stat` knows no time on some file systems
+                return utc(path.fs.modified(path.path))
+            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except FileNotFoundError:
+            raise NotFound(f"object {digest[:12]} is not in the store") from None
 
     def delete(self, digest: str, suffix: str = ".parquet") -> None:
         """Remove an object; one that is not there is no error."""

@@ -1,11 +1,12 @@
 """Partitions: which days of an account are there, how old they are, and which object holds their rows."""
 
+import calendar
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, and_, case, delete, extract, func, select, update
 
 from adwarm.model import Window
 from adwarm.store.engine import reading, upsert, writing
@@ -66,6 +67,52 @@ def publish(
         for item in items
     ]
     upsert(connection, table, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenMonth:
+    """A month of an account whose stored days are all final, and are kept in more than one object."""
+
+    account_id: str
+    spec_hash: str
+    month: Window
+    objects: int
+
+
+def frozen_months(engine: Engine) -> list[FrozenMonth]:
+    """Return the months that are worth one object of their own."""
+    year, month = extract("year", table.c.day), extract("month", table.c.day)
+    kept = func.count(table.c.object_hash.distinct())
+    final = func.min(case((and_(table.c.settled, table.c.complete), 1), else_=0))
+    query = (
+        select(table.c.account_id, table.c.spec_hash, year, month, kept)
+        .group_by(table.c.account_id, table.c.spec_hash, year, month)
+        .having(and_(kept > 1, final == 1))
+        .order_by(table.c.account_id, table.c.spec_hash, year, month)
+    )
+    with reading(engine) as connection:
+        return [
+            FrozenMonth(account_id, spec_hash, _month(int(in_year), int(number)), int(objects))
+            for account_id, spec_hash, in_year, number, objects in connection.execute(query)
+        ]
+
+
+def repoint(
+    connection: Connection, account_id: str, spec_hash: str, states: Sequence[PartitionState], object_hash: str
+) -> int:
+    """Point days at a new object that holds the same rows; a day that was published anew meanwhile stays as it is."""
+    moved = 0
+    for state in states:
+        same = and_(
+            table.c.account_id == account_id, table.c.spec_hash == spec_hash, table.c.day == state.day,
+            table.c.object_hash == state.object_hash, table.c.content_hash == state.content_hash,
+        )  # fmt: skip
+        moved += connection.execute(update(table).where(same).values(object_hash=object_hash)).rowcount
+    return moved
+
+
+def _month(year: int, number: int) -> Window:
+    return Window(date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1]))
 
 
 def forget(engine: Engine, object_hash: str) -> None:

@@ -1,6 +1,8 @@
 """Tests of the object store."""
 
 import hashlib
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,23 @@ def test_a_changed_file_is_corrupt_and_a_missing_one_not_found(objects: ObjectSt
     objects.delete(digest)
     with pytest.raises(NotFound):
         objects.get(digest)
+
+
+@pytest.mark.parametrize("url", ["folder", "memory://adwarm-age"])
+def test_putting_again_makes_an_object_young_and_whole(url: str, tmp_path: Path) -> None:
+    """An old object that is put once more counts from then, and one that was damaged is healed."""
+    store = ObjectStore(str(tmp_path / "data") if url == "folder" else url)
+    digest, before = store.put(b"rows"), datetime.now(UTC) - timedelta(seconds=5)
+    if url == "folder":
+        path = next((tmp_path / "data").rglob("*.parquet"))
+        path.write_bytes(b"rowz")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert store.modified(digest) == datetime.fromtimestamp(1_000_000_000, UTC)
+
+    assert store.put(b"rows") == digest
+    assert (store.get(digest), store.modified(digest) > before) == (b"rows", True)
+    with pytest.raises(NotFound):
+        store.modified("0" * 64)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "/.."])

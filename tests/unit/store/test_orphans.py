@@ -1,0 +1,66 @@
+"""What nothing points at is deleted once it is a day old; what a row points at never is."""
+
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.store import ObjectStore, partitions
+from adwarm.store.engine import writing
+from adwarm.store.orphans import drop_orphans, used_objects
+from adwarm.store.partitions import PartitionState
+from adwarm.store.tables import metadata
+
+NOW = datetime.now(UTC)
+OLD = NOW - timedelta(hours=25)
+
+
+def _put(objects: ObjectStore, data: bytes, at: datetime, suffix: str = ".parquet") -> str:
+    digest = objects.put(data, suffix)
+    [path] = Path(objects.url).rglob(f"{digest}{suffix}")
+    os.utime(path, (at.timestamp(), at.timestamp()))
+    return digest
+
+
+def _point_at(engine: Engine, digest: str) -> None:
+    state = PartitionState(date(2026, 1, 1), digest, 1, "c", OLD, True, True, 1, "v26.0")
+    with writing(engine) as connection:
+        partitions.publish(connection, "act_1", "spec", [state], 1)
+
+
+def test_only_old_orphans_go(engine: Engine, objects: ObjectStore) -> None:
+    """An old object in use, a young orphan and a quarantined line stay; an old orphan of any kind goes."""
+    used, young = _put(objects, b"used", OLD), _put(objects, b"young", NOW)
+    lines = _put(objects, b"line", OLD, ".jsonl")
+    gone = [_put(objects, b"old", OLD), _put(objects, b"plan", OLD, ".json")]
+    _point_at(engine, used)
+
+    assert drop_orphans(engine, objects, NOW) == (2, 0)
+    assert {digest for digest, _ in objects.hashes()} == {used, young, lines}
+    assert not any(objects.exists(digest, suffix) for digest, suffix in zip(gone, (".parquet", ".json"), strict=True))
+
+
+def test_an_orphan_that_is_put_again_while_it_is_judged_stays(
+    engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is about to point at an old object puts it first, so it is young when the deed would be done."""
+    digest = _put(objects, b"rows", OLD)
+
+    def meanwhile(engine: Engine) -> set[str]:
+        objects.put(b"rows")
+        return set()
+
+    monkeypatch.setattr("adwarm.store.orphans.used_objects", meanwhile)
+    assert drop_orphans(engine, objects, NOW) == (0, 0)
+    assert objects.get(digest) == b"rows"
+
+
+def test_every_table_that_names_objects_is_asked(engine: Engine) -> None:
+    """Whatever table has a column `object_hash`, what it names is in use."""
+    named = {table.name for table in metadata.tables.values() if "object_hash" in table.c}
+    _point_at(engine, "a" * 64)
+
+    assert {"partition", "access_aggregate", "forecast_snapshot"} <= named
+    assert used_objects(engine) == {"a" * 64}
