@@ -82,6 +82,21 @@ class BackpressureSettings(_Section):
     max_concurrent: int = Field(10, ge=1, le=10_000, description="Calls in flight over all workers.")
     per_account_concurrent: int = Field(1, ge=1, le=1_000, description="Calls in flight per account.")
     rate_per_second: float = Field(50.0, gt=0, description="Token bucket of the fleet, kept below the platform's cap.")
+class ReviewSettings(_Section):
+    """The weekly review of the policies."""
+
+    training_weeks: int = Field(8, ge=2, le=52, description="Weeks the policies learn from before the scored ones.")
+    scored_weeks: int = Field(2, ge=1, le=12, description="Weeks that are replayed and scored, the last of the log.")
+    policies: tuple[str, ...] = Field(
+        ("hour-of-week", "adwarm", "population-profile"), description="What is replayed beside the live kind."
+    )
+    max_keys: int = Field(5_000, ge=1, description="Keys replayed; of more, a fair sample of accounts.")
+    max_ece: float = Field(0.1, gt=0, lt=1, description="Mean gap of stated and true probabilities that is too wide.")
+    min_cases: int = Field(2_000, ge=1, description="Probabilities of 0.1 and more below which no gap is judged.")
+    min_gain: float = Field(0.005, ge=0, lt=1, description="First-open hit ratio a better policy must add.")
+    approval_hours: float = Field(72, gt=0, description="A proposal without an answer is rejected after this long.")
+
+
     burst: int = Field(50, ge=1, description="Tokens the bucket holds.")
     quota_window_seconds: float = Field(3600, gt=0, description="Rolling window the platform counts calls in.")
     account_calls_per_window: int | None = Field(
@@ -216,6 +231,7 @@ class Settings(BaseSettings):
     fatigue: FatigueSettings = FatigueSettings()
     source: SourceSettings = SourceSettings()
     reports: dict[str, ReportSettings] = {"default": ReportSettings()}
+    review: ReviewSettings = ReviewSettings()
 
     @field_validator("default_zone")
     @classmethod

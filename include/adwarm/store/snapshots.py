@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from adwarm.model import Mode
 from adwarm.store.engine import insert_new, upsert
@@ -40,6 +40,12 @@ def find_policy(connection: Connection, name: str = LIVE) -> dict[str, Any] | No
 def set_policy(
     connection: Connection, snapshot_id: str, at: datetime, *, name: str = LIVE, mode: Mode = Mode.LIVE
 ) -> None:
-    """Make the policy name the snapshot."""
+    """Make the policy name the snapshot; who chose its kind, when and why, stays."""
     row = {"name": name, "snapshot_id": snapshot_id, "mode": str(mode), "updated_at": at}
     upsert(connection, policy, [row])
+
+
+def record_choice(connection: Connection, kind: str, *, by: str, why: str, at: datetime, name: str = LIVE) -> None:
+    """Write down who chose the kind of forecast that the policy names, and why."""
+    values = {"chosen_kind": kind, "chosen_by": by[:250], "chosen_why": why, "chosen_at": at}
+    connection.execute(update(policy).where(policy.c.name == name).values(values))

@@ -203,6 +203,25 @@ policy = Table(
     Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
     _col("mode", String(16), "live"),
     _col("updated_at", Moment()),
+    Column("chosen_kind", String(40)),
+    Column("chosen_by", String(250)),
+    Column("chosen_at", Moment()),
+    Column("chosen_why", Text),
+)  # fmt: skip
+
+policy_review = Table(
+    "policy_review", metadata,
+    _key("run_id", String(250)),
+    _col("at", Moment()),
+    _col("verdict", String(24)),
+    Column("live_kind", String(40)),
+    Column("proposed_kind", String(40)),
+    Column("proposed_snapshot", String(64), ForeignKey("forecast_snapshot.id")),
+    Column("report", Text),
+    _col("figures", JSON, dict),
+    Column("decided_by", String(250)),
+    Column("decided_at", Moment()),
+    Index(None, "at"),
 )  # fmt: skip
 
 warm = Table(

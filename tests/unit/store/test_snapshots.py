@@ -7,7 +7,15 @@ from sqlalchemy import Engine
 
 from adwarm.model import Mode
 from adwarm.store import reading, writing
-from adwarm.store.snapshots import LIVE, find_policy, find_snapshot, list_snapshots, put_snapshot, set_policy
+from adwarm.store.snapshots import (
+    LIVE,
+    find_policy,
+    find_snapshot,
+    list_snapshots,
+    put_snapshot,
+    record_choice,
+    set_policy,
+)
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -45,6 +53,23 @@ def test_the_policy_names_one_snapshot(engine: Engine) -> None:
         for name in "ab":
             put_snapshot(connection, _row(name))
             set_policy(connection, name * 64, NOW, mode=Mode.SHADOW)
-        assert find_policy(connection) == {
-            "name": LIVE, "snapshot_id": "b" * 64, "mode": "shadow", "updated_at": NOW,
-        }  # fmt: skip
+        found = find_policy(connection) or {}
+        assert (found["name"], found["snapshot_id"], found["mode"], found["updated_at"]) == (
+            LIVE, "b" * 64, "shadow", NOW,
+        )  # fmt: skip
+        assert found["chosen_kind"] is None
+
+
+def test_a_choice_outlives_the_next_training(engine: Engine) -> None:
+    """Who chose the kind, when and why, stays when the policy names a newer snapshot."""
+    with writing(engine) as connection:
+        for name in "ab":
+            put_snapshot(connection, _row(name))
+        set_policy(connection, "a" * 64, NOW)
+        record_choice(connection, "population", by="somebody", why="it is calm", at=NOW)
+        set_policy(connection, "b" * 64, NOW)
+        found = find_policy(connection) or {}
+        assert found["snapshot_id"] == "b" * 64
+        assert (found["chosen_kind"], found["chosen_by"], found["chosen_why"], found["chosen_at"]) == (
+            "population", "somebody", "it is calm", NOW,
+        )  # fmt: skip
