@@ -10,15 +10,20 @@ from sqlalchemy import Engine
 
 from adwarm.clock import utc
 from adwarm.errors import Corrupt, NotFound
+from adwarm.forecast import population
 from adwarm.forecast.hour_of_week import KIND, HourOfWeek
 from adwarm.forecast.observations import observe
+from adwarm.forecast.population import PopulationProfile
 from adwarm.forecast.protocol import Forecast
 from adwarm.model import Mode
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, reading, writing
 from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set_policy
 
-_LOADERS: dict[str, Callable[[bytes], Forecast]] = {KIND: HourOfWeek.from_bytes}
+_LOADERS: dict[str, Callable[[bytes], Forecast]] = {
+    KIND: HourOfWeek.from_bytes,
+    population.KIND: PopulationProfile.from_bytes,
+}
 
 
 @dataclass(frozen=True)
