@@ -55,9 +55,15 @@ class FreshnessSettings(_Section):
 
 
 class ForecastSettings(_Section):
-    """The hour-of-week forecast."""
+    """What the forecast learns from, and which model it is."""
 
+    model: Literal["auto", "adwarm", "hour_of_week", "population"] = Field(
+        "auto", description="Which model goes live after training; auto: the one that does best on the last week."
+    )
     history_days: int = Field(56, ge=7, le=400, description="Days of log the forecast learns from.")
+    log_every_minutes: int = Field(
+        60, ge=15, le=24 * 60, description="How often the log is read: a plan looks at opens up to the last time only."
+    )
     half_life_days: float = Field(28, gt=0, description="Age at which an open counts half.")
     key_strength: float = Field(4.0, gt=0, description="Weeks of evidence the account's profile is worth for a key.")
     account_strength: float = Field(20.0, gt=0, description="Weeks the population's profile is worth for an account.")
@@ -76,12 +82,6 @@ class PlanningSettings(_Section):
     history_days: int = Field(37, ge=8, le=90, description="Days of rows kept ready for the fatigue score.")
 
 
-class BackpressureSettings(_Section):
-    """One budget for every worker."""
-
-    max_concurrent: int = Field(10, ge=1, le=10_000, description="Calls in flight over all workers.")
-    per_account_concurrent: int = Field(1, ge=1, le=1_000, description="Calls in flight per account.")
-    rate_per_second: float = Field(50.0, gt=0, description="Token bucket of the fleet, kept below the platform's cap.")
 class ReviewSettings(_Section):
     """The weekly review of the policies."""
 
@@ -97,6 +97,12 @@ class ReviewSettings(_Section):
     approval_hours: float = Field(72, gt=0, description="A proposal without an answer is rejected after this long.")
 
 
+class BackpressureSettings(_Section):
+    """One budget for every worker."""
+
+    max_concurrent: int = Field(10, ge=1, le=10_000, description="Calls in flight over all workers.")
+    per_account_concurrent: int = Field(1, ge=1, le=1_000, description="Calls in flight per account.")
+    rate_per_second: float = Field(50.0, gt=0, description="Token bucket of the fleet, kept below the platform's cap.")
     burst: int = Field(50, ge=1, description="Tokens the bucket holds.")
     quota_window_seconds: float = Field(3600, gt=0, description="Rolling window the platform counts calls in.")
     account_calls_per_window: int | None = Field(
@@ -225,13 +231,13 @@ class Settings(BaseSettings):
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()
     planning: PlanningSettings = PlanningSettings()
+    review: ReviewSettings = ReviewSettings()
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()
     compression: CompressionSettings = CompressionSettings()
     fatigue: FatigueSettings = FatigueSettings()
     source: SourceSettings = SourceSettings()
     reports: dict[str, ReportSettings] = {"default": ReportSettings()}
-    review: ReviewSettings = ReviewSettings()
 
     @field_validator("default_zone")
     @classmethod

@@ -7,6 +7,7 @@ themselves and new or rare ones get small, honest numbers.
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -18,13 +19,14 @@ import pandas as pd
 
 from adwarm.forecast.local_hours import HOURS, LocalSlot, local_slots
 from adwarm.forecast.observations import WEEK_HOURS, Floats, Observations, Strengths
-from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS
+from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, Recent
 from adwarm.forecast.stored_form import dump, load
 
 KIND = "hour_of_week"
 VERSION = "1"
 FEATURES = ["hour of the reader's week", "level of the key", "profile of the account", "profile of the population"]
 FLOOR = 0.005
+Places = npt.NDArray[np.int64]
 _Counts = npt.NDArray[np.int32]
 
 
@@ -87,25 +89,32 @@ class HourOfWeek:
         """Return the chance of an average key in an hour of the week."""
         return float(self._learned.population[hour])
 
-    def probabilities(self, start: datetime, horizon: timedelta, *, floor: float = FLOOR) -> pd.DataFrame:
-        """Return the chance of a first open per key and reader's hour; see the protocol."""
-        zones = self.seen.keys["time_zone"].to_numpy(dtype=object)
-        parts: list[pd.DataFrame] = []
-        for name in sorted(set(zones)):
-            rows = np.flatnonzero(zones == name)
-            slots = local_slots(str(name), start, start + horizon)
-            parts.extend(self._slot(slot, rows, floor) for slot in slots)
-        parts = [part for part in parts if len(part)]
-        if not parts:
-            return _empty()
-        found = pd.concat(parts, ignore_index=True).sort_values(["row", "slot_start"], ignore_index=True)
-        keys = self.seen.keys.iloc[found.pop("row").to_numpy()].reset_index(drop=True)
-        return keys.join(found)[PROBABILITY_COLUMNS]
+    @property
+    def looks_back(self) -> timedelta:
+        """It goes by what it learned alone."""
+        return timedelta(0)
 
-    def _slot(self, slot: LocalSlot, rows: npt.NDArray[Any], floor: float) -> pd.DataFrame:
-        chance = self.rates(slot.hour_of_week, rows) * slot.share
-        kept = chance > floor
-        rows, chance = rows[kept], chance[kept]
+    def probabilities(
+        self, start: datetime, horizon: timedelta, recent: Recent | None = None, *, floor: float = FLOOR
+    ) -> pd.DataFrame:
+        """Return the chance of a first open per key and reader's hour; see the protocol. `recent` is of no account."""
+        del recent
+        parts: list[pd.DataFrame] = []
+        for name, rows in self.zones():
+            for slot in local_slots(name, start, start + horizon):
+                chance = self.rates(slot.hour_of_week, rows) * slot.share
+                kept = chance > floor
+                parts.append(self.slot_frame(slot, rows[kept], chance[kept]))
+        return self.in_order(parts)
+
+    def zones(self) -> Iterator[tuple[str, Places]]:
+        """Yield each reader zone and the places of its keys in `keys`."""
+        zones = self.seen.keys["time_zone"].to_numpy(dtype=object)
+        for name in sorted(set(zones)):
+            yield str(name), np.flatnonzero(zones == name)
+
+    def slot_frame(self, slot: LocalSlot, rows: Places, chance: Floats) -> pd.DataFrame:
+        """Return rows of one slot for the keys at `rows`, with a stated chance each; see the protocol."""
         opens, weeks, early = self._learned.evidence(slot.hour_of_week, rows)
         latest = (slot.end - slot.start).total_seconds() - 1.0
         seconds = np.clip(np.floor(60.0 * early - 3600.0 * slot.begins_at), 0.0, max(latest, 0.0))
@@ -116,6 +125,15 @@ class HourOfWeek:
             "predicted_open": predicted,
             "opens": opens, "weeks": weeks, "hour_of_week": slot.hour_of_week,
         })  # fmt: skip
+
+    def in_order(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Return slot frames as one, by key and time, with the keys' names."""
+        parts = [part for part in parts if len(part)]
+        if not parts:
+            return _empty()
+        found = pd.concat(parts, ignore_index=True).sort_values(["row", "slot_start"], ignore_index=True)
+        keys = self.seen.keys.iloc[found.pop("row").to_numpy()].reset_index(drop=True)
+        return keys.join(found)[PROBABILITY_COLUMNS]
 
 
 @dataclass(frozen=True)

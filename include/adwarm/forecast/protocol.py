@@ -1,9 +1,12 @@
 """The seam every forecast model fits. Callers see keys, probabilities and a training window, never the insides."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import pandas as pd
+
+from adwarm.patterns.opens import Opens
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 PROBABILITY_COLUMNS = [
@@ -12,8 +15,24 @@ PROBABILITY_COLUMNS = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Recent:
+    """What is known when a forecast is asked.
+
+    Attributes:
+        opens: of the last weeks; those at or after `until` are not looked at.
+        until: UTC; up to where the log is known.
+    """
+
+    opens: Opens
+    until: datetime
+
+
 class Forecast(Protocol):
-    """A trained model. It is a pure function of the first opens before `trained_until` and the settings."""
+    """A trained model. It is a pure function of the opens before `trained_until` and the settings.
+
+    What it says is a pure function of that, the asked time, and the opens it is shown.
+    """
 
     @property
     def kind(self) -> str:
@@ -50,7 +69,14 @@ class Forecast(Protocol):
         """The keys it knows: account_id, date_range, report, time_zone."""
         ...
 
-    def probabilities(self, start: datetime, horizon: timedelta, *, floor: float = ...) -> pd.DataFrame:
+    @property
+    def looks_back(self) -> timedelta:
+        """How far before the asked moment it wants to see opens; zero when it goes by what it learned alone."""
+        ...
+
+    def probabilities(
+        self, start: datetime, horizon: timedelta, recent: Recent | None = None, *, floor: float = ...
+    ) -> pd.DataFrame:
         """Return the chance of a first open per key and reader's hour in `[start, start + horizon)`.
 
         One row per key and hour whose probability is above `floor`, sorted by key and time, with PROBABILITY_COLUMNS:
@@ -58,6 +84,9 @@ class Forecast(Protocol):
         that part, `predicted_open` (UTC) is an early guess of the open inside it, `opens` and `weeks` are the evidence:
         in how many of how many occurrences of that hour of the week the key was opened; `hour_of_week` (0 is Monday
         midnight) and `time_zone` are the reader's.
+
+        Args:
+            recent: the opens of the time it looks back on. Without them it goes by what it learned alone.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Trains forecasts, keeps them, and finds the live one. Stored forecasts are data (Parquet), never code."""
+"""Keeps forecasts and finds the live one. Stored forecasts are data (Parquet, skops), never code."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from adwarm.clock import utc
 from adwarm.errors import Corrupt, NotFound
-from adwarm.forecast import population
+from adwarm.forecast import adwarm_forecast, population
 from adwarm.forecast.hour_of_week import KIND, HourOfWeek
 from adwarm.forecast.observations import observe
 from adwarm.forecast.population import PopulationProfile
@@ -23,6 +23,7 @@ from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
     KIND: HourOfWeek.from_bytes,
     population.KIND: PopulationProfile.from_bytes,
+    adwarm_forecast.KIND: adwarm_forecast.AdwarmForecast.from_bytes,
 }
 
 
@@ -42,8 +43,8 @@ class Snapshot:
     created_at: datetime
 
 
-def train(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> Forecast:
-    """Return the forecast learned from the first opens before `trained_until`, and from nothing else.
+def train(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> HourOfWeek:
+    """Return the weekly rhythm learned from the first opens before `trained_until`, and from nothing else.
 
     `first_opens` has account_id, date_range, report, time_zone and ts (UTC), in any order.
     """

@@ -1,6 +1,7 @@
 """Brings slots back from the store, and tells first opens from the rest."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -31,21 +32,27 @@ def load_slots(
     Args:
         default_zone: the reader zone where neither the log nor the account has one.
     """
-    since, until = utc(since), utc(until)
+    tables = [_plain(table) for table in stored_slots(engine, objects, since, until)]
+    slots = (pa.concat_tables(tables) if tables else _plain(SLOT_SCHEMA.empty_table())).to_pandas()
+    slots = slots.sort_values(["slot", *_KEY, "time_zone"], ignore_index=True)
+    return _with_zones(engine, slots, default_zone)
+
+
+def stored_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
+    """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, object by object."""
     with reading(engine) as connection:
-        rows = aggregates.hours(connection, floor_to(since, _HOUR), until)
+        rows = aggregates.hours(connection, floor_to(utc(since), _HOUR), utc(until))
     held: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
         held[row.object_hash].append(row.hour)
-    tables = [_hours_of(objects.get(digest), wanted) for digest, wanted in held.items()]
-    table = pa.concat_tables(tables) if tables else _plain(SLOT_SCHEMA.empty_table())
-    chosen = pc.and_(
-        pc.greater_equal(table["slot"], pa.scalar(since, table["slot"].type)),
-        pc.less(table["slot"], pa.scalar(until, table["slot"].type)),
-    )
-    slots = table.filter(chosen).to_pandas()
-    slots = slots.sort_values(["slot", *_KEY, "time_zone"], ignore_index=True)
-    return _with_zones(engine, slots, default_zone)
+    for digest, wanted in held.items():
+        table = pq.read_table(pa.BufferReader(objects.get(digest)))
+        slot = table["slot"]
+        hour = pc.floor_temporal(slot, unit="hour")
+        chosen = pc.and_(
+            pc.greater_equal(slot, pa.scalar(since, slot.type)), pc.less(slot, pa.scalar(until, slot.type))
+        )
+        yield table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(wanted, slot.type))))
 
 
 def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
@@ -69,12 +76,6 @@ def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
     found = ordered.loc[first, [*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
     found = found.sort_values(["ts", *_KEY], ignore_index=True)
     return pd.DataFrame(found)
-
-
-def _hours_of(data: bytes, wanted: list[datetime]) -> pa.Table:
-    table = pq.read_table(pa.BufferReader(data))
-    hour = pc.floor_temporal(table["slot"], unit="hour")
-    return _plain(table.filter(pc.is_in(hour, pa.array(wanted, table["slot"].type))))
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -80,6 +80,20 @@ class Opens:
         """Return the first opens; all keys keep their numbers."""
         return replace(self, ts=self.ts[self.first], key=self.key[self.first], first=self.first[self.first])
 
+    def of_keys(self, keys: npt.NDArray[np.int64]) -> "Opens":
+        """Return the opens of `keys` (numbers, ascending), which are numbered anew, as are their accounts."""
+        number = np.full(self.keys, -1, np.int32)
+        number[keys] = np.arange(len(keys), dtype=np.int32)
+        rows = np.flatnonzero(number[self.key] >= 0)
+        return Opens(
+            self.ts[rows], number[self.key[rows]], self.first[rows], self.account_id[keys], self.date_range[keys],
+            self.report[keys], self.zone[keys], numbered(self.account[keys]), self.first_ts[keys],
+        )  # fmt: skip
+
+    def opened(self) -> npt.NDArray[np.int64]:
+        """Return the numbers of the keys that have an open, ascending."""
+        return np.unique(self.key).astype(np.int64)
+
     def to_frame(self) -> pd.DataFrame:
         """Return account_id, date_range, report, time_zone and ts (UTC), one row per open."""
         columns = {"account_id": self.account_id, "date_range": self.date_range, "report": self.report}

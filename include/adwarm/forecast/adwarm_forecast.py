@@ -1,0 +1,180 @@
+"""The adwarm model at work: chances of the coming life by what was opened lately, told apart into hours by the week.
+
+The model says how likely a first open is within the life of an entry fetched now. The key's own weekly rhythm says when
+in that time, and goes on after it. Without recent opens the rhythm alone speaks.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from adwarm.access_log.moments import to_micros
+from adwarm.clock import utc
+from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel
+from adwarm.forecast.grid import SLOT
+from adwarm.forecast.hour_of_week import FEATURES, FLOOR, HourOfWeek, Places
+from adwarm.forecast.local_hours import LocalSlot, local_slots
+from adwarm.forecast.model_form import pack, unpack
+from adwarm.forecast.protocol import KEY_COLUMNS, Recent
+from adwarm.forecast.sweep import sweep
+from adwarm.patterns.opens import Opens
+
+KIND = "adwarm"
+VERSION = "1"
+EVEN = 0.2
+"""Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
+_SURE = 1.0 - 1e-9
+HOUR = timedelta(hours=1)
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AdwarmForecast:
+    """A trained adwarm model; see `adwarm.forecast.protocol.Forecast`.
+
+    Attributes:
+        id: SHA-256 of what it was trained on, and how.
+        model: states chances from the opens of the last weeks.
+        rhythm: the weekly rhythm trained on the same opens.
+    """
+
+    id: str
+    model: AdwarmModel
+    rhythm: HourOfWeek
+    kind: str = field(default=KIND, init=False)
+    version: str = field(default=VERSION, init=False)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "AdwarmForecast":
+        """Return the forecast whose stored form is `data`.
+
+        Raises:
+            Corrupt: `data` is not a stored forecast of this version, or holds anything but numbers of its models.
+        """
+        parts = unpack(data, KIND, VERSION)
+        return cls(parts["id"], parts["model"], HourOfWeek.from_bytes(parts["rhythm"]))
+
+    def to_bytes(self) -> bytes:
+        """Return the stored form, written by skops."""
+        parts = {"id": self.id, "model": self.model, "rhythm": self.rhythm.to_bytes()}
+        return pack(parts, KIND, VERSION)
+
+    @property
+    def trained_from(self) -> datetime:
+        """Start of the observed time, UTC."""
+        return self.rhythm.trained_from
+
+    @property
+    def trained_until(self) -> datetime:
+        """End of the observed time, UTC."""
+        return self.rhythm.trained_until
+
+    @property
+    def features(self) -> list[str]:
+        """What the model looks at, in words."""
+        looks = ["time since the last open", "opens of today against usual", "the same time on earlier days", "streaks"]
+        return [*FEATURES, *looks, "opens of the account's other reports", "how busy everybody is"]
+
+    @property
+    def keys(self) -> pd.DataFrame:
+        """The keys it knows: account_id, date_range, report, time_zone."""
+        return self.rhythm.keys
+
+    @property
+    def looks_back(self) -> timedelta:
+        """How far before the asked moment it wants to see opens."""
+        return timedelta(microseconds=HISTORY)
+
+    @property
+    def life(self) -> timedelta:
+        """The time its chances are of."""
+        return timedelta(microseconds=self.model.reach.life * SLOT)
+
+    def probabilities(
+        self, start: datetime, horizon: timedelta, recent: Recent | None = None, *, floor: float = FLOOR
+    ) -> pd.DataFrame:
+        """Return the chance of a first open per key and reader's hour; see the protocol.
+
+        The model speaks as of `recent.until`. What it says of the time since then is left out; when that is all of its
+        life, the rhythm alone speaks.
+        """
+        start = utc(start)
+        seen = min(utc(recent.until), start) if recent else start - self.life
+        told_until = seen + self.life
+        if recent is None or told_until <= start:
+            return self.rhythm.probabilities(start, horizon, floor=floor)
+        end = start + horizon
+        model = self._told(recent.opens, seen)
+        parts: list[pd.DataFrame] = []
+        for name, rows in self.rhythm.zones():
+            told = self._shared_out(local_slots(name, seen, told_until), rows, model[rows])
+            plain = self._rhythm(local_slots(name, told_until, end), rows)
+            for slot, stated in [*told, *plain]:
+                part, share = clipped(slot, start, end)
+                if part is None:
+                    continue
+                chance_of_part = -np.expm1(share * np.log1p(-stated))
+                kept = chance_of_part > floor
+                parts.append(self.rhythm.slot_frame(part, rows[kept], chance_of_part[kept]))
+        return self.rhythm.in_order(parts)
+
+    def _told(self, known: Opens, at: datetime) -> Floats:
+        """Return, per key of the rhythm, the model's chance within its life from `at` on.
+
+        It is NaN for a key without an open in all the time looked back on.
+        """
+        micros = to_micros(at)
+        known = known.before(micros)
+        stated = np.full(len(self.keys), np.nan)
+        place = self._places(known)
+        found = place >= 0
+        stated[place[found]] = sweep(self.model, known, micros)[1][found]
+        return stated
+
+    def _places(self, known: Opens) -> Places:
+        """Return the place of each known key among the rhythm's, -1 for those it does not know."""
+        named = pd.MultiIndex.from_frame(self.keys[KEY_COLUMNS])
+        asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
+        return np.asarray(named.get_indexer(asked), np.int64)
+
+    def _rhythm(self, slots: list[LocalSlot], rows: Places) -> list[tuple[LocalSlot, Floats]]:
+        return [(slot, np.minimum(self.rhythm.rates(slot.hour_of_week, rows) * slot.share, _SURE)) for slot in slots]
+
+    def _shared_out(self, slots: list[LocalSlot], rows: Places, chance: Floats) -> list[tuple[LocalSlot, Floats]]:
+        """Tell the chances of the life apart into its slots, so that together they say what the model says."""
+        plain = self._rhythm(slots, rows)
+        hazards = [-np.log1p(-stated) for _, stated in plain]
+        whole, seconds = sum(hazards, np.zeros(len(rows))), self.life.total_seconds()
+        told = [
+            share_of(chance, hazard, whole, (slot.end - slot.start).total_seconds() / seconds)
+            for slot, hazard in zip(slots, hazards, strict=True)
+        ]
+        known = ~np.isnan(chance)
+        return [(slot, np.where(known, own, stated)) for (slot, stated), own in zip(plain, told, strict=True)]
+
+
+def share_of(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Floats:
+    """Return the chance of a first open in a part of the time that `chance` is of.
+
+    Args:
+        hazard: the rhythm's expected opens in the part.
+        whole: those in all of the time.
+        length: the part's share of the time.
+    """
+    own = np.divide(hazard, whole, out=np.full(np.shape(hazard), length), where=whole > 0)
+    weight = (1.0 - EVEN) * own + EVEN * length
+    result: Floats = -np.expm1(np.log1p(-np.minimum(chance, _SURE)) * weight)
+    return result
+
+
+def clipped(slot: LocalSlot, start: datetime, end: datetime) -> tuple[LocalSlot | None, float]:
+    """Return the part of a slot inside `[start, end)`, None when there is none, and its share of the slot."""
+    since, until = max(slot.start, start), min(slot.end, end)
+    if since >= until:
+        return None, 0.0
+    part = replace(slot, start=since, end=until, begins_at=slot.begins_at + (since - slot.start) / HOUR)
+    return part, (until - since) / (slot.end - slot.start)

@@ -1,0 +1,96 @@
+"""Opens come back from the store as replay has them from the log itself."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.access_log import AccessLogWriter
+from adwarm.model import Account, Actor, ReportKey
+from adwarm.patterns.ingest import ingest
+from adwarm.patterns.known import known_opens
+from adwarm.patterns.opens import Opens, opens_of
+from adwarm.settings import Settings
+from adwarm.store import ObjectStore, accounts
+
+START = datetime(2026, 3, 7, 21, 45, tzinfo=UTC)
+END = START + timedelta(days=4)
+
+
+def _events(seed: int, size: int) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    minutes = np.sort(draw.choice(4 * 1440, size, replace=False))
+    return pd.DataFrame({
+        "ts": pd.to_datetime([START + timedelta(minutes=int(at)) for at in minutes], utc=True),
+        "account_id": [f"act_{n}" for n in draw.integers(1, 6, size)],
+        "date_range": draw.choice(["today", "last_7d"], size),
+        "report": draw.choice(["default", "creatives"], size),
+        "time_zone": "Europe/Rome",
+    })  # fmt: skip
+
+
+def _store(engine: Engine, objects: ObjectStore, tmp_path: Path, events: pd.DataFrame) -> None:
+    path = tmp_path / "log.parquet"
+    events.to_parquet(path)
+    settings = Settings(access_log_url=str(path), reports={"default": {}, "creatives": {}})
+    ingest(engine, objects, settings, END)
+
+
+def _quarters(opens: Opens) -> set[tuple[str, int]]:
+    return {(str(opens.name(key)), ts // 900_000_000) for ts, key in zip(opens.ts, opens.key, strict=True)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_store_knows_what_the_log_says(
+    sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path, seed: int
+) -> None:
+    """Quarters with an open, first opens, keys in the order of their first open and their zones are the same."""
+    events = _events(seed, 900)
+    _store(sqlite_engine, objects, tmp_path, events)
+    found, direct = known_opens(sqlite_engine, objects, START, END), opens_of(events)
+    assert [found.name(key) for key in range(found.keys)] == [direct.name(key) for key in range(direct.keys)]
+    assert _quarters(found) == _quarters(direct)
+    assert (np.diff(found.ts) >= 0).all()
+    for name in ("first_ts", "zone", "account"):
+        assert getattr(found, name).tolist() == getattr(direct, name).tolist()
+    firsts, expected = found.only_first(), direct.only_first()
+    assert (firsts.ts.tolist(), firsts.key.tolist()) == (expected.ts.tolist(), expected.key.tolist())
+
+
+def test_the_window_is_half_open(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Quarters are taken whole, as they start; nothing known gives no keys."""
+    events = _events(7, 300)
+    _store(sqlite_engine, objects, tmp_path, events)
+    since, until = datetime(2026, 3, 8, 6, 15, tzinfo=UTC), datetime(2026, 3, 9, 3, 30, tzinfo=UTC)
+    found = known_opens(sqlite_engine, objects, since, until)
+    inside = events[(events["ts"] >= since) & (events["ts"] < until)]
+    assert _quarters(found) == _quarters(opens_of(inside))
+    nothing = known_opens(sqlite_engine, objects, END, END + timedelta(days=1))
+    assert (len(nothing), nothing.keys) == (0, 0)
+
+
+def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """They share its quarters and its quiet time; its zone is that of whoever came last."""
+    minutes = (0, 5, 20, 70, 91)
+    events = pd.DataFrame({
+        "ts": pd.to_datetime([START + timedelta(minutes=at) for at in minutes], utc=True), "account_id": "act_1",
+        "date_range": "today", "report": "default", "time_zone": ["UTC", "Asia/Tokyo", "UTC", "UTC", "Asia/Tokyo"],
+    })  # fmt: skip
+    _store(sqlite_engine, objects, tmp_path, events)
+    found = known_opens(sqlite_engine, objects, START, END)
+    assert found.zone.tolist() == ["Asia/Tokyo"]
+    assert (_quarters(found), found.first.tolist()) == (_quarters(opens_of(events)), [True, False, True, False])
+
+
+def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Where the log names no zone, the account's reader zone counts, else the default; machines' opens do not."""
+    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
+        writer.append(START, ReportKey(account, "today"), actor=actor)
+    ingest(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log")), END)
+    accounts.put(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
+    found = known_opens(sqlite_engine, objects, START - timedelta(hours=1), END, default_zone="Europe/Rome")
+    assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}
