@@ -3,6 +3,7 @@
 `admitted` is the way in; `SqlAdmission` is the budget behind it; `RequestQueue` keeps what waits for it.
 """
 
+from adwarm.backpressure.budget import Budget
 from adwarm.backpressure.decision import (
     FLEET,
     Admission,
@@ -15,6 +16,7 @@ from adwarm.backpressure.decision import (
     Wait,
 )
 from adwarm.backpressure.gate import Passage, admitted
+from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.backpressure.memory import MemoryAwareAdmission
 from adwarm.backpressure.request_queue import Claim, RequestQueue, Ticket
 from adwarm.backpressure.sql_admission import SqlAdmission
@@ -25,10 +27,12 @@ __all__ = [
     "Admission",
     "AdmissionStatus",
     "BreakerStatus",
+    "Budget",
     "Claim",
     "Decision",
     "Grant",
     "Granted",
+    "LocalAdmission",
     "MemoryAwareAdmission",
     "Outcome",
     "OutcomeKind",

@@ -18,10 +18,14 @@ class Grant:
     """The right to make calls worth `cost` now; it ends by being settled, or by itself at `expires_at`.
 
     Attributes:
-        scopes: narrowest first, the fleet last. The grant holds one slot of each.
-        cost: tokens taken from the rate, one per platform call.
+        scopes: narrowest first, the fleet last. The grant holds `slots` slots of each.
+        cost: tokens a permit took from the rate, one per platform call.
         source: whose breaker judges the outcome.
         probe: whether the call tests an upstream that was given up.
+        token: grows from grant to grant and with every renewal; an older one is not believed any more.
+        permits: calls it allows; more than one makes it a block.
+        slots: how many of them may be in flight at once.
+        spend_until: no permit is used from then on, though a call begun before may go on to `expires_at`.
     """
 
     id: str
@@ -32,6 +36,10 @@ class Grant:
     expires_at: float
     source: str
     probe: bool = False
+    token: int = 0
+    permits: int = 1
+    slots: int = 1
+    spend_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,158 +1,229 @@
-"""What is known of one scope: its limit, bucket, parking and usage, as one value that maps to one row.
+"""What is known of one scope: its limit, bucket, parking, usage and who holds its slots, as one value per row.
 
-Rules come from the settings at each use, so that a changed setting takes hold without touching what is stored.
+Rules come from the settings at each use, so that a changed setting takes hold without touching what is stored. The
+value changes in place and knows neither clock nor database: every moment is handed in.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from sqlalchemy import RowMapping
-
-from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules
+from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules, RunningLatency
+from adwarm.backpressure.meter import UsageMeter
 from adwarm.backpressure.parking import Parking
-from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
-from adwarm.backpressure.usage import SLOW_FACTOR, Pace, band, pace
+from adwarm.backpressure.shares import CLASSES, Askers, Shares, room
+from adwarm.backpressure.token_bucket import BucketRules, SharedBucket
+from adwarm.backpressure.usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, band
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 
 _LATENCY_WEIGHT = 0.2
-_LONGEST_PAUSE_SECONDS = 30.0
+_STEADY_PERCENT = CEILING_PERCENT - 0.5
+"""What the rate is steered to, a little below where calls would have to stop."""
+_PACED_BURST_SECONDS = 1.0
+_WINDOW_BURST = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeRules:
-    """The rules of one scope. Accounts have no bucket of their own: the fleet's rate and their few slots bound them."""
+    """The rules of one scope.
+
+    Attributes:
+        limit: bounds of its calls in flight.
+        bucket: its rate; None where only wider scopes bound it.
+        window_seconds: the rolling window the platform counts in.
+        is_shared: whether many accounts draw on it, so that its rate is divided by class.
+    """
 
     limit: LimitRules
     bucket: BucketRules | None
+    window_seconds: float
+    is_shared: bool
 
     @classmethod
     def of(cls, scope: Scope, settings: BackpressureSettings) -> "ScopeRules":
         """Return the rules that the settings give `scope`."""
+        window = settings.quota_window_seconds
         if scope.kind is ScopeKind.ACCOUNT:
-            return cls(LimitRules(maximum=settings.per_account_concurrent), None)
-        return cls(LimitRules(maximum=settings.max_concurrent), BucketRules(settings.rate_per_second, settings.burst))
+            bucket = _window_bucket(settings.account_calls_per_window, settings)
+            return cls(LimitRules(maximum=settings.per_account_concurrent), bucket, window, is_shared=False)
+        bucket = BucketRules(settings.rate_per_second, settings.burst)
+        return cls(LimitRules(maximum=settings.max_concurrent), bucket, window, is_shared=True)
 
 
-@dataclass(frozen=True, slots=True)
+def _window_bucket(calls: int | None, settings: BackpressureSettings) -> BucketRules | None:
+    """Return the fastest bucket that never lets more than `calls` go in one window, blocks included."""
+    if calls is None:
+        return None
+    burst = max(1.0, min(float(settings.burst), calls * _WINDOW_BURST))
+    return BucketRules(max(1.0, calls - burst) / (settings.quota_window_seconds + settings.block_seconds), burst)
+
+
 class ScopeState:
-    """One scope at a moment. Every change returns a new value.
+    """One scope at a moment.
 
     Attributes:
-        usage: percent of the platform's quota used, as last heard at `usage_at`.
-        pause_until: a slow account rests this long between two calls.
-        latency: moving average of a call, in seconds.
-        asked: when each class last asked for a slot (kept for shared scopes).
+        held: calls in flight, by class.
+        latency: moving average of a call, in seconds; `running` is how it has been over minutes.
     """
 
-    scope: Scope
-    rules: ScopeRules
-    limit: ConcurrencyLimit
-    bucket: TokenBucket
-    parking: Parking = field(default_factory=Parking)
-    usage: float | None = None
-    usage_at: float = 0.0
-    pause_until: float = 0.0
-    latency: float = 0.0
-    asked: Mapping[Priority, float] = field(default_factory=dict)
+    __slots__ = (
+        "askers", "bucket", "held", "latency", "limit", "meter", "name", "parking", "rules", "running", "scope",
+    )  # fmt: skip
 
-    @classmethod
-    def fresh(cls, scope: Scope, rules: ScopeRules, now: float) -> "ScopeState":
-        """Return a scope nobody has called yet: at its widest, with a full bucket."""
-        full = TokenBucket(rules.bucket.burst if rules.bucket else 0.0, now)
-        return cls(scope, rules, ConcurrencyLimit(rules.limit.maximum), full)
-
-    @classmethod
-    def from_row(cls, scope: Scope, rules: ScopeRules, row: RowMapping) -> "ScopeState":
-        """Return the scope that was stored as `row`."""
-        data = row["state"]
-        return cls(
-            scope,
-            rules,
-            ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0)),
-            TokenBucket(row["tokens"], row["refilled_at"]),
-            Parking(row["parked_until"], row["parked_why"]),
-            row["usage"],
-            data.get("usage_at", 0.0),
-            data.get("pause_until", 0.0),
-            data.get("latency", 0.0),
-            {Priority(int(name)): float(at) for name, at in data.get("asked", {}).items()},
-        )
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the row that stores this scope."""
-        return {
-            "scope": str(self.scope),
-            "limit": self.limit.value,
-            "tokens": self.bucket.tokens,
-            "refilled_at": self.bucket.refilled_at,
-            "parked_until": self.parking.until,
-            "parked_why": self.parking.why,
-            "usage": self.usage,
-            "state": {
-                "cut_at": self.limit.cut_at,
-                "usage_at": self.usage_at,
-                "pause_until": self.pause_until,
-                "latency": self.latency,
-                "asked": {str(int(priority)): at for priority, at in self.asked.items()},
-            },
-        }
-
-    def pace(self, now: float) -> Pace:
-        """Return how the platform's usage figures let the scope be called at `now`."""
-        return pace(self.usage, now - self.usage_at)
+    def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
+        self.scope = scope
+        self.name = str(scope)
+        self.rules = rules
+        self.limit = ConcurrencyLimit(rules.limit.maximum)
+        self.bucket = SharedBucket(rules.bucket.burst if rules.bucket else 1.0, now)
+        self.parking = Parking()
+        self.meter = UsageMeter(rules.window_seconds)
+        self.running = RunningLatency()
+        self.askers = Askers()
+        self.held = [0] * len(CLASSES)
+        self.latency = 0.0
 
     @property
-    def is_shared(self) -> bool:
-        """Whether many accounts draw on the scope, so that its calls are divided by priority."""
-        return self.scope.kind is not ScopeKind.ACCOUNT
+    def in_flight(self) -> int:
+        """Calls in flight, of every class."""
+        return sum(self.held)
 
     def slots(self) -> int:
         """Return the calls that may be in flight."""
         return self.limit.slots(self.rules.limit)
 
+    def room(self, shares: Shares, priority: Priority, now: float) -> int:
+        """Return how many more calls the class may have in flight."""
+        return room(self.slots(), shares, priority, self.held, self.askers, now)
+
+    def usage(self, now: float) -> float | None:
+        """Return the percent of the platform's quota used; a figure from before a parking ended says nothing."""
+        if self.meter.percent is None:
+            return None
+        until = self.parking.until
+        if until is not None and self.meter.heard_at <= until <= now:
+            return None
+        return self.meter.estimate(now)
+
+    def pace(self, now: float) -> Pace:
+        """Return how the usage lets the scope be called; parking has its own end, so this never says more."""
+        return min(Pace.CRITICAL_ONLY, band(self.usage(now)))
+
+    def calls_left(self, priority: Priority, now: float) -> float:
+        """Return the calls the class may make before its ceiling."""
+        if self.usage(now) is None:
+            return float("inf")
+        return self.meter.calls_left(
+            CRITICAL_CEILING_PERCENT if priority is Priority.CRITICAL else CEILING_PERCENT, now
+        )
+
     def bucket_rules(self, now: float) -> BucketRules | None:
-        """Return the bucket's rules in force at `now`: half the rate while the scope is slow."""
-        if self.rules.bucket is None or self.pace(now) is Pace.FREE:
-            return self.rules.bucket
-        return self.rules.bucket.slowed(SLOW_FACTOR)
+        """Return the rate in force: the configured one, or a lower one that makes the quota last."""
+        rules, pace = self.rules.bucket, self.pace(now)
+        if pace is Pace.FREE:
+            return rules
+        ceiling = _STEADY_PERCENT if pace is Pace.SLOW else CRITICAL_CEILING_PERCENT
+        lasting = max(self.meter.lasting_rate(ceiling, now), 1e-6)
+        if rules is None:
+            return BucketRules(lasting, max(1.0, lasting * _PACED_BURST_SECONDS))
+        rate = min(rules.rate, lasting)
+        return BucketRules(rate, max(1.0, min(rules.burst, rate * _PACED_BURST_SECONDS)))
 
-    def asking(self, priority: Priority, now: float) -> "ScopeState":
-        """Return the scope after a class asked for a slot."""
-        return replace(self, asked={**self.asked, priority: now})
-
-    def charged(self, cost: float, now: float) -> "ScopeState":
-        """Return the scope after `cost` tokens were taken."""
+    def paced(self, shares: Shares, priority: Priority, cost: float, now: float) -> float:
+        """Return the seconds until the rate lets the class take `cost`; 0 when it does now."""
         rules = self.bucket_rules(now)
-        return self if rules is None else replace(self, bucket=self.bucket.taken(rules, cost, now))
+        if rules is None:
+            return 0.0
+        self.bucket.refill(rules, shares, now)
+        return self.bucket.wait(rules, shares, priority, cost, self._dividing(now), now)
 
-    def succeeded(self, latency_seconds: float, in_flight: int, now: float) -> "ScopeState":
-        """Return the scope after a call that went well."""
+    def granted(self, shares: Shares, priority: Priority, cost: float, slots: int, now: float) -> None:
+        """Take slots and tokens; call it only where there is room and the rate allows it."""
+        rules = self.bucket_rules(now)
+        if rules is not None:
+            self.bucket.take(rules, shares, priority, cost, self._dividing(now), now)
+        self.askers.served(priority, now)
+        self.held[priority] += slots
+        if self.scope.kind is not ScopeKind.FLEET:  # the platform knows accounts, apps and tokens, and no fleet
+            self.meter.add(cost, now)
+
+    def freed(self, priority: Priority, slots: int) -> None:
+        """Give slots back."""
+        self.held[priority] = max(0, self.held[priority] - slots)
+
+    def unspent(self, priority: Priority, cost: float, now: float) -> None:
+        """Give tokens back that no call used."""
+        rules = self.bucket_rules(now)
+        if rules is not None:
+            self.bucket.give_back(rules, priority, cost)
+        if self.scope.kind is not ScopeKind.FLEET:
+            self.meter.add(-cost, now)
+
+    def succeeded(self, latency_seconds: float, in_flight: int, now: float) -> None:
+        """Learn from a call that went well; a very slow one is a sign of overload."""
         old = self.latency or latency_seconds
-        latency = old + _LATENCY_WEIGHT * (latency_seconds - old)
-        limit = self.limit.after_success(self.rules.limit, in_flight)
-        resting = self.rules.bucket is None and self.pace(now) is not Pace.FREE
-        # A rest as long as the call was halves what one account is asked, whatever its calls take.
-        pause = now + min(_LONGEST_PAUSE_SECONDS, latency_seconds) if resting else self.pause_until
-        return replace(self, limit=limit, latency=latency, pause_until=pause)
+        self.latency = old + _LATENCY_WEIGHT * (latency_seconds - old)
+        if self.running.take(latency_seconds, now):
+            self.overloaded(now)
+        else:
+            self.limit = self.limit.after_success(self.rules.limit, in_flight)
 
-    def overloaded(self, now: float) -> "ScopeState":
-        """Return the scope after a throttle or a timeout."""
-        return replace(self, limit=self.limit.after_overload(self.rules.limit, now))
+    def overloaded(self, now: float) -> None:
+        """Cut the limit: a throttle, a timeout or a slow call."""
+        self.limit = self.limit.after_overload(self.rules.limit, now)
 
-    def parked(self, seconds: float | None, why: str, now: float, rng: Random) -> "ScopeState":
-        """Return the scope parked for `seconds` or longer."""
-        return replace(self, parking=self.parking.extended(now, seconds, why, rng))
+    def park(self, seconds: float | None, why: str, now: float, rng: Random) -> None:
+        """Let nobody call for `seconds` or longer."""
+        self.parking = self.parking.extended(now, seconds, why, rng)
 
-    def heard(self, samples: tuple[UsageSample, ...], now: float, rng: Random) -> "ScopeState":
-        """Return the scope after the platform's figures about it; the worst one counts."""
+    def heard(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
+        """Take in the platform's figures about this scope; the worst one counts."""
         about = [sample for sample in samples if sample.scope == self.scope]
         if not about:
-            return self
+            return
         worst = max(about, key=lambda sample: (sample.percent, sample.regain_seconds or 0.0))
-        state = replace(self, usage=worst.percent, usage_at=now)
+        self.meter.hear(worst.percent, in_flight, now)
         if band(worst.percent) is Pace.PARK:
-            return state.parked(worst.regain_seconds, f"usage at {worst.percent:.0f} %", now, rng)
+            self.park(worst.regain_seconds, f"usage at {worst.percent:.0f} %", now, rng)
+
+    def _dividing(self, now: float) -> Askers | None:
+        """Return who waits, if classes divide the rate now: not at an account, nor where only critical calls go."""
+        return self.askers if self.rules.is_shared and self.pace(now) is not Pace.CRITICAL_ONLY else None
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row that stores this scope."""
+        return {
+            "scope": self.name,
+            "limit": self.limit.value,
+            "tokens": self.bucket.tokens,
+            "refilled_at": self.bucket.refilled_at,
+            "parked_until": self.parking.until,
+            "parked_why": self.parking.why,
+            "usage": self.meter.percent,
+            "state": {
+                "cut_at": self.limit.cut_at,
+                "credits": self.bucket.to_list(),
+                "meter": self.meter.to_list(),
+                "running": [self.running.level, self.running.spread, self.running.seen_at, self.running.calls],
+                "latency": self.latency,
+                "held": self.held,
+                "askers": [self.askers.asked, self.askers.refused, self.askers.since],
+            },
+        }
+
+    @classmethod
+    def from_row(cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any]) -> "ScopeState":
+        """Return the scope that was stored as `row`."""
+        state, data = cls(scope, rules, row["refilled_at"]), row["state"]
+        state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
+        state.bucket = SharedBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
+        state.parking = Parking(row["parked_until"], row["parked_why"])
+        state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
+        state.running = RunningLatency(*data.get("running", ()))
+        state.latency = data.get("latency", 0.0)
+        state.held = list(data.get("held") or state.held)
+        asked, refused, since = data.get("askers") or (None, None, None)
+        state.askers = Askers(asked, refused, since)
         return state

@@ -1,41 +1,108 @@
-"""Four classes divide the slots of a shared scope: each has its share, and borrows what others do not use.
+"""Four classes divide the slots of a scope: each has its share, and borrows what others do not use.
 
-A share counts as wanted for two seconds after its class last asked. What a class above wants and does not yet hold is
-never lent; a class that already holds its own share leaves alone what any other class wants. So the urgent do not wait
-behind the patient, and the patient keep their share. Each share is worth at least one slot; with fewer slots than
-classes, that is service in order of priority.
+What a class that waits does not yet hold of its share is never lent to one below; a class that holds its own share
+leaves alone what any other waits for. A class above that asked lately without waiting keeps one slot free, so that its
+next call finds it. With fewer than `DIVIDED` slots there is nothing to divide: they are served in order of priority,
+and waiting makes urgent. Pure. Classes are indexed by `Priority`; a moment of 0 means never.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from adwarm.model import Priority
 
 ACTIVE_SECONDS = 2.0
+DIVIDED = 10
+AGEING_SECONDS = 2.0
+"""In a scope that is not divided, waiting so long counts as much as one class."""
+
+CLASSES = tuple(range(len(Priority)))
+Shares = tuple[float, float, float, float]
 
 
-def entitlement(slots: int, shares: tuple[float, float, float, float], priority: Priority) -> int:
+def entitlement(slots: int, shares: Shares, priority: int) -> int:
     """Return the slots that are the class's own out of `slots`."""
     share = shares[priority]
     return max(1, int(share * slots + 1e-9)) if share > 0 else 0
 
 
-def may_take(
-    slots: int,
-    shares: tuple[float, float, float, float],
-    priority: Priority,
-    held: Mapping[Priority, int],
-    last_asked: Mapping[Priority, float],
-    now: float,
-) -> bool:
-    """Return whether the class may take one more of `slots`, given what each class holds and when it last asked."""
-    borrowing = held.get(priority, 0) >= entitlement(slots, shares, priority)
-    reserved = sum(
-        max(0, entitlement(slots, shares, other) - held.get(other, 0))
-        for other in Priority
-        if other != priority and (other < priority or borrowing) and _is_active(last_asked.get(other), now)
+def is_lately(moment: float, now: float) -> bool:
+    """Whether something that last happened at `moment` still counts; a clock set back counts it."""
+    return moment > 0 and now - moment <= ACTIVE_SECONDS
+
+
+_NEVER = (0.0,) * len(CLASSES)
+
+
+class Askers:
+    """Who asked a scope, who waits there, and since when: one moment per class, all by the same clock.
+
+    Attributes:
+        asked: when the class last asked.
+        refused: when it was last told to wait for this very scope; 0 once it was served.
+        since: from when its waiting is counted.
+    """
+
+    __slots__ = ("asked", "refused", "since")
+
+    def __init__(
+        self,
+        asked: Sequence[float] | None = None,
+        refused: Sequence[float] | None = None,
+        since: Sequence[float] | None = None,
+    ) -> None:
+        self.asked = list(asked or _NEVER)
+        self.refused = list(refused or _NEVER)
+        self.since = list(since or _NEVER)
+
+    def turned_away(self, priority: int, now: float) -> None:
+        """Note that the class must wait."""
+        if not is_lately(self.refused[priority], now):
+            self.since[priority] = now
+        self.asked[priority] = self.refused[priority] = now
+
+    def served(self, priority: int, now: float) -> None:
+        """Note that a call of the class was let in; who waits behind it begins to wait now."""
+        self.asked[priority] = self.since[priority] = now
+        self.refused[priority] = 0.0
+
+    def waits(self, priority: int, now: float) -> bool:
+        """Whether the class was turned away lately and not served since."""
+        return is_lately(self.refused[priority], now)
+
+    def anybody_waits(self, now: float) -> bool:
+        """Whether any class does."""
+        return any(is_lately(moment, now) for moment in self.refused)
+
+
+def room(slots: int, shares: Shares, priority: int, held: Sequence[int], askers: Askers, now: float) -> int:
+    """Return how many more of `slots` the class may take, given what each class holds and who waits."""
+    free = slots - sum(held)
+    if free <= 0:
+        return 0
+    if slots < DIVIDED:
+        return 0 if _is_overtaken(priority, askers, now) else free
+    own = entitlement(slots, shares, priority) - held[priority]
+    above = sum(_kept(slots, shares, other, held, askers, now) for other in CLASSES[:priority])
+    below = sum(
+        max(0, entitlement(slots, shares, other) - held[other])
+        for other in CLASSES[priority + 1 :]
+        if askers.waits(other, now)
     )
-    return sum(held.values()) + 1 <= slots - reserved
+    return max(0, min(own, free - above), free - above - below)
 
 
-def _is_active(asked_at: float | None, now: float) -> bool:
-    return asked_at is not None and now - asked_at <= ACTIVE_SECONDS
+def _kept(slots: int, shares: Shares, other: int, held: Sequence[int], askers: Askers, now: float) -> int:
+    missing = max(0, entitlement(slots, shares, other) - held[other])
+    if askers.waits(other, now):
+        return missing
+    return min(1, missing) if is_lately(askers.asked[other], now) else 0
+
+
+def _is_overtaken(priority: int, askers: Askers, now: float) -> bool:
+    mine = _rank(priority, askers, now)
+    return any(askers.waits(other, now) and _rank(other, askers, now) < mine for other in CLASSES if other != priority)
+
+
+def _rank(priority: int, askers: Askers, now: float) -> tuple[float, int]:
+    waited = now - askers.since[priority] if askers.waits(priority, now) else 0.0
+    return priority - max(0.0, waited) / AGEING_SECONDS, priority

@@ -1,121 +1,186 @@
-"""The budget's rows: every SQL statement of admission, each on a connection whose transaction the caller owns.
+"""The budget's rows: loads the part of a `Budget` that a question needs, and saves what changed.
 
-`lock_scopes` comes first in a writing transaction: it serialises whoever shares a scope, in one fixed order.
+Every statement of admission is here, each on a connection whose transaction the caller owns. `lock` comes first in a
+writing transaction: the fleet's row is the one lock, so that no two writers ever wait for each other.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy.sql import ColumnElement
 
 from adwarm.backpressure.breaker import Breaker
-from adwarm.backpressure.decision import Grant
+from adwarm.backpressure.budget import Budget
+from adwarm.backpressure.decision import FLEET, Grant
 from adwarm.backpressure.scope_state import ScopeState
-from adwarm.model import Priority
+from adwarm.model import Priority, Scope
 from adwarm.store.engine import insert_new, upsert
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
-EXPIRED_KEPT_SECONDS = 600.0
-"""An expired grant's row stays this long, so that its late outcome is learnt from once, and only once."""
-
 _PREFIX = "source:"
+_LOCK = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update()
 
 
-def introduce(connection: Connection, states: Sequence[ScopeState], source: str, now: float) -> None:
-    """Add a row for each scope and for the source's breaker where there is none yet."""
-    rows = sorted((state.to_row() for state in states), key=lambda row: str(row["scope"]))
-    insert_new(connection, capacity_scope, rows)
-    insert_new(connection, breaker, [_breaker_row(source, Breaker(changed_at=now))])
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a question is about. The fleet is always loaded."""
+
+    scopes: frozenset[Scope] = frozenset()
+    sources: frozenset[str] = frozenset()
+    grants: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(self.scopes | other.scopes, self.sources | other.sources, self.grants | other.grants)
 
 
-def lock_scopes(connection: Connection, names: Iterable[str]) -> dict[str, RowMapping]:
-    """Return the scopes' rows by name, and hold them to the end of the transaction."""
-    found = connection.execute(
-        select(capacity_scope)
-        .where(capacity_scope.c.scope.in_(sorted(names)))
-        .order_by(capacity_scope.c.scope)
-        .with_for_update()
-    )
-    return {row["scope"]: row for row in found.mappings()}
+@dataclass(slots=True)
+class Loaded:
+    """The rows as they were when they were read."""
+
+    scopes: dict[Scope, dict[str, Any]] = field(default_factory=dict)
+    breakers: dict[str, Breaker] = field(default_factory=dict)
+    grants: dict[str, tuple[Grant, bool]] = field(default_factory=dict)
 
 
-def save_scopes(connection: Connection, states: Sequence[ScopeState]) -> None:
-    """Store the scopes as they are now."""
-    upsert(connection, capacity_scope, [state.to_row() for state in states])
+def lock(connection: Connection, budget: Budget, time: Callable[[Connection], float]) -> float:
+    """Hold the fleet's row, and with it the whole budget, to the end of the transaction; return the moment."""
+    if connection.execute(_LOCK).first() is None:
+        fresh = ScopeState(FLEET, budget.rules(FLEET), time(connection))
+        insert_new(connection, capacity_scope, [_scope_row(fresh, budget)])
+        connection.execute(_LOCK)
+    return time(connection)
 
 
-def all_scopes(connection: Connection) -> Sequence[RowMapping]:
-    """Return every scope's row, by name."""
-    return connection.execute(select(capacity_scope).order_by(capacity_scope.c.scope)).mappings().all()
+def load(connection: Connection, budget: Budget, needs: Needs, now: float) -> Loaded:
+    """Fill the budget with what is needed, and with every grant once one has run out."""
+    loaded = Loaded()
+    _load_scopes(connection, budget, needs.scopes | {FLEET}, loaded)
+    is_due = budget.next_expiry <= now
+    if is_due or needs.grants:
+        column = capacity_grant.c
+        _load_grants(connection, budget, None if is_due else column.id.in_(needs.grants), loaded)
+        held = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
+        _load_scopes(connection, budget, held - budget.scopes.keys(), loaded)
+    _load_breakers(connection, budget, needs.sources, loaded)
+    return loaded
 
 
-def live_grants(connection: Connection, names: Iterable[str], now: float) -> dict[str, dict[Priority, int]]:
-    """Count the grants that have not expired at `now`, by scope and class."""
-    column = capacity_grant.c
-    rows = connection.execute(
-        select(column.scope, column.priority, func.count())
-        .where(column.scope.in_(list(names)), column.expires_at > now)
-        .group_by(column.scope, column.priority)
-    )
-    held: dict[str, dict[Priority, int]] = defaultdict(dict)
-    for scope, priority, count in rows:
-        held[scope][Priority(priority)] = int(count)
-    return dict(held)
+def load_all(connection: Connection, budget: Budget) -> None:
+    """Fill the budget with every row there is."""
+    loaded = Loaded()
+    _load_scopes(connection, budget, None, loaded)
+    _load_grants(connection, budget, None, loaded)
+    _load_breakers(connection, budget, None, loaded)
 
 
-def drop_expired(connection: Connection, now: float) -> None:
-    """Remove the rows of grants that expired long ago."""
-    connection.execute(delete(capacity_grant).where(capacity_grant.c.expires_at <= now - EXPIRED_KEPT_SECONDS))
+def save(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> None:
+    """Store what is not as it was loaded."""
+    rows = [_scope_row(state, budget) for state in budget.scopes.values()]
+    upsert(connection, capacity_scope, [row for row in rows if row != loaded.scopes.get(Scope.parse(row["scope"]))])
+    upsert(connection, breaker, [
+        _breaker_row(source, value) for source, value in budget.breakers.items() if value != loaded.breakers.get(source)
+    ])  # fmt: skip
+    _save_grants(connection, budget, loaded, owner)
 
 
-def add_grant(connection: Connection, grant: Grant, owner: str) -> None:
-    """Store the grant, one row for each scope it holds a slot of."""
-    row = {
+def _save_grants(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> None:
+    now = {id_: (grant, id_ in budget.counted) for id_, grant in budget.grants.items()}
+    if fresh := [_grant_row(*value, owner) for id_, value in now.items() if id_ not in loaded.grants]:
+        connection.execute(insert(capacity_grant), fresh)
+    if gone := loaded.grants.keys() - now.keys():
+        connection.execute(delete(capacity_grant).where(capacity_grant.c.id.in_(gone)))
+    changed = [
+        {"key": id_, "token": grant.token, "expires_at": grant.expires_at, "counted": counted}
+        for id_, (grant, counted) in now.items()
+        if id_ in loaded.grants and loaded.grants[id_] != (grant, counted)
+    ]
+    if changed:
+        connection.execute(update(capacity_grant).where(capacity_grant.c.id == bindparam("key")), changed)
+
+
+def _load_scopes(connection: Connection, budget: Budget, scopes: Collection[Scope] | None, loaded: Loaded) -> None:
+    """Load the scopes, every one for None."""
+    query = select(capacity_scope)
+    if scopes is not None:
+        if not scopes:
+            return
+        query = query.where(capacity_scope.c.scope.in_(sorted(map(str, scopes))))
+    for row in connection.execute(query).mappings():
+        scope, stored = Scope.parse(row["scope"]), dict(row)
+        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules(scope), stored)
+        loaded.scopes[scope] = stored
+        if scope == FLEET:
+            ledger = row["state"].get("ledger", {})
+            budget.token = int(ledger.get("token", 0))
+            due = ledger.get("next_expiry")
+            budget.next_expiry = float("inf") if due is None else float(due)
+
+
+def _load_grants(connection: Connection, budget: Budget, which: ColumnElement[bool] | None, loaded: Loaded) -> None:
+    query = select(capacity_grant)
+    for row in connection.execute(query if which is None else query.where(which)).mappings():
+        grant = _grant(row)
+        budget.grants[grant.id] = grant
+        if row["counted"]:
+            budget.counted.add(grant.id)
+        loaded.grants[grant.id] = (grant, row["counted"])
+
+
+def _load_breakers(connection: Connection, budget: Budget, sources: Iterable[str] | None, loaded: Loaded) -> None:
+    """Load the breakers of the sources, every one for None."""
+    query = select(breaker)
+    if sources is not None:
+        query = query.where(breaker.c.source.in_([_PREFIX + source for source in sources]))
+    for row in connection.execute(query).mappings():
+        source = row["source"].removeprefix(_PREFIX)
+        value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
+        budget.breakers[source] = loaded.breakers[source] = value
+
+
+def _scope_row(state: ScopeState, budget: Budget) -> dict[str, Any]:
+    row = state.to_row()
+    if state.scope == FLEET:
+        due = budget.next_expiry
+        row["state"]["ledger"] = {"token": budget.token, "next_expiry": None if due == float("inf") else due}
+    return row
+
+
+def _grant_row(grant: Grant, counted: bool, owner: str) -> dict[str, Any]:
+    return {
         "id": grant.id,
+        "token": grant.token,
+        "scopes": [str(scope) for scope in grant.scopes],
         "priority": int(grant.priority),
         "cost": grant.cost,
+        "source": grant.source,
+        "probe": grant.probe,
+        "permits": grant.permits,
+        "slots": grant.slots,
+        "counted": counted,
         "owner": owner[:120],
-        "token": 0,
         "granted_at": grant.granted_at,
+        "spend_until": grant.spend_until,
         "expires_at": grant.expires_at,
     }
-    connection.execute(insert(capacity_grant), [{**row, "scope": str(scope)} for scope in grant.scopes])
 
 
-def renew_grant(connection: Connection, grant_id: str, now: float, expires_at: float) -> bool:
-    """Move the expiry of a live grant; False when it had expired or was settled."""
-    live = (capacity_grant.c.id == grant_id) & (capacity_grant.c.expires_at > now)
-    return bool(connection.execute(update(capacity_grant).where(live).values(expires_at=expires_at)).rowcount)
-
-
-def remove_grant(connection: Connection, grant_id: str) -> bool:
-    """Remove the grant; False when it was not there."""
-    return bool(connection.execute(delete(capacity_grant).where(capacity_grant.c.id == grant_id)).rowcount)
-
-
-def load_breaker(connection: Connection, source: str) -> Breaker:
-    """Return the source's breaker, closed when there is none."""
-    found = connection.execute(select(breaker).where(breaker.c.source == _PREFIX + source)).mappings().first()
-    return _breaker(found) if found else Breaker()
-
-
-def save_breaker(connection: Connection, source: str, before: Breaker, after: Breaker) -> None:
-    """Store the source's breaker, if it changed."""
-    if after != before:
-        upsert(connection, breaker, [_breaker_row(source, after)])
-
-
-def all_breakers(connection: Connection) -> dict[str, Breaker]:
-    """Return every source's breaker by the source's name."""
-    rows = connection.execute(
-        select(breaker).where(breaker.c.source.startswith(_PREFIX)).order_by(breaker.c.source)
-    ).mappings()
-    return {row["source"].removeprefix(_PREFIX): _breaker(row) for row in rows}
-
-
-def _breaker(row: RowMapping) -> Breaker:
-    return Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
+def _grant(row: RowMapping) -> Grant:
+    return Grant(
+        id=row["id"],
+        scopes=tuple(Scope.parse(name) for name in row["scopes"]),
+        priority=Priority(row["priority"]),
+        cost=row["cost"],
+        granted_at=row["granted_at"],
+        expires_at=row["expires_at"],
+        source=row["source"],
+        probe=row["probe"],
+        token=row["token"],
+        permits=row["permits"],
+        slots=row["slots"],
+        spend_until=row["spend_until"],
+    )
 
 
 def _breaker_row(source: str, value: Breaker) -> dict[str, Any]:

@@ -56,33 +56,37 @@ class AdmissionStatus:
 
 
 def status_of(
-    states: Sequence[ScopeState],
-    held: Mapping[str, Mapping[Priority, int]],
-    breakers: Mapping[str, Breaker],
-    rules: BreakerRules,
-    now: float,
+    states: Sequence[ScopeState], breakers: Mapping[str, Breaker], rules: BreakerRules, now: float
 ) -> AdmissionStatus:
     """Return the status that these values make at the moment `now`."""
     return AdmissionStatus(
         _moment(now),
-        tuple(_scope_status(state, held.get(str(state.scope), {}), now) for state in states),
+        tuple(_scope_status(state, now) for state in states),
         tuple(_breaker_status(source, breaker, rules, now) for source, breaker in breakers.items()),
     )
 
 
-def _scope_status(state: ScopeState, held: Mapping[Priority, int], now: float) -> ScopeStatus:
-    bucket = state.bucket_rules(now)
+def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
     parked = state.parking.wait(now) > 0
+    usage = state.usage(now)
     return ScopeStatus(
-        scope=str(state.scope),
+        scope=state.name,
         limit=state.slots(),
-        in_flight={priority.name.lower(): count for priority, count in sorted(held.items()) if count},
-        tokens=round(state.bucket.refilled(bucket, now).tokens, 3) if bucket else None,
+        in_flight={priority.name.lower(): state.held[priority] for priority in Priority if state.held[priority]},
+        tokens=_tokens(state, now),
         pace=state.pace(now).name.lower(),
-        usage=state.usage,
+        usage=None if usage is None else round(usage, 1),
         parked_until=_moment(state.parking.until) if parked and state.parking.until is not None else None,
         parked_why=state.parking.why if parked else None,
     )
+
+
+def _tokens(state: ScopeState, now: float) -> float | None:
+    rules = state.bucket_rules(now)
+    if rules is None:
+        return None
+    passed = max(0.0, now - state.bucket.refilled_at)
+    return round(min(rules.burst, state.bucket.tokens + passed * rules.rate), 3)
 
 
 def _breaker_status(source: str, breaker: Breaker, rules: BreakerRules, now: float) -> BreakerStatus:

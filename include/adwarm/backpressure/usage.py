@@ -1,13 +1,13 @@
-"""What the platform's own usage figures make of a scope: free, slow, only critical calls, or parked.
-
-A figure is news for a minute. Then it counts one band less for each further minute, so that a scope nobody may call
-for its usage is tried again although no newer figure came.
-"""
+"""What a share of the platform's quota asks for: free, slow, only critical calls, or parked."""
 
 from enum import IntEnum
 
-FIGURE_SECONDS = 60.0
-SLOW_FACTOR = 0.5
+SLOW_PERCENT = 75.0
+CEILING_PERCENT = 90.0
+"""Calls that nobody waits for stop here."""
+CRITICAL_CEILING_PERCENT = 98.0
+"""Critical calls stop here: a figure is never exact, and the limit itself must not be met."""
+FULL_PERCENT = 100.0
 
 
 class Pace(IntEnum):
@@ -19,26 +19,10 @@ class Pace(IntEnum):
     PARK = 3
 
 
-def band(percent: float) -> Pace:
-    """Return the pace that `percent` of the quota used asks for."""
-    if percent >= 100:
-        return Pace.PARK
-    if percent >= 90:
-        return Pace.CRITICAL_ONLY
-    return Pace.SLOW if percent >= 75 else Pace.FREE
-
-
-def pace(percent: float | None, age_seconds: float) -> Pace:
-    """Return the pace a figure of that age still asks for.
-
-    Parking has its own end, so a figure by itself never asks for more than critical calls only.
-    """
-    if percent is None:
+def band(percent: float | None) -> Pace:
+    """Return the pace that `percent` of the quota used asks for; None is a platform that says nothing."""
+    if percent is None or percent < SLOW_PERCENT:
         return Pace.FREE
-    bands_off = int(max(0.0, age_seconds) // FIGURE_SECONDS)
-    return Pace(max(0, min(Pace.CRITICAL_ONLY, band(percent)) - bands_off))
-
-
-def seconds_to_next_band(age_seconds: float) -> float:
-    """Return the seconds until the figure counts one band less."""
-    return FIGURE_SECONDS - max(0.0, age_seconds) % FIGURE_SECONDS
+    if percent >= FULL_PERCENT:
+        return Pace.PARK
+    return Pace.CRITICAL_ONLY if percent >= CEILING_PERCENT else Pace.SLOW

@@ -313,14 +313,20 @@ capacity_scope = Table(
 capacity_grant = Table(
     "capacity_grant", metadata,
     _key("id", String(40)),
-    _key("scope", String(200)),
+    _col("token", BigInteger, 0),
+    _col("scopes", JSON, list),
     _col("priority", Integer),
     _col("cost", Float),
     _col("owner", String(120)),
-    _col("token", BigInteger, 0),
+    _col("source", String(200)),
+    _col("probe", Boolean),
+    _col("permits", Integer),
+    _col("slots", Integer),
+    _col("counted", Boolean),
     _col("granted_at", Float),
     _col("expires_at", Float),
-    Index(None, "scope", "expires_at"),
+    _col("spend_until", Float),
+    Index(None, "expires_at"),
 )  # fmt: skip
 
 breaker = Table(

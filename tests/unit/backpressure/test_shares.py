@@ -1,49 +1,77 @@
-"""Tests of the division of the fleet's slots."""
+"""Tests of the division of a scope's slots."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.shares import may_take
+from adwarm.backpressure.shares import AGEING_SECONDS, CLASSES, Askers, room
 from adwarm.model import Priority
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
 CRITICAL, HIGH, NORMAL, LOW = Priority
 
 
+def waiting(*classes: Priority, at: float = 99.0) -> Askers:
+    """Askers of which these classes were turned away at `at`."""
+    askers = Askers()
+    for priority in classes:
+        askers.turned_away(priority, at)
+    return askers
+
+
 def test_alone_a_class_may_use_everything() -> None:
     """Unused shares are lent while nobody else asks."""
-    assert may_take(10, SHARES, LOW, {LOW: 9}, {}, 100.0)
-    assert not may_take(10, SHARES, LOW, {LOW: 10}, {}, 100.0)
+    assert room(10, SHARES, LOW, [0, 0, 0, 9], Askers(), 100.0) == 1
+    assert room(10, SHARES, LOW, [0, 0, 0, 10], Askers(), 100.0) == 0
 
 
-def test_what_a_class_above_wants_is_kept_for_two_seconds() -> None:
-    """Critical asked a moment ago and holds nothing: its four slots are not lent to low."""
-    assert not may_take(10, SHARES, LOW, {LOW: 6}, {CRITICAL: 99.0}, 100.0)
-    assert may_take(10, SHARES, CRITICAL, {LOW: 6}, {CRITICAL: 99.0}, 100.0)
-    assert may_take(10, SHARES, LOW, {LOW: 6}, {CRITICAL: 97.0}, 100.0)
+def test_what_a_class_above_waits_for_is_kept_for_two_seconds() -> None:
+    """Critical waits and holds nothing: its four slots are not lent to low."""
+    assert room(10, SHARES, LOW, [0, 0, 0, 6], waiting(CRITICAL), 100.0) == 0
+    assert room(10, SHARES, CRITICAL, [0, 0, 0, 6], waiting(CRITICAL), 100.0) == 4
+    assert room(10, SHARES, LOW, [0, 0, 0, 6], waiting(CRITICAL, at=97.0), 100.0) == 4
+
+
+def test_a_class_that_was_served_keeps_one_slot_free() -> None:
+    """Critical asked lately and waits for nothing: all but one of its free slots are lent."""
+    askers = waiting(CRITICAL)
+    askers.served(CRITICAL, 99.5)
+
+    assert room(10, SHARES, LOW, [1, 0, 0, 0], askers, 100.0) == 8
 
 
 def test_the_urgent_leave_the_patient_their_share() -> None:
     """Critical at its share does not borrow the slot that low is waiting for."""
-    assert not may_take(10, SHARES, CRITICAL, {CRITICAL: 9}, {LOW: 99.5}, 100.0)
-    assert may_take(10, SHARES, LOW, {CRITICAL: 9}, {LOW: 99.5, CRITICAL: 99.5}, 100.0)
+    assert room(10, SHARES, CRITICAL, [9, 0, 0, 0], waiting(LOW), 100.0) == 0
+    assert room(10, SHARES, LOW, [9, 0, 0, 0], waiting(LOW, CRITICAL), 100.0) == 1
 
 
-def test_with_one_slot_the_order_is_the_priority() -> None:
-    """A fleet of one serves who is most urgent among those that asked."""
-    assert not may_take(1, SHARES, LOW, {}, {CRITICAL: 100.0, LOW: 100.0}, 100.0)
-    assert may_take(1, SHARES, CRITICAL, {}, {CRITICAL: 100.0, LOW: 100.0}, 100.0)
+def test_under_ten_slots_the_order_is_the_priority() -> None:
+    """Few slots are not divided: who is most urgent among those that wait goes."""
+    assert room(3, SHARES, LOW, [0, 0, 0, 0], waiting(CRITICAL, LOW, at=100.0), 100.0) == 0
+    assert room(3, SHARES, CRITICAL, [0, 0, 0, 0], waiting(CRITICAL, LOW, at=100.0), 100.0) == 3
+
+
+def test_under_ten_slots_waiting_makes_urgent() -> None:
+    """Low goes before a critical call that came just now, once it waited for three classes' worth."""
+    askers = waiting(LOW, at=100.0)
+    late = 100.0 + 3 * AGEING_SECONDS + 0.1
+    for moment in (101.5, 103.0, 104.5, late):
+        askers.turned_away(LOW, moment)
+    askers.turned_away(CRITICAL, late)
+
+    assert room(1, SHARES, CRITICAL, [0, 0, 0, 0], askers, late) == 0
+    assert room(1, SHARES, LOW, [0, 0, 0, 0], askers, late) == 1
 
 
 @given(st.integers(1, 60), st.lists(st.sampled_from(list(Priority)), max_size=120))
 def test_the_total_never_exceeds_the_slots_and_every_asker_gets_its_share(slots: int, asks: list[Priority]) -> None:
     """Any order of asking keeps the total, and with ten slots or more a steady asker reaches its share."""
-    held = dict.fromkeys(Priority, 0)
-    asked = dict.fromkeys(Priority, 100.0)
+    held = [0] * len(CLASSES)
+    askers = waiting(*Priority)
     for priority in [*asks, *Priority, *(p for p in Priority for _ in range(slots))]:
-        if may_take(slots, SHARES, priority, held, asked, 100.0):
+        if room(slots, SHARES, priority, held, askers, 100.0) > 0:
             held[priority] += 1
-        assert sum(held.values()) <= slots
+        assert sum(held) <= slots
 
     if slots >= 10:
         assert all(held[priority] >= int(SHARES[priority] * slots + 1e-9) for priority in Priority)

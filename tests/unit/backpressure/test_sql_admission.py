@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from adwarm.backpressure import FLEET, Grant, Granted, Outcome, OutcomeKind, Refused, SqlAdmission, Wait
-from adwarm.backpressure.sql_rows import EXPIRED_KEPT_SECONDS, drop_expired
+from adwarm.backpressure.budget import REMEMBERED_SECONDS
 from adwarm.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import reading, writing
+from adwarm.store.engine import reading
 from adwarm.store.tables import capacity_grant
 
 if TYPE_CHECKING:
@@ -120,9 +120,8 @@ def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseCloc
     admission.settle(late, FAILED)
     assert admission.status().breakers[0].calls == 1
     take(admission)
-    time.now += 31 + EXPIRED_KEPT_SECONDS
-    with writing(engine) as connection:
-        drop_expired(connection, time.now)
+    time.now += 31 + REMEMBERED_SECONDS
+    admission.settle(take(admission), OK)
 
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(capacity_grant)).scalar_one() == 0
@@ -267,7 +266,7 @@ def test_a_skipped_probe_gives_its_place_back(make: Make, time: "DatabaseClock")
 
 def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "DatabaseClock") -> None:
     """The platform's own figures steer the scope they are about, and the worst entry counts."""
-    admission = make(rate_per_second=2.0, burst=1)
+    admission = make(rate_per_second=100.0, burst=100)
 
     def heard(percent: float, regain: float | None = None) -> None:
         time.now += 100
@@ -275,11 +274,11 @@ def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "Dat
         admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.OK, 0.5, samples))
 
     heard(80)
+    take(admission, scope=OTHER)
     slowed = ask(admission, scope=OTHER)
     assert isinstance(slowed, Wait)
-    assert (1.0, str(APP)) == (pytest.approx(slowed.seconds), slowed.scope)
-    heard(95)
-    time.now += 2
+    assert (str(APP), f"{APP} is at its rate") == (slowed.scope, slowed.why)
+    heard(92)
     held_back = ask(admission, scope=OTHER)
     assert isinstance(held_back, Wait)
     assert "only critical" in held_back.why
@@ -290,15 +289,13 @@ def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "Dat
     assert 600 <= parked.seconds <= 660
 
 
-def test_a_slow_account_rests_as_long_as_its_call_took(make: Make, time: "DatabaseClock") -> None:
-    """Between 75 and 90 % an account is asked half as often, however long its calls are."""
+def test_the_figure_from_before_a_parking_says_nothing_after_it(make: Make, time: "DatabaseClock") -> None:
+    """The platform named the end itself, so the first call after it is let in."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.OK, 4.0, (UsageSample(ACCOUNT, 80.0),)))
+    admission.settle(take(admission), Outcome(OutcomeKind.OK, 0.5, (UsageSample(APP, 100.0, 300.0),)))
+    time.now += 331
 
-    resting = ask(admission)
-    assert isinstance(resting, Wait)
-    assert pytest.approx(resting.seconds) == 4
-    take(admission, scope=OTHER)
+    take(admission, Priority.LOW)
 
 
 def test_a_blocked_class_holds_back_nobody(make: Make, time: "DatabaseClock") -> None:

@@ -1,41 +1,52 @@
-"""Tests of the token bucket."""
+"""Tests of the token bucket that the classes share."""
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
+from adwarm.backpressure.shares import Askers
+from adwarm.backpressure.token_bucket import BucketRules, SharedBucket
+from adwarm.model import Priority
 
 RULES = BucketRules(rate=5.0, burst=8.0)
+SHARES = (0.4, 0.3, 0.2, 0.1)
+CRITICAL, HIGH, NORMAL, LOW = Priority
 
 
 class BucketMachine(RuleBasedStateMachine):
-    """Callers take what they may while time passes, in any order."""
+    """Callers of every class take what they may while time passes, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.start = self.now = 1.7e9
-        self.bucket = TokenBucket(RULES.burst, self.now)
+        self.now = 1.7e9
+        self.bucket = SharedBucket(RULES.burst, self.now)
+        self.askers = Askers()
         self.taken: list[tuple[float, float]] = []
 
     @rule(seconds=st.floats(0, 10))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(cost=st.floats(0.1, 8))
-    def take_if_allowed(self, cost: float) -> None:
-        if self.bucket.wait(RULES, cost, self.now) == 0:
-            self.bucket = self.bucket.taken(RULES, cost, self.now)
-            self.taken.append((self.now, cost))
+    @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
+    def take_if_allowed(self, cost: float, priority: Priority) -> None:
+        self.bucket.refill(RULES, SHARES, self.now)
+        if self.bucket.wait(RULES, SHARES, priority, cost, self.askers, self.now) > 0:
+            self.askers.turned_away(priority, self.now)
+            return
+        self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
+        self.askers.served(priority, self.now)
+        self.taken.append((self.now, cost))
 
-    @rule(cost=st.floats(0.1, 20))
-    def wait_and_take(self, cost: float) -> None:
-        self.now += self.bucket.wait(RULES, cost, self.now)
-        assert self.bucket.wait(RULES, cost, self.now) == 0
-        if cost <= RULES.burst:
-            self.bucket = self.bucket.taken(RULES, cost, self.now)
-            self.taken.append((self.now, cost))
+    @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
+    def every_class_is_served_in_the_end(self, cost: float, priority: Priority) -> None:
+        asked = self.now
+        self.bucket.refill(RULES, SHARES, self.now)
+        while (wait := self.bucket.wait(RULES, SHARES, priority, cost, self.askers, self.now)) > 0:
+            self.askers.turned_away(priority, self.now)
+            self.now += wait
+            assert self.now - asked < 60
+            self.bucket.refill(RULES, SHARES, self.now)
 
     @invariant()
     def no_window_holds_more_than_burst_and_rate(self) -> None:
@@ -48,16 +59,74 @@ TestBucket = BucketMachine.TestCase
 TestBucket.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
+def alone(tokens: float, cost: float, now: float = 0.0) -> float:
+    """Return what an undivided bucket makes a call of that cost wait."""
+    bucket = SharedBucket(tokens, 0.0)
+    bucket.refill(RULES, SHARES, now)
+    return bucket.wait(RULES, SHARES, NORMAL, cost, None, now)
+
+
+def test_the_wait_it_names_is_enough() -> None:
+    """Neither too short nor too long."""
+    assert pytest.approx(0.2) == alone(0.0, 1)
+    assert alone(0.0, 1, now=0.2) == 0
+
+
 def test_a_cost_above_the_burst_goes_when_full_and_leaves_a_debt() -> None:
     """A large call is not refused for ever, and those after it pay for it."""
-    bucket = TokenBucket(8.0, 0.0)
-
-    assert bucket.wait(RULES, 20, 0.0) == 0
-    assert pytest.approx(13 / 5) == bucket.taken(RULES, 20, 0.0).wait(RULES, 1, 0.0)
+    assert alone(8.0, 20) == 0
+    assert pytest.approx(13 / 5) == alone(-12.0, 1)
 
 
 def test_a_clock_that_steps_back_refills_nothing() -> None:
     """Neither is a token made nor one lost when the clock is set back."""
-    bucket = TokenBucket(0.0, 100.0).refilled(RULES, 90.0)
+    bucket = SharedBucket(0.0, 100.0)
+    bucket.refill(RULES, SHARES, 90.0)
 
-    assert TokenBucket(0.0, 100.0) == bucket
+    assert (bucket.tokens, bucket.refilled_at) == (0.0, 100.0)
+
+
+def served(offered: dict[Priority, float], seconds: float = 300.0, rate: float = 6.0) -> dict[Priority, float]:
+    """Return the calls a second each class got, when it asks every 50 ms until its own backlog is served."""
+    rules, askers = BucketRules(rate, 4.0), Askers()
+    bucket = SharedBucket(4.0, 0.0)
+    backlog, got = dict.fromkeys(offered, 0.0), dict.fromkeys(offered, 0)
+    step = 0.05
+    for turn in range(1, int(seconds / step)):
+        now = turn * step
+        order = list(offered)[turn % len(offered) :] + list(offered)[: turn % len(offered)]
+        for priority in order:
+            backlog[priority] += offered[priority] * step
+            if backlog[priority] < 1:
+                continue
+            bucket.refill(rules, SHARES, now)
+            if bucket.wait(rules, SHARES, priority, 1.0, askers, now) > 0:
+                askers.turned_away(priority, now)
+                continue
+            bucket.take(rules, SHARES, priority, 1.0, askers, now)
+            askers.served(priority, now)
+            backlog[priority] -= 1
+            got[priority] += 1
+    return {priority: count / seconds for priority, count in got.items()}
+
+
+def test_an_overload_divides_the_rate_by_shares() -> None:
+    """Everybody asks for more than there is: 0.4, 0.3, 0.2 and 0.1 of it, and nothing is wasted."""
+    got = served(dict.fromkeys(Priority, 9.0))
+
+    assert [got[priority] / 6 for priority in Priority] == pytest.approx([0.4, 0.3, 0.2, 0.1], rel=0.1)
+    assert sum(got.values()) == pytest.approx(6, rel=0.03)
+
+
+def test_what_a_class_leaves_over_is_lent() -> None:
+    """Critical wants less than its share, normal nothing: high and low take the rest, and nothing is wasted."""
+    got = served({CRITICAL: 1.2, HIGH: 9.0, LOW: 9.0})
+
+    assert got[CRITICAL] == pytest.approx(1.2, rel=0.05)
+    assert got[LOW] >= 0.6
+    assert sum(got.values()) == pytest.approx(6, rel=0.03)
+
+
+def test_the_lowest_class_alone_has_the_whole_rate() -> None:
+    """Nobody above waits, so nothing is kept."""
+    assert served({LOW: 9.0})[LOW] == pytest.approx(6, rel=0.03)

@@ -1,0 +1,268 @@
+"""The shared budget as a value in memory: every transition of admission, without clock, randomness or I/O of its own.
+
+Guarantees, whoever stores it: the live grants of a scope never exceed its limit; a parked scope is not granted before
+its time; a grant that ran out stops counting; an outcome teaches once. `LocalAdmission` keeps one such value for a
+process, `SqlAdmission` loads the part that a question needs, asks, and saves what changed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from random import Random
+
+from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Wait
+from adwarm.backpressure.judgement import Question, blocked, lacking
+from adwarm.backpressure.scope_state import ScopeRules, ScopeState
+from adwarm.backpressure.status import AdmissionStatus, status_of
+from adwarm.errors import BadRequest, Transient
+from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.settings import BackpressureSettings
+
+_WIDTH = {ScopeKind.ACCOUNT: 0, ScopeKind.APP: 1, ScopeKind.TOKEN: 2, ScopeKind.FLEET: 3}
+REMEMBERED_SECONDS = 600.0
+"""An expired grant is remembered so long, so that its late outcome is learnt from once, and only once."""
+
+
+class Budget:
+    """Scopes, breakers and grants, and how they change. Not safe to share between threads.
+
+    Attributes:
+        scopes: states by scope; one nobody named yet comes into being at its widest.
+        breakers: by the name of the source.
+        grants: live ones, and those whose time ran out but whose outcome may still come.
+        counted: ids of the grants whose slots count.
+        next_expiry: no counted grant runs out before.
+        token: the last fencing token that was given out.
+    """
+
+    def __init__(self, settings: BackpressureSettings, rng: Random) -> None:
+        self.settings = settings
+        self.scopes: dict[Scope, ScopeState] = {}
+        self.breakers: dict[str, Breaker] = {}
+        self.grants: dict[str, Grant] = {}
+        self.counted: set[str] = set()
+        self.next_expiry = float("inf")
+        self.token = 0
+        self.breaker_rules = rules_of_breaker(settings)
+        self._rng = rng
+        self._rules: dict[ScopeKind, ScopeRules] = {}
+
+    def admit(
+        self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
+    ) -> Decision:
+        """Ask for one slot in every scope, the fleet included, and `cost` tokens.
+
+        Raises:
+            BadRequest: `cost` is not positive.
+        """
+        question = self.question(scopes, priority, cost, source=source, now=now)
+        return self._refusal(question) or Granted(self._grant(question, permits=1, slots=1, seconds=None))
+
+    def take_block(
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float, permits: int, slots: int = 1
+    ) -> Decision:
+        """Ask for a block: up to `permits` calls within the next seconds, up to `slots` of them at once.
+
+        It holds one permit only where anybody waits, where the rate is short, and while an upstream is being tested.
+        """
+        question = self.question(scopes, priority, 1.0, source=source, now=now)
+        if answer := self._refusal(question):
+            return answer
+        wide = self._affordable(question, permits)
+        most = min(state.room(question.shares, priority, now) for state in question.states)
+        return Granted(
+            self._grant(
+                question, permits=wide, slots=max(1, min(slots, wide, most)), seconds=self.settings.block_seconds
+            )
+        )
+
+    def verdict(
+        self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
+    ) -> Wait | Refused | None:
+        """Return why such a call would not be let in now, None when it would; takes nothing."""
+        question = self.question(scopes, priority, cost, source=source, now=now)
+        return blocked(question) or lacking(question)
+
+    def question(
+        self, scopes: Sequence[Scope], priority: Priority, cost: float, *, source: str, now: float
+    ) -> Question:
+        """Return the question as `judgement` takes it.
+
+        Raises:
+            BadRequest: `cost` is not positive.
+        """
+        if not cost > 0:
+            raise BadRequest(f"a call's cost must be above 0, not {cost}; count one per platform call")
+        self.expire(now)
+        states = [self.state(scope, now) for scope in narrowest_first(scopes)]
+        breaker = self.breakers.get(source)
+        if breaker is None:
+            breaker = self.breakers[source] = Breaker(changed_at=now)
+        return Question(states, breaker, self.breaker_rules, self.settings.shares, priority, cost, source, now)
+
+    def renew(self, grant: Grant, now: float) -> Grant:
+        """Give the grant a fresh lease of `lease_seconds`, under a new fencing token.
+
+        Raises:
+            Transient: the lease had run out or was renewed by another, so that others may hold its slot.
+        """
+        self.expire(now)
+        held = self.grants.get(grant.id)
+        if held is None or held.token != grant.token or grant.id not in self.counted:
+            raise Transient("the grant expired before it was renewed; ask for a new one")
+        self.token += 1
+        renewed = replace(held, expires_at=now + self.settings.lease_seconds, token=self.token)
+        self.grants[grant.id] = renewed
+        return renewed
+
+    def settle(self, grant: Grant, outcome: Outcome, now: float) -> bool:
+        """Return the grant and learn from the outcome; False, and nothing changes, when that was done before.
+
+        A grant that expired meanwhile still teaches: its call was made.
+        """
+        return self.settle_block(grant, (outcome,), 0, now)
+
+    def settle_block(self, grant: Grant, outcomes: Iterable[Outcome], unspent: int, now: float) -> bool:
+        """Return a block with the outcomes of its calls; `unspent` permits were not used."""
+        held = self.grants.get(grant.id)
+        if held is None or held.token != grant.token:
+            return False
+        self.expire(now)
+        for outcome in outcomes:
+            self._learn(held, outcome, now)
+        self._give_back(held, unspent, now)
+        self.grants.pop(grant.id, None)
+        return True
+
+    def expire(self, now: float) -> list[Grant]:
+        """Stop counting the grants that ran out by `now`, and return them."""
+        if now < self.next_expiry:
+            return []
+        ended = [self.grants[id_] for id_ in self.counted if self.grants[id_].expires_at <= now]
+        for grant in ended:
+            self._uncount(grant, now)
+        for id_ in [id_ for id_, grant in self.grants.items() if grant.expires_at + REMEMBERED_SECONDS <= now]:
+            self.grants.pop(id_)
+        self.next_expiry = min((self.grants[id_].expires_at for id_ in self.counted), default=float("inf"))
+        return ended
+
+    def status(self, now: float) -> AdmissionStatus:
+        """Return limits, calls in flight, parked scopes and breakers, as they are at `now`."""
+        self.expire(now)
+        states = sorted(self.scopes.values(), key=lambda state: state.name)
+        return status_of(states, dict(sorted(self.breakers.items())), self.breaker_rules, now)
+
+    def state(self, scope: Scope, now: float) -> ScopeState:
+        """Return the scope's state."""
+        found = self.scopes.get(scope)
+        if found is None:
+            found = self.scopes[scope] = ScopeState(scope, self.rules(scope), now)
+        return found
+
+    def rules(self, scope: Scope) -> ScopeRules:
+        """Return the scope's rules; scopes of one kind share them."""
+        if scope.kind not in self._rules:
+            self._rules[scope.kind] = ScopeRules.of(scope, self.settings)
+        return self._rules[scope.kind]
+
+    def _refusal(self, question: Question) -> Wait | Refused | None:
+        if answer := blocked(question):
+            return answer
+        if answer := lacking(question):
+            # Only who waits for this very scope may hold back others there: an account's own queue must not idle the
+            # fleet.
+            for state in question.states:
+                if state.name == answer.scope:
+                    state.askers.turned_away(question.priority, question.now)
+            return answer
+        return None
+
+    def _affordable(self, question: Question, permits: int) -> int:
+        """Return how many permits a block may hold: half of what is free for the class, the whole of it never."""
+        if question.breaker.state is not BreakerState.CLOSED:
+            return 1
+        for state in question.states:
+            if state.askers.anybody_waits(question.now) or state.pace(question.now).value:
+                return 1
+            if state.bucket_rules(question.now) is not None:
+                permits = min(permits, int(state.bucket.tokens / 2))
+        return max(1, permits)
+
+    def _grant(self, question: Question, *, permits: int, slots: int, seconds: float | None) -> Grant:
+        now, lease = question.now, self.settings.lease_seconds
+        self.token += 1
+        grant = Grant(
+            id=f"{self._rng.getrandbits(64):016x}",
+            scopes=tuple(state.scope for state in question.states),
+            priority=question.priority,
+            cost=question.cost,
+            granted_at=now,
+            expires_at=now + lease,
+            source=question.source,
+            probe=question.breaker.state is not BreakerState.CLOSED,
+            token=self.token,
+            permits=permits,
+            slots=slots,
+            spend_until=now + (lease if seconds is None else min(seconds, lease)),
+        )
+        for state in question.states:
+            state.granted(question.shares, question.priority, question.cost * permits, slots, now)
+        self.breakers[question.source] = question.breaker.admitted(now, grant.id, grant.expires_at)
+        self.grants[grant.id] = grant
+        self.counted.add(grant.id)
+        self.next_expiry = min(self.next_expiry, grant.expires_at)
+        return grant
+
+    def _give_back(self, grant: Grant, unspent: int, now: float) -> None:
+        if unspent > 0:
+            for scope in grant.scopes:
+                self.state(scope, now).unspent(grant.priority, grant.cost * unspent, now)
+        self._uncount(grant, now)
+
+    def _uncount(self, grant: Grant, now: float) -> None:
+        if grant.id in self.counted:
+            self.counted.discard(grant.id)
+            for scope in grant.scopes:
+                self.state(scope, now).freed(grant.priority, grant.slots)
+
+    def _learn(self, grant: Grant, outcome: Outcome, now: float) -> None:
+        kind = outcome.kind
+        heard = {sample.scope for sample in outcome.usage} if outcome.usage else ()
+        for scope in (*grant.scopes, *(scope for scope in heard if scope not in grant.scopes)):
+            state = self.state(scope, now)
+            if heard:
+                state.heard(outcome.usage, max(0, state.in_flight - grant.slots), now, self._rng)
+            if scope not in grant.scopes:
+                continue
+            if kind is OutcomeKind.OK:
+                state.succeeded(outcome.latency_seconds, state.in_flight, now)
+            elif kind is OutcomeKind.TIMEOUT:
+                state.overloaded(now)
+        if kind is OutcomeKind.THROTTLED:
+            parked = self.state(outcome.parked_scope or grant.scopes[0], now)
+            parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
+            parked.overloaded(now)
+        self.breakers[grant.source] = self._judged(self.breakers.get(grant.source, Breaker()), grant, outcome, now)
+
+    def _judged(self, before: Breaker, grant: Grant, outcome: Outcome, now: float) -> Breaker:
+        """Return the breaker after the outcome. A throttle is a healthy upstream's answer: parking deals with it."""
+        if outcome.kind in {OutcomeKind.SKIPPED, OutcomeKind.THROTTLED}:
+            return before.forgotten(grant.id)
+        failed = outcome.kind is not OutcomeKind.OK
+        return before.recorded(self.breaker_rules, now, grant.id, failed=failed)
+
+
+def rules_of_breaker(settings: BackpressureSettings) -> BreakerRules:
+    """Return the breaker's rules as the settings say."""
+    return BreakerRules(
+        error_rate=settings.breaker_error_rate,
+        window_seconds=settings.breaker_window_seconds,
+        min_calls=settings.breaker_min_calls,
+        cooldown_seconds=settings.breaker_cooldown_seconds,
+        probes=settings.breaker_probes,
+    )
+
+
+def narrowest_first(scopes: Sequence[Scope]) -> list[Scope]:
+    """Return the scopes without repeats, the fleet last."""
+    return sorted(dict.fromkeys((*scopes, FLEET)), key=lambda scope: _WIDTH[scope.kind])

@@ -1,0 +1,68 @@
+"""Admission with its state in memory: one process alone, a command that has no database, a simulation, a test."""
+
+import threading
+from collections.abc import Callable, Sequence
+from random import Random
+
+from adwarm.backpressure.budget import Budget
+from adwarm.backpressure.decision import Decision, Grant, Outcome
+from adwarm.backpressure.status import AdmissionStatus
+from adwarm.model import Priority, Scope
+from adwarm.settings import BackpressureSettings
+
+
+class LocalAdmission:
+    """Admission over one `Budget`. Safe to share between threads.
+
+    Args:
+        settings: of the budget.
+        rng: spreads the ends of parkings.
+        time: the present moment in seconds; any clock that runs forwards.
+    """
+
+    def __init__(self, settings: BackpressureSettings, *, rng: Random, time: Callable[[], float]) -> None:
+        self.budget = Budget(settings, rng)
+        self._time = time
+        self._lock = threading.Lock()
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Ask for one slot in every scope, the fleet included, and `cost` tokens of its rate.
+
+        Raises:
+            BadRequest: `cost` is not positive.
+        """
+        with self._lock:
+            return self.budget.admit(scopes, priority, cost, source=source, now=self._time())
+
+    def take_block(
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, slots: int = 1
+    ) -> Decision:
+        """Ask for up to `permits` calls within the next seconds, up to `slots` of them at once."""
+        with self._lock:
+            return self.budget.take_block(
+                scopes, priority, source=source, now=self._time(), permits=permits, slots=slots
+            )
+
+    def renew(self, grant: Grant) -> Grant:
+        """Give the grant a fresh lease.
+
+        Raises:
+            Transient: the lease had run out, so that others may hold its slot; stop and ask again.
+        """
+        with self._lock:
+            return self.budget.renew(grant, self._time())
+
+    def settle(self, grant: Grant, outcome: Outcome) -> None:
+        """Return the grant and learn from the outcome. Settling twice changes nothing more."""
+        with self._lock:
+            self.budget.settle(grant, outcome, self._time())
+
+    def settle_block(self, grant: Grant, outcomes: Sequence[Outcome], unspent: int) -> None:
+        """Return a block with the outcomes of its calls; `unspent` permits were not used."""
+        with self._lock:
+            self.budget.settle_block(grant, outcomes, unspent, self._time())
+
+    def status(self) -> AdmissionStatus:
+        """Return limits, calls in flight, parked scopes and breakers, as they are now."""
+        with self._lock:
+            return self.budget.status(self._time())

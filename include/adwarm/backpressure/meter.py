@@ -1,0 +1,128 @@
+"""Reads the platform's usage figures as a budget: what is used now, how many calls are left, and how fast they may go.
+
+A figure says what was used when it was sent. Own calls since then are added at what a call has cost so far, and those
+that left the rolling window are taken off. So the budget is known between two figures, and the rate can be chosen so
+that it lasts until calls come back: neither stop-and-go nor a fixed half. Pure: moments are handed in.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+SLICES = 60
+FIGURE_SECONDS = 60.0
+"""A figure is news for so long; then it counts `FADING_POINTS` less for each further stretch of the same length."""
+FADING_POINTS = 15.0
+DEAREST_PERCENT = 1.0
+"""The most a call is taken to cost before many calls showed better."""
+
+
+class UsageMeter:
+    """Own calls in the rolling window, and the last figure. Counts are interpolated within the oldest slice.
+
+    Attributes:
+        percent: the platform's last figure, None before the first.
+        heard_at: when it came.
+        per_call: percent of the quota that one call takes.
+    """
+
+    __slots__ = ("_at_heard", "_pending", "_slices", "_sum", "heard_at", "per_call", "percent", "window")
+
+    def __init__(self, window_seconds: float) -> None:
+        self.window = window_seconds
+        self.percent: float | None = None
+        self.heard_at = 0.0
+        self.per_call = DEAREST_PERCENT
+        self._at_heard = 0.0
+        self._pending = 0.0
+        self._slices: deque[list[float]] = deque()
+        self._sum = 0.0
+
+    def add(self, calls: float, now: float) -> None:
+        """Count calls that are about to be made; a negative number takes back some that were not."""
+        index = now // (self.window / SLICES)
+        if not self._slices or self._slices[-1][0] < index:
+            self._slices.append([index, 0.0])
+            self._drop(now)
+        self._slices[-1][1] += calls
+        self._sum += calls
+
+    def calls(self, now: float) -> float:
+        """Return own calls in the window that ends at `now`."""
+        self._drop(now)
+        if not self._slices:
+            return 0.0
+        return self._sum - self._slices[0][1] * (1 - self._share_left(self._slices[0][0], now))
+
+    def hear(self, percent: float, in_flight: float, now: float) -> None:
+        """Take in a figure that came with one answer while `in_flight` other calls had none yet.
+
+        Whether the platform counted those already is unknown: half of them are taken to be in the figure.
+        """
+        counted = self.calls(now)
+        self._pending = in_flight / 2
+        self._at_heard = counted
+        self.percent, self.heard_at = percent, now
+        self.per_call = min(DEAREST_PERCENT, percent / max(1.0, counted - self._pending)) or self.per_call
+
+    def forget(self) -> None:
+        """Drop the figure; the count of own calls stays."""
+        self.percent = None
+
+    def estimate(self, now: float) -> float | None:
+        """Return the percent used at `now`, as far as can be told; None while nothing was heard."""
+        if self.percent is None:
+            return None
+        since = self.calls(now) - self._at_heard + self._pending
+        fading = max(0.0, now - self.heard_at - FIGURE_SECONDS) / FIGURE_SECONDS * FADING_POINTS
+        return max(0.0, self.percent + self.per_call * since - fading)
+
+    def calls_left(self, ceiling: float, now: float) -> float:
+        """Return the calls until `ceiling` percent are used; below zero when it is passed."""
+        used = self.estimate(now)
+        return float("inf") if used is None else (ceiling - used) / self.per_call
+
+    def lasting_rate(self, ceiling: float, now: float) -> float:
+        """Return the highest steady rate, in calls a second, that never passes `ceiling` percent.
+
+        What others use is taken to go on as it is: it comes back as evenly as it was spent.
+        """
+        left = self.calls_left(ceiling, now)
+        own = self.calls(now)
+        others = max(0.0, (self.estimate(now) or 0.0) / self.per_call - own)
+        lowest, returned = (left + own + others) / self.window, 0.0
+        for index, count in self._slices:
+            gone_in = (index + 1) * (self.window / SLICES) + self.window - now
+            returned += count * self._share_left(index, now)
+            lowest = min(lowest, (left + returned) / gone_in + others / self.window) if gone_in > 0 else lowest
+        return max(0.0, lowest)
+
+    def to_list(self) -> list[Any]:
+        """Return the meter as it is stored."""
+        figures = [self.percent, self.heard_at, self.per_call, self._at_heard, self._pending]
+        return [*figures, [value for part in self._slices for value in part]]
+
+    @classmethod
+    def from_list(cls, window_seconds: float, stored: Any) -> "UsageMeter":
+        """Return the meter that was stored."""
+        meter = cls(window_seconds)
+        if stored:
+            meter.percent, meter.heard_at, meter.per_call, meter._at_heard, meter._pending, flat = stored
+            meter._slices = deque(_pairs(flat))
+            meter._sum = sum(count for _, count in meter._slices)
+        return meter
+
+    def _drop(self, now: float) -> None:
+        width = self.window / SLICES
+        while self._slices and (self._slices[0][0] + 1) * width + self.window <= now:
+            self._sum -= self._slices.popleft()[1]
+
+    def _share_left(self, index: float, now: float) -> float:
+        """Return how much of the slice is still inside the window."""
+        width = self.window / SLICES
+        return min(1.0, max(0.0, ((index + 1) * width + self.window - now) / width))
+
+
+def _pairs(flat: Iterable[float]) -> Iterable[list[float]]:
+    values = iter(flat)
+    return ([index, count] for index, count in zip(values, values, strict=True))
