@@ -62,9 +62,17 @@ class ScriptedSource:
         """There is one page only."""
         raise AssertionError("no second page was announced")
 
+    def begin(self, unit: Unit) -> Handle:
+        """No report is made."""
+        raise AssertionError("this source answers at once")
+
     def split(self, unit: Unit) -> list[Unit]:
         """Split as the test says."""
         return self.split_into
+
+    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+        """Nothing is listed."""
+        raise AssertionError("this source lists no objects")
 
 
 def one_ad(unit: Unit) -> Page:

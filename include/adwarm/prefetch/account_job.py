@@ -1,18 +1,22 @@
-"""Makes the wanted keys of one account fresh: plan, fetch, store, and publish under a fenced lease."""
+"""Makes the wanted keys of one account fresh: plan, fetch, store, and publish under a fenced lease.
+
+A job that has to wait for a report leaves with `ReportRunning` and keeps its lease; run again it goes on from there.
+"""
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import Engine
 
 from adwarm.errors import Transient
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, Window, is_settled, local_day, resolve_key
-from adwarm.prefetch.assembly import Provenance, build_entry
+from adwarm.prefetch.assembly import Provenance, build_entry, daily_rows
+from adwarm.prefetch.dividing import Fetched, Gap, joined
 from adwarm.prefetch.fetching import Fetcher
-from adwarm.prefetch.holding import HeldLease, held_lease
+from adwarm.prefetch.holding import HeldLease, hold, holding
+from adwarm.prefetch.keeping import missing_text, older_summaries, with_older
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.planner import FetchPlan, closing_windows, plan_fetch
 from adwarm.prefetch.rows import by_day, content_hash, pack_rows, without_duplicates
@@ -27,7 +31,11 @@ from adwarm.store.partitions import PartitionState
 
 @dataclass
 class AccountJob:
-    """One account's share of a batch. Used once, by one thread."""
+    """One account's share of a batch. Used by one thread at a time.
+
+    Attributes:
+        held: the lease, while the job works or waits for a report.
+    """
 
     engine: Engine
     objects: ObjectStore
@@ -36,22 +44,29 @@ class AccountJob:
     account: Account
     report: str
     owner: str
+    held: HeldLease | None = None
+    _started: float = field(default_factory=time.monotonic)
+    _at: datetime | None = None
+    _api_version: str = ""
+    _range_gaps: tuple[Gap, ...] = ()
 
     def run(self, wanted: Sequence[Wanted]) -> list[KeyOutcome]:
         """Return one outcome per wanted key, in order.
 
         Raises:
+            ReportRunning: a report has to be waited for; run again when it has landed.
             AdwarmError: the upstream's verdict on the account as a whole; nothing was published.
         """
-        self._started = time.monotonic()
-        now = self.fetcher.clock.now()
+        now = self._at or self.fetcher.clock.now()
         resolved, refused = self._resolve(wanted, now)
         published: dict[EntryKey, Entry] = {}
-        if self._stale(resolved, now):
-            with self._held() as held:
-                now = self.fetcher.clock.now()
-                stale = self._stale(resolved, now)  # another worker may have fetched while the lease was awaited
-                published = self._refresh(stale, held, now) if stale else {}
+        if self.held or self._stale(resolved, now):
+            self.held = self.held or hold(self.engine, self._lease_name, self.owner, self.fetcher)
+            self._at = self._at or self.fetcher.clock.now()
+            with holding(self.held) as held:
+                stale = self._stale(resolved, self._at)  # another worker may have fetched while the lease was awaited
+                published = self._refresh(stale, held, self._at) if stale else {}
+            self.held = None
         payer = next(iter(published), None)
         outcomes = []
         for item in wanted:
@@ -115,13 +130,14 @@ class AccountJob:
         return Window(min(window.since for window in windows), max(window.until for window in windows))
 
     def _refresh(self, stale: dict[Wanted, EntryKey], held: HeldLease, now: datetime) -> dict[EntryKey, Entry]:
+        self.fetcher.start_over()
         plan = self._plan(stale, now)
         daily = self._fetch_daily(plan.daily, now) if plan.daily else []
         ranges = self._fetch_ranges(plan.ranges) if plan.ranges else {}
         hull = Window(min(k.window.since for k in stale.values()), max(k.window.until for k in stale.values()))
         states = partitions.states(self.engine, self.account.id, self._spec.hash, hull)
         states.update({state.day: state for state in daily})
-        origin = Provenance(self.fetcher.source.name, self._api_version, now)
+        origin = Provenance(self.fetcher.source.name, self._api_version, now, self._range_gaps)
         built = {
             key: build_entry(
                 item.key, key, self.account, ranges.get(key.window), self.objects, states, origin,
@@ -136,42 +152,55 @@ class AccountJob:
             entries.publish(connection, list(built.values()), held.lease.token, now)
         return {key: entry for key, (entry, _) in built.items()}
 
-    _api_version: str = ""
-    _started: float = 0.0
-
     def _fetch_daily(self, span: Window, now: datetime) -> list[PartitionState]:
-        rows = without_duplicates(self._fetch([span], Increment.DAY))
-        digest = self.objects.put(pack_rows(rows))
-        groups = by_day(rows)
         before = partitions.states(self.engine, self.account.id, self._spec.hash, span)
-        return [self._state(day, groups.get(day, []), digest, before.get(day), now) for day in span.days()]
+        self.fetcher.rows_per_day = max((state.rows for state in before.values()), default=0)
+        fetched = self._fetch([span], Increment.DAY)
+        older = daily_rows(self.objects, before, span) if fetched.gaps else []
+        rows = with_older(without_duplicates(fetched.rows), fetched.gaps, older)
+        digest = self.objects.put(pack_rows(rows))
+        groups, at = by_day(rows), min(now, fetched.asked_at or now)
+        return [
+            self._state(
+                day, groups.get(day, []), digest, before.get(day), at, missing_text(fetched.gaps, Window(day, day))
+            )
+            for day in span.days()
+        ]
 
     def _state(
-        self, day: date, rows: list[Row], digest: str, before: PartitionState | None, now: datetime
+        self, day: date, rows: list[Row], digest: str, before: PartitionState | None, at: datetime, missing: str | None
     ) -> PartitionState:
         content = content_hash(rows)
         version = 1 if before is None else before.data_version + (before.content_hash != content)
-        settled = is_settled(day, self.account.data_zone, now, self._rules)
-        return PartitionState(day, digest, len(rows), content, now, True, settled, version, self._api_version)
+        settled = is_settled(day, self.account.data_zone, at, self._rules)
+        return PartitionState(day, digest, len(rows), content, at, True, settled, version, self._api_version, missing)
 
     def _fetch_ranges(self, windows: Sequence[Window]) -> dict[Window, list[Row]]:
         found: dict[Window, list[Row]] = {window: [] for window in windows}
-        for row in without_duplicates(self._fetch(windows, Increment.RANGE)):
+        fetched = self._fetch(windows, Increment.RANGE)
+        self._range_gaps = fetched.gaps
+        for row in with_older(
+            without_duplicates(fetched.rows), fetched.gaps, self._older_ranges(windows, fetched.gaps)
+        ):
             window = Window(date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"])))
             if window in found:
                 found[window].append(row)
         return found
 
-    def _fetch(self, windows: Sequence[Window], increment: Increment) -> list[Row]:
-        rows: list[Row] = []
-        for unit in self.fetcher.source.plan(self.account, windows, increment, self._spec):
-            fetched = self.fetcher.fetch(unit)
-            rows.extend(fetched.rows)
-            self._api_version = fetched.api_version or self._api_version
-        return rows
+    def _older_ranges(self, windows: Sequence[Window], gaps: Sequence[Gap]) -> list[Row]:
+        """Return what is stored of the same windows, when something has to be taken from there."""
+        keys = [EntryKey(self.account.id, window, self._spec.hash) for window in windows if gaps]
+        return older_summaries(self.engine, keys, self.settings.compression)
 
-    def _held(self) -> AbstractContextManager[HeldLease]:
-        return held_lease(self.engine, f"fetch:{self.account.id}:{self._spec.hash}", self.owner, self.fetcher)
+    def _fetch(self, windows: Sequence[Window], increment: Increment) -> Fetched:
+        units = self.fetcher.source.plan(self.account, windows, increment, self._spec)
+        fetched = joined(self.fetcher.fetch(unit) for unit in units)
+        self._api_version = fetched.api_version or self._api_version
+        return fetched
+
+    @property
+    def _lease_name(self) -> str:
+        return f"fetch:{self.account.id}:{self._spec.hash}"
 
     def _outcome(self, item: Wanted, entry: Entry, pays: bool) -> KeyOutcome:
         """Return a fetched key's outcome; the account's requests are booked on its first key."""
@@ -183,5 +212,6 @@ class AccountJob:
             expires_at=entry.expires_at,
             raw_bytes=entry.raw_bytes,
             stored_bytes=entry.stored_bytes,
+            reason=entry.degraded_reason,
             seconds=time.monotonic() - self._started,
         )

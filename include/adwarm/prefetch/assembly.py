@@ -8,6 +8,8 @@ import orjson
 
 from adwarm.compression import pack
 from adwarm.model import Account, EntryKey, FreshnessRules, ReportKey, Window, expires_at, is_settled
+from adwarm.prefetch.dividing import Gap
+from adwarm.prefetch.keeping import missing_text
 from adwarm.prefetch.rows import unpack_rows
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
@@ -18,11 +20,16 @@ from adwarm.store.partitions import PartitionState
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer comes from."""
+    """Where an answer comes from.
+
+    Attributes:
+        gaps: what its range rows lack; what its days lack is kept with them.
+    """
 
     source: str
     api_version: str
     fetched_at: datetime
+    gaps: tuple[Gap, ...] = ()
 
 
 def daily_rows(objects: ObjectStore, states: dict[date, PartitionState], window: Window) -> list[Row]:
@@ -54,7 +61,8 @@ def build_entry(
     daily = daily_rows(objects, states, window)
     days = [states.get(day) for day in window.days()]
     known = [state for state in days if state is not None]
-    complete = len(known) == len(days) and all(state.complete for state in known)
+    missing = _missing(known, origin.gaps, window)
+    complete = len(known) == len(days) and all(state.complete for state in known) and missing is None
     settled = complete and all(is_settled(day, account.data_zone, origin.fetched_at, rules) for day in window.days())
     version = max((state.data_version for state in known), default=1)
     body = orjson.dumps({
@@ -67,6 +75,7 @@ def build_entry(
         "currency": account.currency,
         "fetched_at": origin.fetched_at,
         "complete": complete,
+        "missing": missing,
         "settled": settled,
         "data_version": version,
         "source": origin.source,
@@ -87,7 +96,14 @@ def build_entry(
         source=origin.source,
         complete=complete,
         settled=settled,
+        degraded_reason=missing,
         data_version=version,
         api_version=origin.api_version,
     )
     return entry, packed.blob
+
+
+def _missing(states: Sequence[PartitionState], gaps: Sequence[Gap], window: Window) -> str | None:
+    """Return what cannot be read of a window, by its days and by its summary, each thing once."""
+    texts = [state.missing for state in states] + [missing_text(gaps, window)]
+    return "; ".join(sorted({part for text in texts if text for part in text.split("; ")})) or None

@@ -9,10 +9,16 @@ from sqlalchemy import Engine
 
 from adwarm.errors import Transient
 from adwarm.prefetch.fetching import Fetcher
+from adwarm.prefetch.reporting import ReportNotes, ReportRunning
 from adwarm.store import leases
 
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
+_COME_BACK_SECONDS = 5.0
+
+
+class HeldElsewhere(Transient):
+    """Another worker fetches the same; its answer will be there, so come back for it."""
 
 
 @dataclass
@@ -35,21 +41,36 @@ class HeldLease:
             raise Transient(f"{self.lease.name}: the lease was lost while fetching; its new holder publishes")
         self._renewed = time.monotonic()
 
+    def release(self) -> None:
+        """Give the lease back; a report that is noted in it waits there for the next holder."""
+        leases.release(self.engine, self.lease)
 
-@contextmanager
-def held_lease(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> Iterator[HeldLease]:
-    """Wait for the lease `name` as long as the fetcher may wait for admission, and hold it while the block runs.
+
+def hold(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> HeldLease:
+    """Wait for the lease `name` as long as the fetcher may wait for admission, and take it.
 
     Raises:
-        Transient: another worker held it all that time.
+        HeldElsewhere: another worker held it all that time.
     """
     held = HeldLease(engine, _await(engine, name, owner, fetcher))
     fetcher.heartbeat = held.beat
+    fetcher.notes = ReportNotes(
+        engine, held.lease, fetcher.clock, fetcher.source.name, fetcher.rules.report_max_seconds
+    )
+    return held
+
+
+@contextmanager
+def holding(held: HeldLease) -> Iterator[HeldLease]:
+    """Hold the lease while the block runs, and longer when it leaves because a report is still being made."""
     try:
         yield held
-    finally:
-        fetcher.heartbeat = None
-        leases.release(engine, held.lease)
+    except ReportRunning:
+        raise
+    except BaseException:
+        held.release()
+        raise
+    held.release()
 
 
 def _await(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> leases.Lease:
@@ -59,7 +80,8 @@ def _await(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> leases.Le
         if lease:
             return lease
         if waited > fetcher.wait_seconds:
-            raise Transient(f"{name} has been held by another worker for over {fetcher.wait_seconds:.0f} s")
+            words = f"{name} has been held by another worker for over {fetcher.wait_seconds:.0f} s"
+            raise HeldElsewhere(words, retry_after=_COME_BACK_SECONDS)
         fetcher.clock.sleep(pause)
         waited += pause
         pause = min(1.0, pause * 2)

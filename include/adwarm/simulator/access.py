@@ -6,7 +6,7 @@ import hmac
 from adwarm.simulator.call import Call
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.errors import GraphError
-from adwarm.simulator.faults.kinds import REFUSING, error_of
+from adwarm.simulator.faults.kinds import REFUSING, FaultKind, error_of
 
 VERSIONS = ("v26.0", "v25.0")
 
@@ -22,13 +22,23 @@ def check_access(call: Call, config: SimulatorConfig) -> None:
             f"(#2635) You are calling a deprecated version of the Ads API. Please update to {VERSIONS[0]}.",
             code=2635,
         )
-    if not hmac.compare_digest(call.token.encode(), config.token.encode()):
+    if not any(hmac.compare_digest(call.token.encode(), known.encode()) for known in (config.token, *config.tokens)):
         raise GraphError("Error validating access token: Session has expired or is not valid.", code=190, subcode=463)
     if config.app_secret is not None:
         _check_proof(call, config.app_secret)
     refusing = call.fired.first(REFUSING)
     if refusing is not None:
         raise error_of(refusing.kind, refusing.subcode)
+
+
+def check_account(call: Call, account: str, config: SimulatorConfig) -> None:
+    """Let a call about `account` pass.
+
+    Raises:
+        GraphError: another token reads the account.
+    """
+    if not config.may_read(call.token, account):
+        raise error_of(FaultKind.DENIED, 0)
 
 
 def _check_proof(call: Call, secret: str) -> None:

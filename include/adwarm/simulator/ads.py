@@ -106,7 +106,7 @@ def slot_cycle(profile: AccountProfile, slot: int) -> tuple[int, int]:
     return length, int(rng.integers(0, length))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32_768)
 def grow_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int, born: int, cycle: int) -> Ad:
     """Return the ad of a slot's `generation`, whose cycle of `cycle` days starts on the ordinal day `born`."""
     rng = np.random.default_rng([profile.seed, profile.number, slot, generation + 1])

@@ -20,7 +20,8 @@ class SimulatorConfig:
     Attributes:
         accounts: `any` lets every well-formed account exist; a number makes that many; or the ids themselves.
         ads: ads that run at the same time in a typical account; accounts differ by a quarter either way.
-        token: the one access token that is accepted.
+        token: the access token that reads every account but those that `tokens` keep to themselves.
+        tokens: further tokens, and the accounts that each of them, and no other, reads.
         app_secret: when set, every call must carry the matching `appsecret_proof`.
         zone: IANA zone of the accounts' days, or a zone by account id (others are in UTC).
         now: the moment the platform's clock starts from; the machine's time when absent.
@@ -36,6 +37,7 @@ class SimulatorConfig:
     ads: int = 12
     seed: int = 7
     token: str = field(default="simulated-token", repr=False)
+    tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     app_secret: str | None = field(default=None, repr=False)
     zone: str | Mapping[str, str] = "UTC"
     now: datetime | None = None
@@ -65,6 +67,11 @@ class SimulatorConfig:
         if isinstance(self.accounts, int):
             return tuple(f"act_{FIRST_ACCOUNT + index}" for index in range(self.accounts))
         return tuple(account_id(text) for text in self.accounts)
+
+    def may_read(self, token: str, account: str) -> bool:
+        """Whether a token that is accepted reads `account`, given in canonical form."""
+        owners = [owner for owner, accounts in self.tokens.items() if account in accounts]
+        return token in owners if owners else token == self.token
 
     def zone_of(self, account: str) -> str:
         """The zone in which `account` counts its days."""

@@ -1,6 +1,6 @@
 """An insights question answered from the world: which rows there are, and one page of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ class Selection:
     table: Table
     windows: Days
     objects: Days
+    keep: Callable[[Ad], bool]
 
     @property
     def rows(self) -> int:
@@ -32,14 +33,19 @@ class Selection:
         """Return the ads with delivery that the rows are made of, whatever their level."""
         block = self.table.block
         shown = block.totals[Metric.IMPRESSIONS].any(axis=0)
-        return [ad for index, ad in enumerate(block.ads) if shown[index] and self.query.keeps(ad_names(block, ad))]
+        return [ad for index, ad in enumerate(block.ads) if shown[index] and self.keep(ad)]
 
 
 def select(world: World, account: str, query: Query, now: datetime) -> Selection:
     """Return the rows that answer `query` about `account`, as they stand at `now`."""
-    table = at_level(world.block(account, query.windows, now), query.level, query.keeps)
+    block, today = world.block(account, query.windows, now), world.today(account, now)
+
+    def keep(ad: Ad) -> bool:
+        return query.keeps(ad_names(block, ad), has_ended=ad.truth.ended < today)
+
+    table = at_level(block, query.level, keep)
     windows, objects = delivered(table, query.more_impressions_than)
-    return Selection(account, query, table, windows, objects)
+    return Selection(account, query, table, windows, objects, keep)
 
 
 def page_body(

@@ -34,11 +34,10 @@ class Table:
     reach: Days
 
 
-def at_level(block: Block, level: str, keep: Callable[[dict[str, str]], bool] | None = None) -> Table:
-    """Return the block's ads gathered at `level`, counting only the ads whose names pass `keep`."""
-    names = [ad_names(block, ad) for ad in block.ads]
-    chosen = [index for index, found in enumerate(names) if keep is None or keep(found)]
-    names = [names[index] for index in chosen]
+def at_level(block: Block, level: str, keep: Callable[[Ad], bool] | None = None) -> Table:
+    """Return the block's ads gathered at `level`, counting only the ads that pass `keep`."""
+    chosen = [index for index, ad in enumerate(block.ads) if keep is None or keep(ad)]
+    names = [ad_names(block, block.ads[index]) for index in chosen]
     totals, reach = block.totals[:, :, chosen], block.reach[:, chosen]
     if level == "ad" or not names:
         return Table(block, names, totals, reach)

@@ -1,12 +1,16 @@
-"""Whose an object is: campaigns, ad sets and ads found by their ids among the accounts there are."""
+"""Campaigns, ad sets and ads as objects: whose one is, found by its id, and which there are below another."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from adwarm.errors import NotFound
-from adwarm.simulator.levels import slots_of_level
+from adwarm.simulator.levels import LEVELS, slots_of_level
+from adwarm.simulator.query import ACTIVE, ENDED
 from adwarm.simulator.world import World, object_id
 
+EDGES = {"campaigns": "campaign", "adsets": "adset", "ads": "ad"}
+_DAYS_LISTED = 400
 _LEVELS = {"1": "ad", "2": "adset", "3": "campaign"}
 
 
@@ -39,3 +43,31 @@ def _is_there(world: World, node: Node, today: date) -> bool:
     place = int(node.id[9:13])
     there = place * slots_of_level(node.level) < profile.slots
     return there and node.id == object_id(node.id[0], profile, place)
+
+
+def objects_below(world: World, account: str, node: Node | None, level: str, today: date) -> Iterator[dict[str, str]]:
+    """Yield the objects of `level` in an account, or below an object of it, with their standing, oldest ads first.
+
+    Ads that ended over a year ago are not among them.
+    """
+    profile = world.profile(account)
+    slots = _slots_of(node, profile.slots)
+    if node is not None and LEVELS.index(level) <= LEVELS.index(node.level):
+        return
+    if level == "ad":
+        for truth in world.truths_between(account, today - timedelta(_DAYS_LISTED), today):
+            if int(truth.ad_id[9:13]) in slots:
+                yield {"id": truth.ad_id, "effective_status": ENDED if truth.ended < today else ACTIVE}
+        return
+    per = slots_of_level(level)
+    for place in range(slots.start // per, (slots.stop - 1) // per + 1):
+        yield {"id": object_id("2" if level == "adset" else "3", profile, place), "effective_status": ACTIVE}
+
+
+def _slots_of(node: Node | None, slots: int) -> range:
+    """Return the slots of ads that an object holds; of an ad its own."""
+    if node is None:
+        return range(slots)
+    per = 1 if node.level == "ad" else slots_of_level(node.level)
+    first = int(node.id[9:13]) * per
+    return range(first, min(first + per, slots))

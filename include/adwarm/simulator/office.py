@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from adwarm.simulator.access import check_account
 from adwarm.simulator.call import Call
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.errors import GraphError, bad_parameter, missing_object
 from adwarm.simulator.faults.kinds import FAILING, FATES, FaultKind, Route, error_of
 from adwarm.simulator.insights import Selection, page_body, select
 from adwarm.simulator.levels import LEVELS
-from adwarm.simulator.nodes import account_body, accounts_body
+from adwarm.simulator.nodes import account_body, accounts_body, objects_body
 from adwarm.simulator.objects import Node
 from adwarm.simulator.query import Query, page_limit, read_query
 from adwarm.simulator.quota.cost import LIGHT, Cost, cost_of_cells
@@ -58,6 +59,7 @@ class Office:
     def _check_there(self, call: Call, target: Target) -> None:
         if target.account is None or not self.world.exists(target.account):
             raise missing_object(target.account or (call.parts[0] if call.parts else ""))
+        check_account(call, target.account, self.config)
         if target.route is Route.OTHER:
             raise GraphError(f"Unknown path components: /{'/'.join(call.parts[1:])}", code=2500)
 
@@ -68,6 +70,10 @@ class Office:
                 return accounts_body(self.world, call, empty_between=self._empty_between(call))
             case Route.ACCOUNT:
                 return account_body(self.world, account, call.params.get("fields", "id,account_id"))
+            case Route.OBJECTS:
+                return objects_body(
+                    self.world, call, account, target.node, now, empty_between=self._empty_between(call)
+                )
             case Route.POLL:
                 job = self.desk.find(call.parts[0], self.storm, now)
                 return run_body(job, call.params, now, call.fired.skew())

@@ -2,7 +2,7 @@
 
 import calendar
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,8 @@ PRESETS = frozenset({
     "last_14d", "last_28d", "last_30d", "last_90d",
 })  # fmt: skip
 _ID_FILTERS = {"ad.id": "ad_id", "adset.id": "adset_id", "campaign.id": "campaign_id"}
+_STANDING_FILTERS = frozenset({"ad.effective_status", "adset.effective_status", "campaign.effective_status"})
+ACTIVE, ENDED = "ACTIVE", "ARCHIVED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Query:
     Attributes:
         ids: allowed ids by name field, from `filtering`.
         more_impressions_than: rows with no more impressions than this are left out.
+        not_ids: ids that are left out, by name field.
+        standings: what standing an ad must have; any when absent. A filter alone asks for active ads only.
     """
 
     level: str
@@ -42,10 +46,15 @@ class Query:
     attribution: tuple[str, ...]
     ids: Mapping[str, frozenset[str]]
     more_impressions_than: int
+    not_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    standings: frozenset[str] | None = None
 
-    def keeps(self, names: Mapping[str, str]) -> bool:
-        """Whether the filters let an object with these names through."""
-        return all(names.get(field) in allowed for field, allowed in self.ids.items())
+    def keeps(self, names: Mapping[str, str], *, has_ended: bool) -> bool:
+        """Whether the filters let an ad with these names through, running still or not."""
+        if self.standings is not None and (ENDED if has_ended else ACTIVE) not in self.standings:
+            return False
+        named = all(names.get(field) in allowed for field, allowed in self.ids.items())
+        return named and not any(names.get(field) in left_out for field, left_out in self.not_ids.items())
 
 
 def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Query:
@@ -57,15 +66,17 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
     level = params.get("level", "account")
     if level not in LEVELS:
         raise bad_parameter(f"level must be one of the following values: {', '.join(LEVELS)}")
-    ids, more_than = _filters(params)
+    filters = _filters(params)
     return Query(
         level=level,
         fields=_fields(params, level),
         windows=_windows(params, zone_name, now),
         limit=page_limit(params),
         attribution=_attribution(params),
-        ids=ids,
-        more_impressions_than=more_than,
+        ids=filters.ids,
+        more_impressions_than=filters.more_impressions_than,
+        not_ids=filters.not_ids,
+        standings=filters.standings,
     )
 
 
@@ -115,20 +126,42 @@ def _attribution(params: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in ATTRIBUTION_SHARES)
 
 
-def _filters(params: Mapping[str, str]) -> tuple[dict[str, frozenset[str]], int]:
-    ids: dict[str, frozenset[str]] = {}
-    more_than = 0
+@dataclass
+class _Filters:
+    """What `filtering` says, entry by entry."""
+
+    ids: dict[str, frozenset[str]] = field(default_factory=dict)
+    not_ids: dict[str, frozenset[str]] = field(default_factory=dict)
+    more_impressions_than: int = 0
+    standings: frozenset[str] | None = None
+
+    def add(self, name: str, operator: str, value: Any) -> None:
+        """Take one entry.
+
+        Raises:
+            GraphError: there is no such filter.
+        """
+        words = frozenset(str(item) for item in (value if isinstance(value, list) else [value]))
+        if name in _ID_FILTERS and operator in {"IN", "EQUAL"}:
+            self.ids[_ID_FILTERS[name]] = self.ids.get(_ID_FILTERS[name], words) & words
+        elif name in _ID_FILTERS and operator in {"NOT_IN", "NOT_EQUAL"}:
+            self.not_ids[_ID_FILTERS[name]] = self.not_ids.get(_ID_FILTERS[name], frozenset()) | words
+        elif name in _STANDING_FILTERS and operator == "IN":
+            self.standings = words if name.startswith("ad.") else self.standings
+        elif name in {"ad.impressions", "impressions"} and operator == "GREATER_THAN" and str(value).isdecimal():
+            self.more_impressions_than = max(self.more_impressions_than, int(value))
+        else:
+            raise bad_parameter(f"filtering does not take {name} {operator}")
+
+
+def _filters(params: Mapping[str, str]) -> _Filters:
+    found = _Filters()
     entries = _json("filtering", params.get("filtering", "[]"))
     for entry in entries if isinstance(entries, list) else [None]:
-        field, operator, value = _filter_parts(entry)
-        if field in _ID_FILTERS and operator in {"IN", "EQUAL"}:
-            allowed = frozenset(str(item) for item in (value if isinstance(value, list) else [value]))
-            ids[_ID_FILTERS[field]] = ids.get(_ID_FILTERS[field], allowed) & allowed
-        elif field in {"ad.impressions", "impressions"} and operator == "GREATER_THAN" and str(value).isdecimal():
-            more_than = max(more_than, int(value))
-        else:
-            raise bad_parameter(f"filtering does not take {field} {operator}")
-    return ids, more_than
+        found.add(*_filter_parts(entry))
+    if entries and found.standings is None and params.get("level", "account") == "ad":
+        found.standings = frozenset({ACTIVE})
+    return found
 
 
 def _filter_parts(entry: Any) -> tuple[str, str, Any]:

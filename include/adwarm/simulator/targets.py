@@ -7,7 +7,7 @@ from adwarm.errors import BadRequest
 from adwarm.model import account_id
 from adwarm.simulator.call import Call
 from adwarm.simulator.faults.kinds import Route
-from adwarm.simulator.objects import Node, find_node
+from adwarm.simulator.objects import EDGES, Node, find_node
 from adwarm.simulator.reports.desk import ReportDesk
 from adwarm.simulator.world import World
 
@@ -29,6 +29,10 @@ def target_of(call: Call, world: World, desk: ReportDesk, now: datetime) -> Targ
         return Target(Route.BATCH if call.method == "POST" and "batch" in call.params else Route.OTHER)
     if call.account is not None:
         return Target(_route(call), _canonical(call.account))
+    if call.parts[1:2] and call.parts[1] in EDGES and len(call.parts) == 2:
+        node = find_node(world, call.parts[0], now.date())
+        if node is not None:
+            return Target(Route.OBJECTS if call.method == "GET" else Route.OTHER, node.account, node)
     owner = desk.owner(call.parts[0])
     if owner is not None:
         routes = {(): Route.POLL, ("insights",): Route.RESULT}
@@ -42,6 +46,8 @@ def target_of(call: Call, world: World, desk: ReportDesk, now: datetime) -> Targ
 def _route(call: Call) -> Route:
     if call.parts[1:] == ():
         return Route.ACCOUNT
+    if len(call.parts) == 2 and call.parts[1] in EDGES and call.method == "GET":
+        return Route.OBJECTS
     if call.parts[1:] == ("insights",):
         return Route.SUBMIT if call.method == "POST" else Route.INSIGHTS
     return Route.OTHER

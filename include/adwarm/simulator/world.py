@@ -118,6 +118,11 @@ class World:
         ordinal = day.toordinal()
         return [ad.truth for ad in self._ads_between(self.profile(account), ordinal, ordinal)]
 
+    def truths_between(self, account: str, first: date, last: date) -> list[AdTruth]:
+        """Return the planted truth of every ad that is alive on a day from `first` to `last`, and began by then."""
+        found = self._ads_between(self.profile(account), first.toordinal(), last.toordinal())
+        return [ad.truth for ad in found if ad.truth.started <= last]
+
     def active_ads(self, account: str) -> int:
         """Return how many ads an account runs at the same time."""
         return self.profile(account).slots

@@ -15,7 +15,11 @@ from adwarm.store.tables import partition as table
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """What is known of one account-day. `content_hash` changes when its rows do, and `data_version` counts that."""
+    """What is known of one account-day. `content_hash` changes when its rows do, and `data_version` counts that.
+
+    Attributes:
+        missing: what of the day could not be read, and why; None when nothing is missing.
+    """
 
     day: date
     object_hash: str
@@ -26,6 +30,7 @@ class PartitionState:
     settled: bool
     data_version: int
     api_version: str
+    missing: str | None = None
 
 
 def states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
@@ -39,7 +44,7 @@ def states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> d
         return {
             row.day: PartitionState(
                 row.day, row.object_hash, row.rows, row.content_hash, row.fetched_at,
-                row.complete, row.settled, row.data_version, row.api_version,
+                row.complete, row.settled, row.data_version, row.api_version, row.missing,
             )
             for row in connection.execute(query)
         }  # fmt: skip
@@ -62,6 +67,7 @@ def publish(
             "settled": item.settled,
             "data_version": item.data_version,
             "api_version": item.api_version,
+            "missing": item.missing,
             "token": token,
         }
         for item in items

@@ -140,6 +140,7 @@ partition = Table(
     _col("data_version", Integer, 1),
     _col("api_version", String(16), ""),
     _col("token", BigInteger, 0),
+    Column("missing", Text),
     Index(None, "object_hash"),
 )  # fmt: skip
 
@@ -317,15 +318,15 @@ capacity_grant = Table(
     _col("scopes", JSON, list),
     _col("priority", Integer),
     _col("cost", Float),
-    _col("owner", String(120)),
     _col("source", String(200)),
     _col("probe", Boolean),
     _col("permits", Integer),
     _col("slots", Integer),
     _col("counted", Boolean),
+    _col("owner", String(120)),
     _col("granted_at", Float),
-    _col("expires_at", Float),
     _col("spend_until", Float),
+    _col("expires_at", Float),
     Index(None, "expires_at"),
 )  # fmt: skip
 

@@ -178,7 +178,7 @@ def test_a_window_the_source_does_not_keep_fails_alone(bench: Bench) -> None:
 
 
 def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(bench: Bench) -> None:
-    """While another worker holds the account's lease nothing is fetched, and the outcome says so."""
+    """While another worker holds the account's lease nothing is fetched; the outcome says so, and when to come back."""
     bench.prefetch.run(wanted("act_1", "today"), Priority.LOW)
     asked = len(bench.source.asked)
     name = f"fetch:act_1:{bench.settings.spec('default').hash}"
@@ -186,7 +186,7 @@ def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(benc
 
     report = bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW, wait_seconds=0.2)
 
-    assert report.outcomes[0].status == KeyStatus.FAILED
+    assert (report.outcomes[0].status, report.outcomes[0].retry_after) == (KeyStatus.PARKED, 5)
     assert "another worker" in str(report.outcomes[0].reason)
     assert asked == len(bench.source.asked)
 

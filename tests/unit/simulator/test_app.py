@@ -107,7 +107,7 @@ def test_the_token_by_query_form_and_header() -> None:
         ("/v26.0/act_1/insights", {"access_token": "other"}, 190, 463),
         ("/v26.0/act_1/insights", {}, 190, 463),
         ("/v24.0/act_1/insights", {"access_token": "tok"}, 2635, None),
-        ("/v26.0/act_1/adsets", {"access_token": "tok"}, 2500, None),
+        ("/v26.0/act_1/pixels", {"access_token": "tok"}, 2500, None),
         ("/v26.0/act_x", {"access_token": "tok"}, 100, 33),
         ("/v26.0/", {"access_token": "tok"}, 100, 33),
         ("/v26.0/act_1", {"access_token": "tok", "fields": "colour"}, 100, None),

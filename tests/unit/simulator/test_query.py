@@ -109,7 +109,7 @@ def test_filters() -> None:
         "UTC",
         NOW,
     )
-    assert query.keeps({"ad_id": "2"})
-    assert not query.keeps({"ad_id": "1"})
+    assert query.keeps({"ad_id": "2"}, has_ended=False)
+    assert not query.keeps({"ad_id": "1"}, has_ended=False)
     assert query.more_impressions_than == 9
     assert query.attribution == ("7d_click",)

@@ -14,6 +14,7 @@ class Route(StrEnum):
     RESULT = "result"
     ACCOUNT = "account"
     ADACCOUNTS = "adaccounts"
+    OBJECTS = "objects"
     BATCH = "batch"
     OTHER = "other"
 

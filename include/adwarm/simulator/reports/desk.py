@@ -17,7 +17,7 @@ from adwarm.simulator.world import World
 
 _FIRST_RUN = 6_023_920_149_050
 _RUN_STEP = 7_919
-_KEPT_RESULTS = 16
+_KEPT_RESULTS = 64
 _FATES = {
     FaultKind.REPORT_FAILED: Fate.FAIL,
     FaultKind.REPORT_SKIPPED: Fate.SKIP,

@@ -1,0 +1,203 @@
+"""Divides a question that is too large until its parts fit, and goes around what cannot be read at all.
+
+The order is days, then campaigns, ad sets and ads, then fields, whose answers are merged on what names a row. So one ad
+that the platform cannot compute ends up alone: everything else arrives, and the ad becomes a gap with its reason. Once
+it is known, later questions of the same fetch leave it out and ask for it apart, so that it is isolated once.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from adwarm.errors import TooMuchData
+from adwarm.model import Window
+from adwarm.sources.protocol import Row, Unit
+from adwarm.sources.units import about, level_below, named_objects, narrowed, with_fields, without_objects
+
+MAX_QUESTIONS = 600
+MAX_GAPS = 20
+_NAMING = ("_id", "_name")
+_DATES = frozenset({"date_start", "date_stop"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that could not be read: an object by its level and id, or a field by its name (level `field`)."""
+
+    level: str
+    id: str
+    windows: tuple[Window, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.id}: {self.reason}"
+
+    def covers(self, unit: Unit) -> bool:
+        """Whether every window of `unit` is inside one of the gap's."""
+        return all(any(w.since <= x.since and x.until <= w.until for w in self.windows) for x in unit.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Rows of one or more units.
+
+    Attributes:
+        asked_at: when the platform began to make them, if that was before this fetch.
+        gaps: what is missing from them, and why.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    api_version: str = ""
+    asked_at: datetime | None = None
+    gaps: tuple[Gap, ...] = ()
+
+
+def joined(parts: Iterable[Fetched]) -> Fetched:
+    """Return the rows of all parts together."""
+    found = list(parts)
+    return Fetched(
+        [row for part in found for row in part.rows],
+        next((part.api_version for part in found if part.api_version), ""),
+        min((part.asked_at for part in found if part.asked_at), default=None),
+        tuple(dict.fromkeys(gap for part in found for gap in part.gaps)),
+    )
+
+
+def merged(parts: Sequence[Fetched]) -> Fetched:
+    """Return rows that name the same thing as one row, with the fields of all parts."""
+    rows: dict[tuple[str, ...], Row] = {}
+    for part in parts:
+        for row in part.rows:
+            key = tuple(str(row.get(name, "")) for name in ("date_start", "date_stop", *_ROW_IDS))
+            rows.setdefault(key, {}).update(row)
+    return replace(joined(parts), rows=list(rows.values()))
+
+
+_ROW_IDS = ("account_id", "campaign_id", "adset_id", "ad_id")
+
+
+class Division:
+    """One walk through a question and its parts. Equal answers give an equal walk.
+
+    Args:
+        ask: answers a unit as a whole, or raises `TooMuchData`.
+        split: returns smaller units that need no further knowledge.
+        listed: returns the ids of the objects of a level that a unit is about; absent where the source cannot.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Unit], Fetched],
+        split: Callable[[Unit], list[Unit]],
+        listed: Callable[[Unit, str], list[str]] | None,
+    ) -> None:
+        self._ask, self._split, self._listed = ask, split, listed
+        self._gaps: list[Gap] = []
+        self._questions = 0
+
+    def fetch(self, unit: Unit) -> Fetched:
+        """Return every row of `unit` that can be read, and the gaps.
+
+        Raises:
+            TooMuchData: it can neither be answered nor divided, or too much of it cannot be read.
+        """
+        asked, apart = self._around_gaps(unit)
+        try:
+            found = self._whole(asked)
+        except TooMuchData as error:
+            found = self._in_parts(asked, error)
+        return joined([found, *(self._alone(part) for part in apart)])
+
+    def _whole(self, unit: Unit) -> Fetched:
+        self._questions += 1
+        if self._questions > MAX_QUESTIONS:
+            raise _TooManyQuestions(f"{unit.account_id}: still too large after {MAX_QUESTIONS} smaller questions")
+        return self._ask(unit)
+
+    def _in_parts(self, unit: Unit, error: TooMuchData) -> Fetched:
+        if isinstance(error, _TooManyQuestions):
+            raise error
+        parts = self._split(unit) or self._narrowed(unit)
+        return joined(self.fetch(part) for part in parts) if parts else self._by_fields(unit, error)
+
+    def _narrowed(self, unit: Unit) -> list[Unit]:
+        """Return units about the objects below; one object alone is passed over, because it is the whole again."""
+        level = level_below(unit) if self._listed else None
+        while self._listed and level:
+            ids = self._listed(unit, level)
+            if len(ids) != 1:
+                return narrowed(unit, level, ids)
+            unit = about(unit, level, ids)
+            deeper = level_below(unit)
+            if deeper is None:
+                return [unit]
+            level = deeper
+        return []
+
+    def _by_fields(self, unit: Unit, error: TooMuchData) -> Fetched:
+        """Ask for the halves of the fields, and for the halves of the half that fails, until one field is left."""
+        naming = [name for name in unit.spec.fields if name.endswith(_NAMING)]
+        suspects = [name for name in unit.spec.fields if name not in naming and name not in _DATES]
+        found: list[Fetched] = []
+        while len(suspects) > 1:
+            middle = len(suspects) // 2
+            failing: list[str] = []
+            for half in (suspects[:middle], suspects[middle:]):
+                answer = self._tried(with_fields(unit, [*naming, *half]))
+                if answer is None:
+                    failing += half
+                else:
+                    found.append(answer)
+            if len(failing) in {0, len(suspects)}:
+                suspects = failing
+                break
+            suspects = failing
+        if not found:
+            return self._given_up(unit, error)
+        gaps = tuple(self._noted(Gap("field", name, unit.windows, str(error))) for name in suspects)
+        return replace(merged(found), gaps=gaps)
+
+    def _tried(self, unit: Unit) -> Fetched | None:
+        try:
+            return self._whole(unit)
+        except _TooManyQuestions:
+            raise
+        except TooMuchData:
+            return None
+
+    def _given_up(self, unit: Unit, error: TooMuchData) -> Fetched:
+        level, ids = named_objects(unit)
+        if level != unit.spec.level or len(ids) != 1:
+            raise error
+        return Fetched(gaps=(self._noted(Gap(level, ids[0], unit.windows, str(error))),))
+
+    def _noted(self, gap: Gap) -> Gap:
+        self._gaps.append(gap)
+        if len({found.id for found in self._gaps}) > MAX_GAPS:
+            raise _TooManyQuestions(f"more than {MAX_GAPS} things cannot be read; the last: {gap}")
+        return gap
+
+    def _around_gaps(self, unit: Unit) -> tuple[Unit, list[Unit]]:
+        """Return `unit` without what is known to be unreadable, and the objects left out as units of their own."""
+        fields = {gap.id for gap in self._gaps if gap.level == "field"}
+        if fields & set(unit.spec.fields):
+            unit = with_fields(unit, [name for name in unit.spec.fields if name not in fields])
+        left_out = {item for name, how, ids in unit.filters if how == "NOT_IN" for item in ids.split(",")}
+        known = {gap.id for gap in self._gaps if gap.level == unit.spec.level} - left_out
+        if not known:
+            return unit, []
+        covered = {gap.id for gap in self._gaps if gap.covers(unit)}
+        return without_objects(unit, known), [about(unit, unit.spec.level, [name]) for name in sorted(known - covered)]
+
+    def _alone(self, unit: Unit) -> Fetched:
+        """Ask for an object that failed elsewhere; what fails again is a gap as a whole."""
+        try:
+            return self._whole(unit)
+        except _TooManyQuestions:
+            raise
+        except TooMuchData as error:
+            return self._given_up(unit, error)
+
+
+class _TooManyQuestions(TooMuchData):
+    """Dividing further would cost more than the answer is worth."""

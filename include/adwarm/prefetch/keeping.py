@@ -1,0 +1,64 @@
+"""Keeps good data where new data has gaps: what could not be read this time is taken from what was read before."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+import orjson
+from sqlalchemy import Engine
+
+from adwarm.compression import unpack
+from adwarm.errors import Corrupt
+from adwarm.model import EntryKey, Window
+from adwarm.prefetch.dividing import Gap
+from adwarm.settings import CompressionSettings
+from adwarm.sources.protocol import Row
+from adwarm.store import entries
+
+
+def with_older(rows: Sequence[Row], gaps: Sequence[Gap], older: Iterable[Row]) -> list[Row]:
+    """Return `rows`, completed by older rows of objects, and older values of fields, that fell into gaps."""
+    if not gaps:
+        return list(rows)
+    found = {_key(row): row for row in rows}
+    for row in older:
+        for gap in gaps:
+            if not _is_in(row, gap):
+                continue
+            if gap.level != "field":
+                found.setdefault(_key(row), row)
+            elif gap.id in row and gap.id not in found.get(_key(row), row):
+                found[_key(row)] = {**found[_key(row)], gap.id: row[gap.id]}
+    return list(found.values())
+
+
+def older_summaries(engine: Engine, keys: Iterable[EntryKey], compression: CompressionSettings) -> list[Row]:
+    """Return the summary rows stored under `keys`; an entry that is damaged has none."""
+    rows: list[Row] = []
+    for key in keys:
+        found = entries.find(engine, key)
+        try:
+            rows += orjson.loads(unpack(found[1], compression))["rows"] if found else []
+        except Corrupt:
+            continue  # as if it were not there
+    return rows
+
+
+def missing_text(gaps: Iterable[Gap], window: Window) -> str | None:
+    """Return what is missing in `window`, and why; None when nothing is."""
+    texts = sorted({str(gap) for gap in gaps if any(_overlap(window, other) for other in gap.windows)})
+    return "; ".join(texts) or None
+
+
+def _is_in(row: Row, gap: Gap) -> bool:
+    since, until = date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"]))
+    inside = any(window.since <= since and until <= window.until for window in gap.windows)
+    return inside and (gap.level == "field" or str(row.get(f"{gap.level}_id")) == gap.id)
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    return one.since <= other.until and other.since <= one.until
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    names = ("date_start", "date_stop", "ad_id", "adset_id", "campaign_id")
+    return tuple(str(row.get(name, "")) for name in names)

@@ -1,0 +1,184 @@
+"""Looks after the reports that are being made for a batch: up to fifty in one request, ever less often.
+
+A look is admitted like any call, in the scopes of every account it is about; an account that is parked is left out and
+looked after later. While a report is merely running nothing is held. A report that makes no progress, or is older
+than it may be, is given up, and one that the platform does not know after a while counts as expired.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from adwarm.backpressure import Admission, admitted
+from adwarm.clock import Clock
+from adwarm.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.model import Priority, Scope, UsageSample
+from adwarm.settings import SourceSettings
+from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, JobState
+
+_GROWTH = 1.6
+_EARLY = 0.5
+_UNSEEN_SECONDS = 60.0
+log = logging.getLogger(__name__)
+_ENDS = frozenset({JobState.READY, JobState.FAILED, JobState.EXPIRED})
+
+
+@dataclass
+class Watched:
+    """A running report.
+
+    Attributes:
+        pause: time between two looks; `due` until the next one.
+        age: since it is watched here.
+        quiet: since its percentage last rose.
+    """
+
+    handle: Handle
+    pause: float
+    due: float
+    age: float = 0.0
+    quiet: float = 0.0
+    percent: float = 0.0
+
+    @property
+    def account_id(self) -> str:
+        """Whose report it is."""
+        return self.handle.unit.account_id
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came of looking: the reports that have ended, and all that were asked about, each a call of the platform."""
+
+    ended: dict[str, JobProgress] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+
+
+@dataclass
+class ReportWatch:
+    """The running reports of one upstream. Time passes by `advance`. One thread may look while another goes on."""
+
+    admission: Admission
+    clock: Clock
+    priority: Priority
+    rules: SourceSettings
+    _reports: dict[str, Watched] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, handle: Handle, *, begun_before: bool = False) -> None:
+        """Watch a report; one that was begun before is looked at at once."""
+        first = self.rules.report_poll_seconds
+        with self._lock:
+            self._reports[handle.id] = Watched(handle, first, 0.0 if begun_before else first)
+
+    def drop(self, handle: Handle) -> float:
+        """Watch the report no longer, and return the percentage it had."""
+        with self._lock:
+            report = self._reports.pop(handle.id, None)
+        return report.percent if report else 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        with self._lock:
+            for report in self._reports.values():
+                report.due -= seconds
+                report.age += seconds
+                report.quiet += seconds
+
+    def next_look(self) -> float | None:
+        """Return the seconds until a report is due; None when there is none."""
+        with self._lock:
+            return min((max(0.0, report.due) for report in self._reports.values()), default=None)
+
+    def look(self, source: InsightsSource) -> Look:
+        """Look at the reports that are due.
+
+        Raises:
+            TokenDead: the token of the reports is dead.
+        """
+        with self._lock:
+            chosen = self._due(source.caps.poll_batch)
+        seen: dict[Handle, JobProgress] = {}
+        while chosen and not seen:
+            try:
+                seen = self._asked(source, chosen)
+            except (Throttled, Refused) as error:
+                chosen = self._put_off(chosen, error)
+            except TokenDead:
+                raise
+            except AdwarmError as error:
+                log.warning("%d running reports could not be looked at (%s); again later", len(chosen), error)
+                break
+        with self._lock:
+            self._back_off(chosen)
+            return Look(self._ended(seen), tuple(handle.id for handle in seen))
+
+    def _back_off(self, chosen: Sequence[Watched]) -> None:
+        for report in chosen:
+            report.pause = min(self.rules.report_poll_max_seconds, report.pause * _GROWTH)
+            report.due = report.pause
+
+    def _due(self, most: int) -> list[Watched]:
+        """Return the reports that are due, and those that would be soon: they come along."""
+        ripe = sorted(self._reports.values(), key=lambda report: report.due)
+        if not ripe or ripe[0].due > 0:
+            return []
+        return [report for report in ripe if report.due <= report.pause * _EARLY][:most]
+
+    def _asked(self, source: InsightsSource, chosen: Sequence[Watched]) -> dict[Handle, JobProgress]:
+        scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
+        with admitted(
+            self.admission, self.clock, list(scopes), self.priority,
+            source=source.name, timeout_seconds=0.0, cost=float(len(chosen)),
+        ) as slot:  # fmt: skip
+            seen = source.poll([report.handle for report in chosen])
+            slot.heard([sample for progress in seen.values() for sample in _told_by(progress)])
+        return seen
+
+    def _put_off(self, chosen: list[Watched], error: Throttled | Refused) -> list[Watched]:
+        """Put off the reports that may not be looked at now, and return the others."""
+        if isinstance(error, Refused):
+            held_up, seconds = chosen, error.retry_after
+        else:
+            named = [report for report in chosen if error.scope == f"account:{report.account_id}"]
+            held_up = named or chosen
+            seconds = max(0.0, (error.until - self.clock.now()).total_seconds())
+        for report in held_up:
+            report.due = max(seconds, self.rules.report_poll_seconds)
+        return [report for report in chosen if report not in held_up]
+
+    def _ended(self, seen: dict[Handle, JobProgress]) -> dict[str, JobProgress]:
+        ended = {}
+        for handle, progress in seen.items():
+            report = self._reports.get(handle.id)
+            if report is None:
+                continue
+            if progress.percent > report.percent:
+                report.percent, report.quiet = progress.percent, 0.0
+            verdict = progress if progress.state in _ENDS else self._given_up(report, progress)
+            if verdict is not None:
+                ended[handle.id] = verdict
+                del self._reports[handle.id]
+            elif isinstance(progress.error, Throttled):
+                self._put_off([report], progress.error)
+        return ended
+
+    def _given_up(self, report: Watched, progress: JobProgress) -> JobProgress | None:
+        rules, name = self.rules, f"report {report.handle.id}"
+        if progress.state is JobState.UNSEEN and report.quiet >= _UNSEEN_SECONDS:
+            return JobProgress(JobState.EXPIRED, error=Transient(f"{name} is not known to the platform"))
+        if report.quiet >= rules.report_stuck_seconds:
+            words = f"{name} made no progress beyond {report.percent:.0f} % for {report.quiet:.0f} s"
+            return JobProgress(JobState.FAILED, error=Transient(words, code="stuck"))
+        if report.age >= rules.report_max_seconds:
+            words = f"{name} was not ready after {report.age:.0f} s"
+            return JobProgress(JobState.FAILED, error=Transient(words, code="stuck"))
+        return None
+
+
+def _told_by(progress: JobProgress) -> list[UsageSample]:
+    """Return the usage that came with a report, or with the refusal to tell of it."""
+    if isinstance(progress.error, Throttled):
+        return [UsageSample(Scope.parse(progress.error.scope), 100.0, progress.error.retry_after)]
+    return list(progress.usage)

@@ -1,0 +1,169 @@
+"""An engine over the simulated platform, both on one clock that moves only when somebody waits."""
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from tests.unit.conftest import NOW
+
+from adwarm.backpressure.decision import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.clock import VirtualClock
+from adwarm.model import Priority, ReportKey, Scope, Window
+from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
+from adwarm.prefetch.assembly import daily_rows
+from adwarm.recovery import RecoveryPipeline
+from adwarm.settings import Settings, SourceSettings
+from adwarm.simulator.calls import LoggedCall
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.server import SimulatorServer
+from adwarm.simulator.storm import read_storm
+from adwarm.sources.meta.credentials import MetaCredentials
+from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.protocol import Row
+from adwarm.store import ObjectStore, partitions
+from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+
+TOKEN = "simulated-token"
+SPAN = "2026-09-01..2026-11-24"
+LONG = Window(date(2026, 9, 1), date(2026, 11, 24))
+
+
+@dataclass
+class OpenAdmission:
+    """Admission without limits: it parks what the platform throttles, by the test's clock, and keeps a record."""
+
+    clock: VirtualClock
+    parked: dict[str, Any] = field(default_factory=dict)
+    asked: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
+    held: int = 0
+    most_held: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Grant at once, unless a scope is parked."""
+        with self.lock:
+            for scope in map(str, scopes):
+                left = (self.parked.get(scope, self.clock.now()) - self.clock.now()).total_seconds()
+                if left > 0:
+                    return Wait(left, f"{scope} is parked", scope)
+            self.asked.append((tuple(map(str, scopes)), cost))
+            self.held += 1
+            self.most_held = max(self.most_held, self.held)
+        return Granted(Grant(uuid4().hex, tuple(scopes), priority, cost, 0.0, 1e12, source))
+
+    def renew(self, grant: Grant) -> Grant:
+        """Nothing runs out."""
+        return grant
+
+    def settle(self, grant: Grant, outcome: Outcome) -> None:
+        """Park what was throttled, and what its usage says."""
+        with self.lock:
+            self.held -= 1
+            if outcome.kind is OutcomeKind.THROTTLED and outcome.parked_scope:
+                self._park(str(outcome.parked_scope), outcome.park_seconds or 60)
+            for sample in outcome.usage:
+                if sample.regain_seconds and sample.percent >= 100:
+                    self._park(str(sample.scope), sample.regain_seconds)
+
+    def _park(self, scope: str, seconds: float) -> None:
+        until = self.clock.now() + timedelta(seconds=seconds)
+        self.parked[scope] = max(until, self.parked.get(scope, until))
+
+
+@dataclass
+class Staging:
+    """The platform, the engine that works against it, and what both did."""
+
+    server: SimulatorServer
+    prefetch: PrefetchEngine
+    clock: VirtualClock
+    admission: OpenAdmission
+    errors: ErrorsLog
+
+    def storm(self, **values: Any) -> None:
+        """Behave as told from now on."""
+        self.server.platform.set_storm(read_storm(values, "storm"))
+
+    def run(self, *accounts: str, span: str = SPAN, wait: float = 600, **changes: Any) -> BatchReport:
+        """Make one range of some accounts fresh."""
+        wanted = [Wanted(ReportKey(account, span)) for account in accounts]
+        engine = replace(self.prefetch, **changes) if changes else self.prefetch
+        return engine.run(wanted, Priority.LOW, wait_seconds=wait)
+
+    def calls(self, route: str | None = None) -> list[LoggedCall]:
+        """Return the calls so far, of one route or all."""
+        return [call for call in self.server.platform.calls.entries()[0] if route in {None, call.route}]
+
+    def rows(self, account: str, window: Window = LONG) -> list[Row]:
+        """Return the stored daily rows of an account."""
+        spec = self.prefetch.settings.spec("default").hash
+        return daily_rows(
+            self.prefetch.objects, partitions.states(self.prefetch.engine, account, spec, window), window
+        )
+
+    def truth(self, account: str, window: Window = LONG) -> list[Row]:
+        """Return the platform's own rows, read on a calm day without limits."""
+        storm = self.server.platform.storm
+        self.server.platform.set_storm(read_storm({}, "calm"))
+        source = self.prefetch.make_source()
+        from adwarm.sources.protocol import Increment, Page
+
+        (unit,) = source.plan(source.account(account), [window], Increment.DAY, self.prefetch.settings.spec("default"))
+        page = source.submit(unit)
+        rows: list[Row] = []
+        while isinstance(page, Page):
+            rows += page.rows
+            if page.next_cursor is None:
+                break
+            page = source.read(unit, page.next_cursor)
+        self.server.platform.set_storm(storm)
+        return sorted(rows, key=lambda row: (str(row["date_start"]), str(row.get("ad_id", ""))))
+
+    def events(self, kind: str) -> list[ErrorEvent]:
+        """Return the recorded errors of a kind."""
+        return [event for event in self.errors.recent(1_000) if event.kind == kind]
+
+
+@pytest.fixture
+def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
+    """Return what makes a staging; its servers end with the test."""
+    made: list[SimulatorServer] = []
+
+    def make(config: dict[str, Any] | None = None, **source: Any) -> Staging:
+        clock = VirtualClock(NOW)
+        server = SimulatorServer(SimulatorConfig(**{"ads": 6, "now": NOW, "token": TOKEN, **(config or {})}))
+        server.__enter__()
+        made.append(server)
+        server.platform.clock = clock
+        server.platform.set_storm(server.platform.storm)
+        settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
+        errors = ErrorsLog(sqlite_engine)
+        pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))
+        admission = OpenAdmission(clock)
+        make_source = source_of(settings.source, TOKEN, clock)
+        prefetch = PrefetchEngine(sqlite_engine, objects, settings, make_source, admission, pipeline, clock, "test")
+        return Staging(server, prefetch, clock, admission, errors)
+
+    yield make
+    for server in made:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def staging(make_staging: Callable[..., Staging]) -> Staging:
+    """A calm platform, and an engine."""
+    return make_staging()
+
+
+def source_of(
+    settings: SourceSettings, token: str, clock: VirtualClock, connection: str = "default"
+) -> Callable[[], MetaSource]:
+    """Return what makes a source with a token."""
+    return lambda: MetaSource(MetaCredentials(SecretStr(token)), settings, connection, clock)
