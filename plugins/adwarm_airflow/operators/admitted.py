@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator
 
 from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS
+from adwarm_airflow.triggers import CapacityTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 class AdmittedOperator(BaseOperator):
     """Calls `python_callable` once the budget admits it, and returns what it returns.
 
-    Waits under 30 seconds are waited out; longer ones are deferred, so that no worker slot is held. Errors of
+    Waits under 30 seconds are waited out; for longer ones the task is deferred until there is capacity. Errors of
     `adwarm.errors` raised by the callable teach the budget: `Throttled` parks the scope, `Transient` counts for the
     breaker.
 
@@ -56,7 +55,7 @@ class AdmittedOperator(BaseOperator):
     def attempt(self, context: Context, event: Any = None) -> Any:
         """Try once; called again after each deferral."""
         from adwarm.backpressure import admitted
-        from adwarm.errors import Throttled
+        from adwarm.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
         from adwarm_airflow.house import open_runtime
         from adwarm_airflow.inputs import word
@@ -77,9 +76,10 @@ class AdmittedOperator(BaseOperator):
             ):
                 called = True
                 return self.python_callable(**self.op_kwargs)
-        except Throttled as error:
+        except (Throttled, Refused) as error:
             if called:
                 raise
-            wait = max(timedelta(seconds=1), error.until - datetime.now(UTC))
-            self.log.info("not admitted: %s; going on in %s", error, wait)
-            self.defer(trigger=TimeDeltaTrigger(wait), method_name="attempt")
+            self.log.info("not admitted: %s; the worker slot is given back until then", error)
+            self.defer(
+                trigger=CapacityTrigger([list(map(str, scopes))], self.priority, self.source), method_name="attempt"
+            )

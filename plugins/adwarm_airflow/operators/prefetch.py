@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator
+
+from adwarm_airflow.triggers import CapacityTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 SHORT_WAIT_SECONDS = 30.0
 MAX_DEFERRALS = 10
+"""So often in a row a task may wait for capacity, find some, and still fetch nothing."""
+
+MAX_CHAINS = 100
 
 
 class PrefetchInsightsOperator(BaseOperator):
     """Makes the reports of some accounts fresh, and skips those that are.
 
-    One failing account never stops the rest; the task fails only when every key failed. A wait of over 30 seconds is
-    deferred, and the task goes on by itself afterwards. Returns counts by outcome, small enough for an XCom.
+    One failing account never stops the rest; the task fails only when every key failed. Where a wait would be longer
+    than 30 seconds the task is deferred, and goes on by itself as soon as there is capacity. Returns counts by outcome,
+    small enough for an XCom.
 
     Args:
         accounts: account ids, such as `act_1234`.
@@ -62,19 +66,27 @@ class PrefetchInsightsOperator(BaseOperator):
         """Fetch what is not fresh yet; called again after each deferral."""
         del event
         report = self.prefetch(context)
-        parked = [outcome.retry_after for outcome in report.outcomes if outcome.status == "parked"]
-        if parked and self.deferrable and deferrals < MAX_DEFERRALS:
-            seconds = max(1.0, min(wait or SHORT_WAIT_SECONDS for wait in parked))
-            self.log.info("%d keys are parked; going on in %.0f s", len(parked), seconds)
-            self.defer(
-                trigger=TimeDeltaTrigger(timedelta(seconds=seconds)),
-                method_name="attempt",
-                kwargs={"deferrals": deferrals + 1},
-            )
+        trigger = self._capacity(report) if self.deferrable and deferrals < MAX_DEFERRALS else None
+        if trigger:
+            self.log.info("%d accounts are parked; the worker slot is given back until then", len(trigger.chains))
+            tries = 0 if report.summary()["fetched"] else deferrals
+            self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})
         for text in report.errors():
             self.log.warning("%s", text)
         self.log.info("outcomes: %s", report.summary())
         return _unless_all_failed(report)
+
+    def _capacity(self, report: BatchReport) -> CapacityTrigger | None:
+        """Return what wakes the task when a parked account may be called, those first that wait the shortest."""
+        from adwarm_airflow.house import open_runtime
+
+        parked = sorted((item for item in report.outcomes if item.status == "parked"), key=lambda x: x.retry_after or 0)
+        accounts = list(dict.fromkeys(item.wanted.key.account_id for item in parked))[:MAX_CHAINS]
+        if not accounts:
+            return None
+        source = open_runtime(conn_id=self.conn_id).make_source()
+        chains = [[str(scope) for scope in source.scopes(account)] for account in accounts]
+        return CapacityTrigger(chains, self.priority, source.name)
 
     def prefetch(self, context: Context) -> BatchReport:
         """Run the engine once over every account and range.

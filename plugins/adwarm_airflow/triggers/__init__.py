@@ -1,5 +1,6 @@
 """Triggers: what wakes a DAG, or a task that gave its worker slot back."""
 
+from adwarm_airflow.triggers.capacity import CapacityTrigger
 from adwarm_airflow.triggers.requests import PendingRequestsTrigger
 
-__all__ = ["PendingRequestsTrigger"]
+__all__ = ["CapacityTrigger", "PendingRequestsTrigger"]

@@ -1,0 +1,73 @@
+"""Would these calls be let in now, and if not, when is it worth asking: a look that takes nothing and changes nothing.
+
+One look answers any number of waiters with the same few reads. It judges by the rules of admission itself, so that who
+is told there is room finds it there, unless others were quicker.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from sqlalchemy import Connection, Engine
+
+from adwarm.backpressure import sql_rows
+from adwarm.backpressure.budget import Budget
+from adwarm.backpressure.decision import Refused, Wait
+from adwarm.backpressure.judgement import LONGEST_POLL_SECONDS
+from adwarm.backpressure.sql_rows import Needs
+from adwarm.model import Priority, Scope
+from adwarm.settings import BackpressureSettings
+from adwarm.store.engine import database_time, reading
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A call that waits: what it draws on, its class, and whose breaker judges it."""
+
+    scopes: tuple[Scope, ...]
+    priority: Priority
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a waiter may expect.
+
+    Attributes:
+        seconds: 0 when it would be let in now, else the time after which it is worth asking again.
+        why: what it waits for.
+        is_queueing: whether it lacks but a free slot or its turn, which may come at any moment.
+    """
+
+    seconds: float
+    why: str = ""
+    is_queueing: bool = False
+
+
+def outlooks(
+    engine: Engine,
+    settings: BackpressureSettings,
+    waiters: Sequence[Waiter],
+    *,
+    database_time: Callable[[Connection], float] = database_time,
+) -> list[Outlook]:
+    """Return the outlook of each waiter, in order, at the database's present moment."""
+    budget = Budget(settings, Random(0))  # noqa: S311 -- spreads parkings, of which a look makes none
+    needs = Needs(
+        frozenset(scope for waiter in waiters for scope in waiter.scopes),
+        frozenset(waiter.source for waiter in waiters),
+    )
+    with reading(engine) as connection:
+        now = database_time(connection)
+        sql_rows.load(connection, budget, needs, now)
+    return [
+        _outlook(budget.verdict(waiter.scopes, waiter.priority, source=waiter.source, now=now)) for waiter in waiters
+    ]
+
+
+def _outlook(answer: Wait | Refused | None) -> Outlook:
+    if answer is None:
+        return Outlook(0.0)
+    if isinstance(answer, Refused):
+        return Outlook(answer.retry_after, answer.why)
+    return Outlook(answer.seconds, answer.why, is_queueing=answer.seconds <= LONGEST_POLL_SECONDS)

@@ -1,0 +1,176 @@
+"""Sleeps until the shared budget has room again, so that a task that must wait holds no worker slot.
+
+All triggers of one process share a poller: one look at the budget answers every one of them. What waits for a known
+end (a park, a breaker's cool-down) is looked at again then; a free slot is asked for every few seconds; and everything
+every quarter of a minute, so that a park that was lifted early is noticed. Nothing is kept between looks but the
+question itself: a triggerer that starts again asks it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from adwarm.backpressure.waiting import Outlook, Waiter
+    from adwarm.runtime import Runtime
+
+POLL_SECONDS = 2.0
+RECHECK_SECONDS = 15.0
+QUEUEING_SECONDS = 60.0
+"""After this long in want of nothing but a slot, the task goes on: its share is kept only for a class that asks."""
+
+log = logging.getLogger(__name__)
+Look = Callable[[Sequence["Waiter"]], "list[Outlook]"]
+
+
+@dataclass(eq=False)
+class _Sleeper:
+    """One trigger's question: it wakes when the first of its chains has room."""
+
+    waiters: tuple[Waiter, ...]
+    room: asyncio.Future[str]
+    look_at: float = 0.0
+    queueing_since: float | None = None
+
+
+@dataclass
+class CapacityPoller:
+    """Looks for all triggers of one event loop. It runs only while somebody waits.
+
+    Attributes:
+        look: answers many questions at once; called in a thread.
+        looks: how often it was called.
+    """
+
+    look: Look
+    looks: int = 0
+    _sleepers: set[_Sleeper] = field(default_factory=set)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+
+    async def wait(self, waiters: Sequence[Waiter]) -> str:
+        """Return once one of the chains has room, and say why it is time."""
+        sleeper = _Sleeper(tuple(waiters), asyncio.get_running_loop().create_future())
+        self._sleepers.add(sleeper)
+        self._news.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        try:
+            return await sleeper.room
+        finally:
+            self._sleepers.discard(sleeper)
+
+    async def _run(self) -> None:
+        try:
+            await self._look_while_somebody_waits(asyncio.get_running_loop())
+        except Exception as error:
+            for sleeper in self._sleepers:
+                if not sleeper.room.done():
+                    sleeper.room.set_exception(error)
+
+    async def _look_while_somebody_waits(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._sleepers:
+            self._news.clear()
+            if any(sleeper.look_at <= loop.time() for sleeper in self._asking()):
+                await self._tick(loop)
+            await self._sleep(min((one.look_at for one in self._asking()), default=0.0) - loop.time())
+
+    def _asking(self) -> list[_Sleeper]:
+        return [sleeper for sleeper in self._sleepers if not sleeper.room.done()]
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless somebody new comes."""
+        try:
+            await asyncio.wait_for(self._news.wait(), max(0.0, seconds))
+        except TimeoutError:
+            return
+
+    async def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask for everybody, and tell those who may go."""
+        asking = self._asking()
+        self.looks += 1
+        try:
+            found = iter(await asyncio.to_thread(self.look, [waiter for one in asking for waiter in one.waiters]))
+        except Exception as error:
+            log.warning("the budget cannot be seen (%s: %s); looking again", type(error).__name__, error)
+            for sleeper in asking:
+                sleeper.look_at = loop.time() + RECHECK_SECONDS
+            return
+        for sleeper in asking:
+            self._answer(sleeper, [next(found) for _ in sleeper.waiters], loop.time())
+
+    def _answer(self, sleeper: _Sleeper, outlooks: Sequence[Outlook], now: float) -> None:
+        best = min(outlooks, key=lambda outlook: outlook.seconds)
+        if best.is_queueing and sleeper.queueing_since is None:
+            sleeper.queueing_since = now
+        elif not best.is_queueing:
+            sleeper.queueing_since = None
+        waited_in_line = sleeper.queueing_since is not None and now - sleeper.queueing_since >= QUEUEING_SECONDS
+        if best.seconds <= 0 or waited_in_line:
+            if not sleeper.room.done():
+                sleeper.room.set_result(best.why or "there is room")
+            return
+        sleeper.look_at = now + (POLL_SECONDS if best.is_queueing else min(best.seconds, RECHECK_SECONDS))
+
+
+_POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, CapacityPoller] = WeakKeyDictionary()
+
+
+def poller() -> CapacityPoller:
+    """Return the poller of the running event loop."""
+    return _POLLERS.setdefault(asyncio.get_running_loop(), CapacityPoller(_Budget().look))
+
+
+@dataclass
+class _Budget:
+    """The budget in adwarm's database, which is opened at the first look: off the event loop, and after any fork."""
+
+    runtime: Runtime | None = None
+
+    def look(self, waiters: Sequence[Waiter]) -> list[Outlook]:
+        from adwarm.backpressure.waiting import outlooks
+        from adwarm_airflow.house import open_runtime
+
+        self.runtime = self.runtime or open_runtime()
+        return outlooks(self.runtime.engine, self.runtime.settings.backpressure, waiters)
+
+
+class CapacityTrigger(BaseTrigger):
+    """Fires as soon as a call on one of the chains of scopes could be admitted.
+
+    Args:
+        chains: names of scopes, one sequence for each call that waits, such as `["account:act_1", "app:7"]`.
+        priority: the class of the calls: critical, high, normal or low.
+        source: whose breaker judges them.
+    """
+
+    def __init__(self, chains: Sequence[Sequence[str]], priority: str, source: str) -> None:
+        super().__init__()
+        self.chains = [list(chain) for chain in chains]
+        self.priority = priority
+        self.source = source
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again."""
+        values = {"chains": self.chains, "priority": self.priority, "source": self.source}
+        return ("adwarm_airflow.triggers.capacity.CapacityTrigger", values)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait with everybody else, then fire once."""
+        from adwarm.backpressure.waiting import Waiter
+        from adwarm.model import Priority, Scope
+
+        priority = Priority.parse(self.priority)
+        waiters = [Waiter(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        why = await poller().wait(waiters)
+        self.log.info("capacity after %.0f s: %s", loop.time() - started, why)
+        yield TriggerEvent({"waited_seconds": round(loop.time() - started, 1), "why": why})

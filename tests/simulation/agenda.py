@@ -1,0 +1,36 @@
+"""Virtual time: what happens when, in order; equal moments in the order in which they were noted."""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+Action = Callable[[], None]
+
+
+class Agenda:
+    """Events to come. Moments are seconds since the epoch.
+
+    Attributes:
+        now: the moment of the event that is being carried out.
+    """
+
+    def __init__(self, start: float) -> None:
+        self.now = start
+        self._events: list[tuple[float, int, Action]] = []
+        self._numbers = count()
+
+    def time(self) -> float:
+        """Return the present moment; what an admission takes as its clock."""
+        return self.now
+
+    def after(self, seconds: float, action: Action) -> None:
+        """Note what is to happen in `seconds`."""
+        heapq.heappush(self._events, (self.now + max(0.0, seconds), next(self._numbers), action))
+
+    def run(self, until: float) -> None:
+        """Carry out everything up to `until`, and stand there."""
+        events = self._events
+        while events and events[0][0] <= until:
+            self.now, _, action = heapq.heappop(events)
+            action()
+        self.now = until

@@ -1,0 +1,170 @@
+"""An hour of ten accounts, drawn from a seed: quotas, latencies, outages and deaths differ, the promises do not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from functools import partial
+from random import Random
+
+from adwarm.backpressure.local_admission import LocalAdmission
+from adwarm.backpressure.queue import QueueRules
+from adwarm.errors import Refused
+from adwarm.model import Priority, ReportKey
+from adwarm.settings import BackpressureSettings
+from adwarm.simulator.storm import QuotaSetting
+from adwarm.store.requests import QueuedRequest, RequestStatus
+
+from .agenda import Agenda
+from .fleet import Desk, World, staff
+from .memory_queue import MemoryQueue
+from .platform import Law, Platform
+from .watch import PromiseBroken, Watch
+
+START = 1_764_072_000.0
+HOUR = 3_600.0
+FIRST_DAY = date(2026, 1, 2)
+WORKERS, HANDS = 2, 2
+CROWD_RATE = 1.0
+MINIMUM_CALLS = 500
+ENDS_WITHIN_SECONDS = 1_000.0
+
+
+class Knowing(StrEnum):
+    """How callers may know the limit: by usage headers, by a configured cap, not at all; or the fleet's rate is it."""
+
+    USAGE = "usage"
+    CAP = "cap"
+    NOTHING = "nothing"
+    CROWD = "crowd"
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What a seed decides.
+
+    Attributes:
+        requests: asked for in the hour, in equal parts by class.
+        deaths: moments at which a worker is killed, in seconds from the start.
+    """
+
+    seed: int
+    accounts: int
+    law: Law
+    settings: BackpressureSettings
+    knowing: Knowing
+    requests: int
+    deaths: tuple[float, ...]
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether all classes crowd at the fleet's rate, each with a queue and a worker of its own."""
+        return self.knowing is Knowing.CROWD
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How an hour went."""
+
+    seed: int
+    digest: str
+    calls: int
+    served: int
+    over_limit: int
+    early: int
+    completed: int
+    windows: int
+
+
+def drawn(seed: int) -> Hour:
+    """Return the hour that belongs to a seed."""
+    rng = Random(seed)
+    knowing = rng.choices((Knowing.USAGE, Knowing.CAP, Knowing.NOTHING, Knowing.CROWD), (4, 3, 2, 1))[0]
+    calls = 100_000 if knowing is Knowing.CROWD else rng.randint(64, 80)
+    quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6)
+    out = rng.uniform(300, 3_000)
+    law = Law(
+        quota,
+        sends_usage=knowing is Knowing.USAGE,
+        service_seconds=rng.uniform(0.5, 2.0),
+        slots=rng.randint(2, 8),
+        outages=((out, out + rng.uniform(20, 120)),) if rng.random() < 0.4 else (),
+    )
+    deaths = tuple(sorted(rng.uniform(100, 3_500) for _ in range(rng.randint(0, 3))))
+    return Hour(seed, 10, law, _settings(knowing, calls, rng), knowing, rng.randint(600, 640), deaths)
+
+
+def _settings(knowing: Knowing, calls: int, rng: Random) -> BackpressureSettings:
+    values = {"max_concurrent": rng.choice((10, 12, 20)), "rate_per_second": 5.0, "burst": 10, "queue_size": 60}
+    if knowing is Knowing.CROWD:
+        values |= {"per_account_concurrent": 4, "rate_per_second": CROWD_RATE, "burst": 2}
+    if knowing is Knowing.CAP:
+        values |= {"account_calls_per_window": calls}
+    return BackpressureSettings(**values)
+
+
+def play(hour: Hour) -> Course:
+    """Let the hour pass and return how it went.
+
+    Raises:
+        PromiseBroken: what must hold did not.
+    """
+    rng, agenda = Random(hour.seed + 1), Agenda(START)
+    admission = LocalAdmission(hour.settings, rng=Random(hour.seed + 2), time=agenda.time)
+    watch = Watch(hour.seed, admission.budget)
+    platform = Platform(hour.law, START, Random(hour.seed + 3))
+    world = World(agenda, platform, admission, watch)
+    desks = [Desk(MemoryQueue(QueueRules.of(hour.settings))) for _ in range(4 if hour.is_crowded else 1)]
+    kill = staff(world, desks, *((1, 3) if hour.is_crowded else (WORKERS, HANDS)))
+    for at in hour.deaths:
+        agenda.after(at, lambda: kill(rng.randrange(1 if hour.is_crowded else WORKERS)))
+    _ask(world, desks, hour, rng)
+    agenda.run(START + HOUR)
+    agenda.run(START + HOUR + ENDS_WITHIN_SECONDS)
+    ended = _ended(desks, hour, agenda.now)
+    _judge(world, hour)
+    completed = sum(item.status is RequestStatus.COMPLETED for item in ended)
+    refused = sum(platform.refused.values())
+    return Course(
+        hour.seed, watch.digest, watch.calls, platform.served, refused, platform.early, completed, watch.windows
+    )
+
+
+def _ask(world: World, desks: Sequence[Desk], hour: Hour, rng: Random) -> None:
+    """Note the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
+
+    def ask(desk: Desk, key: ReportKey, priority: Priority, wait: float | None) -> None:
+        try:
+            desk.queue.enqueue(key, priority, world.agenda.now, wait)
+        except Refused as refusal:
+            world.watch.note(world.agenda.now, "refused", priority, round(refusal.retry_after, 3))
+            return
+        desk.wake()
+
+    within = hour.requests / CROWD_RATE / 1.5 if hour.is_crowded else HOUR
+    for number in range(hour.requests):
+        key = ReportKey(f"act_{rng.randrange(hour.accounts) + 1}", f"2026-01-01..{FIRST_DAY + timedelta(days=number)}")
+        priority = Priority(rng.randrange(4))
+        wait = 30.0 if priority is Priority.CRITICAL and rng.random() < 0.5 else None
+        desk = desks[priority % len(desks)]
+        world.agenda.after(rng.uniform(0, within), partial(ask, desk, key, priority, wait))
+
+
+def _ended(desks: Sequence[Desk], hour: Hour, now: float) -> list[QueuedRequest]:
+    """Return every request that was accepted; each of them has ended."""
+    for desk in desks:
+        desk.queue.sweep(now)
+    found = [item for desk in desks for item in desk.queue.requests.values()]
+    if still := [item.id for item in found if not item.status.is_final]:
+        raise PromiseBroken(f"seed {hour.seed}: {len(still)} requests never ended, the first of them {still[0]}")
+    return found
+
+
+def _judge(world: World, hour: Hour) -> None:
+    """Hold what the platform saw against the promises; who knows no limit meets it, and is not told for how long."""
+    if hour.knowing is Knowing.NOTHING:
+        return
+    if refused := sum(world.platform.refused.values()):
+        raise PromiseBroken(f"seed {hour.seed}: {refused} calls were over a limit that was known")
+    if world.platform.early:
+        raise PromiseBroken(f"seed {hour.seed}: {world.platform.early} calls came before their time")

@@ -1,0 +1,136 @@
+"""The upstream: the simulator's quota law, answers that slow down under load, outages, and a record of what it saw.
+
+Quotas, blocks, headers and error bodies are those of the simulator; headers and errors are read as the Meta source
+reads them, so that nothing about the platform is made up twice.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from adwarm.backpressure import Outcome, OutcomeKind
+from adwarm.errors import Throttled
+from adwarm.model import Scope, ScopeKind, UsageSample
+from adwarm.simulator.errors import GraphError
+from adwarm.simulator.faults.kinds import Route, load_shed
+from adwarm.simulator.quota.cost import Cost
+from adwarm.simulator.quota.engine import QuotaEngine
+from adwarm.simulator.storm import QuotaSetting
+from adwarm.sources.meta.errors import Caller, error_of
+from adwarm.sources.meta.usage import usage_samples
+
+APP = Scope(ScopeKind.APP, "100000")
+TOKEN = Scope(ScopeKind.TOKEN, "simulated")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ONE_CALL = Cost(1, 20, 100)
+
+
+@dataclass(frozen=True)
+class Law:
+    """How the platform behaves.
+
+    Attributes:
+        quota: what accounts and the app may spend.
+        sends_usage: whether answers carry usage headers.
+        service_seconds: median time of one call on an idle platform; `spread` is the deviation of its logarithm.
+        slots: calls it works on at once; more of them share its speed, so that all get slower.
+        shed_at: calls in flight from which it sheds load; never when 0.
+        timeout_seconds: when a caller gives up.
+        outages: stretches (start, end), in seconds from the beginning, in which nearly every call fails.
+    """
+
+    quota: QuotaSetting
+    sends_usage: bool = True
+    service_seconds: float = 1.0
+    spread: float = 0.3
+    slots: int = 20
+    shed_at: int = 0
+    timeout_seconds: float = 25.0
+    outages: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one call comes to: when it ends, and what the caller learns."""
+
+    seconds: float
+    outcome: Outcome
+    error: Throttled | None = None
+
+
+@dataclass
+class Platform:
+    """One platform. Its callers keep `in_flight` true by `start` and `finish`.
+
+    Attributes:
+        early: calls that came although their account had been told to stay away.
+        refused: calls over a limit, by the error's code.
+        served: calls that were let in.
+        in_flight: calls it works on now.
+    """
+
+    law: Law
+    started: float
+    rng: Random
+    early: int = 0
+    refused: dict[int, int] = field(default_factory=dict)
+    served: int = 0
+    in_flight: int = 0
+    slots: int = 0
+
+    def __post_init__(self) -> None:
+        self.quota = QuotaEngine(self.law.quota, lambda _: 0)
+        self.slots = self.law.slots
+
+    def start(self, account: str, now: float) -> Answer:
+        """Take a call, and say what will come of it."""
+        moment = EPOCH + timedelta(seconds=now)
+        self.in_flight += 1
+        if self.quota.blocked_until(account, moment) is not None:
+            self.early += 1
+        try:
+            if self.law.shed_at and self.in_flight > self.law.shed_at:
+                raise load_shed()
+            self.quota.admit(account, Route.INSIGHTS, moment)
+        except GraphError as refusal:
+            return self._refused(account, refusal, now)
+        self.served += 1
+        self.quota.charge(account, moment, ONE_CALL)
+        seconds = self._seconds()
+        usage = self._usage(account, now)
+        if self._is_out(now) and self.rng.random() < 0.95:
+            return Answer(min(seconds, 2.0), Outcome(OutcomeKind.FAILED, min(seconds, 2.0), usage))
+        if seconds >= self.law.timeout_seconds:
+            return Answer(self.law.timeout_seconds, Outcome(OutcomeKind.TIMEOUT, self.law.timeout_seconds))
+        return Answer(seconds, Outcome(OutcomeKind.OK, seconds, usage))
+
+    def finish(self) -> None:
+        """A call has left."""
+        self.in_flight -= 1
+
+    def _seconds(self) -> float:
+        crowd = max(1.0, self.in_flight / max(1, self.slots))
+        return self.law.service_seconds * self.rng.lognormvariate(0.0, self.law.spread) * crowd
+
+    def _is_out(self, now: float) -> bool:
+        passed = now - self.started
+        return any(start <= passed < end for start, end in self.law.outages)
+
+    def _usage(self, account: str, now: float) -> tuple[UsageSample, ...]:
+        if not self.law.sends_usage:
+            return ()
+        headers = self.quota.headers(account, EPOCH + timedelta(seconds=now), insights=True)
+        return usage_samples(headers, Scope(ScopeKind.ACCOUNT, account), APP)
+
+    def _refused(self, account: str, refusal: GraphError, now: float) -> Answer:
+        self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
+        scope, usage = Scope(ScopeKind.ACCOUNT, account), self._usage(account, now)
+        moment = EPOCH + timedelta(seconds=now)
+        body = refusal.body(0)["error"]
+        error = error_of(body, refusal.status, Caller(account, scope, APP, TOKEN, full_access=True), usage, moment)
+        if not isinstance(error, Throttled):
+            raise TypeError(f"the platform refused with {error!r}, which asks for no silence")
+        seconds = 0.05
+        asked = (error.until - moment).total_seconds()
+        outcome = Outcome(OutcomeKind.THROTTLED, seconds, usage, asked, Scope.parse(error.scope))
+        return Answer(seconds, outcome, error)

@@ -1,0 +1,95 @@
+"""What must hold at every event, and the record of what happened: broken promises stop the simulation at once."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from adwarm.backpressure import FLEET, Grant
+from adwarm.backpressure.budget import Budget
+from adwarm.model import Priority, Scope
+
+CONTENDED_SECONDS = 120.0
+SHARE_KEPT = 0.9
+
+
+class PromiseBroken(AssertionError):
+    """An invariant did not hold."""
+
+
+@dataclass
+class Watch:
+    """Looks on while a simulation runs.
+
+    Attributes:
+        windows: stretches in which every class always had somebody waiting for the fleet and nothing was in the way.
+        waits: seconds from a request to its call, by class.
+    """
+
+    seed: int
+    budget: Budget
+    told: dict[Scope, float] = field(default_factory=dict)
+    calls: int = 0
+    windows: int = 0
+    waits: dict[Priority, list[float]] = field(default_factory=lambda: {priority: [] for priority in Priority})
+    live: dict[str, Grant] = field(default_factory=dict)
+    contended: deque[tuple[float, Priority]] = field(default_factory=deque)
+    contended_since: float | None = None
+    _digest: "blake2b" = field(default_factory=lambda: blake2b(digest_size=12))
+
+    def note(self, now: float, *words: object) -> None:
+        """Put an event on record."""
+        self._digest.update(f"{now:.6f} {words}\n".encode())
+
+    @property
+    def digest(self) -> str:
+        """What identifies the whole course of events."""
+        return self._digest.hexdigest()
+
+    def heard(self, scope: Scope, until: float) -> None:
+        """The platform's wish to be left alone has reached the budget."""
+        self.told[scope] = max(self.told.get(scope, 0.0), until)
+
+    def started(self, grant: Grant, waited: float, now: float) -> None:
+        """A call begins: nothing in its chain may be parked, nor hold more than its limit."""
+        self.calls += 1
+        self.live[grant.id] = grant
+        self.waits[grant.priority].append(waited)
+        self.note(now, "start", grant.id, grant.priority)
+        for scope in grant.scopes:
+            state = self.budget.scopes[scope]
+            if self.told.get(scope, 0.0) > now or state.parking.wait(now) > 0:
+                self._broken(now, f"{scope} was called while it was parked")
+            if state.in_flight > state.rules.limit.maximum:
+                self._broken(now, f"{state.in_flight} calls of {scope} are in flight, over {state.rules.limit.maximum}")
+
+    def divided(self, priority: Priority, waiting: set[Priority], now: float) -> None:
+        """The fleet let a call in while these classes had somebody who wanted to go."""
+        if len(waiting) < len(Priority):
+            self.contended.clear()
+            self.contended_since = None
+            return
+        if self.contended_since is None:
+            self.contended_since = now
+        self.contended.append((now, priority))
+        if now - self.contended_since >= CONTENDED_SECONDS:
+            self._judge_shares(now)
+
+    def _judge_shares(self, now: float) -> None:
+        shares, total = self.budget.settings.shares, len(self.contended)
+        for priority in Priority:
+            got = sum(found is priority for _, found in self.contended)
+            if got < SHARE_KEPT * shares[priority] * total - 2:
+                self._broken(now, f"{priority.name} got {got} of {total} calls, less than its share")
+        self.windows += 1
+        self.contended.clear()
+        self.contended_since = None
+
+    def ended(self, grant: Grant, now: float, how: object) -> None:
+        """A call has ended and its outcome was settled."""
+        self.live.pop(grant.id, None)
+        self.note(now, "end", grant.id, how)
+        if self.budget.scopes[FLEET].in_flight < 0:
+            self._broken(now, "the fleet holds fewer than no calls")
+
+    def _broken(self, now: float, what: str) -> None:
+        raise PromiseBroken(f"seed {self.seed}, at {now:.3f}: {what}")
