@@ -1,0 +1,229 @@
+"""Waiting for capacity inside Airflow: no worker slot is held, one look serves all, and the task finishes by itself."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from adwarm.backpressure import Granted, Outcome, OutcomeKind
+from adwarm.backpressure.waiting import Outlook, Waiter
+from adwarm.model import Priority, Scope
+from adwarm.runtime import Runtime
+from adwarm.simulator.server import SimulatorServer
+from adwarm.store import writing
+from adwarm.store.tables import breaker, capacity_scope
+
+CONTEXT: Any = {"ti": SimpleNamespace(task_id="t"), "params": {}}
+FORM = {"accounts": ["act_801"], "date_ranges": ["yesterday"], "delay_seconds": 0}
+
+
+@pytest.fixture(autouse=True)
+def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """An empty home of its own; the platform at the machine's time."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    simulator.set_now(datetime.now(UTC))
+    return Runtime()
+
+
+def _settle(runtime: Runtime, scope: Scope, outcome: Outcome, source: str = "meta") -> None:
+    decision = runtime.admission.admit([scope], Priority.CRITICAL, source=source)
+    assert isinstance(decision, Granted)
+    runtime.admission.settle(decision.grant, outcome)
+
+
+def park(runtime: Runtime, name: str) -> None:
+    """Let the platform ask for ten minutes of silence."""
+    _settle(runtime, Scope.parse(name), Outcome(OutcomeKind.THROTTLED, park_seconds=600))
+
+
+def unpark(runtime: Runtime) -> None:
+    """Lift every park, as an operator does who knows better."""
+    with writing(runtime.engine) as connection:
+        connection.execute(update(capacity_scope).values(parked_until=None, parked_why=None))
+
+
+def break_upstream(runtime: Runtime) -> None:
+    """Let the upstream fail until its breaker opens."""
+    for _ in range(runtime.settings.backpressure.breaker_min_calls):
+        _settle(runtime, Scope.parse("account:act_800"), Outcome(OutcomeKind.FAILED))
+
+
+def mend_upstream(runtime: Runtime) -> None:
+    """Let the cool-down be over."""
+    with writing(runtime.engine) as connection:
+        connection.execute(update(breaker).values(probe_at=0.0))
+
+
+def _chains(*names: str) -> list[list[str]]:
+    return [[name] for name in names]
+
+
+def _trigger(*names: str) -> Any:
+    from adwarm_airflow.triggers import CapacityTrigger
+
+    return CapacityTrigger(_chains(*names), "low", "meta")
+
+
+async def _events(triggers: Sequence[Any], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+    """Run triggers side by side, as a triggerer does, and return what each said."""
+    running = [asyncio.create_task(anext(trigger.run())) for trigger in triggers]
+    await asyncio.sleep(0.3)
+    assert not any(task.done() for task in running), "nobody may fire before there is capacity"
+    meanwhile()
+    return await asyncio.wait_for(asyncio.gather(*running), 60)
+
+
+def test_it_wakes_when_a_park_is_lifted(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger made again from its row waits on, and fires long before the time it was first told."""
+    from airflow.sdk._shared.module_loading import import_string
+
+    from adwarm_airflow.triggers import capacity
+
+    monkeypatch.setattr(capacity, "RECHECK_SECONDS", 0.05)
+    park(runtime, "account:act_801")
+    path, values = _trigger("account:act_801").serialize()
+    again = import_string(path)(**values)
+
+    [event] = asyncio.run(_events([again], lambda: unpark(runtime)))
+    assert event.payload["waited_seconds"] < 60
+
+
+def test_it_wakes_when_the_breaker_may_be_probed(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open breaker holds everybody on the source, and its cool-down's end lets them go."""
+    from adwarm_airflow.triggers import capacity
+
+    monkeypatch.setattr(capacity, "RECHECK_SECONDS", 0.05)
+    break_upstream(runtime)
+    triggers = [_trigger(f"account:act_{number}") for number in range(3)]
+
+    assert len(asyncio.run(_events(triggers, lambda: mend_upstream(runtime)))) == 3
+
+
+class Looks:
+    """A budget that a test decides, and how often it was looked at."""
+
+    def __init__(self, *answers: Callable[[Waiter], Outlook]) -> None:
+        self.answers = list(answers)
+        self.asked: list[int] = []
+
+    def __call__(self, waiters: Sequence[Waiter]) -> list[Outlook]:
+        self.asked.append(len(waiters))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [answer(waiter) for waiter in waiters]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Looks]:
+    """Puts a scripted budget in the place of the database's."""
+    from adwarm_airflow.triggers import capacity
+
+    def install(*answers: Callable[[Waiter], Outlook]) -> Looks:
+        made = Looks(*answers)
+        monkeypatch.setattr(capacity, "_Budget", lambda: SimpleNamespace(look=made))
+        monkeypatch.setattr(capacity, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(capacity, "RECHECK_SECONDS", 0.02)
+        return made
+
+    return install
+
+
+async def _gather(triggers: Sequence[Any]) -> list[Any]:
+    return await asyncio.wait_for(asyncio.gather(*(anext(trigger.run()) for trigger in triggers)), 60)
+
+
+def test_one_look_answers_every_trigger(looks: Callable[..., Looks]) -> None:
+    """A thousand waiting triggers cost as many looks as one."""
+    made = looks(lambda _: Outlook(600, "parked"), lambda _: Outlook(600, "parked"), lambda _: Outlook(0))
+
+    assert len(asyncio.run(_gather([_trigger(f"account:act_{n}") for n in range(1000)]))) == 1000
+    assert made.asked == [1000, 1000, 1000]
+
+
+def test_the_first_of_many_chains_wakes_a_task(looks: Callable[..., Looks]) -> None:
+    """A task that waits for several accounts goes on with the first that may be called; a lone late one waits on."""
+    free = Scope.parse("account:act_2")
+    made = looks(
+        lambda waiter: Outlook(0.0 if free in waiter.scopes else 600, "parked"),
+        lambda _: Outlook(0.0, "its own turn"),
+    )
+    fired = asyncio.run(_gather([_trigger("account:act_1", "account:act_2"), _trigger("account:act_3")]))
+
+    assert [event.payload["why"] for event in fired] == ["parked", "its own turn"]
+    assert made.asked == [3, 1]
+
+
+def test_a_look_that_fails_is_made_again(looks: Callable[..., Looks]) -> None:
+    """A database that is away delays the triggers and fails none."""
+
+    def away(_: Waiter) -> Outlook:
+        raise OSError("the database is away")
+
+    made = looks(away, lambda _: Outlook(0))
+    assert len(asyncio.run(_gather([_trigger("account:act_1")]))) == 1
+    assert made.asked == [1, 1]
+
+
+def test_want_of_a_slot_is_waited_for_in_the_task_after_a_minute(
+    looks: Callable[..., Looks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class that only looks has no share kept for it, so that it goes and asks; one that is parked does not."""
+    from adwarm_airflow.triggers import capacity
+
+    monkeypatch.setattr(capacity, "QUEUEING_SECONDS", 0.05)
+    made = looks(lambda _: Outlook(1, "all calls are in flight", is_queueing=True))
+
+    [event] = asyncio.run(_gather([_trigger("account:act_1")]))
+    assert event.payload["why"] == "all calls are in flight"
+    assert len(made.asked) > 1
+
+
+@pytest.mark.parametrize(("close", "reopen"), [
+    (lambda runtime: park(runtime, "account:act_801"), unpark), (break_upstream, mend_upstream),
+])  # fmt: skip
+def test_a_run_that_waits_holds_no_slot_and_finishes_by_itself(
+    dags: dict[str, Any],
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    close: Callable[[Runtime], None],
+    reopen: Callable[[Runtime], None],
+) -> None:
+    """The warming task is seen deferred, with a trigger's row and no slot taken; afterwards the run ends well."""
+    import airflow.sdk.definitions.dag as running
+    from airflow.models.pool import Pool
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.trigger import Trigger
+    from airflow.utils.session import create_session
+
+    from adwarm_airflow.triggers import capacity
+
+    monkeypatch.setattr(capacity, "RECHECK_SECONDS", 0.05)
+    once, seen = running._run_task, []
+
+    def wait_as_the_triggerer_does(*, ti: Any, task: Any, run_triggerer: bool = False) -> Any:
+        done = once(ti=ti, task=task)
+        if ti.state != "deferred":
+            return done
+        with create_session() as session:
+            own = select(Trigger).join(TaskInstance, TaskInstance.trigger_id == Trigger.id)
+            row = session.scalars(own.where(TaskInstance.id == ti.id)).one()
+            taken = Pool.get_pool("default_pool", session=session).occupied_slots(session=session)
+            seen.append((ti.task_id, row.classpath, taken))
+            trigger, number = capacity.CapacityTrigger(**row.kwargs), row.id
+        [event] = asyncio.run(_events([trigger], lambda: reopen(runtime)))
+        with create_session() as session:
+            Trigger.submit_event(number, event, session=session)
+        ti.refresh_from_db()
+        return wait_as_the_triggerer_does(ti=ti, task=task)
+
+    monkeypatch.setattr(running, "_run_task", wait_as_the_triggerer_does)
+    close(runtime)
+    finished = dags["adwarm_strategy_warming"].test(logical_date=None, run_conf=FORM)
+
+    assert seen == [("warm", "adwarm_airflow.triggers.capacity.CapacityTrigger", 0)]
+    assert finished.state == "success"
+    assert runtime.queue is not None
