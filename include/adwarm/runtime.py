@@ -13,6 +13,7 @@ from adwarm.backpressure import MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
 from adwarm.prefetch import PrefetchEngine
+from adwarm.prefetch.needs import StoredNeeds
 from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import Drainer, Reader
 from adwarm.serving.draining import BATCH_SIZE
@@ -100,6 +101,11 @@ class Runtime:
         if not self.settings.log_url:
             raise BadRequest("no access log is configured; set ADWARM_ACCESS_LOG_URL to a file, folder, glob or URL")
         return self.settings.log_url
+
+    @cached_property
+    def fetch_needs(self) -> StoredNeeds:
+        """What the planner asks which requests a key would take."""
+        return StoredNeeds(self.engine, self.settings)
 
     def prefetch(self) -> PrefetchEngine:
         """Return an engine that makes keys fresh."""

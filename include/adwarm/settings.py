@@ -72,11 +72,17 @@ class ForecastSettings(_Section):
 class PlanningSettings(_Section):
     """What is worth a warm."""
 
-    min_confidence: float = Field(0.3, gt=0, lt=1, description="Keys less likely to be opened are left alone.")
+    open_value: float = Field(
+        4.0, gt=1, description="What a first open that finds a fresh entry is worth, in upstream calls."
+    )
+    min_confidence: float = Field(
+        0.1, gt=0, lt=1, description="Keys less likely to be opened are left alone, whatever they cost."
+    )
     step_minutes: int = Field(15, ge=5, le=1440, description="Time between two decisions.")
     lead_seconds: float = Field(60, ge=0, description="Queue and start time added to the p95 of a fetch.")
     session_minutes: float = Field(30, ge=0, description="A warm must stay fresh this long after the open.")
     max_calls_per_hour: int = Field(600, ge=1, description="Upstream calls that planned warms may use in an hour.")
+    max_account_calls_per_hour: int = Field(60, ge=1, description="Of them, those of one account.")
     day_close_after_minutes: int = Field(30, ge=0, description="Earliest close of an account's day after midnight.")
     day_close_spread_minutes: int = Field(150, ge=1, description="Accounts close spread over this many minutes.")
     history_days: int = Field(37, ge=8, le=90, description="Days of rows kept ready for the fatigue score.")
@@ -91,7 +97,9 @@ class ReviewSettings(_Section):
         ("hour-of-week", "adwarm", "population-profile"), description="What is replayed beside the live kind."
     )
     max_keys: int = Field(5_000, ge=1, description="Keys replayed; of more, a fair sample of accounts.")
-    max_ece: float = Field(0.1, gt=0, lt=1, description="Mean gap of stated and true probabilities that is too wide.")
+    max_ece: float = Field(
+        0.1, gt=0, lt=1, description="The overstated part of the mean gap (ECE) above which calibration is broken."
+    )
     min_cases: int = Field(2_000, ge=1, description="Probabilities of 0.1 and more below which no gap is judged.")
     min_gain: float = Field(0.005, ge=0, lt=1, description="First-open hit ratio a better policy must add.")
     approval_hours: float = Field(72, gt=0, description="A proposal without an answer is rejected after this long.")

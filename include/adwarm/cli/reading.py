@@ -15,27 +15,34 @@ _BREAKER = ("source", "state", "error_rate", "calls", "since", "probe_at")
 
 def plan(
     at: AtOption = None,
-    limit: Annotated[int, typer.Option(help="Rows to show.", min=1)] = 30,
+    limit: Annotated[int, typer.Option(help="Rows to show of what is planned, and of what is cut.", min=1)] = 30,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would be warmed at the next decision, and why. Fetches and records nothing."""
+    """Show what would be warmed at the next decision, why, and what it is worth and costs in upstream calls.
+
+    Below it stands what the budget cuts, and why. Fetches and records nothing.
+    """
     from adwarm.clock import floor_to
-    from adwarm.planning.decide import forecast_plan
+    from adwarm.planning.decide import StoreView, forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
-    made = forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at)
-    chosen = [*made.recommendations, *made.cut][:limit]
+    view = StoreView(runtime.engine, runtime.settings, runtime.fetch_needs)
+    made = forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
+    chosen = [*made.recommendations[:limit], *made.cut[:limit]]
     if as_json:
-        counts = {"considered": made.considered, "planned": len(made.recommendations), "cut": len(made.cut)}
-        print_json({"decided_at": decided_at, **counts, "fresh": len(made.fresh), "items": [_item(x) for x in chosen]})
+        counts = {"considered": made.considered, "planned": len(made.recommendations), "cut": made.cut_total}
+        print_json({"decided_at": decided_at, **counts, "fresh": made.fresh_total, "items": [_item(x) for x in chosen]})
         return
     print_table(
         f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(made.recommendations):,} of {made.considered:,} keys, "
-        f"{len(made.fresh):,} fresh already, {len(made.cut):,} cut",
-        ("key", "expected", "p", "warm at", "why"),
-        [(str(x.key), x.predicted_open, x.confidence, x.warm_at, _why(x.explanation)) for x in chosen],
+        f"{made.fresh_total:,} fresh already, {made.cut_total:,} cut",
+        ("key", "expected", "p", "worth", "price", "warm at", "why"),
+        [
+            (str(x.key), x.predicted_open, x.confidence, x.benefit, x.price, x.warm_at, _why(x.explanation))
+            for x in chosen
+        ],
         "nobody is expected before the next decision",
     )
 
@@ -53,6 +60,7 @@ def status(as_json: JsonOption = False) -> None:
         "entries": entries.totals(runtime.engine),
         "warms": warms.counts(runtime.engine),
         "forecast": _forecast(runtime),
+        "review": _review(runtime),
         "traffic_24h": traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": jobs.latest(runtime.engine, now),
         "queue": runtime.queue.status().to_dict(),
@@ -64,6 +72,7 @@ def status(as_json: JsonOption = False) -> None:
     print_facts("Stored", document["entries"])
     print_facts("Warms", document["warms"])
     print_facts("Forecast", document["forecast"])
+    print_facts("Review", document["review"])
     print_facts("Last 24 hours", document["traffic_24h"])
     print_table("Jobs", _JOB, [_job(job) for job in document["jobs"]], "none yet")
     print_queue(document["queue"])
@@ -145,6 +154,7 @@ def _item(item: Any) -> dict[str, Any]:
         "predicted_open": item.predicted_open,
         "confidence": item.confidence,
         "warm_at": item.warm_at,
+        "worth": item.benefit,
         "price": item.price,
         **item.explanation,
     }
@@ -192,5 +202,30 @@ def _forecast(runtime: Any) -> dict[str, Any]:
         "kind": live.kind,
         "trained_until": live.trained_until,
         "keys": live.keys,
+        **_choice(runtime),
         **live.metrics,
     }
+
+
+def _choice(runtime: Any) -> dict[str, Any]:
+    """Return who chose the live kind, when and why; nothing when training did."""
+    from adwarm.store import reading
+    from adwarm.store.snapshots import find_policy
+
+    with reading(runtime.engine) as connection:
+        policy = find_policy(connection) or {}
+    names = ("chosen_by", "chosen_at", "chosen_why")
+    return {name: policy[name] for name in names} if policy.get("chosen_kind") else {}
+
+
+def _review(runtime: Any) -> dict[str, Any]:
+    """Return what the newest review came to, and where its report is."""
+    from adwarm.store import reading
+    from adwarm.store.reviews import newest_review
+
+    with reading(runtime.engine) as connection:
+        found = newest_review(connection)
+    if found is None:
+        return {"verdict": None, "why": "no review yet; the DAG adwarm_policy_review makes one every Monday"}
+    names = ("at", "verdict", "live_kind", "proposed_kind", "decided_by", "decided_at", "report")
+    return {"why": found["figures"]["why"]} | {name: found[name] for name in names if found[name] is not None}

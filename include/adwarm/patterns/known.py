@@ -4,7 +4,7 @@ One open stands for each quarter of an hour in which a key was opened, which is 
 stay numbers until the end, so that memory is some twenty bytes per open.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from adwarm.patterns.load import stored_slots
 from adwarm.patterns.opens import QUIET, Opens, numbered
 from adwarm.patterns.slots import SLOT_MICROS, SLOT_SCHEMA
 from adwarm.patterns.words import Words
-from adwarm.store import ObjectStore, accounts
+from adwarm.store import ObjectStore, accounts, aggregates, reading
 
 _NAMES = ("account_id", "date_range", "report", "time_zone")
 _KINDS = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
@@ -55,6 +55,14 @@ def known_opens(
     latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
     zones = _zones(engine, _told(words["time_zone"], zone[latest]), account_id, default_zone)
     return Opens(first, place[number], is_first, account_id, date_range, report, zones, numbered(account_id), first[at])
+
+
+def log_known_until(engine: Engine) -> datetime | None:
+    """Return up to when the opens are known: what was read by the watermark, or in windows beyond it."""
+    with reading(engine) as connection:
+        newest = aggregates.newest_hour(connection)
+        ends = [aggregates.get_watermark(connection), newest + timedelta(hours=1) if newest else None]
+    return max((end for end in ends if end), default=None)
 
 
 def _numbers(batch: pa.RecordBatch, words: dict[str, Words]) -> list[npt.NDArray[Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from adwarm.patterns.known import log_known_until
 from adwarm.patterns.load import load_slots
-from adwarm.store import ObjectStore, aggregates, reading, warms
+from adwarm.store import ObjectStore, warms
 
 NEVER_EXPIRES_AFTER = timedelta(days=7)
 """A warm of figures that are final is judged after this long."""
@@ -40,7 +41,7 @@ def settle_accounts(
     log says nothing about yet stays open: it is known up to `known_until`, by default as far as it was read.
     Before any log was read, nothing is known.
     """
-    known = known_until or _known_until(engine)
+    known = known_until or log_known_until(engine)
     now = min(now, known) if known else now
     pending = [warm for warm in warms.unaccounted(engine, now) if warm["reason"] != "day_closed"]
     if not pending or known is None:
@@ -51,14 +52,6 @@ def settle_accounts(
     warms.record(engine, verdicts)
     used = sum(bool(verdict["used"]) for verdict in verdicts)
     return Accounts(used, len(verdicts) - used, len(pending) - len(verdicts))
-
-
-def _known_until(engine: Engine) -> datetime | None:
-    """Return up to when the opens are known: what was read by the watermark, or in windows beyond it."""
-    with reading(engine) as connection:
-        newest = aggregates.newest_hour(connection)
-        ends = [aggregates.get_watermark(connection), newest + timedelta(hours=1) if newest else None]
-    return max((end for end in ends if end), default=None)
 
 
 def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[tuple[str, ...], list[Span]]:

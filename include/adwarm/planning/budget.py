@@ -1,4 +1,4 @@
-"""How many upstream calls planned warms may still make this hour, and who gets them."""
+"""How many upstream calls standing orders may still make this hour, and which of them go first."""
 
 from collections.abc import Iterable
 
@@ -21,13 +21,13 @@ def calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None = No
 def within_budget(
     candidates: Iterable[Recommendation], calls: int
 ) -> tuple[list[Recommendation], list[Recommendation]]:
-    """Return those that fit into `calls` upstream calls, best benefit per price first, and the rest with the reason."""
+    """Return those that fit into `calls` upstream calls, best benefit per call first, and the rest with the reason."""
     kept: list[Recommendation] = []
     cut: list[Recommendation] = []
     left = float(max(0, calls))
     for rank, candidate in enumerate(sorted(candidates, key=lambda item: item.order), start=1):
-        if candidate.price <= left:
-            left -= candidate.price
+        if candidate.calls <= left:
+            left -= candidate.calls
             kept.append(candidate)
         else:
             why = (

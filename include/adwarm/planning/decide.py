@@ -12,19 +12,25 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.clock import floor_to
+from adwarm.forecast.lateness import known_until
+from adwarm.forecast.protocol import Forecast, Recent
 from adwarm.forecast.snapshot import live_forecast
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
+from adwarm.patterns.known import known_opens, log_known_until
 from adwarm.planning.budget import calls_left, within_budget
 from adwarm.planning.day_close import closing_accounts
 from adwarm.planning.life import useful_until
-from adwarm.planning.plan import LOOKAHEAD, plan_warms
+from adwarm.planning.needs import FetchNeeds, Need, nothing_is_there
+from adwarm.planning.plan import KEPT_CUTS, LOOKAHEAD, plan_warms
+from adwarm.planning.price import Quota
 from adwarm.planning.recommendation import Plan, Recommendation
 from adwarm.planning.strategies import shard_by_account
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, entries, warms
 
-KEPT_CUTS = 200
 FLOOR = 0.01
+_HOUR = timedelta(hours=1)
+_ROUNDING = 1e-6
 LIVE_DAG = "adwarm_intelligent_warming"
 """Whose hourly count a plan outside any run goes by."""
 
@@ -54,11 +60,12 @@ class Decision:
 
 
 class StoreView:
-    """What the planner asks of accounts and entries, answered in few queries."""
+    """What the planner asks of accounts, entries and requests, answered in few queries."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, fetch_needs: FetchNeeds = nothing_is_there) -> None:
         self._engine = engine
         self._settings = settings
+        self._fetch_needs = fetch_needs
         self._accounts = accounts.many(engine)
 
     def account(self, account_id: str) -> Account:
@@ -70,7 +77,7 @@ class StoreView:
         """Return every account that was not denied."""
         return [account for account in self._accounts.values() if account.status != "denied"]
 
-    def expires(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+    def expires(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
         """Return until when an entry fetched at each moment would answer its key."""
         rules = self._settings.freshness_rules
         pairs = zip(keys, moments, strict=True)
@@ -85,30 +92,41 @@ class StoreView:
         found = entries.expiries(self._engine, resolved)
         return [found.get(key) for key in resolved]
 
+    def needs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
+        """Return which requests a fetch of each key at its moment would take."""
+        return self._fetch_needs(keys, [self.account(key.account_id) for key in keys], moments)
+
 
 def decide(
-    engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime, run_id: str, mode: Mode
+    engine: Engine,
+    objects: ObjectStore,
+    settings: Settings,
+    decided_at: datetime,
+    run_id: str,
+    mode: Mode,
+    fetch_needs: FetchNeeds = nothing_is_there,
 ) -> Decision:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
     In shadow mode the plan is stored and nothing will carry it out.
 
+    Args:
+        fetch_needs: says which requests a key would take; by default as if no day were stored.
+
     Raises:
         NotFound: no forecast has been trained yet.
     """
-    view = StoreView(engine, settings)
+    view = StoreView(engine, settings, fetch_needs)
     plan = forecast_plan(engine, objects, settings, decided_at, run_id, view)
     closing = closing_accounts(view.readable(), decided_at, decided_at + settings.step, settings.planning)
     wanted = [closing_recommendation(account, day, decided_at) for account, day in closing]
-    spent = math.ceil(sum(item.price for item in plan.recommendations))
+    spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
     closings, left_over = within_budget(wanted, left_this_hour(engine, settings, decided_at, run_id) - spent)
-    cut = [*plan.cut, *left_over]
-    batches = store_plan(
-        engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut[:KEPT_CUTS]
-    )
+    cut = [*plan.cut, *left_over][:KEPT_CUTS]
+    batches = store_plan(engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
     return Decision(
-        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closings), len(cut),
-        len(plan.fresh), batches,
+        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closings),
+        plan.cut_total + len(left_over), plan.fresh_total, batches,
     )  # fmt: skip
 
 
@@ -146,17 +164,40 @@ def forecast_plan(
     Raises:
         NotFound: no forecast has been trained yet.
     """
-    view = view or StoreView(engine, settings)
     forecast = live_forecast(engine, objects)
+    recent = _recent(engine, objects, settings, forecast, decided_at)
     return plan_warms(
         decided_at,
         settings.step + timedelta(seconds=settings.planning.lead_seconds),
-        forecast.probabilities(decided_at, LOOKAHEAD, floor=FLOOR),
-        view.fresh_until,
-        view.expires,
+        forecast.probabilities(decided_at, LOOKAHEAD, recent, floor=FLOOR),
+        view or StoreView(engine, settings),
         _lead(engine, settings),
         settings,
-        max_calls=left_this_hour(engine, settings, decided_at, run_id),
+        _quota(engine, settings, decided_at, run_id),
+    )
+
+
+def _recent(
+    engine: Engine, objects: ObjectStore, settings: Settings, forecast: Forecast, decided_at: datetime
+) -> Recent | None:
+    """Return the opens the forecast looks back on, as far as they are known; None when it looks at none."""
+    if not forecast.looks_back:
+        return None
+    until = known_until(decided_at, settings)
+    zone = settings.default_zone
+    opens = known_opens(engine, objects, until - forecast.looks_back, until, default_zone=zone)
+    return Recent(opens, min(until, log_known_until(engine) or until))
+
+
+def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> Quota:
+    planning = settings.planning
+    spent = _spent(engine, at, run_id)
+    return Quota(
+        planning.open_value,
+        planning.max_calls_per_hour,
+        sum(spent.values()),
+        planning.max_account_calls_per_hour,
+        spent,
     )
 
 
@@ -165,9 +206,12 @@ def left_this_hour(engine: Engine, settings: Settings, at: datetime, run_id: str
 
     Each DAG has its own count, so that a backfill does not use up what live warming may plan.
     """
-    hour = floor_to(at, timedelta(hours=1))
-    dag = run_id.partition("/")[0] + "/"
-    return calls_left(settings, warms.requests_since(engine, hour, hour + timedelta(hours=1), dag), cap=cap)
+    return calls_left(settings, sum(_spent(engine, at, run_id).values()), cap=cap)
+
+
+def _spent(engine: Engine, at: datetime, run_id: str) -> dict[str, int]:
+    hour = floor_to(at, _HOUR)
+    return warms.calls_by_account(engine, hour, hour + _HOUR, run_id, at)
 
 
 def _lead(engine: Engine, settings: Settings) -> timedelta:
@@ -182,7 +226,7 @@ def closing_recommendation(account: Account, day: date, decided_at: datetime) ->
     why = f"{day} has ended in {account.data_zone}: settle and score it"
     return Recommendation(
         ReportKey(account.id, week), decided_at, 1.0, decided_at, WarmReason.DAY_CLOSED, 1.0, 2.0, {"why": why},
-        "planned", Priority.LOW,
+        "planned", Priority.LOW, 2.0,
     )  # fmt: skip
 
 

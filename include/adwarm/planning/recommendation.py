@@ -19,8 +19,9 @@ class Recommendation:
         confidence: chance, 0 to 1, that it is opened before the fetched entry expires.
         warm_at: UTC; when the fetch should start.
         reason: why it was thought of.
-        benefit: expected number of waits it saves.
-        price: upstream calls it costs.
+        benefit: what it is worth, in upstream calls: the chance, times the worth of a first open that need not wait.
+        price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
+        calls: its share of the upstream calls it takes.
         explanation: for people, as JSON values: `why` is a sentence; `cut` says why it was turned down.
         status: `planned`; `cut`, not done; or `fresh`, not needed.
         priority: urgency of the fetch.
@@ -36,6 +37,7 @@ class Recommendation:
     explanation: dict[str, Any] = field(default_factory=dict)
     status: Status = "planned"
     priority: Priority = Priority.NORMAL
+    calls: float = 1.0
 
     def turned_down(self, status: Status, why: str) -> "Recommendation":
         """Return the same with another status and the sentence `why`."""
@@ -43,8 +45,8 @@ class Recommendation:
 
     @property
     def order(self) -> tuple[float, datetime, ReportKey]:
-        """Sorts the best benefit per price first, then the earliest, then by key."""
-        return (-self.benefit / self.price, self.predicted_open, self.key)
+        """Sorts the best benefit per call first, then the earliest, then by key."""
+        return (-self.benefit / max(self.calls, 1e-9), self.predicted_open, self.key)
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,13 @@ class Plan:
         cut: worth it by their odds but not done, best first; each says why.
         fresh: due, but what is stored outlives the predicted session.
         considered: number of keys the forecast gave any chance.
+        cut_total: number of those cut; `cut` holds the best of them.
+        fresh_total: number of those fresh; `fresh` holds some of them.
     """
 
     recommendations: tuple[Recommendation, ...] = ()
     cut: tuple[Recommendation, ...] = ()
     fresh: tuple[Recommendation, ...] = ()
     considered: int = 0
+    cut_total: int = 0
+    fresh_total: int = 0

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from adwarm.planning.price import Cost
+
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -38,3 +40,30 @@ def why_now(confidence: float, until: datetime | None) -> str:
     """Return how sure the plan is, and over which time."""
     odds = f"{confidence:.0%} likely to be opened"
     return odds if until is None else f"{odds} before the fetched entry expires at {until:%Y-%m-%d %H:%M} UTC"
+
+
+def why_price(cost: Cost) -> str:
+    """Return what a warm costs and why, such as "0.33 calls at 1.20 each, its share of ..."."""
+    if not cost.calls:
+        return "no further call: the days it needs are there"
+    if cost.companions == 1:
+        return f"{_calls(cost.calls)} at {cost.per_call:.2f} each"
+    return (
+        f"{_calls(cost.calls)} at {cost.per_call:.2f} each, its share of what {cost.companions} reports need together"
+    )
+
+
+def why_cut(cost: Cost, benefit: float, limit: str) -> str:
+    """Return why the budget has no room for a warm.
+
+    Args:
+        limit: the limit that decides it, such as `600 calls of all accounts`.
+    """
+    used = f"cut by the budget: {cost.used} of the {limit} in this hour are used or promised"
+    if cost.price >= benefit:
+        return f"{used}, so it would cost {cost.price:.2f}, more than the {benefit:.2f} it is worth"
+    return f"{used}, and those that are left go to what gains more per call"
+
+
+def _calls(count: float) -> str:
+    return "1 call" if count == 1 else f"{count:.3g} calls"

@@ -1,12 +1,12 @@
 """Partitions: which days of an account are there, how old they are, and which object holds their rows."""
 
 import calendar
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, delete, extract, func, select, update
+from sqlalchemy import Connection, Engine, Row, and_, case, delete, extract, func, select, update
 
 from adwarm.model import Window
 from adwarm.store.engine import reading, upsert, writing
@@ -35,19 +35,30 @@ class PartitionState:
 
 def states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
     """Return the partitions of an account that fall in `window`, by day."""
+    return of_accounts(engine, [account_id], spec_hash, window).get(account_id, {})
+
+
+def of_accounts(
+    engine: Engine, account_ids: Iterable[str], spec_hash: str, window: Window
+) -> dict[str, dict[date, PartitionState]]:
+    """Return the partitions of some hundreds of accounts that fall in `window`, by account and day."""
     query = select(table).where(
-        table.c.account_id == account_id,
+        table.c.account_id.in_(sorted(account_ids)),
         table.c.spec_hash == spec_hash,
         table.c.day.between(window.since, window.until),
     )
+    found: dict[str, dict[date, PartitionState]] = {}
     with reading(engine) as connection:
-        return {
-            row.day: PartitionState(
-                row.day, row.object_hash, row.rows, row.content_hash, row.fetched_at,
-                row.complete, row.settled, row.data_version, row.api_version, row.missing,
-            )
-            for row in connection.execute(query)
-        }  # fmt: skip
+        for row in connection.execute(query):
+            found.setdefault(row.account_id, {})[row.day] = _state(row)
+    return found
+
+
+def _state(row: Row[Any]) -> PartitionState:
+    return PartitionState(
+        row.day, row.object_hash, row.rows, row.content_hash, row.fetched_at,
+        row.complete, row.settled, row.data_version, row.api_version, row.missing,
+    )  # fmt: skip
 
 
 def publish(

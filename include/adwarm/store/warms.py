@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, func, or_, select, update
 
 from adwarm.store.engine import reading, writing
 from adwarm.store.tables import warm as table
@@ -50,15 +50,23 @@ def record(engine: Engine, outcomes: Sequence[Warm]) -> None:
             connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
 
 
-def requests_since(engine: Engine, since: datetime, until: datetime, run_prefix: str) -> int:
-    """Return the upstream requests of warms fetched in the half-open window by runs whose id starts with a prefix."""
-    query = select(func.coalesce(func.sum(table.c.requests), 0)).where(
-        table.c.fetched_at >= since,
-        table.c.fetched_at < until,
-        table.c.run_id.startswith(run_prefix, autoescape=True),
+def calls_by_account(
+    engine: Engine, since: datetime, until: datetime, run_id: str, decided_before: datetime
+) -> dict[str, int]:
+    """Return the upstream requests of warms fetched in the half-open window, by account.
+
+    Those of the run itself count, and those of its DAG's runs (what stands before the first `/` of a run's id) that
+    were decided before it; a later run is none of its business, so that planning again gives the same plan.
+    """
+    dag = table.c.run_id.startswith(run_id.partition("/")[0] + "/", autoescape=True)
+    query = (
+        select(table.c.account_id, func.sum(table.c.requests))
+        .where(table.c.fetched_at >= since, table.c.fetched_at < until, dag)
+        .where(or_(table.c.decided_at < decided_before, table.c.run_id == run_id))
+        .group_by(table.c.account_id)
     )
     with reading(engine) as connection:
-        return int(connection.execute(query).scalar_one())
+        return {str(account): int(calls) for account, calls in connection.execute(query)}
 
 
 def p95_seconds(engine: Engine, sample: int = 500) -> float:

@@ -28,7 +28,9 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     runtime = open_runtime(run.clock)
     decided_at, mode = decision(context, runtime.settings.step)
     try:
-        made = decide(runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode)
+        made = decide(
+            runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.fetch_needs
+        )
     except NotFound as error:
         log.warning("nothing is planned: %s", error)
         _open_job(runtime, run, 0)

@@ -13,7 +13,7 @@ from adwarm.errors import AdwarmError, Corrupt
 from adwarm.forecast import model_form
 from adwarm.forecast.adwarm_forecast import EVEN, AdwarmForecast, share_of
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
-from adwarm.forecast.training import train_adwarm
+from adwarm.forecast.trainers import train_adwarm
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.settings import Settings
 

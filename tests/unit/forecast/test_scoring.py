@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.scoring import SAMPLE, HeldBack
-from adwarm.forecast.training import life_of, train_adwarm, train_hour_of_week, train_population
+from adwarm.forecast.trainers import life_of, train_adwarm, train_hour_of_week, train_population
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.settings import Settings
 

@@ -13,8 +13,8 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 SETTINGS = Settings(planning={"max_calls_per_hour": 10})
 
 
-def _item(account: str, benefit: float, price: float = 1.0) -> Recommendation:
-    return Recommendation(ReportKey(account, "today"), NOW, benefit, NOW, benefit=benefit, price=price)
+def _item(account: str, benefit: float, calls: float = 1.0) -> Recommendation:
+    return Recommendation(ReportKey(account, "today"), NOW, benefit, NOW, benefit=benefit, calls=calls)
 
 
 @pytest.mark.parametrize(("spent", "cap", "left"), [(0, None, 10), (4, None, 6), (12, None, 0), (4, 5, 1), (0, 50, 10)])
@@ -23,7 +23,7 @@ def test_what_is_left_of_the_hour(spent: int, cap: int | None, left: int) -> Non
     assert calls_left(SETTINGS, spent, cap=cap) == left
 
 
-def test_best_benefit_per_price_first() -> None:
+def test_best_benefit_per_call_first() -> None:
     """A cheap warm of little benefit can go before a dear one of more; what does not fit makes room for what does."""
     kept, cut = within_budget([_item("act_1", 0.9, 3.0), _item("act_2", 0.5), _item("act_3", 0.4)], 2)
     assert [item.key.account_id for item in kept] == ["act_2", "act_3"]

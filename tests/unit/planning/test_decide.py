@@ -83,7 +83,7 @@ def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: 
     rows = warms.of_run(learned, RUN)
     assert (made.planned, made.cut) == (2, 1)
     (cut,) = [row for row in rows if row["status"] == "cut"]
-    assert "cut by the budget" in cut["explanation"]["cut"]
+    assert "2 of the 2 calls of all accounts in this hour" in cut["explanation"]["cut"]
     warms.record(learned, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NINE, "requests": 2}])
     assert left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
     assert left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2

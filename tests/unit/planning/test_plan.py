@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.life import NEVER, useful_until
+from adwarm.planning.needs import Need
 from adwarm.planning.plan import plan_warms
+from adwarm.planning.price import Quota
 from adwarm.planning.recommendation import Plan
 from adwarm.settings import Settings
 
@@ -39,15 +42,28 @@ def _lives(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datet
     return [moment + LIFE for moment in moments]
 
 
+@dataclass
+class _View:
+    """Answers as a test says; every fetch takes one request."""
+
+    fresh_until: Lookup
+    expires: Lookup
+    asked: list[datetime] = field(default_factory=list)
+
+    def needs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
+        self.asked.extend(moments)
+        return [Need(True, False)] * len(keys)
+
+
 def _plan(
     rows: list[dict[str, Any]], *, stored: Lookup = _nothing_stored, expires: Lookup = _lives, calls: int = 100,
-    horizon: timedelta = 16 * MINUTE, at: datetime = NOW,
+    horizon: timedelta = 16 * MINUTE, at: datetime = NOW, value: float = 10 / 3,
 ) -> Plan:  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
     for name in ("slot_start", "slot_end", "predicted_open"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
-    planning = {"min_confidence": 0.3, "session_minutes": 30}
-    return plan_warms(at, horizon, frame, stored, expires, MINUTE, Settings(planning=planning), max_calls=calls)
+    settings = Settings(planning={"min_confidence": 0.05, "session_minutes": 30})
+    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, Quota(value, calls))
 
 
 def test_a_likely_open_is_warmed_just_before() -> None:
@@ -59,7 +75,11 @@ def test_a_likely_open_is_warmed_just_before() -> None:
     assert found.explanation["why"].startswith(
         "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"
     )
-    assert set(json.loads(json.dumps(found.explanation))) == {"why", "probability", "evidence", "benefit", "cost"}
+    assert set(json.loads(json.dumps(found.explanation))) == {
+        "why", "probability", "evidence", "benefit", "cost", "calls",
+    }  # fmt: skip
+    assert found.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
+    assert (found.explanation["cost"], found.calls, found.price) == ("1 call at 1.00 each", 1.0, 1.0)
 
 
 def test_a_warm_is_never_due_in_the_past() -> None:
@@ -76,8 +96,10 @@ def test_one_warm_stands_for_the_hours_its_life_covers() -> None:
 
 
 def test_an_unlikely_key_is_left_alone() -> None:
-    """Below the least confidence nothing is planned and nothing is cut, but it was considered."""
+    """What is not worth its price with all calls left is neither planned nor cut, but it was considered."""
     assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == Plan(considered=1)
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.29)], value=4).recommendations != ()
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.04)], value=100) == Plan(considered=1)
     assert _plan([]) == Plan()
 
 
@@ -138,19 +160,36 @@ def test_no_warm_whose_life_ends_before_the_open() -> None:
 def test_an_entry_that_never_expires_covers_all_that_is_foreseen() -> None:
     """Without an end of life every slot counts, and the sentence names no expiry."""
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=0.1) for hour in range(6)]
-    (found,) = _plan(rows, expires=_nothing_stored).recommendations
+    (found,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
     assert found.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
     assert found.explanation["why"].endswith("likely to be opened")
 
 
+def test_the_life_must_outlast_the_session() -> None:
+    """An entry that ends before the predicted session is over is not fetched, and says so."""
+    ends = NOW + 15 * MINUTE + 30 * MINUTE
+
+    def until(end: datetime) -> Lookup:
+        return lambda keys, moments: [end] * len(keys)
+
+    assert len(_plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends)).recommendations) == 1
+    plan = _plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends - MINUTE))
+    assert (plan.recommendations, plan.cut_total) == ((), 1)
+    assert "before the session is over" in plan.cut[0].explanation["cut"]
+
+
 def test_the_budget_keeps_the_likeliest_and_says_why_others_are_cut() -> None:
-    """With two calls left, the two best are planned and the third says what was left and where it came."""
+    """With two calls to make, the two best are planned and the third says what is gone and what it would gain."""
     rows = [_slot(NOW + 15 * MINUTE, p, key=f"act_{n}") for n, p in enumerate((0.5, 0.9, 0.7), start=1)]
     plan = _plan(rows, calls=2)
     assert [item.key.account_id for item in plan.recommendations] == ["act_2", "act_3"]
+    assert [item.price for item in plan.recommendations] == pytest.approx([1.0, 1.0 + (10 / 3 - 1) / 4])
     (cut,) = plan.cut
-    assert (cut.key.account_id, cut.status) == ("act_1", "cut")
-    assert "2 upstream calls were left this hour and it came 3rd" in cut.explanation["cut"]
+    assert (cut.key.account_id, cut.status, plan.cut_total) == ("act_1", "cut", 1)
+    assert cut.explanation["cut"] == (
+        "cut by the budget: 2 of the 2 calls of all accounts in this hour are used or promised, so it would cost 3.33, "
+        "more than the 1.67 it is worth"
+    )
 
 
 rows_strategy = st.lists(
@@ -160,18 +199,23 @@ rows_strategy = st.lists(
 
 
 @settings(max_examples=100, deadline=None)
-@given(rows_strategy, st.integers(0, 5), st.randoms(use_true_random=False))
+@given(rows_strategy, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_plans_hold_their_rules(rows: list[tuple[int, int, float, int]], calls: int, random: Any) -> None:
     """For any forecast: one warm per key, due in this run, likely enough, within budget, in any order of rows."""
     slots = [_slot(NOW + hour * HOUR, p, key=f"act_{key}", early=early) for key, hour, p, early in rows]
     plan = _plan(slots, calls=calls)
     chosen = [*plan.recommendations, *plan.cut]
     assert len(plan.recommendations) <= calls
+    assert {item.key for item in plan.recommendations} <= {
+        item.key for item in _plan(slots, calls=calls + 1).recommendations
+    }
     assert len({item.key for item in chosen}) == len(chosen) <= plan.considered
     for item in chosen:
         assert NOW <= item.warm_at < NOW + 16 * MINUTE
         assert item.warm_at <= item.predicted_open < item.warm_at + LIFE
         assert 0.3 <= item.confidence <= 1
+    for item in plan.recommendations:
+        assert item.benefit > item.price >= 1
     random.shuffle(slots)
     assert _plan(slots, calls=calls) == plan
 

@@ -17,7 +17,7 @@ def test_turning_down_keeps_what_was_said() -> None:
 
 
 def test_order_is_worth_then_time_then_key() -> None:
-    """The best benefit per price first, then the earliest open, then the key."""
+    """The best benefit per call first, then the earliest open, then the key."""
     key, other = ReportKey("act_1", "today"), ReportKey("act_2", "today")
     best = Recommendation(other, NOW + timedelta(hours=1), 0.9, NOW, benefit=0.9)
     soon = Recommendation(other, NOW, 0.5, NOW, benefit=0.5)

@@ -47,13 +47,17 @@ def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
     assert [row["account_id"] for row in warms.batch(engine, "dag/1", 0)] == ["act_1"]
 
 
-def test_requests_are_counted_by_dag_and_hour(engine: Engine) -> None:
-    """The window is half open, and `_` in a DAG's name is no wildcard."""
-    for run, at in (("a_b/1", AT), ("a_b/2", AT + HOUR), ("axb/1", AT), ("a_b/3", AT - HOUR / 4)):
-        (row,) = _plan(engine, run, _row("act_1"))
+def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
+    """The window is half open, and `_` in a DAG's name is no wildcard; later decisions are left out, but for its own."""
+    for run, account, at, decided in (
+        ("a_b/1", "act_1", AT, AT - HOUR), ("a_b/2", "act_2", AT + HOUR, AT - HOUR), ("axb/1", "act_1", AT, AT - HOUR),
+        ("a_b/3", "act_1", AT - HOUR / 4, AT - HOUR), ("a_b/4", "act_3", AT, AT), ("a_b/5", "act_1", AT, AT - HOUR),
+    ):  # fmt: skip
+        (row,) = _plan(engine, run, _row(account, decided_at=decided))
         warms.record(engine, [{"id": row["id"], "status": "fetched", "fetched_at": at, "requests": 3}])
-    assert warms.requests_since(engine, AT, AT + HOUR, "a_b/") == 3
-    assert warms.requests_since(engine, AT, AT + 2 * HOUR, "") == 9
+    assert warms.calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT) == {"act_1": 6}
+    assert warms.calls_by_account(engine, AT, AT + HOUR, "a_b/4", AT) == {"act_1": 6, "act_3": 3}
+    assert warms.calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT + HOUR) == {"act_1": 6, "act_3": 3}
 
 
 def test_the_p95_is_of_what_is_known(engine: Engine) -> None:

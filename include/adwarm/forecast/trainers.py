@@ -1,0 +1,72 @@
+"""Ways to train: each kind of forecast as a function of opens, settings and a moment."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from adwarm.access_log.moments import to_micros
+from adwarm.forecast.adwarm_forecast import KIND as ADWARM
+from adwarm.forecast.adwarm_forecast import VERSION, AdwarmForecast
+from adwarm.forecast.adwarm_model import Reach
+from adwarm.forecast.adwarm_model import train as train_model
+from adwarm.forecast.grid import SLOT
+from adwarm.forecast.hour_of_week import KIND as HOUR_OF_WEEK
+from adwarm.forecast.hour_of_week import HourOfWeek
+from adwarm.forecast.lateness import worst_age
+from adwarm.forecast.observations import observe
+from adwarm.forecast.population import KIND as POPULATION
+from adwarm.forecast.population import PopulationProfile
+from adwarm.forecast.protocol import Forecast
+from adwarm.patterns.opens import Opens
+from adwarm.settings import Settings
+
+_QUARTER = timedelta(microseconds=SLOT)
+
+
+def train_hour_of_week(known: Opens, settings: Settings, until: datetime) -> HourOfWeek:
+    """Return the weekly rhythm learned from the opens before `until`."""
+    return HourOfWeek(observe(known.before(to_micros(until)).only_first().to_frame(), settings, until))
+
+
+def train_population(known: Opens, settings: Settings, until: datetime) -> PopulationProfile:
+    """Return the population's week learned from the opens before `until`."""
+    return PopulationProfile(train_hour_of_week(known, settings, until).seen)
+
+
+def train_adwarm(known: Opens, settings: Settings, until: datetime) -> AdwarmForecast:
+    """Return the adwarm model, and the rhythm it leans on, learned from the opens before `until`."""
+    known = known.before(to_micros(until))
+    rhythm = train_hour_of_week(known, settings, until)
+    reach = reach_of(settings)
+    return AdwarmForecast(_identity(known, reach, rhythm), train_model(known, to_micros(until), reach), rhythm)
+
+
+Trainer = Callable[[Opens, Settings, datetime], HourOfWeek | AdwarmForecast]
+TRAINERS: dict[str, Trainer] = {
+    POPULATION: train_population,
+    HOUR_OF_WEEK: train_hour_of_week,
+    ADWARM: train_adwarm,
+}
+"""By kind, the plainest first."""
+COMPETING = (HOUR_OF_WEEK, ADWARM)
+"""Kinds that may go live by being better. Others are trained when somebody, or a review, has chosen them."""
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Return what is foretold: the life of today's figures, and the time the log may be behind on top of it."""
+    behind = -(-worst_age(settings) // _QUARTER)
+    return Reach(max(1, settings.step // _QUARTER), life_of(settings) + behind)
+
+
+def life_of(settings: Settings) -> int:
+    """Return how long an entry with today's figures is fresh, in quarters of an hour."""
+    return max(1, min(96, settings.freshness_rules.today // _QUARTER))
+
+
+def _identity(known: Opens, reach: Reach, rhythm: Forecast) -> str:
+    """Return a SHA-256 of what the training is a function of."""
+    digest = hashlib.sha256(json.dumps([ADWARM, VERSION, reach.soon, reach.life, reach.delay, rhythm.id]).encode())
+    for values in (known.ts, known.key, known.first):
+        digest.update(values.tobytes())
+    return digest.hexdigest()

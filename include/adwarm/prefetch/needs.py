@@ -1,0 +1,73 @@
+"""Answers the planner's question which requests a key would take, by the fetch planner itself and the stored days."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Engine
+
+from adwarm.model import Account, ReportKey, Window, resolve_key
+from adwarm.planning.needs import Need
+from adwarm.prefetch.planner import plan_fetch
+from adwarm.settings import Settings
+from adwarm.store import partitions
+from adwarm.store.partitions import PartitionState
+
+ACCOUNTS_AT_ONCE = 500
+_States = Mapping[str, Mapping[date, PartitionState]]
+
+
+@dataclass(frozen=True)
+class StoredNeeds:
+    """What fetching takes, given the days that are stored; see `adwarm.planning.needs.FetchNeeds`."""
+
+    engine: Engine
+    settings: Settings
+
+    def __call__(
+        self, keys: Sequence[ReportKey], accounts: Sequence[Account], moments: Sequence[datetime]
+    ) -> list[Need]:
+        """Return what each key of each account would take at each moment."""
+        found: dict[int, Need] = {}
+        for report, places in _grouped(keys):
+            for some in _by_account(keys, places):
+                found.update(self._of(report, some, keys, accounts, moments))
+        return [found[place] for place in range(len(keys))]
+
+    def _of(
+        self, report: str, places: Sequence[int], keys: Sequence[ReportKey], accounts: Sequence[Account],
+        moments: Sequence[datetime],
+    ) -> Iterator[tuple[int, Need]]:  # fmt: skip
+        spec = self.settings.spec(report)
+        windows = [resolve_key(keys[place], accounts[place], spec, moments[place]).window for place in places]
+        span = Window(min(window.since for window in windows), max(window.until for window in windows))
+        have: _States = partitions.of_accounts(
+            self.engine, {keys[place].account_id for place in places}, spec.hash, span
+        )
+        for place, window in zip(places, windows, strict=True):
+            yield place, self._need(window, have.get(keys[place].account_id, {}), accounts[place], moments[place])
+
+    def _need(self, window: Window, have: Mapping[date, PartitionState], account: Account, at: datetime) -> Need:
+        if not have:
+            return Need(True, len(window) > 1)
+        plan = plan_fetch([window], have, account.data_zone, at, self.settings.freshness_rules)
+        return Need(plan.daily is not None, bool(plan.ranges))
+
+
+def _grouped(keys: Sequence[ReportKey]) -> list[tuple[str, list[int]]]:
+    """Return the places of each report's keys."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        found[key.report].append(place)
+    return list(found.items())
+
+
+def _by_account(keys: Sequence[ReportKey], places: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of some accounts at a time, so that memory does not grow with their number."""
+    of_account: dict[str, list[int]] = defaultdict(list)
+    for place in places:
+        of_account[keys[place].account_id].append(place)
+    names = list(of_account)
+    for start in range(0, len(names), ACCOUNTS_AT_ONCE):
+        yield [place for name in names[start : start + ACCOUNTS_AT_ONCE] for place in of_account[name]]

@@ -1,0 +1,143 @@
+"""What a call costs as the quota fills, and which keys are worth it."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.planning.price import Choice, Quota, Wishes, choose
+
+Key = tuple[str, float, bool, bool]
+"""Account, benefit, whether it needs days, whether it needs a summary."""
+
+keys_strategy = st.lists(
+    st.tuples(st.sampled_from(["act_1", "act_2", "act_3", "act_4"]), st.floats(0.1, 4), st.booleans(), st.booleans()),
+    max_size=14,
+)
+
+
+def _choose(keys: list[Key], fleet: int = 1_000, account: int = 1_000, **other: Any) -> Choice:
+    accounts = sorted({key[0] for key in keys})
+    columns = [np.array(values) for values in zip(*keys, strict=True)] or [np.zeros(0)] * 4
+    group = np.array([accounts.index(key[0]) for key in keys], np.int64)
+    wishes = Wishes(columns[1].astype(float), group, columns[2].astype(bool), columns[3].astype(bool), accounts)
+    return choose(wishes, Quota(4.0, fleet, account=account, **other))
+
+
+def _chosen(keys: list[Key], **quota: Any) -> set[int]:
+    return set(np.flatnonzero(_choose(keys, **quota).chosen).tolist())
+
+
+def _calls(keys: list[Key]) -> int:
+    accounts = {key[0] for key in keys}
+    return sum(any(k[0] == each and k[2] for k in keys) + any(k[0] == each and k[3] for k in keys) for each in accounts)
+
+
+def test_the_price_rises_as_the_quota_fills() -> None:
+    """From one call's worth to all that an open is worth, ever faster; a larger value does not change its start."""
+    fill = np.linspace(0, 1, 50)
+    price = Quota(4.0, 10).price(fill)
+    assert (price[0], price[-1]) == (1.0, 4.0)
+    assert (np.diff(price) > 0).all()
+    assert (np.diff(price, 2) > 0).all()
+    assert Quota(4.0, 10).price(np.array([7.0])) == 4.0
+
+
+def test_a_key_pays_for_its_request() -> None:
+    """Worth more than a call it is chosen, worth less it is not, and that is not called a cut."""
+    found = _choose([("act_1", 1.01, True, False), ("act_2", 0.99, True, False)])
+    assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False], [False, False])
+    assert found.cost(0).price == pytest.approx(1.0)
+
+
+def test_companions_share_a_request() -> None:
+    """Keys too little worth each on its own are fetched when together they pay, and share the price by their gain."""
+    found = _choose([("act_1", 0.6, True, False), ("act_1", 0.9, True, False), ("act_2", 0.9, True, False)])
+    assert found.chosen.tolist() == [True, True, False]
+    assert found.calls[:2].tolist() == pytest.approx([0.4, 0.6])
+    assert found.companions.tolist() == [2, 2, 1]
+
+
+def test_what_a_chosen_key_brings_anyway_costs_nothing_more() -> None:
+    """A key whose days come with a chosen one pays a share; one that needs a summary too pays for that."""
+    day, range_ = ("act_1", 2.0, True, False), ("act_1", 1.5, True, True)
+    assert _choose([range_]).chosen.tolist() == [False]
+    found = _choose([day, range_])
+    assert (found.chosen.tolist(), found.calls.tolist()) == ([True, True], [1.0, 1.0])
+    assert _choose([("act_1", 2.1, True, True)]).calls.tolist() == [2.0]
+
+
+def test_what_needs_no_request_is_free() -> None:
+    """Days that are there and fresh make an entry without a call, whatever the quota."""
+    found = _choose([("act_1", 0.1, False, False)], fleet=1, spent=5)
+    assert (found.chosen.tolist(), found.cost(0).price) == ([True], 0.0)
+
+
+def test_each_limit_cuts_and_says_so() -> None:
+    """An account's limit leaves the fleet's calls to others; what is spent counts."""
+    keys = [("act_1", 3.0, True, False), ("act_2", 2.0, True, False), ("act_3", 2.9, True, False)]
+    found = _choose(keys, fleet=2)
+    assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False, True], [False, True, False])
+    assert found.cost(1)[3:] == (2, False)
+    own = _choose(keys, fleet=10, account=3, spent_by={"act_1": 3})
+    assert (own.chosen.tolist(), own.cost(0)[3:]) == ([False, True, True], (3, True))
+    assert _choose(keys, fleet=2, spent=2).chosen.tolist() == [False, False, False]
+
+
+def test_ties_do_not_leave_calls_unused() -> None:
+    """Of equal keys as many are chosen as there are calls for, in a fixed order."""
+    keys = [(f"act_{n}", 3.9, True, False) for n in (3, 1, 2)]
+    assert [key[0] for key, chosen in zip(keys, _choose(keys, fleet=2).chosen, strict=True) if chosen] == [
+        "act_1",
+        "act_2",
+    ]
+
+
+@given(keys_strategy, st.integers(1, 12), st.integers(0, 4), st.integers(1, 6))
+def test_the_rules_hold_for_any_wishes(keys: list[Key], fleet: int, spent: int, account: int) -> None:
+    """Within both limits; every key is worth its share of the price; the shares add up to the calls that are made."""
+    found = _choose(keys, fleet=fleet, account=account, spent=spent)
+    chosen = [key for key, taken in zip(keys, found.chosen, strict=True) if taken]
+    calls = _calls(chosen)
+    assert calls == pytest.approx(found.calls[found.chosen].sum())
+    assert calls <= max(0, fleet - spent)
+    assert all(_calls([key for key in chosen if key[0] == name]) <= account for name in {key[0] for key in keys})
+    for place in np.flatnonzero(found.chosen).tolist():
+        assert keys[place][1] > found.cost(place).price - 1e-9
+    assert not (found.chosen & found.cut).any()
+
+
+@given(keys_strategy, st.integers(1, 12), st.integers(0, 4), st.integers(1, 6), st.integers(1, 5))
+def test_more_quota_never_plans_fewer(keys: list[Key], fleet: int, spent: int, account: int, more: int) -> None:
+    """A larger fleet's quota, or less of it spent, chooses all that a smaller one did; so does an account's for it."""
+    less = _chosen(keys, fleet=fleet, account=account, spent=spent)
+    assert less <= _chosen(keys, fleet=fleet + more, account=account, spent=spent)
+    assert less <= _chosen(keys, fleet=fleet, account=account, spent=max(0, spent - more))
+    assert less <= _chosen(keys, fleet=10**6, account=account + more, spent=spent)
+
+
+@given(keys_strategy)
+def test_with_calls_to_spare_the_choice_is_the_best(keys: list[Key]) -> None:
+    """At a price of one, no other set of an account's keys gains more, less its calls."""
+    chosen = _chosen(keys, fleet=10**6, account=10**6)
+    for name in {key[0] for key in keys}:
+        own = [place for place, key in enumerate(keys) if key[0] == name][:8]
+        if len(own) < len([key for key in keys if key[0] == name]):
+            continue
+
+        def gain(places: list[int]) -> float:
+            some = [keys[place] for place in places]
+            return sum(key[1] for key in some) - _calls(some)
+
+        sets = (
+            [place for place, on in zip(own, taken, strict=True) if on] for taken in product((0, 1), repeat=len(own))
+        )
+        assert gain([place for place in own if place in chosen]) == pytest.approx(max(map(gain, sets)), abs=1e-9)
+
+
+def test_nothing_is_chosen_of_nothing() -> None:
+    """No wishes, no choice."""
+    assert _choose([]).chosen.tolist() == []

@@ -1,0 +1,46 @@
+"""The planner's question is answered by the fetch planner: what it says is what a fetch would send."""
+
+from datetime import date, timedelta
+
+from tests.unit.conftest import NOW, Bench
+
+from adwarm.model import Account, Priority, ReportKey
+from adwarm.planning.needs import Need, nothing_is_there
+from adwarm.prefetch import Wanted
+from adwarm.prefetch.needs import StoredNeeds
+from adwarm.sources.protocol import Increment
+
+KEYS = [ReportKey(account, name) for account in ("act_1", "act_2") for name in ("today", "yesterday", "last_7d")]
+HOUR = timedelta(hours=1)
+
+
+def _ask(bench: Bench, keys: list[ReportKey], after: timedelta = timedelta(0)) -> list[Need]:
+    needs = StoredNeeds(bench.engine, bench.settings)
+    return needs(keys, [Account(key.account_id) for key in keys], [NOW + after] * len(keys))
+
+
+def test_with_nothing_stored_everything_is_needed(bench: Bench) -> None:
+    """A single day takes its days; more days take a summary too. The planner's own default says the same."""
+    found = _ask(bench, KEYS)
+    assert found == [Need(True, False), Need(True, False), Need(True, True)] * 2
+    assert found == nothing_is_there(KEYS, [Account(key.account_id) for key in KEYS], [NOW] * len(KEYS))
+    assert _ask(bench, []) == []
+
+
+def test_days_that_are_there_are_not_needed(bench: Bench) -> None:
+    """After a fetch of a week its days are there until their freshness ends; another account's are not."""
+    bench.prefetch.run([Wanted(ReportKey("act_1", "last_7d"))], Priority.LOW)
+    assert [need.days for need in _ask(bench, KEYS)] == [True, False, False, True, True, True]
+    assert _ask(bench, KEYS[1:3], timedelta(hours=23))[0].days
+
+
+def test_what_it_says_is_what_is_sent(bench: Bench) -> None:
+    """For keys in turn, the requests of each fetch are those that were foretold just before it."""
+    for name in ("yesterday", "last_7d", "today", "2026-11-20..2026-11-23"):
+        key = ReportKey("act_1", name)
+        (need,) = _ask(bench, [key])
+        asked = len(bench.source.asked)
+        bench.prefetch.run([Wanted(key)], Priority.LOW)
+        sent = [unit.increment for unit in bench.source.asked[asked:]]
+        assert (need.days, need.summary) == (Increment.DAY in sent, Increment.RANGE in sent)
+        assert date(2026, 11, 24) < NOW.date()
