@@ -19,6 +19,7 @@ from adwarm.prefetch.holding import HeldLease, hold, holding
 from adwarm.prefetch.keeping import missing_text, older_summaries, with_older
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.planner import FetchPlan, closing_windows, plan_fetch
+from adwarm.prefetch.reporting import ReportNotes
 from adwarm.prefetch.rows import by_day, content_hash, pack_rows, without_duplicates
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment, Row
@@ -61,7 +62,7 @@ class AccountJob:
         resolved, refused = self._resolve(wanted, now)
         published: dict[EntryKey, Entry] = {}
         if self.held or self._stale(resolved, now):
-            self.held = self.held or hold(self.engine, self._lease_name, self.owner, self.fetcher)
+            self.held = self.held or self._hold()
             self._at = self._at or self.fetcher.clock.now()
             with holding(self.held) as held:
                 stale = self._stale(resolved, self._at)  # another worker may have fetched while the lease was awaited
@@ -198,9 +199,13 @@ class AccountJob:
         self._api_version = fetched.api_version or self._api_version
         return fetched
 
-    @property
-    def _lease_name(self) -> str:
-        return f"fetch:{self.account.id}:{self._spec.hash}"
+    def _hold(self) -> HeldLease:
+        held = hold(self.engine, f"fetch:{self.account.id}:{self._spec.hash}", self.owner, self.fetcher)
+        self.fetcher.notes = ReportNotes(
+            self.engine, held.lease, self.fetcher.clock, self.fetcher.source.name,
+            self.settings.source.report_max_seconds,
+        )  # fmt: skip
+        return held
 
     def _outcome(self, item: Wanted, entry: Entry, pays: bool) -> KeyOutcome:
         """Return a fetched key's outcome; the account's requests are booked on its first key."""

@@ -1,7 +1,7 @@
 """One account's share of a batch, from the first question about it to an outcome for each of its keys."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -10,7 +10,7 @@ from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead
 from adwarm.model import Account, Actor, Priority, was_meant
 from adwarm.prefetch.account_job import AccountJob
 from adwarm.prefetch.fetching import Fetcher
-from adwarm.prefetch.holding import HeldElsewhere
+from adwarm.prefetch.holding import HeldElsewhere, hold, holding
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.reporting import ReportRunning
 from adwarm.sources.protocol import Handle, JobProgress
@@ -99,13 +99,18 @@ class AccountRun:
             return self._ended(KeyStatus.DENIED, "the account was denied to this token before", None)
         self._connect(account.connection)
         if self._job is None:
-            owner = f"{self.house.owner}/{uuid4().hex[:12]}"
             self._job = AccountJob(
                 self.house.engine, self.house.objects, self.house.settings, self._fetcher_of_thread(), account,
-                self.wanted[0].key.report, owner,
+                self.wanted[0].key.report, self._owner(),
             )  # fmt: skip
-        self._fetcher_of_thread()
-        return self._job.run(self.wanted)
+        fetcher = self._fetcher_of_thread()
+        first, *others = self._job.run(self.wanted)
+        booked = sum(outcome.requests for outcome in (first, *others))
+        return [replace(first, requests=first.requests + fetcher.requests - booked), *others]
+
+    def _owner(self) -> str:
+        """Return a name for a lease: two fetches of one process are two owners."""
+        return f"{self.house.owner}/{uuid4().hex[:12]}"
 
     def _fetcher_of_thread(self) -> Fetcher:
         """Return the account's fetcher with the upstream of this thread."""
@@ -137,8 +142,13 @@ class AccountRun:
                 return found
         elif found is not None and found.is_told:
             return found
-        told = self._asked_about(found.connection if found else "")
-        accounts.put(self.house.engine, [told], self.house.clock.now())
+        fetcher = self._fetcher_of_thread()
+        with holding(hold(self.house.engine, f"account:{self._account_id}", self._owner(), fetcher)):
+            other = accounts.get(self.house.engine, self._account_id)
+            if other is not None and other.is_told and other != found:
+                return other  # another worker has asked meanwhile
+            told = self._asked_about(found.connection if found else "")
+            accounts.put(self.house.engine, [told], self.house.clock.now())
         return accounts.get(self.house.engine, self._account_id) or told
 
     def _asked_about(self, first: str) -> Account:

@@ -135,27 +135,27 @@ class Division:
         return []
 
     def _by_fields(self, unit: Unit, error: TooMuchData) -> Fetched:
-        """Ask for the halves of the fields, and for the halves of the half that fails, until one field is left."""
+        """Ask without any figure, then for halves of the figures, and of what fails, until single ones are left."""
         naming = [name for name in unit.spec.fields if name.endswith(_NAMING)]
-        suspects = [name for name in unit.spec.fields if name not in naming and name not in _DATES]
-        found: list[Fetched] = []
-        while len(suspects) > 1:
+        figures = [name for name in unit.spec.fields if name not in naming and name not in _DATES]
+        bare = self._tried(with_fields(unit, naming)) if figures else None
+        if bare is None:
+            return self._given_up(unit, error)
+        found, failing = [bare], [figures]
+        gaps: list[Gap] = []
+        while failing:
+            suspects = failing.pop()
+            if len(suspects) == 1:
+                gaps.append(self._noted(Gap("field", suspects[0], unit.windows, str(error))))
+                continue
             middle = len(suspects) // 2
-            failing: list[str] = []
             for half in (suspects[:middle], suspects[middle:]):
                 answer = self._tried(with_fields(unit, [*naming, *half]))
                 if answer is None:
-                    failing += half
+                    failing.append(half)
                 else:
                     found.append(answer)
-            if len(failing) in {0, len(suspects)}:
-                suspects = failing
-                break
-            suspects = failing
-        if not found:
-            return self._given_up(unit, error)
-        gaps = tuple(self._noted(Gap("field", name, unit.windows, str(error))) for name in suspects)
-        return replace(merged(found), gaps=gaps)
+        return replace(merged(found), gaps=tuple(gaps))
 
     def _tried(self, unit: Unit) -> Fetched | None:
         try:

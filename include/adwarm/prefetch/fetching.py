@@ -75,7 +75,10 @@ class Fetcher:
             Throttled, Denied, TokenDead, TooMuchData, Transient: as the upstream says, after what could be done.
         """
         division = self._division or self.start_over()
-        return division.fetch(unit)
+        found = division.fetch(unit)
+        if found.gaps and not found.rows:
+            raise TooMuchData(f"nothing of it can be read: {found.gaps[0]}")
+        return found
 
     def call(self, account_id: str, operation: Callable[[], T]) -> T:
         """Make one upstream call under admission, with retries."""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from adwarm.errors import Transient
 from adwarm.prefetch.fetching import Fetcher
-from adwarm.prefetch.reporting import ReportNotes, ReportRunning
+from adwarm.prefetch.reporting import ReportRunning
 from adwarm.store import leases
 
 LEASE_SECONDS = 30.0
@@ -54,9 +54,6 @@ def hold(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> HeldLease:
     """
     held = HeldLease(engine, _await(engine, name, owner, fetcher))
     fetcher.heartbeat = held.beat
-    fetcher.notes = ReportNotes(
-        engine, held.lease, fetcher.clock, fetcher.source.name, fetcher.rules.report_max_seconds
-    )
     return held
 
 

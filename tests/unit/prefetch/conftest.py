@@ -104,9 +104,7 @@ class Staging:
     def rows(self, account: str, window: Window = LONG) -> list[Row]:
         """Return the stored daily rows of an account."""
         spec = self.prefetch.settings.spec("default").hash
-        return daily_rows(
-            self.prefetch.objects, partitions.states(self.prefetch.engine, account, spec, window), window
-        )
+        return daily_rows(self.prefetch.objects, partitions.states(self.prefetch.engine, account, spec, window), window)
 
     def truth(self, account: str, window: Window = LONG) -> list[Row]:
         """Return the platform's own rows, read on a calm day without limits."""

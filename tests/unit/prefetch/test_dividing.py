@@ -1,0 +1,240 @@
+"""Questions that are too large are divided until they fit, and what cannot be read at all is gone around."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.prefetch.conftest import LONG, Staging
+
+from adwarm.compression import unpack
+from adwarm.errors import TooMuchData
+from adwarm.model import EntryKey, QuerySpec, Window
+from adwarm.prefetch.dividing import MAX_QUESTIONS, Division, Fetched
+from adwarm.sources.protocol import Increment, Row, Unit
+from adwarm.sources.units import named_objects, split_by_ids, split_by_time
+from adwarm.store import entries, partitions
+
+MONTH = Window(date(2026, 10, 26), date(2026, 11, 24))
+FIELDS = ("ad_id", "ad_name", "spend", "clicks", "reach", "impressions")
+UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 8)),), Increment.DAY, QuerySpec(fields=FIELDS))
+
+
+class Model:
+    """A platform that is a rule: which (day, ad, field) cannot be computed, and how many cells are too many."""
+
+    def __init__(self, ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int = 10**9) -> None:
+        self.ads, self.bad, self.most = ads, bad, most
+        self.asked: list[Unit] = []
+
+    def cells(self, unit: Unit) -> list[tuple[date, int, str]]:
+        """What a unit asks for."""
+        level, ids = named_objects(unit)
+        out = {int(i) for name, how, text in unit.filters if how == "NOT_IN" for i in text.split(",")}
+        named = [ad for ad in range(self.ads) if self.is_named(ad, level, ids) and ad not in out]
+        fields = ["ad_id", *(name for name in unit.spec.fields if not name.endswith(("_id", "_name")))]
+        return [(day, ad, name) for window in unit.windows for day in window.days() for ad in named for name in fields]
+
+    def is_named(self, ad: int, level: str, ids: list[str]) -> bool:
+        """Whether a unit is about an ad: four to a campaign, two to an ad set."""
+        per = {"campaign": 4, "adset": 2, "ad": 1}.get(level, 0)
+        return not level or str(ad // per) in ids
+
+    def is_bad(self, cell: tuple[date, int, str]) -> bool:
+        """Whether a cell cannot be computed."""
+        day, ad, name = cell
+        return any(d in {None, day.day} and a in {None, ad} and f in {None, name} for d, a, f in self.bad)
+
+    def ask(self, unit: Unit) -> Fetched:
+        """Answer, or refuse as a whole."""
+        self.asked.append(unit)
+        cells = self.cells(unit)
+        if len(cells) > self.most or any(map(self.is_bad, cells)):
+            raise TooMuchData("too much")
+        rows: dict[tuple[date, int], Row] = {}
+        for day, ad, name in cells:
+            row = rows.setdefault((day, ad), {"date_start": str(day), "date_stop": str(day), "ad_id": str(ad)})
+            row[name] = str(ad)
+        return Fetched(list(rows.values()))
+
+    def listed(self, unit: Unit, level: str) -> list[str]:
+        """List the objects of a level below what a unit names."""
+        above, ids = named_objects(unit)
+        per = {"campaign": 4, "adset": 2, "ad": 1}[level]
+        return sorted({str(ad // per) for ad in range(self.ads) if self.is_named(ad, above, ids)}, key=int)
+
+    def division(self) -> Division:
+        """A walk over this platform."""
+        return Division(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed)
+
+
+def cells_of(rows: list[Row]) -> set[tuple[str, str, str]]:
+    """Every figure that arrived."""
+    return {(row["date_start"], row["ad_id"], name) for row in rows for name in row if name in FIELDS[2:]}
+
+
+bad_things = st.sets(
+    st.one_of(
+        st.tuples(st.none(), st.integers(0, 9), st.none()),
+        st.tuples(st.integers(1, 8), st.integers(0, 9), st.none()),
+        st.tuples(st.none(), st.none(), st.sampled_from(FIELDS[2:])),
+    ),
+    max_size=2,
+)
+
+
+@given(st.integers(1, 10), bad_things, st.sampled_from([10**9, 60, 12]))
+def test_everything_that_can_be_read_arrives(
+    ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int
+) -> None:
+    """Whatever ads and fields fail: no wrong figure, none twice, every other ad and field is whole, and gaps tell."""
+    model = Model(ads, bad, most)
+    try:
+        found = model.division().fetch(UNIT)
+    except TooMuchData:
+        raise AssertionError("two bad things in eight days of ten ads are never too much") from None
+    keys = [(row["date_start"], row["ad_id"]) for row in found.rows]
+    assert len(keys) == len(set(keys))
+    lost_ads = {gap.id for gap in found.gaps if gap.level == "ad"}
+    lost_fields = {gap.id for gap in found.gaps if gap.level == "field"}
+    whole = {
+        (str(day), str(ad), name)
+        for day, ad, name in model.cells(UNIT)
+        if name != "ad_id" and not model.is_bad((day, ad, name))
+    }
+    arrived = cells_of(found.rows)
+    assert arrived <= whole
+    assert {cell for cell in whole - arrived if cell[1] not in lost_ads and cell[2] not in lost_fields} == set()
+    assert lost_ads <= {str(ad) for _, ad, _ in bad if ad is not None}
+    assert lost_fields <= {name for _, _, name in bad if name}
+    assert len(model.asked) < 250
+
+
+def test_one_bad_ad_costs_few_questions() -> None:
+    """It is isolated once; every later question leaves it out, and asks for it alone but once."""
+    model = Model(10, {(None, 7, None)})
+    found = model.division().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
+    assert {gap.id for gap in found.gaps} == {"7"}
+    assert len(found.rows) == 9 * 30
+    assert len(model.asked) < 35
+
+
+def test_equal_answers_give_an_equal_walk() -> None:
+    """A walk that is begun again asks the same questions, so that remembered answers cost nothing."""
+    model = Model(8, {(None, 3, None), (4, 6, None)})
+    model.division().fetch(UNIT)
+    first = list(model.asked)
+    model.division().fetch(UNIT)
+    assert model.asked[len(first) :] == first
+
+
+def test_what_never_fits_is_given_up() -> None:
+    """A question of which nothing can be read raises its own error; too many smaller questions end as well."""
+    with pytest.raises(TooMuchData, match="too much"):
+        Model(3, {(None, None, None)}).division().fetch(replace(UNIT, spec=replace(UNIT.spec, level="account")))
+    every_other = {(None, ad, None) for ad in range(0, 80, 2)}
+    with pytest.raises(TooMuchData, match="cannot be read"):
+        Model(80, every_other).division().fetch(UNIT)
+    long = replace(UNIT, windows=(Window(date(2024, 1, 1), date(2026, 6, 1)),))
+    with pytest.raises(TooMuchData, match=str(MAX_QUESTIONS)):
+        Model(4, set(), most=16).division().fetch(long)
+
+
+def statuses(report: Any) -> list[str]:
+    """How each key ended."""
+    return [str(outcome.status) for outcome in report.outcomes]
+
+
+def body_of(staging: Staging, window: Window) -> dict[str, Any]:
+    """The stored answer for a window."""
+    spec = staging.prefetch.settings.spec("default").hash
+    found = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
+    assert found is not None
+    return dict(orjson.loads(unpack(found[1], staging.prefetch.settings.compression)))
+
+
+@pytest.mark.parametrize(("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-09-01..2026-11-24", LONG)])
+def test_a_poison_ad_isolates_itself(staging: Staging, span: str, window: Window) -> None:
+    """All other rows are the truth, at once and as a report; the ad is named with its reason, by its days too."""
+    staging.storm(poison=[{"account": "act_1", "slot": 2}])
+    report = staging.run("act_1", "act_2", span=span)
+    assert statuses(report) == ["fetched"] * 2
+    reason = str(report.outcomes[0].reason)
+    assert report.outcomes[1].reason is None
+    truth = staging.truth("act_1", window)
+    poison = {row["ad_id"] for row in truth if row["ad_id"][9:13] == "0002"}
+    assert poison
+    assert all(f"ad {ad}: Meta:" in reason for ad in poison)
+    assert staging.rows("act_1", window) == [row for row in truth if row["ad_id"] not in poison]
+    assert staging.rows("act_2", window) == staging.truth("act_2", window)
+    body = body_of(staging, window)
+    assert (body["complete"], body["missing"]) == (False, reason)
+    assert {row["ad_id"] for row in body["rows"]} == {row["ad_id"] for row in truth} - poison
+    assert len([call for call in staging.calls() if call.account == "act_1" and call.route != "account"]) < 90
+    assert statuses(staging.run("act_1", span=span)) == ["fresh"]
+
+
+def test_a_poison_field_is_left_out(staging: Staging) -> None:
+    """Every row arrives without the field that cannot be computed, which is named."""
+    staging.storm(poison=[{"account": "act_1", "field": "cpm"}])
+    report = staging.run("act_1", span="2026-10-26..2026-11-24")
+    assert statuses(report) == ["fetched"]
+    assert "field cpm: Meta:" in str(report.outcomes[0].reason)
+    expected = [{name: value for name, value in row.items() if name != "cpm"} for row in staging.truth("act_1", MONTH)]
+    assert staging.rows("act_1", MONTH) == expected
+
+
+def test_good_data_outlives_a_gap(staging: Staging) -> None:
+    """An ad that was read yesterday and fails today keeps yesterday's rows; only what is new of it is missing."""
+    staging.run("act_1", span="2026-11-18..2026-11-24")
+    before = [row for row in staging.rows("act_1") if row["ad_id"][9:13] == "0001"]
+    assert before
+    staging.clock.sleep(86_400 * 2)
+    staging.storm(poison=[{"slot": 1}])
+    report = staging.run("act_1", span="2026-11-18..2026-11-24")
+    assert statuses(report) == ["fetched"]
+    assert [row for row in staging.rows("act_1") if row["ad_id"][9:13] == "0001"] == before
+    again = staging.truth("act_1", Window(date(2026, 11, 18), date(2026, 11, 24)))
+    others = [row for row in staging.rows("act_1") if row["ad_id"][9:13] != "0001"]
+    assert others == [row for row in again if row["ad_id"][9:13] != "0001"]
+    window = Window(date(2026, 11, 18), date(2026, 11, 24))
+    assert "0001" in {row["ad_id"][9:13] for row in body_of(staging, window)["rows"]}
+
+
+def test_a_day_remembers_what_it_lacks(staging: Staging) -> None:
+    """Answers that are assembled later from the same days say what is missing as well."""
+    staging.storm(poison=[{"slot": 2}])
+    staging.run("act_1", span="2026-11-01..2026-11-24")
+    staging.storm()
+    spec = staging.prefetch.settings.spec("default").hash
+    states = partitions.states(staging.prefetch.engine, "act_1", spec, Window(date(2026, 11, 1), date(2026, 11, 24)))
+    assert all(state.missing and state.complete for state in states.values())
+    staging.run("act_1", span="2026-11-10..2026-11-20")
+    assert body_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20)))["complete"] is False
+
+
+def test_too_many_rows_are_split_at_once(staging: Staging) -> None:
+    """A platform that counts rows gets smaller questions: no wait, no report, no smaller page."""
+    staging.storm(size={"sync_rows": 40})
+    before = staging.clock.now()
+    assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
+    assert staging.rows("act_1", MONTH) == staging.truth("act_1", MONTH)
+    assert staging.calls("submit") == []
+    assert staging.clock.now() - before < timedelta(seconds=1)
+
+
+def test_a_days_ads_are_divided_when_a_day_is_too_large(make_staging: Callable[..., Staging]) -> None:
+    """Below a single day campaigns, ad sets and ads divide it, ads that have ended included."""
+    staging = make_staging({"ads": 20})
+    staging.storm(size={"sync_rows": 3, "async_rows": 3})
+    day = Window(date(2026, 11, 3), date(2026, 11, 3))
+    assert statuses(staging.run("act_1", span="2026-11-03..2026-11-03")) == ["fetched"]
+    truth = staging.truth("act_1", day)
+    assert staging.rows("act_1", day) == truth
+    today = staging.clock.now().date()
+    ended = {truth.ad_id for truth in staging.server.platform.world.truths("act_1", day.since) if truth.ended < today}
+    assert ended & {row["ad_id"] for row in truth}
