@@ -131,11 +131,13 @@ class AccountJob:
         return Window(min(window.since for window in windows), max(window.until for window in windows))
 
     def _refresh(self, stale: dict[Wanted, EntryKey], held: HeldLease, now: datetime) -> dict[EntryKey, Entry]:
-        self.fetcher.start_over()
+        hull = Window(min(k.window.since for k in stale.values()), max(k.window.until for k in stale.values()))
+        states = partitions.states(self.engine, self.account.id, self._spec.hash, hull)
+        lacking = {state.missing for state in states.values() if state.missing}
+        self.fetcher.start_over([gap for text in sorted(lacking) for gap in Gap.named_in(text)])
         plan = self._plan(stale, now)
         daily = self._fetch_daily(plan.daily, now) if plan.daily else []
         ranges = self._fetch_ranges(plan.ranges) if plan.ranges else {}
-        hull = Window(min(k.window.since for k in stale.values()), max(k.window.until for k in stale.values()))
         states = partitions.states(self.engine, self.account.id, self._spec.hash, hull)
         states.update({state.day: state for state in daily})
         origin = Provenance(self.fetcher.source.name, self._api_version, now, self._range_gaps)

@@ -5,6 +5,7 @@ that the platform cannot compute ends up alone: everything else arrives, and the
 it is known, later questions of the same fetch leave it out and ask for it apart, so that it is isolated once.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,10 +13,11 @@ from datetime import datetime
 from adwarm.errors import TooMuchData
 from adwarm.model import Window
 from adwarm.sources.protocol import Row, Unit
-from adwarm.sources.units import about, level_below, named_objects, narrowed, with_fields, without_objects
+from adwarm.sources.units import about, is_about_one, level_below, named_objects, narrowed, with_fields, without_objects
 
 MAX_QUESTIONS = 600
 MAX_GAPS = 20
+_NAMED = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
 _NAMING = ("_id", "_name")
 _DATES = frozenset({"date_start", "date_stop"})
 
@@ -32,9 +34,14 @@ class Gap:
     def __str__(self) -> str:
         return f"{self.level} {self.id}: {self.reason}"
 
+    @classmethod
+    def named_in(cls, text: str) -> "list[Gap]":
+        """Return the objects that an earlier text of gaps names, without windows: they have to be tried again."""
+        return [cls(found[1], found[2], (), "") for found in _NAMED.finditer(text)]
+
     def covers(self, unit: Unit) -> bool:
         """Whether every window of `unit` is inside one of the gap's."""
-        return all(any(w.since <= x.since and x.until <= w.until for w in self.windows) for x in unit.windows)
+        return bool(self.windows) and all(any(_holds(own, window) for own in self.windows) for window in unit.windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ class Division:
         ask: answers a unit as a whole, or raises `TooMuchData`.
         split: returns smaller units that need no further knowledge.
         listed: returns the ids of the objects of a level that a unit is about; absent where the source cannot.
+        known: what could not be read the last time; it is asked for apart from the beginning.
     """
 
     def __init__(
@@ -90,9 +98,10 @@ class Division:
         ask: Callable[[Unit], Fetched],
         split: Callable[[Unit], list[Unit]],
         listed: Callable[[Unit, str], list[str]] | None,
+        known: Sequence[Gap] = (),
     ) -> None:
         self._ask, self._split, self._listed = ask, split, listed
-        self._gaps: list[Gap] = []
+        self._gaps: list[Gap] = list(known)
         self._questions = 0
 
     def fetch(self, unit: Unit) -> Fetched:
@@ -166,10 +175,10 @@ class Division:
             return None
 
     def _given_up(self, unit: Unit, error: TooMuchData) -> Fetched:
-        level, ids = named_objects(unit)
-        if level != unit.spec.level or len(ids) != 1:
+        if not is_about_one(unit):
             raise error
-        return Fetched(gaps=(self._noted(Gap(level, ids[0], unit.windows, str(error))),))
+        level, (name,) = named_objects(unit)
+        return Fetched(gaps=(self._noted(Gap(level, name, unit.windows, str(error))),))
 
     def _noted(self, gap: Gap) -> Gap:
         self._gaps.append(gap)
@@ -197,6 +206,10 @@ class Division:
             raise
         except TooMuchData as error:
             return self._given_up(unit, error)
+
+
+def _holds(outer: Window, inner: Window) -> bool:
+    return outer.since <= inner.since and inner.until <= outer.until
 
 
 class _TooManyQuestions(TooMuchData):

@@ -6,7 +6,7 @@ same again afterwards repeats no call, because each answer is remembered for as 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -14,11 +14,12 @@ from adwarm.backpressure import Admission, admitted
 from adwarm.clock import Clock
 from adwarm.errors import AdwarmError, NotFound, Permanent, Refused, Throttled, TooMuchData, Transient
 from adwarm.model import Priority
-from adwarm.prefetch.dividing import Division, Fetched
+from adwarm.prefetch.dividing import Division, Fetched, Gap
 from adwarm.prefetch.reporting import ReportNotes, ReportRunning
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Unit
+from adwarm.sources.units import is_about_one
 
 T = TypeVar("T")
 MAX_PAGES = 10_000
@@ -61,10 +62,14 @@ class Fetcher:
     _smaller_pages_help: bool = True
     _reports_help: bool = True
 
-    def start_over(self) -> Division:
-        """Begin a fetch, or repeat it after a report has landed; answers that are there already cost no call."""
+    def start_over(self, known: Sequence[Gap] = ()) -> Division:
+        """Begin a fetch, or repeat it after a report has landed; answers that are there already cost no call.
+
+        Args:
+            known: what could not be read the last time.
+        """
         listed = self._ids if self.source.caps.narrows else None
-        self._division = Division(self._ask, self.source.split, listed)
+        self._division = Division(self._ask, self.source.split, listed, known)
         return self._division
 
     def fetch(self, unit: Unit) -> Fetched:
@@ -124,7 +129,7 @@ class Fetcher:
         try:
             return self._pages(unit)
         except TooMuchData as error:
-            if not (error.in_background and self._reports_help and self._can_report):
+            if not (error.in_background and self._reports_help and self._can_report) or is_about_one(unit):
                 raise
         except Transient as error:
             if error.code != "timeout" or not self._can_report:
@@ -137,7 +142,7 @@ class Fetcher:
 
     def _goes_as_report(self, unit: Unit) -> bool:
         """Whether a unit is large: by its days, or by the rows that they are expected to have."""
-        if not self._can_report or unit.increment is not Increment.DAY:
+        if not self._can_report or unit.increment is not Increment.DAY or is_about_one(unit):
             return False
         days = sum(len(window) for window in unit.windows)
         return days > self.rules.report_days or days * self.rows_per_day > self.rules.report_rows
@@ -221,7 +226,7 @@ class Fetcher:
         """Return the same with a quarter of the rows in a page; None when a page is small already."""
         unit = asked.unit if isinstance(asked, Handle) else asked
         size = (unit.page_size or self.source.caps.page_max) // _PAGE_STEP
-        if size < _SMALLEST_PAGE:
+        if size < _SMALLEST_PAGE or is_about_one(unit):
             return None
         unit = replace(unit, page_size=size)
         return Handle(asked.id, unit) if isinstance(asked, Handle) else unit

@@ -85,6 +85,12 @@ def named_objects(unit: Unit) -> tuple[str, list[str]]:
     return "", []
 
 
+def is_about_one(unit: Unit) -> bool:
+    """Whether `unit` names one object of its own level, so that it has a row a day or window at the most."""
+    level, ids = named_objects(unit)
+    return level == unit.spec.level and len(ids) == 1
+
+
 def about(unit: Unit, level: str, ids: Sequence[str]) -> Unit:
     """Return `unit` about some objects of `level`, in place of those that it was about before."""
     others = tuple(found for found in unit.filters if not (found[0].endswith(".id") and found[1] == "IN"))

@@ -217,6 +217,22 @@ def test_a_day_remembers_what_it_lacks(staging: Staging) -> None:
     assert body_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20)))["complete"] is False
 
 
+def test_a_poison_ad_is_isolated_once_and_may_recover(staging: Staging) -> None:
+    """The next refresh leaves it out from the start and tries it alone: one or two calls more, until it can be read."""
+    staging.storm(poison=[{"slot": 2}])
+    staging.run("act_1", span="last_7d")
+    for day in range(2):
+        staging.clock.sleep(86_400)
+        before = len(staging.calls())
+        if day == 1:
+            staging.storm()
+        assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
+        assert len(staging.calls()) - before == 3 + day
+    week = Window(date(2026, 11, 20), date(2026, 11, 26))
+    assert staging.rows("act_1", week) == staging.truth("act_1", week)
+    assert body_of(staging, week)["missing"] is None
+
+
 def test_too_many_rows_are_split_at_once(staging: Staging) -> None:
     """A platform that counts rows gets smaller questions: no wait, no report, no smaller page."""
     staging.storm(size={"sync_rows": 40})
