@@ -78,6 +78,12 @@ PURPOSES = {
 }
 
 
+CONNECTIONS = """## Connections
+
+Further tokens, each with its own accounts: `ADWARM_CONNECTIONS__NAME__ACCESS_TOKEN` and whatever else differs. `NAME`
+is the connection's name. Each variable of [Source](#source) is allowed; one that is not set is as there."""
+
+
 def settings_page() -> str:
     """Return the settings page."""
     sections: list[str] = ["## General\n\n" + _rows(Settings, "ADWARM_")]
@@ -89,6 +95,7 @@ def settings_page() -> str:
     report = get_args(Settings.model_fields["reports"].annotation)[1]
     intro = f"## Reports\n\n{_first_line(report)} `NAME` is the report's name.\n\n"
     sections.append(intro + _rows(report, "ADWARM_REPORTS__NAME__"))
+    sections.append(CONNECTIONS)
     return NOTICE + SETTINGS_INTRO + "\n\n".join(sections) + "\n"
 
 

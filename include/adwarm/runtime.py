@@ -3,7 +3,7 @@
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,11 +35,13 @@ class Runtime:
     Attributes:
         clock: the time the run acts at; leases and grants go by the database's own clock.
         make_source: builds an upstream; from the settings unless the caller brings a connection.
+        sources: builds the upstreams of further connections, by name; from the settings unless the caller brings them.
     """
 
     settings: Settings = field(default_factory=load_settings)
     clock: Clock = field(default_factory=SystemClock)
     make_source: SourceFactory | None = None
+    sources: Mapping[str, SourceFactory] | None = None
 
     @cached_property
     def engine(self) -> Engine:
@@ -118,6 +120,7 @@ class Runtime:
             self.pipeline,
             self.clock,
             self.owner,
+            further_factories(self.settings, self.clock) if self.sources is None else self.sources,
         )
 
     def drainer(self, batch_size: int = BATCH_SIZE) -> Drainer:
@@ -134,3 +137,16 @@ def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFact
     from adwarm.sources.build import build_factory
 
     return build_factory(settings, clock=clock)
+
+
+def further_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
+    """Return what builds the sources of the further connections that the settings name.
+
+    Raises:
+        BadRequest: a setting that one of them needs is missing.
+    """
+    if not settings.connections:
+        return {}
+    from adwarm.sources.build import build_factories
+
+    return build_factories(settings, clock)

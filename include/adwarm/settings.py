@@ -245,6 +245,7 @@ class Settings(BaseSettings):
     compression: CompressionSettings = CompressionSettings()
     fatigue: FatigueSettings = FatigueSettings()
     source: SourceSettings = SourceSettings()
+    connections: dict[str, SourceSettings] = Field({}, description="Further tokens by name, as `source` has one.")
     reports: dict[str, ReportSettings] = {"default": ReportSettings()}
 
     @field_validator("default_zone")

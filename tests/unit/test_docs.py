@@ -55,7 +55,7 @@ def _variables() -> set[str]:
 
 
 def _known(variable: str) -> bool:
-    return variable in _variables() or variable.startswith("ADWARM_REPORTS__")
+    return variable in _variables() or variable.startswith(("ADWARM_REPORTS__", "ADWARM_CONNECTIONS__"))
 
 
 def test_the_generated_pages_are_up_to_date() -> None:

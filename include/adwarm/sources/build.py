@@ -1,4 +1,4 @@
-"""Makes the source that the settings name; the only place that knows all of them."""
+"""Makes the sources that the settings name; the only place that knows all of them."""
 
 from collections.abc import Callable
 
@@ -34,6 +34,20 @@ def build_factory(
     from adwarm.sources.sql import SqlSource
 
     return lambda: SqlSource(url, source.table, data_zone=settings.default_zone, connection=connection)
+
+
+def build_factories(settings: Settings, clock: Clock | None = None) -> dict[str, Callable[[], InsightsSource]]:
+    """Return what builds the sources of `settings.connections`, by name; what one leaves unset is as in the source.
+
+    Raises:
+        BadRequest: a setting that one of them needs is missing.
+    """
+    shared = settings.source.model_dump(exclude_unset=True)
+    found = {}
+    for name, own in settings.connections.items():
+        source = SourceSettings.model_validate({**shared, **own.model_dump(exclude_unset=True)})
+        found[name] = build_factory(settings.model_copy(update={"source": source}), name, clock)
+    return found
 
 
 def _meta(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:

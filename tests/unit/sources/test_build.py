@@ -9,7 +9,7 @@ from tests.unit.sources.conftest import Scripted
 from adwarm.clock import VirtualClock
 from adwarm.errors import BadRequest, Throttled
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.build import build_factory
+from adwarm.sources.build import build_factories, build_factory
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,17 @@ def test_parking_times_are_by_the_runs_clock(scripted: Scripted, clock: VirtualC
     with pytest.raises(Throttled) as caught:
         build_factory(Settings(source=source), clock=clock)().account("act_1")
     assert caught.value.until == clock.now() + timedelta(seconds=60)
+
+
+def test_connections_differ_from_the_source_in_what_they_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each named connection has its own token and keeps what the source says otherwise; accounts go by its name."""
+    values = {
+        "SOURCE__ACCESS_TOKEN": "one", "SOURCE__APP_ID": "77", "CONNECTIONS__EU__ACCESS_TOKEN": "two",
+        "CONNECTIONS__US__ACCESS_TOKEN": "three", "CONNECTIONS__US__APP_ID": "88",
+    }  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"ADWARM_{name}", value)
+    made = {name: make() for name, make in build_factories(Settings()).items()}
+    scopes = {name: [str(scope) for scope in source.scopes("act_1")] for name, source in made.items()}
+    assert (scopes["eu"][1], scopes["us"][1]) == ("app:77", "app:88")
+    assert scopes["eu"][2] != scopes["us"][2]

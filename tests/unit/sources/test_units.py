@@ -129,7 +129,7 @@ def test_halving_objects_ends_with_one_each(count: int) -> None:
 
 
 def test_levels_go_down_to_the_querys_own() -> None:
-    """A unit is divided by campaigns, then ad sets, then ads; one about campaigns ends there, one of accounts at once."""
+    """A unit is divided by campaigns, then ad sets, then ads; one about campaigns ends there, an account at once."""
     unit = Unit("act_1", (Window(START, START),), Increment.DAY, SPEC)
     seen = []
     while (level := level_below(unit)) is not None:
