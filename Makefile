@@ -7,7 +7,8 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test lint format bench bench-forecast bench-patterns lock clean
+.PHONY: help setup demo up down test test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
+	bench-quota bench-week lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +36,12 @@ down: $(READY) ## Stop all of it
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q
 
+test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
+	@$(BIN)/python -m tests.simulation
+
+test-stateful: $(READY) ## Search for a course of events that breaks breaker, limiter, queue or shares
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
+
 lint: $(READY) ## Check style, types and the floors of the house
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -50,6 +57,15 @@ bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
 
 bench-forecast: $(READY) ## Replay the logs in LOGS=folder (else the example) against every baseline
 	@$(BIN)/python -m tests.benchmarks.forecast $(LOGS)
+
+bench-adaptive: $(READY) ## Halve and double the platform under adaptive limits, fixed ones, and Airflow's pools
+	@$(BIN)/python -m tests.benchmarks.adaptive
+
+bench-quota: $(READY) ## Four processes on PostgreSQL against the platform's quota for 120 s, then again with kill -9
+	@$(BIN)/python -m tests.benchmarks.quota_run
+
+bench-week: $(READY) ## Simulate a week of two thousand accounts, and plot it
+	@$(BIN)/python -m tests.simulation.week
 
 bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt

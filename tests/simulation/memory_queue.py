@@ -3,6 +3,7 @@
 It is the queue of the simulation, and the model that the stateful test holds `RequestQueue` against.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -29,7 +30,7 @@ class MemoryQueue:
     working: dict[int, None] = field(default_factory=dict)
     next_due: float = float("inf")
     by_key: dict[ReportKey, int] = field(default_factory=dict)
-    ended: list[tuple[float, RequestStatus]] = field(default_factory=list)
+    ended: deque[tuple[float, RequestStatus]] = field(default_factory=deque)
     ids: Any = field(default_factory=lambda: count(1))
 
     def enqueue(self, key: ReportKey, priority: Priority, now: float, wait_seconds: float | None = None) -> int:
@@ -151,6 +152,8 @@ class MemoryQueue:
         self.working.pop(item.id, None)
         self.by_key.pop(item.key)
         self.ended.append((now, status))
+        while self.ended[0][0] < now - 60.0:
+            self.ended.popleft()
         return True
 
     def _change(self, seen: QueuedRequest, **values: Any) -> bool:

@@ -67,6 +67,7 @@ class Platform:
         refused: calls over a limit, by the error's code.
         served: calls that were let in.
         in_flight: calls it works on now.
+        slots: calls it can work on at once, as things are; `shed_at` is where it sheds load, never at 0.
     """
 
     law: Law
@@ -77,10 +78,15 @@ class Platform:
     served: int = 0
     in_flight: int = 0
     slots: int = 0
+    shed_at: int = 0
 
     def __post_init__(self) -> None:
         self.quota = QuotaEngine(self.law.quota, lambda _: 0)
-        self.slots = self.law.slots
+        self.resize(self.law.slots, self.law.shed_at)
+
+    def resize(self, slots: int, shed_at: int) -> None:
+        """Change what the platform can do at once, and from where on it sheds load."""
+        self.slots, self.shed_at = slots, shed_at
 
     def start(self, account: str, now: float) -> Answer:
         """Take a call, and say what will come of it."""
@@ -89,7 +95,7 @@ class Platform:
         if self.quota.blocked_until(account, moment) is not None:
             self.early += 1
         try:
-            if self.law.shed_at and self.in_flight > self.law.shed_at:
+            if self.shed_at and self.in_flight > self.shed_at:
                 raise load_shed()
             self.quota.admit(account, Route.INSIGHTS, moment)
         except GraphError as refusal:

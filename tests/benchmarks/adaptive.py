@@ -1,0 +1,60 @@
+"""Adaptive limits beside fixed ones and Airflow's pools, while the platform's capacity halves and doubles.
+
+A simulation on virtual time with the budget as it ships. The fixed value is the best of a sweep, chosen afterwards by
+what it completed: nobody could choose it beforehand. A pool is what Airflow has: slots, and the task's own retry delay.
+"""
+
+import sys
+from typing import Any
+
+from tests.benchmarks.measure import report
+from tests.simulation.capacity import PHASE_SECONDS, SHEDS_OVER, SLOTS, Score, play
+
+FIXED = (10, 15, 20, 25, 30, 40, 50, 60)
+POOLS = (20, 40, 60)
+COMPLETED_AT_LEAST = 0.97
+HALF = 0.5
+
+
+def run() -> bool:
+    """Play all of them, print the table and the verdict, and return whether the promise was kept."""
+    ours = play("adaptive")
+    fixed = {slots: play("fixed", slots) for slots in FIXED}
+    pools = {slots: play("pool", slots) for slots in POOLS}
+    best = max(fixed, key=lambda slots: fixed[slots].completed)
+    named = {
+        "adaptive (adwarm)": ours,
+        **{f"fixed {slots}{', the best' if slots == best else ''}": score for slots, score in fixed.items()},
+        **{f"Airflow pool of {slots}": score for slots, score in pools.items()},
+    }
+    capacities = ", ".join(map(str, SLOTS))
+    report(
+        "adaptive",
+        f"A platform of {capacities} slots, {PHASE_SECONDS:.0f} s each, that sheds above {SHEDS_OVER} calls a slot",
+        [_row(what, score, fixed[best]) for what, score in named.items()],
+    )
+    completed = ours.completed / fixed[best].completed
+    calmer = ours.p95 <= HALF * fixed[best].p95 or ours.throttled <= HALF * fixed[best].throttled
+    kept = completed >= COMPLETED_AT_LEAST and calmer
+    figures = (
+        f"{completed:.3f} of what the best fixed value completed (>= {COMPLETED_AT_LEAST}), "
+        f"{ours.p95 / fixed[best].p95:.2f} of its p95, "
+        f"{ours.throttled / max(1, fixed[best].throttled):.3f} of its throttles (one of them <= {HALF})"
+    )
+    print(f"{'PASS' if kept else 'FAIL'}: {figures}")
+    return kept
+
+
+def _row(what: str, score: Score, best: Score) -> dict[str, Any]:
+    return {
+        "what": what,
+        "completed": score.completed,
+        "/ best fixed": score.completed / best.completed,
+        "throttled": score.throttled,
+        "p95 s": score.p95,
+        "p95 / best": score.p95 / best.p95,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(0 if run() else 1)

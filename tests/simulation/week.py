@@ -1,0 +1,238 @@
+"""A simulated week of two thousand accounts under one app's quota, with an outage, a slow day and dying workers.
+
+`python -m tests.simulation.week` plays it, checks every promise at every event, and writes `.adwarm/bench/week.html`.
+"""
+
+import json
+import math
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from statistics import fmean
+
+from adwarm.backpressure import FLEET, Grant
+from adwarm.backpressure.local_admission import LocalAdmission
+from adwarm.backpressure.queue import QueueRules
+from adwarm.errors import Refused
+from adwarm.model import Priority, ReportKey
+from adwarm.settings import BackpressureSettings
+from adwarm.simulator.storm import QuotaSetting
+
+from .agenda import Agenda
+from .fleet import Desk, World, staff
+from .memory_queue import MemoryQueue
+from .platform import APP, Law, Platform
+from .watch import PromiseBroken, Watch
+from .week_page import week_page
+
+MONDAY = 1_764_547_200.0
+HOUR, DAY = 3_600.0, 86_400.0
+STEP_SECONDS = 600.0
+FOLDER = Path(__file__).resolve().parents[2] / ".adwarm" / "bench"
+FIRST_DAY = date(2026, 1, 2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the week is like. Times are (start, end) in seconds from Monday, 00:00.
+
+    Attributes:
+        peak: requests a second at the busiest, all classes together.
+        app_calls: what the app may call in a rolling hour.
+        backfill: when somebody backfills, at the lowest class.
+        slow: when the platform works on half as many calls at once.
+    """
+
+    seed: int = 7
+    days: float = 7.0
+    accounts: int = 2_000
+    peak: float = 0.75
+    app_calls: int = 2_000
+    workers: int = 4
+    hands: int = 3
+    deaths: int = 28
+    outage: tuple[float, float] = (DAY + 10 * HOUR, DAY + 10.75 * HOUR)
+    slow: tuple[float, float] = (2 * DAY + 8 * HOUR, 2 * DAY + 18 * HOUR)
+    backfill: tuple[float, float] = (3 * DAY + 13 * HOUR, 3 * DAY + 19 * HOUR)
+
+
+@dataclass
+class Step:
+    """Ten minutes of the week."""
+
+    hours: float
+    waits: dict[Priority, list[float]] = field(default_factory=lambda: {priority: [] for priority in Priority})
+    in_flight: list[int] = field(default_factory=list)
+    limit: int = 0
+    slots: int = 0
+    usage: float = 0.0
+    pending: dict[Priority, int] = field(default_factory=dict)
+    parked: int = 0
+    breaker: str = "closed"
+
+
+@dataclass
+class Recorder(Watch):
+    """A watch that keeps a step for every ten minutes."""
+
+    steps: list[Step] = field(default_factory=lambda: [Step(0.0)])
+
+    def started(self, grant: Grant, waited: float, now: float) -> None:
+        """Keep how long the call waited, after the promises were checked."""
+        super().started(grant, waited, now)
+        self.steps[-1].waits[grant.priority].append(waited)
+
+
+class Week:
+    """A week that is being played."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.rng = plan, Random(plan.seed)
+        self.agenda = Agenda(MONDAY)
+        settings = BackpressureSettings(
+            max_concurrent=24, rate_per_second=plan.app_calls / HOUR, burst=20, queue_size=200
+        )
+        quota = QuotaSetting(base_calls=60, calls_per_ad=0, app_calls=plan.app_calls, cpu_seconds=1e6, wall_seconds=1e6)
+        law = Law(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
+        admission = LocalAdmission(settings, rng=Random(plan.seed + 1), time=self.agenda.time)
+        self.watch = Recorder(plan.seed, admission.budget)
+        self.platform = Platform(law, MONDAY, Random(plan.seed + 2))
+        self.world = World(self.agenda, self.platform, admission, self.watch)
+        self.desk = Desk(MemoryQueue(QueueRules.of(settings)))
+        self.refused: Counter[Priority] = Counter()
+        self.asked: Counter[Priority] = Counter()
+        self._days = 0
+
+    def play(self) -> None:
+        """Let the week pass.
+
+        Raises:
+            PromiseBroken: what must hold did not.
+        """
+        plan = self.plan
+        kill = staff(self.world, [self.desk], plan.workers, plan.hands)
+        for _ in range(plan.deaths):
+            index = self.rng.randrange(plan.workers)
+            self.agenda.after(self.rng.uniform(0, plan.days * DAY), lambda index=index: kill(index))
+        self.agenda.after(plan.slow[0], lambda: self.platform.resize(4, 0))
+        self.agenda.after(plan.slow[1], lambda: self.platform.resize(8, 0))
+        self._ask_for_a_while()
+        self._look()
+        self.agenda.run(MONDAY + plan.days * DAY)
+        self._judge()
+
+    def _ask_for_a_while(self) -> None:
+        """Note the requests of the next ten minutes, and come back then."""
+        passed = self.agenda.now - MONDAY
+        for priority in Priority:
+            for _ in range(_poisson(self.rng, self._rate(priority, passed) * STEP_SECONDS)):
+                self.agenda.after(self.rng.uniform(0, STEP_SECONDS), lambda priority=priority: self._ask(priority))
+        self.agenda.after(STEP_SECONDS, self._ask_for_a_while)
+
+    def _rate(self, priority: Priority, passed: float) -> float:
+        """Return the requests a second of a class: people come in office hours, warming goes before them."""
+        day, hour = divmod(passed / HOUR, 24)
+        weekday = 1.0 if day < 5 else 0.3
+        office = math.exp(-(((hour - 11.5) / 4.0) ** 2)) * weekday
+        before = math.exp(-(((hour - 7.0) / 2.5) ** 2)) * weekday
+        shape = {Priority.CRITICAL: 0.2 * office, Priority.HIGH: 0.25 * office + 0.05,
+                 Priority.NORMAL: 0.35 * before + 0.1, Priority.LOW: 0.1}[priority]  # fmt: skip
+        if priority is Priority.LOW and self.plan.backfill[0] <= passed < self.plan.backfill[1]:
+            shape += 0.6
+        return self.plan.peak * shape
+
+    def _ask(self, priority: Priority) -> None:
+        self._days += 1
+        # A tenth of the accounts gets half of the requests: the busy ones meet their own quota too.
+        most = self.plan.accounts // 10 if self.rng.random() < 0.5 else self.plan.accounts
+        key = ReportKey(
+            f"act_{self.rng.randrange(most) + 1}", f"2026-01-01..{FIRST_DAY + timedelta(self._days % 9_999)}"
+        )
+        wait = 30.0 if priority is Priority.CRITICAL else None
+        self.asked[priority] += 1
+        try:
+            self.desk.queue.enqueue(key, priority, self.agenda.now, wait)
+        except Refused:
+            self.refused[priority] += 1
+            return
+        self.desk.wake()
+
+    def _look(self) -> None:
+        """Complete a step every ten minutes, and sample what is in flight every half minute."""
+        step, now = self.watch.steps[-1], self.agenda.now
+        step.in_flight.append(self.platform.in_flight)
+        if now - MONDAY >= (len(self.watch.steps)) * STEP_SECONDS:
+            self._complete(step, now)
+            self.watch.steps.append(Step((now - MONDAY) / HOUR))
+        self.agenda.after(30.0, self._look)
+
+    def _complete(self, step: Step, now: float) -> None:
+        budget = self.world.admission.budget
+        waiting = Counter(item.priority for item in self.desk.queue.pending())
+        step.pending = {priority: waiting[priority] for priority in Priority}
+        step.slots, step.limit = self.platform.slots, budget.state(FLEET, now).slots()
+        step.usage = budget.state(APP, now).usage(now) or 0.0
+        step.parked = sum(until > now for scope, until in self.watch.told.items())
+        step.breaker = str(budget.breakers["meta"].state) if budget.breakers else "closed"
+
+    def _judge(self) -> None:
+        refused, early = sum(self.platform.refused.values()), self.platform.early
+        if refused or early:
+            raise PromiseBroken(f"{refused} calls were over a limit, {early} came before their time")
+
+    def summary(self) -> dict[str, object]:
+        """Return what the page's table and its headline say."""
+        ended: dict[Priority, Counter[str]] = {priority: Counter() for priority in Priority}
+        for item in self.desk.queue.requests.values():
+            ended[item.priority][str(item.status)] += 1
+        busy = [step.usage for step in self.watch.steps if step.usage >= 75]
+        return {
+            "seed": self.plan.seed, "digest": self.watch.digest, "calls": self.watch.calls,
+            "accounts": self.plan.accounts, "app_calls": self.plan.app_calls, "deaths": self.plan.deaths,
+            "over_limit": sum(self.platform.refused.values()), "early": self.platform.early,
+            "busy_usage": fmean(busy) if busy else 0.0,
+            "classes": {
+                priority.name.lower(): {
+                    "asked": self.asked[priority], "refused": self.refused[priority], **ended[priority],
+                    "waits": sorted(self.watch.waits[priority]),
+                }
+                for priority in Priority
+            },
+        }  # fmt: skip
+
+
+def _poisson(rng: Random, mean: float) -> int:
+    """Return a number of arrivals (counted through their gaps)."""
+    number, passed = 0, rng.expovariate(1.0)
+    while passed < mean:
+        number += 1
+        passed += rng.expovariate(1.0)
+    return number
+
+
+def main(days: float = 7.0) -> int:
+    """Play, write the page and the figures, and say where they are."""
+    started = time.perf_counter()
+    week = Week(Plan(days=days))
+    try:
+        week.play()
+    except PromiseBroken as broken:
+        print(f"FAIL: {broken}")
+        return 1
+    summary = week.summary()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / "week.html"
+    path.write_text(week_page(summary, week.watch.steps, week.plan), encoding="utf-8")
+    for figures in summary["classes"].values():  # type: ignore[attr-defined]
+        figures["waits"] = {f"p{q}": figures["waits"][len(figures["waits"]) * q // 100] for q in (50, 95, 99)}
+    (FOLDER / "week.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    print(f"PASS: {week.watch.calls:,} calls, every promise kept; {time.perf_counter() - started:.0f} s; {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 7.0))
