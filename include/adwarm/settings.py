@@ -73,7 +73,7 @@ class PlanningSettings(_Section):
     """What is worth a warm."""
 
     open_value: float = Field(
-        4.0, gt=1, description="What a first open that finds a fresh entry is worth, in upstream calls."
+        8.0, gt=1, description="What a first open that finds a fresh entry is worth, in upstream calls."
     )
     min_confidence: float = Field(
         0.1, gt=0, lt=1, description="Keys less likely to be opened are left alone, whatever they cost."

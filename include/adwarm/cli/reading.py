@@ -9,6 +9,7 @@ from adwarm.cli.arguments import AtOption, clock_at, parsed
 from adwarm.cli.output import JsonOption, print_facts, print_json, print_table
 
 _JOB = ("dag", "started", "status", "done", "failed", "requests", "left")
+_USAGE = ("mode", "reason", "used", "wasted", "open", "age", "late")
 _LIMIT = ("scope", "limit", "in_flight", "pace", "parked_until", "parked_why")
 _BREAKER = ("source", "state", "error_rate", "calls", "since", "probe_at")
 
@@ -59,6 +60,7 @@ def status(as_json: JsonOption = False) -> None:
         "at": now,
         "entries": entries.totals(runtime.engine),
         "warms": warms.counts(runtime.engine),
+        "usage_7d": warms.usage(runtime.engine, now - timedelta(days=7)),
         "forecast": _forecast(runtime),
         "review": _review(runtime),
         "traffic_24h": traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
@@ -71,6 +73,8 @@ def status(as_json: JsonOption = False) -> None:
         return
     print_facts("Stored", document["entries"])
     print_facts("Warms", document["warms"])
+    rows = [[item[name] for name in _USAGE] for item in document["usage_7d"]]
+    print_table("Warms of 7 days, by reason; shadow warms as if they had been fetched", _USAGE, rows, "none yet")
     print_facts("Forecast", document["forecast"])
     print_facts("Review", document["review"])
     print_facts("Last 24 hours", document["traffic_24h"])

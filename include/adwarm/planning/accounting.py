@@ -1,4 +1,8 @@
-"""Marks each warm as used or wasted, by the opens of its key while its entry was fresh."""
+"""Marks each warm as used or wasted, by the opens of its key while its entry was fresh.
+
+Warms of a shadow plan are judged alike, as if each had been fetched at its warm time. One that falls into the life of
+an earlier one of its key would have found it fresh, and is marked so: no call would have been made for it.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -7,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from adwarm.model import Mode, WarmReason
 from adwarm.patterns.known import log_known_until
 from adwarm.patterns.load import load_slots
 from adwarm.store import ObjectStore, warms
@@ -15,6 +20,10 @@ NEVER_EXPIRES_AFTER = timedelta(days=7)
 """A warm of figures that are final is judged after this long."""
 
 Span = tuple[datetime, datetime]
+Key = tuple[str, ...]
+_KEY = ("account_id", "date_range", "report")
+_FETCHED = frozenset(WarmReason) - {WarmReason.DAY_CLOSED}
+"""Reasons whose warms are meant for readers; a closed day is fetched for its score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +42,69 @@ class Accounts:
 
 
 def settle_accounts(
-    engine: Engine, objects: ObjectStore, now: datetime, known_until: datetime | None = None
+    engine: Engine,
+    objects: ObjectStore,
+    now: datetime,
+    known_until: datetime | None = None,
+    *,
+    mode: Mode = Mode.LIVE,
 ) -> Accounts:
     """Judge every fetched warm as far as the log has been read, and store the verdicts.
 
     A warm is used when its key was opened between its fetch and its expiry, wasted when it expired unopened. What the
     log says nothing about yet stays open: it is known up to `known_until`, by default as far as it was read.
     Before any log was read, nothing is known.
+
+    Args:
+        mode: shadow judges what the forecast's shadow plans would have warmed instead.
     """
     known = known_until or log_known_until(engine)
     now = min(now, known) if known else now
-    pending = [warm for warm in warms.unaccounted(engine, now) if warm["reason"] != "day_closed"]
+    judged = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
+    pending = [warm for warm in warms.unaccounted(engine, now, mode) if warm["reason"] in judged]
     if not pending or known is None:
         return Accounts(0, 0, len(pending))
-    since = min(warm["fetched_at"] for warm in pending) - timedelta(minutes=15)
+    covered: list[dict[str, Any]] = []
+    if mode is Mode.SHADOW:
+        pending, covered = _as_if_fetched(pending, warms.shadow_ends(engine, now))
+    since = min((warm["fetched_at"] for warm in pending), default=now) - timedelta(minutes=15)
     opens = _opens(engine, objects, since, now)
     verdicts = [verdict for warm in pending if (verdict := _judge(warm, opens, now))]
-    warms.record(engine, verdicts)
+    warms.record(engine, [*verdicts, *({"id": warm["id"], "status": "fresh"} for warm in covered)])
     used = sum(bool(verdict["used"]) for verdict in verdicts)
     return Accounts(used, len(verdicts) - used, len(pending) - len(verdicts))
 
 
-def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[tuple[str, ...], list[Span]]:
+def _as_if_fetched(
+    found: list[dict[str, Any]], fresh_until: dict[Key, datetime]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return shadow warms as fetched at their warm time, and those that would have found their key fresh.
+
+    Args:
+        fresh_until: by key, the end of the life of the latest warm that was judged before.
+    """
+    made, covered = [], []
+    for warm in sorted(found, key=lambda warm: (warm["warm_at"], warm["id"])):
+        key = tuple(warm[name] for name in _KEY)
+        end = warm["expires_at"] or warm["warm_at"] + NEVER_EXPIRES_AFTER
+        if warm["warm_at"] < fresh_until.get(key, warm["warm_at"]):
+            covered.append(warm)
+            continue
+        fresh_until[key] = end
+        made.append({**warm, "fetched_at": warm["warm_at"], "expires_at": end})
+    return made, covered
+
+
+def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[Key, list[Span]]:
     slots = load_slots(engine, objects, since, until)
-    found: dict[tuple[str, ...], list[Span]] = defaultdict(list)
+    found: dict[Key, list[Span]] = defaultdict(list)
     columns = ["account_id", "date_range", "report", "first_ts", "last_ts"]
     for account, date_range, report, first, last in slots[columns].itertuples(index=False, name=None):
         found[str(account), str(date_range), str(report)].append((first.to_pydatetime(), last.to_pydatetime()))
     return found
 
 
-def _judge(warm: dict[str, Any], opens: dict[tuple[str, ...], list[Span]], now: datetime) -> dict[str, Any] | None:
+def _judge(warm: dict[str, Any], opens: dict[Key, list[Span]], now: datetime) -> dict[str, Any] | None:
     fetched = warm["fetched_at"]
     expires = warm["expires_at"] or fetched + NEVER_EXPIRES_AFTER
     spans = opens.get((warm["account_id"], warm["date_range"], warm["report"]), [])

@@ -247,4 +247,5 @@ def _row(item: Recommendation, decided_at: datetime, mode: Mode, status: str, ba
         "price": item.price,
         "explanation": item.explanation,
         "status": status,
+        "expires_at": item.until,
     }

@@ -190,6 +190,7 @@ def _recommend(found: _Candidates, place: int, value: float = 1.0, cost: Cost | 
         benefit=benefit,
         price=0.0 if cost is None else round(cost.price, 6),
         calls=0.0 if cost is None else cost.calls,
+        until=None if end == NEVER else end,
         explanation={
             "why": f"{why_opened(evidence)}; {why_now(chance, None if end == NEVER else end)}",
             "probability": round(float(values["probability"]), 6),

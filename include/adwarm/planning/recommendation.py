@@ -22,6 +22,7 @@ class Recommendation:
         benefit: what it is worth, in upstream calls: the chance, times the worth of a first open that need not wait.
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
         calls: its share of the upstream calls it takes.
+        until: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
         explanation: for people, as JSON values: `why` is a sentence; `cut` says why it was turned down.
         status: `planned`; `cut`, not done; or `fresh`, not needed.
         priority: urgency of the fetch.
@@ -38,6 +39,7 @@ class Recommendation:
     status: Status = "planned"
     priority: Priority = Priority.NORMAL
     calls: float = 1.0
+    until: datetime | None = None
 
     def turned_down(self, status: Status, why: str) -> "Recommendation":
         """Return the same with another status and the sentence `why`."""

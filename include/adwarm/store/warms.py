@@ -1,11 +1,13 @@
 """Warms: each planned fetch with its reason, what became of it, and whether anybody used it."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, or_, select, update
 
+from adwarm.model import Mode
 from adwarm.store.engine import reading, writing
 from adwarm.store.tables import warm as table
 
@@ -77,11 +79,57 @@ def p95_seconds(engine: Engine, sample: int = 500) -> float:
     return seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))] if seconds else 0.0
 
 
-def unaccounted(engine: Engine, before: datetime) -> list[Warm]:
-    """Return fetched warms whose use is not known yet and that were fetched before `before`."""
-    query = select(table).where(table.c.used.is_(None), table.c.status == "fetched", table.c.fetched_at < before)
+def unaccounted(engine: Engine, before: datetime, mode: Mode = Mode.LIVE) -> list[Warm]:
+    """Return warms whose use is not known yet: those fetched before `before`, or shadow warms due before it."""
+    shadow = mode is Mode.SHADOW
+    done, moment = ("shadow", table.c.warm_at) if shadow else ("fetched", table.c.fetched_at)
+    query = select(table).where(table.c.used.is_(None), table.c.status == done, moment < before)
     with reading(engine) as connection:
         return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def shadow_ends(engine: Engine, after: datetime) -> dict[tuple[str, ...], datetime]:
+    """Return by key when the latest judged shadow warm would have stopped being fresh, of the week before `after`."""
+    key = (table.c.account_id, table.c.date_range, table.c.report)
+    query = (
+        select(*key, func.max(table.c.expires_at))
+        .where(table.c.status == "shadow", table.c.used.is_not(None), table.c.expires_at > after - timedelta(days=7))
+        .group_by(*key)
+    )
+    with reading(engine) as connection:
+        return {tuple(row[:3]): row[3] for row in connection.execute(query)}
+
+
+def usage(engine: Engine, since: datetime) -> list[dict[str, Any]]:
+    """Return what became of the warms decided since then, by mode and reason.
+
+    `age` is the median seconds from the fetch to the first use, `late` the median seconds from the predicted open to
+    it, below 0 when people came sooner; None when nothing was used.
+    """
+    columns = ("mode", "reason", "used", "fetched_at", "warm_at", "predicted_open", "first_use")
+    query = select(*(table.c[name] for name in columns)).where(
+        table.c.decided_at >= since, table.c.status.in_(("fetched", "shadow"))
+    )
+    groups: dict[tuple[str, str], list[Any]] = {}
+    with reading(engine) as connection:
+        for row in connection.execute(query):
+            groups.setdefault((row.mode, row.reason), []).append(row)
+    return [_usage(mode, reason, rows) for (mode, reason), rows in sorted(groups.items())]
+
+
+def _usage(mode: str, reason: str, rows: list[Any]) -> dict[str, Any]:
+    used = [row for row in rows if row.used]
+    ages = [(row.first_use - (row.fetched_at or row.warm_at)).total_seconds() for row in used]
+    late = [(row.first_use - row.predicted_open).total_seconds() for row in used if row.predicted_open]
+    return {
+        "mode": mode,
+        "reason": reason,
+        "used": len(used),
+        "wasted": sum(row.used is False for row in rows),
+        "open": sum(row.used is None for row in rows),
+        "age": median(ages) if ages else None,
+        "late": median(late) if late else None,
+    }
 
 
 def planned_for(engine: Engine, reason: str) -> list[Warm]:
@@ -99,12 +147,13 @@ def cut_for(engine: Engine, reason: str) -> int:
 
 
 def counts(engine: Engine) -> dict[str, int]:
-    """Return the number of warms by status, and of those used and wasted."""
+    """Return the number of warms by status, and of those that were fetched the used and the wasted."""
     with reading(engine) as connection:
         found = {
             row.status: int(row.n)
             for row in connection.execute(select(table.c.status, func.count().label("n")).group_by(table.c.status))
         }
         for name, value in (("used", True), ("wasted", False)):
-            found[name] = int(connection.execute(select(func.count()).where(table.c.used.is_(value))).scalar_one())
+            judged = select(func.count()).where(table.c.used.is_(value), table.c.status != "shadow")
+            found[name] = int(connection.execute(judged).scalar_one())
     return found

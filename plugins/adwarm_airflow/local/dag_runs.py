@@ -23,7 +23,7 @@ class DagRuns:
             raise AdwarmError(f"DAGs could not be imported: {self._bag.import_errors}")
 
     def run(self, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
-        """Run a DAG with `conf` and return what its tasks returned, by task id.
+        """Run a DAG with `conf` and return the figures its tasks gave, else what they returned, by task id.
 
         Raises:
             AdwarmError: the run did not succeed; the message ends with the last lines of its log.
@@ -43,11 +43,13 @@ def _result(instance: Any) -> Any:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        query = XComModel.get_many(
-            run_id=instance.run_id, key="return_value", task_ids=instance.task_id, dag_ids=instance.dag_id
-        )
-        rows = session.scalars(query).all()
-        return XComModel.deserialize_value(rows[0]) if rows else None
+        for key in ("figures", "return_value"):
+            query = XComModel.get_many(
+                run_id=instance.run_id, key=key, task_ids=instance.task_id, dag_ids=instance.dag_id
+            )
+            if rows := session.scalars(query).all():
+                return XComModel.deserialize_value(rows[0])
+        return None
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ class Demo:
         url = log_url()
         os.environ.update(local_environment(self.home, "http://127.0.0.1:9", url))
         os.environ.setdefault("ADWARM_PLANNING__STEP_MINUTES", str(int(STEP.total_seconds() // 60)))
+        os.environ.setdefault("ADWARM_FORECAST__LOG_EVERY_MINUTES", "15")
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
         settings = load_settings()
 
@@ -96,11 +97,14 @@ class Demo:
         return report.exit_code(self.console)
 
     def _live(self, day: Any, simulator: Any, dags: Any, readers: Any, say: Callable[[str], None]) -> None:
-        """Decide and warm at each step, and let the opens between two steps happen in their order.
+        """Read the log, decide and warm at each step, and let the opens between two steps happen in their order.
 
         A warm is there one start latency after its decision, so opens sooner than that still come before it.
         """
-        latency = timedelta(seconds=readers.runtime.settings.planning.lead_seconds)
+        from adwarm.patterns.ingest import ingest
+
+        runtime = readers.runtime
+        latency = timedelta(seconds=runtime.settings.planning.lead_seconds)
         waiting = list(day.opens)
         moment = day.start
         while moment < day.end:
@@ -109,6 +113,7 @@ class Demo:
             readers.open_all(due)
             say(f"{moment.astimezone(_zone(day.zone)):%H:%M} decide, warm, serve")
             simulator.set_now(moment, frozen=True)
+            ingest(runtime.engine, runtime.objects, runtime.settings, moment, window=(moment - STEP, moment))
             dags.run("adwarm_intelligent_warming", {"decision_time": moment.isoformat()})
             moment += STEP
         readers.open_all(waiting)

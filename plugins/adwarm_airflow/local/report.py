@@ -37,7 +37,7 @@ class DemoReport:
     ) -> "DemoReport":
         """Collect the figures from the store, the simulator and the replay."""
         trained = learned["train_forecast"]
-        read = learned["read_log"]
+        read = learned.get("adopt_shares") or learned["read_log"]
         zone = runtime.settings.default_zone
         slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET, day.end, default_zone=zone)
         settle_accounts(runtime.engine, runtime.objects, day.end, known_until=day.end)

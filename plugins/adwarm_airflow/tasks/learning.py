@@ -33,7 +33,8 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         log.info("shared among %d tasks", len(planned.shares))
         plan = hand_over(runtime.objects, planned)
         return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
-    _figures(carry_out(runtime.engine, runtime.objects, runtime.settings, planned))
+    figures = _figures(carry_out(runtime.engine, runtime.objects, runtime.settings, planned))
+    context["ti"].xcom_push(key="figures", value=figures)
     return []
 
 

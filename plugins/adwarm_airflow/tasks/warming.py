@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from adwarm.errors import AdwarmError, NotFound
-from adwarm.model import ReportKey, WarmReason
+from adwarm.model import Mode, ReportKey, WarmReason
 from adwarm.planning.accounting import settle_accounts
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
@@ -94,6 +94,7 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
     ]
     canary = read_back(runtime.reader, keys)
     settled = settle_accounts(runtime.engine, runtime.objects, run.clock.now())
+    shadow = settle_accounts(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
     for text in job["errors"][:10]:
         log.warning("%s", text)
     figures = {name: job[name] for name in ("status", "total", "done", "failed", "requests")}
@@ -102,7 +103,8 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
     if job["status"] == "failed":
         raise AdwarmError("every key of the run failed: " + " | ".join(job["errors"][:3]))
-    return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted}
+    would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
+    return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted, **would}
 
 
 def _from_form(params: Mapping[str, Any]) -> list[Strategy]:

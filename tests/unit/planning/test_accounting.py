@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adwarm.access_log import AccessLogWriter
-from adwarm.model import ReportKey
+from adwarm.model import Actor, Mode, ReportKey
 from adwarm.patterns.ingest import ingest
 from adwarm.planning.accounting import Accounts, settle_accounts
 from adwarm.settings import Settings
@@ -87,3 +87,67 @@ def test_final_figures_are_judged_after_a_week(engine: Engine, objects: ObjectSt
     _read(engine, objects, tmp_path, late, ("act_9", late - MINUTE))
     assert settle_accounts(engine, objects, AT + timedelta(days=6)) == Accounts(0, 0, 1)
     assert settle_accounts(engine, objects, late) == Accounts(0, 1, 0)
+
+
+def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Opens by machines and by the warmer itself prove nothing; an embedded dashboard's does."""
+    _fetched(engine, "act_1", "act_2", "act_3", "act_4")
+    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
+        writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
+    ingest(engine, objects, Settings(access_log_url=str(tmp_path / "log")), AT + 5 * HOUR)
+    assert settle_accounts(engine, objects, AT + 5 * HOUR) == Accounts(used=2, wasted=2, open=0)
+    assert {name for name, (used, _) in _verdicts(engine).items() if used} == {"act_3", "act_4"}
+
+
+def _shadow(engine: Engine, run: str, account: str, at: datetime, life: timedelta | None = 3 * HOUR) -> None:
+    row = {
+        "account_id": account, "date_range": "today", "reason": "predicted_open", "mode": "shadow", "decided_at": at,
+        "status": "shadow", "warm_at": at, "predicted_open": at + 10 * MINUTE,
+        "expires_at": at + life if life else None,
+    }  # fmt: skip
+    warms.replace_plan(engine, run, [row])
+
+
+def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Used, wasted and open as fetched ones are; one inside the life of an earlier one would have cost no call."""
+    for number, (account, minutes) in enumerate((("act_1", 0), ("act_1", 15), ("act_2", 0), ("act_1", 200))):
+        _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
+    _read(
+        engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE)
+    )  # fmt: skip
+    assert settle_accounts(engine, objects, AT + 4 * HOUR) == Accounts(0, 0, 0)
+    assert settle_accounts(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == Accounts(used=1, wasted=1, open=1)
+    rows = [warms.of_run(engine, f"dag/{number}")[0] for number in range(4)]
+    assert [(row["status"], row["used"]) for row in rows] == [
+        ("shadow", True), ("fresh", None), ("shadow", False), ("shadow", None),
+    ]  # fmt: skip
+    assert [row["fetched_at"] for row in rows] == [None] * 4
+    (figures,) = warms.usage(engine, AT - HOUR)
+    assert figures == {
+        "mode": "shadow", "reason": "predicted_open", "used": 1, "wasted": 1, "open": 1, "age": 6000.0, "late": 5400.0,
+    }  # fmt: skip
+    assert warms.counts(engine)["used"] == 0
+
+
+def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A later accounting knows until when the warms that an earlier one judged would have been fresh."""
+    _shadow(engine, "dag/1", "act_1", AT)
+    _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
+    assert settle_accounts(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == Accounts(1, 0, 0)
+    _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
+    _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
+    _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
+    assert settle_accounts(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == Accounts(0, 0, 1)
+    assert warms.of_run(engine, "dag/2")[0]["status"] == "fresh"
+
+
+def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """By reason: used, wasted, not known yet, and how old the data was at the first use."""
+    _fetched(engine, "act_1", "act_2")
+    _fetched(engine, "act_3", reason="strategy")
+    _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
+    settle_accounts(engine, objects, AT + 5 * HOUR)
+    found = {item["reason"]: (item["used"], item["wasted"], item["age"]) for item in warms.usage(engine, AT - HOUR)}
+    assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
+    assert warms.usage(engine, AT + HOUR) == []

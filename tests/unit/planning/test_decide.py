@@ -74,6 +74,7 @@ def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, object
     made = decide(learned, objects, _settings(), NINE, RUN, Mode.SHADOW)
     assert (made.planned, made.batches) == (3, 0)
     assert {row[3] for row in _stored(learned)} == {"shadow"}
+    assert all(row["expires_at"] == row["warm_at"] + timedelta(hours=3) for row in warms.of_run(learned, RUN))
     assert warms.batch(learned, RUN, 0) == []
 
 
