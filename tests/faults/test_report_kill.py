@@ -1,0 +1,156 @@
+"""A worker that is killed while the platform makes its report costs no second report, or one that is counted."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adwarm.model import ReportKey
+from adwarm.prefetch.reporting import ORPHAN
+from adwarm.runtime import Runtime
+from adwarm.serving import ReadStatus
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.server import SimulatorServer
+from adwarm.simulator.storm import read_storm
+from adwarm.store.engine import reading
+from adwarm.store.errors_log import ErrorsLog
+from adwarm.store.tables import lease
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNTS = [f"act_{number}" for number in range(1, 5)]
+LEASE_SECONDS = 1.0
+
+WORKER = f"""
+import sys
+from adwarm.model import Priority, ReportKey
+from adwarm.prefetch import Wanted, holding
+from adwarm.runtime import Runtime
+from adwarm.store import leases
+
+if sys.argv[1] != "calm":
+    holding.LEASE_SECONDS, holding.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
+if sys.argv[1] == "stop":
+    def stop(*_):
+        print("submitted", flush=True)
+        sys.stdin.read()
+    leases.keep_report = stop
+print("ready", flush=True)
+wanted = [Wanted(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
+print(Runtime().prefetch().run(wanted, Priority.LOW).summary(), flush=True)
+"""
+
+
+@pytest.fixture
+def platform() -> Iterator[SimulatorServer]:
+    """A platform whose reports take some seconds."""
+    storm = read_storm({"reports": {"base_seconds": 1.5, "spread": 0, "full_seconds": 0.2}}, "storm")
+    with SimulatorServer(SimulatorConfig(ads=3, storm=storm)) as server:
+        yield server
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """A home of its own."""
+    values = {
+        "HOME": str(tmp_path / "home"), "WORKERS": "2", "SOURCE__GRAPH_URL": platform.url,
+        "SOURCE__ACCESS_TOKEN": "simulated-token", "SOURCE__REPORT_POLL_SECONDS": "0.3",
+        "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS), "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+    }  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"ADWARM_{name}", value)
+    made = Runtime()
+    made.engine.connect().close()
+    return made
+
+
+def start(mode: str, *accounts: str) -> subprocess.Popen[str]:
+    """A worker that has come to life."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, mode, *accounts], env=environment, text=True, **pipes)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def kill(worker: subprocess.Popen[str]) -> None:
+    """The blow."""
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate(timeout=20)
+
+
+def finish(runtime: Runtime, *accounts: str) -> None:
+    """The next worker brings every account home."""
+    output, errors = start("go", *accounts).communicate(timeout=60)
+    assert (errors, output.count("'fetched'")) == ("", 1)
+    assert {runtime.reader.read(ReportKey(account, "last_90d")).status for account in accounts} == {ReadStatus.HIT}
+
+
+def submits(platform: SimulatorServer) -> int:
+    """Reports that the platform was asked for."""
+    return platform.calls()["paths"].get("submit", 0)
+
+
+def orphans(runtime: Runtime) -> int:
+    """Reports counted as nobody's."""
+    return sum(event.kind == ORPHAN for event in ErrorsLog(runtime.engine).recent(1_000))
+
+
+def noted(runtime: Runtime) -> int:
+    """Leases that know the id of their report."""
+    with reading(runtime.engine) as connection:
+        return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
+
+
+def until(what: object, seconds: float = 20) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not what():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_report_whose_id_is_stored_is_taken_up(runtime: Runtime, platform: SimulatorServer) -> None:
+    """Killed as soon as the ids are stored: the retry submits nothing, and counts no orphan."""
+    worker = start("go", "act_1", "act_2")
+    until(lambda: noted(runtime) == 2)
+    kill(worker)
+    finish(runtime, "act_1", "act_2")
+    assert (submits(platform), orphans(runtime), noted(runtime)) == (2, 0, 0)
+
+
+def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runtime, platform: SimulatorServer) -> None:
+    """Killed with the id in hand and not stored: one more report, and one orphan in the journal."""
+    worker = start("stop", "act_1")
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "submitted\n"
+    kill(worker)
+    finish(runtime, "act_1")
+    assert (submits(platform), orphans(runtime), noted(runtime)) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_wherever_the_blow_falls(runtime: Runtime, platform: SimulatorServer, seed: int) -> None:
+    """Every report beyond one an account is a counted orphan, and no account is lost."""
+    worker = start("go", *ACCOUNTS)
+    time.sleep(random.Random(seed).uniform(0.1, 2.5))
+    kill(worker)
+    finish(runtime, *ACCOUNTS)
+    assert submits(platform) <= len(ACCOUNTS) + orphans(runtime)
+    assert orphans(runtime) <= 2, "no more than accounts that were at work"
+
+
+def test_two_processes_make_one_fetch(runtime: Runtime, platform: SimulatorServer) -> None:
+    """Two workers that want the same at the same time: one fetches, the other waits and finds its answer."""
+    workers = [start("calm", "act_1") for _ in range(2)]
+    output = sorted("".join(worker.communicate(timeout=60)) for worker in workers)
+    assert sum("'fetched': 1" in text for text in output) == 1
+    assert sum("'fresh': 1" in text for text in output) == 1
+    assert submits(platform) == 1
+    assert platform.calls()["paths"]["account"] == 1
