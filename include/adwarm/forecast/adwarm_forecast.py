@@ -4,6 +4,7 @@ The model says how likely a first open is within the life of an entry fetched no
 in that time, and goes on after it. Without recent opens the rhythm alone speaks.
 """
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ import pandas as pd
 from adwarm.access_log.moments import to_micros
 from adwarm.clock import utc
 from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel
+from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.grid import SLOT
 from adwarm.forecast.hour_of_week import FEATURES, FLOOR, HourOfWeek, Places
 from adwarm.forecast.local_hours import LocalSlot, local_slots
@@ -30,6 +32,8 @@ _SURE = 1.0 - 1e-9
 HOUR = timedelta(hours=1)
 
 Floats = npt.NDArray[np.float64]
+Part = tuple[LocalSlot, Floats]
+"""A part of an hour, and the chance of a first open in it per key."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class AdwarmForecast:
         id: SHA-256 of what it was trained on, and how.
         model: states chances from the opens of the last weeks.
         rhythm: the weekly rhythm trained on the same opens.
+        curve: makes what both say together come true; see `calibrated`.
     """
 
     id: str
     model: AdwarmModel
     rhythm: HourOfWeek
+    curve: Calibration = field(default_factory=Calibration)
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
 
@@ -56,12 +62,17 @@ class AdwarmForecast:
             Corrupt: `data` is not a stored forecast of this version, or holds anything but numbers of its models.
         """
         parts = unpack(data, KIND, VERSION)
-        return cls(parts["id"], parts["model"], HourOfWeek.from_bytes(parts["rhythm"]))
+        return cls(parts["id"], parts["model"], HourOfWeek.from_bytes(parts["rhythm"]), parts["curve"])
 
     def to_bytes(self) -> bytes:
         """Return the stored form, written by skops."""
-        parts = {"id": self.id, "model": self.model, "rhythm": self.rhythm.to_bytes()}
+        parts = {"id": self.id, "model": self.model, "rhythm": self.rhythm.to_bytes(), "curve": self.curve}
         return pack(parts, KIND, VERSION)
+
+    def calibrated(self, curve: Calibration) -> "AdwarmForecast":
+        """Return the same with a curve that was learned on held-back time; it has an id of its own."""
+        name = hashlib.sha256(f"{self.id} {curve}".encode()).hexdigest()
+        return replace(self, id=name, curve=curve)
 
     @property
     def trained_from(self) -> datetime:
@@ -111,15 +122,11 @@ class AdwarmForecast:
         model = self._told(recent.opens, seen)
         parts: list[pd.DataFrame] = []
         for name, rows in self.rhythm.zones():
-            told = self._shared_out(local_slots(name, seen, told_until), rows, model[rows])
-            plain = self._rhythm(local_slots(name, told_until, end), rows)
-            for slot, stated in [*told, *plain]:
-                part, share = clipped(slot, start, end)
-                if part is None:
-                    continue
-                chance_of_part = -np.expm1(share * np.log1p(-stated))
-                kept = chance_of_part > floor
-                parts.append(self.rhythm.slot_frame(part, rows[kept], chance_of_part[kept]))
+            told = _clipped(self._shared_out(local_slots(name, seen, told_until), rows, model[rows]), start, end)
+            plain = _clipped(self._rhythm(local_slots(name, told_until, end), rows), start, end)
+            for slot, stated in [*made_true(told, self.curve), *plain]:
+                kept = stated > floor
+                parts.append(self.rhythm.slot_frame(slot, rows[kept], stated[kept]))
         return self.rhythm.in_order(parts)
 
     def _told(self, known: Opens, at: datetime) -> Floats:
@@ -141,10 +148,10 @@ class AdwarmForecast:
         asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
         return np.asarray(named.get_indexer(asked), np.int64)
 
-    def _rhythm(self, slots: list[LocalSlot], rows: Places) -> list[tuple[LocalSlot, Floats]]:
+    def _rhythm(self, slots: list[LocalSlot], rows: Places) -> list[Part]:
         return [(slot, np.minimum(self.rhythm.rates(slot.hour_of_week, rows) * slot.share, _SURE)) for slot in slots]
 
-    def _shared_out(self, slots: list[LocalSlot], rows: Places, chance: Floats) -> list[tuple[LocalSlot, Floats]]:
+    def _shared_out(self, slots: list[LocalSlot], rows: Places, chance: Floats) -> list[Part]:
         """Tell the chances of the life apart into its slots, so that together they say what the model says."""
         plain = self._rhythm(slots, rows)
         hazards = [-np.log1p(-stated) for _, stated in plain]
@@ -171,10 +178,21 @@ def share_of(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Fl
     return result
 
 
-def clipped(slot: LocalSlot, start: datetime, end: datetime) -> tuple[LocalSlot | None, float]:
-    """Return the part of a slot inside `[start, end)`, None when there is none, and its share of the slot."""
-    since, until = max(slot.start, start), min(slot.end, end)
-    if since >= until:
-        return None, 0.0
-    part = replace(slot, start=since, end=until, begins_at=slot.begins_at + (since - slot.start) / HOUR)
-    return part, (until - since) / (slot.end - slot.start)
+def made_true(parts: list[Part], curve: Calibration) -> list[Part]:
+    """Return the parts of a time with chances that together are the calibrated chance of all of it."""
+    none = sum((np.log1p(-np.minimum(chance, _SURE)) for _, chance in parts), np.zeros(1))
+    wanted = np.log1p(-np.minimum(curve(-np.expm1(none)), _SURE))
+    stretch = np.divide(wanted, none, out=np.ones_like(none), where=none < 0)
+    return [(slot, -np.expm1(stretch * np.log1p(-np.minimum(chance, _SURE)))) for slot, chance in parts]
+
+
+def _clipped(parts: list[Part], start: datetime, end: datetime) -> list[Part]:
+    """Return what lies in `[start, end)`; a slot that is cut keeps the share of its chance."""
+    found = []
+    for slot, chance in parts:
+        since, until = max(slot.start, start), min(slot.end, end)
+        if since < until:
+            share = (until - since) / (slot.end - slot.start)
+            cut = replace(slot, start=since, end=until, begins_at=slot.begins_at + (since - slot.start) / HOUR)
+            found.append((cut, -np.expm1(share * np.log1p(-np.minimum(chance, _SURE)))))
+    return found

@@ -10,8 +10,9 @@ import pandas as pd
 
 from adwarm.access_log.moments import from_micros, to_micros
 from adwarm.forecast.adwarm_forecast import AdwarmForecast, share_of
+from adwarm.forecast.calibration import Calibration, calibrate
 from adwarm.forecast.choosing import Course
-from adwarm.forecast.grid import SLOT, Crowd, OpenGrid, Rows
+from adwarm.forecast.grid import DAY, SLOT, Crowd, OpenGrid, Rows
 from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.lateness import known_until
 from adwarm.forecast.local_hours import HOURS
@@ -95,22 +96,39 @@ class HeldBack:
         names = pd.DataFrame(dict(zip(KEY_COLUMNS, (some.account_id, some.date_range, some.report), strict=True)))
         return cls(grid, names, columns, seen, life)
 
-    def score(self, forecast: HourOfWeek | AdwarmForecast) -> Score:
-        """Return how well a forecast did that was trained on the time before."""
+    def score(self, forecast: HourOfWeek | AdwarmForecast) -> tuple[Score, Calibration]:
+        """Return how well a forecast did that was trained on the time before, and the curve that makes it come true.
+
+        The score is of calibrated chances, each day's by a curve that was learned on the other days. The weekly rhythm
+        has no curve.
+        """
         key = np.tile(np.arange(self.grid.keys, dtype=np.int64), len(self.columns))
         column = np.repeat(self.columns, self.grid.keys)
+        happened = self.grid.happened(key, column, self.life)
+        chance = self._stated(forecast, key, column)
+        curve = Calibration()
+        if isinstance(forecast, AdwarmForecast):
+            curve = _curve(chance, happened)
+            odd = column // DAY % 2 == 1
+            chance = np.where(
+                odd, _curve(chance[~odd], happened[~odd])(chance), _curve(chance[odd], happened[odd])(chance)
+            )
+        course = Course(self.grid, self.columns, self.life)
+        hits = course.hits(chance.reshape(len(self.columns), self.grid.keys))
+        return _score(chance, happened, hits), curve
+
+    def _stated(self, forecast: HourOfWeek | AdwarmForecast, key: Rows, column: Rows) -> Floats:
+        """Return the chance of a first open within the life, as it is stated at each decision."""
         weekly = forecast.rhythm if isinstance(forecast, AdwarmForecast) else forecast
         hazard = self._hazards(weekly)
         coming = hazard[key, column + self.life] - hazard[key, column]
-        chance: Floats = -np.expm1(-coming)
-        if isinstance(forecast, AdwarmForecast):
-            seen, life = np.repeat(self.seen, self.grid.keys), forecast.model.reach.life
-            whole = hazard[key, np.minimum(seen + life, self.grid.columns)] - hazard[key, seen]
-            told = forecast.model.judge(self.grid, key, seen)[1]
-            chance = share_of(told, np.minimum(coming, whole), whole, min(1.0, self.life / life))
-        course = Course(self.grid, self.columns, self.life)
-        hits = course.hits(chance.reshape(len(self.columns), self.grid.keys))
-        return _score(chance, self.grid.happened(key, column, self.life), hits)
+        if not isinstance(forecast, AdwarmForecast):
+            plain: Floats = -np.expm1(-coming)
+            return plain
+        seen, life = np.repeat(self.seen, self.grid.keys), forecast.model.reach.life
+        whole = hazard[key, np.minimum(seen + life, self.grid.columns)] - hazard[key, seen]
+        told = forecast.model.judge(self.grid, key, seen)[1]
+        return share_of(told, np.minimum(coming, whole), whole, min(1.0, self.life / life))
 
     def _hazards(self, weekly: HourOfWeek) -> Floats:
         """Return, per key and column, the opens that the rhythm expects left of the column."""
@@ -124,6 +142,10 @@ class HeldBack:
             hour = self.grid.local(np.full(len(columns), key), columns) // _QUARTERS % HOURS
             total[key, 1:] = np.cumsum(expected[key, hour])
         return total
+
+
+def _curve(chance: Floats, happened: Marks) -> Calibration:
+    return calibrate(chance, happened, np.ones(len(chance)))
 
 
 def _score(chance: Floats, happened: Marks, hits: float) -> Score:

@@ -9,9 +9,11 @@ from sqlalchemy import Engine
 
 from adwarm.access_log.moments import from_micros, to_micros
 from adwarm.clock import utc
-from adwarm.forecast.scoring import HeldBack
+from adwarm.forecast.adwarm_forecast import AdwarmForecast
+from adwarm.forecast.calibration import Calibration
+from adwarm.forecast.scoring import HeldBack, Score
 from adwarm.forecast.snapshot import Snapshot, make_live, save_snapshot
-from adwarm.forecast.trainers import COMPETING, TRAINERS, life_of
+from adwarm.forecast.trainers import COMPETING, TRAINERS, Trainer, life_of
 from adwarm.model import Account
 from adwarm.patterns.known import known_opens
 from adwarm.patterns.opens import QUIET, Opens
@@ -106,31 +108,37 @@ def train_candidates(
     forced = settings.forecast.model
     wanted = kinds if forced == "auto" else {forced}
     trainers = {kind: trainer for kind, trainer in TRAINERS.items() if kind in wanted}
-    scores = _scores(known, settings, until, trainers)
-    stored = {
-        kind: save_snapshot(engine, objects, trainer(known, settings, until), metrics=scores.get(kind, {}), at=now)
-        for kind, trainer in trainers.items()
-    }
-    better, why = (forced, "the setting forecast.model names it") if forced != "auto" else _better(scores)
+    tried = _tried(known, settings, until, trainers)
+    stored = {}
+    for kind, trainer in trainers.items():
+        forecast = trainer(known, settings, until)
+        score, curve = tried.get(kind, (None, None))
+        if curve is not None and isinstance(forecast, AdwarmForecast):
+            forecast = forecast.calibrated(curve)
+        stored[kind] = save_snapshot(engine, objects, forecast, metrics=score.to_dict() if score else {}, at=now)
+    hits = {kind: score.hits for kind, (score, _) in tried.items()}
+    better, why = (forced, "the setting forecast.model names it") if forced != "auto" else _better(hits)
     return Candidates(stored, better, why)
 
 
-def _scores(known: Opens, settings: Settings, until: datetime, kinds: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _tried(
+    known: Opens, settings: Settings, until: datetime, trainers: Mapping[str, Trainer]
+) -> dict[str, tuple[Score, Calibration]]:
+    """Train each kind without the last week; return how well it did on it, and the curve that was learned there."""
     split = until - HELD_BACK
     if not len(known) or from_micros(int(known.ts[0])) > split - LEAST_LOG:
         return {}
     held = HeldBack.of(known, split, until, settings, life_of(settings))
     if held is None:
         return {}
-    return {kind: held.score(trainer(known, settings, split)).to_dict() for kind, trainer in kinds.items()}
+    return {kind: held.score(trainer(known, settings, split)) for kind, trainer in trainers.items()}
 
 
-def _better(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
+def _better(hits: Mapping[str, float]) -> tuple[str, str]:
     """Return the competing kind with most hits, the plainer one unless it is clearly beaten, and why."""
     plain, able = COMPETING
-    if plain not in scores or able not in scores:
+    if plain not in hits or able not in hits:
         return plain, "the log is too short for models to compete on its last week"
-    hits = {kind: scores[kind]["hits"] for kind in COMPETING}
     why = f"hits on the held-back week: {able} {hits[able]:.3f}, {plain} {hits[plain]:.3f}"
     return (able if hits[able] >= hits[plain] + CLEARLY else plain), why
 

@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from adwarm.errors import AdwarmError, Corrupt
 from adwarm.forecast import model_form
 from adwarm.forecast.adwarm_forecast import EVEN, AdwarmForecast, share_of
+from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
 from adwarm.forecast.trainers import train_adwarm
 from adwarm.patterns.opens import Opens, opens_of
@@ -115,11 +116,25 @@ def test_a_log_that_stopped_leaves_the_rhythm(forecast: AdwarmForecast, known: O
     assert not _ask(forecast, known, at, at - forecast.life + HOUR).equals(plain)
 
 
+def test_a_curve_moves_the_chance_of_the_whole_time(forecast: AdwarmForecast, known: Opens) -> None:
+    """What the slots of the life say together is what the curve makes of what they said before; ids differ."""
+    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
+    curve = Calibration(1.2, 0.8, -0.4)
+    frames = [_ask(each, known, at) for each in (forecast, forecast.calibrated(curve))]
+    plain, moved = (frame[frame["slot_end"] <= pd.Timestamp(at + forecast.life)] for frame in frames)
+    names = ["account_id", "date_range"]
+    whole = [1 - (1 - frame["probability"]).groupby([frame[name] for name in names]).prod() for frame in (plain, moved)]
+    assert whole[1].to_numpy() == pytest.approx(curve(whole[0].to_numpy()), abs=1e-9)
+    assert frames[0].iloc[-1]["probability"] == frames[1].iloc[-1]["probability"]
+    assert forecast.calibrated(curve).id != forecast.id
+
+
 def test_stored_and_read_back_it_says_the_same(forecast: AdwarmForecast, known: Opens) -> None:
     """The stored form holds all that was learned, and its id."""
+    forecast = forecast.calibrated(Calibration(0.9, 1.1, 0.1))
     again = AdwarmForecast.from_bytes(forecast.to_bytes())
     at = MONDAY - 3 * DAY + 7 * HOUR
-    assert again.id == forecast.id
+    assert (again.id, again.curve) == (forecast.id, forecast.curve)
     assert (again.trained_until, again.features) == (MONDAY - 7 * DAY, forecast.features)
     assert_frame_equal(_ask(again, known, at), _ask(forecast, known, at), check_dtype=False)
 

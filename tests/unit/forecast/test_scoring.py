@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.scoring import SAMPLE, HeldBack
 from adwarm.forecast.trainers import life_of, train_adwarm, train_hour_of_week, train_population
 from adwarm.patterns.opens import Opens, opens_of
@@ -43,7 +44,7 @@ def test_regular_keys_are_foreseen() -> None:
     """Models that know each key's hour do far better than the base rate, and than everybody's profile."""
     known = _log()
     held = _held(known)
-    scores = {train: held.score(train(known, SETTINGS, SPLIT)) for train in (train_hour_of_week, train_population)}
+    scores = {train: held.score(train(known, SETTINGS, SPLIT))[0] for train in (train_hour_of_week, train_population)}
     weekly, plain = scores[train_hour_of_week], scores[train_population]
     assert weekly.base_rate == plain.base_rate == pytest.approx(0.8 * 3 / 24, abs=0.02)
     assert weekly.skill > 0.5 > plain.skill
@@ -59,8 +60,18 @@ def test_what_is_held_back_is_not_trained_on() -> None:
     known = _log()
     held = _held(known)
     cut = known.before(int(SPLIT.timestamp()) * 10**6)
-    for train in (train_hour_of_week, train_adwarm):
+    for train in (train_hour_of_week, train_population):
         assert held.score(train(known, SETTINGS, SPLIT)) == held.score(train(cut, SETTINGS, SPLIT))
+
+
+def test_the_curve_makes_chances_come_true() -> None:
+    """The adwarm model's chances come with a curve that was learned on the held-back week; the rhythm's with none."""
+    known = _log()
+    held = _held(known)
+    assert held.score(train_hour_of_week(known, SETTINGS, SPLIT))[1] == Calibration()
+    score, curve = held.score(train_adwarm(known, SETTINGS, SPLIT))
+    assert curve != Calibration()
+    assert score.ece < 0.1
 
 
 def test_many_keys_are_sampled_by_account() -> None:

@@ -94,4 +94,4 @@ def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tm
 @pytest.mark.parametrize(("hits", "better"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
 def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], better: str) -> None:
     """A gain within the noise of a week changes nothing."""
-    assert _better({kind: {"hits": share} for kind, share in zip(COMPETING, hits, strict=True)})[0] == better
+    assert _better(dict(zip(COMPETING, hits, strict=True)))[0] == better
