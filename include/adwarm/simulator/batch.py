@@ -1,7 +1,10 @@
-"""Batches: up to 50 calls in one request, each answered, counted and limited by itself."""
+"""Batches: up to 50 calls in one request, each answered, counted and limited by itself, in order.
+
+A call that has a `name` may be referred to by later ones; its own answer is then null unless it asks for it.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -9,6 +12,7 @@ import orjson
 
 from adwarm.simulator.call import Call, Reply
 from adwarm.simulator.errors import GraphError, bad_parameter
+from adwarm.simulator.references import filled_in, references
 
 MAX_ENTRIES = 50
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")
@@ -21,9 +25,38 @@ def batch_body(call: Call, reply: Callable[[Call], Reply]) -> list[dict[str, Any
     Raises:
         GraphError: the batch as a whole is not one.
     """
-    calls = [_entry(item, call) for item in _entries(call.params["batch"])]
+    entries = _entries(call.params["batch"])
     with_headers = call.params.get("include_headers", "true").lower() != "false"
-    return [_answer(reply(entry), with_headers=with_headers) for entry in calls]
+    needed = {name for item in entries for text in _texts(item) for name in references(text)}
+    answers: dict[str, Any] = {}
+    found: list[dict[str, Any] | None] = []
+    for item in entries:
+        name = str(item.get("name", "")) if isinstance(item, dict) else ""
+        answered = _reply(item, call, answers, reply)
+        if name and answered.status < 400 and answered.wire is None:
+            answers[name] = orjson.loads(answered.body)
+        silent = name in needed and name in answers and item.get("omit_response_on_success", True)
+        found.append(None if silent else _answer(answered, with_headers=with_headers))
+    return found
+
+
+def _reply(item: Any, outer: Call, answers: Mapping[str, Any], reply: Callable[[Call], Reply]) -> Reply:
+    """Return the answer to one entry; one whose reference leads nowhere is not made, and is refused by itself."""
+    try:
+        filled = {**item, **{name: filled_in(text, answers) for name, text in _named_texts(item)}}
+    except GraphError as error:
+        return Reply(error.status, {}, orjson.dumps(error.body(0)))
+    return reply(_entry(filled, outer))
+
+
+def _texts(item: Any) -> list[str]:
+    return [text for _, text in _named_texts(item)]
+
+
+def _named_texts(item: Any) -> list[tuple[str, str]]:
+    if not isinstance(item, dict) or not isinstance(item.get("relative_url"), str):
+        raise bad_parameter("each request of a batch needs method and relative_url")
+    return [(name, item[name]) for name in ("relative_url", "body") if isinstance(item.get(name), str)]
 
 
 def _entries(text: str) -> list[Any]:
@@ -43,8 +76,6 @@ def _entries(text: str) -> list[Any]:
 
 
 def _entry(item: Any, outer: Call) -> Call:
-    if not isinstance(item, dict) or not isinstance(item.get("relative_url"), str):
-        raise bad_parameter("each request of a batch needs method and relative_url")
     path, _, query = item["relative_url"].partition("?")
     parts = [part for part in path.split("/") if part]
     version = parts.pop(0) if parts and _VERSION.fullmatch(parts[0]) else outer.version

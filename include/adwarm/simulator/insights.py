@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from adwarm.simulator.ads import Ad, Days, Metric
+from adwarm.simulator.breakdowns import grouped
 from adwarm.simulator.levels import Table, ad_names, at_level
 from adwarm.simulator.paging import page_of, paging
 from adwarm.simulator.query import Query
@@ -56,5 +57,5 @@ def page_body(
         return {"data": []}, 0
     page = page_of(chosen.rows, limit, params.get("after"), empty_between=empty_between)
     at = chosen.windows[page.start : page.stop], chosen.objects[page.start : page.stop]
-    data = render(chosen.table, at, chosen.query.fields, chosen.query.attribution)
+    data = grouped(render(chosen.table, at, chosen.query.fields, chosen.query.attribution), chosen.query.group)
     return {"data": data, "paging": paging(page, url, params)}, len(data)

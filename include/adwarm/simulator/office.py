@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from adwarm.simulator.access import check_account
+from adwarm.simulator.breakdowns import asks_too_far_back, group_of, without_people
 from adwarm.simulator.call import Call
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.errors import GraphError, bad_parameter, missing_object
@@ -83,20 +84,26 @@ class Office:
                 check_page(found, page_limit(call.params), self.storm.size)
                 return self._page(call, found)
             case Route.SUBMIT:
-                return self._submit(call, self._asked(call, account, target.node, now), now)
+                return self._submit(call, account, target.node, now)
             case _:
-                asked = self._asked(call, account, target.node, now)
+                query = self._query(call, account, target.node, now)
+                far = asks_too_far_back(query, self.world.today(account, now))
+                asked = select(self.world, account, without_people(query) if far else query, now)
                 check_size(asked, self.storm.size, self.storm.poison)
                 call.bill.cost = _cost(asked, min(asked.rows, asked.query.limit))
                 return self._page(call, asked)
 
-    def _asked(self, call: Call, account: str, node: Node | None, now: datetime) -> Selection:
+    def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
         zone = self.world.zone_of(account)
         params = call.params if node is None else {"level": node.level, **call.params}
-        query = read_query(params, zone, now)
-        return select(self.world, account, query if node is None else _narrowed(query, node), now)
+        query = replace(read_query(params, zone, now), group=group_of(params))
+        return query if node is None else _narrowed(query, node)
 
-    def _submit(self, call: Call, asked: Selection, now: datetime) -> dict[str, str]:
+    def _submit(self, call: Call, account: str, node: Node | None, now: datetime) -> dict[str, str]:
+        query, today = self._query(call, account, node, now), self.world.today(account, now)
+        if asks_too_far_back(query, today) and not self.desk.may_count_people(account, today):
+            query = without_people(query)
+        asked = select(self.world, account, query, now)
         call.bill.cost = _cost(asked, asked.rows)
         fate = call.fired.first(FATES)
         job = self.desk.submit(asked, None if fate is None else fate.kind, self.storm, now)

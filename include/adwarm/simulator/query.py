@@ -36,6 +36,7 @@ class Query:
         ids: allowed ids by name field, from `filtering`.
         more_impressions_than: rows with no more impressions than this are left out.
         not_ids: ids that are left out, by name field.
+        group: the fields that breakdowns add to each row.
         standings: what standing an ad must have; any when absent. A filter alone asks for active ads only.
     """
 
@@ -48,6 +49,7 @@ class Query:
     more_impressions_than: int
     not_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
     standings: frozenset[str] | None = None
+    group: Mapping[str, str] = field(default_factory=dict)
 
     def keeps(self, names: Mapping[str, str], *, has_ended: bool) -> bool:
         """Whether the filters let an ad with these names through, running still or not."""
@@ -186,7 +188,7 @@ def _windows(params: Mapping[str, str], zone_name: str, now: datetime) -> tuple[
 
 def _preset(name: str, zone_name: str, now: datetime, today: date) -> Window:
     if name in {"maximum", "data_maximum"}:
-        return Window(_months_back(today), today)
+        return Window(months_before(today, MONTHS_KEPT), today)
     if name not in PRESETS:
         raise bad_parameter(f"date_preset must be one of the following values: {', '.join(sorted(PRESETS))}")
     return resolve_window(name, zone_name, now)
@@ -197,7 +199,7 @@ def _span(entry: Any, today: date) -> Window:
         span = Window(date.fromisoformat(entry["since"]), date.fromisoformat(entry["until"]))
     except (TypeError, KeyError, ValueError, BadRequest):
         raise bad_parameter("time range needs since and until as YYYY-MM-DD, since not after until") from None
-    if span.since < _months_back(today):
+    if span.since < months_before(today, MONTHS_KEPT):
         raise GraphError(
             "(#3018) The start date of the time range cannot be beyond 37 months from the current date", code=3018
         )
@@ -206,9 +208,9 @@ def _span(entry: Any, today: date) -> Window:
     return span
 
 
-def _months_back(today: date) -> date:
-    months = today.year * 12 + today.month - 1 - MONTHS_KEPT
-    year, month = divmod(months, 12)
+def months_before(today: date, count: int) -> date:
+    """Return the same day some months ago, or the last day of a month that is shorter."""
+    year, month = divmod(today.year * 12 + today.month - 1 - count, 12)
     return date(year, month + 1, min(today.day, calendar.monthrange(year, month + 1)[1]))
 
 

@@ -34,6 +34,7 @@ class QuotaSetting(Part):
         app_calls: calls per hour of the whole app; no limit when absent.
         shed_cpu_per_minute: computing time a minute over which the app's calls are shed; never when absent.
         headers_above: usage in percent under which usage headers are left out, except the insights throttle.
+        throttle_half_life_seconds: time in which the insights throttle falls by half once less is used; 0: at once.
     """
 
     tier: Literal["development_access", "standard_access"] = "standard_access"
@@ -47,6 +48,7 @@ class QuotaSetting(Part):
     app_calls: int | None = Field(default=None, ge=1)
     shed_cpu_per_minute: float | None = Field(default=None, gt=0)
     headers_above: float = Field(default=2.0, ge=0)
+    throttle_half_life_seconds: float = Field(default=0.0, ge=0)
 
 
 class ReportSetting(Part):

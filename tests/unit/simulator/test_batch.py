@@ -80,3 +80,39 @@ def test_entries_that_time_out_are_null() -> None:
     found = batch(driven, [submit, submit])
     assert [entry is None for entry in found] == [False, True]
     assert len(driven.platform.desk.jobs()) == 2
+
+
+def test_a_call_may_refer_to_an_earlier_one() -> None:
+    """`{result=...}` stands for what a named call answered, whose own answer is null unless it asks for it."""
+    driven = drive(accounts=2)
+    first = {"method": "GET", "relative_url": "me/adaccounts?fields=id", "name": "mine"}
+    second = {"method": "GET", "relative_url": "{result=mine:$.data[0].id}?fields=currency"}
+    found = batch(driven, [first, second])
+    assert found[0] is None
+    assert json.loads(found[1]["body"])["currency"] == "USD"
+    shown = batch(driven, [first | {"omit_response_on_success": False}, second])
+    assert shown[0]["code"] == 200
+
+
+def test_a_list_of_answers_goes_into_one_call() -> None:
+    """A star stands for every item, joined by commas."""
+    driven = drive()
+    asked = {"field": "campaign.id", "operator": "IN", "value": "X"}
+    url = f"act_1/insights?level=campaign&fields=campaign_id&filtering={json.dumps([asked])}"
+    entries = [
+        {"method": "GET", "relative_url": "act_1/campaigns?fields=id", "name": "campaigns"},
+        {"method": "GET", "relative_url": url.replace('"X"', '["{result=campaigns:$.data.*.id}"]')},
+    ]
+    assert batch(driven, entries)[1]["code"] == 200
+
+
+def test_a_reference_that_leads_nowhere_is_refused_alone() -> None:
+    """A call that refers to nothing, or to a call that failed, is not made; the others are."""
+    driven = drive()
+    entries = [
+        {"method": "GET", "relative_url": "nothing", "name": "failed"},
+        *urls("{result=failed:$.id}", "{result=act:$.id}", "act_1"),
+    ]
+    found = batch(driven, entries)
+    assert [entry["code"] for entry in found] == [400, 400, 400, 200]
+    assert driven.platform.calls.counts()["total"] == 2

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from adwarm.simulator.errors import GraphError
 from adwarm.simulator.faults.kinds import Route, load_shed
+from adwarm.simulator.quota.cooling import Cooling
 from adwarm.simulator.quota.cost import HOUR, Cost, RollingWindow, is_under, percents
 from adwarm.simulator.quota.headers import Usage, usage_headers
 from adwarm.simulator.quota.limits import app_limit_reached, hour_limits, score_reached, too_many_calls
@@ -30,6 +31,7 @@ class _Account:
     refused: RollingWindow = field(default_factory=RollingWindow)
     errors: RollingWindow = field(default_factory=RollingWindow)
     until: datetime | None = None
+    throttle: Cooling = field(default_factory=lambda: Cooling(0.0))
 
 
 class QuotaEngine:
@@ -39,6 +41,7 @@ class QuotaEngine:
         self._setting, self._active_ads = setting, active_ads
         self._accounts: dict[str, _Account] = {}
         self._app, self._load = RollingWindow(), RollingWindow(_MINUTE)
+        self._throttle = Cooling(setting.throttle_half_life_seconds)
         self._lock = threading.Lock()
 
     def admit(self, account: str | None, route: Route, now: datetime) -> None:
@@ -79,17 +82,23 @@ class QuotaEngine:
     def headers(self, account: str | None, now: datetime, *, insights: bool) -> dict[str, str]:
         """Return the usage headers as they stand at `now`."""
         with self._lock:
-            return usage_headers(self._usage(account, now), insights=insights)
+            usage = self._usage(account, now)
+            if insights:
+                own = self._state(account).throttle.heard(max(usage.hour), now) if account else 0.0
+                usage.throttle = self._throttle.heard(max(usage.app, usage.load), now), own
+            return usage_headers(usage, insights=insights)
 
     def clear(self) -> None:
         """Forget everything that was spent."""
         with self._lock:
             self._accounts.clear()
             self._app, self._load = RollingWindow(), RollingWindow(_MINUTE)
+            self._throttle = Cooling(self._setting.throttle_half_life_seconds)
 
     def _state(self, account: str) -> _Account:
         if account not in self._accounts:
-            self._accounts[account] = _Account(Score(self._setting.tier))
+            throttle = Cooling(self._setting.throttle_half_life_seconds)
+            self._accounts[account] = _Account(Score(self._setting.tier), throttle=throttle)
         return self._accounts[account]
 
     def _limits(self, account: str, state: _Account, now: datetime) -> Cost:

@@ -8,7 +8,12 @@ import orjson
 
 @dataclass
 class Usage:
-    """How much is used at one moment, in percent; `hour` is calls, computing and answering time of the account."""
+    """How much is used at one moment, in percent.
+
+    Attributes:
+        hour: calls, computing and answering time of the account.
+        throttle: of app and account, as the insights throttle tells.
+    """
 
     tier: str
     app: float = 0.0
@@ -19,6 +24,7 @@ class Usage:
     regain_seconds: float = 0.0
     reset_seconds: float = 0.0
     headers_above: float = 0.0
+    throttle: tuple[float, float] = (0.0, 0.0)
 
 
 def usage_headers(usage: Usage, *, insights: bool) -> dict[str, str]:
@@ -35,8 +41,8 @@ def usage_headers(usage: Usage, *, insights: bool) -> dict[str, str]:
         found["X-Business-Use-Case-Usage"] = {usage.account.removeprefix("act_"): _use_cases(usage)}
     if insights:
         found["X-FB-Ads-Insights-Throttle"] = {
-            "app_id_util_pct": round(max(usage.app, usage.load), 2),
-            "acc_id_util_pct": round(max(usage.hour), 2),
+            "app_id_util_pct": round(usage.throttle[0], 2),
+            "acc_id_util_pct": round(usage.throttle[1], 2),
             "ads_api_access_tier": usage.tier,
         }
     return {name: orjson.dumps(value).decode() for name, value in found.items()}

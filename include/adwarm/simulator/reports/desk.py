@@ -2,10 +2,12 @@
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+from adwarm.simulator.breakdowns import REACH_REPORTS_A_DAY
 from adwarm.simulator.errors import GraphError, bad_parameter, missing_object
 from adwarm.simulator.faults.kinds import FaultKind
 from adwarm.simulator.insights import Selection, select
@@ -43,6 +45,7 @@ class ReportDesk:
         self._world = world
         self._jobs: dict[str, Job] = {}
         self._results: dict[str, Selection] = {}
+        self._counting: Counter[tuple[str, date]] = Counter()
         self._lock = threading.Lock()
 
     def submit(self, chosen: Selection, fate: FaultKind | None, storm: Storm, now: datetime) -> Job:
@@ -63,6 +66,12 @@ class ReportDesk:
             )
             self._jobs[run_id] = job
         return job
+
+    def may_count_people(self, account: str, day: date) -> bool:
+        """Take one of the few reports of a day that may count people over days long ago; False when none is left."""
+        with self._lock:
+            self._counting[account, day] += 1
+            return self._counting[account, day] <= REACH_REPORTS_A_DAY
 
     def owner(self, run_id: str) -> str | None:
         """Return the account whose run this is, whether or not it can be seen now; None when there is none."""
@@ -113,6 +122,7 @@ class ReportDesk:
         with self._lock:
             self._jobs.clear()
             self._results.clear()
+            self._counting.clear()
 
 
 def run_body(job: Job, params: Mapping[str, str], now: datetime, skew: timedelta) -> dict[str, Any]:
