@@ -15,7 +15,7 @@ from adwarm.backpressure.waiting import Outlook, Waiter
 from adwarm.model import Priority, Scope
 from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer
-from adwarm.store import writing
+from adwarm.store import warms, writing
 from adwarm.store.tables import breaker, capacity_scope
 
 CONTEXT: Any = {"ti": SimpleNamespace(task_id="t"), "params": {}}
@@ -227,3 +227,29 @@ def test_a_run_that_waits_holds_no_slot_and_finishes_by_itself(
     assert seen == [("warm", "adwarm_airflow.triggers.capacity.CapacityTrigger", 0)]
     assert finished.state == "success"
     assert runtime.queue is not None
+
+
+def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backfilled day is planned in the lowest class, and a live warm that asks later is let in before it."""
+    from adwarm_airflow.tasks import daily
+
+    monkeypatch.setenv("ADWARM_BACKPRESSURE__MAX_CONCURRENT", "1")
+    day = datetime(2026, 1, 5, tzinfo=UTC)
+    run = SimpleNamespace(run_type="backfill", dag_id="adwarm_daily_insights", run_id="b", run_after=day)
+    interval = {"data_interval_start": day, "data_interval_end": day.replace(day=6), "logical_date": day}
+    daily.plan_day({"dag_run": run, "params": {"accounts": ["act_801"]}, **interval})
+    [planned] = {row["priority"] for row in warms.of_run(runtime.engine, "adwarm_daily_insights/b")}
+
+    budget = Runtime().admission
+    backfill, live = (Scope.parse(f"account:act_{number}") for number in (801, 802))
+
+    def ask(scope: Scope, priority: Priority) -> object:
+        return budget.admit([scope], priority, source="meta")
+
+    first = ask(backfill, Priority.parse(planned))
+    assert isinstance(first, Granted)
+    turned_away = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
+    budget.settle(first.grant, Outcome(OutcomeKind.OK, 0.1))
+    then = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
+
+    assert (planned, [isinstance(answer, Granted) for answer in turned_away + then]) == ("low", [False] * 3 + [True])

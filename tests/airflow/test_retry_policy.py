@@ -1,5 +1,6 @@
 """What Airflow tries again, and when, is read off the class of the error."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,40 @@ def _decide(error: BaseException) -> Any:
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
     return AdwarmRetryPolicy().evaluate(error, 1, 3)
+
+
+def _below(kind: type[errors.AdwarmError]) -> Iterator[type[errors.AdwarmError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _below(child)
+
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+TREE = {
+    errors.AdwarmError: (errors.AdwarmError("every key failed"), "default"),
+    errors.Transient: (errors.Transient("busy"), "default"),
+    errors.Throttled: (errors.Throttled("slow", scope="account:act_1", until=SOON), "retry"),
+    errors.Permanent: (errors.Permanent("no"), "fail"),
+    errors.TooMuchData: (errors.TooMuchData("much"), "fail"),
+    errors.Denied: (errors.Denied("no", account_id="act_1"), "fail"),
+    errors.TokenDead: (errors.TokenDead(), "fail"),
+    errors.BadRequest: (errors.BadRequest("no"), "fail"),
+    errors.NotFound: (errors.NotFound("no"), "fail"),
+    errors.Refused: (errors.Refused("full", retry_after=9), "retry"),
+    errors.Corrupt: (errors.Corrupt(), "fail"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(_below(errors.AdwarmError)), key=lambda kind: kind.__name__))
+def test_every_class_of_the_tree_has_its_reaction(kind: type[errors.AdwarmError]) -> None:
+    """No error of the tree is left to chance, also one that is added later; a retry carries a delay and its reason."""
+    error, wanted = TREE[kind]
+    found = _decide(error)
+
+    assert found.action.value == wanted
+    assert (found.retry_delay is not None) == (wanted == "retry")
+    assert bool(found.reason) == (wanted != "default")
 
 
 @pytest.mark.parametrize("error", [

@@ -143,20 +143,26 @@ def _html(figure: go.Figure, plan: "Plan") -> str:
 _SECTIONS = (
     (
         "Calls in flight",
-        "Mean of each ten minutes, under the fleet's adaptive limit, and what the platform can work on at once. The "
-        "limit gives way where the platform gets slow.",
+        (
+            "Mean of each ten minutes, under the fleet's adaptive limit, and what the platform can work on. The "
+            "limit gives way where the platform gets slow."
+        ),
         _concurrency,
     ),
     (
         "Use of the app's quota",
-        "Percent of the rolling hour, as the platform's headers tell it. Above 75 % the rate is chosen so that the "
-        "quota lasts; calls nobody waits for stop at 90 %.",
+        (
+            "Percent of the rolling hour, as the platform's headers tell it. Above 75 % the rate is chosen so that the "
+            "quota lasts; calls nobody waits for stop at 90 %."
+        ),
         _usage,
     ),
     (
         "Waits by class",
-        "From the request to its call, 95th percentile of each hour. The urgent do not wait behind the patient, also "
-        "while a backfill fills the queue.",
+        (
+            "From the request to its call, 95th percentile of each hour. The urgent never wait behind the patient, "
+            "also while a backfill fills the queue."
+        ),
         _waits,
     ),
     ("The queue", "Requests that wait, by class. When it is full the lowest class makes room.", _queue),
