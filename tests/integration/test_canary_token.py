@@ -18,8 +18,10 @@ from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.errors import GraphError
-from adwarm.simulator.platform import Call
+from adwarm.simulator.platform import Call, Reply
 from adwarm.simulator.server import SimulatorServer
+from adwarm.simulator.storm import read_storm
+from adwarm.simulator.targets import target_of
 
 CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
 SECRET = "app+secret/canary=41c9"
@@ -115,6 +117,56 @@ def test_a_run_that_goes_well_leaves_no_trace(traces: Traces, capfd: pytest.Capt
     for words in (("get", "act_1", "last_7d"), ("status", "--json"), ("doctor", "--json"), ("verify",)):
         _cli(capfd, traces, *words)
     traces.texts.append(repr(Runtime().settings))
+    assert traces.found() == []
+
+
+def _asked(platform: SimulatorServer) -> list[Call]:
+    """Every call the platform gets from now on, the entries of batches included, as it came in."""
+    asked: list[Call] = []
+    answer = platform.platform.reply
+
+    def reply(call: Call) -> Reply:
+        asked.append(call)
+        return answer(call)
+
+    platform.platform.reply = reply  # type: ignore[method-assign]
+    return asked
+
+
+def test_reports_made_in_the_background_leave_no_trace(
+    traces: Traces, platform: SimulatorServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Submits, polls in a batch and pages of results: the token is in their headers, and in no form, query or path."""
+    asked = _asked(platform)
+    platform.platform.set_storm(read_storm({"reports": {"base_seconds": 0.2, "full_seconds": 0.1}}, "quick"))
+    _cli(capfd, traces, "warm", "act_1", "act_2", "--range", "last_90d", "--json")
+    assert '"fetched": 2' in traces.texts[-2]
+    assert {call.method for call in asked} == {"GET", "POST"}
+    assert {"submit", "poll", "result"} <= set(platform.calls()["paths"])
+    assert all(call.bearer == CANARY for call in asked)
+    assert _hits(repr([(call.url, call.parts, dict(call.params)) for call in asked]).encode()) == []
+    assert traces.found() == []
+
+
+@pytest.mark.parametrize("route", ["submit", "poll", "result", "batch"])
+@pytest.mark.parametrize("failure", ["dead token", "denied", "throttled", "too much data", "transient", "bad request"])
+def test_no_failure_of_a_report_tells_the_secret(
+    route: str, failure: str, traces: Traces, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does an error at any step of a report, even when the platform's own words repeat the token."""
+    answer, inner = platform.platform.answer, platform.platform
+
+    def refuse(call: Call) -> object:
+        if target_of(call, inner.world, inner.desk, inner.clock.now()).route == route:
+            raise FAILURES[failure]
+        return answer(call)
+
+    inner.answer = refuse  # type: ignore[method-assign]
+    inner.set_storm(read_storm({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
+    monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
+    report = Runtime().prefetch().run([Wanted(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
+    traces.texts.append(repr(report))
+    assert inner.calls.counts()["total"] > 1
     assert traces.found() == []
 
 

@@ -69,13 +69,14 @@ def test_what_each_code_means(code: Any, subcode: int | None, message: str, kind
         (17, 2446079, ACCOUNT, 300),
         (613, 1487742, ACCOUNT, 300),
         (613, 1996, ACCOUNT, 60),
+        (613, 5044001, ACCOUNT, 60),
         (4, 1504022, ACCOUNT, 60),
         (4, 1504039, ACCOUNT, 60),
         (4, None, APP, 300),
         (341, None, APP, 300),
         (17, None, TOKEN, 300),
         (368, None, TOKEN, 3600),
-        (32, None, ACCOUNT, 300),
+        *[(code, None, ACCOUNT, 300) for code in (32, 80001, 80002, 80005, 80006, 80008, 80009, 80014)],
     ],
 )
 def test_what_each_throttle_parks(code: int, subcode: int | None, scope: Scope, seconds: float) -> None:
