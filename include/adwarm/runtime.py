@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure import MemoryAwareAdmission, RequestQueue, SqlAdmission
+from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
 from adwarm.prefetch import PrefetchEngine
@@ -72,6 +72,11 @@ class Runtime:
         return SqlAdmission(self.engine, self.settings.backpressure, owner=self.owner, rng=random.SystemRandom())
 
     @cached_property
+    def blocks(self) -> BlockAdmission:
+        """The shared budget, taken in blocks of permits and spent in this process."""
+        return BlockAdmission(self.admission, self.settings.backpressure.block_permits)
+
+    @cached_property
     def queue(self) -> RequestQueue:
         """The requests that wait for a worker."""
         return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner)
@@ -116,11 +121,12 @@ class Runtime:
             self.objects,
             self.settings,
             self.make_source or source_factory(self.settings, self.clock),
-            MemoryAwareAdmission(self.admission, SystemClock(), self.settings.backpressure.memory_percent),
+            MemoryAwareAdmission(self.blocks, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
             self.owner,
             further_factories(self.settings, self.clock) if self.sources is None else self.sources,
+            release=self.blocks.release,
         )
 
     def drainer(self, batch_size: int = BATCH_SIZE) -> Drainer:

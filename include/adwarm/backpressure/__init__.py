@@ -3,6 +3,7 @@
 `admitted` is the way in; `SqlAdmission` is the budget behind it; `RequestQueue` keeps what waits for it.
 """
 
+from adwarm.backpressure.block_admission import BlockAdmission
 from adwarm.backpressure.budget import Budget
 from adwarm.backpressure.decision import (
     FLEET,
@@ -26,6 +27,7 @@ __all__ = [
     "FLEET",
     "Admission",
     "AdmissionStatus",
+    "BlockAdmission",
     "BreakerStatus",
     "Budget",
     "Claim",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 
 from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
-from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Wait
+from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Returned, Wait
 from adwarm.backpressure.judgement import Question, blocked, lacking
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, status_of
@@ -56,12 +56,12 @@ class Budget:
             BadRequest: `cost` is not positive.
         """
         question = self.question(scopes, priority, cost, source=source, now=now)
-        return self._refusal(question) or Granted(self._grant(question, permits=1, slots=1, seconds=None))
+        return self._refusal(question) or Granted(self._grant(question, permits=1, seconds=None))
 
     def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float, permits: int, slots: int = 1
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float, permits: int
     ) -> Decision:
-        """Ask for a block: up to `permits` calls within the next seconds, up to `slots` of them at once.
+        """Ask for a block: up to `permits` calls within `block_seconds`, one at a time.
 
         It holds one permit only where anybody waits, where the rate is short, and while an upstream is being tested.
         """
@@ -69,12 +69,13 @@ class Budget:
         if answer := self._refusal(question):
             return answer
         wide = self._affordable(question, permits)
-        most = min(state.room(question.shares, priority, now) for state in question.states)
-        return Granted(
-            self._grant(
-                question, permits=wide, slots=max(1, min(slots, wide, most)), seconds=self.settings.block_seconds
-            )
-        )
+        return Granted(self._grant(question, permits=wide, seconds=self.settings.block_seconds))
+
+    def forbidden(
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float
+    ) -> Wait | Refused | None:
+        """Return what forbids such a call at `now`, whoever holds a slot: parked, over its quota, or given up."""
+        return blocked(self.question(scopes, priority, 1.0, source=source, now=now))
 
     def verdict(
         self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
@@ -120,19 +121,12 @@ class Budget:
 
         A grant that expired meanwhile still teaches: its call was made.
         """
-        return self.settle_block(grant, (outcome,), 0, now)
+        return self._return(grant, (outcome,), 0, now)
 
-    def settle_block(self, grant: Grant, outcomes: Iterable[Outcome], unspent: int, now: float) -> bool:
-        """Return a block with the outcomes of its calls; `unspent` permits were not used."""
-        held = self.grants.get(grant.id)
-        if held is None or held.token != grant.token:
-            return False
-        self.expire(now)
-        for outcome in outcomes:
-            self._learn(held, outcome, now)
-        self._give_back(held, unspent, now)
-        self.grants.pop(grant.id, None)
-        return True
+    def give_back(self, blocks: Iterable[Returned], now: float) -> None:
+        """Return blocks with the outcomes of their calls; permits that were not used are not charged."""
+        for grant, outcomes, unspent in blocks:
+            self._return(grant, outcomes, unspent, now)
 
     def expire(self, now: float) -> list[Grant]:
         """Stop counting the grants that ran out by `now`, and return them."""
@@ -188,7 +182,7 @@ class Budget:
                 permits = min(permits, int(state.bucket.tokens / 2))
         return max(1, permits)
 
-    def _grant(self, question: Question, *, permits: int, slots: int, seconds: float | None) -> Grant:
+    def _grant(self, question: Question, *, permits: int, seconds: float | None) -> Grant:
         now, lease = question.now, self.settings.lease_seconds
         self.token += 1
         grant = Grant(
@@ -202,28 +196,35 @@ class Budget:
             probe=question.breaker.state is not BreakerState.CLOSED,
             token=self.token,
             permits=permits,
-            slots=slots,
             spend_until=now + (lease if seconds is None else min(seconds, lease)),
         )
         for state in question.states:
-            state.granted(question.shares, question.priority, question.cost * permits, slots, now)
+            state.granted(question.shares, question.priority, question.cost * permits, now)
         self.breakers[question.source] = question.breaker.admitted(now, grant.id, grant.expires_at)
         self.grants[grant.id] = grant
         self.counted.add(grant.id)
         self.next_expiry = min(self.next_expiry, grant.expires_at)
         return grant
 
-    def _give_back(self, grant: Grant, unspent: int, now: float) -> None:
+    def _return(self, grant: Grant, outcomes: Iterable[Outcome], unspent: int, now: float) -> bool:
+        held = self.grants.get(grant.id)
+        if held is None or held.token != grant.token:
+            return False
+        self.expire(now)
         if unspent > 0:
-            for scope in grant.scopes:
-                self.state(scope, now).unspent(grant.priority, grant.cost * unspent, now)
-        self._uncount(grant, now)
+            for scope in held.scopes:
+                self.state(scope, now).unspent(held.priority, held.cost * unspent, held.granted_at, now)
+        for outcome in outcomes:
+            self._learn(held, outcome, now)
+        self._uncount(held, now)
+        self.grants.pop(grant.id, None)
+        return True
 
     def _uncount(self, grant: Grant, now: float) -> None:
         if grant.id in self.counted:
             self.counted.discard(grant.id)
             for scope in grant.scopes:
-                self.state(scope, now).freed(grant.priority, grant.slots)
+                self.state(scope, now).freed(grant.priority)
 
     def _learn(self, grant: Grant, outcome: Outcome, now: float) -> None:
         kind = outcome.kind
@@ -231,7 +232,7 @@ class Budget:
         for scope in (*grant.scopes, *(scope for scope in heard if scope not in grant.scopes)):
             state = self.state(scope, now)
             if heard:
-                state.heard(outcome.usage, max(0, state.in_flight - grant.slots), now, self._rng)
+                state.heard(outcome.usage, max(0, state.in_flight - 1), now, self._rng)
             if scope not in grant.scopes:
                 continue
             if kind is OutcomeKind.OK:

@@ -69,7 +69,7 @@ class RunningLatency:
     def take(self, seconds: float, now: float) -> bool:
         """Learn from one call, and return whether it was far slower than the others."""
         off = abs(seconds - self.level)
-        is_slow = self.calls >= _FIRST_CALLS and seconds > self.level + _SLOW_SPREADS * max(self.spread, self.level / 4)
+        is_slow = self.calls >= _FIRST_CALLS and seconds > self.level + _SLOW_SPREADS * max(self.spread, self.level / 2)
         weight = min(_HEAVIEST, max(0.0, now - self.seen_at) / _MEMORY_SECONDS)
         if self.calls < _FIRST_CALLS:
             self.calls += 1

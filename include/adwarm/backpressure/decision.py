@@ -18,13 +18,12 @@ class Grant:
     """The right to make calls worth `cost` now; it ends by being settled, or by itself at `expires_at`.
 
     Attributes:
-        scopes: narrowest first, the fleet last. The grant holds `slots` slots of each.
+        scopes: narrowest first, the fleet last. The grant holds one slot of each.
         cost: tokens a permit took from the rate, one per platform call.
         source: whose breaker judges the outcome.
         probe: whether the call tests an upstream that was given up.
         token: grows from grant to grant and with every renewal; an older one is not believed any more.
-        permits: calls it allows; more than one makes it a block.
-        slots: how many of them may be in flight at once.
+        permits: calls it allows; more than one makes it a block, used one call at a time.
         spend_until: no permit is used from then on, though a call begun before may go on to `expires_at`.
     """
 
@@ -38,7 +37,6 @@ class Grant:
     probe: bool = False
     token: int = 0
     permits: int = 1
-    slots: int = 1
     spend_until: float = 0.0
 
 
@@ -94,6 +92,10 @@ class Outcome:
     usage: tuple[UsageSample, ...] = field(default=())
     park_seconds: float | None = None
     parked_scope: Scope | None = None
+
+
+Returned = tuple[Grant, Sequence[Outcome], int]
+"""A block that is given back: its grant, the outcomes of its calls, and the permits that were not used."""
 
 
 class Admission(Protocol):

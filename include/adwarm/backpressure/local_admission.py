@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from adwarm.backpressure.budget import Budget
-from adwarm.backpressure.decision import Decision, Grant, Outcome
+from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Returned, Wait
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
@@ -35,13 +35,23 @@ class LocalAdmission:
             return self.budget.admit(scopes, priority, cost, source=source, now=self._time())
 
     def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, slots: int = 1
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
     ) -> Decision:
-        """Ask for up to `permits` calls within the next seconds, up to `slots` of them at once."""
+        """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
         with self._lock:
-            return self.budget.take_block(
-                scopes, priority, source=source, now=self._time(), permits=permits, slots=slots
-            )
+            now = self._time()
+            self.budget.give_back(back, now)
+            return self.budget.take_block(scopes, priority, source=source, now=now, permits=permits)
+
+    def give_back(self, blocks: Sequence[Returned]) -> None:
+        """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
+        with self._lock:
+            self.budget.give_back(blocks, self._time())
+
+    def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
+        """Return what forbids such a call now, whoever holds a slot; None when nothing does."""
+        with self._lock:
+            return self.budget.forbidden(scopes, priority, source=source, now=self._time())
 
     def renew(self, grant: Grant) -> Grant:
         """Give the grant a fresh lease.
@@ -56,11 +66,6 @@ class LocalAdmission:
         """Return the grant and learn from the outcome. Settling twice changes nothing more."""
         with self._lock:
             self.budget.settle(grant, outcome, self._time())
-
-    def settle_block(self, grant: Grant, outcomes: Sequence[Outcome], unspent: int) -> None:
-        """Return a block with the outcomes of its calls; `unspent` permits were not used."""
-        with self._lock:
-            self.budget.settle_block(grant, outcomes, unspent, self._time())
 
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""

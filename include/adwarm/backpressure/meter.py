@@ -39,13 +39,19 @@ class UsageMeter:
         self._sum = 0.0
 
     def add(self, calls: float, now: float) -> None:
-        """Count calls that are about to be made; a negative number takes back some that were not."""
+        """Count calls that are about to be made."""
         index = now // (self.window / SLICES)
         if not self._slices or self._slices[-1][0] < index:
             self._slices.append([index, 0.0])
             self._drop(now)
         self._slices[-1][1] += calls
         self._sum += calls
+
+    def take_back(self, calls: float, charged_at: float, now: float) -> None:
+        """Forget calls that were counted at `charged_at` and not made; a figure that came since never held them."""
+        self.add(-calls, now)
+        if charged_at <= self.heard_at:
+            self._at_heard -= calls
 
     def calls(self, now: float) -> float:
         """Return own calls in the window that ends at `now`."""
@@ -90,11 +96,14 @@ class UsageMeter:
         left = self.calls_left(ceiling, now)
         own = self.calls(now)
         others = max(0.0, (self.estimate(now) or 0.0) / self.per_call - own)
-        lowest, returned = (left + own + others) / self.window, 0.0
+        width, lowest, returned = self.window / SLICES, (left + own + others) / self.window, 0.0
         for index, count in self._slices:
-            gone_in = (index + 1) * (self.window / SLICES) + self.window - now
-            returned += count * self._share_left(index, now)
-            lowest = min(lowest, (left + returned) / gone_in + others / self.window) if gone_in > 0 else lowest
+            # Calls come back while their slice leaves the window: it must last until that begins, and until it ends.
+            begins = index * width + self.window - now
+            for moment, back in ((begins, 0.0), (begins + width, count * self._share_left(index, now))):
+                returned += back
+                if moment >= width:  # within one slice it is not known when calls were made
+                    lowest = min(lowest, (left + returned) / moment + others / self.window)
         return max(0.0, lowest)
 
     def to_list(self) -> list[Any]:

@@ -19,9 +19,9 @@ from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 
 _LATENCY_WEIGHT = 0.2
-_STEADY_PERCENT = CEILING_PERCENT - 0.5
+_STEADY_PERCENT = CEILING_PERCENT - 0.2
 """What the rate is steered to, a little below where calls would have to stop."""
-_PACED_BURST_SECONDS = 1.0
+_PACED_BURST = 4.0
 _WINDOW_BURST = 0.02
 
 
@@ -121,15 +121,15 @@ class ScopeState:
 
     def bucket_rules(self, now: float) -> BucketRules | None:
         """Return the rate in force: the configured one, or a lower one that makes the quota last."""
-        rules, pace = self.rules.bucket, self.pace(now)
+        rules, pace = self.rules.bucket, self.pace(now) if self.meter.percent is not None else Pace.FREE
         if pace is Pace.FREE:
             return rules
         ceiling = _STEADY_PERCENT if pace is Pace.SLOW else CRITICAL_CEILING_PERCENT
         lasting = max(self.meter.lasting_rate(ceiling, now), 1e-6)
         if rules is None:
-            return BucketRules(lasting, max(1.0, lasting * _PACED_BURST_SECONDS))
+            return BucketRules(lasting, max(1.0, lasting))
         rate = min(rules.rate, lasting)
-        return BucketRules(rate, max(1.0, min(rules.burst, rate * _PACED_BURST_SECONDS)))
+        return BucketRules(rate, min(rules.burst, max(_PACED_BURST, rate)))
 
     def paced(self, shares: Shares, priority: Priority, cost: float, now: float) -> float:
         """Return the seconds until the rate lets the class take `cost`; 0 when it does now."""
@@ -137,29 +137,37 @@ class ScopeState:
         if rules is None:
             return 0.0
         self.bucket.refill(rules, shares, now)
+        if priority is Priority.CRITICAL and self.bucket.tokens + self._reserve(now) >= cost:
+            return 0.0
         return self.bucket.wait(rules, shares, priority, cost, self._dividing(now), now)
 
-    def granted(self, shares: Shares, priority: Priority, cost: float, slots: int, now: float) -> None:
-        """Take slots and tokens; call it only where there is room and the rate allows it."""
+    def _reserve(self, now: float) -> float:
+        """Return the tokens that critical calls may take ahead of the rate: half of what is kept above the ceiling."""
+        if self.meter.percent is None or self.pace(now) is Pace.FREE:
+            return 0.0
+        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) / 2 / self.meter.per_call
+
+    def granted(self, shares: Shares, priority: Priority, cost: float, now: float) -> None:
+        """Take a slot and tokens; call it only where there is room and the rate allows it."""
         rules = self.bucket_rules(now)
         if rules is not None:
             self.bucket.take(rules, shares, priority, cost, self._dividing(now), now)
         self.askers.served(priority, now)
-        self.held[priority] += slots
+        self.held[priority] += 1
         if self.scope.kind is not ScopeKind.FLEET:  # the platform knows accounts, apps and tokens, and no fleet
             self.meter.add(cost, now)
 
-    def freed(self, priority: Priority, slots: int) -> None:
-        """Give slots back."""
-        self.held[priority] = max(0, self.held[priority] - slots)
+    def freed(self, priority: Priority) -> None:
+        """Give a slot back."""
+        self.held[priority] = max(0, self.held[priority] - 1)
 
-    def unspent(self, priority: Priority, cost: float, now: float) -> None:
-        """Give tokens back that no call used."""
+    def unspent(self, priority: Priority, cost: float, charged_at: float, now: float) -> None:
+        """Give tokens back that were taken at `charged_at` and that no call used."""
         rules = self.bucket_rules(now)
         if rules is not None:
             self.bucket.give_back(rules, priority, cost)
         if self.scope.kind is not ScopeKind.FLEET:
-            self.meter.add(-cost, now)
+            self.meter.take_back(cost, charged_at, now)
 
     def succeeded(self, latency_seconds: float, in_flight: int, now: float) -> None:
         """Learn from a call that went well; a very slow one is a sign of overload."""
@@ -190,7 +198,9 @@ class ScopeState:
 
     def _dividing(self, now: float) -> Askers | None:
         """Return who waits, if classes divide the rate now: not at an account, nor where only critical calls go."""
-        return self.askers if self.rules.is_shared and self.pace(now) is not Pace.CRITICAL_ONLY else None
+        if not self.rules.is_shared:
+            return None
+        return self.askers if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
 
     def to_row(self) -> dict[str, Any]:
         """Return the row that stores this scope."""

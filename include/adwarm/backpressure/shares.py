@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from adwarm.model import Priority
 
 ACTIVE_SECONDS = 2.0
+GRACE_SECONDS = 1.0
 DIVIDED = 10
 AGEING_SECONDS = 2.0
 """In a scope that is not divided, waiting so long counts as much as one class."""
@@ -38,7 +39,7 @@ class Askers:
 
     Attributes:
         asked: when the class last asked.
-        refused: when it was last told to wait for this very scope; 0 once it was served.
+        refused: when it was last told to wait for this very scope.
         since: from when its waiting is counted.
     """
 
@@ -61,13 +62,19 @@ class Askers:
         self.asked[priority] = self.refused[priority] = now
 
     def served(self, priority: int, now: float) -> None:
-        """Note that a call of the class was let in; who waits behind it begins to wait now."""
+        """Note that a call of the class was let in; who waits behind it has a second to say so."""
         self.asked[priority] = self.since[priority] = now
-        self.refused[priority] = 0.0
+        self.refused[priority] = min(self.refused[priority], now - ACTIVE_SECONDS + GRACE_SECONDS)
 
     def waits(self, priority: int, now: float) -> bool:
         """Whether the class was turned away lately and not served since."""
         return is_lately(self.refused[priority], now)
+
+    def is_alone(self, priority: int, now: float) -> bool:
+        """Whether no other class asked lately."""
+        oldest = now - ACTIVE_SECONDS
+        asked = self.asked
+        return all(asked[other] < oldest or other == priority for other in CLASSES)
 
     def anybody_waits(self, now: float) -> bool:
         """Whether any class does."""
@@ -79,6 +86,8 @@ def room(slots: int, shares: Shares, priority: int, held: Sequence[int], askers:
     free = slots - sum(held)
     if free <= 0:
         return 0
+    if askers.is_alone(priority, now):
+        return free
     if slots < DIVIDED:
         return 0 if _is_overtaken(priority, askers, now) else free
     own = entitlement(slots, shares, priority) - held[priority]

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from adwarm.backpressure import sql_rows
 from adwarm.backpressure.budget import Budget
 from adwarm.backpressure.combining import Combiner
-from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Wait
+from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Returned, Wait
 from adwarm.backpressure.sql_rows import Needs
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.errors import AdwarmError
@@ -76,14 +76,19 @@ class SqlAdmission:
         return self._do(Needs(frozenset(scopes), frozenset([source])), ask)
 
     def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, slots: int = 1
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
     ) -> Decision:
-        """Ask for up to `permits` calls within the next seconds, up to `slots` of them at once."""
+        """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
 
         def ask(budget: Budget, now: float) -> Decision:
-            return budget.take_block(scopes, priority, source=source, now=now, permits=permits, slots=slots)
+            budget.give_back(back, now)
+            return budget.take_block(scopes, priority, source=source, now=now, permits=permits)
 
-        return self._do(Needs(frozenset(scopes), frozenset([source])), ask)
+        return self._do(_returning(back) | Needs(frozenset(scopes), frozenset([source])), ask)
+
+    def give_back(self, blocks: Sequence[Returned]) -> None:
+        """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
+        self._do(_returning(blocks), lambda budget, now: budget.give_back(blocks, now))
 
     def renew(self, grant: Grant) -> Grant:
         """Give the grant a fresh lease of `lease_seconds`.
@@ -98,24 +103,15 @@ class SqlAdmission:
 
         A grant that expired meanwhile still teaches: its call was made.
         """
-        self.settle_block(grant, (outcome,), 0)
+        self.give_back(((grant, (outcome,), 0),))
 
-    def settle_block(self, grant: Grant, outcomes: Sequence[Outcome], unspent: int) -> None:
-        """Return a block with the outcomes of its calls; `unspent` permits were not used."""
-        taught = {sample.scope for outcome in outcomes for sample in outcome.usage}
-        taught.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
-        needs = Needs(frozenset(grant.scopes) | taught, frozenset([grant.source]), frozenset([grant.id]))
-        self._do(needs, lambda budget, now: budget.settle_block(grant, outcomes, unspent, now))
-
-    def look(
-        self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str
-    ) -> Wait | Refused | None:
-        """Return why such a call would not be let in now, None when it would; only reads."""
+    def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
+        """Return what forbids such a call now, whoever holds a slot; None when nothing does. Only reads."""
         budget = Budget(self._settings, self._rng)
         with reading(self._engine) as connection:
             now = self._time(connection)
             sql_rows.load(connection, budget, Needs(frozenset(scopes), frozenset([source])), now)
-        return budget.verdict(scopes, priority, cost, source=source, now=now)
+        return budget.forbidden(scopes, priority, source=source, now=now)
 
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""
@@ -146,3 +142,12 @@ class SqlAdmission:
             for job in jobs:
                 job.run(budget, now)
             sql_rows.save(connection, budget, loaded, self._owner)
+
+
+def _returning(blocks: Sequence[Returned]) -> Needs:
+    needs = Needs()
+    for grant, outcomes, _ in blocks:
+        taught = {sample.scope for outcome in outcomes for sample in outcome.usage}
+        taught.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
+        needs |= Needs(frozenset(grant.scopes) | taught, frozenset([grant.source]), frozenset([grant.id]))
+    return needs

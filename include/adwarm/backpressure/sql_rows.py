@@ -157,7 +157,6 @@ def _grant_row(grant: Grant, counted: bool, owner: str) -> dict[str, Any]:
         "source": grant.source,
         "probe": grant.probe,
         "permits": grant.permits,
-        "slots": grant.slots,
         "counted": counted,
         "owner": owner[:120],
         "granted_at": grant.granted_at,
@@ -178,7 +177,6 @@ def _grant(row: RowMapping) -> Grant:
         probe=row["probe"],
         token=row["token"],
         permits=row["permits"],
-        slots=row["slots"],
         spend_until=row["spend_until"],
     )
 

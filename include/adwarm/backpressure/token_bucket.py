@@ -1,21 +1,23 @@
 """A token bucket that four classes share: over any T seconds at most `burst + rate x T` tokens leave it.
 
-Each class earns credit at its share of the rate. A token goes to whoever has credit for it; what classes that do not
-wait leave over is lent. A class above that waits goes ahead of those below by up to a second of either's share, and
-pays it back: so the urgent wait little and the patient lose nothing. A moment before the last one refills nothing.
-Pure: the moment is handed in.
+Each class earns credit at its share of the rate. A token goes to whoever has credit for it, the class that is most
+behind its share first; what classes that do not wait leave over is lent. Half the burst is kept for the first class,
+which may use it ahead of its credit and pays it back: so the urgent wait little and the patient lose nothing. A moment
+before the last one refills nothing. Pure: the moment is handed in.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from adwarm.backpressure.shares import CLASSES, Askers, Shares
+from adwarm.backpressure.shares import CLASSES, Askers, Shares, is_lately
 
 # Seconds since the epoch carry about a quarter of a microsecond, so that an exact wait may come a hair early.
 _TOLERANCE = 1e-4
 _LEAST_CREDIT = 2.0
-_PRECEDENCE_SECONDS = 1.0
+_AHEAD_SECONDS = 4.0
+_KEPT_FOR_THE_FIRST = 0.5
 _LONGEST_POLL_SECONDS = 1.0
+_LEAST_EARNING = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class SharedBucket:
 
     def refill(self, rules: BucketRules, shares: Shares, now: float) -> None:
         """Let the time up to `now` fill the bucket."""
+        if now <= self.refilled_at and self.tokens <= rules.burst:
+            return
         gain = max(0.0, now - self.refilled_at) * rules.rate
         self.refilled_at = max(now, self.refilled_at)
         self.tokens = min(rules.burst, self.tokens + gain)
@@ -62,20 +66,22 @@ class SharedBucket:
             now: the moment.
         """
         need = min(cost, rules.burst)
-        missing = need - self.tokens
+        kept = self._kept(rules, priority, need, askers, now)
+        missing = need + kept - self.tokens
         if missing > _TOLERANCE:
             return missing / rules.rate
-        if askers is None or self._has_turn(rules, shares, priority, need, askers, now):
+        if askers is None or self._has_turn(rules, shares, priority, need, self.tokens - kept, askers, now):
             return 0.0
-        earning = shares[priority] * rules.rate
-        seconds = (self._due(rules, shares, priority, need, askers, now) - self.credits[priority]) / earning
-        return min(_LONGEST_POLL_SECONDS, max(_TOLERANCE, seconds)) if earning > 0 else _LONGEST_POLL_SECONDS
+        # Others may leave something over, so it is worth asking when the credit is there, and once a token after that.
+        earning = max(shares[priority], _LEAST_EARNING) * rules.rate
+        return min(_LONGEST_POLL_SECONDS, max(1 / rules.rate, (need - self.credits[priority]) / earning))
 
     def take(
         self, rules: BucketRules, shares: Shares, priority: int, cost: float, askers: Askers | None, now: float
     ) -> None:
         """Take `cost`; call it only where `wait` is 0."""
-        kept = 0.0 if askers is None else self._reserved(shares, priority, askers, now, lead=0.0)
+        kept = self._kept(rules, priority, cost, askers, now)
+        kept += self._reserved(priority, askers, now) if askers is not None else 0.0
         if self.credits[priority] >= cost or self.tokens - kept < cost:
             self.credits[priority] -= cost
         self.tokens -= cost
@@ -85,33 +91,36 @@ class SharedBucket:
         self.tokens = min(rules.burst, self.tokens + cost)
         self.credits[priority] += cost
 
+    @staticmethod
+    def _kept(rules: BucketRules, priority: int, need: float, askers: Askers | None, now: float) -> float:
+        """Return the tokens kept for the first class, if it is there; others never wait for a full bucket."""
+        if askers is None or priority == 0 or not is_lately(askers.asked[0], now):
+            return 0.0
+        return max(0.0, min(rules.burst * _KEPT_FOR_THE_FIRST, rules.burst - need - 1))
+
     def _has_turn(
-        self, rules: BucketRules, shares: Shares, priority: int, need: float, askers: Askers, now: float
+        self, rules: BucketRules, shares: Shares, priority: int, need: float, free: float, askers: Askers, now: float
     ) -> bool:
-        if self.credits[priority] >= self._due(rules, shares, priority, need, askers, now) - _TOLERANCE:
+        if free - self._reserved(priority, askers, now) >= need:
             return True
-        if self.tokens - self._reserved(shares, priority, askers, now, lead=0.0) >= need:
+        credit = self.credits[priority]
+        if priority == 0 and credit - need >= -shares[0] * rules.rate * _AHEAD_SECONDS:
             return True
-        lead = rules.rate * _PRECEDENCE_SECONDS
-        if self.credits[priority] - need < -max(1.0, shares[priority] * lead):
-            return False
-        return self.tokens - self._reserved(shares, priority, askers, now, lead=lead) >= need
+        return credit >= need - _TOLERANCE and free - self._overdue(shares, priority, askers, now) >= need
 
-    def _due(self, rules: BucketRules, shares: Shares, priority: int, need: float, askers: Askers, now: float) -> float:
-        """Return the credit with which the class goes whoever else waits."""
-        if not any(askers.waits(other, now) for other in CLASSES[:priority]):
-            return need
-        most = max(_LEAST_CREDIT, shares[priority] * max(rules.burst, rules.rate))
-        return min(most, need + shares[priority] * rules.rate * _PRECEDENCE_SECONDS)
+    def _reserved(self, priority: int, askers: Askers, now: float) -> float:
+        """Return the credit of the other classes that wait; what the first is owed is kept for it anyway."""
+        return sum(
+            max(0.0, self.credits[other]) for other in CLASSES[1:] if other != priority and askers.waits(other, now)
+        )
 
-    def _reserved(self, shares: Shares, priority: int, askers: Askers, now: float, *, lead: float) -> float:
-        """Return the credit of the other classes that wait; those below lend a lead to who is above them."""
-        kept = 0.0
-        for other in CLASSES:
-            if other != priority and askers.waits(other, now):
-                lent = shares[other] * lead if other > priority else 0.0
-                kept += max(0.0, self.credits[other] - lent)
-        return kept
+    def _overdue(self, shares: Shares, priority: int, askers: Askers, now: float) -> int:
+        """Return how many other classes wait with a call's credit and are further behind their share."""
+        return sum(
+            self.credits[other] >= 1 and self.credits[other] * shares[priority] > self.credits[priority] * shares[other]
+            for other in CLASSES
+            if other != priority and askers.waits(other, now)
+        )
 
     def to_list(self) -> list[float]:
         """Return the credits as they are stored beside tokens and moment."""

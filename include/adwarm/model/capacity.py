@@ -22,6 +22,9 @@ class Scope:
     kind: ScopeKind
     id: str = ""
 
+    def __hash__(self) -> int:  # the id tells nearly all apart, and admission hashes several scopes per call
+        return hash(self.id)
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}" if self.id else str(self.kind)
 

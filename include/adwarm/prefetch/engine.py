@@ -33,6 +33,7 @@ class PrefetchEngine:
         make_source: builds the source of accounts that belong to no other connection; called once per thread.
         owner: names this worker in leases and grants.
         sources: builds the sources of further connections, by name; each account is read by its own.
+        release: called when a batch is done, to give back what admission still holds for this worker.
     """
 
     engine: Engine
@@ -44,6 +45,7 @@ class PrefetchEngine:
     clock: Clock
     owner: str
     sources: Mapping[str, Callable[[], InsightsSource]] = field(default_factory=dict)
+    release: Callable[[], None] = field(default=lambda: None)
     _local: threading.local = field(default_factory=threading.local)
 
     def run(
@@ -70,7 +72,10 @@ class PrefetchEngine:
         dead: set[str] = set()
         runs = [AccountRun(self, group, priority, wait, dead, progress) for group in groups.values()]
         crew = Crew(self.settings.workers, wait, self.clock, lambda: self._watch(priority), self.source)
-        by_item = {id(outcome.wanted): outcome for outcome in crew.carry(runs)}
+        try:
+            by_item = {id(outcome.wanted): outcome for outcome in crew.carry(runs)}
+        finally:
+            self.release()
         return BatchReport([by_item[id(item)] for item in wanted])
 
     def source(self, connection: str) -> InsightsSource:

@@ -321,7 +321,6 @@ capacity_grant = Table(
     _col("source", String(200)),
     _col("probe", Boolean),
     _col("permits", Integer),
-    _col("slots", Integer),
     _col("counted", Boolean),
     _col("owner", String(120)),
     _col("granted_at", Float),

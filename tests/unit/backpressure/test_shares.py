@@ -34,7 +34,7 @@ def test_what_a_class_above_waits_for_is_kept_for_two_seconds() -> None:
 def test_a_class_that_was_served_keeps_one_slot_free() -> None:
     """Critical asked lately and waits for nothing: all but one of its free slots are lent."""
     askers = waiting(CRITICAL)
-    askers.served(CRITICAL, 99.5)
+    askers.served(CRITICAL, 98.9)
 
     assert room(10, SHARES, LOW, [1, 0, 0, 0], askers, 100.0) == 8
 

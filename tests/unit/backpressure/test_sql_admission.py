@@ -274,8 +274,7 @@ def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "Dat
         admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.OK, 0.5, samples))
 
     heard(80)
-    take(admission, scope=OTHER)
-    slowed = ask(admission, scope=OTHER)
+    slowed = [ask(admission, scope=OTHER) for _ in range(6)][-1]
     assert isinstance(slowed, Wait)
     assert (str(APP), f"{APP} is at its rate") == (slowed.scope, slowed.why)
     heard(92)

@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("source", sa.String(200), nullable=False),
         sa.Column("probe", sa.Boolean(), nullable=False),
         sa.Column("permits", sa.Integer(), nullable=False),
-        sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("counted", sa.Boolean(), nullable=False),
         sa.Column("owner", sa.String(120), nullable=False),
         sa.Column("granted_at", sa.Float(), nullable=False),

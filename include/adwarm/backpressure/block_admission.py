@@ -1,0 +1,247 @@
+"""Admission by blocks: a worker takes permits for a scope chain from the shared budget and spends them in memory.
+
+Guarantees on top of the shared budget's own: a permit is used only before its block ends (two seconds at most), so a
+lower class gives way within that time; a chain that holds an account's only slot is this worker's alone while the block
+lives, so no two calls to the account are ever in flight; before a call the shared state is looked at again whenever
+the last look is older than `LOOK_SECONDS`, so that a parking, a full quota or a broken upstream learnt by another
+worker stops this one; what this worker learns itself counts at once. Unused permits go back. A block of a worker that
+died runs out by the database's time.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic as system_monotonic
+from typing import Protocol
+
+from adwarm.backpressure.decision import (
+    Admission,
+    Decision,
+    Grant,
+    Granted,
+    Outcome,
+    OutcomeKind,
+    Refused,
+    Returned,
+    Wait,
+)
+from adwarm.backpressure.usage import SLOW_PERCENT
+from adwarm.errors import Transient
+from adwarm.model import Priority, Scope
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.02
+IDLE_SECONDS = 0.25
+"""A block without a call in flight for so long is given back: its slot is worth more elsewhere."""
+
+Key = tuple[tuple[Scope, ...], Priority, str]
+
+
+class BlockSource(Admission, Protocol):
+    """A budget that hands out blocks."""
+
+    def take_block(
+        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
+    ) -> Decision:
+        """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
+        ...
+
+    def give_back(self, blocks: Sequence[Returned]) -> None:
+        """Return blocks and learn from the outcomes of their calls."""
+        ...
+
+    def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
+        """Return what forbids such a call now, whoever holds a slot; None when nothing does. Only reads."""
+        ...
+
+
+class _Block:
+    """Permits of one chain and class, by this process's monotonic clock; one call at a time."""
+
+    __slots__ = ("answer", "ends_at", "grant", "key", "left", "looked_at", "outcomes", "renew_at", "used_at")
+
+    def __init__(self, key: Key, grant: Grant, asked_at: float) -> None:
+        self.key = key
+        self.left = grant.permits
+        # The grant is younger than the question, so counting from the question ends the block early, never late.
+        self.ends_at = asked_at + grant.spend_until - grant.granted_at
+        self.looked_at = self.used_at = asked_at
+        self.outcomes: list[Outcome] = []
+        self.renewed(grant, asked_at)
+
+    def renewed(self, grant: Grant, asked_at: float) -> None:
+        """Take the grant as it is after its lease was prolonged at `asked_at`."""
+        self.grant = grant
+        self.answer = Granted(grant)
+        self.renew_at = asked_at + (grant.expires_at - grant.granted_at) / 3
+
+    def returned(self) -> Returned:
+        """Return what the budget is told when the block ends."""
+        return self.grant, tuple(self.outcomes), self.left
+
+
+class BlockAdmission:
+    """An admission that spends blocks of the budget `source`. Safe to share between threads.
+
+    Args:
+        source: the shared budget.
+        permits: the most a block is asked to hold; the budget gives fewer where capacity is scarce.
+        keep: whether a thread of its own renews the leases of long calls and gives back idle blocks; without it,
+            call `tend` now and then.
+        monotonic: this process's clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        source: BlockSource,
+        permits: int,
+        *,
+        keep: bool = True,
+        monotonic: Callable[[], float] = system_monotonic,
+    ) -> None:
+        self._source = source
+        self._permits = permits
+        self._monotonic = monotonic
+        self._idle: dict[Key, list[_Block]] = {}
+        self._busy: dict[str, _Block] = {}
+        self._lock = threading.Lock()
+        self._keeps = keep
+        self._keeper: threading.Thread | None = None
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Spend a permit of a live block, or take a new block; a call of another cost than 1 is asked for by itself."""
+        if cost != 1.0:
+            return self._source.admit(scopes, priority, cost, source=source)
+        key = (tuple(scopes), priority, source)
+        now = self._monotonic()
+        with self._lock:
+            waiting = self._idle.get(key)
+            block = waiting.pop() if waiting else None
+            if block is not None and block.left and now < block.ends_at and now - block.looked_at < LOOK_SECONDS:
+                block.left -= 1
+                self._busy[block.grant.id] = block
+                return block.answer
+        if block is None:
+            return self._take(key, now, ())
+        if not block.left or now >= block.ends_at:
+            return self._take(key, now, (block.returned(),))
+        return self._look(block, now)
+
+    def renew(self, grant: Grant) -> Grant:
+        """Give the block that the call belongs to a fresh lease.
+
+        Raises:
+            Transient: the lease had run out, so that others may hold its slot; stop and ask again.
+        """
+        with self._lock:
+            block = self._busy.get(grant.id)
+        if block is None:
+            return self._source.renew(grant)
+        asked_at = self._monotonic()
+        block.renewed(self._source.renew(block.grant), asked_at)
+        return block.grant
+
+    def settle(self, grant: Grant, outcome: Outcome) -> None:
+        """End a call. What must be known at once is told at once, the rest when the block ends."""
+        now = self._monotonic()
+        with self._lock:
+            block = self._busy.pop(grant.id, None)
+            if block is not None:
+                block.outcomes.append(outcome)
+                block.used_at = now
+                if block.left and now < block.ends_at and not _is_news(outcome):
+                    self._idle.setdefault(block.key, []).append(block)
+                    return
+        if block is None:
+            self._source.settle(grant, outcome)
+        else:
+            self._source.give_back((block.returned(),))
+
+    def tend(self) -> int:
+        """Give back blocks that are idle or over, renew those whose call takes long; return how many are left."""
+        now = self._monotonic()
+        with self._lock:
+            over = [block for blocks in self._idle.values() for block in blocks if self._is_over(block, now)]
+            self._idle = {
+                key: left
+                for key, blocks in self._idle.items()
+                if (left := [block for block in blocks if not self._is_over(block, now)])
+            }
+            long = [block for block in self._busy.values() if now >= block.renew_at]
+            count = len(self._busy) + sum(map(len, self._idle.values()))
+        if over:
+            self._source.give_back([block.returned() for block in over])
+        for block in long:
+            self._prolong(block)
+        return count
+
+    def release(self) -> None:
+        """Give back every block that has no call in flight; the worker has nothing more to ask for now."""
+        with self._lock:
+            idle = [block.returned() for blocks in self._idle.values() for block in blocks]
+            self._idle = {}
+        if idle:
+            self._source.give_back(idle)
+
+    def _take(self, key: Key, now: float, back: Sequence[Returned]) -> Decision:
+        scopes, priority, source = key
+        decision = self._source.take_block(scopes, priority, source=source, permits=self._permits, back=back)
+        if not isinstance(decision, Granted):
+            return decision
+        block = _Block(key, decision.grant, now)
+        block.left -= 1
+        with self._lock:
+            self._busy[block.grant.id] = block
+            self._start_keeper()
+        return block.answer
+
+    def _look(self, block: _Block, now: float) -> Decision:
+        """Spend a permit if the shared state still allows the call; otherwise the block is over."""
+        scopes, priority, source = block.key
+        answer = self._source.forbidden(scopes, priority, source=source)
+        if answer is not None:
+            self._source.give_back((block.returned(),))
+            return answer
+        block.looked_at = now
+        block.left -= 1
+        with self._lock:
+            self._busy[block.grant.id] = block
+        return block.answer
+
+    def _prolong(self, block: _Block) -> None:
+        asked_at = self._monotonic()
+        try:
+            block.renewed(self._source.renew(block.grant), asked_at)
+        except Transient as error:
+            # The call ends anyway, and its outcome is still told; nothing can be done for its slot.
+            log.info("a call outlived its lease: %s", error)
+            block.renew_at = float("inf")
+
+    @staticmethod
+    def _is_over(block: _Block, now: float) -> bool:
+        return now >= block.ends_at or now - block.used_at >= IDLE_SECONDS
+
+    def _start_keeper(self) -> None:
+        if self._keeps and (self._keeper is None or not self._keeper.is_alive()):
+            self._keeper = threading.Thread(target=self._keep, name="adwarm-blocks", daemon=True)
+            self._keeper.start()
+
+    def _keep(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(IDLE_SECONDS):
+            try:
+                self.tend()
+            except Exception:
+                log.exception("blocks could not be tended; their leases end by themselves")
+            with self._lock:
+                if not self._busy and not self._idle:
+                    self._keeper = None
+                    return
+
+
+def _is_news(outcome: Outcome) -> bool:
+    """Whether others must know at once: anything but success, and usage from where it slows them."""
+    if outcome.kind is not OutcomeKind.OK:
+        return outcome.kind is not OutcomeKind.SKIPPED
+    return any(sample.percent >= SLOW_PERCENT for sample in outcome.usage)

@@ -1,0 +1,274 @@
+"""Tests of spending blocks: what is taken, given back, and never called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adwarm.backpressure import (
+    BlockAdmission,
+    Granted,
+    LocalAdmission,
+    Outcome,
+    OutcomeKind,
+    Refused,
+    SqlAdmission,
+    Wait,
+)
+from adwarm.backpressure.block_admission import IDLE_SECONDS, LOOK_SECONDS
+from adwarm.backpressure.decision import Grant
+from adwarm.errors import Transient
+from adwarm.model import Priority, Scope, ScopeKind, UsageSample
+from adwarm.settings import BackpressureSettings
+
+if TYPE_CHECKING:
+    from tests.unit.backpressure.conftest import DatabaseClock
+
+ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
+OTHER = Scope(ScopeKind.ACCOUNT, "act_2")
+APP = Scope(ScopeKind.APP, "main")
+OK = Outcome(OutcomeKind.OK, 0.5)
+
+
+@dataclass
+class Moment:
+    """Two workers' clock and the budget's, moved together by hand."""
+
+    now: float = 1_764_072_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Pair:
+    """Two workers that spend blocks of one budget in memory."""
+
+    time: Moment
+    budget: LocalAdmission
+    one: BlockAdmission
+    two: BlockAdmission
+
+    @property
+    def tokens(self) -> float:
+        """What is left in the fleet's bucket."""
+        return self.budget.status().scopes[-1].tokens or 0.0
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """Slots held of the fleet, by class."""
+        return self.budget.status().scopes[-1].in_flight
+
+
+@pytest.fixture
+def pair() -> Pair:
+    """Two workers on a wide budget."""
+    return make_pair()
+
+
+def make_pair(**changes: object) -> Pair:
+    """Return two workers on one budget."""
+    time = Moment()
+    settings = BackpressureSettings(**{"rate_per_second": 0.001, "burst": 100, **changes})
+    budget = LocalAdmission(settings, rng=Random(1), time=time)
+    workers = [BlockAdmission(budget, 8, keep=False, monotonic=time) for _ in range(2)]
+    return Pair(time, budget, *workers)
+
+
+def ask(worker: BlockAdmission, scope: Scope = ACCOUNT, priority: Priority = Priority.NORMAL) -> object:
+    """Ask for one call."""
+    return worker.admit((scope, APP), priority, source="meta")
+
+
+def call(worker: BlockAdmission, scope: Scope = ACCOUNT, outcome: Outcome = OK) -> Grant:
+    """Make one call that must be let in."""
+    decision = ask(worker, scope)
+    assert isinstance(decision, Granted), decision
+    worker.settle(decision.grant, outcome)
+    return decision.grant
+
+
+def test_a_block_is_taken_once_and_spent_inside(pair: Pair) -> None:
+    """Eight calls to one account are one grant of the shared budget, charged when it was taken."""
+    grants = {call(pair.one).id for _ in range(8)}
+
+    assert len(grants) == 1
+    assert pair.tokens == pytest.approx(92, abs=0.01)
+    assert pair.in_flight == {}
+
+
+def test_unused_permits_go_back(pair: Pair) -> None:
+    """A worker that is done keeps nothing: its slot is free, and only the calls it made are charged."""
+    call(pair.one)
+    call(pair.one)
+    assert pair.in_flight == {"normal": 1}
+    pair.one.release()
+
+    assert pair.in_flight == {}
+    assert pair.tokens == pytest.approx(98, abs=0.01)
+
+
+def test_an_idle_block_goes_back_by_itself(pair: Pair) -> None:
+    """A quarter of a second without a call: its slot is worth more elsewhere."""
+    call(pair.one)
+    assert pair.one.tend() == 1
+    pair.time.now += IDLE_SECONDS
+    assert pair.one.tend() == 0
+    assert pair.in_flight == {}
+
+
+def test_a_block_ends_within_two_seconds(pair: Pair) -> None:
+    """A permit that was not used by then is not used at all; a new block is asked for."""
+    first = call(pair.one)
+    pair.time.now += 2
+    second = call(pair.one)
+
+    assert first.id != second.id
+    assert pair.tokens == pytest.approx(91, abs=0.01)
+
+
+def test_an_account_belongs_to_one_worker_at_a_time(pair: Pair) -> None:
+    """While one worker's block on the account lives no other calls it, not even between two calls."""
+    call(pair.one)
+    assert isinstance(ask(pair.two), Wait)
+    pair.one.release()
+    call(pair.two)
+
+
+def test_threads_of_one_worker_do_not_share_an_accounts_slot(pair: Pair) -> None:
+    """A second call to the account waits until the first has ended."""
+    decision = ask(pair.one)
+    assert isinstance(decision, Granted)
+    assert isinstance(ask(pair.one), Wait)
+    pair.one.settle(decision.grant, OK)
+    call(pair.one)
+
+
+def test_what_a_worker_hears_stops_it_at_once(pair: Pair) -> None:
+    """A throttle ends the block it came in, and everybody is told."""
+    call(pair.one)
+    call(pair.one, outcome=Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
+
+    for worker in (pair.one, pair.two):
+        parked = ask(worker)
+        assert isinstance(parked, Wait)
+        assert parked.seconds >= 60
+
+
+def test_what_another_worker_hears_stops_a_live_block(pair: Pair) -> None:
+    """The app was parked by one worker: the other's block is over at its next look, with permits left."""
+    call(pair.two, OTHER)
+    call(pair.one, outcome=Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+    pair.time.now += 2 * LOOK_SECONDS
+
+    parked = ask(pair.two, OTHER)
+    assert isinstance(parked, Wait)
+    assert parked.scope == str(APP)
+    assert pair.in_flight == {}
+
+
+def test_an_open_breaker_stops_a_live_block() -> None:
+    """Failures seen by one worker refuse the other's next call."""
+    pair = make_pair(breaker_min_calls=2)
+    call(pair.two, OTHER)
+    for _ in range(2):
+        call(pair.one, outcome=Outcome(OutcomeKind.FAILED, 0.1))
+    pair.time.now += 2 * LOOK_SECONDS
+
+    assert isinstance(ask(pair.two, OTHER), Refused)
+
+
+def test_usage_from_where_it_slows_is_told_at_once(pair: Pair) -> None:
+    """A figure of 80 % does not wait in a block until it ends."""
+    call(pair.one, outcome=Outcome(OutcomeKind.OK, 0.1, (UsageSample(APP, 80.0),)))
+
+    assert pair.budget.status().scopes[1].pace == "slow"
+
+
+def test_where_somebody_waits_a_block_holds_one_permit() -> None:
+    """Scarce slots are taken call by call."""
+    pair = make_pair(max_concurrent=1)
+    held = ask(pair.one)
+    assert isinstance(held, Granted)
+    assert isinstance(ask(pair.two, OTHER), Wait)
+    pair.one.settle(held.grant, OK)
+    pair.one.release()
+    decision = ask(pair.two, OTHER)
+    assert isinstance(decision, Granted)
+
+    assert decision.grant.permits == 1
+    pair.two.settle(decision.grant, OK)
+    assert pair.in_flight == {}
+
+
+def test_a_long_call_keeps_its_slot(pair: Pair) -> None:
+    """Its lease is renewed while it runs, and its outcome is believed."""
+    decision = ask(pair.one)
+    assert isinstance(decision, Granted)
+    for _ in range(6):
+        pair.time.now += 11
+        assert pair.one.tend() == 1
+        assert isinstance(ask(pair.two), Wait)
+    pair.one.settle(decision.grant, OK)
+    pair.time.now += 1
+    call(pair.two)
+
+
+def test_a_lost_lease_cannot_be_renewed(pair: Pair) -> None:
+    """A worker that slept too long learns that others may hold its slot; one that tends its blocks goes on."""
+    decision = ask(pair.one)
+    assert isinstance(decision, Granted)
+    pair.time.now += 31
+    with pytest.raises(Transient, match="expired"):
+        pair.one.renew(decision.grant)
+    assert pair.one.tend() == 1
+    pair.one.settle(decision.grant, OK)
+    assert pair.one.tend() == 0
+
+
+def test_a_dead_workers_block_runs_out(pair: Pair) -> None:
+    """Nobody gives it back; its slot counts until its lease ends, and its tokens stay charged."""
+    call(pair.one)
+    pair.time.now += 31
+    call(pair.two)
+    assert pair.tokens == pytest.approx(84, abs=0.1)
+
+
+def test_a_call_of_another_cost_is_asked_for_by_itself(pair: Pair) -> None:
+    """A block holds permits of one call each."""
+    decision = pair.one.admit((ACCOUNT,), Priority.NORMAL, 3.0, source="meta")
+    assert isinstance(decision, Granted)
+    assert (decision.grant.cost, decision.grant.permits) == (3.0, 1)
+    pair.one.settle(decision.grant, OK)
+    assert pair.in_flight == {}
+
+
+def test_blocks_share_the_budget_through_sql(make: Callable[..., SqlAdmission], time: "DatabaseClock") -> None:
+    """Two processes: one account's slot, one charge per block, and what was not used goes back."""
+    admissions = [make(name, per_account_concurrent=1) for name in ("one", "two")]
+    one, two = (BlockAdmission(admission, 8, keep=False, monotonic=lambda: time.now) for admission in admissions)
+    call(one)
+    call(one)
+    assert isinstance(ask(two), Wait)
+    one.release()
+    call(two, outcome=Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+
+    status = admissions[0].status()
+    assert [scope.scope for scope in status.parked] == [str(APP)]
+    assert [scope.in_flight for scope in status.scopes] == [{}] * 3
+    assert status.scopes[-1].tokens == pytest.approx(47)
+
+
+def test_the_keeper_gives_back_what_a_worker_forgot() -> None:
+    """The thread ends when there is nothing left to keep."""
+    budget = LocalAdmission(BackpressureSettings(), rng=Random(1), time=lambda: 1.0)
+    worker = BlockAdmission(budget, 8)
+    call(worker)
+    keeper = worker._keeper
+    assert keeper is not None
+    keeper.join(timeout=10)
+
+    assert not keeper.is_alive()
+    assert budget.status().scopes[-1].in_flight == {}
