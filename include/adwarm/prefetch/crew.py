@@ -173,6 +173,10 @@ class Crew:
             self._finished += waiting.run.fail(error)
 
     def _hand_back(self) -> None:
+        """Let go of what waits, and, after a bug, of what has come to wait meanwhile."""
+        for future, run in self._working.items():
+            if future.exception() is None and isinstance(future.result(), Handle):
+                self._finished += run.hand_back(0.0)
         for waiting in list(self._waiting.values()):
             percent = self._drop(waiting)
             self._finished += waiting.run.hand_back(percent)

@@ -66,11 +66,11 @@ class ReportWatch:
     _reports: dict[str, Watched] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, handle: Handle, *, begun_before: bool = False) -> None:
-        """Watch a report; one that was begun before is looked at at once."""
+    def add(self, handle: Handle) -> None:
+        """Watch a report."""
         first = self.rules.report_poll_seconds
         with self._lock:
-            self._reports[handle.id] = Watched(handle, first, 0.0 if begun_before else first)
+            self._reports[handle.id] = Watched(handle, pause=first, due=first)
 
     def drop(self, handle: Handle) -> float:
         """Watch the report no longer, and return the percentage it had."""
