@@ -50,6 +50,7 @@ class Breaker:
         trips: openings since it was last closed.
         probes: tickets of the probes in flight, with the moment each is given up.
         probes_well: probes that came back well since it was half-open.
+        why: what opened it.
     """
 
     state: BreakerState = BreakerState.CLOSED
@@ -59,6 +60,7 @@ class Breaker:
     trips: int = 0
     probes: tuple[tuple[str, float], ...] = ()
     probes_well: int = 0
+    why: str | None = None
 
     def wait(self, rules: BreakerRules, now: float) -> float:
         """Return 0 when a call may pass, else the seconds until it is worth asking again."""
@@ -84,7 +86,7 @@ class Breaker:
         if self.state is BreakerState.OPEN or not self._is_probe(ticket):
             return self
         if failed:
-            return self._opened(rules, now)
+            return self._opened(rules, now, "a probe failed")
         well = replace(self.forgotten(ticket), probes_well=self.probes_well + 1)
         return Breaker(changed_at=now) if well.probes_well >= rules.probes else well
 
@@ -100,7 +102,13 @@ class Breaker:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is stored beside state, change and probe time."""
-        return {"slices": self.slices, "trips": self.trips, "probes": self.probes, "well": self.probes_well}
+        return {
+            "slices": self.slices,
+            "trips": self.trips,
+            "probes": self.probes,
+            "well": self.probes_well,
+            "why": self.why,
+        }
 
     @classmethod
     def from_dict(cls, state: str, changed_at: float, probe_at: float, data: dict[str, Any]) -> "Breaker":
@@ -113,6 +121,7 @@ class Breaker:
             int(data.get("trips", 0)),
             tuple((str(ticket), float(until)) for ticket, until in data.get("probes", ())),
             int(data.get("well", 0)),
+            data.get("why"),
         )
 
     def _counted(self, rules: BreakerRules, now: float, *, failed: bool) -> "Breaker":
@@ -124,19 +133,19 @@ class Breaker:
         counted = replace(self, slices=(*slices[:-1], (number, calls + 1, failures + int(failed))))
         rate, volume = counted.error_rate(rules, now)
         # A success may complete the minimum volume, but it is never the news that opens.
-        return (
-            counted._opened(rules, now)
-            if failed and volume >= rules.min_calls and rate >= rules.error_rate
-            else counted
+        if not failed or volume < rules.min_calls or rate < rules.error_rate:
+            return counted
+        return counted._opened(
+            rules, now, f"{rate * volume:.0f} of {volume} calls failed in {rules.window_seconds:.0f} s"
         )
 
     def _inside(self, rules: BreakerRules, now: float) -> tuple[tuple[int, int, int], ...]:
         oldest = _slice(rules, now) - _SLICES
         return tuple(part for part in self.slices if part[0] > oldest)
 
-    def _opened(self, rules: BreakerRules, now: float) -> "Breaker":
+    def _opened(self, rules: BreakerRules, now: float, why: str) -> "Breaker":
         trips = self.trips + 1
-        return Breaker(BreakerState.OPEN, now, now + rules.cooldown(trips), (), trips)
+        return Breaker(BreakerState.OPEN, now, now + rules.cooldown(trips), (), trips, why=why)
 
     def _moved(self, state: BreakerState, now: float) -> "Breaker":
         return replace(self, state=state, changed_at=now, probes=(), probes_well=0)

@@ -11,9 +11,10 @@ from random import Random
 
 from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
 from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Returned, Wait
-from adwarm.backpressure.judgement import Question, blocked, lacking
+from adwarm.backpressure.judgement import Question, blocked, full, lacking, longer, paced
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, status_of
+from adwarm.backpressure.usage import Pace, band
 from adwarm.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
@@ -162,21 +163,22 @@ class Budget:
     def _refusal(self, question: Question) -> Wait | Refused | None:
         if answer := blocked(question):
             return answer
-        if answer := lacking(question):
-            # Only who waits for this very scope may hold back others there: an account's own queue must not idle the
-            # fleet.
-            for state in question.states:
-                if state.name == answer.scope:
-                    state.askers.turned_away(question.priority, question.now)
-            return answer
-        return None
+        slot, rate = full(question), paced(question)
+        answer = longer(slot, rate)
+        # Only who waits for this very thing may hold back others there: an account's own queue must not idle the fleet,
+        # nor who waits for the rate its slots.
+        for state in question.states:
+            if answer is not None and state.name == answer.scope:
+                queue = state.askers if answer is slot else state.payers
+                queue.turned_away(question.priority, question.now)
+        return answer
 
     def _affordable(self, question: Question, permits: int) -> int:
         """Return how many permits a block may hold: half of what is free for the class, the whole of it never."""
         if question.breaker.state is not BreakerState.CLOSED:
             return 1
         for state in question.states:
-            if state.askers.anybody_waits(question.now) or state.pace(question.now).value:
+            if state.is_wanted(question.now) or state.pace(question.now).value:
                 return 1
             if state.bucket_rules(question.now) is not None:
                 permits = min(permits, int(state.bucket.tokens / 2))
@@ -240,10 +242,16 @@ class Budget:
             elif kind is OutcomeKind.TIMEOUT:
                 state.overloaded(now)
         if kind is OutcomeKind.THROTTLED:
-            parked = self.state(outcome.parked_scope or grant.scopes[0], now)
-            parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
-            parked.overloaded(now)
+            self._throttled(grant, outcome, now)
         self.breakers[grant.source] = self._judged(self.breakers.get(grant.source, Breaker()), grant, outcome, now)
+
+    def _throttled(self, grant: Grant, outcome: Outcome, now: float) -> None:
+        parked = self.state(outcome.parked_scope or grant.scopes[0], now)
+        # A scope that met its own quota says nothing of the others; any other throttle is a platform that has too much.
+        is_quota = band(parked.usage(now)) is not Pace.FREE
+        parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
+        for state in [parked] if is_quota else [parked, *(self.state(scope, now) for scope in grant.scopes)]:
+            state.overloaded(now)
 
     def _judged(self, before: Breaker, grant: Grant, outcome: Outcome, now: float) -> Breaker:
         """Return the breaker after the outcome. A throttle is a healthy upstream's answer: parking deals with it."""

@@ -5,6 +5,7 @@ cut by a throttle, a timeout, and a call far slower than calls have been over th
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class ConcurrencyLimit:
 
 
 _SLOW_SPREADS = 4.0
+_LEAST_SPREAD = 0.5
 _MEMORY_SECONDS = 300.0
+_REFERENCE_SECONDS = 900.0
 _FIRST_CALLS = 20
 _HEAVIEST = 0.05
 
@@ -54,27 +57,56 @@ _HEAVIEST = 0.05
 class RunningLatency:
     """How long calls have taken over the last minutes, and by how much they differ; seconds.
 
-    It follows within minutes, not within calls: under an overload that builds up, a level that kept pace would find
-    nothing slow.
+    A call is slow beside the best stretch of the last quarters of an hour: under an overload that builds up, a level
+    that kept pace would find nothing slow.
+
+    Attributes:
+        level, spread: moving average of the calls, and of how far they are off it.
+        best, earlier: (level, spread) where the level was lowest, in this stretch of time and in the one before.
+        began: when this stretch did.
     """
 
-    __slots__ = ("calls", "level", "seen_at", "spread")
+    __slots__ = ("began", "best", "calls", "earlier", "level", "seen_at", "spread")
 
-    def __init__(self, level: float = 0.0, spread: float = 0.0, seen_at: float = 0.0, calls: int = 0) -> None:
-        self.level = level
-        self.spread = spread
-        self.seen_at = seen_at
-        self.calls = calls
+    def __init__(self) -> None:
+        self.level = self.spread = self.seen_at = self.began = 0.0
+        self.calls = 0
+        self.best = self.earlier = (float("inf"), 0.0)
 
     def take(self, seconds: float, now: float) -> bool:
-        """Learn from one call, and return whether it was far slower than the others."""
-        off = abs(seconds - self.level)
-        is_slow = self.calls >= _FIRST_CALLS and seconds > self.level + _SLOW_SPREADS * max(self.spread, self.level / 2)
-        weight = min(_HEAVIEST, max(0.0, now - self.seen_at) / _MEMORY_SECONDS)
+        """Learn from one call, and return whether it was far slower than calls are."""
         if self.calls < _FIRST_CALLS:
             self.calls += 1
-            weight = max(weight, 1 / self.calls)
-        self.level += weight * (seconds - self.level)
-        self.spread += weight * (off - self.spread) if self.calls > 1 else 0.0
+            self._move(1 / self.calls, seconds)
+            self.seen_at = self.began = now
+            return False
+        self._turn(now)
+        level, spread = min(self.best, self.earlier)
+        is_slow = seconds > level + _SLOW_SPREADS * max(spread, _LEAST_SPREAD * level)
+        self._move(min(_HEAVIEST, max(0.0, now - self.seen_at) / _MEMORY_SECONDS), seconds)
         self.seen_at = now
         return is_slow
+
+    def _move(self, weight: float, seconds: float) -> None:
+        off = abs(seconds - self.level) if self.calls > 1 else 0.0
+        self.level += weight * (seconds - self.level)
+        self.spread += weight * (off - self.spread)
+
+    def _turn(self, now: float) -> None:
+        if now - self.began >= _REFERENCE_SECONDS:
+            self.best, self.earlier, self.began = (float("inf"), 0.0), self.best, now
+        self.best = min(self.best, (self.level, self.spread))
+
+    def to_list(self) -> list[Any]:
+        """Return it as it is stored."""
+        bests = [None if level == float("inf") else [level, spread] for level, spread in (self.best, self.earlier)]
+        return [self.level, self.spread, self.seen_at, self.began, self.calls, *bests]
+
+    @classmethod
+    def from_list(cls, stored: Any) -> "RunningLatency":
+        """Return what was stored."""
+        found = cls()
+        if stored:
+            found.level, found.spread, found.seen_at, found.began, found.calls, *bests = stored
+            found.best, found.earlier = (tuple(pair) if pair else (float("inf"), 0.0) for pair in bests)
+        return found

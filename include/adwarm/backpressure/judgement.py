@@ -72,7 +72,14 @@ def _broken(question: Question) -> Wait | Refused | None:
 
 def lacking(question: Question) -> Wait | None:
     """Return what has no room for a call that is not blocked: a slot, or the rate."""
-    return full(question) or paced(question)
+    return longer(full(question), paced(question))
+
+
+def longer(one: Wait | None, other: Wait | None) -> Wait | None:
+    """Return the wait that lasts longer."""
+    if one is None or other is None:
+        return one or other
+    return one if one.seconds >= other.seconds else other
 
 
 def full(question: Question) -> Wait | None:

@@ -9,10 +9,11 @@ JITTER = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Parking:
-    """Until when a scope is parked, and why; never parked by default."""
+    """Until when a scope is parked, why, and since when; never parked by default."""
 
     until: float | None = None
     why: str | None = None
+    since: float | None = None
 
     def wait(self, now: float) -> float:
         """Return the seconds left, 0 when the scope is free."""
@@ -25,4 +26,6 @@ class Parking:
         """
         asked = DEFAULT_SECONDS if seconds is None else max(0.0, seconds)
         until = now + asked * (1 + JITTER * rng.random())
-        return self if self.until is not None and self.until >= until else Parking(until, why)
+        if self.until is not None and self.until >= until:
+            return self
+        return Parking(until, why, self.since if self.wait(now) > 0 else now)

@@ -65,11 +65,14 @@ class ScopeState:
 
     Attributes:
         held: calls in flight, by class.
+        askers: who waits for a slot.
+        payers: who waits for the rate.
         latency: moving average of a call, in seconds; `running` is how it has been over minutes.
     """
 
     __slots__ = (
-        "askers", "bucket", "held", "latency", "limit", "meter", "name", "parking", "rules", "running", "scope",
+        "askers", "bucket", "held", "latency", "limit", "meter",
+        "name", "parking", "payers", "rules", "running", "scope",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
@@ -82,6 +85,7 @@ class ScopeState:
         self.meter = UsageMeter(rules.window_seconds)
         self.running = RunningLatency()
         self.askers = Askers()
+        self.payers = Askers()
         self.held = [0] * len(CLASSES)
         self.latency = 0.0
 
@@ -97,6 +101,10 @@ class ScopeState:
     def room(self, shares: Shares, priority: Priority, now: float) -> int:
         """Return how many more calls the class may have in flight."""
         return room(self.slots(), shares, priority, self.held, self.askers, now)
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether anybody waits for a slot or for the rate."""
+        return self.askers.anybody_waits(now) or self.payers.anybody_waits(now)
 
     def usage(self, now: float) -> float | None:
         """Return the percent of the platform's quota used; a figure from before a parking ended says nothing."""
@@ -153,6 +161,7 @@ class ScopeState:
         if rules is not None:
             self.bucket.take(rules, shares, priority, cost, self._dividing(now), now)
         self.askers.served(priority, now)
+        self.payers.served(priority, now)
         self.held[priority] += 1
         if self.scope.kind is not ScopeKind.FLEET:  # the platform knows accounts, apps and tokens, and no fleet
             self.meter.add(cost, now)
@@ -200,7 +209,7 @@ class ScopeState:
         """Return who waits, if classes divide the rate now: not at an account, nor where only critical calls go."""
         if not self.rules.is_shared:
             return None
-        return self.askers if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
+        return self.payers if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
 
     def to_row(self) -> dict[str, Any]:
         """Return the row that stores this scope."""
@@ -213,13 +222,15 @@ class ScopeState:
             "parked_why": self.parking.why,
             "usage": self.meter.percent,
             "state": {
+                "parked_since": self.parking.since,
                 "cut_at": self.limit.cut_at,
                 "credits": self.bucket.to_list(),
                 "meter": self.meter.to_list(),
-                "running": [self.running.level, self.running.spread, self.running.seen_at, self.running.calls],
+                "running": self.running.to_list(),
                 "latency": self.latency,
                 "held": self.held,
-                "askers": [self.askers.asked, self.askers.refused, self.askers.since],
+                "askers": self.askers.to_list(),
+                "payers": self.payers.to_list(),
             },
         }
 
@@ -229,11 +240,11 @@ class ScopeState:
         state, data = cls(scope, rules, row["refilled_at"]), row["state"]
         state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
         state.bucket = SharedBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
-        state.parking = Parking(row["parked_until"], row["parked_why"])
+        state.parking = Parking(row["parked_until"], row["parked_why"], data.get("parked_since"))
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
-        state.running = RunningLatency(*data.get("running", ()))
+        state.running = RunningLatency.from_list(data.get("running"))
         state.latency = data.get("latency", 0.0)
         state.held = list(data.get("held") or state.held)
-        asked, refused, since = data.get("askers") or (None, None, None)
-        state.askers = Askers(asked, refused, since)
+        state.askers = Askers(*data.get("askers", ()))
+        state.payers = Askers(*data.get("payers", ()))
         return state

@@ -70,6 +70,10 @@ class Askers:
         """Whether the class was turned away lately and not served since."""
         return is_lately(self.refused[priority], now)
 
+    def to_list(self) -> list[list[float]]:
+        """Return the moments as they are stored."""
+        return [self.asked, self.refused, self.since]
+
     def is_alone(self, priority: int, now: float) -> bool:
         """Whether no other class asked lately."""
         oldest = now - ACTIVE_SECONDS

@@ -22,11 +22,12 @@ class ScopeStatus:
     usage: float | None
     parked_until: datetime | None
     parked_why: str | None
+    parked_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerStatus:
-    """One upstream's breaker; `probe_at` is when it is tested next, None while it is closed."""
+    """One upstream's breaker. `probe_at` is when it is tested next, `why` what opened it; None while it is closed."""
 
     source: str
     state: str
@@ -34,6 +35,7 @@ class BreakerStatus:
     calls: int
     since: datetime
     probe_at: datetime | None
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
         usage=None if usage is None else round(usage, 1),
         parked_until=_moment(state.parking.until) if parked and state.parking.until is not None else None,
         parked_why=state.parking.why if parked else None,
+        parked_since=_moment(state.parking.since) if parked and state.parking.since is not None else None,
     )
 
 
@@ -99,6 +102,7 @@ def _breaker_status(source: str, breaker: Breaker, rules: BreakerRules, now: flo
         calls=calls,
         since=_moment(breaker.changed_at),
         probe_at=None if closed else _moment(breaker.probe_at),
+        why=None if closed else breaker.why,
     )
 
 

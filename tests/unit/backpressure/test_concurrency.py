@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules
+from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules, RunningLatency
 
 RULES = LimitRules(maximum=20)
 
@@ -44,3 +44,55 @@ def test_an_idle_limit_does_not_grow() -> None:
 def test_a_smaller_setting_takes_hold_at_once() -> None:
     """What is stored above the maximum counts as the maximum."""
     assert ConcurrencyLimit(500.0).slots(RULES) == 20
+
+
+def ran(calls: int, seconds: float, running: RunningLatency, now: float, every: float = 1.0) -> tuple[int, float]:
+    """Return how many of the calls were slow, and the moment after them; every second call takes a fifth less."""
+    slow = 0
+    for index in range(calls):
+        now += every
+        slow += running.take(seconds * (1.0 if index % 2 else 0.8), now)
+    return slow, now
+
+
+def test_usual_calls_are_not_slow() -> None:
+    """Calls that differ as they always did cut nothing."""
+    assert ran(500, 2.0, RunningLatency(), 1e9)[0] == 0
+
+
+def test_kinds_of_calls_that_differ_are_not_slow() -> None:
+    """Polls of a tenth of a second beside fetches of two."""
+    running, now, slow = RunningLatency(), 1e9, 0
+    for index in range(2000):
+        now += 0.5
+        slow += running.take(2.0 if index % 5 == 0 else 0.1, now)
+
+    assert slow <= 2
+
+
+def test_an_overload_that_builds_up_is_seen() -> None:
+    """Latency that doubles every few minutes is far off the best stretch, however slowly it came."""
+    running, now = RunningLatency(), 1e9
+    _, now = ran(300, 2.0, running, now)
+    late = 0
+    for minute in range(10):
+        late, now = ran(60, 2.0 * (1 + minute / 2), running, now)
+
+    assert late >= 50
+
+
+def test_a_platform_that_stays_slower_is_normal_after_half_an_hour() -> None:
+    """The best stretch is forgotten, so that the limit is not held down for ever."""
+    running, now = RunningLatency(), 1e9
+    _, now = ran(300, 2.0, running, now)
+    _, now = ran(2400, 8.0, running, now)
+
+    assert ran(60, 8.0, running, now)[0] == 0
+
+
+def test_running_latency_is_the_same_after_it_was_stored() -> None:
+    """What is read back judges alike."""
+    running = RunningLatency()
+    ran(50, 2.0, running, 1e9)
+
+    assert RunningLatency.from_list(running.to_list()).to_list() == running.to_list()

@@ -185,6 +185,8 @@ def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock") -
     assert parked.parked_until is not None
     assert parked.parked_until.timestamp() >= time.now + 300
     assert "throttled" in str(parked.parked_why)
+    assert parked.parked_since is not None
+    assert parked.parked_since.timestamp() == time.now
 
 
 def test_a_throttle_without_details_parks_the_account_for_a_minute(make: Make) -> None:
@@ -196,14 +198,23 @@ def test_a_throttle_without_details_parks_the_account_for_a_minute(make: Make) -
     assert str(ACCOUNT) == parked.scope
 
 
-def test_an_app_throttle_parks_every_account_and_halves_nothing_else(make: Make) -> None:
-    """The wider scope stops all that draw on it, and only its own limit is cut."""
+def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> None:
+    """The wider scope stops all that draw on it; a platform that has too much gets fewer calls at once."""
     admission = make()
     admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
 
     assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
     limits = {scope.scope: scope.limit for scope in admission.status().scopes}
-    assert (limits["app:main"], limits["fleet"]) == (7, 10)
+    assert (limits["app:main"], limits["fleet"]) == (7, 7)
+
+
+def test_an_account_at_its_own_quota_cuts_nobody_elses_limit(make: Make) -> None:
+    """Its figures say that it met its quota, so that the platform is not the reason."""
+    admission = make()
+    admission.settle(take(admission), Outcome(OutcomeKind.OK, 0.1, (UsageSample(ACCOUNT, 89.0),)))
+    admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
+
+    assert [scope.limit for scope in admission.status().scopes] == [7, 10, 10]
 
 
 def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make, time: "DatabaseClock") -> None:
@@ -234,6 +245,7 @@ def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "Databa
     assert isinstance(refused, Refused)
     assert pytest.approx(refused.retry_after) == 30
     assert two.status().breakers[0].state == "open"
+    assert two.status().breakers[0].why == "10 of 10 calls failed in 60 s"
     time.now += 30
     probes = [take(two), take(one), take(two)]
     assert all(probe.probe for probe in probes)
@@ -298,13 +310,13 @@ def test_the_figure_from_before_a_parking_says_nothing_after_it(make: Make, time
 
 
 def test_a_blocked_class_holds_back_nobody(make: Make, time: "DatabaseClock") -> None:
-    """Critical asks for a parked account again and again: low still gets the whole fleet."""
+    """Critical asks for a parked account again and again: low still gets all there is."""
     admission = make()
     admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
     time.now += 3
     assert isinstance(ask(admission, Priority.CRITICAL), Wait)
 
-    for _ in range(10):
+    for _ in range(7):
         take(admission, Priority.LOW, OTHER)
 
 
