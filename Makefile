@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo up down test test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
-	bench-quota bench-week lock clean
+	bench-planning bench-quota bench-week lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ bench-forecast: $(READY) ## Replay the logs in LOGS=folder (else the example) ag
 
 bench-adaptive: $(READY) ## Halve and double the platform under adaptive limits, fixed ones, and Airflow's pools
 	@$(BIN)/python -m tests.benchmarks.adaptive
+
+bench-planning: $(READY) ## Plan once over 100,000 keys, from the stored log to prices
+	@$(BIN)/python -m tests.benchmarks.planning_run
 
 bench-quota: $(READY) ## Four processes on PostgreSQL against the platform's quota for 120 s, then again with kill -9
 	@$(BIN)/python -m tests.benchmarks.quota_run

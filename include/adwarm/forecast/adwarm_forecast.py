@@ -28,6 +28,10 @@ KIND = "adwarm"
 VERSION = "1"
 EVEN = 0.2
 """Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
+ASLEEP = 0.01
+"""Opens expected within the life below which a key alone does not keep its account awake."""
+AWAKE_FOR = timedelta(hours=3)
+TICK = timedelta(microseconds=1)
 _SURE = 1.0 - 1e-9
 HOUR = timedelta(hours=1)
 
@@ -119,27 +123,36 @@ class AdwarmForecast:
         if recent is None or told_until <= start:
             return self.rhythm.probabilities(start, horizon, floor=floor)
         end = start + horizon
-        model = self._told(recent.opens, seen)
+        zones = [
+            (name, rows, self._rhythm(local_slots(name, seen, told_until), rows)) for name, rows in self.rhythm.zones()
+        ]
+        model = self._told(recent.opens, seen, zones)
         parts: list[pd.DataFrame] = []
-        for name, rows in self.rhythm.zones():
-            told = _clipped(self._shared_out(local_slots(name, seen, told_until), rows, model[rows]), start, end)
-            plain = _clipped(self._rhythm(local_slots(name, told_until, end), rows), start, end)
-            for slot, stated in [*made_true(told, self.curve), *plain]:
+        for name, rows, slots in zones:
+            told = made_true(_clipped(self._shared_out(slots, model[rows]), start, end), self.curve)
+            later = _clipped(self._rhythm(local_slots(name, told_until, end), rows), start, end)
+            for slot, stated in [*told, *later]:
                 kept = stated > floor
                 parts.append(self.rhythm.slot_frame(slot, rows[kept], stated[kept]))
         return self.rhythm.in_order(parts)
 
-    def _told(self, known: Opens, at: datetime) -> Floats:
+    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Places, list[Part]]]) -> Floats:
         """Return, per key of the rhythm, the model's chance within its life from `at` on.
 
-        It is NaN for a key without an open in all the time looked back on.
+        It is NaN, and the rhythm alone speaks, for a key without an open in all the time looked back on, and for the
+        keys of an account that is asleep: nobody has opened one for hours, nor does any as a rule come soon.
         """
         micros = to_micros(at)
         known = known.before(micros)
-        stated = np.full(len(self.keys), np.nan)
+        expected = np.zeros(len(self.keys))
+        for _, rows, slots in zones:
+            expected[rows] = sum((chance for _, chance in slots), np.zeros(len(rows)))
         place = self._places(known)
         found = place >= 0
-        stated[place[found]] = sweep(self.model, known, micros)[1][found]
+        awake = found & (expected[place] >= ASLEEP)
+        awake[np.unique(known.since(micros - AWAKE_FOR // TICK).key)] = True
+        stated = np.full(len(self.keys), np.nan)
+        stated[place[found]] = sweep(self.model, known, micros, asked=awake)[1][found]
         return stated
 
     def _places(self, known: Opens) -> Places:
@@ -151,17 +164,15 @@ class AdwarmForecast:
     def _rhythm(self, slots: list[LocalSlot], rows: Places) -> list[Part]:
         return [(slot, np.minimum(self.rhythm.rates(slot.hour_of_week, rows) * slot.share, _SURE)) for slot in slots]
 
-    def _shared_out(self, slots: list[LocalSlot], rows: Places, chance: Floats) -> list[Part]:
+    def _shared_out(self, slots: list[Part], chance: Floats) -> list[Part]:
         """Tell the chances of the life apart into its slots, so that together they say what the model says."""
-        plain = self._rhythm(slots, rows)
-        hazards = [-np.log1p(-stated) for _, stated in plain]
-        whole, seconds = sum(hazards, np.zeros(len(rows))), self.life.total_seconds()
+        hazards = [-np.log1p(-stated) for _, stated in slots]
+        whole, seconds, known = sum(hazards, np.zeros(len(chance))), self.life.total_seconds(), ~np.isnan(chance)
         told = [
             share_of(chance, hazard, whole, (slot.end - slot.start).total_seconds() / seconds)
-            for slot, hazard in zip(slots, hazards, strict=True)
+            for (slot, _), hazard in zip(slots, hazards, strict=True)
         ]
-        known = ~np.isnan(chance)
-        return [(slot, np.where(known, own, stated)) for (slot, stated), own in zip(plain, told, strict=True)]
+        return [(slot, np.where(known, own, stated)) for (slot, stated), own in zip(slots, told, strict=True)]
 
 
 def share_of(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Floats:

@@ -85,7 +85,7 @@ class HeldBack:
         """Return what is held back between two moments of a log, or None when there is nothing to ask about."""
         start, end = to_micros(since), to_micros(until)
         known = known.before(end)
-        some = known.of_keys(_some_accounts(known.account[: known.before(start).keys]))
+        some = known.of_keys(some_accounts(known.account[: known.before(start).keys], SAMPLE))
         grid = OpenGrid.of(some, end, crowd=Crowd.of(known, end))
         step = max(1, settings.step // timedelta(microseconds=SLOT))
         columns = np.arange(grid.column(start), grid.columns - life, step, dtype=np.int64)
@@ -166,7 +166,7 @@ def _ece(chance: Floats, happened: Marks) -> float:
     return sum(gaps) / len(order) if len(order) else 0.0
 
 
-def _some_accounts(account: npt.NDArray[np.int32]) -> Rows:
-    """Return the keys, numbered as in `account`, of some accounts."""
+def some_accounts(account: npt.NDArray[np.int32], most: int) -> Rows:
+    """Return at most `most` keys, numbered as in `account`, of accounts that are drawn once and for all."""
     rank = np.random.default_rng(_SEED).permutation(int(account.max(initial=-1)) + 1)
-    return np.sort(np.argsort(rank[account], kind="stable")[:SAMPLE]).astype(np.int64)
+    return np.sort(np.argsort(rank[account], kind="stable")[:most]).astype(np.int64)

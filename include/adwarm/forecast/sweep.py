@@ -13,19 +13,25 @@ from adwarm.patterns.opens import Opens
 Floats = npt.NDArray[np.float64]
 
 
-def sweep(model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 2_000) -> tuple[Floats, Floats]:
+def sweep(
+    model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 2_000, asked: npt.NDArray[np.bool_] | None = None
+) -> tuple[Floats, Floats]:
     """Return, per known key, what a warm at `at` (microseconds) is worth, and the chance of an open in its life.
 
     Accounts are never torn apart, so one with more keys than `keys_at_once` is judged whole.
+
+    Args:
+        asked: per key, whether it is asked about; accounts of which no key is are left out, with NaN for an answer.
     """
     delay = model.reach.delay
     known = known.before(at - delay)
     recent = known.since(at - HISTORY)
-    worth, chance = np.zeros(known.keys), np.zeros(known.keys)
+    worth, chance = np.full(known.keys, np.nan), np.full(known.keys, np.nan)
+    wanted = np.ones(known.keys, np.bool_) if asked is None else asked
     crowd = Crowd.of(recent, at, delay)
     by_key = np.argsort(recent.key, kind="stable")
     bounds = np.searchsorted(recent.key[by_key], np.arange(known.keys + 1))
-    for keys in _blocks(known.account, keys_at_once):
+    for keys in _blocks(known.account, wanted, keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
         grid = OpenGrid.of(_only(recent, keys, rows), at, delay=delay, crowd=crowd)
         column = np.full(len(keys), at // SLOT - grid.origin)
@@ -33,8 +39,10 @@ def sweep(model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 2_00
     return worth, chance
 
 
-def _blocks(account: npt.NDArray[np.int32], keys_at_once: int) -> Iterator[Rows]:
+def _blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_at_once: int) -> Iterator[Rows]:
+    """Yield the keys of accounts of which any is wanted, whole accounts together."""
     order: Rows = np.argsort(account, kind="stable").astype(np.int64)
+    order = order[np.isin(account[order], account[wanted])]
     start = 0
     while start < len(order):
         last = account[order[min(start + keys_at_once, len(order)) - 1]]

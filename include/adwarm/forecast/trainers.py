@@ -18,9 +18,12 @@ from adwarm.forecast.observations import observe
 from adwarm.forecast.population import KIND as POPULATION
 from adwarm.forecast.population import PopulationProfile
 from adwarm.forecast.protocol import Forecast
+from adwarm.forecast.scoring import some_accounts
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 
+MOST_KEYS = 3_000
+"""Keys the adwarm model learns from; of more, those of a fair sample of accounts, so that memory has an end."""
 _QUARTER = timedelta(microseconds=SLOT)
 
 
@@ -35,11 +38,15 @@ def train_population(known: Opens, settings: Settings, until: datetime) -> Popul
 
 
 def train_adwarm(known: Opens, settings: Settings, until: datetime) -> AdwarmForecast:
-    """Return the adwarm model, and the rhythm it leans on, learned from the opens before `until`."""
+    """Return the adwarm model, and the rhythm it leans on, learned from the opens before `until`.
+
+    The model has no key in it, so a sample of accounts teaches it; the rhythm knows every key.
+    """
     known = known.before(to_micros(until))
     rhythm = train_hour_of_week(known, settings, until)
     reach = reach_of(settings)
-    return AdwarmForecast(_identity(known, reach, rhythm), train_model(known, to_micros(until), reach), rhythm)
+    some = known.of_keys(some_accounts(known.account, MOST_KEYS))
+    return AdwarmForecast(_identity(known, reach, rhythm), train_model(some, to_micros(until), reach), rhythm)
 
 
 Trainer = Callable[[Opens, Settings, datetime], HourOfWeek | AdwarmForecast]

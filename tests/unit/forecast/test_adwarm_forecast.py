@@ -1,6 +1,7 @@
 """The adwarm model at work: by what was opened lately, told apart into hours, stored as data."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ from adwarm.errors import AdwarmError, Corrupt
 from adwarm.forecast import model_form
 from adwarm.forecast.adwarm_forecast import EVEN, AdwarmForecast, share_of
 from adwarm.forecast.calibration import Calibration
+from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
+from adwarm.forecast.sweep import sweep
 from adwarm.forecast.trainers import train_adwarm
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.settings import Settings
@@ -76,11 +79,38 @@ def test_slots_together_say_what_the_model_says(forecast: AdwarmForecast, known:
     found = _ask(forecast, known, at)
     inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.life)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
-    model = forecast._told(known, at)
+    model = sweep(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
+    model = model[np.argsort([str(known.name(key)) for key in range(known.keys)])]
     names = forecast.keys[["account_id", "date_range"]].itertuples(index=False, name=None)
     assert model.max() > 0.5
     for told, name in zip(model, names, strict=True):
         assert 1 - none[name] == pytest.approx(told, abs=1e-9)
+
+
+def test_accounts_asleep_go_by_the_week(
+    forecast: AdwarmForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody came for hours and hardly anybody ever comes soon, the model is not asked; one open wakes all."""
+    asked: list[int] = []
+
+    def counted(*args: Any, asked_for: list[int] = asked, **options: Any) -> Any:
+        asked_for.append(int(options["asked"].sum()))
+        return sweep(*args, **options)
+
+    monkeypatch.setattr("adwarm.forecast.adwarm_forecast.sweep", counted)
+    quiet = AdwarmForecast(forecast.id, forecast.model, _Asleep(forecast.rhythm.seen))
+    at = MONDAY - 3 * DAY + 6 * HOUR - forecast.life
+    assert_frame_equal(_ask(quiet, known, at), quiet.rhythm.probabilities(at, DAY, floor=0.0))
+    came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
+    assert not _ask(quiet, opens_of(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
+    assert asked[:2] == [0, 1]
+
+
+class _Asleep(HourOfWeek):
+    """A rhythm that expects nobody."""
+
+    def rates(self, hour: int, rows: Any = None) -> Any:
+        return super().rates(hour, rows) * 1e-3
 
 
 def test_what_happened_lately_counts(forecast: AdwarmForecast, known: Opens) -> None:

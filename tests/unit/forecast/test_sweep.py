@@ -26,6 +26,18 @@ def test_blocks_change_nothing(keys_at_once: int) -> None:
     assert chance.max() > 0
 
 
+def test_accounts_of_no_asked_key_are_left_out() -> None:
+    """An account is judged whole when any of its keys is asked about, as if all were; the others have no answer."""
+    opens, at = log(), micros(45, 8)
+    model = train(opens, micros(10), Reach(4, 12))
+    whole, known = sweep(model, opens, at)[1], opens.before(at)
+    asked = np.arange(known.keys) == 3
+    chance = sweep(model, opens, at, asked=asked)[1]
+    same = known.account == known.account[3]
+    assert np.allclose(chance[same], whole[same])
+    assert np.isnan(chance[~same]).all()
+
+
 def test_nothing_known_gives_nothing() -> None:
     """An empty log has no keys to judge."""
     empty = opens_of(log().to_frame()).before(0)

@@ -1,0 +1,150 @@
+"""One planning run over 100,000 keys, from the stored log to a priced plan: the adwarm model beside the weekly rhythm.
+
+A run is what a task does: load the live forecast, read the opens of the last eight weeks from the store, state chances
+for every key, ask for lives, stored entries and requests, and choose by price. Each run is a process of its own, whose
+wall time (imports left out) and peak memory (imports included) are taken. The weekly rhythm, which reads no opens, is
+the baseline. Training is not part of it.
+
+`python -m tests.benchmarks.planning_run [accounts]`; each account has ten reports.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tests.benchmarks.measure import report
+
+END = datetime(2026, 3, 3, 8, tzinfo=UTC)
+WEEKS = 8
+RANGES = ("today", "yesterday", "last_7d", "last_30d", "last_3d", "last_14d", "this_month", "last_month", "last_28d",
+          "this_week")  # fmt: skip
+ZONES = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "America/Los_Angeles")
+ROUNDS = 3
+LIMITS = {"seconds": 30.0, "peak_mb": 1024.0}
+
+
+def write_log(path: Path, accounts: int) -> int:
+    """Write a seeded log in which every key is opened about 30 times in eight weeks, in its reader's office hours."""
+    draw = np.random.default_rng(5)
+    account = np.repeat(np.arange(accounts), len(RANGES))
+    hour, share = draw.integers(8, 18, len(account)), draw.beta(2, 2, len(account))
+    shift = np.array([1, -5, 9, -8])[account % len(ZONES)]
+    writer, total = None, 0
+    for day in range(-7 * WEEKS, 1):
+        came = np.flatnonzero(draw.random(len(account)) < share)
+        start = (END.replace(hour=0) + timedelta(days=day)).timestamp()
+        ts = start + 3600 * (hour[came] - shift[came]) + draw.integers(0, 3600, len(came))
+        came, ts = came[ts < END.timestamp()], ts[ts < END.timestamp()]
+        words = [f"act_{n}" for n in range(accounts)]
+        table = pa.table({
+            "ts": pa.array((np.sort(ts) * 1e6).astype("int64"), pa.timestamp("us", "UTC")),
+            "account_id": pa.DictionaryArray.from_arrays(account[came[np.argsort(ts)]].astype("int32"), words),
+            "date_range": pa.DictionaryArray.from_arrays((came[np.argsort(ts)] % len(RANGES)).astype("int32"), RANGES),
+            "time_zone": pa.DictionaryArray.from_arrays(
+                (account[came[np.argsort(ts)]] % len(ZONES)).astype("int32"), ZONES
+            ),
+        })  # fmt: skip
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+        total += len(ts)
+    if writer:
+        writer.close()
+    return total
+
+
+def prepare(home: Path, accounts: int) -> dict[str, Any]:
+    """Read the log into the store of `home`, and train the forecasts."""
+    os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG_URL": str(home / "log.parquet")}
+    events = write_log(home / "log.parquet", accounts)
+    from adwarm.forecast.snapshot import save_snapshot
+    from adwarm.forecast.trainers import COMPETING, TRAINERS
+    from adwarm.forecast.training import load_opens
+    from adwarm.model import Account
+    from adwarm.patterns.ingest import ingest
+    from adwarm.runtime import Runtime
+    from adwarm.store import accounts as accounts_table
+
+    runtime = Runtime()
+    engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
+    ingest(engine, objects, settings, END)
+    until = END.replace(hour=0)
+    opens = load_opens(engine, objects, settings, until)
+    zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
+    accounts_table.discover(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
+    ids = {}
+    for kind in COMPETING:
+        started = time.perf_counter()
+        forecast = TRAINERS[kind](opens, settings, until)
+        ids[kind] = save_snapshot(engine, objects, forecast, metrics={}, at=until).id
+        print(f"trained {kind} in {time.perf_counter() - started:.1f} s")
+    return {"ids": ids, "events": events, "keys": opens.keys}
+
+
+def worker(snapshot: str) -> dict[str, Any]:
+    """Make the snapshot live, plan once, and return figures of this process."""
+    from adwarm.forecast.snapshot import make_live
+    from adwarm.planning.decide import StoreView, forecast_plan
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    make_live(runtime.engine, snapshot, END)
+    started = time.perf_counter()
+    view = StoreView(runtime.engine, runtime.settings, runtime.fetch_needs)
+    plan = forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
+    return {
+        "seconds": time.perf_counter() - started,
+        "peak_mb": _peak_mb(),
+        "planned": len(plan.recommendations),
+        "cut": plan.cut_total,
+    }
+
+
+def _peak_mb() -> float:
+    """Return this process's own peak; that of `getrusage` begins with what its parent held."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(float(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def run(accounts: int = 10_000) -> None:
+    """Prepare, plan with each kind in turn, print the table and write it down."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = prepare(Path(folder), accounts)
+        runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in made["ids"].items()}
+    best = {kind: min(found, key=lambda one: one["seconds"]) for kind, found in runs.items()}
+    base = best["hour_of_week"]
+    rows = [
+        {
+            "what": kind,
+            **one,
+            "times the rhythm": one["seconds"] / base["seconds"],
+            "of the limit": max(one[name] / limit for name, limit in LIMITS.items()),
+        }
+        for kind, one in best.items()
+    ]
+    title = f"A planning run over {made['keys']:,} keys, {made['events']:,} opens in eight weeks; limits 30 s, 1 GiB"
+    report("planning_run", title, rows)
+
+
+def _one(snapshot: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.planning_run", "--worker", snapshot]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        print(json.dumps(worker(sys.argv[2])))
+    else:
+        run(*(int(text) for text in sys.argv[1:2]))
