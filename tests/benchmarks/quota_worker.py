@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from adwarm.backpressure import Admission, Passage, SqlAdmission, admitted
+from adwarm.backpressure import Admission, BlockAdmission, Passage, SqlAdmission, admitted
 from adwarm.clock import SystemClock
 from adwarm.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
@@ -71,7 +71,8 @@ class Worker:
         self.rng = random.Random(task.name)
         settings = BackpressureSettings.model_validate(task.settings)
         engine = open_engine(task.database)
-        self.admission: Admission = SqlAdmission(engine, settings, owner=task.name, rng=random.Random(task.name))
+        shared = SqlAdmission(engine, settings, owner=task.name, rng=random.Random(task.name))
+        self.admission: Admission = BlockAdmission(shared, settings.block_permits)
         self.lines = [Line(priority, deque(), threading.Semaphore(0)) for priority in Priority]
         self.waits = Path(task.waits).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 -- until it is killed
 

@@ -82,7 +82,7 @@ def drawn(seed: int) -> Hour:
     knowing = rng.choices((Knowing.USAGE, Knowing.CAP, Knowing.NOTHING, Knowing.CROWD), (4, 3, 2, 1))[0]
     calls = 100_000 if knowing is Knowing.CROWD else rng.randint(64, 80)
     quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6)
-    out = rng.uniform(300, 3_000)
+    out = rng.uniform(900, 3_000)  # after a crowd has gone
     law = Law(
         quota,
         sends_usage=knowing is Knowing.USAGE,
@@ -90,8 +90,9 @@ def drawn(seed: int) -> Hour:
         slots=rng.randint(2, 8),
         outages=((out, out + rng.uniform(20, 120)),) if rng.random() < 0.4 else (),
     )
+    requests = rng.randint(630, 660) if knowing is Knowing.CROWD else rng.randint(550, 580)
     deaths = tuple(sorted(rng.uniform(100, 3_500) for _ in range(rng.randint(0, 3))))
-    return Hour(seed, 10, law, _settings(knowing, calls, rng), knowing, rng.randint(600, 640), deaths)
+    return Hour(seed, 10, law, _settings(knowing, calls, rng), knowing, requests, deaths)
 
 
 def _settings(knowing: Knowing, calls: int, rng: Random) -> BackpressureSettings:

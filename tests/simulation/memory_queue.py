@@ -120,7 +120,7 @@ class MemoryQueue:
 
     def _first_ready(self, now: float, limit: int) -> list[QueuedRequest]:
         ready = [item for item in self.pending() if (item.not_before or 0.0) <= now]
-        ready.sort(key=lambda item: (item.enqueued_at, item.id))
+        ready.sort(key=self.rules.turn)
         found: list[QueuedRequest] = []
         for priority in Priority:
             found.extend([item for item in ready if item.priority is priority][:limit])
