@@ -35,13 +35,15 @@ def every_and_on_request(cron: str) -> AssetOrTimeSchedule:
     return AssetOrTimeSchedule(timetable=every(cron), assets=[requests])
 
 
-def dag_arguments(doc: str, *tags: Tag, max_active_runs: int = 1) -> dict[str, Any]:
+def dag_arguments(
+    doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = timedelta(hours=6)
+) -> dict[str, Any]:
     """Return the arguments every DAG of the package shares."""
     return {
         "start_date": START,
         "catchup": False,
         "max_active_runs": max_active_runs,
-        "dagrun_timeout": timedelta(hours=6),
+        "dagrun_timeout": timeout,
         "default_args": {
             "owner": "adwarm",
             "retries": 2,

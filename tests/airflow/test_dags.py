@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 IDS = {
     "adwarm_access_patterns", "adwarm_intelligent_warming", "adwarm_strategy_warming", "adwarm_daily_insights",
-    "adwarm_request_queue",
+    "adwarm_request_queue", "adwarm_policy_review",
 }  # fmt: skip
 
 

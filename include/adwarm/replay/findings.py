@@ -17,7 +17,7 @@ READ_AT = (1.5, 2.0, 3.0)
 HIT_SECONDS = 0.05
 """How long an open takes that is served from the cache."""
 OURS = ("adwarm", "hour-of-week")
-"""Which policy others are compared with: the first of these that was replayed."""
+"""Which policy others are compared with by default: the first of these that was replayed."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,13 @@ def finding_of(
     return Finding(policy.name, columns, points, read_at, document)
 
 
-def compared(findings: Sequence[Finding]) -> dict[str, Any] | None:
-    """Return how much our policy's first-open hit ratio exceeds each other's at equal calls; None without ours."""
+def compared(findings: Sequence[Finding], names: Sequence[str] = OURS) -> dict[str, Any] | None:
+    """Return how much our policy's first-open hit ratio exceeds each other's at equal calls; None without ours.
+
+    Ours is the first of `names` that was replayed.
+    """
     by_name = {finding.name: finding for finding in findings}
-    ours = next((by_name[name] for name in OURS if name in by_name), None)
+    ours = next((by_name[name] for name in names if name in by_name), None)
     if ours is None or len(findings) < 2:
         return None
     others = [finding for finding in findings if finding.name != ours.name]

@@ -5,6 +5,7 @@ from typing import Any
 
 from adwarm.replay.plots import calibration_plot, curves_plot, plot_script, savings_plot
 from adwarm.replay.policies import BOUNDS
+from adwarm.replay.review_page import review_section
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 0 auto; padding: 24px; }
@@ -19,9 +20,10 @@ dt { font-weight: 600; } dd { margin: 0 0 8px 0; } .lead { font-size: 18px; }
 
 
 def report_page(document: dict[str, Any]) -> str:
-    """Return the page of a replay's document (see `adwarm.replay.run.Replayed`)."""
+    """Return the page of a replay's document (see `adwarm.replay.run.Replayed`), or of a review's."""
+    review = review_section(document["review"]) if "review" in document else ""
     parts = [
-        _opening(document), _words(document), _curves(document), _table(document), _at_targets(document),
+        _opening(document), review, _words(document), _curves(document), _table(document), _at_targets(document),
         _calibration(document), _policies(document), _method(document),
     ]  # fmt: skip
     body = "\n".join(part for part in parts if part)

@@ -1,7 +1,7 @@
 """The policies that come with the product, by name, and how to bring one of your own."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from adwarm.errors import BadRequest
@@ -33,14 +33,14 @@ BOUNDS = {"none", "everything", "oracle"}
 """Those that are no competitors but mark the ends of the scale."""
 
 
-def policies(names: list[str], opens: Opens, life: Life) -> list[Policy]:
-    """Return the policies that `names` mean: a built-in name, `module:Class` of your own, or `all`.
+def policies(names: Sequence[str | Policy], opens: Opens, life: Life) -> list[Policy]:
+    """Return the policies that `names` mean: a built-in name, `module:Class` of your own, `all`, or a policy itself.
 
     Raises:
         BadRequest: there is no such policy.
     """
     wanted = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
-    return [_policy(name, opens, life) for name in dict.fromkeys(wanted)]
+    return [_policy(name, opens, life) if isinstance(name, str) else name for name in dict.fromkeys(wanted)]
 
 
 def _policy(name: str, opens: Opens, life: Life) -> Policy:

@@ -16,7 +16,7 @@ from adwarm.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay.cache import Delays, Tally
 from adwarm.replay.curve import Thresholds, learn_thresholds
-from adwarm.replay.findings import Finding, compared, finding_of
+from adwarm.replay.findings import OURS, Finding, compared, finding_of
 from adwarm.replay.lives import ClassLife, FixedLife, Life
 from adwarm.replay.log import Split
 from adwarm.replay.play import World, play
@@ -86,9 +86,13 @@ class Replayed:
 
 
 def replay(
-    opens: Opens, split: Split, rules: Rules, names: Sequence[str], settings: Settings, watcher: Watcher | None = None
-) -> Replayed:
+    opens: Opens, split: Split, rules: Rules, names: Sequence[str | Policy], settings: Settings,
+    watcher: Watcher | None = None, ours: str | None = None,
+) -> Replayed:  # fmt: skip
     """Replay the policies that `names` mean (see `policies`) over `opens`.
+
+    Args:
+        ours: the policy that the others are compared with; by default the first of `OURS` that was replayed.
 
     Raises:
         BadRequest: there is no such policy.
@@ -97,7 +101,7 @@ def replay(
     world = _world(opens, rules, settings, start, end)
     tail, scoring = Stretch(max(test - TAIL, start + (test - start) // 2), test), Stretch(test, end)
     findings, warms = [], []
-    for policy in policies(list(names), opens, world.life):
+    for policy in policies(names, opens, world.life):
         finding, tally = _one(policy, world, rules, tail, scoring, watcher or _unwatched)
         findings.append(finding)
         warms.append(_warms(policy.name, finding, tally, opens))
@@ -105,7 +109,7 @@ def replay(
         "log": _log_facts(opens, split),
         "rules": _rule_facts(rules),
         "policies": [finding.document for finding in findings],
-        "compared": compared(findings),
+        "compared": compared(findings, (ours,) if ours else OURS),
     }
     return Replayed(document, pd.concat(warms, ignore_index=True))
 

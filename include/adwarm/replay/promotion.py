@@ -1,0 +1,76 @@
+"""Carries out what a review came to: one transaction each, and a second time it changes nothing."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from adwarm.clock import utc
+from adwarm.errors import BadRequest, NotFound
+from adwarm.forecast.snapshot import Snapshot
+from adwarm.replay.verdict import Verdict
+from adwarm.store import writing
+from adwarm.store.reviews import close_review, find_review
+from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy
+
+REVIEW = "adwarm_policy_review"
+"""Who chose, where no person did."""
+
+
+def fall_back(connection: Connection, snapshot: Snapshot, *, why: str, at: datetime) -> None:
+    """Let the policy name the fallback, and training keep its kind until somebody approves another."""
+    _choose(connection, snapshot.id, snapshot.kind, by=REVIEW, why=why, at=at)
+
+
+def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+    """Make the forecast that a review proposed live, and return the review.
+
+    Args:
+        by: who approved.
+
+    Raises:
+        NotFound: there is no such review.
+        BadRequest: it proposed nothing, was rejected, or another kind is live by now.
+    """
+    with writing(engine) as connection:
+        review = _found(connection, run_id)
+        if review["verdict"] == Verdict.PROMOTED:
+            return review
+        if review["verdict"] != Verdict.PROPOSED:
+            raise BadRequest(f"review {run_id} has nothing to promote: it is {review['verdict']}")
+        if (live := _live_kind(connection)) != review["live_kind"]:
+            raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
+        kind, snapshot_id = str(review["proposed_kind"]), str(review["proposed_snapshot"])
+        _choose(connection, snapshot_id, kind, by=by, why=str(review["figures"]["why"]), at=utc(at))
+        close_review(connection, run_id, Verdict.PROMOTED, by=by, at=utc(at))
+        return _found(connection, run_id)
+
+
+def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+    """Write down that a proposal was not approved, and return the review; one that is decided stays as it is.
+
+    Raises:
+        NotFound: there is no such review.
+    """
+    with writing(engine) as connection:
+        if _found(connection, run_id)["verdict"] == Verdict.PROPOSED:
+            close_review(connection, run_id, Verdict.REJECTED, by=by, at=utc(at))
+        return _found(connection, run_id)
+
+
+def _choose(connection: Connection, snapshot_id: str, kind: str, *, by: str, why: str, at: datetime) -> None:
+    set_policy(connection, snapshot_id, at)
+    record_choice(connection, kind, by=by, why=why, at=at)
+
+
+def _found(connection: Connection, run_id: str) -> dict[str, Any]:
+    review = find_review(connection, run_id)
+    if review is None:
+        raise NotFound(f"there is no review of the run {run_id!r}; run the DAG adwarm_policy_review")
+    return review
+
+
+def _live_kind(connection: Connection) -> str | None:
+    policy = find_policy(connection)
+    row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
+    return None if row is None else str(row["kind"])

@@ -1,0 +1,46 @@
+"""Says in Markdown what a review proposes, for the person who is asked to approve it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from adwarm.replay.verdict import JUDGED_AT, POLICIES, Verdict
+
+
+def body_of(row: Mapping[str, Any]) -> str:
+    """Return the text for a row of `policy_review`; a sentence when nothing is proposed."""
+    why = str(row["figures"]["why"])
+    if row["verdict"] != Verdict.PROPOSED:
+        return why
+    log, drift = row["figures"]["log"], row["figures"]["drift"]
+    names = (POLICIES[row["live_kind"]], POLICIES[row["proposed_kind"]])
+    columns = [row["figures"]["policies"][name] for name in names]
+    lines = [
+        f"**{why}.**",
+        "",
+        f"Replayed {log['test_from'][:10]} to {log['test_to'][:10]}: {log['scored_first_opens']:,} first opens.",
+        "",
+        f"| | live: {names[0]} | proposed: {names[1]} |",
+        "|---|---|---|",
+        _line(f"first-open hit ratio at {JUDGED_AT:g}x the calls of no warming", columns, _ratio),
+        _line("calls when aiming at that", columns, lambda found: f"{found['calls']:,} ({found['multiple']:.2f}x)"),
+        _line("mean gap of probabilities (ECE)", columns, lambda found: _number(found["ece"])),
+        _line("of it overstated", columns, lambda found: _number(found["overstated"])),
+        "",
+        f"Habits of {drift['moved']:,} of {drift['accounts']:,} accounts have moved. Whole report: `{row['report']}`",
+        "",
+        "Approve: the proposed kind goes live, and training keeps it. Reject, or no answer: nothing changes.",
+    ]
+    return "\n".join(lines)
+
+
+def _line(title: str, columns: list[Mapping[str, Any]], shown: Any) -> str:
+    return f"| {title} | " + " | ".join(shown(found) for found in columns) + " |"
+
+
+def _ratio(found: Mapping[str, Any]) -> str:
+    low, high = found["hit_ratio_interval"]
+    return f"{found['hit_ratio']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _number(value: float | None) -> str:
+    return "too few cases" if value is None else f"{value:.3f}"

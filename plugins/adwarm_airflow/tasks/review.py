@@ -1,0 +1,82 @@
+"""Tasks of `adwarm_policy_review`: review, tell whether there is something to approve, promote, write down answers."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from adwarm.errors import BadRequest
+from adwarm.replay.promotion import promote as promote_review
+from adwarm.replay.promotion import reject
+from adwarm.replay.review import review_policies
+from adwarm.replay.review_words import body_of
+from adwarm.replay.verdict import Verdict
+from adwarm.settings import ReviewSettings, Settings
+from adwarm_airflow.house import open_runtime
+from adwarm_airflow.operators.approval import ANSWERED_BY
+from adwarm_airflow.runs import RunTime, run_time
+
+WEEK = timedelta(weeks=1)
+NOBODY = "nobody in time"
+log = logging.getLogger(__name__)
+
+
+def review(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Review the live policy, and return the verdict, where the report is, and the text to approve by.
+
+    A backfill only reports.
+
+    Raises:
+        BadRequest: the form names a policy that does not exist, or weeks that are out of bounds.
+    """
+    run = run_time(context, WEEK)
+    runtime = open_runtime(run.clock)
+    settings = _as_asked(runtime.settings, context.get("params") or {})
+    now = run.window[1] if run.backfill else run.clock.now()
+    row = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, act=not run.backfill)
+    log.info("%s: %s; report: %s", row["verdict"], row["figures"]["why"], row["report"])
+    names = ("run_id", "verdict", "live_kind", "proposed_kind", "report")
+    return {**{name: row[name] for name in names}, "why": row["figures"]["why"], "body": body_of(row)}
+
+
+def is_proposed(context: Mapping[str, Any]) -> bool:
+    """Whether the run's review has proposed something that somebody has to approve."""
+    return bool(context["ti"].xcom_pull(task_ids="review")["verdict"] == Verdict.PROPOSED)
+
+
+def promote(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Make live what was approved."""
+    run = run_time(context, WEEK)
+    runtime = open_runtime(run.clock)
+    return _told(promote_review(runtime.engine, run.run_id, by=_who(context), at=run.clock.now()))
+
+
+def conclude(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Write down that what was proposed was not approved; what was promoted stays."""
+    run: RunTime = run_time(context, WEEK)
+    runtime = open_runtime(run.clock)
+    return _told(reject(runtime.engine, run.run_id, by=_who(context), at=run.clock.now()))
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {name: row[name] for name in ("verdict", "live_kind", "proposed_kind", "decided_by")}
+    log.info("decided: %s", figures)
+    return figures
+
+
+def _who(context: Mapping[str, Any]) -> str:
+    """Return who answered."""
+    return str(context["ti"].xcom_pull(task_ids="approve", key=ANSWERED_BY) or NOBODY)
+
+
+def _as_asked(settings: Settings, params: Mapping[str, Any]) -> Settings:
+    from pydantic import ValidationError
+
+    names = ("training_weeks", "scored_weeks", "policies")
+    asked = {name: params[name] for name in names if params.get(name)}
+    try:
+        found = ReviewSettings.model_validate({**settings.review.model_dump(), **asked})
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise BadRequest(f"the form is not valid: {reasons}") from None
+    return settings.model_copy(update={"review": found})

@@ -1,0 +1,166 @@
+"""The review through the real DAG: a proposal waits for a person, and nothing goes live without one."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from adwarm.forecast.snapshot import live_snapshot, make_live
+from adwarm.forecast.training import train_candidates
+from adwarm.patterns.ingest import ingest
+from adwarm.runtime import Runtime
+from adwarm.settings import load_settings
+from adwarm.store import reading
+from adwarm.store.reviews import newest_review
+from adwarm.store.snapshots import find_policy
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+NOW = MONDAY + timedelta(weeks=5)
+DAG = "adwarm_policy_review"
+
+
+@pytest.fixture
+def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """A home where keys have hours of their own, and live is the population profile, which knows none of them."""
+    days = [MONDAY + timedelta(days=n) for n in range(35) if n % 7 < 5]
+    rows = [
+        {"ts": day + timedelta(hours=key % 24, minutes=day.day), "account_id": f"act_{key}", "date_range": "last_7d"}
+        for day in days
+        for key in range(30)
+    ]
+    (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
+    monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
+    made = Runtime(load_settings())
+    ingest(made.engine, made.objects, made.settings, NOW)
+    plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
+    make_live(made.engine, plain.id, NOW)
+    return made
+
+
+Act = Callable[[Any], None]
+
+
+@pytest.fixture
+def when_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], list[str]]:
+    """Lets something be done when a run waits for its approval; returns what was asked, as it is asked."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+
+    def prepare(act: Act) -> list[str]:
+        asked: list[str] = []
+
+        def sleep(seconds: float) -> None:
+            """`dag.test` sleeps when it has nothing to run; others are let sleep."""
+            with create_session() as session:
+                waiting = select(TaskInstance).filter_by(dag_id=DAG, state=TaskInstanceState.AWAITING_INPUT)
+                task = session.scalars(waiting.options(joinedload(TaskInstance.hitl_detail))).one_or_none()
+                if task is None or threading.current_thread() is not threading.main_thread():
+                    slept(seconds)
+                else:
+                    asked.append(task.hitl_detail.body)
+                    act(SimpleNamespace(session=session, task=task))
+
+        slept = time.sleep
+        monkeypatch.setattr(time, "sleep", sleep)
+        return asked
+
+    return prepare
+
+
+def answer(option: str) -> Act:
+    """Answer as the web page does, through the function behind its route."""
+
+    def act(waiting: Any) -> None:
+        from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+        from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+
+        user = SimpleNamespace(get_id=lambda: "7", get_name=lambda: "ada")
+        update_hitl_detail(
+            DAG, waiting.task.run_id, "approve", UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
+            user, waiting.session,
+        )  # fmt: skip
+
+    return act
+
+
+def let_time_pass(waiting: Any) -> None:
+    """Let the time to answer be over, and the scheduler notice."""
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+
+    left = waiting.task.trigger_timeout - datetime.now(UTC)
+    assert timedelta(hours=71) < left < timedelta(hours=73)
+    waiting.task.trigger_timeout = datetime.now(UTC) - timedelta(seconds=1)
+    waiting.session.commit()
+    SchedulerJobRunner(job=Job()).check_awaiting_input_timeouts(session=waiting.session)
+
+
+def run(dags: dict[str, Any], **conf: Any) -> Any:
+    """Run the review as of NOW."""
+    wanted = {"decision_time": NOW.isoformat(), "policies": ["hour-of-week"], "scored_weeks": 1, **conf}
+    return dags[DAG].test(logical_date=None, run_conf=wanted)
+
+
+def states(finished: Any) -> dict[str, str]:
+    """States of the run's tasks."""
+    return {ti.task_id: str(ti.state) for ti in finished.get_task_instances()}
+
+
+def test_an_approved_proposal_goes_live(
+    dags: dict[str, Any], runtime: Runtime, when_asked: Callable[[Act], list[str]]
+) -> None:
+    """The person is shown the figures, and is written down with what was approved."""
+    asked = when_asked(answer("Approve"))
+    finished = run(dags)
+
+    assert states(finished) == dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success")
+    assert live_snapshot(runtime.engine).kind == "hour_of_week"
+    with reading(runtime.engine) as connection:
+        policy, review = find_policy(connection) or {}, newest_review(connection) or {}
+    assert (policy["chosen_by"], policy["chosen_kind"]) == ("ada", "hour_of_week")
+    assert (review["verdict"], review["decided_by"]) == ("promoted", "ada")
+    assert Path(review["report"]).is_file()
+    for words in ("first-open hit ratio", "95 % interval", "calls", "ECE", review["report"]):
+        assert words in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("act", "by"), [(answer("Reject"), "ada"), (let_time_pass, "nobody in time")], ids=["rejected", "no answer"]
+)
+def test_without_approval_nothing_goes_live(
+    dags: dict[str, Any], runtime: Runtime, when_asked: Callable[[Act], list[str]], act: Act, by: str
+) -> None:
+    """A rejection, and no answer in time, leave what is live alone, and are written down."""
+    before = live_snapshot(runtime.engine)
+    when_asked(act)
+    finished = run(dags)
+
+    assert finished.state == "success"
+    assert states(finished)["promote"] == "skipped"
+    assert live_snapshot(runtime.engine) == before
+    with reading(runtime.engine) as connection:
+        review = newest_review(connection) or {}
+    assert (review["verdict"], review["decided_by"]) == ("rejected", by)
+
+
+def test_nobody_is_asked_when_nothing_is_proposed(dags: dict[str, Any], runtime: Runtime) -> None:
+    """With too little log, the run says so and ends without a question; a bad form fails at once."""
+    finished = run(dags, decision_time=(MONDAY + timedelta(days=15)).isoformat())
+
+    found = states(finished)
+    assert (found["review"], found["is_proposed"]) == ("success", "success")
+    assert {found["approve"], found["promote"], found["conclude"]} == {"skipped"}
+    with reading(runtime.engine) as connection:
+        assert (newest_review(connection) or {})["verdict"] == "too_little_log"
+    assert states(run(dags, policies=["no-such"]))["review"] == "failed"
