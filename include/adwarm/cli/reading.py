@@ -1,6 +1,7 @@
 """Commands that look and change nothing: plan, status, patterns, fatigue."""
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,6 @@ from adwarm.cli.output import JsonOption, print_facts, print_json, print_table
 
 _JOB = ("dag", "started", "status", "done", "failed", "requests", "left")
 _USAGE = ("mode", "reason", "used", "wasted", "open", "age", "late")
-_LIMIT = ("scope", "limit", "in_flight", "pace", "parked_until", "parked_why")
-_BREAKER = ("source", "state", "error_rate", "calls", "since", "probe_at")
 
 
 def plan(
@@ -50,12 +49,13 @@ def plan(
 
 def status(as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running and limited."""
+    from adwarm.cli.limits import print_limits
     from adwarm.cli.queueing import print_queue
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, traffic, warms
 
     runtime = Runtime()
-    now = runtime.clock.now()
+    now, budget = runtime.clock.now(), runtime.admission.status()
     document: dict[str, Any] = {
         "at": now,
         "entries": entries.totals(runtime.engine),
@@ -66,7 +66,7 @@ def status(as_json: JsonOption = False) -> None:
         "traffic_24h": traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": jobs.latest(runtime.engine, now),
         "queue": runtime.queue.status().to_dict(),
-        "admission": runtime.admission.status().to_dict(),
+        "admission": budget.to_dict(),
     }
     if as_json:
         print_json(document)
@@ -80,18 +80,25 @@ def status(as_json: JsonOption = False) -> None:
     print_facts("Last 24 hours", document["traffic_24h"])
     print_table("Jobs", _JOB, [_job(job) for job in document["jobs"]], "none yet")
     print_queue(document["queue"])
-    limits = document["admission"]
-    busy = [scope for scope in limits["scopes"] if scope["in_flight"] or scope["parked_until"] or _is_shared(scope)]
-    print_table("Limits", _LIMIT, [[scope[name] for name in _LIMIT] for scope in busy], "nothing was called yet")
-    rows = [[breaker[name] for name in _BREAKER] for breaker in limits["breakers"]]
-    print_table("Breakers", _BREAKER, rows, "none has seen a call")
+    print_limits(budget)
 
 
 def patterns(
+    log: Annotated[str | None, typer.Argument(help="A log to count by itself: file, folder, glob or URL.")] = None,
     days: Annotated[int, typer.Option(help="Days of log to look at, back from its last hour.", min=1)] = 56,
+    out: Annotated[Path | None, typer.Option(help="With a log: write its table to this Parquet file.")] = None,
+    limit: Annotated[int, typer.Option(help="With a log: reports to show.", min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show when reports are opened: peak and quiet hours, the week, popular ranges."""
+    """Show when reports are opened: peak and quiet hours, the week, popular ranges.
+
+    Given a log, count it by report and hour of the reader's week; nothing is stored, and all days count.
+    """
+    if log is not None:
+        from adwarm.cli.counting import count
+
+        count(log, limit, out, as_json=as_json)
+        return
     from adwarm.errors import NotFound
     from adwarm.patterns.load import load_slots
     from adwarm.patterns.profile import profile
@@ -166,11 +173,6 @@ def _item(item: Any) -> dict[str, Any]:
 
 def _why(explanation: dict[str, Any]) -> str:
     return str(explanation.get("cut") or explanation.get("why") or "-")
-
-
-def _is_shared(scope: dict[str, Any]) -> bool:
-    """Whether a scope is wider than one account; idle accounts would hide the rest."""
-    return not str(scope["scope"]).startswith("account:")
 
 
 def _job(job: dict[str, Any]) -> tuple[Any, ...]:

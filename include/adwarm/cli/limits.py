@@ -1,0 +1,43 @@
+"""The shared budget's part of status: limits, what is parked since when and why, and the breakers."""
+
+from typing import TYPE_CHECKING
+
+from adwarm.cli.output import print_table
+
+if TYPE_CHECKING:
+    from adwarm.backpressure import AdmissionStatus, ScopeStatus
+
+SHOWN = 20
+
+
+def print_limits(budget: "AdmissionStatus") -> None:
+    """Print the scopes that many share or that are in use, those that are parked, and every breaker."""
+    busy = [scope for scope in budget.scopes if scope.in_flight or _is_shared(scope)]
+    print_table(
+        f"Limits{_cut(busy)}",
+        ("scope", "limit", "in flight", "pace", "% used", "tokens"),
+        [(s.scope, s.limit, s.in_flight, s.pace, s.usage, s.tokens) for s in busy[:SHOWN]],
+        "nothing was called yet",
+    )
+    parked = sorted(budget.parked, key=lambda scope: (not _is_shared(scope), scope.parked_until))
+    print_table(
+        f"Parked{_cut(parked)}",
+        ("scope", "since", "until", "why"),
+        [(s.scope, s.parked_since, s.parked_until, s.parked_why) for s in parked[:SHOWN]],
+        "nothing; every scope may be called",
+    )
+    print_table(
+        "Breakers",
+        ("source", "state", "since", "tested next", "failed", "calls", "why"),
+        [(b.source, b.state, b.since, b.probe_at, b.error_rate, b.calls, b.why) for b in budget.breakers],
+        "none has seen a call",
+    )
+
+
+def _is_shared(scope: "ScopeStatus") -> bool:
+    """Whether a scope is wider than one account; idle accounts would hide the rest."""
+    return not scope.scope.startswith("account:")
+
+
+def _cut(rows: list["ScopeStatus"]) -> str:
+    return f": the first {SHOWN} of {len(rows):,}; --json tells all" if len(rows) > SHOWN else ""

@@ -1,0 +1,46 @@
+"""What `adwarm status` tells of the budget: limits, grants, what is parked and what is broken, since when and why."""
+
+from collections.abc import Callable
+from typing import Any
+
+from adwarm.backpressure import Granted, Outcome, OutcomeKind
+from adwarm.model import Priority, Scope
+from adwarm.runtime import Runtime
+
+
+def _settle(runtime: Runtime, scope: str, outcome: Outcome) -> None:
+    decision = runtime.admission.admit([Scope.parse(scope)], Priority.HIGH, source="meta")
+    assert isinstance(decision, Granted)
+    runtime.admission.settle(decision.grant, outcome)
+
+
+def test_status_says_what_is_held_back_and_why(adwarm: Callable[..., Any]) -> None:
+    """Calls in flight by class, parked scopes with since, until and why, and an open breaker with what opened it."""
+    quiet = adwarm("status").out
+    runtime = Runtime()
+    for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
+        _settle(runtime, "account:act_2", Outcome(OutcomeKind.FAILED))
+    runtime.admission.admit([Scope.parse("account:act_3")], Priority.LOW, source="meta")
+    _settle(runtime, "account:act_1", Outcome(OutcomeKind.THROTTLED, park_seconds=600))
+    _settle(runtime, "account:act_2", Outcome(OutcomeKind.FAILED))
+    document = adwarm("status", "--json").json["admission"]
+    shown = adwarm("status").out
+
+    [parked] = [scope for scope in document["scopes"] if scope["parked_until"]]
+    [breaker] = document["breakers"]
+    assert "every scope may be called" in quiet
+    assert (parked["scope"], breaker["state"]) == ("account:act_1", "open")
+    assert parked["parked_since"] < parked["parked_until"]
+    assert parked["parked_why"]
+    assert breaker["why"]
+    assert all(words in shown for words in ("low 1", "act_1", "throttled", breaker["why"].split()[0]))
+
+
+def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Callable[..., Any]) -> None:
+    """Of many parked accounts the first ones are shown, and how many there are."""
+    adwarm("status")
+    runtime = Runtime()
+    for number in range(25):
+        _settle(runtime, f"account:act_{number}", Outcome(OutcomeKind.THROTTLED, park_seconds=600))
+
+    assert "the first 20 of 25" in adwarm("status").out
