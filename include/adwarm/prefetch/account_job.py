@@ -1,6 +1,6 @@
 """Makes the wanted keys of one account fresh: plan, fetch, store, and publish under a fenced lease.
 
-A job that has to wait for a report leaves with `ReportRunning` and keeps its lease; run again it goes on from there.
+A job that has to wait for a report leaves with `ReportRunning`; run again under its lease it goes on from there.
 """
 
 import time
@@ -15,7 +15,7 @@ from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, Window, i
 from adwarm.prefetch.assembly import Provenance, build_entry, daily_rows
 from adwarm.prefetch.dividing import Fetched, Gap, joined
 from adwarm.prefetch.fetching import Fetcher
-from adwarm.prefetch.holding import HeldLease, hold, holding
+from adwarm.prefetch.holding import HeldLease, hold
 from adwarm.prefetch.keeping import missing_text, older_summaries, with_older
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.planner import FetchPlan, closing_windows, plan_fetch
@@ -29,13 +29,16 @@ from adwarm.store.entries import Entry
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import PartitionState
 
+TOO_LARGE_FOR = timedelta(hours=1)
+"""A question that was too large is not asked again for so long; figures grow, and platforms have better hours."""
+
 
 @dataclass
 class AccountJob:
     """One account's share of a batch. Used by one thread at a time.
 
     Attributes:
-        held: the lease, while the job works or waits for a report.
+        held: the lease, once the job has one; whoever runs the job releases it when there is an end to it.
     """
 
     engine: Engine
@@ -49,6 +52,7 @@ class AccountJob:
     _started: float = field(default_factory=time.monotonic)
     _at: datetime | None = None
     _api_version: str = ""
+    _too_large: dict[str, str] = field(default_factory=dict)
     _range_gaps: tuple[Gap, ...] = ()
 
     def run(self, wanted: Sequence[Wanted]) -> list[KeyOutcome]:
@@ -64,10 +68,8 @@ class AccountJob:
         if self.held or self._stale(resolved, now):
             self.held = self.held or self._hold()
             self._at = self._at or self.fetcher.clock.now()
-            with holding(self.held) as held:
-                stale = self._stale(resolved, self._at)  # another worker may have fetched while the lease was awaited
-                published = self._refresh(stale, held, self._at) if stale else {}
-            self.held = None
+            stale = self._stale(resolved, self._at)  # another worker may have fetched while the lease was awaited
+            published = self._refresh(stale, self.held, self._at) if stale else {}
         payer = next(iter(published), None)
         outcomes = []
         for item in wanted:
@@ -207,7 +209,18 @@ class AccountJob:
             self.engine, held.lease, self.fetcher.clock, self.fetcher.source.name,
             self.settings.source.report_max_seconds,
         )  # fmt: skip
+        self._too_large = leases.too_large(self.engine, held.lease, self.fetcher.clock.now() - TOO_LARGE_FOR)
+        self.fetcher.too_large = dict(self._too_large)
         return held
+
+    def release(self, *, done: bool) -> None:
+        """Give the lease back, if it is held. What was too large is noted in it, unless the job is done."""
+        if self.held:
+            too_large = {} if done else self.fetcher.too_large
+            if too_large != self._too_large:
+                leases.keep_too_large(self.engine, self.held.lease, too_large, self.fetcher.clock.now())
+            self.held.release()
+            self.held = None
 
     def _outcome(self, item: Wanted, entry: Entry, pays: bool) -> KeyOutcome:
         """Return a fetched key's outcome; the account's requests are booked on its first key."""

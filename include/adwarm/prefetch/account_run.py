@@ -12,7 +12,8 @@ from adwarm.prefetch.account_job import AccountJob
 from adwarm.prefetch.fetching import Fetcher
 from adwarm.prefetch.holding import HeldElsewhere, hold, holding
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
-from adwarm.prefetch.reporting import ReportRunning
+from adwarm.prefetch.polling import Watched
+from adwarm.prefetch.reporting import ReportRunning, RunningReport
 from adwarm.sources.protocol import Handle, JobProgress
 from adwarm.store import accounts, entries, traffic
 
@@ -47,15 +48,20 @@ class AccountRun:
     _handle: Handle | None = None
     _throttled: bool = False
 
-    def step(self) -> list[KeyOutcome] | Handle:
+    def step(self) -> list[KeyOutcome] | RunningReport:
         """Go on until every key has its outcome, or a report has to be waited for, which is returned."""
         try:
             outcomes = self._outcomes()
         except ReportRunning as running:
-            self._handle = running.handle
-            return running.handle
+            self._handle = running.report.handle
+            return running.report
         except AdwarmError as error:
+            self._release(done=False)
             outcomes = self._explained(error)
+        except BaseException:
+            self._release(done=False)
+            raise
+        self._release(done=True)
         return self._told(outcomes)
 
     def landed(self, progress: JobProgress) -> None:
@@ -79,15 +85,20 @@ class AccountRun:
 
     def fail(self, error: AdwarmError) -> list[KeyOutcome]:
         """End with an error; the lease is given back."""
-        self._release()
+        self._release(done=False)
         return self._told(self._explained(error))
 
-    def hand_back(self, percent: float) -> list[KeyOutcome]:
+    def hand_back(self, seen: Watched | None) -> list[KeyOutcome]:
         """End for now; whoever takes the lease next takes the running report up."""
-        self._release()
+        percent, seconds = 0.0, _COME_BACK_SECONDS
+        if seen is not None:
+            percent, seconds = seen.percent, max(seconds, seen.due)
+            if self._fetcher and self._fetcher.notes:
+                self._fetcher.notes.stands(seen.percent, seen.quiet)
+        self._release(done=False)
         name = self._handle.id if self._handle else "?"
         reason = f"report {name} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"
-        return self._told(self._ended(KeyStatus.PARKED, reason, _COME_BACK_SECONDS))
+        return self._told(self._ended(KeyStatus.PARKED, reason, seconds))
 
     @property
     def _account_id(self) -> str:
@@ -222,7 +233,6 @@ class AccountRun:
             self.progress(outcomes)
         return outcomes
 
-    def _release(self) -> None:
-        if self._job and self._job.held:
-            self._job.held.release()
-            self._job.held = None
+    def _release(self, *, done: bool) -> None:
+        if self._job:
+            self._job.release(done=done)

@@ -9,7 +9,7 @@ import orjson
 from adwarm.compression import pack
 from adwarm.model import Account, EntryKey, FreshnessRules, ReportKey, Window, expires_at, is_settled
 from adwarm.prefetch.dividing import Gap
-from adwarm.prefetch.keeping import missing_text
+from adwarm.prefetch.keeping import each_once, missing_text
 from adwarm.prefetch.rows import unpack_rows
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
@@ -105,5 +105,5 @@ def build_entry(
 
 def _missing(states: Sequence[PartitionState], gaps: Sequence[Gap], window: Window) -> str | None:
     """Return what cannot be read of a window, by its days and by its summary, each thing once."""
-    texts = [state.missing for state in states] + [missing_text(gaps, window)]
-    return "; ".join(sorted({part for text in texts if text for part in text.split("; ")})) or None
+    texts = [*(state.missing for state in states), missing_text(gaps, window)]
+    return each_once(text for text in texts if text)

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from adwarm.clock import Clock
 from adwarm.errors import AdwarmError
 from adwarm.prefetch.outcome import KeyOutcome
-from adwarm.prefetch.polling import Look, ReportWatch
+from adwarm.prefetch.polling import Look, ReportWatch, Watched
+from adwarm.prefetch.reporting import RunningReport
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress
 
 _BEAT_SECONDS = 1.0
@@ -24,7 +25,7 @@ class Run(Protocol):
 
     connection: str
 
-    def step(self) -> list[KeyOutcome] | Handle:
+    def step(self) -> list[KeyOutcome] | RunningReport:
         """Go on as far as possible; a report that is being made is returned, and `step` called again afterwards."""
         ...
 
@@ -44,8 +45,8 @@ class Run(Protocol):
         """End with an error; what is held is given back."""
         ...
 
-    def hand_back(self, percent: float) -> list[KeyOutcome]:
-        """End for now: whoever comes next takes the running report up."""
+    def hand_back(self, seen: Watched | None) -> list[KeyOutcome]:
+        """End for now, with the report as it was last seen: whoever comes next takes it up."""
         ...
 
 
@@ -72,7 +73,7 @@ class Crew:
     make_watch: Callable[[], ReportWatch]
     source_of: Callable[[str], InsightsSource]
     _watches: dict[str, ReportWatch] = field(default_factory=dict)
-    _working: dict[Future[list[KeyOutcome] | Handle], Run] = field(default_factory=dict)
+    _working: dict[Future[list[KeyOutcome] | RunningReport], Run] = field(default_factory=dict)
     _looking: dict[Future[Look], str] = field(default_factory=dict)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _finished: list[KeyOutcome] = field(default_factory=list)
@@ -98,16 +99,14 @@ class Crew:
                 watch.advance(passed)
             moved = self._take_in() + self._land(pool)
             idle = 0.0 if self._working or moved else idle + passed
-            if not self._working and not self._looking and idle > self.patience:
+            if not self._working and not self._looking and idle + self._next_look() > self.patience:
                 return
             self._keep()
             self._look(lookout)
 
     def _pause(self) -> float:
         """Wait until something may have happened, and return how long that was."""
-        dues = (watch.next_look() for name, watch in self._watches.items() if name not in self._looking.values())
-        seconds = min((due for due in dues if due is not None), default=_BEAT_SECONDS)
-        seconds = min(_BEAT_SECONDS, seconds)
+        seconds = min(_BEAT_SECONDS, self._next_look())
         busy: list[Future[Any]] = [*self._working, *self._looking]
         if not busy:
             self.clock.sleep(seconds)
@@ -116,14 +115,19 @@ class Crew:
         wait(busy, timeout=seconds if self._waiting else None, return_when=FIRST_COMPLETED)
         return time.monotonic() - started
 
+    def _next_look(self) -> float:
+        """Return the seconds until a report is due that is not being looked at."""
+        dues = (watch.next_look() for name, watch in self._watches.items() if name not in self._looking.values())
+        return min((due for due in dues if due is not None), default=0.0 if self._looking else _BEAT_SECONDS)
+
     def _take_in(self) -> int:
         """Take what the threads have brought, and return how much."""
         done = [future for future in self._working if future.done()]
         for future in done:
             run = self._working.pop(future)
             brought = future.result()
-            if isinstance(brought, Handle):
-                self._waiting[brought.id] = _Waiting(run, brought)
+            if isinstance(brought, RunningReport):
+                self._waiting[brought.handle.id] = _Waiting(run, brought.handle)
                 self._watches.setdefault(run.connection, self.make_watch()).add(brought)
             else:
                 self._finished += brought
@@ -175,12 +179,12 @@ class Crew:
     def _hand_back(self) -> None:
         """Let go of what waits, and, after a bug, of what has come to wait meanwhile."""
         for future, run in self._working.items():
-            if future.exception() is None and isinstance(future.result(), Handle):
-                self._finished += run.hand_back(0.0)
+            if future.exception() is None and isinstance(future.result(), RunningReport):
+                self._finished += run.hand_back(None)
         for waiting in list(self._waiting.values()):
-            percent = self._drop(waiting)
-            self._finished += waiting.run.hand_back(percent)
+            seen = self._drop(waiting)
+            self._finished += waiting.run.hand_back(seen)
 
-    def _drop(self, waiting: _Waiting) -> float:
+    def _drop(self, waiting: _Waiting) -> Watched | None:
         self._waiting.pop(waiting.handle.id, None)
         return self._watches[waiting.run.connection].drop(waiting.handle)

@@ -15,7 +15,7 @@ from adwarm.clock import Clock
 from adwarm.errors import AdwarmError, NotFound, Permanent, Refused, Throttled, TooMuchData, Transient
 from adwarm.model import Priority
 from adwarm.prefetch.dividing import Division, Fetched, Gap
-from adwarm.prefetch.reporting import ReportNotes, ReportRunning
+from adwarm.prefetch.reporting import ReportNotes, ReportRunning, RunningReport
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Unit
@@ -41,6 +41,7 @@ class Fetcher:
         heartbeat: called after each call, so that a lease held around a long fetch stays alive.
         notes: what the lease remembers of a running report; without it none is begun.
         landed: reports that have ended, by id, until they are taken notice of.
+        too_large: why questions were too large, by their hashes; what an earlier fetch has learned costs no call.
     """
 
     source: InsightsSource
@@ -55,6 +56,7 @@ class Fetcher:
     heartbeat: Callable[[], None] | None = None
     notes: ReportNotes | None = None
     landed: dict[str, JobProgress] = field(default_factory=dict)
+    too_large: dict[str, str] = field(default_factory=dict)
     _answers: dict[Unit, Fetched | TooMuchData] = field(default_factory=dict)
     _listed: dict[tuple[Unit, str], list[str]] = field(default_factory=dict)
     _bad_ends: Counter[Unit] = field(default_factory=Counter)
@@ -117,12 +119,15 @@ class Fetcher:
                 known = self._answered(unit)
             except TooMuchData as error:
                 known = error
+                self.too_large[unit.hash] = str(error)
             self._answers[unit] = known
         if isinstance(known, TooMuchData):
             raise known
         return known
 
     def _answered(self, unit: Unit) -> Fetched:
+        if unit.hash in self.too_large:
+            raise TooMuchData(self.too_large[unit.hash])
         running = self.notes.running(unit) if self.notes else None
         if running or self._goes_as_report(unit):
             return self._as_report(unit)
@@ -147,7 +152,7 @@ class Fetcher:
         days = sum(len(window) for window in unit.windows)
         return days > self.rules.report_days or days * self.rows_per_day > self.rules.report_rows
 
-    def _noted(self, handle: Handle) -> Handle:
+    def _noted(self, handle: Handle) -> RunningReport:
         """Note down a report that the source chose to make by itself."""
         if self.notes is None:
             raise Transient(f"report {handle.id} cannot be waited for without a lease")
@@ -157,12 +162,12 @@ class Fetcher:
         notes = self.notes
         if notes is None:
             raise Transient(f"{unit.account_id}: a report cannot be begun without a lease")
-        handle = notes.running(unit) or notes.begin(
+        report = notes.running(unit) or notes.begin(
             unit, lambda: self.call(unit.account_id, lambda: self.source.begin(unit))
         )
-        progress = self.landed.pop(handle.id, None)
+        handle, progress = report.handle, self.landed.pop(report.handle.id, None)
         if progress is None:
-            raise ReportRunning(handle)
+            raise ReportRunning(report)
         asked_at = notes.asked_at
         try:
             if progress.state is not JobState.READY:

@@ -9,7 +9,6 @@ from sqlalchemy import Engine
 
 from adwarm.errors import Transient
 from adwarm.prefetch.fetching import Fetcher
-from adwarm.prefetch.reporting import ReportRunning
 from adwarm.store import leases
 
 LEASE_SECONDS = 30.0
@@ -59,15 +58,11 @@ def hold(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> HeldLease:
 
 @contextmanager
 def holding(held: HeldLease) -> Iterator[HeldLease]:
-    """Hold the lease while the block runs, and longer when it leaves because a report is still being made."""
+    """Hold the lease while the block runs."""
     try:
         yield held
-    except ReportRunning:
-        raise
-    except BaseException:
+    finally:
         held.release()
-        raise
-    held.release()
 
 
 def _await(engine: Engine, name: str, owner: str, fetcher: Fetcher) -> leases.Lease:

@@ -1,5 +1,6 @@
 """Keeps good data where new data has gaps: what could not be read this time is taken from what was read before."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 
@@ -13,6 +14,8 @@ from adwarm.prefetch.dividing import Gap
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
 from adwarm.store import entries
+
+_BETWEEN = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
 
 
 def with_older(rows: Sequence[Row], gaps: Sequence[Gap], older: Iterable[Row]) -> list[Row]:
@@ -45,8 +48,15 @@ def older_summaries(engine: Engine, keys: Iterable[EntryKey], compression: Compr
 
 def missing_text(gaps: Iterable[Gap], window: Window) -> str | None:
     """Return what is missing in `window`, and why; None when nothing is."""
-    texts = sorted({str(gap) for gap in gaps if any(_overlap(window, other) for other in gap.windows)})
-    return "; ".join(texts) or None
+    return each_once(str(gap) for gap in gaps if any(_overlap(window, other) for other in gap.windows))
+
+
+def each_once(texts: Iterable[str]) -> str | None:
+    """Return texts of gaps as one, each thing that is missing once, with the first of its reasons."""
+    named: dict[str, str] = {}
+    for part in (part for text in texts for part in _BETWEEN.split(text)):
+        named.setdefault(part.partition(": ")[0], part)
+    return "; ".join(named[name] for name in sorted(named)) or None
 
 
 def _is_in(row: Row, gap: Gap) -> bool:

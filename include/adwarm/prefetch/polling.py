@@ -14,6 +14,7 @@ from adwarm.backpressure import Admission, admitted
 from adwarm.clock import Clock
 from adwarm.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
+from adwarm.prefetch.reporting import RunningReport
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, JobState
 
@@ -30,7 +31,7 @@ class Watched:
 
     Attributes:
         pause: time between two looks; `due` until the next one.
-        age: since it is watched here.
+        age: since it was asked for.
         quiet: since its percentage last rose.
     """
 
@@ -66,17 +67,17 @@ class ReportWatch:
     _reports: dict[str, Watched] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, handle: Handle) -> None:
+    def add(self, report: RunningReport) -> None:
         """Watch a report."""
         first = self.rules.report_poll_seconds
+        found = Watched(report.handle, first, first, report.age, report.quiet, report.percent)
         with self._lock:
-            self._reports[handle.id] = Watched(handle, pause=first, due=first)
+            self._reports[report.handle.id] = found
 
-    def drop(self, handle: Handle) -> float:
-        """Watch the report no longer, and return the percentage it had."""
+    def drop(self, handle: Handle) -> Watched | None:
+        """Watch the report no longer, and return how it stood."""
         with self._lock:
-            report = self._reports.pop(handle.id, None)
-        return report.percent if report else 0.0
+            return self._reports.pop(handle.id, None)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

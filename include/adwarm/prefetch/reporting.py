@@ -21,12 +21,28 @@ ORPHAN = "OrphanReport"
 """Kind of the error event that counts a report nobody will read."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunningReport:
+    """A report that the platform is making.
+
+    Attributes:
+        percent: how far it was when somebody last waited for it.
+        age: seconds since it was asked for.
+        quiet: seconds since it is that far.
+    """
+
+    handle: Handle
+    percent: float = 0.0
+    age: float = 0.0
+    quiet: float = 0.0
+
+
 class ReportRunning(Exception):
     """The platform is making a report; go on when it has landed."""
 
-    def __init__(self, handle: Handle) -> None:
-        super().__init__(f"report {handle.id} is being made")
-        self.handle = handle
+    def __init__(self, report: RunningReport) -> None:
+        super().__init__(f"report {report.handle.id} is being made")
+        self.report = report
 
 
 @dataclass
@@ -51,21 +67,20 @@ class ReportNotes:
             self._count("a report was asked for by a worker that stopped before it knew the report's id")
             self.forget()
 
-    def running(self, unit: Unit) -> Handle | None:
+    def running(self, unit: Unit) -> RunningReport | None:
         """Return the report of `unit` that is being made, if there is one that is young enough."""
-        noted = self._noted
+        noted, now = self._noted, self.clock.now()
         if noted is None or noted.run_id is None or noted.unit != unit.hash:
             return None
-        if self.clock.now() - noted.at >= timedelta(seconds=self.max_seconds):
-            return None
-        return Handle(noted.run_id, unit)
+        age, quiet = (now - noted.at).total_seconds(), (now - noted.moved_at).total_seconds()
+        return None if age >= self.max_seconds else RunningReport(Handle(noted.run_id, unit), noted.percent, age, quiet)
 
     @property
     def asked_at(self) -> datetime | None:
         """When the report that is being made was asked for."""
         return self._noted.at if self._noted else None
 
-    def begin(self, unit: Unit, submit: Callable[[], Handle]) -> Handle:
+    def begin(self, unit: Unit, submit: Callable[[], Handle]) -> RunningReport:
         """Ask for a report of `unit` and return it, noted down.
 
         Raises:
@@ -82,8 +97,12 @@ class ReportNotes:
             self.forget()
             raise
         self._must_hold(leases.keep_report(self.engine, self.lease, handle.id))
-        self._noted = leases.Report(unit.hash, now, handle.id)
-        return handle
+        self._noted = leases.Report(unit.hash, now, handle.id, 0.0, now)
+        return RunningReport(handle)
+
+    def stands(self, percent: float, quiet: float) -> None:
+        """Note down how far the report is, and for how many seconds it has been, for whoever waits next."""
+        leases.move_report(self.engine, self.lease, percent, self.clock.now() - timedelta(seconds=quiet))
 
     def forget(self) -> None:
         """Forget the report: it was read, or ended badly."""

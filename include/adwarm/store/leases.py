@@ -5,7 +5,8 @@ that slept past its expiry cannot overwrite its successor.
 
 A lease also remembers the report that the platform is making for it, and of what: its next holder takes that report up
 instead of asking for another one. It is announced before it is asked for, so that one that was asked for and never
-noted down is known to be about.
+noted down is known to be about. And it remembers which questions were too large, so that dividing them goes on where it
+was cut off.
 """
 
 from dataclasses import dataclass
@@ -27,13 +28,32 @@ class Lease:
     expires_at: datetime
 
 
+_NOTHING: dict[str, object] = dict.fromkeys((
+    "report_unit",
+    "report_at",
+    "report_run_id",
+    "report_percent",
+    "report_moved_at",
+))
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report that is being made: of what (a hash), since when, and the platform's id, once that is known."""
+    """A report that is being made.
+
+    Attributes:
+        unit: a hash of what it is of.
+        at: when it was asked for.
+        run_id: the platform's id, once that is known.
+        percent: how far it was when somebody last waited for it.
+        moved_at: since when it was that far.
+    """
 
     unit: str
     at: datetime
     run_id: str | None
+    percent: float
+    moved_at: datetime
 
 
 def claim(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
@@ -73,15 +93,17 @@ def is_current(connection: Connection, held: Lease) -> bool:
 
 def report_of(engine: Engine, held: Lease) -> Report | None:
     """Return the report that the lease remembers."""
-    columns = (table.c.report_unit, table.c.report_at, table.c.report_run_id)
     with reading(engine) as connection:
-        row = connection.execute(select(*columns).where(table.c.name == held.name)).one_or_none()
-    return None if row is None or row.report_unit is None else Report(*row)
+        row = connection.execute(select(table).where(table.c.name == held.name)).one_or_none()
+    if row is None or row.report_unit is None:
+        return None
+    moved_at = row.report_moved_at or row.report_at
+    return Report(row.report_unit, row.report_at, row.report_run_id, row.report_percent or 0.0, moved_at)
 
 
 def announce_report(engine: Engine, held: Lease, unit: str, at: datetime) -> bool:
     """Note down that a report of `unit` is about to be asked for; False when the lease was lost."""
-    return _remember(engine, held, report_unit=unit, report_at=at, report_run_id=None)
+    return _remember(engine, held, **_NOTHING | {"report_unit": unit, "report_at": at})
 
 
 def keep_report(engine: Engine, held: Lease, run_id: str) -> bool:
@@ -89,9 +111,28 @@ def keep_report(engine: Engine, held: Lease, run_id: str) -> bool:
     return _remember(engine, held, report_run_id=run_id)
 
 
+def move_report(engine: Engine, held: Lease, percent: float, moved_at: datetime) -> bool:
+    """Note down how far the report was, and since when, for whoever waits next; False when the lease was lost."""
+    return _remember(engine, held, report_percent=percent, report_moved_at=moved_at)
+
+
 def forget_report(engine: Engine, held: Lease) -> bool:
     """Forget the report: it was read, or ended badly; False when the lease was lost."""
-    return _remember(engine, held, report_unit=None, report_at=None, report_run_id=None)
+    return _remember(engine, held, **_NOTHING)
+
+
+def too_large(engine: Engine, held: Lease, since: datetime) -> dict[str, str]:
+    """Return why questions were too large that an earlier holder asked after `since`, by the questions' hashes."""
+    with reading(engine) as connection:
+        found = connection.execute(select(table.c.too_large).where(table.c.name == held.name)).scalar_one_or_none()
+    if not found or datetime.fromisoformat(found["at"]) < since:
+        return {}
+    return dict(found["units"])
+
+
+def keep_too_large(engine: Engine, held: Lease, units: dict[str, str], at: datetime) -> bool:
+    """Note down which questions were too large, for whoever goes on with them; False when the lease was lost."""
+    return _remember(engine, held, too_large={"at": at.isoformat(), "units": units} if units else None)
 
 
 def _remember(engine: Engine, held: Lease, **values: object) -> bool:

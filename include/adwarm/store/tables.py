@@ -153,6 +153,9 @@ lease = Table(
     Column("report_run_id", String(40)),
     Column("report_unit", String(16)),
     Column("report_at", Moment()),
+    Column("report_percent", Float),
+    Column("report_moved_at", Moment()),
+    Column("too_large", JSON),
 )  # fmt: skip
 
 log_file = Table(

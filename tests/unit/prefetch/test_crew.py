@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 import pytest
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import OpenAdmission
-from tests.unit.prefetch.test_polling import Desk, handle
+from tests.unit.prefetch.test_polling import Desk, report
 
 from adwarm.clock import VirtualClock
 from adwarm.errors import AdwarmError, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.crew import Crew
-from adwarm.prefetch.polling import ReportWatch
+from adwarm.prefetch.polling import ReportWatch, Watched
+from adwarm.prefetch.reporting import RunningReport
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import Handle, JobProgress, JobState
+from adwarm.sources.protocol import JobProgress, JobState
 
 
 @dataclass
@@ -33,13 +34,13 @@ class Account:
         self.diary.append(str(status))
         return [KeyOutcome(Wanted(ReportKey(f"act_{self.number}", "today")), status)]
 
-    def step(self) -> list[KeyOutcome] | Handle:
+    def step(self) -> list[KeyOutcome] | RunningReport:
         """Need a report, or be done."""
         if self.trouble:
             raise self.trouble
         if self.reports:
             self.reports -= 1
-            return handle(self.number)
+            return report(self.number)
         return self.outcome(KeyStatus.FETCHED)
 
     def landed(self, progress: JobProgress) -> None:
@@ -59,7 +60,7 @@ class Account:
         """End."""
         return self.outcome(KeyStatus.FAILED)
 
-    def hand_back(self, percent: float) -> list[KeyOutcome]:
+    def hand_back(self, seen: Watched | None) -> list[KeyOutcome]:
         """End for now."""
         return self.outcome(KeyStatus.PARKED)
 

@@ -15,6 +15,7 @@ from adwarm.clock import VirtualClock
 from adwarm.errors import NotFound, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
 from adwarm.prefetch.polling import ReportWatch
+from adwarm.prefetch.reporting import RunningReport
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Unit
 
@@ -22,6 +23,11 @@ from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress
 def handle(number: int) -> Handle:
     """A report of an account of its own."""
     return Handle(str(number), Unit(f"act_{number}", (LONG,), Increment.DAY, QuerySpec()))
+
+
+def report(number: int, **seen: float) -> RunningReport:
+    """The same, as it was last seen."""
+    return RunningReport(handle(number), **seen)
 
 
 @dataclass
@@ -76,7 +82,7 @@ class Bench:
 def test_looks_come_ever_less_often() -> None:
     """The first look is soon, each next one later, none later than the longest pause."""
     bench = Bench(report_stuck_seconds=1e6, report_max_seconds=1e6)
-    bench.watch.add(handle(1))
+    bench.watch.add(report(1))
     times = []
     for _ in range(12):
         due = bench.watch.next_look()
@@ -101,7 +107,7 @@ def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int)
     ended: dict[str, JobProgress] = {}
     for number, start in sorted(enumerate(starts), key=lambda item: item[1]):
         ended |= bench.run(max(0.0, start - (bench.clock.now() - NOW).total_seconds()))
-        bench.watch.add(handle(number))
+        bench.watch.add(report(number))
     ended |= bench.run(200)
     assert {name for name, progress in ended.items() if progress.state is JobState.READY} == set(ready)
     assert bench.watch.next_look() is None
@@ -113,8 +119,8 @@ def test_a_report_that_does_not_move_is_given_up() -> None:
     """Its percentage must rise now and then; when it does it may take long, up to the longest time of all."""
     bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
     bench.desk.tell = lambda report, age: JobProgress(JobState.PENDING, 40.0 if report.id == "1" else age / 100)
-    bench.watch.add(handle(1))
-    bench.watch.add(handle(2))
+    bench.watch.add(report(1))
+    bench.watch.add(report(2))
     early = bench.run(200)
     assert {name: str(progress.error) for name, progress in early.items()}.keys() == {"1"}
     assert early["1"].state is JobState.FAILED
@@ -122,11 +128,21 @@ def test_a_report_that_does_not_move_is_given_up() -> None:
     assert set(bench.run(600)) == {"2"}
 
 
+def test_what_was_seen_before_counts() -> None:
+    """A report that stood still while others waited for it is given up without waiting as long once more."""
+    bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
+    bench.desk.tell = lambda report, age: JobProgress(JobState.PENDING, 40.0)
+    bench.watch.add(report(1, percent=40, quiet=95, age=120))
+    bench.watch.add(report(2, percent=30, quiet=95, age=120))
+    bench.watch.add(report(3, percent=30, quiet=0, age=495))
+    assert set(bench.run(20)) == {"1", "3"}
+
+
 def test_a_report_nobody_knows_counts_as_expired() -> None:
     """Not at first, when it may not be visible yet, but after a minute."""
     bench = Bench()
     bench.desk.tell = lambda report, age: JobProgress(JobState.UNSEEN, error=NotFound("no such object"))
-    bench.watch.add(handle(1))
+    bench.watch.add(report(1))
     assert bench.run(50) == {}
     assert bench.run(60)["1"].state is JobState.EXPIRED
 
@@ -137,7 +153,7 @@ def test_a_look_that_fails_loses_nothing(trouble: Exception) -> None:
     bench = Bench()
     bench.desk.trouble = [trouble]
     bench.desk.tell = lambda report, age: JobProgress(JobState.READY, 100.0)
-    bench.watch.add(handle(1))
+    bench.watch.add(report(1))
     assert set(bench.run(60)) == {"1"}
     assert len(bench.desk.asked) == 2
 
@@ -147,8 +163,8 @@ def test_a_throttled_token_puts_off_every_look() -> None:
     bench = Bench()
     until = NOW + timedelta(seconds=90)
     bench.desk.trouble = [Throttled("slow down", scope="token:t", until=until)]
-    bench.watch.add(handle(1))
-    bench.watch.add(handle(2))
+    bench.watch.add(report(1))
+    bench.watch.add(report(2))
     bench.run(85)
     assert len(bench.desk.asked) == 1
     bench.run(10)
@@ -160,7 +176,7 @@ def test_a_parked_account_is_left_out() -> None:
     bench = Bench()
     bench.admission.parked["account:act_2"] = NOW + timedelta(seconds=100)
     for number in (1, 2, 3):
-        bench.watch.add(handle(number))
+        bench.watch.add(report(number))
     bench.run(95)
     assert {name for asked in bench.desk.asked for name in asked} == {"1", "3"}
     bench.run(20)
@@ -175,8 +191,8 @@ def test_an_account_that_a_look_finds_throttled_is_parked() -> None:
     bench.desk.tell = lambda report, age: JobProgress(
         JobState.PENDING, 1.0, throttled if report.id == "1" and age < 10 else None
     )
-    bench.watch.add(handle(1))
-    bench.watch.add(handle(2))
+    bench.watch.add(report(1))
+    bench.watch.add(report(2))
     bench.run(200)
     assert bench.admission.parked["account:act_1"] == until
     assert sum("1" in asked for asked in bench.desk.asked) == 1
@@ -186,8 +202,9 @@ def test_a_dead_token_is_told_at_once() -> None:
     """Nothing more can be learned with it."""
     bench = Bench()
     bench.desk.trouble = [TokenDead()]
-    bench.watch.add(handle(1))
+    bench.watch.add(report(1))
     bench.let_pass(5)
     with pytest.raises(TokenDead):
         bench.watch.look(bench.desk)  # type: ignore[arg-type]
-    assert bench.watch.drop(handle(1)) == 0
+    assert bench.watch.drop(handle(1)) is not None
+    assert bench.watch.drop(handle(1)) is None

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import LONG, Staging
 
 from adwarm.clock import SystemClock, VirtualClock
@@ -137,12 +138,15 @@ def test_a_report_that_the_platform_forgot_is_made_anew(staging: Staging) -> Non
     assert len(staging.calls("submit")) == 2
 
 
-def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(staging: Staging) -> None:
+def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(make_staging: Callable[..., Staging]) -> None:
     """A report that takes longer than a run may wait ends as parked; the next run, of any worker, submits none."""
+    staging = make_staging(report_stuck_seconds=1_000)
     staging.storm(reports={"base_seconds": 400, "spread": 0})
     first = staging.run("act_1", "act_2", wait=20)
     assert statuses(first) == ["parked"] * 2
-    assert all(outcome.retry_after == 15 and "is being made" in str(outcome.reason) for outcome in first.outcomes)
+    assert all(
+        15 <= (outcome.retry_after or 0) <= 30 and "is being made" in str(outcome.reason) for outcome in first.outcomes
+    )
     assert noted(staging).report_run_id is not None
     assert noted(staging).owner == ""
     again = staging.run("act_1", "act_2", owner="another")
@@ -150,6 +154,33 @@ def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(staging: St
     assert len(staging.calls("submit")) == 2
     assert staging.events(ORPHAN) == []
     assert staging.rows("act_1") == staging.truth("act_1")
+
+
+def test_a_stuck_report_is_found_out_by_short_runs(staging: Staging) -> None:
+    """Runs that wait for a minute each see together that a report stands still, and one of them begins another."""
+    staging.storm(fault=[{"kind": "report_stuck", "calls": 1}])
+    turns = 0
+    while statuses(staging.run("act_1", wait=60)) != ["fetched"]:
+        staging.clock.sleep(15)
+        turns += 1
+        assert turns < 12
+    assert len(staging.calls("submit")) == 2
+    assert staging.clock.now() - NOW < timedelta(minutes=10)
+
+
+def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable[..., Staging]) -> None:
+    """An isolation that a throttle cuts off goes on where it was: no question that was too large is asked again."""
+    staging = make_staging({"ads": 20})
+    storm = {"poison": [{"slot": 3}], "fault": [{"kind": "load_shedding", "after_calls": 20, "calls": 1}]}
+    staging.storm(**storm)
+    first = staging.run("act_1", span="2026-10-26..2026-11-24")
+    assert statuses(first) == ["parked"]
+    failed = len([call for call in staging.calls() if call.code == 1])
+    staging.clock.sleep(120)
+    assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
+    assert len([call for call in staging.calls() if call.code == 1]) < 30
+    assert failed > 5
+    assert noted(staging).too_large is None
 
 
 def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: Staging) -> None:

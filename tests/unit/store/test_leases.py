@@ -1,6 +1,7 @@
 """One holder at a time by the database's clock, and tokens that only grow."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.store import leases
 from adwarm.store.engine import reading, writing
-from adwarm.store.leases import Lease
+from adwarm.store.leases import Lease, Report
 
 
 class DatabaseClock:
@@ -89,6 +90,42 @@ def test_an_unknown_lease_is_not_current(engine: Engine) -> None:
     held = _claimed(engine, "a")
     with reading(engine) as connection:
         assert not leases.is_current(connection, Lease("fetch:act_9", "a", held.token, held.expires_at))
+
+
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def test_a_lease_remembers_its_report_for_the_next_holder(engine: Engine, at: DatabaseClock) -> None:
+    """Announced, then known by its id and how far it is, through claims by others, until it is forgotten."""
+    held = _claimed(engine, "a")
+    assert leases.report_of(engine, held) is None
+    assert leases.announce_report(engine, held, "abcd", NOON)
+    assert leases.report_of(engine, held) == Report("abcd", NOON, None, 0.0, NOON)
+    assert leases.keep_report(engine, held, "6023")
+    later = NOON + timedelta(minutes=1)
+    assert leases.move_report(engine, held, 40.0, later)
+    at.now += 31
+    successor = _claimed(engine, "b")
+    assert leases.report_of(engine, successor) == Report("abcd", NOON, "6023", 40.0, later)
+    assert not leases.keep_report(engine, held, "late"), "a late holder writes nothing"
+    assert not leases.forget_report(engine, held)
+    assert leases.announce_report(engine, successor, "efgh", later)
+    assert leases.report_of(engine, successor) == Report("efgh", later, None, 0.0, later)
+    assert leases.forget_report(engine, successor)
+    assert leases.report_of(engine, successor) is None
+
+
+def test_what_was_too_large_is_remembered_for_a_while(engine: Engine) -> None:
+    """The next holder finds it, unless it is too old or was cleared."""
+    held = _claimed(engine, "a")
+    assert leases.too_large(engine, held, NOON) == {}
+    assert leases.keep_too_large(engine, held, {"abcd": "too much"}, NOON)
+    leases.release(engine, held)
+    successor = _claimed(engine, "b")
+    assert leases.too_large(engine, successor, NOON) == {"abcd": "too much"}
+    assert leases.too_large(engine, successor, NOON + timedelta(seconds=1)) == {}
+    assert leases.keep_too_large(engine, successor, {}, NOON)
+    assert leases.too_large(engine, successor, NOON) == {}
 
 
 OWNERS = st.sampled_from(["a", "b", "c"])

@@ -221,15 +221,15 @@ def _odd_status(status: int) -> AdwarmError:
 
 
 def _decoded(received: _Received) -> Any:
-    """Return the body of an answer, whatever JSON it is; None for what is no JSON."""
+    """Return the body of an answer, whatever JSON it is."""
     if received.content_type not in _JSON_TYPES:
         if received.status == 200:
             raise Transient(f"Meta answered with {received.content_type or 'no content type'}", code="not_json")
         raise _odd_status(received.status)
     try:
         return orjson.loads(received.content)
-    except orjson.JSONDecodeError:
-        return None
+    except orjson.JSONDecodeError:  # cut short, whatever the status was
+        raise Transient("Meta's answer is not complete JSON", code="not_json") from None
 
 
 def _not_an_object(status: int) -> AdwarmError:
