@@ -4,29 +4,37 @@ Training holds back the last weeks, lets plain and able candidates compete on th
 fits it again on everything. A model is a pure function of the opens before that moment and of the terms.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from adwarm.forecast.calibration import Calibration, calibrate
-from adwarm.forecast.candidates import Boosted, Candidate, Lesson, Linear, Mixture, Rhythm, can_learn, mixed
-from adwarm.forecast.choosing import URGENCIES, Course, best, worth
+from adwarm.forecast.candidates import Boosted, Candidate, Lesson, Linear, Mixture, Rhythm, asked, can_learn, mixed
+from adwarm.forecast.choosing import Course, best, worth
 from adwarm.forecast.features import features
 from adwarm.forecast.grid import DAY, SLOT, WEEK, OpenGrid, Rows
+from adwarm.forecast.working_days import WorkingDays
 from adwarm.patterns.opens import Opens
 
 Floats = npt.NDArray[np.float64]
 HISTORY = 8 * WEEK * SLOT
 """How far back the model looks, microseconds."""
+USUAL = "linear and trees"
+"""The blend that is right for most logs."""
+PLAIN = "week"
+"""The weekly rhythm alone, when there is little to learn from."""
 _BLEND = {
-    "week": (1.0, 0.0, 0.0), "week and linear": (0.5, 0.5, 0.0), "linear": (0.0, 1.0, 0.0),
-    "linear and trees": (0.0, 0.5, 0.5), "mostly trees": (0.0, 0.2, 0.8), "trees": (0.0, 0.0, 1.0),
+    USUAL: (0.0, 0.5, 0.5), "mostly trees": (0.0, 0.2, 0.8), "week and linear": (0.5, 0.5, 0.0), PLAIN: (1.0, 0.0, 0.0),
 }  # fmt: skip
-_ROWS, _TRIAL_ROWS, _COURSE_KEYS = 80_000, 50_000, 200
+_ROWS, _TRIAL_ROWS, _HELD_ROWS = 80_000, 50_000, 40_000
+_COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
 _BLOCK = 60_000
-_LEAST = 3 * WEEK
+_LEAST, _PART = 18, 14
+"""Days that were worked: how many training takes, and how many it holds back, or leaves for looking back, at most."""
 _SEED = 1_986
 
 
@@ -43,9 +51,9 @@ class Reach:
     delay: int = 0
 
     @property
-    def decisions(self) -> float:
-        """How many decisions are taken in the life of an entry."""
-        return self.life / self.soon
+    def windows(self) -> tuple[int, int, int]:
+        """The windows chances are of: until the next decision, one between, and the life."""
+        return self.soon, math.ceil(math.sqrt(self.soon * self.life)), self.life
 
 
 @dataclass(frozen=True)
@@ -53,47 +61,89 @@ class AdwarmModel:
     """A trained model.
 
     Attributes:
-        urgency: how much the coming minutes weigh against the whole life; see `worth`.
-        choice: name of the candidate that won on the held-back weeks.
-        hits: what each candidate hit there.
+        choice: name of the blend that stood its ground on the held-back weeks.
+        hits: what each blend hit there.
+        quiet: whether it warms nothing, since there doubling the calls did not pay.
     """
 
     reach: Reach
     candidate: Candidate
     life: Calibration = field(default_factory=Calibration)
-    urgency: float = URGENCIES[0]
-    choice: str = "week"
+    choice: str = PLAIN
     hits: dict[str, float] = field(default_factory=dict)
+    quiet: bool = False
 
     def judge(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
         """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
 
-        The order of warms is that of the chances as the candidate states them: it won the competition with those.
+        The order of warms is that of the chances as the candidate states them: it was chosen by those.
         """
-        soon, life = _in_blocks(self.candidate, grid, key, column)
-        chance = self.life(life)
-        return worth(soon * self.reach.decisions, life, chance, self.urgency), chance
+        stated = _in_blocks([self.candidate], grid, key, column)[0]
+        chance = self.life(stated[-1])
+        value = worth(stated, self.reach.windows, chance)
+        return np.zeros(len(value)) if self.quiet else value, chance
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What is learned from.
+
+    Attributes:
+        known: what was known when: opens lie in the column in which they became known.
+        true: what happened when; the same, but for the delay.
+    """
+
+    known: OpenGrid
+    true: OpenGrid
+    reach: Reach
+
+    @classmethod
+    def of(cls, opens: Opens, until: int, reach: Reach) -> "_Past":
+        known = OpenGrid.of(opens, until, since=until - HISTORY, delay=reach.delay)
+        return cls(known, OpenGrid.of(opens, until, since=until - HISTORY) if reach.delay else known, reach)
+
+    @property
+    def end(self) -> int:
+        """The first column whose life is not over yet."""
+        return self.known.columns - self.reach.life
+
+    @cached_property
+    def ages(self) -> Rows:
+        """How many days ago the worked days were, the latest first."""
+        return WorkingDays(self.known.crowd, np.array([self.known.columns])).ages()
+
+    def worked(self, start: int, end: int) -> Rows:
+        """Return the columns in `[start, end)` that lie in worked days."""
+        column = np.arange(start, end, dtype=np.int64)
+        return column[np.isin((self.known.columns - column + DAY - 1) // DAY, self.ages)]
+
+    def true_column(self, column: Rows) -> Rows:
+        return column + (self.known.origin - self.true.origin)
+
+    def came(self, key: Rows, column: Rows) -> npt.NDArray[np.bool_]:
+        """Return windows x pairs: whether a first open came."""
+        place = self.true_column(column)
+        return np.stack([self.true.happened(key, place, slots) for slots in self.reach.windows])
 
 
 def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     """Return the model learned from the opens before `until`, microseconds, and from nothing else."""
-    known = known.before(until)
-    grid = OpenGrid.of(known, until, since=until - HISTORY, delay=reach.delay)
+    past = _Past.of(known.before(until), until, reach)
+    grid = past.known
     names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64))[1]
-    week = Rhythm.of(names, "week", reach.soon, reach.life)
-    end = grid.columns - reach.life
-    start = min(2 * WEEK, grid.columns // 4)
-    held = max(min(2 * WEEK, grid.columns // 4) // DAY * DAY, DAY)
-    split = grid.columns - held
-    if not grid.keys or grid.columns < _LEAST:
+    week = Rhythm.of(names, reach.windows)
+    ages = past.ages
+    if not grid.keys or len(ages) < _LEAST:
         return AdwarmModel(reach, week)
-    trial = _lesson(grid, start, split - reach.life, reach, _TRIAL_ROWS)
+    part = min(_PART, len(ages) // 4)
+    start, split = (int(grid.columns - DAY * ages[place]) for place in (-part - 1, part - 1))
+    trial = _lesson(past, start, split - reach.life, _TRIAL_ROWS)
     if not can_learn(trial):
         return AdwarmModel(reach, week)
     parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
-    won = _compete(grid, parts, split, end, reach)
+    won = _compete(past, parts, split)
     weights = _BLEND[won.choice]
-    lesson = _lesson(grid, start, end, reach, _ROWS)
+    lesson = _lesson(past, start, past.end, _ROWS)
     fitted: list[Candidate] = [
         week,
         Linear.fit(lesson) if weights[1] else parts[1],
@@ -107,33 +157,33 @@ def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
     return used[0][0] if len(used) == 1 else Mixture(*map(list, zip(*used, strict=True)))
 
 
-def _compete(grid: OpenGrid, parts: list[Candidate], split: int, end: int, reach: Reach) -> AdwarmModel:
-    """Play the held-back weeks with each blend, then with each urgency; return the winner, calibrated there."""
-    chosen = _some_accounts(grid)
-    columns = np.arange(split, end, reach.soon, dtype=np.int64)
-    course = Course(_only(grid, chosen), columns, reach.life)
+def _compete(past: _Past, parts: list[Candidate], split: int) -> AdwarmModel:
+    """Play the held-back weeks with each blend; return the one that stays, calibrated there."""
+    reach, chosen = past.reach, _some_accounts(past, split)
+    columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
+    course = Course(_only(past.true, chosen), past.true_column(columns), reach.life)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
-    stated = _all_in_blocks(parts, grid, key, column)
+    stated = _in_blocks(parts, past.known, key, column)
+    blends = {name: mixed(stated, weights) for name, weights in _BLEND.items()}
+    standings = {
+        name: course.standing(worth(blend, reach.windows, np.ones(1)).reshape(len(columns), len(chosen)))
+        for name, blend in blends.items()
+    }
+    name = best(standings)
+    candidate, held = _blend(parts, _BLEND[name]), _lesson(past, split, past.end, _HELD_ROWS)
+    curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight)
+    hits = {name: standing.hits for name, standing in standings.items()}
+    return AdwarmModel(reach, candidate, curve, name, hits, not standings[name].pays)
 
-    def hits_of(name: str, urgency: float) -> float:
-        soon, life = mixed(stated, _BLEND[name])
-        return course.hits(worth(soon * reach.decisions, life, life, urgency).reshape(len(columns), len(chosen)))
 
-    hits = {name: hits_of(name, URGENCIES[0]) for name in _BLEND}
-    name = best(hits)
-    urgency = best({weight: hits_of(name, weight) for weight in URGENCIES})
-    life = mixed(stated, _BLEND[name])[1]
-    curve = calibrate(life, grid.happened(key, column, reach.life), np.ones(len(key)))
-    return AdwarmModel(reach, _blend(parts, _BLEND[name]), curve, urgency, name, hits)
-
-
-def _some_accounts(grid: OpenGrid) -> Rows:
-    """Return the keys of a fair sample of accounts, at most some hundreds."""
-    if grid.keys <= _COURSE_KEYS:
-        return np.arange(grid.keys, dtype=np.int64)
+def _some_accounts(past: _Past, split: int) -> Rows:
+    """Return the keys of a fair sample of accounts: some hundred, and more when few of them are opened."""
+    grid = past.true
     order = np.random.default_rng(_SEED).permutation(len(grid.account_keys))
-    rank = np.argsort(order)[grid.account]
-    return np.sort(np.argsort(rank, kind="stable")[:_COURSE_KEYS]).astype(np.int64)
+    key = np.argsort(np.argsort(order)[grid.account], kind="stable")
+    opened = np.cumsum(grid.firsts[key, -1] - grid.firsts[key, split])
+    enough = max(_COURSE_KEYS, int(np.searchsorted(opened, _COURSE_OPENS)) + 1)
+    return np.sort(key[: min(enough, _MOST_COURSE_KEYS)]).astype(np.int64)
 
 
 def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
@@ -142,34 +192,27 @@ def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
     )
 
 
-def _lesson(grid: OpenGrid, start: int, end: int, reach: Reach, rows: int) -> Lesson:
-    """Draw pairs with a column in `[start, end)`: more of those near an open, weighted by what they stand for."""
-    generator = np.random.default_rng(_SEED)
-    pairs = (end - start) * grid.keys
+def _lesson(past: _Past, start: int, end: int, rows: int) -> Lesson:
+    """Draw pairs of worked days in `[start, end)`: more of those near an open, weighted by what they stand for."""
+    generator, grid = np.random.default_rng(_SEED), past.known
+    columns = past.worked(start, end)
+    pairs = len(columns) * grid.keys
     drawn = min(pairs, 20 * rows)
     flat = generator.choice(pairs, drawn, replace=False) if drawn < pairs else np.arange(pairs)
-    key, column = flat % grid.keys, start + flat // grid.keys
-    soon, life = grid.happened(key, column, reach.soon), grid.happened(key, column, reach.life)
+    key, column = flat % grid.keys, columns[flat // grid.keys]
+    came = past.came(key, column)
     account = grid.account[key]
     busy = grid.account_opens[account, column] > grid.account_opens[account, np.maximum(column - 12, 0)]
-    share = np.where(soon, 1.0, np.where(life | busy, 0.5, 0.1))
+    share = np.where(came[0], 1.0, np.where(came[-1] | busy, 0.5, 0.1))
     share *= min(1.0, rows / share.sum())
     kept = generator.random(drawn) < share
     key, column, weight = key[kept], column[kept], pairs / drawn / share[kept]
     found, names = features(grid, key, column)
-    return Lesson(found, names, weight, soon[kept], life[kept])
+    return Lesson(found, names, weight, came[:, kept])
 
 
-def _in_blocks(model: Candidate, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
-    return _all_in_blocks([model], grid, key, column)[0]
-
-
-def _all_in_blocks(models: list[Candidate], grid: OpenGrid, key: Rows, column: Rows) -> list[tuple[Floats, Floats]]:
-    """Ask all models, some ten thousand pairs at a time, so that memory stays small."""
-    stated = [(np.zeros(len(key)), np.zeros(len(key))) for _ in models]
-    for start in range(0, len(key), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        rows, _ = features(grid, key[block], column[block])
-        for model, (soon, life) in zip(models, stated, strict=True):
-            soon[block], life[block] = model.chances(rows)
-    return stated
+def _in_blocks(models: list[Candidate], grid: OpenGrid, key: Rows, column: Rows) -> list[Floats]:
+    """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]
+    stated = [asked(models, features(grid, key[block], column[block])[0]) for block in blocks]
+    return [np.concatenate(parts, axis=1) for parts in zip(*stated, strict=True)]

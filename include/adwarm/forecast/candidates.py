@@ -1,7 +1,7 @@
 """Three ways to turn features into chances, from the plainest to the most able. Which is right depends on the log.
 
-Each states two chances per pair of key and quarter of an hour: of a first open soon (before the next decision), and
-within the life of an entry fetched now.
+Each states three chances per pair of key and quarter of an hour: of a first open soon (before the next decision),
+within the life of an entry fetched now, and within a time between these.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ _SEED = 20_130
 _ROUNDS = 100
 _BINS = 160
 _MANY = 3_000
+HOPELESS = 0.002
+"""Chance of an open within the life below which trees are not asked: they take most of the time."""
 _LEAST = 40
 """First opens among the rows below which nothing is fitted."""
 _RATES = ("how_0_1", "how_0_4", "how_0_12", "day_0_1", "day_0_4", "day_0_12", "account_0_4", "account_0_12",
@@ -40,26 +42,20 @@ class Lesson:
         rows: pairs x features.
         names: of the features.
         weight: how many pairs of the log each row stands for.
-        soon: whether a first open came before the next decision.
-        life: whether one came within the life of an entry.
+        came: windows x pairs: whether a first open came in each window, the shortest first.
     """
 
     rows: Matrix
     names: Sequence[str]
     weight: Floats
-    soon: npt.NDArray[np.bool_]
-    life: npt.NDArray[np.bool_]
-
-    def targets(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return both targets, soon first."""
-        return self.soon, self.life
+    came: npt.NDArray[np.bool_]
 
 
 class Candidate(Protocol):
     """A fitted model."""
 
-    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
-        """Return per row the chance of a first open soon, and within the life."""
+    def chances(self, rows: Matrix) -> Floats:
+        """Return windows x rows: the chance of a first open in each window, the shortest first."""
         ...
 
 
@@ -67,23 +63,17 @@ class Candidate(Protocol):
 class Rhythm:
     """The shrunk weekly rhythm itself; nothing is fitted, so nothing can be overfitted."""
 
-    soon: int
-    life: int
+    places: Sequence[int]
 
     @classmethod
-    def of(cls, names: Sequence[str], prefix: str, soon: int, life: int) -> "Rhythm":
-        """Return the one whose windows come nearest to `soon` and `life` quarters of an hour.
+    def of(cls, names: Sequence[str], windows: Sequence[int]) -> "Rhythm":
+        """Return the one whose windows come nearest to `windows`, in quarters of an hour."""
+        near = [min((1, 4, 12), key=lambda size: abs(size - slots)) for slots in windows]
+        return cls([list(names).index(f"week_0_{size}") for size in near])
 
-        Args:
-            prefix: `week` or `how`; see `features`.
-        """
-        windows = (1, 4, 12)
-        near = [min(windows, key=lambda size: abs(size - slots)) for slots in (soon, life)]
-        return cls(*(list(names).index(f"{prefix}_0_{size}") for size in near))
-
-    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+    def chances(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
-        return rows[:, self.soon].astype(np.float64), rows[:, self.life].astype(np.float64)
+        return rows[:, self.places].T.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -104,14 +94,13 @@ class Linear:
         mean, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-9
         scaled = (drawn - mean) / spread
         weight = lesson.weight / lesson.weight.mean()
-        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, seen, weight) for seen in lesson.targets()]
+        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in lesson.came]
         return cls(places[0], places[1], mean, spread, models)
 
-    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+    def chances(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
         scaled = (_drawn(rows, self.rates, self.sizes) - self.mean) / self.spread
-        soon, life = (model.predict_proba(scaled)[:, 1] for model in self.models)
-        return soon, life
+        return np.stack([model.predict_proba(scaled)[:, 1] for model in self.models])
 
 
 @dataclass(frozen=True)
@@ -130,14 +119,13 @@ class Boosted:
         edges = _edges(lesson.rows)
         binned = replace(lesson, rows=_binned(lesson.rows, edges))
         with ThreadPoolExecutor(2) as pool:
-            return cls(edges, list(pool.map(partial(_trees, binned), lesson.targets())))
+            return cls(edges, list(pool.map(partial(_trees, binned), lesson.came)))
 
-    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+    def chances(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
         binned = _binned(rows, self.edges)
         with threadpool_limits(1, "openmp"):
-            soon, life = (model.predict_proba(binned)[:, 1] for model in self.models)
-        return soon, life
+            return np.stack([model.predict_proba(binned)[:, 1] for model in self.models])
 
 
 @dataclass(frozen=True)
@@ -147,18 +135,31 @@ class Mixture:
     parts: Sequence[Candidate]
     weights: Sequence[float]
 
-    def chances(self, rows: Matrix) -> tuple[Floats, Floats]:
+    def chances(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
-        return mixed([part.chances(rows) for part in self.parts], self.weights)
+        return mixed(asked(self.parts, rows), self.weights)
 
 
-def mixed(stated: Sequence[tuple[Floats, Floats]], weights: Sequence[float]) -> tuple[Floats, Floats]:
+def asked(parts: Sequence[Candidate], rows: Matrix) -> list[Floats]:
+    """Return what each part states. Where the part before sees no hope, trees are spared, and repeat what it says."""
+    stated: list[Floats] = []
+    for part in parts:
+        if stated and isinstance(part, Boosted):
+            hope = np.flatnonzero(stated[-1][-1] >= HOPELESS)
+            own = stated[-1].copy()
+            if len(hope):
+                own[:, hope] = part.chances(rows[hope])
+            stated.append(own)
+        else:
+            stated.append(part.chances(rows))
+    return stated
+
+
+def mixed(stated: Sequence[Floats], weights: Sequence[float]) -> Floats:
     """Return the weighted mean of stated chances, taken of their odds."""
-    soon, life = (
-        sum((weight * _odds(both[which]) for both, weight in zip(stated, weights, strict=True)), np.zeros(1))
-        for which in (0, 1)
-    )
-    return 1.0 / (1.0 + np.exp(-soon)), 1.0 / (1.0 + np.exp(-life))
+    odds = sum((weight * _odds(chance) for chance, weight in zip(stated, weights, strict=True)), np.zeros(1))
+    result: Floats = 1.0 / (1.0 + np.exp(-odds))
+    return result
 
 
 def _edges(rows: Matrix) -> list[Matrix]:
@@ -191,7 +192,7 @@ def _trees(lesson: Lesson, seen: npt.NDArray[np.bool_]) -> Any:
 
 def can_learn(lesson: Lesson) -> bool:
     """Return whether enough happened, and enough did not, to fit anything."""
-    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.targets())
+    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.came)
 
 
 def _drawn(rows: Matrix, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:

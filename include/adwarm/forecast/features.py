@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.grid import DAY, WEEK, OpenGrid, Rows
+from adwarm.forecast.grid import DAY, OpenGrid, Rows
+from adwarm.forecast.working_days import DAYS, WorkingDays
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -22,6 +23,7 @@ _DAYS, _WEEKS = 28, 8
 _DAY_KEEP, _WEEK_KEEP = 0.93, 0.8
 _LEAN = 1.0
 _WEEK_LEAN = 3.0
+_COMPANY_LEAN = 10.0
 _LONG = 4000
 
 
@@ -33,6 +35,7 @@ class _Asked:
     key: Rows
     column: Rows
     account: Rows
+    days: WorkingDays
     found: dict[str, Any] = field(default_factory=dict)
     places: dict[int, Rows] = field(default_factory=dict)
 
@@ -52,7 +55,7 @@ class _Asked:
 
 def features(grid: OpenGrid, key: Rows, column: Rows) -> tuple[Matrix, list[str]]:
     """Return pairs x features, and the features' names."""
-    asked = _Asked(grid, key, column, grid.account[key])
+    asked = _Asked(grid, key, column, grid.account[key], WorkingDays(grid.crowd, column))
     local = grid.local(key, column)
     asked.found["time_of_day"], asked.found["weekday"] = local % DAY, local // DAY % 7
     _levels(asked)
@@ -61,6 +64,7 @@ def features(grid: OpenGrid, key: Rows, column: Rows) -> tuple[Matrix, list[str]
     _recency(asked)
     _today(asked, column - local % DAY)
     _account_now(asked)
+    _company(asked)
     found = asked.found
     result: Matrix = np.empty((len(key), len(found)), np.float32)
     for place, values in enumerate(found.values()):
@@ -70,14 +74,14 @@ def features(grid: OpenGrid, key: Rows, column: Rows) -> tuple[Matrix, list[str]
 
 def _levels(asked: _Asked) -> None:
     grid, column = asked.grid, asked.column
-    watched = np.maximum(column - grid.start, 1) / DAY
     for days in (1, 3, 7, 28):
         opens = asked.count(grid.firsts, asked.key, column - DAY * days, column)
-        asked.found[f"level_{days}"] = opens / np.maximum(np.minimum(watched, days), 0.5)
-    asked.found["level"] = grid.firsts[asked.key, column] / np.maximum(watched, 1.0)
+        watched = asked.days.watched(days) if days >= 7 else np.minimum((column - grid.start) / DAY, days)
+        asked.found[f"level_{days}"] = opens / np.maximum(watched, 0.5)
+    asked.found["level"] = grid.firsts[asked.key, column] / np.maximum(asked.days.watched(DAYS), 1.0)
     everybody = grid.crowd.firsts[column] / grid.crowd.keys[column]
     asked.found["share"] = grid.firsts[asked.key, column] / np.maximum(everybody, 1e-9)
-    asked.found["weeks"] = np.minimum(column - grid.start, 8 * WEEK) // WEEK
+    asked.found["weeks"] = asked.days.watched(DAYS) // 7
     asked.found["siblings"] = grid.account_keys[asked.account, column]
 
 
@@ -88,7 +92,7 @@ def _rhythm(asked: _Asked, begin: int, end: int) -> None:
     day, days = np.zeros(size), np.zeros(size)
     for lag in range(1, _DAYS + 1):
         place = asked.back(lag)
-        known = place + begin >= grid.start
+        known = (place + begin >= grid.start) & asked.days.worked(lag)
         opened = np.minimum(asked.count(grid.firsts, asked.key, place + begin, place + end), 1.0)
         day += _DAY_KEEP**lag * known * opened
         days += _DAY_KEEP**lag * known
@@ -97,7 +101,7 @@ def _rhythm(asked: _Asked, begin: int, end: int) -> None:
     own, account, everybody, weeks = (np.zeros(size) for _ in range(4))
     for week in range(1, _WEEKS + 1):
         place = asked.back(7 * week)
-        weight = _WEEK_KEEP**week * (place + begin >= grid.start)
+        weight = _WEEK_KEEP**week * ((place + begin >= grid.start) & asked.days.worked(7 * week))
         first, last = place + begin, place + end
         own += weight * np.minimum(asked.count(grid.firsts, asked.key, first, last), 1.0)
         account += weight * asked.count(grid.account_firsts, asked.account, first, last)
@@ -135,7 +139,7 @@ def _today(asked: _Asked, midnight: Rows) -> None:
     usual, usually, others, crowd, weeks = (np.zeros(len(key)) for _ in range(5))
     for week in range(1, _WEEKS + 1):
         place = asked.back(7 * week)
-        weight = _WEEK_KEEP**week * (place - elapsed >= grid.start)
+        weight = _WEEK_KEEP**week * ((place - elapsed >= grid.start) & asked.days.worked(7 * week))
         opens = asked.count(grid.firsts, key, place - elapsed, place)
         usual += weight * opens
         usually += weight * (opens > 0)
@@ -160,3 +164,19 @@ def _account_now(asked: _Asked) -> None:
         own = asked.count(grid.opens, asked.key, column - slots, column)
         asked.found[f"own_{slots}"] = own
         asked.found[f"others_{slots}"] = asked.count(grid.account_opens, asked.account, column - slots, column) - own
+
+
+def _company(asked: _Asked) -> None:
+    """How often the key's opens begin while the rest of the account is at work, and while it is not."""
+    grid, key, column = asked.grid, asked.key, asked.column
+    start = column - DAY * _DAYS
+    firsts = asked.count(grid.firsts, key, start, column)
+    quiet = asked.count(grid.quiet, key, start, column)
+    joined = asked.count(grid.joined, key, start, column)
+    joinable = asked.count(grid.joinable, key, start, column)
+    usual = firsts / np.maximum(quiet, 1.0)
+    asked.found |= {
+        "rate_in_company": (joined + _COMPANY_LEAN * usual) / (joinable + _COMPANY_LEAN),
+        "rate_alone": (firsts - joined + _COMPANY_LEAN * usual) / (quiet - joinable + _COMPANY_LEAN),
+        "share_in_company": joined / np.maximum(firsts, 1.0),
+    }

@@ -126,6 +126,29 @@ class OpenGrid:
         """Accounts x columns: the column of the latest open of any of its keys."""
         return _latest(self.account_opens)
 
+    @cached_property
+    def quiet(self) -> Counts:
+        """Per key and column, quarters so far at whose start nobody had opened the key for half an hour."""
+        return _running(self._is_quiet)
+
+    @cached_property
+    def joinable(self) -> Counts:
+        """Per key and column, those of `quiet` at whose start others of the account had been there within the hour."""
+        return _running(self._is_quiet & self._has_company)
+
+    @cached_property
+    def joined(self) -> Counts:
+        """Per key and column, first opens so far that began while others of the account were there."""
+        return _running((self.firsts[:, 1:] > self.firsts[:, :-1]) & self._has_company)
+
+    @property
+    def _is_quiet(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(_lately(self.opens, 2) == 0)
+
+    @cached_property
+    def _has_company(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(_lately(self.account_opens, 4)[self.account] > _lately(self.opens, 4))
+
     def happened(self, key: Rows, column: Rows, slots: int) -> npt.NDArray[np.bool_]:
         """Return whether a first open falls into the `slots` quarters from `column` on."""
         end = np.minimum(column + slots, self.columns)
@@ -196,6 +219,19 @@ def _appearances(account: npt.NDArray[np.int32], appeared: npt.NDArray[np.int64]
     marks = np.zeros((accounts, size + 2), np.int32)
     np.add.at(marks, (account, appeared + 1), 1)
     return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)[:, : size + 1]
+
+
+def _running(marks: npt.NDArray[np.bool_]) -> Counts:
+    totals = np.zeros((marks.shape[0], marks.shape[1] + 1), np.int32)
+    np.cumsum(marks, axis=1, dtype=np.int32, out=totals[:, 1:])
+    return totals
+
+
+def _lately(totals: Counts, slots: int) -> Counts:
+    """Return, per row and quarter of an hour, what happened in the `slots` before it."""
+    before = totals[:, :-1].copy()
+    before[:, slots:] -= totals[:, : -1 - slots]
+    return before
 
 
 def _latest(totals: Counts) -> Counts:
