@@ -69,7 +69,34 @@ def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: Simula
 
     assert finished.state == "success"
     assert before == simulator.calls()["total"]
-    assert {"shadow"} == {row["status"] for row in plan_of(learned, finished)}
+    assert {"shadow"} == {row["status"] for row in plan_of(learned, finished)} - {"cut"}
+
+
+def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(
+    learned: Runtime, dags: dict[str, Any], simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its form says, a run of a backfill decides at its logical date and makes no call."""
+    from airflow.models import dagrun
+    from airflow.utils.types import DagRunType
+
+    create = dagrun.get_or_create_dagrun
+
+    def backfilled(**given: Any) -> Any:
+        made = create(**given)
+        made.run_type = DagRunType.BACKFILL_JOB
+        given["session"].commit()
+        return made
+
+    monkeypatch.setattr(dagrun, "get_or_create_dagrun", backfilled)
+    before, past = simulator.calls()["total"], AT_NINE + timedelta(hours=1)
+    finished = dags["adwarm_intelligent_warming"].test(logical_date=past, run_conf={"mode": "live"})
+
+    rows = plan_of(learned, finished)
+    assert (finished.state, str(finished.run_type)) == ("success", "backfill")
+    assert [row for row in rows if row["reason"] == "predicted_open"]
+    assert {row["status"] for row in rows} <= {"shadow", "cut"}
+    assert {row["decided_at"] for row in rows} == {past}
+    assert simulator.calls()["total"] == before
 
 
 def test_equal_moments_give_equal_plans(learned: Runtime, run: Run) -> None:

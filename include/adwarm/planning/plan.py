@@ -97,7 +97,8 @@ def plan_warms(
     found = _likely(slots, rows, view, decided_at, _ms(lead), settings.planning.min_confidence)
     session = timedelta(minutes=settings.planning.session_minutes)
     over = np.array([end < open_ + session for end, open_ in zip(found.ends, found.opens, strict=True)], bool)
-    lasting, late = found.some(np.flatnonzero(~over)), found.some(np.flatnonzero(over))
+    lasting = found.some(np.flatnonzero(~over))
+    late = found.some(np.flatnonzero(over & (found.chance * quota.value > 1.0)))
     wanted, fresh = _without_fresh(lasting, view, session)
     kept, cut, cut_total = _worth_it(wanted, view, quota)
     short = [_too_short(late, place) for place in range(min(len(late.keys), KEPT_CUTS))]

@@ -190,6 +190,10 @@ def _take(
     fleet_price = quota.price(fleet_used / quota.fleet)
     fits = (gains > fleet_price) & (fleet_used + calls <= quota.fleet)
     fleet = _unbroken(np.zeros(len(order), np.int64), ~own | fits)
+    # What is told of a step that is not taken is how things stood when its list ended.
+    own_used = np.minimum(own_used, (gone + _sums(account, calls * own, len(names)))[account])
+    fleet_used = np.minimum(fleet_used, quota.spent + int((calls * own * fleet).sum()))
+    own_price, fleet_price = quota.price(own_used / quota.account), quota.price(fleet_used / quota.fleet)
     by_account = ~own | (own_price > fleet_price)
     size = max(len(steps.gain), 1)
     taken, price, used, limit = np.zeros(size, bool), np.ones(size), np.zeros(size, np.int64), np.zeros(size, bool)
@@ -197,6 +201,10 @@ def _take(
     price[order] = np.where(by_account, own_price, fleet_price)
     used[order] = np.where(by_account, own_used, fleet_used)
     return taken, price, used, limit
+
+
+def _sums(group: Ints, calls: Ints, groups: int) -> Ints:
+    return np.bincount(group, calls, groups).astype(np.int64)
 
 
 def _before(group: Ints, calls: Ints) -> Ints:

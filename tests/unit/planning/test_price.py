@@ -108,6 +108,9 @@ def test_the_rules_hold_for_any_wishes(keys: list[Key], fleet: int, spent: int, 
     for place in np.flatnonzero(found.chosen).tolist():
         assert keys[place][1] > found.cost(place).price - 1e-9
     assert not (found.chosen & found.cut).any()
+    assert (found.used <= np.where(found.by_account, account, max(fleet, spent))).all()
+    assert (found.per_call >= 1).all()
+    assert (found.per_call <= 4).all()
 
 
 @given(keys_strategy, st.integers(1, 12), st.integers(0, 4), st.integers(1, 6), st.integers(1, 5))
