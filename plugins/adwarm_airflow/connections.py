@@ -15,7 +15,7 @@ from adwarm.sources.build import build_factory
 from adwarm.sources.protocol import InsightsSource
 
 DEFAULT_CONNECTION = "facebook_default"
-_PLAIN_EXTRAS = ("graph_url", "api_version", "app_id")
+_PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
 
 
 def source_factory(
@@ -24,7 +24,7 @@ def source_factory(
     """Return what builds the upstream: from the connection `conn_id` for Meta, from the settings for the others.
 
     The connection is the Facebook provider's own (`facebook_social`, extras `app_id`, `app_secret`, `access_token`)
-    with the optional extras `graph_url` and `api_version`. It is read once, here, before any thread starts.
+    with the optional extras `graph_url`, `api_version` and `access_tier`. It is read once, before any thread starts.
 
     Raises:
         BadRequest: there is no such connection and the settings hold no token either, or an extra is wrong.

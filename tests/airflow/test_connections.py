@@ -61,3 +61,16 @@ def test_a_wrong_extra_is_told_without_the_secret(connection: Any) -> None:
     with pytest.raises(BadRequest, match="api_version") as caught:
         _factory(connection(access_token=SECRET, app_secret=SECRET, api_version="v1.0"))
     assert SECRET not in repr(caught.value) + repr(caught.value.__cause__)
+
+
+def test_several_connections_are_named_with_commas(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first stands for accounts that belong to none; the others read their own."""
+    first = connection(access_token=SECRET, app_id="77")
+    extra = {"access_token": "another", "app_id": "88", "access_tier": "development_access"}
+    monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+    from adwarm_airflow.house import open_runtime
+
+    engine = open_runtime(conn_id=f"{first}, second").prefetch()
+    assert set(engine.sources) == {"second"}
+    apps = [str(make().scopes("act_1")[1]) for make in (engine.make_source, engine.sources["second"])]
+    assert apps == ["app:77", "app:88"]
