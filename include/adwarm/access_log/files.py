@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from upath import UPath
-
 from adwarm.errors import NotFound
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
@@ -64,7 +62,11 @@ def list_files(url: str) -> list[LogFile]:
 
 
 def _path(url: str) -> Any:
-    return UPath(url) if "://" in url else Path(url)
+    if "://" not in url:
+        return Path(url)
+    from upath import UPath  # a sixth of the time that counting a local log takes to start
+
+    return UPath(url)
 
 
 def _candidates(url: str) -> list[Any]:

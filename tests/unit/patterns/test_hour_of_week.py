@@ -1,6 +1,9 @@
 """Counts by hour of the reader's week agree with a plain count, in one piece or in many."""
 
 import io
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -127,3 +130,21 @@ def test_a_log_is_counted_within_its_window(tmp_path: Path, suffix: str) -> None
     wanted = moments[(moments >= since) & (moments < until)].tz_convert("Asia/Kathmandu")
     counts = pd.Series(wanted.day_of_week * 24 + wanted.hour).value_counts()
     assert dict(zip(found["hour_of_week"], found["opens"], strict=True)) == counts.to_dict()
+
+
+def test_counting_a_local_log_starts_light() -> None:
+    """Neither frames, nor SQL, nor remote file systems are loaded for it: starting is part of the time it takes."""
+    heavy = {"pandas", "sqlalchemy", "fsspec", "upath", "sklearn"}
+    code = (
+        "import sys; import adwarm.settings; from adwarm.patterns.hour_of_week import count_log, write_table;"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    include = str(Path(__file__).resolve().parents[3] / "include")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": include},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
