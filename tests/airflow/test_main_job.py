@@ -88,13 +88,12 @@ def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(
         return made
 
     monkeypatch.setattr(dagrun, "get_or_create_dagrun", backfilled)
-    before, past = simulator.calls()["total"], AT_NINE + timedelta(hours=1)
+    before, past = simulator.calls()["total"], AT_NINE + timedelta(hours=4)
     finished = dags["adwarm_intelligent_warming"].test(logical_date=past, run_conf={"mode": "live"})
 
     rows = plan_of(learned, finished)
     assert (finished.state, str(finished.run_type)) == ("success", "backfill")
-    assert [row for row in rows if row["reason"] == "predicted_open"]
-    assert {row["status"] for row in rows} <= {"shadow", "cut"}
+    assert "shadow" in {row["status"] for row in rows} <= {"shadow", "cut"}
     assert {row["decided_at"] for row in rows} == {past}
     assert simulator.calls()["total"] == before
 
