@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from adwarm.backpressure import FLEET, Grant
+from adwarm.backpressure import Grant
 from adwarm.backpressure.budget import Budget
 from adwarm.model import Priority, Scope
 
@@ -22,6 +22,8 @@ class Watch:
 
     Attributes:
         windows: stretches in which every class always had somebody waiting for the fleet and nothing was in the way.
+        told: until when the platform wishes that a scope is left alone, as far as that was heard.
+        live: grants whose calls have not ended.
         waits: seconds from a request to its call, by class.
     """
 
@@ -50,7 +52,7 @@ class Watch:
         self.told[scope] = max(self.told.get(scope, 0.0), until)
 
     def started(self, grant: Grant, waited: float, now: float) -> None:
-        """A call begins: nothing in its chain may be parked, nor hold more than its limit."""
+        """A call begins: nothing in its chain is parked, nor has more calls in flight than its limit ever allows."""
         self.calls += 1
         self.live[grant.id] = grant
         self.waits[grant.priority].append(waited)
@@ -59,8 +61,9 @@ class Watch:
             state = self.budget.scopes[scope]
             if self.told.get(scope, 0.0) > now or state.parking.wait(now) > 0:
                 self._broken(now, f"{scope} was called while it was parked")
-            if state.in_flight > state.rules.limit.maximum:
-                self._broken(now, f"{state.in_flight} calls of {scope} are in flight, over {state.rules.limit.maximum}")
+            live = sum(scope in other.scopes for other in self.live.values() if other.expires_at > now)
+            if live > state.rules.limit.maximum:
+                self._broken(now, f"{live} calls of {scope} are in flight, over {state.rules.limit.maximum}")
 
     def divided(self, priority: Priority, waiting: set[Priority], now: float) -> None:
         """The fleet let a call in while these classes had somebody who wanted to go."""
@@ -88,8 +91,6 @@ class Watch:
         """A call has ended and its outcome was settled."""
         self.live.pop(grant.id, None)
         self.note(now, "end", grant.id, how)
-        if self.budget.scopes[FLEET].in_flight < 0:
-            self._broken(now, "the fleet holds fewer than no calls")
 
     def _broken(self, now: float, what: str) -> None:
         raise PromiseBroken(f"seed {self.seed}, at {now:.3f}: {what}")
