@@ -5,7 +5,7 @@ fits it again on everything. A model is a pure function of the opens before that
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from adwarm.forecast.calibration import Calibration, calibrate
 from adwarm.forecast.candidates import Boosted, Candidate, Lesson, Linear, Mixture, Rhythm, asked, can_learn, mixed
-from adwarm.forecast.choosing import Course, best, worth
+from adwarm.forecast.choosing import Course, Standing, best, worth
 from adwarm.forecast.features import features
 from adwarm.forecast.grid import DAY, SLOT, WEEK, OpenGrid, Rows
 from adwarm.forecast.working_days import WorkingDays
@@ -27,9 +27,8 @@ USUAL = "linear and trees"
 """The blend that is right for most logs."""
 PLAIN = "week"
 """The weekly rhythm alone, when there is little to learn from."""
-_BLEND = {
-    USUAL: (0.0, 0.5, 0.5), "mostly trees": (0.0, 0.2, 0.8), "week and linear": (0.5, 0.5, 0.0), PLAIN: (1.0, 0.0, 0.0),
-}  # fmt: skip
+_TRUST, _LEAST_TRUST = 2_000, 0.4
+"""First opens after which trees weigh as much as the regression, and the least they weigh."""
 _ROWS, _TRIAL_ROWS, _HELD_ROWS = 80_000, 50_000, 40_000
 _COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
 _BLOCK = 60_000
@@ -141,8 +140,9 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     if not can_learn(trial):
         return AdwarmModel(reach, week)
     parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
-    won = _compete(past, parts, split)
-    weights = _BLEND[won.choice]
+    blends = _blends(int(grid.firsts[:, -1].sum()))
+    won = _compete(past, parts, blends, split)
+    weights = blends[won.choice]
     lesson = _lesson(past, start, past.end, _ROWS)
     fitted: list[Candidate] = [
         week,
@@ -152,25 +152,36 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     return replace(won, candidate=_blend(fitted, weights))
 
 
+def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
+    """Return what competes, the usual one first: weights of the rhythm, the regression and the trees.
+
+    Args:
+        opens: first opens to learn from. The more there are, the more can be left to trees.
+    """
+    trees = max(opens / (opens + _TRUST), _LEAST_TRUST)
+    return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), PLAIN: (1.0, 0.0, 0.0)}
+
+
 def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
     used = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight]
     return used[0][0] if len(used) == 1 else Mixture(*map(list, zip(*used, strict=True)))
 
 
-def _compete(past: _Past, parts: list[Candidate], split: int) -> AdwarmModel:
+def _compete(past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[float]], split: int) -> AdwarmModel:
     """Play the held-back weeks with each blend; return the one that stays, calibrated there."""
     reach, chosen = past.reach, _some_accounts(past, split)
     columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
     course = Course(_only(past.true, chosen), past.true_column(columns), reach.life)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
     stated = _in_blocks(parts, past.known, key, column)
-    blends = {name: mixed(stated, weights) for name, weights in _BLEND.items()}
-    standings = {
-        name: course.standing(worth(blend, reach.windows, np.ones(1)).reshape(len(columns), len(chosen)))
-        for name, blend in blends.items()
-    }
+
+    def standing(weights: Sequence[float]) -> Standing:
+        value = worth(mixed(stated, weights), reach.windows, np.ones(1))
+        return course.standing(value.reshape(len(columns), len(chosen)))
+
+    standings = {name: standing(weights) for name, weights in blends.items()}
     name = best(standings)
-    candidate, held = _blend(parts, _BLEND[name]), _lesson(past, split, past.end, _HELD_ROWS)
+    candidate, held = _blend(parts, blends[name]), _lesson(past, split, past.end, _HELD_ROWS)
     curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight)
     hits = {name: standing.hits for name, standing in standings.items()}
     return AdwarmModel(reach, candidate, curve, name, hits, not standings[name].pays)

@@ -12,13 +12,13 @@ START = pd.Timestamp("2026-01-05", tz="UTC")
 
 
 def crowd(days: int, off: set[int], per_day: int = 12) -> Crowd:
-    """Return what everybody did in `days` days, on which so many keys were opened at noon, except on days `off`."""
+    """Return what everybody did in `days` days: so many keys are opened each morning, except on days `off`."""
     return Crowd.of(log(days, off, per_day), int((START + pd.Timedelta(days=days)).value // 1000))
 
 
 def log(days: int, off: set[int], per_day: int) -> Opens:
     """Return the opens themselves; the first is at midnight of the first day."""
-    rows = [(key, START + pd.Timedelta(days=day, hours=12)) for day in range(days) for key in range(per_day)
+    rows = [(key, START + pd.Timedelta(days=day, hours=6)) for day in range(days) for key in range(per_day)
             if day not in off]  # fmt: skip
     rows.append((0, START))
     frame = pd.DataFrame(rows, columns=["key", "ts"])
@@ -29,8 +29,8 @@ def test_a_break_is_not_worked() -> None:
     """Two weeks off are no worked days; the days before and after are."""
     off = set(range(28, 42))
     days = WorkingDays(crowd(56, off), np.array([56 * DAY]))
-    assert sorted(56 - days.ages()) == sorted(set(range(1, 56)) - off)
-    assert days.watched(DAYS).tolist() == [41.0]
+    assert sorted(56 - days.ages()) == sorted(set(range(56)) - off)
+    assert days.watched(DAYS).tolist() == [42.0]
     assert days.worked(1).tolist() == [True]
     assert days.worked(20).tolist() == [False]
 
