@@ -1,7 +1,8 @@
 """The rules of the request queue, without a clock or a database: who goes first, who makes room, who is given up.
 
 Moments are seconds since the epoch. The order never changes while a request waits: each class is worth
-`ageing_seconds` of waiting, so the urgent overtake, and the oldest still come to their turn.
+`ageing_seconds` of waiting, so the urgent overtake, and the oldest still come to their turn, but for critical requests
+that somebody waits for: those go first.
 """
 
 from collections.abc import Sequence
@@ -47,8 +48,14 @@ class QueueRules:
         )
 
     def turn(self, request: QueuedRequest) -> tuple[float, int]:
-        """Return what requests are served by, the smallest first."""
-        return (request.enqueued_at + int(request.priority) * self.ageing_seconds, request.id)
+        """Return what requests are served by, the smallest first.
+
+        A critical request is due at its deadline, which is near when somebody waits for it: it cannot be old enough to
+        be overtaken. The others are due a whole timeout after they came, whoever waits for them.
+        """
+        is_critical = request.priority is Priority.CRITICAL
+        due = request.deadline if is_critical else request.enqueued_at + self.timeout_seconds
+        return (due + int(request.priority) * self.ageing_seconds, request.id)
 
     def next_in_line(self, ready: Sequence[QueuedRequest], limit: int) -> list[QueuedRequest]:
         """Return the first request and up to `limit` - 1 more of its class, in the order they are served.

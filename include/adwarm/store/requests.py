@@ -116,12 +116,16 @@ def least_urgent(connection: Connection, limit: int) -> list[QueuedRequest]:
 
 
 def oldest_ready(connection: Connection, now: float, limit: int) -> list[QueuedRequest]:
-    """Return up to `limit` pending requests of each class that may be taken now, the oldest first."""
+    """Return up to `limit` pending requests of each class that may be taken now.
+
+    The oldest come first; of the critical ones, those whose deadline is near.
+    """
     free = or_(table.c.not_before.is_(None), table.c.not_before <= moment(now))
     found: list[QueuedRequest] = []
     for priority in Priority:
         mine = (table.c.status == RequestStatus.PENDING, table.c.priority == int(priority), free)
-        query = select(table).where(*mine).order_by(table.c.enqueued_at, table.c.id).limit(limit)
+        first = table.c.deadline if priority is Priority.CRITICAL else table.c.enqueued_at
+        query = select(table).where(*mine).order_by(first, table.c.id).limit(limit)
         found.extend(_request(row) for row in connection.execute(query))
     return found
 

@@ -49,6 +49,15 @@ def test_waiting_makes_urgent() -> None:
     assert RULES.next_in_line([hasty, waiting(1, Priority.LOW, 3 * 120 - 1)], 1) == [hasty]
 
 
+def test_a_critical_caller_is_never_overtaken_by_age() -> None:
+    """Whoever waits 30 seconds in all goes before what has waited for minutes, and the nearest deadline first."""
+    caller = waiting(1, Priority.CRITICAL, deadline=NOW + 30)
+    sooner = waiting(2, Priority.CRITICAL, deadline=NOW + 9)
+    backlog = [waiting(3, Priority.HIGH, 700), waiting(4, Priority.LOW, 899), waiting(5, Priority.CRITICAL, 800)]
+
+    assert RULES.next_in_line([*backlog, caller, sooner], 3) == [sooner, caller, backlog[2]]
+
+
 def test_a_request_that_was_tried_goes_alone() -> None:
     """What failed before takes nobody along; what is fresh is never batched with it."""
     tried = waiting(1, Priority.HIGH, 10, attempts=1)
