@@ -253,3 +253,15 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     then = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
 
     assert (planned, [isinstance(answer, Granted) for answer in turned_away + then]) == ("low", [False] * 3 + [True])
+
+
+def test_what_waits_for_a_report_is_woken_by_time(runtime: Runtime) -> None:
+    """Capacity is no help there: the trigger fires when the time is over, with nothing to ask for or no room."""
+    from adwarm_airflow.triggers import CapacityTrigger
+
+    park(runtime, "account:act_801")
+    timed = [CapacityTrigger(_chains(*names), "low", "meta", 0.6) for names in ((), ("account:act_801",))]
+    fired = asyncio.run(_events(timed))
+    assert all(0.5 < event.payload["waited_seconds"] < 10 for event in fired)
+    path, values = timed[0].serialize()
+    assert CapacityTrigger(**values).serialize() == (path, values)

@@ -98,7 +98,7 @@ class AccountRun:
         self._release(done=False)
         name = self._handle.id if self._handle else "?"
         reason = f"report {name} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"
-        return self._told(self._ended(KeyStatus.PARKED, reason, seconds))
+        return self._told(self._ended(KeyStatus.PARKED, reason, seconds, timed=True))
 
     @property
     def _account_id(self) -> str:
@@ -189,7 +189,7 @@ class AccountRun:
             seconds = max(0.0, (error.until - self.house.clock.now()).total_seconds())
             return self._ended(KeyStatus.PARKED, str(error), seconds)
         if isinstance(error, Refused | HeldElsewhere):  # what was given up, or is worked on elsewhere, comes back
-            return self._ended(KeyStatus.PARKED, str(error), error.retry_after)
+            return self._ended(KeyStatus.PARKED, str(error), error.retry_after, timed=isinstance(error, HeldElsewhere))
         return self._ended(KeyStatus.FAILED, str(error), None)
 
     def _deny(self, error: Denied) -> None:
@@ -198,7 +198,9 @@ class AccountRun:
         accounts.discover(self.house.engine, [Account(error.account_id, zone, zone, currency="")], now)
         accounts.mark(self.house.engine, error.account_id, "denied", str(error), now)
 
-    def _ended(self, status: KeyStatus, reason: str, retry_after: float | None) -> list[KeyOutcome]:
+    def _ended(
+        self, status: KeyStatus, reason: str, retry_after: float | None, *, timed: bool = False
+    ) -> list[KeyOutcome]:
         """Return outcomes for keys that could not be fetched; one that still has an old entry ends as stale."""
         house, first, zone = self.house, self.wanted[0].key, self.house.settings.default_zone
         kept = entries.listing(house.engine, first.account_id) if status is KeyStatus.FAILED else []
@@ -215,6 +217,7 @@ class AccountRun:
                     requests=requests if number == 0 else 0,
                     reason=f"{reason}; the older answer is kept and marked stale" if stale else reason,
                     retry_after=retry_after,
+                    timed=timed,
                 )
             )
         return outcomes

@@ -43,6 +43,7 @@ class KeyOutcome:
     """How one wanted key ended.
 
     Attributes:
+        timed: come back after `retry_after`, capacity or not: a report is being made, or another worker is at it.
         requests: upstream calls; those of an account are booked on the first of its keys that cost any.
         seconds: how long the account's fetch took, waiting included.
     """
@@ -56,6 +57,7 @@ class KeyOutcome:
     stored_bytes: int = 0
     reason: str | None = None
     retry_after: float | None = None
+    timed: bool = False
     seconds: float | None = None
 
 

@@ -68,7 +68,7 @@ class PrefetchInsightsOperator(BaseOperator):
         report = self.prefetch(context)
         trigger = self._capacity(report) if self.deferrable and deferrals < MAX_DEFERRALS else None
         if trigger:
-            self.log.info("%d accounts are parked; the worker slot is given back until then", len(trigger.chains))
+            self.log.info("%d accounts wait for capacity; the worker slot is given back", len(trigger.chains))
             tries = 0 if report.summary()["fetched"] else deferrals
             self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})
         for text in report.errors():
@@ -81,12 +81,13 @@ class PrefetchInsightsOperator(BaseOperator):
         from adwarm_airflow.house import open_runtime
 
         parked = sorted((item for item in report.outcomes if item.status == "parked"), key=lambda x: x.retry_after or 0)
-        accounts = list(dict.fromkeys(item.wanted.key.account_id for item in parked))[:MAX_CHAINS]
-        if not accounts:
+        if not parked:
             return None
+        accounts = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
+        latest = next((item.retry_after for item in parked if item.timed), None)
         source = open_runtime(conn_id=self.conn_id).make_source()
         chains = [[str(scope) for scope in source.scopes(account)] for account in accounts]
-        return CapacityTrigger(chains, self.priority, source.name)
+        return CapacityTrigger(chains, self.priority, source.name, latest)
 
     def prefetch(self, context: Context) -> BatchReport:
         """Run the engine once over every account and range.

@@ -149,17 +149,24 @@ class CapacityTrigger(BaseTrigger):
         chains: names of scopes, one sequence for each call that waits, such as `["account:act_1", "app:7"]`.
         priority: the class of the calls: critical, high, normal or low.
         source: whose breaker judges them.
+        latest_seconds: fire after this long in any case; without chains this is all that is waited for.
     """
 
-    def __init__(self, chains: Sequence[Sequence[str]], priority: str, source: str) -> None:
+    def __init__(
+        self, chains: Sequence[Sequence[str]], priority: str, source: str, latest_seconds: float | None = None
+    ) -> None:
         super().__init__()
+        self.latest_seconds = latest_seconds
         self.chains = [list(chain) for chain in chains]
         self.priority = priority
         self.source = source
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again."""
-        values = {"chains": self.chains, "priority": self.priority, "source": self.source}
+        values = {
+            "chains": self.chains, "priority": self.priority, "source": self.source,
+            "latest_seconds": self.latest_seconds,
+        }  # fmt: skip
         return ("adwarm_airflow.triggers.capacity.CapacityTrigger", values)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -171,6 +178,13 @@ class CapacityTrigger(BaseTrigger):
         waiters = [Waiter(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
-        why = await poller().wait(waiters)
+        why = "the time is over that a report, or another worker, was given"
+        try:
+            if waiters:
+                why = await asyncio.wait_for(poller().wait(waiters), self.latest_seconds)
+            else:
+                await asyncio.sleep(self.latest_seconds or 0.0)
+        except TimeoutError:
+            self.log.debug("no capacity meanwhile")
         self.log.info("capacity after %.0f s: %s", loop.time() - started, why)
         yield TriggerEvent({"waited_seconds": round(loop.time() - started, 1), "why": why})
