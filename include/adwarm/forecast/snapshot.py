@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
 from sqlalchemy import Engine
 
 from adwarm.clock import utc
 from adwarm.errors import Corrupt, NotFound
 from adwarm.forecast import adwarm_forecast, population
 from adwarm.forecast.hour_of_week import KIND, HourOfWeek
-from adwarm.forecast.observations import observe
 from adwarm.forecast.population import PopulationProfile
 from adwarm.forecast.protocol import Forecast
 from adwarm.model import Mode
-from adwarm.settings import Settings
 from adwarm.store import ObjectStore, reading, writing
 from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set_policy
 
@@ -41,14 +38,6 @@ class Snapshot:
     features: list[str]
     metrics: dict[str, float]
     created_at: datetime
-
-
-def train(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> HourOfWeek:
-    """Return the weekly rhythm learned from the first opens before `trained_until`, and from nothing else.
-
-    `first_opens` has account_id, date_range, report, time_zone and ts (UTC), in any order.
-    """
-    return HourOfWeek(observe(first_opens, settings, trained_until))
 
 
 def save_snapshot(

@@ -2,19 +2,22 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, update
 
 from adwarm.errors import Corrupt, NotFound
+from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.snapshot import (
     live_forecast,
     live_snapshot,
     load_snapshot,
     make_live,
     save_snapshot,
-    train,
 )
+from adwarm.forecast.trainers import train_hour_of_week
+from adwarm.patterns.opens import opens_of
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, writing
 from adwarm.store.snapshots import list_snapshots
@@ -26,9 +29,13 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
+def _train(opens: pd.DataFrame, until: datetime) -> HourOfWeek:
+    return train_hour_of_week(opens_of(opens), Settings(), until)
+
+
 def test_a_saved_forecast_goes_live_and_comes_back(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
     """Saved, made live and loaded, it predicts what it predicted before."""
-    forecast = train(make_opens([MONDAY - n * DAY for n in range(1, 30)]), Settings(), MONDAY)
+    forecast = _train(make_opens([MONDAY - n * DAY for n in range(1, 30)]), MONDAY)
     snapshot = save_snapshot(engine, objects, forecast, metrics={"brier": 0.1}, at=MONDAY)
     make_live(engine, snapshot.id, MONDAY)
     assert live_snapshot(engine) == snapshot
@@ -40,8 +47,8 @@ def test_a_saved_forecast_goes_live_and_comes_back(engine: Engine, objects: Obje
 def test_saving_again_changes_nothing(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
     """The same training gives the same id, one row and one object."""
     opens = make_opens([MONDAY - n * DAY for n in range(1, 30)])
-    first = save_snapshot(engine, objects, train(opens, Settings(), MONDAY), metrics={}, at=MONDAY)
-    again = save_snapshot(engine, objects, train(opens, Settings(), MONDAY), metrics={"x": 1.0}, at=MONDAY + DAY)
+    first = save_snapshot(engine, objects, _train(opens, MONDAY), metrics={}, at=MONDAY)
+    again = save_snapshot(engine, objects, _train(opens, MONDAY), metrics={"x": 1.0}, at=MONDAY + DAY)
     assert again == first
     assert len(list(objects.hashes())) == 1
 
@@ -49,9 +56,9 @@ def test_saving_again_changes_nothing(engine: Engine, objects: ObjectStore, make
 def test_only_the_policy_names_the_live_one(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
     """A newer snapshot is not used before it is made live."""
     opens = make_opens([MONDAY - n * DAY for n in range(1, 30)])
-    old = save_snapshot(engine, objects, train(opens, Settings(), MONDAY - DAY), metrics={}, at=MONDAY)
+    old = save_snapshot(engine, objects, _train(opens, MONDAY - DAY), metrics={}, at=MONDAY)
     make_live(engine, old.id, MONDAY)
-    new = save_snapshot(engine, objects, train(opens, Settings(), MONDAY), metrics={}, at=MONDAY)
+    new = save_snapshot(engine, objects, _train(opens, MONDAY), metrics={}, at=MONDAY)
     assert live_snapshot(engine).id == old.id != new.id
 
 
@@ -67,7 +74,7 @@ def test_without_training_the_error_says_what_to_do(engine: Engine, objects: Obj
 
 def test_a_kind_from_elsewhere_is_refused(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
     """A snapshot of a kind this version does not know is not guessed at."""
-    forecast = train(make_opens([MONDAY - DAY]), Settings(), MONDAY)
+    forecast = _train(make_opens([MONDAY - DAY]), MONDAY)
     snapshot = save_snapshot(engine, objects, forecast, metrics={}, at=MONDAY)
     with writing(engine) as connection:
         connection.execute(update(forecast_snapshot).values(kind="oracle"))

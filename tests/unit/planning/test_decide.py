@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.errors import NotFound
-from adwarm.forecast.snapshot import make_live, save_snapshot, train
+from adwarm.forecast.snapshot import make_live, save_snapshot
+from adwarm.forecast.trainers import train_hour_of_week
 from adwarm.model import Account, Mode
+from adwarm.patterns.opens import opens_of
 from adwarm.planning.day_close import closes_at
 from adwarm.planning.decide import decide, forecast_plan, left_this_hour
 from adwarm.settings import Settings
@@ -35,7 +37,9 @@ def learned(engine: Engine, objects: ObjectStore) -> Engine:
     ]  # fmt: skip
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
-    snapshot = save_snapshot(engine, objects, train(opens, _settings(), MONDAY), metrics={}, at=MONDAY)
+    snapshot = save_snapshot(
+        engine, objects, train_hour_of_week(opens_of(opens), _settings(), MONDAY), metrics={}, at=MONDAY
+    )
     make_live(engine, snapshot.id, MONDAY)
     return engine
 
