@@ -55,6 +55,7 @@ class Trial:
     name: str
     hears_usage: bool
     kills: bool = False
+    blocks: bool = True
     seconds: float = WINDOW_SECONDS * WINDOWS
     log: list[LoggedCall] = field(default_factory=list)
     waits: dict[Priority, list[float]] = field(default_factory=dict)
@@ -89,7 +90,17 @@ class Crew:
         self._folder = folder
         per_class = OVERLOAD * LIMIT / WINDOW_SECONDS / WORKERS / len(Priority)
         self._task = Task(
-            "", database, port, "", trial.settings(), SCALE, per_class, ACCOUNTS, THREADS, trial.hears_usage
+            "",
+            database,
+            port,
+            "",
+            trial.settings(),
+            SCALE,
+            per_class,
+            ACCOUNTS,
+            THREADS,
+            trial.hears_usage,
+            trial.blocks,
         )
         self._started = 0
         self.workers = [self._hire() for _ in range(WORKERS)]

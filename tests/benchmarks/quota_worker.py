@@ -40,6 +40,7 @@ class Task:
         scale: platform seconds in a real one; times the platform asks for are divided by it.
         per_class: requests a second that come in, for each class.
         accounts: accounts of each class.
+        blocks: whether permits are taken in blocks, as the product does, or one by one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Task:
     accounts: int
     threads: int
     hears_usage: bool
+    blocks: bool = True
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Worker:
         settings = BackpressureSettings.model_validate(task.settings)
         engine = open_engine(task.database)
         shared = SqlAdmission(engine, settings, owner=task.name, rng=random.Random(task.name))
-        self.admission: Admission = BlockAdmission(shared, settings.block_permits)
+        self.admission: Admission = BlockAdmission(shared, settings.block_permits) if task.blocks else shared
         self.lines = [Line(priority, deque(), threading.Semaphore(0)) for priority in Priority]
         self.waits = Path(task.waits).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 -- until it is killed
 
