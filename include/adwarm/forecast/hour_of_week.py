@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,17 @@ class HourOfWeek:
     version: str = field(default=VERSION, init=False)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "HourOfWeek":
+    def from_bytes(cls, data: bytes) -> Self:
         """Return the model whose stored form is `data`.
 
         Raises:
             Corrupt: `data` is not a stored forecast of this version.
         """
-        return cls(load(data, KIND, VERSION))
+        return cls(load(data, cls.kind, cls.version))
 
     def to_bytes(self) -> bytes:
         """Return the stored form, a Parquet file."""
-        return dump(self.seen, KIND, VERSION)
+        return dump(self.seen, self.kind, self.version)
 
     @property
     def trained_from(self) -> datetime:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from adwarm.forecast.hour_of_week import HourOfWeek, exposure, fingerprint
 from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.observations import Floats
-from adwarm.forecast.stored_form import dump, load
 
 KIND = "population"
 VERSION = "1"
@@ -32,19 +31,6 @@ class PopulationProfile(HourOfWeek):
 
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "PopulationProfile":
-        """Return the model whose stored form is `data`.
-
-        Raises:
-            Corrupt: `data` is not a stored forecast of this version.
-        """
-        return cls(load(data, KIND, VERSION))
-
-    def to_bytes(self) -> bytes:
-        """Return the stored form, a Parquet file."""
-        return dump(self.seen, KIND, VERSION)
 
     @property
     def features(self) -> list[str]:
