@@ -8,7 +8,8 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo up down test test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
-	bench-admission bench-planning bench-quota bench-week lock clean
+	bench-admission bench-planning bench-quota bench-week \
+	bench-backfill bench-requests bench-storm lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -73,6 +74,15 @@ bench-quota: $(READY) ## Four processes on PostgreSQL against the platform's quo
 
 bench-week: $(READY) ## Simulate a week of two thousand accounts, and plot it
 	@$(BIN)/python -m tests.simulation.week
+
+bench-storm: $(READY) ## Fetch 200 accounts in a storm, beside Airflow's own Facebook hook
+	@$(BIN)/python -m tests.benchmarks.meta_storm
+
+bench-requests: $(READY) ## Count requests for a warmed key over a day
+	@$(BIN)/python -m tests.benchmarks.requests_per_key
+
+bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfway
+	@$(BIN)/python -m tests.benchmarks.backfill
 
 bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt

@@ -1,13 +1,14 @@
 """### Complete and score one day
 
-One run per day: completes the accounts' missing days of the aligned 30-day block that holds the day, settles them, and
-scores ad fatigue as of the day. Accounts whose day is still open are left to a later run. Days older than 28 days are
-final: running such a day again makes no call.
+One run per day: says what it will take (log and XCom `estimate` of the first task), completes the accounts' missing days
+of the aligned 30-day block that holds the day, settles them, and scores ad fatigue as of the day. Accounts whose day is
+still open are left to a later run. Days older than 28 days are final: running such a day again makes no call. At the end
+of a scheduled run final months are brought together.
 
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`.
 """
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import Tag, accounts, connection, dag_arguments, day, every, moment
 from adwarm_airflow.operators import WarmBatchOperator
@@ -20,6 +21,13 @@ from adwarm_airflow.operators import WarmBatchOperator
     params={
         "day": day("The day to complete; empty: the day the run is about."),
         "accounts": accounts("Account ids, one a line; empty: every known account."),
+        "frequency": Param(
+            False,
+            type="boolean",
+            title="Frequency",
+            description="In a backfill: fetch each day's own week too, for the audience part of its score. One request "
+            "more for each account and day.",
+        ),
         "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
         "connection": connection(),
     },
@@ -49,9 +57,16 @@ def adwarm_daily_insights() -> None:
 
         return warming.account(context)
 
+    @task(trigger_rule="none_failed")
+    def compact_store(**context) -> dict:
+        """Bring final months together and delete what nothing points at."""
+        from adwarm_airflow.tasks import daily
+
+        return daily.compact_store(context)
+
     batches = plan_day()
     warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand(batch=batches)
-    batches >> warm >> score_day() >> account()
+    batches >> warm >> score_day() >> account() >> compact_store()
 
 
 dag = adwarm_daily_insights()

@@ -1,4 +1,4 @@
-"""Writes docs/reference/settings.md and docs/reference/tables.md from the code, so that they cannot drift from it.
+"""Writes settings.md, tables.md and sources.md in docs/reference from the code, so that they cannot drift from it.
 
 python docs/make_reference.py           writes both pages
 python docs/make_reference.py --check   writes nothing; exits 1 when a page is not what the code says
@@ -7,11 +7,11 @@ python docs/make_reference.py --check   writes nothing; exits 1 when a page is n
 import json
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from sqlalchemy import Table
@@ -19,7 +19,12 @@ from sqlalchemy import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "include"))
 
-from adwarm.settings import Settings  # noqa: E402
+from adwarm.settings import Settings, SourceSettings  # noqa: E402
+from adwarm.sources.meta.credentials import MetaCredentials  # noqa: E402
+from adwarm.sources.meta.source import MetaSource  # noqa: E402
+from adwarm.sources.parquet import ParquetSource  # noqa: E402
+from adwarm.sources.protocol import Capabilities  # noqa: E402
+from adwarm.sources.sql import SqlSource  # noqa: E402
 from adwarm.store.tables import Moment, metadata  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
@@ -49,6 +54,13 @@ TABLES_INTRO = """# Tables
 
 adwarm keeps its state in a database of its own, never in Airflow's metadata database. `adwarm db upgrade` creates and
 upgrades it. Columns in **bold** are the primary key. Moments are UTC; columns of seconds count from 1970.
+
+"""
+
+SOURCES_INTRO = """# Sources
+
+Where insights come from, and what each source can do. `ADWARM_SOURCE__KIND` or an Airflow connection says which one is
+used: [your own ad account](../how-to/own-ad-account.md), [a table or files](../how-to/other-sources.md).
 
 """
 
@@ -102,6 +114,36 @@ def settings_page() -> str:
 def tables_page() -> str:
     """Return the tables page."""
     return NOTICE + TABLES_INTRO + "\n\n".join(_table(metadata.tables[name]) for name in sorted(metadata.tables)) + "\n"
+
+
+def sources_page() -> str:
+    """Return the page on what each source supports."""
+    meta = MetaSource(MetaCredentials(SecretStr("none")), SourceSettings())
+    known = {"meta": meta.caps, "parquet": ParquetSource.caps, "sql": SqlSource.caps}
+    rows = [_source_row(name, [told(caps) for caps in known.values()]) for name, told in _CAPABILITIES.items()]
+    head = _source_row("", [f"`{name}`" for name in known]) + "\n|---" + "|---" * len(known) + "|\n"
+    return NOTICE + SOURCES_INTRO + head + "\n".join(rows) + "\n"
+
+
+_CAPABILITIES: dict[str, Callable[[Capabilities], str]] = {
+    "levels of rows": lambda caps: ", ".join(sorted(caps.levels)),
+    "people reached and frequency of a range": lambda caps: ", ".join(sorted(caps.unique_metrics)) or "no",
+    "days and summaries in one request": lambda caps: "yes" if caps.unique_metrics else "no",
+    "days of one request, at most": lambda caps: str(caps.max_days_per_request),
+    "summaries of one request, at most": lambda caps: str(caps.max_windows_per_request),
+    "rows of a page": lambda caps: str(caps.page_max),
+    "reports made in the background": lambda caps: (
+        f"yes, looked at {caps.poll_batch} at a time" if caps.async_jobs else "no"
+    ),
+    "too much data is divided by": lambda caps: "days, campaigns, ad sets, ads, fields" if caps.narrows else "days",
+    "limits belong to": lambda caps: ", ".join(caps.quota_scopes) or "nothing",
+    "figures settle within": lambda caps: f"{caps.lookback_days} days",
+    "history": lambda caps: f"{caps.retention_days:,} days",
+}
+
+
+def _source_row(name: str, cells: list[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _first_line(model: type[BaseModel]) -> str:
@@ -183,7 +225,8 @@ def _column_kind(kind: Any) -> str:
 
 def pages() -> dict[Path, str]:
     """Return each generated page by its path."""
-    return {FOLDER / "settings.md": settings_page(), FOLDER / "tables.md": tables_page()}
+    texts = {"settings": settings_page(), "tables": tables_page(), "sources": sources_page()}
+    return {FOLDER / f"{name}.md": text for name, text in texts.items()}
 
 
 def main(arguments: list[str]) -> int:

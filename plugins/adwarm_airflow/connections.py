@@ -13,34 +13,41 @@ from adwarm.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.build import build_factory
 from adwarm.sources.protocol import InsightsSource
+from adwarm_airflow.landed import landed_factory
 
 DEFAULT_CONNECTION = "facebook_default"
+META_TYPE = "facebook_social"
 _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
 
 
 def source_factory(
     settings: Settings, conn_id: str = DEFAULT_CONNECTION, clock: Clock | None = None
 ) -> Callable[[], InsightsSource]:
-    """Return what builds the upstream: from the connection `conn_id` for Meta, from the settings for the others.
+    """Return what builds the upstream behind the connection `conn_id`.
 
-    The connection is the Facebook provider's own (`facebook_social`, extras `app_id`, `app_secret`, `access_token`)
-    with the optional extras `graph_url`, `api_version` and `access_tier`. It is read once, before any thread starts.
+    A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
+    `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other is a place where rows were landed: see
+    `adwarm_airflow.landed`. Where there is no such connection, or it is the platform's and the settings name another
+    source, the settings say what the source is. The connection is read once, here, before any thread starts.
 
     Raises:
         BadRequest: there is no such connection and the settings hold no token either, or an extra is wrong.
     """
-    if settings.source.kind != "meta":
-        return build_factory(settings, clock=clock)
     try:
-        extra = BaseHook.get_connection(conn_id).extra_dejson
+        connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        if settings.source.access_token:
+        if settings.source.kind != "meta" or settings.source.access_token:
             return build_factory(settings, clock=clock)
         raise BadRequest(
             f"connection {conn_id!r} does not exist; create one of type facebook_social with app_id, app_secret and "
             "access_token in its extra"
         ) from None
-    return build_factory(_with_source(settings, _from_extra(settings.source, extra, conn_id)), conn_id, clock)
+    if connection.conn_type != META_TYPE:
+        return landed_factory(settings, connection, conn_id)
+    if settings.source.kind != "meta":
+        return build_factory(settings, clock=clock)
+    source = _from_extra(settings.source, connection.extra_dejson, conn_id)
+    return build_factory(_with_source(settings, source), conn_id, clock)
 
 
 def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> SourceSettings:

@@ -25,8 +25,8 @@ def median_seconds(call: Callable[[], Any], repeats: int = 7) -> float:
     return statistics.median(times)
 
 
-def report(name: str, title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table and write them to `.adwarm/bench/<name>.json`."""
+def report(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:
+    """Print rows as a table and write them, and whatever more there is to say, to `.adwarm/bench/<name>.json`."""
     table = Table(title=title, title_justify="left")
     for column in rows[0]:
         table.add_column(column, justify="left" if column == "what" else "right")
@@ -36,4 +36,4 @@ def report(name: str, title: str, rows: list[dict[str, Any]]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     path = FOLDER / f"{name}.json"
-    path.write_text(json.dumps({"name": name, "machine": machine, "rows": rows}, indent=2), encoding="utf-8")
+    path.write_text(json.dumps({"name": name, "machine": machine, "rows": rows, **more}, indent=2), encoding="utf-8")

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from adwarm.cli import care, database, queueing, reading, replaying, running
+from adwarm.cli import backfilling, caching, care, database, queueing, reading, replaying, running
 from adwarm.cli.output import print_error
 from adwarm.errors import AdwarmError
 
@@ -28,6 +28,8 @@ app.command("status")(reading.status)
 app.command("patterns")(reading.patterns)
 app.command("fatigue")(reading.fatigue)
 app.command("verify")(care.verify)
+app.add_typer(backfilling.app, name="backfill")
+app.add_typer(caching.app, name="cache")
 app.add_typer(database.app, name="db")
 app.command("replay")(replaying.replay)
 app.command("simulate")(running.simulate)

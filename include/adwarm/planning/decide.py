@@ -220,12 +220,18 @@ def _lead(engine: Engine, settings: Settings) -> timedelta:
     return timedelta(seconds=settings.planning.lead_seconds + fetch)
 
 
-def closing_recommendation(account: Account, day: date, decided_at: datetime) -> Recommendation:
-    """Return the warm that settles an account's closed day: its week's summary and the score's history."""
-    week = f"{day - timedelta(days=6)}..{day}"
+def closing_recommendation(
+    account: Account, day: date, decided_at: datetime, *, with_week: bool = True
+) -> Recommendation:
+    """Return the warm that settles an account's closed day: its week's summary and the score's history.
+
+    Without the week no summary is fetched, so the score has no audience component, and the days of a block that is
+    there cost nothing.
+    """
+    span = f"{day - timedelta(days=6) if with_week else day}..{day}"
     why = f"{day} has ended in {account.data_zone}: settle and score it"
     return Recommendation(
-        ReportKey(account.id, week), decided_at, 1.0, decided_at, WarmReason.DAY_CLOSED, 1.0, 2.0, {"why": why},
+        ReportKey(account.id, span), decided_at, 1.0, decided_at, WarmReason.DAY_CLOSED, 1.0, 2.0, {"why": why},
         "planned", Priority.LOW, 2.0,
     )  # fmt: skip
 

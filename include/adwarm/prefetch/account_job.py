@@ -4,23 +4,26 @@ A job that has to wait for a report leaves with `ReportRunning`; run again under
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 
 from sqlalchemy import Engine
 
 from adwarm.errors import Transient
-from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, Window, is_settled, local_day, resolve_key
+from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, Window, local_day, resolve_key
 from adwarm.prefetch.assembly import Provenance, build_entry, daily_rows
+from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.dividing import Fetched, Gap, joined
 from adwarm.prefetch.fetching import Fetcher
 from adwarm.prefetch.holding import HeldLease, hold
 from adwarm.prefetch.keeping import missing_text, older_summaries, with_older
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
-from adwarm.prefetch.planner import FetchPlan, closing_windows, plan_fetch
+from adwarm.prefetch.planner import FetchPlan, combined, plan_fetch
 from adwarm.prefetch.reporting import ReportNotes
-from adwarm.prefetch.rows import by_day, content_hash, pack_rows, without_duplicates
+from adwarm.prefetch.rows import by_day, check_not_emptied, content_hash, pack_rows, without_duplicates
+from adwarm.prefetch.summaries import Summary, due_summaries, kept_summaries, version_sum
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment, Row
 from adwarm.store import entries, leases, partitions
@@ -53,7 +56,6 @@ class AccountJob:
     _at: datetime | None = None
     _api_version: str = ""
     _too_large: dict[str, str] = field(default_factory=dict)
-    _range_gaps: tuple[Gap, ...] = ()
 
     def run(self, wanted: Sequence[Wanted]) -> list[KeyOutcome]:
         """Return one outcome per wanted key, in order.
@@ -105,6 +107,10 @@ class AccountJob:
     def _rules(self) -> FreshnessRules:
         return self.settings.freshness_rules
 
+    @cached_property
+    def _calendar(self) -> SettleCalendar:
+        return SettleCalendar.of(self.account, self._rules)
+
     def _stale(self, resolved: dict[Wanted, EntryKey], now: datetime) -> dict[Wanted, EntryKey]:
         """Return the items whose entry is absent, or not fresh for as long as they ask, or whose history has gaps."""
         fresh_until = entries.expiries(self.engine, resolved.values())
@@ -113,39 +119,40 @@ class AccountJob:
             for item, key in resolved.items()
             if key not in fresh_until
             or fresh_until[key] <= max(now, item.fresh_until or now)
-            or (item.close_day is not None and self._plan({item: key}, now, with_entries=False).daily is not None)
+            or (self._history([item], now) and self._plan({item: key}, now).spans)
         }
 
-    def _plan(self, stale: dict[Wanted, EntryKey], now: datetime, *, with_entries: bool = True) -> FetchPlan:
-        windows = [key.window for key in stale.values()]
-        history = self._history([item.close_day for item in stale if item.close_day], now)
-        spans = [*windows, *([history] if history else [])]
-        hull = Window(min(span.since for span in spans), max(span.until for span in spans))
-        have = partitions.states(self.engine, self.account.id, self._spec.hash, hull)
-        plan = plan_fetch(windows, have, self.account.data_zone, now, self._rules, history)
-        return plan if with_entries else replace(plan, ranges=())
+    def _plan(self, stale: dict[Wanted, EntryKey], now: datetime) -> FetchPlan:
+        windows, history = [key.window for key in stale.values()], self._history(stale, now)
+        have = self._states([*windows, *history])
+        return plan_fetch(windows, have, self._calendar, now, history, self.fetcher.source.caps.page_max)
 
-    def _history(self, closing: list[date], now: datetime) -> Window | None:
-        if not closing:
-            return None
+    def _history(self, items: Iterable[Wanted], now: datetime) -> list[Window]:
         yesterday = local_day(now, self.account.data_zone) - timedelta(days=1)
-        windows = [closing_windows(day, self.settings.planning.history_days, yesterday)[1] for day in closing]
-        return Window(min(window.since for window in windows), max(window.until for window in windows))
+        behind = (item.days_behind(self.settings.planning.history_days, yesterday) for item in items)
+        return [window for window in behind if window is not None]
+
+    def _states(self, windows: Sequence[Window]) -> dict[date, PartitionState]:
+        hull = Window(min(window.since for window in windows), max(window.until for window in windows))
+        return partitions.states(self.engine, self.account.id, self._spec.hash, hull)
 
     def _refresh(self, stale: dict[Wanted, EntryKey], held: HeldLease, now: datetime) -> dict[EntryKey, Entry]:
-        hull = Window(min(k.window.since for k in stale.values()), max(k.window.until for k in stale.values()))
-        states = partitions.states(self.engine, self.account.id, self._spec.hash, hull)
+        plan = self._plan(stale, now)
+        states = self._states([*(key.window for key in stale.values()), *plan.spans])
         lacking = {state.missing for state in states.values() if state.missing}
         self.fetcher.start_over([gap for text in sorted(lacking) for gap in Gap.named_in(text)])
-        plan = self._plan(stale, now)
-        daily = self._fetch_daily(plan.daily, now) if plan.daily else []
-        ranges = self._fetch_ranges(plan.ranges) if plan.ranges else {}
-        states = partitions.states(self.engine, self.account.id, self._spec.hash, hull)
+        summaries = kept_summaries(self.engine, stale.values(), self.settings.compression)
+        due = due_summaries(plan.ranges, summaries, states, self._calendar, now)
+        daily, early = self._fetch_days(plan.spans, due, states, now)
         states.update({state.day: state for state in daily})
-        origin = Provenance(self.fetcher.source.name, self._api_version, now, self._range_gaps)
+        summaries.update(self._summaries(early, due, states, now) if early else {})
+        due = due_summaries(plan.ranges, summaries, states, self._calendar, now)
+        if due:
+            summaries.update(self._summaries(self._fetch(due, Increment.RANGE), due, states, now))
+        origin = Provenance(self.fetcher.source.name, self._api_version, now)
         built = {
             key: build_entry(
-                item.key, key, self.account, ranges.get(key.window), self.objects, states, origin,
+                item.key, key, self._spec, self.account, summaries.get(key.window), self.objects, states, origin,
                 self._rules, self.settings.compression,
             )
             for item, key in stale.items()
@@ -157,12 +164,27 @@ class AccountJob:
             entries.publish(connection, list(built.values()), held.lease.token, now)
         return {key: entry for key, (entry, _) in built.items()}
 
-    def _fetch_daily(self, span: Window, now: datetime) -> list[PartitionState]:
-        before = partitions.states(self.engine, self.account.id, self._spec.hash, span)
+    def _fetch_days(
+        self, spans: Sequence[Window], due: Sequence[Window], before: dict[date, PartitionState], now: datetime
+    ) -> tuple[list[PartitionState], Fetched | None]:
+        """Fetch days, along with the summaries that are due in any case where one request can hold both."""
         self.fetcher.rows_per_day = max((state.rows for state in before.values()), default=0)
-        fetched = self._fetch([span], Increment.DAY)
+        caps, rows = self.fetcher.source.caps, self.fetcher.rows_per_day
+        together = combined(spans, due, caps, rows, min(caps.page_max, self.settings.source.report_rows))
+        if together:
+            fetched = self._fetch(together, Increment.RANGE)
+            return [state for span in spans for state in self._kept(span, fetched, before, now)], fetched
+        apart = ((span, self._fetch([span], Increment.DAY)) for span in spans)
+        return [state for span, fetched in apart for state in self._kept(span, fetched, before, now)], None
+
+    def _kept(
+        self, span: Window, fetched: Fetched, before: dict[date, PartitionState], now: datetime
+    ) -> list[PartitionState]:
+        """Put the daily rows of a span into the object store, and return what is known of each of its days."""
         older = daily_rows(self.objects, before, span) if fetched.gaps else []
-        rows = with_older(without_duplicates(fetched.rows), fetched.gaps, older)
+        fresh = [row for row in fetched.rows if row["date_start"] == row["date_stop"] and _day(row) in span]
+        rows = with_older(without_duplicates(fresh), fetched.gaps, older)
+        check_not_emptied(self.account.id, sum(before[day].rows for day in span.days() if day in before), len(rows))
         digest = self.objects.put(pack_rows(rows))
         groups, at = by_day(rows), min(now, fetched.asked_at or now)
         return [
@@ -177,20 +199,23 @@ class AccountJob:
     ) -> PartitionState:
         content = content_hash(rows)
         version = 1 if before is None else before.data_version + (before.content_hash != content)
-        settled = is_settled(day, self.account.data_zone, at, self._rules)
+        settled = self._calendar.is_final(day, at)
         return PartitionState(day, digest, len(rows), content, at, True, settled, version, self._api_version, missing)
 
-    def _fetch_ranges(self, windows: Sequence[Window]) -> dict[Window, list[Row]]:
+    def _summaries(
+        self, fetched: Fetched, windows: Sequence[Window], states: dict[date, PartitionState], now: datetime
+    ) -> dict[Window, Summary]:
+        """Return the summaries of `windows` that were fetched; a window without a row had no delivery."""
         found: dict[Window, list[Row]] = {window: [] for window in windows}
-        fetched = self._fetch(windows, Increment.RANGE)
-        self._range_gaps = fetched.gaps
-        for row in with_older(
-            without_duplicates(fetched.rows), fetched.gaps, self._older_ranges(windows, fetched.gaps)
-        ):
-            window = Window(date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"])))
+        older = self._older_ranges(windows, fetched.gaps)
+        for row in with_older(without_duplicates(fetched.rows), fetched.gaps, older):
+            window = Window(_day(row), date.fromisoformat(str(row["date_stop"])))
             if window in found:
                 found[window].append(row)
-        return found
+        return {
+            window: Summary(rows, now, version_sum(states, window), missing_text(fetched.gaps, window))
+            for window, rows in found.items()
+        }
 
     def _older_ranges(self, windows: Sequence[Window], gaps: Sequence[Gap]) -> list[Row]:
         """Return what is stored of the same windows, when something has to be taken from there."""
@@ -235,3 +260,7 @@ class AccountJob:
             reason=entry.degraded_reason,
             seconds=time.monotonic() - self._started,
         )
+
+
+def _day(row: Row) -> date:
+    return date.fromisoformat(str(row["date_start"]))

@@ -1,16 +1,17 @@
 """Builds the answer for a key out of range rows and daily partitions, and seals it as an entry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import orjson
 
 from adwarm.compression import pack
-from adwarm.model import Account, EntryKey, FreshnessRules, ReportKey, Window, expires_at, is_settled
-from adwarm.prefetch.dividing import Gap
-from adwarm.prefetch.keeping import each_once, missing_text
+from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window, expires_at
+from adwarm.prefetch.keeping import each_once
 from adwarm.prefetch.rows import unpack_rows
+from adwarm.prefetch.summaries import Summary
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
 from adwarm.store.entries import Entry
@@ -20,16 +21,11 @@ from adwarm.store.partitions import PartitionState
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer comes from.
-
-    Attributes:
-        gaps: what its range rows lack; what its days lack is kept with them.
-    """
+    """Where an answer comes from."""
 
     source: str
     api_version: str
     fetched_at: datetime
-    gaps: tuple[Gap, ...] = ()
 
 
 def daily_rows(objects: ObjectStore, states: dict[date, PartitionState], window: Window) -> list[Row]:
@@ -45,8 +41,9 @@ def daily_rows(objects: ObjectStore, states: dict[date, PartitionState], window:
 def build_entry(
     key: ReportKey,
     entry_key: EntryKey,
+    spec: QuerySpec,
     account: Account,
-    range_rows: Sequence[Row] | None,
+    summary: Summary | None,
     objects: ObjectStore,
     states: dict[date, PartitionState],
     origin: Provenance,
@@ -55,17 +52,26 @@ def build_entry(
 ) -> tuple[Entry, bytes]:
     """Return the entry of a key and its sealed bytes.
 
-    `range_rows` is None for a window of one day, whose daily rows are its summary.
+    `summary` is None for a window of one day, whose daily rows are its summary. An old window with days that were last
+    read before they were final is not final itself, and is looked at again after a week.
     """
     window = entry_key.window
-    daily = daily_rows(objects, states, window)
-    days = [states.get(day) for day in window.days()]
-    known = [state for state in days if state is not None]
-    missing = _missing(known, origin.gaps, window)
-    complete = len(known) == len(days) and all(state.complete for state in known) and missing is None
-    settled = complete and all(is_settled(day, account.data_zone, origin.fetched_at, rules) for day in window.days())
-    version = max((state.data_version for state in known), default=1)
-    body = orjson.dumps({
+    states = {day: states[day] for day in window.days() if day in states}
+    missing = _missing(states.values(), summary)
+    complete = len(states) == len(window) and all(state.complete for state in states.values()) and missing is None
+    settled = complete and all(state.settled for state in states.values())
+    fresh_until = expires_at(window, account.data_zone, origin.fetched_at, rules)
+    if fresh_until is None and not settled:
+        fresh_until = origin.fetched_at + rules.settling
+    facts: dict[str, Any] = {
+        "fetched_at": origin.fetched_at,
+        "complete": complete,
+        "settled": settled,
+        "data_version": max((state.data_version for state in states.values()), default=1),
+        "source": origin.source,
+        "api_version": origin.api_version or max((state.api_version for state in states.values()), default=""),
+    }
+    body = {
         "account_id": key.account_id,
         "date_range": key.date_range,
         "report": key.report,
@@ -73,17 +79,13 @@ def build_entry(
         "until": window.until,
         "time_zone": account.data_zone,
         "currency": account.currency,
-        "fetched_at": origin.fetched_at,
-        "complete": complete,
         "missing": missing,
-        "settled": settled,
-        "data_version": version,
-        "source": origin.source,
-        "api_version": origin.api_version,
-        "rows": daily if range_rows is None else list(range_rows),
-        "daily": [] if range_rows is None else daily,
-    })
-    packed = pack(body, compression)
+        **facts,
+        "query": {"hash": entry_key.spec_hash, "level": spec.level, "fields": spec.fields},
+        "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
+        **_blocks(daily_rows(objects, states, window), summary),
+    }
+    packed = pack(orjson.dumps(body), compression)
     entry = Entry(
         key=entry_key,
         date_range=key.date_range,
@@ -91,19 +93,21 @@ def build_entry(
         codec=packed.codec,
         raw_bytes=packed.raw_bytes,
         stored_bytes=packed.stored_bytes,
-        fetched_at=origin.fetched_at,
-        expires_at=expires_at(window, account.data_zone, origin.fetched_at, rules),
-        source=origin.source,
-        complete=complete,
-        settled=settled,
+        expires_at=fresh_until,
         degraded_reason=missing,
-        data_version=version,
-        api_version=origin.api_version,
+        **facts,
     )
     return entry, packed.blob
 
 
-def _missing(states: Sequence[PartitionState], gaps: Sequence[Gap], window: Window) -> str | None:
+def _blocks(daily: list[Row], summary: Summary | None) -> dict[str, Any]:
+    """Return the rows of an answer: the summary's with the days beside them, or the days alone."""
+    if summary is None:
+        return {"summary": None, "rows": daily, "daily": []}
+    return {"summary": summary.facts(), "rows": summary.rows, "daily": daily}
+
+
+def _missing(states: Iterable[PartitionState], summary: Summary | None) -> str | None:
     """Return what cannot be read of a window, by its days and by its summary, each thing once."""
-    texts = [*(state.missing for state in states), missing_text(gaps, window)]
+    texts = [*(state.missing for state in states), summary.missing if summary else None]
     return each_once(text for text in texts if text)

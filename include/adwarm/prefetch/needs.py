@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account, ReportKey, Window, resolve_key
 from adwarm.planning.needs import Need
+from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.planner import plan_fetch
 from adwarm.settings import Settings
 from adwarm.store import partitions
@@ -51,8 +52,8 @@ class StoredNeeds:
     def _need(self, window: Window, have: Mapping[date, PartitionState], account: Account, at: datetime) -> Need:
         if not have:
             return Need(True, len(window) > 1)
-        plan = plan_fetch([window], have, account.data_zone, at, self.settings.freshness_rules)
-        return Need(plan.daily is not None, bool(plan.ranges))
+        plan = plan_fetch([window], have, SettleCalendar.of(account, self.settings.freshness_rules), at)
+        return Need(bool(plan.spans), bool(plan.ranges))
 
 
 def _grouped(keys: Sequence[ReportKey]) -> list[tuple[str, list[int]]]:

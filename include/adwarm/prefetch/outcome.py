@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from adwarm.model import ReportKey
+from adwarm.model import ReportKey, Window
+from adwarm.prefetch.planner import closing_windows
 
 
 class KeyStatus(StrEnum):
@@ -30,12 +31,20 @@ class Wanted:
     Attributes:
         reference: the caller's own number for the item, handed back in its outcome.
         fresh_until: make it fresh at least through this moment; None means now.
+        history: further days to complete, of which no entry is made.
     """
 
     key: ReportKey
     reference: int | None = None
     close_day: date | None = None
     fresh_until: datetime | None = None
+    history: Window | None = None
+
+    def days_behind(self, history_days: int, last_closed: date) -> Window | None:
+        """Return the days to complete behind the key itself; None when it stands alone."""
+        if self.close_day is None:
+            return self.history
+        return closing_windows(self.close_day, history_days, last_closed)[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,70 +1,124 @@
 """The fetch planner: wanted windows become the fewest requests.
 
-One span of days covers everything that is missing or no longer fresh, and every wanted window of more than one day adds
-a range summary, because reach and frequency do not add up over days. The summaries of an account travel in one request.
+Spans of days cover exactly what is missing or due by the settle calendar; days that are final are never among them. Two
+spans are joined where the days between are not final and cost less than a request. Every wanted window of more than one
+day has a range summary, because reach and frequency do not add up over days; the summaries of an account travel in one
+request, together with its days where these are few.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from adwarm.model import FreshnessRules, Window, expires_at, local_day
+from adwarm.model import Window
+from adwarm.model.windows import ONE_DAY
+from adwarm.prefetch.calendar import SettleCalendar
+from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
 BLOCK_DAYS = 30
+PAGE_ROWS = 500
 _BLOCK_EPOCH = date(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:
-    """What to ask for: one span of days, if any, and the windows to summarise."""
+    """What to ask for: spans of days, oldest first, and the windows that have a summary."""
 
-    daily: Window | None
+    spans: tuple[Window, ...]
     ranges: tuple[Window, ...]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has to be fetched."""
-        return self.daily is None and not self.ranges
+        """Whether no day has to be fetched; which summaries are due is known when the days are there."""
+        return not self.spans
 
 
 def plan_fetch(
     wanted: Sequence[Window],
     have: Mapping[date, PartitionState],
-    data_zone: str,
+    calendar: SettleCalendar,
     now: datetime,
-    rules: FreshnessRules,
-    history: Window | None = None,
+    history: Sequence[Window] = (),
+    page_rows: int = PAGE_ROWS,
 ) -> FetchPlan:
     """Return the fewest requests that make `wanted` complete and fresh at `now`.
 
     Args:
         wanted: windows whose entries are absent or stale.
         have: the partitions there are, by day.
-        data_zone: the account's zone; days after its today are left out.
+        calendar: the account's; days after its today are left out.
         now: the moment of the fetch.
-        rules: how long each day stays fresh.
         history: further days to complete, without an entry of their own.
+        page_rows: days that are there and not final are read along while they fit one page.
     """
-    today = local_day(now, data_zone)
-    days = {day for window in (*wanted, *([history] if history else [])) for day in window.days() if day <= today}
-    stale = sorted(day for day in days if needs_fetch(day, have.get(day), data_zone, now, rules))
+    today = calendar.today(now)
+    days = {day for window in (*wanted, *history) for day in window.days() if day <= today}
+    due = sorted(day for day in days if needs_fetch(day, have.get(day), calendar, now))
     ranges = tuple(sorted({window for window in wanted if len(window) > 1}))
-    return FetchPlan(Window(stale[0], stale[-1]) if stale else None, ranges)
+    return FetchPlan(tuple(_spans(due, have, calendar, page_rows)), ranges)
 
 
-def needs_fetch(day: date, state: PartitionState | None, data_zone: str, now: datetime, rules: FreshnessRules) -> bool:
-    """Whether a day is missing, incomplete, or older than its freshness class allows."""
-    if state is None or not state.complete:
-        return True
-    expiry = expires_at(Window(day, day), data_zone, state.fetched_at, rules)
-    return expiry is not None and expiry <= now
+def combined(
+    spans: Sequence[Window],
+    due: Sequence[Window],
+    caps: Capabilities,
+    rows_per_day: int = 0,
+    most_rows: int = PAGE_ROWS,
+) -> tuple[Window, ...]:
+    """Return the windows of the one request that answers days and summaries together; none when they go apart.
+
+    A day is a window of one day: where the source answers people reached over any window, both can be asked at once.
+    Days that are expected to have more than `most_rows` together save no page that way, and may go as a report.
+    """
+    days = [Window(day, day) for span in spans for day in span.days()]
+    fits = len(days) + len(due) <= caps.max_windows_per_request and len(days) * rows_per_day <= most_rows
+    return (*days, *due) if days and due and fits and caps.unique_metrics else ()
+
+
+def needs_fetch(day: date, state: PartitionState | None, calendar: SettleCalendar, now: datetime) -> bool:
+    """Whether a day is missing, incomplete, or due by the calendar."""
+    return state is None or not state.complete or calendar.is_due(day, state.fetched_at, now)
+
+
+def _spans(
+    due: Sequence[date], have: Mapping[date, PartitionState], calendar: SettleCalendar, page_rows: int
+) -> list[Window]:
+    spans: list[Window] = []
+    for day in due:
+        if spans and _joins(spans[-1].until, day, have, calendar, page_rows):
+            spans[-1] = Window(spans[-1].since, day)
+        else:
+            spans.append(Window(day, day))
+    return spans
+
+
+def _joins(
+    before: date, day: date, have: Mapping[date, PartitionState], calendar: SettleCalendar, page_rows: int
+) -> bool:
+    """Whether reading the days between along is allowed, and no dearer than a request of its own."""
+    between = [before + timedelta(days=offset) for offset in range(1, (day - before).days)]
+    known = [have[day] for day in between if day in have]
+    if len(known) < len(between) or any(calendar.is_final(state.day, state.fetched_at) for state in known):
+        return False  # a day that nobody asked for is not fetched along either
+    return sum(state.rows for state in known) <= page_rows
 
 
 def aligned_block(day: date) -> Window:
     """Return the 30-day block that holds `day`; every caller sees the same blocks, so backfills share their fetches."""
     start = _BLOCK_EPOCH + timedelta(days=(day - _BLOCK_EPOCH).days // BLOCK_DAYS * BLOCK_DAYS)
     return Window(start, start + timedelta(days=BLOCK_DAYS - 1))
+
+
+def aligned_blocks(window: Window) -> list[Window]:
+    """Return the aligned blocks that `window` touches, oldest first, each cut to the window."""
+    blocks: list[Window] = []
+    since = window.since
+    while since <= window.until:
+        until = min(aligned_block(since).until, window.until)
+        blocks.append(Window(since, until))
+        since = until + ONE_DAY
+    return blocks
 
 
 def closing_windows(day: date, history_days: int, last_closed: date) -> tuple[Window, Window]:

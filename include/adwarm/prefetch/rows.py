@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adwarm.errors import Corrupt
+from adwarm.errors import Corrupt, Transient
 from adwarm.sources.protocol import Row
 
 _KEY_COLUMNS = ("date_start", "ad_id")
@@ -73,6 +73,18 @@ def without_duplicates(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         unique[str(row.get("date_start")), str(row.get("date_stop")), _ad_id(row)] = row
     return list(unique.values())
+
+
+def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:
+    """Check that an answer without a single row is not about days that had rows.
+
+    Raises:
+        Transient: it is; what is there is kept.
+    """
+    if rows_before and not rows_now:
+        raise Transient(
+            f"{account_id}: the answer is empty where {rows_before} rows are stored; they are kept", code="emptied"
+        )
 
 
 def _ad_id(row: Mapping[str, object]) -> str:

@@ -1,10 +1,9 @@
 """Counts upstream requests instead of fetched keys: what the fetch planner would send, with the days it already holds.
 
-Keys of an account that are fetched at the same moment share one span of days, if any of their days is not fresh, and
-one request for their range summaries, if any of them is longer than a day.
+Keys of an account that are fetched at the same moment share the spans of their days that are missing or due, and one
+request for the range summaries that are due; few days and summaries that are due in any case go in one.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
@@ -14,38 +13,91 @@ import numpy as np
 from adwarm.access_log.moments import from_micros
 from adwarm.model import FreshnessRules, local_day, resolve_window
 from adwarm.patterns.opens import Opens
+from adwarm.prefetch.calendar import settle_weekday
 from adwarm.replay.cache import WEEK, Counts, Tally
-from adwarm.replay.lives import FOREVER
 from adwarm.replay.stretch import Stretch
+from adwarm.sources.protocol import Capabilities
 
 _QUARTER = 900_000_000
 _TICK = timedelta(microseconds=1)
+_TOGETHER = Capabilities().max_windows_per_request
 
 Span = tuple[int, int]
 """First and last day, as ordinals."""
 
+Fetch = tuple[int, int]
+"""When something was fetched: the account's day as an ordinal, and the moment in microseconds."""
+
 
 class DayShelf:
-    """The days that are held of one account: until when each is fresh."""
+    """The days and summaries that are held of one account: when each was last fetched.
 
-    def __init__(self, rules: FreshnessRules) -> None:
-        self._rules = rules
-        self._fresh: dict[int, int] = {}
+    Assumes that today's figures change with every fetch, and that no other day is restated between two midnights.
+    """
+
+    def __init__(self, rules: FreshnessRules, weekday: int = 0) -> None:
+        self._rules, self._weekday = rules, weekday
+        self._days: dict[int, Fetch] = {}
+        self._summaries: dict[Span, Fetch] = {}
 
     def requests(self, spans: Iterable[Span], today: int, now: int) -> int:
         """Fetch `spans` at `now` (microseconds) and return how many requests that takes."""
         wanted = set(spans)
-        held = self._fresh
-        stale = {
-            day for since, until in wanted for day in range(since, min(until, today) + 1) if held.get(day, 0) <= now
-        }
-        if stale:
-            held.update((day, self._until(today - day, now)) for day in range(min(stale), max(stale) + 1))
-        return bool(stale) + any(until > since for since, until in wanted)
+        ranges = [span for span in wanted if span[1] > span[0]]
+        early = [span for span in ranges if self._is_summary_due(span, today)]
+        made, fetched = self._fetch_days(wanted, today, now)
+        self._summaries.update((span, (today, now)) for span in early)
+        late = [span for span in ranges if self._is_summary_due(span, today)]
+        self._summaries.update((span, (today, now)) for span in late)
+        if fetched and early and fetched + len(early) <= _TOGETHER:
+            return 1 + bool(late)
+        return made + bool(early or late)
 
-    def _until(self, age: int, now: int) -> int:
-        life = _life(self._rules, age)
-        return FOREVER if life is None else now + life
+    def _fetch_days(self, wanted: Iterable[Span], today: int, now: int) -> tuple[int, int]:
+        """Fetch the days that are due; return how many spans and how many days that takes."""
+        days = sorted({day for since, until in wanted for day in range(since, min(until, today) + 1)})
+        due = [day for day in days if self._is_due(day, today, now)]
+        made, fetched = 0, 0
+        for position, day in enumerate(due):
+            first = day
+            if position and self._joins(due[position - 1], day):
+                first = due[position - 1] + 1
+            else:
+                made += 1
+            self._days.update((each, (today, now)) for each in range(first, day + 1))
+            fetched += day - first + 1
+        return made, fetched
+
+    def _is_due(self, day: int, today: int, now: int) -> bool:
+        fetched = self._days.get(day)
+        if fetched is None:
+            return True
+        if self._is_final(day, fetched):
+            return False
+        age = today - day
+        if fetched[0] <= day < today:
+            return True
+        if age <= 1:
+            return fetched[1] + _life(self._rules, age) <= now
+        return fetched[0] < (today if age <= self._rules.daily_days else self._last_weekly(today))
+
+    def _is_summary_due(self, span: Span, today: int) -> bool:
+        fetched = self._summaries.get(span)
+        if fetched is None or (fetched[0] < today and not self._is_final(span[1], fetched)):
+            return True
+        return span[0] <= today <= span[1] and self._days[today][1] > fetched[1]
+
+    def _is_final(self, day: int, fetched: Fetch) -> bool:
+        return fetched[0] - day > self._rules.settle_days
+
+    def _joins(self, before: int, day: int) -> bool:
+        held = [self._days.get(between) for between in range(before + 1, day)]
+        return all(
+            fetch is not None and not self._is_final(before + 1 + offset, fetch) for offset, fetch in enumerate(held)
+        )
+
+    def _last_weekly(self, today: int) -> int:
+        return today - ((today - 1) % 7 - self._weekday) % 7
 
 
 class RequestCount:
@@ -58,12 +110,14 @@ class RequestCount:
         """Return the requests, cells x columns."""
         found: Counts = np.zeros(tally.warms.shape, np.int32)
         weeks = int(-(-(stretch.end - stretch.start) // WEEK))
-        shelves: dict[tuple[int, int], DayShelf] = defaultdict(lambda: DayShelf(self._rules))
+        shelves: dict[tuple[int, int], DayShelf] = {}
         for column, account, at, keys in self._groups(tally):
             zone = str(self._opens.zone[keys[0]])
             today = _today(zone, at // _QUARTER)
             spans = [_span(str(self._opens.date_range[key]), zone, at // _QUARTER) for key in keys]
             cell = account * weeks + min((at - stretch.start) // WEEK, weeks - 1)
+            if (column, account) not in shelves:
+                shelves[column, account] = DayShelf(self._rules, settle_weekday(str(self._opens.account_id[keys[0]])))
             found[cell, column] += shelves[column, account].requests(spans, today, at)
         return found
 
@@ -88,9 +142,8 @@ class RequestCount:
 
 
 @lru_cache(maxsize=64)
-def _life(rules: FreshnessRules, age: int) -> int | None:
-    life = rules.life(age)
-    return None if life is None else life // _TICK
+def _life(rules: FreshnessRules, age: int) -> int:
+    return (rules.today if age <= 0 else rules.yesterday) // _TICK
 
 
 @lru_cache(maxsize=65_536)

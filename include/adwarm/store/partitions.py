@@ -86,6 +86,17 @@ def publish(
     upsert(connection, table, rows)
 
 
+def rows_per_day(engine: Engine, spec_hash: str) -> dict[str, float]:
+    """Return how many rows a stored day of each account has on average."""
+    query = (
+        select(table.c.account_id, func.sum(table.c.rows), func.count())
+        .where(table.c.spec_hash == spec_hash)
+        .group_by(table.c.account_id)
+    )
+    with reading(engine) as connection:
+        return {account: float(rows) / days for account, rows, days in connection.execute(query)}
+
+
 @dataclass(frozen=True, slots=True)
 class FrozenMonth:
     """A month of an account whose stored days are all final, and are kept in more than one object."""

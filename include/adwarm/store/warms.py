@@ -79,6 +79,20 @@ def p95_seconds(engine: Engine, sample: int = 500) -> float:
     return seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))] if seconds else 0.0
 
 
+def seconds_per_request(engine: Engine, sample: int = 500) -> float | None:
+    """Return how long a request of the newest fetches took on average, waiting included; None when none is known."""
+    newest = (
+        select(table.c.seconds, table.c.requests)
+        .where(table.c.seconds.is_not(None), table.c.requests > 0)
+        .order_by(table.c.id.desc())
+        .limit(sample)
+        .subquery()
+    )
+    with reading(engine) as connection:
+        seconds, requests = connection.execute(select(func.sum(newest.c.seconds), func.sum(newest.c.requests))).one()
+    return float(seconds) / int(requests) if requests else None
+
+
 def unaccounted(engine: Engine, before: datetime, mode: Mode = Mode.LIVE) -> list[Warm]:
     """Return warms whose use is not known yet: those fetched before `before`, or shadow warms due before it."""
     shadow = mode is Mode.SHADOW

@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_daily_insights`: which accounts a day is closed for, and what is still to be completed."""
+"""Tasks of `adwarm_daily_insights`: which accounts a day is closed for, what that takes, and order in the store."""
 
 import logging
 from collections.abc import Mapping
@@ -6,8 +6,12 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from adwarm.errors import BadRequest
-from adwarm.model import Account, Mode, account_id, local_day
+from adwarm.model import Account, Mode, Window, account_id, local_day
 from adwarm.planning.decide import closing_recommendation, store_plan
+from adwarm.prefetch.backfill import check_range, missing_spans
+from adwarm.prefetch.compaction import compact
+from adwarm.prefetch.estimate import estimate
+from adwarm.prefetch.planner import closing_windows
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, jobs
 from adwarm_airflow.house import open_runtime
@@ -20,16 +24,18 @@ log = logging.getLogger(__name__)
 def plan_day(context: Mapping[str, Any]) -> list[int]:
     """Plan what completes the run's day, and return the numbers of the batches to carry out.
 
+    Says before anything is called how many requests and hours it will take; the figures are the XCom `estimate`.
     Accounts whose day is still open are left out and named in the log. A scheduled run also takes the day before, which
     was still open in the west when its own run came. The calls are of low priority, so live warming goes first.
 
     Raises:
-        BadRequest: an account id is not valid, or the day lies in the future everywhere.
+        BadRequest: an account id is not valid, the day is older than 37 months, or lies in the future everywhere.
     """
     run = run_time(context, DAY)
     runtime = open_runtime(run.clock)
     now = run.clock.now()
     day = day_param(context["params"], "day") or run.day
+    check_range(Window(day, day), now + DAY)
     days = [day] if run.explicit or run.backfill or context["params"].get("day") else [day - DAY, day]
     chosen = _chosen(runtime, context["params"].get("accounts"))
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]
@@ -38,11 +44,49 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
         log.info("%d account-days are still open and are left to a later run", still_open)
     if chosen and not pairs:
         raise BadRequest(f"{day} has not ended for any account; choose an earlier day")
-    return _store(runtime, run, now, pairs)
+    with_week = not run.backfill or bool(context["params"].get("frequency"))
+    context["ti"].xcom_push("estimate", _estimated(runtime, now, pairs, with_week=with_week))
+    return _store(runtime, run, now, pairs, with_week=with_week)
 
 
-def _store(runtime: Runtime, run: RunTime, now: datetime, pairs: list[tuple[Account, date]]) -> list[int]:
-    items = [closing_recommendation(item, each, now) for item, each in pairs]
+def compact_store(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring final months together and delete what nothing has pointed at for a day; left out in backfills."""
+    run = run_time(context, DAY)
+    if run.backfill:
+        return {"compacted": False, "why": "a backfill leaves this to the daily run"}
+    runtime = open_runtime()
+    report = compact(runtime.engine, runtime.objects, runtime.clock.now())
+    for text in report.errors:
+        log.warning("%s", text)
+    log.info("compacted: %s", report.to_dict())
+    return {"compacted": True, **report.to_dict(), "errors": len(report.errors)}
+
+
+def _estimated(
+    runtime: Runtime, now: datetime, pairs: list[tuple[Account, date]], *, with_week: bool
+) -> dict[str, Any]:
+    """Return and log what completing the days will take."""
+    history: dict[str, list[Window]] = {}
+    known = {item.id: item for item, _ in pairs}
+    for item, day in pairs:
+        yesterday = local_day(now, item.data_zone) - DAY
+        history.setdefault(item.id, []).append(
+            closing_windows(day, runtime.settings.planning.history_days, yesterday)[1]
+        )
+    wishes = []
+    for name, windows in history.items():
+        hull = Window(min(window.since for window in windows), max(window.until for window in windows))
+        wishes.append((known[name], missing_spans(runtime.engine, runtime.settings, known[name], hull, now, "default")))
+    weeks = sum(bool(spans) for _, spans in wishes) if with_week else 0
+    found = estimate(runtime.engine, runtime.settings, wishes, "default", summaries=weeks)
+    log.info("estimate: %s", found)
+    return found.to_dict()
+
+
+def _store(
+    runtime: Runtime, run: RunTime, now: datetime, pairs: list[tuple[Account, date]], *, with_week: bool
+) -> list[int]:
+    items = [closing_recommendation(item, each, now, with_week=with_week) for item, each in pairs]
     batches = store_plan(runtime.engine, runtime.settings, run.run_id, now, Mode.LIVE, items)
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items), now)
     log.info("%d account-days in %d batches", len(items), batches)

@@ -7,14 +7,16 @@ import pytest
 
 from adwarm.compression import unpack
 from adwarm.errors import Corrupt, NotFound
-from adwarm.model import Account, EntryKey, FreshnessRules, ReportKey, Window
+from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window
 from adwarm.prefetch.assembly import Provenance, build_entry, daily_rows
 from adwarm.prefetch.rows import content_hash, pack_rows
+from adwarm.prefetch.summaries import Summary
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore
 from adwarm.store.partitions import PartitionState
 
+SPEC = QuerySpec()
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 WIDE = Window(date(2026, 11, 10), date(2026, 11, 24))
@@ -25,12 +27,12 @@ def _row(day: date, ad: str = "7") -> Row:
 
 
 def _states(
-    objects: ObjectStore, window: Window, ads: tuple[str, ...] = ("7",), version: int = 1
+    objects: ObjectStore, window: Window, ads: tuple[str, ...] = ("7",), version: int = 1, settled: bool = False
 ) -> dict[date, PartitionState]:
     rows = [_row(day, ad) for day in window.days() for ad in ads]
     digest = objects.put(pack_rows(rows))
     return {
-        day: PartitionState(day, digest, len(ads), content_hash(rows), NOW, True, False, version, "v26.0")
+        day: PartitionState(day, digest, len(ads), content_hash(rows), NOW, True, settled, version, "v26.0")
         for day in window.days()
     }
 
@@ -44,7 +46,8 @@ def _built(
 ):
     key = ReportKey("act_1", str(window))
     entry, blob = build_entry(
-        key, EntryKey("act_1", window, "abc"), Account("act_1", "UTC", "UTC", "EUR"), ranged, objects, states,
+        key, EntryKey("act_1", window, SPEC.hash), SPEC, Account("act_1", "UTC", "UTC", "EUR"),
+        None if ranged is None else Summary(ranged, at, 7), objects, states,
         Provenance("scripted", "v26.0", at), FreshnessRules(), CompressionSettings(),
     )  # fmt: skip
     return entry, orjson.loads(unpack(blob, CompressionSettings()))
@@ -101,6 +104,21 @@ def test_a_gap_makes_it_incomplete(objects: ObjectStore) -> None:
 
 
 def test_old_days_are_final(objects: ObjectStore) -> None:
-    """What the platform restates no more never expires."""
-    entry, _ = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(days=60))
+    """What was read when the platform restates it no more never expires."""
+    entry, _ = _built(objects, _states(objects, WEEK, settled=True), WEEK, [], NOW + timedelta(days=60))
     assert (entry.settled, entry.expires_at) == (True, None)
+
+
+def test_old_days_last_read_before_they_were_final_are_looked_at_again(objects: ObjectStore) -> None:
+    """Age alone makes no figure final: it must have been read at that age."""
+    at = NOW + timedelta(days=60)
+    entry, _ = _built(objects, _states(objects, WEEK), WEEK, [], at)
+    assert (entry.settled, entry.expires_at) == (False, at + timedelta(days=7))
+
+
+def test_an_answer_records_where_its_blocks_come_from(objects: ObjectStore) -> None:
+    """The query, when the days and the summary were fetched, and the versions the summary belongs to."""
+    _, body = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(hours=3))
+    assert body["query"] == {"hash": SPEC.hash, "level": "ad", "fields": list(SPEC.fields)}
+    assert body["days_fetched_at"] == "2026-11-25T12:00:00+00:00"
+    assert body["summary"] == {"fetched_at": "2026-11-25T15:00:00+00:00", "versions": 7, "missing": None}

@@ -119,19 +119,20 @@ def test_transient_failures_are_retried(bench: Bench) -> None:
 
 def test_too_much_data_is_split(bench: Bench) -> None:
     """A unit that is too large is fetched in the parts the source names, and no row is lost."""
-    halves = [Window(WEEK.since, date(2026, 11, 20)), Window(date(2026, 11, 21), WEEK.until)]
+    halves = [Window(date(2026, 10, 26), date(2026, 11, 10)), Window(date(2026, 11, 11), WEEK.until)]
 
     def picky(unit: Unit) -> Page:
-        if unit.increment is Increment.DAY and len(unit.windows[0]) > 4:
+        if unit.increment is Increment.DAY and len(unit.windows[0]) > 16:
             bench.source.split_into = [Unit(unit.account_id, (half,), unit.increment, unit.spec) for half in halves]
             raise TooMuchData
         return one_ad(unit)
 
     bench.source.script = {"act_1": picky}
 
-    report = bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
+    report = bench.prefetch.run(wanted("act_1", "last_30d"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
+    assert any(unit.windows == (halves[1],) for unit in bench.source.asked)
     known = partitions.states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
     assert [known[day].rows for day in WEEK.days()] == [1] * 7
 

@@ -1,66 +1,106 @@
-"""Tests of the fetch planner."""
+"""The fetch planner asks for exactly what is missing or due, in the fewest requests, and for no final day."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.model import FreshnessRules, Window
-from adwarm.prefetch.planner import aligned_block, closing_windows, plan_fetch
+from adwarm.model import Window
+from adwarm.prefetch.calendar import SettleCalendar
+from adwarm.prefetch.planner import (
+    FetchPlan,
+    aligned_block,
+    aligned_blocks,
+    closing_windows,
+    combined,
+    needs_fetch,
+    plan_fetch,
+)
+from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-RULES = FreshnessRules()
+TODAY = date(2026, 11, 25)
+CALENDAR = SettleCalendar("UTC", weekday=0)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
+DAY = timedelta(days=1)
 
 
-def state(day: date, fetched_at: datetime = NOW, *, complete: bool = True) -> PartitionState:
+def state(day: date, fetched_at: datetime = NOW, *, complete: bool = True, rows: int = 3) -> PartitionState:
     """A partition as the store would know it."""
-    return PartitionState(day, "0" * 64, 3, "c", fetched_at, complete, False, 1, "v26.0")
+    return PartitionState(day, "0" * 64, rows, "c", fetched_at, complete, False, 1, "v26.0")
 
 
 def test_nothing_known_asks_for_the_whole_span_once() -> None:
     """Overlapping windows become one span of days, and one summary each but for single days."""
     yesterday, month = Window(WEEK.until, WEEK.until), Window(date(2026, 10, 26), WEEK.until)
 
-    plan = plan_fetch([WEEK, yesterday, month], {}, "UTC", NOW, RULES)
-
-    assert month == plan.daily
-    assert (month, WEEK) == plan.ranges
+    assert plan_fetch([WEEK, yesterday, month], {}, CALENDAR, NOW) == FetchPlan((month,), (month, WEEK))
 
 
-def test_only_missing_and_stale_days_are_asked_for() -> None:
-    """Days that are fresh are left out at both ends; one in the middle does not make two requests."""
+def test_only_missing_and_due_days_are_asked_for() -> None:
+    """Days that are not due are left out at both ends; one in the middle does not make two requests."""
     have = {day: state(day) for day in WEEK.days()}
     have[date(2026, 11, 20)] = state(date(2026, 11, 20), NOW - timedelta(days=3))
     del have[date(2026, 11, 22)]
 
-    plan = plan_fetch([WEEK], have, "UTC", NOW, RULES)
-
-    assert Window(date(2026, 11, 20), date(2026, 11, 22)) == plan.daily
+    assert plan_fetch([WEEK], have, CALENDAR, NOW).spans == (Window(date(2026, 11, 20), date(2026, 11, 22)),)
 
 
-def test_settled_days_are_never_asked_for_again() -> None:
-    """Days fetched when they were older than 28 days are final."""
-    old = Window(date(2026, 8, 1), date(2026, 8, 7))
-    have = {day: state(day, datetime(2026, 9, 20, tzinfo=UTC)) for day in old.days()}
+def test_days_in_between_that_would_cost_a_page_are_not_read_along() -> None:
+    """Two requests are cheaper than one whose extra rows fill more pages than the second request has."""
+    have = {day: state(day, rows=400) for day in WEEK.days()}
+    del have[WEEK.since], have[WEEK.until]
+    ends = tuple(Window(day, day) for day in (WEEK.since, WEEK.until))
 
-    assert plan_fetch([old], have, "UTC", NOW, RULES).daily is None
+    assert plan_fetch([WEEK], have, CALENDAR, NOW, page_rows=500).spans == ends
+    assert plan_fetch([WEEK], have, CALENDAR, NOW, page_rows=2_000).spans == (WEEK,)
+
+
+def test_final_days_divide_the_spans() -> None:
+    """A final day between two missing ones is not read again, though that takes one request more."""
+    old = Window(date(2026, 8, 1), date(2026, 8, 3))
+    have = {date(2026, 8, 2): state(date(2026, 8, 2), datetime(2026, 9, 20, tzinfo=UTC))}
+
+    assert plan_fetch([old], have, CALENDAR, NOW).spans == (
+        Window(date(2026, 8, 1), date(2026, 8, 1)),
+        Window(date(2026, 8, 3), date(2026, 8, 3)),
+    )
 
 
 def test_incomplete_days_are_asked_for_again() -> None:
     """A partition that was cut short counts as missing."""
     have = {day: state(day, complete=day != date(2026, 11, 21)) for day in WEEK.days()}
 
-    assert Window(date(2026, 11, 21), date(2026, 11, 21)) == plan_fetch([WEEK], have, "UTC", NOW, RULES).daily
+    assert plan_fetch([WEEK], have, CALENDAR, NOW).spans == (Window(date(2026, 11, 21), date(2026, 11, 21)),)
 
 
 def test_the_future_is_not_asked_for() -> None:
     """A window that reaches beyond the account's today is fetched up to today."""
-    plan = plan_fetch([Window(date(2026, 11, 24), date(2026, 12, 24))], {}, "UTC", NOW, RULES)
+    plan = plan_fetch([Window(date(2026, 11, 24), date(2026, 12, 24))], {}, CALENDAR, NOW)
 
-    assert plan.daily is not None
-    assert date(2026, 11, 25) == plan.daily.until
+    assert plan.spans[-1].until == TODAY
+
+
+def test_history_is_completed_without_a_summary() -> None:
+    """Days behind a key are fetched with its own, and have no summary of theirs."""
+    history = Window(date(2026, 10, 1), WEEK.until)
+
+    assert plan_fetch([WEEK], {}, CALENDAR, NOW, [history]) == FetchPlan((history,), (WEEK,))
+
+
+def test_few_days_and_summaries_go_in_one_request() -> None:
+    """Days are windows too. Too many, only one kind, or a source that knows no people reached: they go apart."""
+    caps, month = Capabilities(max_windows_per_request=9), Window(date(2026, 10, 26), WEEK.until)
+    days = tuple(Window(day, day) for day in WEEK.days())
+
+    assert combined([WEEK], [WEEK, month], caps) == (*days, WEEK, month)
+    assert combined([WEEK], [WEEK, month, WEEK], caps) == ()
+    assert combined([], [WEEK], caps) == combined([WEEK], [], caps) == ()
+    assert combined([WEEK], [month], replace(caps, unique_metrics=frozenset())) == ()
+    assert combined([WEEK], [month], caps, rows_per_day=100, most_rows=699) == ()
+    assert combined([WEEK], [month], caps, rows_per_day=100, most_rows=700) == (*days, month)
 
 
 @given(st.dates(date(2000, 1, 1), date(2035, 1, 1)))
@@ -71,6 +111,16 @@ def test_blocks_tile_the_calendar(day: date) -> None:
     assert day in block
     assert len(block) == 30
     assert all(aligned_block(other) == block for other in (block.since, block.until))
+
+
+@given(st.dates(date(2020, 1, 1), date(2026, 11, 24)), st.integers(0, 400))
+def test_the_blocks_of_a_window_are_its_days(since: date, length: int) -> None:
+    """A window's blocks hold each of its days once, and none is longer than a block."""
+    window = Window(since, since + length * DAY)
+    blocks = aligned_blocks(window)
+
+    assert [day for block in blocks for day in block.days()] == list(window.days())
+    assert all(aligned_block(block.since) == aligned_block(block.until) for block in blocks)
 
 
 @given(st.dates(date(2020, 1, 1), date(2026, 11, 24)), st.integers(8, 90))
@@ -85,14 +135,52 @@ def test_closing_a_day_looks_back_far_enough(day: date, history_days: int) -> No
     assert day <= history.until <= last_closed
 
 
-@given(st.sets(st.integers(0, 6)), st.integers(0, 60))
-def test_whatever_is_planned_covers_what_is_not_fresh(known: set[int], age_hours: int) -> None:
-    """After a plan is carried out, every wanted day is fresh."""
-    days = list(WEEK.days())
-    have = {days[index]: state(days[index], NOW - timedelta(hours=age_hours)) for index in known}
+SPANS = st.tuples(st.integers(-3, 70), st.integers(0, 40)).map(
+    lambda pair: Window(TODAY - (pair[0] + pair[1]) * DAY, TODAY - pair[0] * DAY)
+)
+KNOWN = st.dictionaries(
+    st.integers(0, 110), st.tuples(st.integers(0, 24 * 60), st.booleans(), st.integers(0, 300)), max_size=60
+)
 
-    plan = plan_fetch([WEEK], have, "UTC", NOW, RULES)
-    if plan.daily:
-        have.update({day: state(day) for day in plan.daily.days()})
 
-    assert plan_fetch([WEEK], have, "UTC", NOW, RULES).daily is None
+@given(st.lists(SPANS, min_size=1, max_size=4), KNOWN, st.integers(0, 6))
+def test_a_plan_covers_exactly_what_is_missing_or_due(
+    windows: list[Window], known: dict[int, tuple[int, bool, int]], weekday: int
+) -> None:
+    """Whatever is there and wanted: every missing or due day is asked for once, no final day ever, none beyond today.
+
+    A day that is neither is read along only between two that are, and then it was wanted at some time: it is there.
+    """
+    calendar = SettleCalendar("UTC", weekday)
+    have = {
+        (day := TODAY - age * DAY): state(day, NOW - timedelta(hours=hours), complete=complete, rows=rows)
+        for age, (hours, complete, rows) in known.items()
+        if hours >= 0
+    }
+
+    plan = plan_fetch(windows, have, calendar, NOW)
+
+    asked = [day for span in plan.spans for day in span.days()]
+    wanted = {day for window in windows for day in window.days() if day <= TODAY}
+    due = {day for day in wanted if needs_fetch(day, have.get(day), calendar, NOW)}
+    along = set(asked) - due
+    assert len(asked) == len(set(asked))
+    assert due <= set(asked)
+    assert along <= set(have)
+    assert not any(calendar.is_final(day, have[day].fetched_at) for day in along)
+    assert all(span.since in due and span.until in due for span in plan.spans)
+
+
+@given(st.lists(SPANS, min_size=1, max_size=4), KNOWN)
+def test_carrying_a_plan_out_leaves_nothing_to_do(
+    windows: list[Window], known: dict[int, tuple[int, bool, int]]
+) -> None:
+    """After a plan is carried out the same wishes ask for nothing more."""
+    have = {
+        (day := TODAY - age * DAY): state(day, NOW - timedelta(hours=hours), complete=complete, rows=rows)
+        for age, (hours, complete, rows) in known.items()
+    }
+    for span in plan_fetch(windows, have, CALENDAR, NOW).spans:
+        have.update({day: state(day) for day in span.days()})
+
+    assert plan_fetch(windows, have, CALENDAR, NOW).is_empty

@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 
 from adwarm.access_log.moments import to_micros
 from adwarm.model import FreshnessRules, Window
-from adwarm.prefetch.planner import plan_fetch
+from adwarm.prefetch.calendar import SettleCalendar
+from adwarm.prefetch.planner import combined, plan_fetch
+from adwarm.prefetch.summaries import Summary, due_summaries, version_sum
 from adwarm.replay.requests import DayShelf
+from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
 RULES = FreshnessRules()
@@ -16,20 +19,29 @@ TODAY = date(2026, 3, 20)
 WINDOWS = st.tuples(st.integers(0, 40), st.integers(0, 10)).map(
     lambda pair: Window(TODAY - timedelta(days=pair[0] + pair[1]), TODAY - timedelta(days=pair[0]))
 )
-FETCHES = st.lists(st.tuples(st.integers(0, 400), st.lists(WINDOWS, min_size=1, max_size=3)), min_size=1, max_size=8)
+FETCHES = st.lists(st.tuples(st.integers(0, 4_000), st.lists(WINDOWS, min_size=1, max_size=3)), min_size=1, max_size=8)
 
 
-@given(FETCHES)
-def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[Window]]]) -> None:
+@given(FETCHES, st.integers(0, 6))
+def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
     """Over any series of fetches, spans and summaries are as many as the planner's."""
-    shelf, held = DayShelf(RULES), {}
+    shelf, held = DayShelf(RULES, weekday), {}
+    kept: dict[Window, Summary] = {}
+    calendar = SettleCalendar("UTC", weekday, RULES)
     now = datetime(2026, 3, 20, 1, tzinfo=UTC)
     for minutes, windows in fetches:
         now += timedelta(minutes=minutes)
         today = now.date()
-        plan = plan_fetch(windows, held, "UTC", now, RULES)
+        plan = plan_fetch(windows, held, calendar, now)
+        early = due_summaries(plan.ranges, kept, held, calendar, now)
+        together = bool(combined(plan.spans, early, Capabilities()))
+        for day in {day for span in plan.spans for day in span.days()}:
+            version = (held[day].data_version if day in held else 0) + (day == today)
+            held[day] = PartitionState(day, "h", 1, "c", now, True, False, version, "v1")
+        kept.update((window, Summary([], now, version_sum(held, window))) for window in early)
+        late = due_summaries(plan.ranges, kept, held, calendar, now)
+        kept.update((window, Summary([], now, version_sum(held, window))) for window in late)
         spans = [(window.since.toordinal(), window.until.toordinal()) for window in windows]
 
-        assert shelf.requests(spans, today.toordinal(), to_micros(now)) == (plan.daily is not None) + bool(plan.ranges)
-        for day in plan.daily.days() if plan.daily else ():
-            held[day] = PartitionState(day, "h", 1, "c", now, True, False, 1, "v1")
+        made = 1 + bool(late) if together else len(plan.spans) + bool(early or late)
+        assert shelf.requests(spans, today.toordinal(), to_micros(now)) == made

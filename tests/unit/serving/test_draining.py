@@ -46,7 +46,7 @@ class Yard:
 
     def enqueue(self, account: str, priority: Priority = Priority.NORMAL, wait: float | None = None) -> int:
         """Queue a week of an account."""
-        return self.queue.enqueue(ReportKey(account, "last_7d"), priority, wait_seconds=wait).id
+        return self.queue.enqueue(ReportKey(account, "last_30d"), priority, wait_seconds=wait).id
 
     def seen(self, request_id: int) -> QueuedRequest:
         """The request as it is."""

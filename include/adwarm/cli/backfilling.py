@@ -1,0 +1,108 @@
+"""`adwarm backfill`: what a backfill of history will cost, and the backfill itself."""
+
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from adwarm.cli.arguments import AtOption, ReportOption, clock_at, parsed
+from adwarm.cli.output import JsonOption, print_facts, print_json
+
+app = typer.Typer(help="Fill the past: say what it costs, and do it.", no_args_is_help=True, rich_markup_mode=None)
+FromOption = Annotated[str, typer.Option("--from", help="First day, such as 2026-08-01.")]
+ToOption = Annotated[str, typer.Option("--to", help="Last day, included.")]
+AccountsOption = Annotated[
+    list[str] | None, typer.Option("--accounts", help="Ids with commas between; all known accounts by default.")
+]
+
+
+@app.command("estimate")
+def estimate_backfill(
+    since: FromOption,
+    until: ToOption,
+    accounts: AccountsOption = None,
+    report: ReportOption = "default",
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many requests and hours a backfill will take, given what is stored. Calls nothing."""
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime(clock=clock_at(at))
+    found = _estimated(runtime, _chosen(runtime, accounts), _window(since, until), report)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_facts(f"Backfill {since}..{until}", found.to_dict())
+
+
+@app.command("run")
+def run(
+    since: FromOption,
+    until: ToOption,
+    accounts: AccountsOption = None,
+    report: ReportOption = "default",
+    batch: Annotated[int, typer.Option(help="Accounts taken together.", min=1)] = 50,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the days that are missing, newest first, at low priority. Stop it at will: a rerun goes on."""
+    from adwarm.prefetch.backfill import run_backfill
+    from adwarm.runtime import Runtime
+
+    runtime, window = Runtime(clock=clock_at(at)), _window(since, until)
+    chosen = _chosen(runtime, accounts) or _listed(runtime)
+    typer.echo(f"estimate: {_estimated(runtime, chosen, window, report)}", err=True)
+    done = run_backfill(runtime.prefetch(), chosen, window, report=report, batch_size=batch)
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        facts = done.to_dict()
+        reasons = facts.pop("reasons")
+        print_facts(f"Backfill {window}", facts)
+        for name, reason in reasons.items():
+            typer.echo(f"{name}: {reason}", err=True)
+    if done.reasons:
+        raise typer.Exit(1)
+
+
+def _window(since: str, until: str) -> Any:
+    from adwarm.model import Window
+
+    words = "is not a day; write one such as 2026-08-01"
+    return Window(parsed(date.fromisoformat, since, words), parsed(date.fromisoformat, until, words))
+
+
+def _chosen(runtime: Any, asked: list[str] | None) -> list[Any]:
+    from adwarm.model import Account, account_id
+    from adwarm.store import accounts
+
+    known = accounts.many(runtime.engine)
+    if not asked:
+        return [account for account in known.values() if account.status == "active"]
+    zone = runtime.settings.default_zone
+    ids = [account_id(word) for text in asked for word in text.split(",") if word.strip()]
+    return [known.get(name) or Account(name, zone, zone, currency="") for name in ids]
+
+
+def _listed(runtime: Any) -> list[Any]:
+    """Return the accounts that the source lists, and keep them: one request for a hundred."""
+    from adwarm.runtime import source_factory
+    from adwarm.store import accounts
+
+    found = list(source_factory(runtime.settings, runtime.clock)().accounts())
+    accounts.put(runtime.engine, found, runtime.clock.now())
+    return [account for account in found if account.status == "active"]
+
+
+def _estimated(runtime: Any, chosen: list[Any], window: Any, report: str) -> Any:
+    from adwarm.errors import BadRequest
+    from adwarm.prefetch.backfill import check_range, find_gaps
+    from adwarm.prefetch.estimate import estimate
+
+    if not chosen:
+        raise BadRequest("no account is known yet; name some with --accounts, or run the backfill: it asks the source")
+    now = runtime.clock.now()
+    check_range(window, now)
+    gaps = find_gaps(runtime.engine, runtime.settings, chosen, window, now, report)
+    return estimate(runtime.engine, runtime.settings, ((gap.account, gap.spans) for gap in gaps), report)

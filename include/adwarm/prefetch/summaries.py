@@ -1,0 +1,83 @@
+"""Range summaries that are there already: when one may be kept, and when it has to be asked for again.
+
+A summary is asked for once an account's day, and again when a day of its window was restated since: the sum of the
+days' data versions tells.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine
+
+from adwarm.compression import unpack
+from adwarm.errors import Corrupt
+from adwarm.model import EntryKey, Window
+from adwarm.prefetch.calendar import SettleCalendar
+from adwarm.settings import CompressionSettings
+from adwarm.sources.protocol import Row
+from adwarm.store import entries
+from adwarm.store.partitions import PartitionState
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One row per object over a window.
+
+    Attributes:
+        versions: sum of the data versions of the window's days when the rows were fetched.
+        missing: what could not be read, and why.
+    """
+
+    rows: list[Row]
+    fetched_at: datetime
+    versions: int
+    missing: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what an entry says of it beside its rows."""
+        return {"fetched_at": self.fetched_at, "versions": self.versions, "missing": self.missing}
+
+
+def kept_summaries(engine: Engine, keys: Iterable[EntryKey], compression: CompressionSettings) -> dict[Window, Summary]:
+    """Return the summaries in the entries of `keys`, by window; entries that are damaged or not trusted have none."""
+    found = ((key.window, _read(engine, key, compression)) for key in set(keys) if len(key.window) > 1)
+    return {window: summary for window, summary in found if summary is not None}
+
+
+def due_summaries(
+    windows: Sequence[Window],
+    kept: Mapping[Window, Summary],
+    states: Mapping[date, PartitionState],
+    calendar: SettleCalendar,
+    now: datetime,
+) -> list[Window]:
+    """Return the windows whose summary has to be asked for, given the days as they now are."""
+    return [
+        window
+        for window in windows
+        if window not in kept
+        or kept[window].versions != version_sum(states, window)
+        or calendar.is_summary_due(window, kept[window].fetched_at, now)
+    ]
+
+
+def version_sum(states: Mapping[date, PartitionState], window: Window) -> int:
+    """Return the sum of the data versions of a window's days; it grows with each restatement and each new day."""
+    return sum(states[day].data_version for day in window.days() if day in states)
+
+
+def _read(engine: Engine, key: EntryKey, compression: CompressionSettings) -> Summary | None:
+    found = entries.find(engine, key)
+    if found is None or found[0].degraded:
+        return None
+    try:
+        body = orjson.loads(unpack(found[1], compression))
+    except Corrupt:
+        return None  # as if it were not there: it is asked for again
+    told = body.get("summary")
+    if not told:
+        return None
+    return Summary(body["rows"], datetime.fromisoformat(told["fetched_at"]), int(told["versions"]), told["missing"])

@@ -1,0 +1,90 @@
+"""Rows that somebody else landed, in a database or in files, are read through the connection Airflow has for them."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from adwarm.errors import BadRequest
+from adwarm.model import Account, QuerySpec, Window
+from adwarm.settings import Settings
+from adwarm.sources.protocol import Increment, Page
+
+pytestmark = pytest.mark.usefixtures("airflow_home")
+DAY = Window(date(2026, 11, 3), date(2026, 11, 3))
+
+
+def _factory(monkeypatch: pytest.MonkeyPatch, **connection: Any) -> Any:
+    from adwarm_airflow.connections import source_factory
+
+    monkeypatch.setenv("AIRFLOW_CONN_LANDED", json.dumps(connection))
+    return source_factory(Settings(default_zone="Europe/Berlin"), "landed")
+
+
+def _rows(source: Any) -> list[dict[str, Any]]:
+    account: Account = source.account("act_77")
+    (unit,) = source.plan(account, [DAY], Increment.DAY, QuerySpec())
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    return page.rows
+
+
+@pytest.mark.postgres
+def test_a_table_behind_any_database_connection(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's hook opens the database; table, columns, zone and currency are in the connection's extra."""
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg2"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS ads"))
+        connection.execute(
+            text("CREATE TABLE ads.daily (acc text, ad_id text, day date, impressions int, cost numeric)")
+        )
+        connection.execute(text("INSERT INTO ads.daily VALUES ('77', '9', '2026-11-03', 1200, 3.5)"))
+    url = make_url(postgres_url)
+    extra = {
+        "adwarm_table": "ads.daily", "adwarm_columns": {"account_id": "acc"}, "adwarm_zone": "Asia/Tokyo",
+        "adwarm_currency": "JPY", **({"host": url.query["host"]} if "host" in url.query else {}),
+    }  # fmt: skip
+    source = _factory(
+        monkeypatch, conn_type="postgres", host=url.host or str(url.query.get("host", "")), login=url.username,
+        password=url.password, schema=url.database, port=url.port, extra=extra,
+    )()  # fmt: skip
+
+    assert source.account("act_77") == Account("act_77", "Asia/Tokyo", "Asia/Tokyo", "JPY", "landed")
+    assert _rows(source) == [
+        {"account_id": "77", "ad_id": "9", "date_start": "2026-11-03", "date_stop": "2026-11-03",
+         "impressions": "1200", "spend": "3.50"}
+    ]  # fmt: skip
+
+
+def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection of type fs is a folder; days are counted in the default zone unless it says otherwise."""
+    row = {"account_id": "77", "ad_id": "9", "date": date(2026, 11, 3), "impressions": 1200, "spend": 3.5}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "part.parquet")
+
+    source = _factory(monkeypatch, conn_type="fs", extra={"path": str(tmp_path)})()
+
+    assert source.account("act_77").data_zone == "Europe/Berlin"
+    assert [(found["ad_id"], found["spend"]) for found in _rows(source)] == [("9", "3.50")]
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"),
+    [
+        ({"conn_type": "fs"}, "no path"),
+        ({"conn_type": "http", "host": "localhost"}, "no database|not installed"),
+        ({"conn_type": "unheard_of"}, "not installed"),
+        ({"conn_type": "fs", "extra": {"path": "/x", "adwarm_columns": ["spend"]}}, "must map"),
+    ],
+)
+def test_what_cannot_be_a_source_is_told(
+    connection: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the connection and what to do about it."""
+    with pytest.raises(BadRequest, match=words) as caught:
+        _factory(monkeypatch, **connection)
+    assert "'landed'" in str(caught.value)

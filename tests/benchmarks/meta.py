@@ -1,0 +1,116 @@
+"""What the benchmarks against the simulated platform share: a house at its door, its clock, its truth and its calls."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import orjson
+from sqlalchemy import select as select_rows
+
+from adwarm.clock import Clock, VirtualClock
+from adwarm.model import Account, QuerySpec, Window
+from adwarm.prefetch.assembly import daily_rows
+from adwarm.runtime import Runtime
+from adwarm.settings import Settings
+from adwarm.simulator.insights import select
+from adwarm.simulator.query import read_query
+from adwarm.simulator.rows import render
+from adwarm.simulator.server import SimulatorServer
+from adwarm.sources.protocol import Increment, Row
+from adwarm.store import accounts, partitions, reading
+from adwarm.store.tables import partition
+
+SPEC = QuerySpec()
+_OWN_FIELDS = {"campaign_id", "campaign_name", "adset_id", "adset_name"}
+
+
+@contextmanager
+def house(url: str, clock: Clock, **values: Any) -> Iterator[Runtime]:
+    """An empty home for as long as the block lasts, whose source is the platform at `url`."""
+    with TemporaryDirectory(prefix="adwarm-bench-") as folder:
+        yield at_home(Path(folder), url, clock, **values)
+
+
+def at_home(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
+    """Return the runtime of a home."""
+    source = {"graph_url": url, "access_token": "simulated-token", **values.pop("source", {})}
+    return Runtime(Settings(home=home, source=source, **values), clock)
+
+
+def introduce(runtime: Runtime, server: SimulatorServer) -> list[Account]:
+    """Make the platform's accounts known to the house without a call, as they are once history is present."""
+    world = server.platform.world
+    found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
+    accounts.put(runtime.engine, found, runtime.clock.now())
+    return found
+
+
+def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> None:
+    """Let it be `moment` on the platform and in the house; both stand still."""
+    server.set_now(moment, frozen=True)
+    clock.set(moment)
+
+
+def true_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
+    """Return what is true of an account as it stands on the platform, without a call."""
+    platform, now = server.platform, server.platform.clock.now()
+    found: list[Row] = []
+    for window in windows:
+        span = orjson.dumps({"since": str(window.since), "until": str(window.until)}).decode()
+        params = {"level": "ad", "fields": ",".join(("account_id", "ad_id", *SPEC.fields)), "time_range": span}
+        if increment is Increment.DAY:
+            params["time_increment"] = "1"
+        query = read_query(params, platform.world.zone_of(account), now)
+        chosen = select(platform.world, account, query, now)
+        found += render(chosen.table, (chosen.windows, chosen.objects), query.fields)
+    return found
+
+
+def stored_rows(runtime: Runtime, account: str, window: Window) -> list[Row]:
+    """Return the daily rows of an account that are stored."""
+    states = partitions.states(runtime.engine, account, runtime.settings.spec("default").hash, window)
+    return daily_rows(runtime.objects, states, window)
+
+
+def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+    """Return rows by day and ad."""
+    return {(str(row["date_start"]), str(row["date_stop"]), str(row["ad_id"])): row for row in rows}
+
+
+@dataclass
+class Difference:
+    """How stored rows differ from the truth."""
+
+    true: int = 0
+    missing: int = 0
+    wrong: int = 0
+    extra: int = 0
+    duplicates: int = 0
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every row is there once, and right."""
+        return not (self.missing or self.wrong or self.extra or self.duplicates)
+
+    def add(self, stored: list[Row], true: list[Row]) -> None:
+        """Count one account's rows."""
+        have, want = by_key(stored), by_key(true)
+        self.true += len(want)
+        self.missing += len(want.keys() - have.keys())
+        self.extra += len(have.keys() - want.keys())
+        self.duplicates += len(stored) - len(have)
+        self.wrong += sum(have[key] != want[key] for key in want.keys() & have.keys())
+
+
+def digest(runtime: Runtime, window: Window) -> str:
+    """Return a digest over every stored account-day of a window: which there are, and what is in them."""
+    columns = (partition.c.account_id, partition.c.day, partition.c.rows, partition.c.content_hash)
+    query = select_rows(*columns).where(partition.c.day.between(window.since, window.until)).order_by(*columns[:2])
+    with reading(runtime.engine) as connection:
+        lines = "\n".join("|".join(map(str, row)) for row in connection.execute(query))
+    return hashlib.sha256(lines.encode()).hexdigest()

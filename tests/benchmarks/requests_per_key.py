@@ -1,0 +1,120 @@
+"""Upstream requests for a warmed key over a day: last_7d, last_30d, yesterday and today, three times, many accounts.
+
+History is there: the accounts were warmed once a day for the nine days before. Every page, poll and submit that the
+platform counts is counted. The same wishes are then sent as one request for each key and page.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from tests.benchmarks.meta import SPEC, Difference, house, introduce, set_time, true_rows
+from tests.benchmarks.verdicts import Verdicts
+
+from adwarm.clock import VirtualClock
+from adwarm.compression import unpack
+from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
+from adwarm.prefetch import Wanted
+from adwarm.runtime import Runtime, source_factory
+from adwarm.simulator.config import FIRST_ACCOUNT, SimulatorConfig
+from adwarm.simulator.server import SimulatorServer
+from adwarm.sources.protocol import Increment, Unit
+from adwarm.store import accounts, entries
+
+RANGES = ("last_7d", "last_30d", "yesterday", "today")
+ZONES = ("UTC", "America/New_York", "Europe/Berlin")
+DAY = datetime(2026, 9, 16, tzinfo=UTC)
+HOURS = (14, 17.5, 21)
+"""Three moments, more than three hours apart, at which it is the same day in all the zones."""
+LEARNING = timedelta(days=9)
+LIMIT = 0.35
+
+
+def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], Difference]:
+    """Return figures of the planner, figures of one request per key and page, and how the answers differ from truth."""
+    names = [f"act_{FIRST_ACCOUNT + index}" for index in range(number)]
+    zones = {name: ZONES[index % len(ZONES)] for index, name in enumerate(names)}
+    config = SimulatorConfig(accounts=number, ads=ads, seed=7, zone=zones, now=DAY - LEARNING)
+    clock, difference = VirtualClock(DAY - LEARNING), Difference()
+    with SimulatorServer(config) as server, house(server.url, clock) as runtime:
+        introduce(runtime, server)
+        for moment in _mornings():
+            set_time(server, clock, moment)
+            _warm(runtime, names)
+        before, served = server.calls()["total"], 0
+        for hours in HOURS:
+            set_time(server, clock, DAY + timedelta(hours=hours))
+            served += _warm(runtime, names)
+            _compare(runtime, server, names, difference)
+        calls = server.calls()["total"] - before
+        alone = sum(_alone(runtime, server, names) for _ in HOURS)
+    keys = len(names) * len(RANGES) * len(HOURS)
+    return (
+        {"keys": served, "requests": calls, "per key": calls / keys},
+        {"keys": keys, "requests": alone, "per key": alone / keys},
+        difference,
+    )
+
+
+def _mornings() -> Iterator[datetime]:
+    moment = DAY - LEARNING + timedelta(hours=12)
+    while moment < DAY:
+        yield moment
+        moment += timedelta(days=1)
+
+
+def _warm(runtime: Runtime, names: Sequence[str]) -> int:
+    wanted = [Wanted(ReportKey(name, date_range)) for name in names for date_range in RANGES]
+    report = runtime.prefetch().run(wanted, Priority.LOW)
+    served = sum(outcome.status.is_served for outcome in report.outcomes)
+    if served < len(wanted):
+        raise SystemExit(f"not every key was warmed: {report.errors(3)}")
+    return served
+
+
+def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: Difference) -> None:
+    """Hold every range summary, reach and frequency among its figures, against the truth."""
+    known = accounts.many(runtime.engine, names)
+    for name in names:
+        for date_range in RANGES[:2]:
+            key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())
+            found = entries.find(runtime.engine, key)
+            rows = orjson.loads(unpack(found[1], runtime.settings.compression))["rows"] if found else []
+            difference.add(rows, true_rows(server, name, [key.window], Increment.RANGE))
+
+
+def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> int:
+    """Ask for each key by itself, every page of it, and return how many requests that took."""
+    source, before = source_factory(runtime.settings, runtime.clock)(), server.calls()["total"]
+    for name in names:
+        for date_range in RANGES:
+            window: Window = resolve_window(date_range, server.platform.world.zone_of(name), runtime.clock.now())
+            unit = Unit(name, (window,), Increment.RANGE, SPEC)
+            cursor = source.read(unit, None).next_cursor
+            while cursor is not None:
+                cursor = source.read(unit, cursor).next_cursor
+    return server.calls()["total"] - before
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print and judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--accounts", type=int, default=50)
+    parser.add_argument("--ads", type=int, default=20)
+    chosen = parser.parse_args(arguments)
+    planner, alone, difference = measure(chosen.accounts, chosen.ads)
+    verdicts = Verdicts("requests", f"{chosen.accounts} accounts of {chosen.ads} ads, {len(RANGES)} keys, 3 warms")
+    verdicts.at_most("requests per warmed key over a day", planner["per key"], LIMIT)
+    verdicts.equal("summaries that differ from the truth", difference.missing + difference.wrong + difference.extra, 0)
+    verdicts.equal("keys warmed", planner["keys"], alone["keys"])
+    rows = [
+        {"what": "one request per key and page", **alone, "ratio": 1.0},
+        {"what": "fetch planner", **planner, "ratio": planner["requests"] / alone["requests"]},
+    ]
+    return verdicts.conclude(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

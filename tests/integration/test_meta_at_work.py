@@ -1,0 +1,41 @@
+"""Small versions of the must-show runs: a storm, a day of warms, and a backfill that is killed halfway."""
+
+from tests.benchmarks.backfill import measure as backfill
+from tests.benchmarks.meta_storm import DENIED, Scene, by_adwarm, judged, silent
+from tests.benchmarks.requests_per_key import LIMIT
+from tests.benchmarks.requests_per_key import measure as requests_per_key
+
+from adwarm.simulator.server import SimulatorServer
+
+
+def test_a_storm_costs_no_row_and_hides_no_reason() -> None:
+    """With every fault on: true rows for every account that can be read, a reason for each that cannot, none early."""
+    scene = Scene(number=12, ads=3, scale=600)
+    with SimulatorServer(scene.config()) as server:
+        result = by_adwarm(scene, server)
+        figures, difference = judged(scene, server, result)
+
+    assert difference.is_none
+    assert difference.true > 0
+    assert result.early == 0
+    assert set(result.reasons) <= {scene.names[DENIED], *scene.mortal}
+    assert scene.names[DENIED] in result.reasons
+    assert silent(scene, result, figures["accounts whole"]) == 0
+
+
+def test_a_day_of_warms_takes_few_requests() -> None:
+    """Four reports warmed three times a day cost at most 0.35 requests each, and every summary is the truth."""
+    planner, alone, difference = requests_per_key(6, 4)
+
+    assert planner["keys"] == alone["keys"] == 72
+    assert planner["per key"] <= LIMIT < alone["per key"]
+    assert difference.is_none
+
+
+def test_a_killed_backfill_goes_on_where_it_stopped() -> None:
+    """Killed at half: nothing is fetched twice, the end is the same, and a rerun of settled days makes no call."""
+    found = backfill(6, 3, lease=2.0)
+
+    assert (found.days, found.rerun, found.refetched, found.reasons) == (6 * 90, 0, 0, 0)
+    assert found.same
+    assert found.whole <= 6 * 12

@@ -1,0 +1,61 @@
+"""`adwarm backfill` on the command line: the estimate, the run, and what it refuses."""
+
+from collections.abc import Callable
+
+from adwarm.simulator.server import SimulatorServer
+
+from .conftest import Said
+
+Adwarm = Callable[..., Said]
+RANGE = ("--from", "2026-06-01", "--to", "2026-07-30", "--at", "2026-11-25T12:00:00+00:00")
+
+
+def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: SimulatorServer) -> None:
+    """The estimate calls nothing; the run fetches every day; a rerun makes no call and the estimate is nought."""
+    platform.reset()
+    before = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json
+    assert (before["accounts"], before["days"], before["rows_from"], platform.calls()["total"]) == (
+        2,
+        120,
+        "assumed",
+        0,
+    )
+
+    done = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
+    calls = platform.calls()["total"]
+    assert (done.code, done.json["fetched"], done.json["requests"]) == (0, done.json["blocks"], calls)
+    assert "account-days of 2 accounts" in done.err
+
+    again = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
+    after = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json
+    assert (again.json["requests"], after["days"], after["requests"], platform.calls()["total"]) == (0, 0, 0, calls)
+
+
+def test_run_without_names_takes_the_accounts_of_the_source(adwarm: Adwarm) -> None:
+    """With no account known the source is asked for its list, once."""
+    said = adwarm("backfill", "run", *RANGE[:2], "--to", "2026-06-03", *RANGE[4:])
+
+    assert said.code == 0
+    assert "fetched" in said.out
+    assert adwarm("backfill", "estimate", *RANGE, "--json").json["accounts"] == 3
+
+
+def test_what_cannot_be_filled_is_refused(adwarm: Adwarm) -> None:
+    """Days older than 37 months, days that are none, and an estimate over no account: each says what to do."""
+    old = adwarm("backfill", "run", "--from", "2020-01-01", "--to", "2020-02-01", "--accounts", "1")
+    none = adwarm("backfill", "estimate", "--from", "tomorrow", "--to", "2026-07-30", "--accounts", "1")
+    nobody = adwarm("backfill", "estimate", *RANGE)
+
+    assert (old.code, none.code, nobody.code) == (1, 1, 1)
+    assert "37 months" in old.err
+    assert "is not a day" in none.err
+    assert "--accounts" in nobody.err
+
+
+def test_an_account_that_cannot_be_read_ends_the_command_with_its_reason(adwarm: Adwarm) -> None:
+    """The others are filled, and the exit code says that something is missing."""
+    said = adwarm("backfill", "run", *RANGE, "--accounts", "1,77", "--json")
+
+    assert said.code == 1
+    assert said.json["fetched"] > 0
+    assert all(name.startswith("act_77") for name in said.json["reasons"])

@@ -1,0 +1,50 @@
+"""`adwarm cache compact` on the command line."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from adwarm.prefetch.rows import content_hash, pack_rows
+from adwarm.runtime import Runtime
+from adwarm.sources.protocol import Row
+from adwarm.store import partitions
+from adwarm.store.engine import writing
+from adwarm.store.partitions import PartitionState
+
+from .conftest import Said
+
+Adwarm = Callable[..., Said]
+
+
+def _two_days_in_two_objects() -> None:
+    runtime, states = Runtime(), []
+    for day in (date(2026, 6, 1), date(2026, 6, 2)):
+        rows: list[Row] = [{"ad_id": "1", "date_start": str(day), "date_stop": str(day)}]
+        digest = runtime.objects.put(pack_rows(rows))
+        states.append(
+            PartitionState(day, digest, 1, content_hash(rows), datetime(2026, 9, 1, tzinfo=UTC), True, True, 1, "v26.0")
+        )
+    with writing(runtime.engine) as connection:
+        partitions.publish(connection, "act_1", "spec", states, 1)
+
+
+def test_compact_says_what_it_did(adwarm: Adwarm, home: Path) -> None:
+    """A month in two objects becomes one, and a second time there is nothing to do."""
+    _two_days_in_two_objects()
+
+    first, second = adwarm("cache", "compact", "--json"), adwarm("cache", "compact")
+
+    assert (first.code, first.json["months"], first.json["objects_before"], first.json["days"]) == (0, 1, 2, 2)
+    assert (second.code, "Compaction" in second.out) == (0, True)
+
+
+def test_compact_names_what_it_cannot_read(adwarm: Adwarm, home: Path) -> None:
+    """A damaged month ends the command with 1 and with what to do about it."""
+    _two_days_in_two_objects()
+    for path in (home / "data").rglob("*.parquet"):
+        path.write_bytes(b"?")
+
+    said = adwarm("cache", "compact", "--json")
+
+    assert said.code == 1
+    assert "verify --repair" in said.json["errors"][0]

@@ -1,0 +1,184 @@
+"""A backfill fetches what is missing, newest block first, goes on where it was stopped, and says what it will cost."""
+
+from datetime import date, datetime, timedelta
+
+import pytest
+from tests.unit.conftest import NOW, Bench, one_ad
+
+from adwarm.errors import BadRequest, Denied, Throttled, Transient
+from adwarm.model import Account, Window
+from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, run_backfill
+from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
+from adwarm.prefetch.planner import aligned_block
+from adwarm.sources.protocol import Increment, Page, Unit
+from adwarm.store import jobs, partitions
+
+RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
+ACCOUNTS = [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2, 3)]
+
+
+def _run(bench: Bench, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int) -> BackfillReport:
+    return run_backfill(bench.prefetch, accounts, window, **options)
+
+
+def _days(bench: Bench, account: str) -> set[date]:
+    return set(partitions.states(bench.engine, account, bench.settings.spec("default").hash, RANGE))
+
+
+def test_every_day_is_fetched_once_in_blocks(bench: Bench) -> None:
+    """Each account's days are asked for once, a block at a time, newest first, and without range summaries."""
+    report = _run(bench)
+
+    asked = [unit.windows[0] for unit in bench.source.asked if unit.account_id == "act_1"]
+    assert {unit.increment for unit in bench.source.asked} == {Increment.DAY}
+    assert sorted(day for window in asked for day in window.days()) == list(RANGE.days())
+    assert asked == sorted(asked, reverse=True)
+    assert all(aligned_block(window.since) == aligned_block(window.until) for window in asked)
+    assert (report.ended, report.reasons) == ({"fetched": report.blocks}, {})
+    assert _days(bench, "act_3") == set(RANGE.days())
+
+
+def test_a_rerun_of_settled_days_makes_no_call(bench: Bench) -> None:
+    """What is finished and settled is not even planned."""
+    _run(bench)
+    asked = len(bench.source.asked)
+
+    again = _run(bench)
+
+    assert (again.blocks, again.requests, len(bench.source.asked)) == (0, 0, asked)
+
+
+def test_a_backfill_that_was_stopped_goes_on(bench: Bench) -> None:
+    """After a stop in the middle only what is missing is asked for, and no day twice."""
+    stop_after = 5
+
+    def stopping(unit: Unit) -> Page:
+        if len(bench.source.asked) > stop_after:
+            raise KeyboardInterrupt
+        return one_ad(unit)
+
+    bench.source.script = {account.id: stopping for account in ACCOUNTS}
+    with pytest.raises(KeyboardInterrupt):
+        _run(bench)
+    bench.source.script = {}
+    before = {account.id: _days(bench, account.id) for account in ACCOUNTS}
+    asked = len(bench.source.asked)
+
+    _run(bench)
+
+    later = [(unit.account_id, day) for unit in bench.source.asked[asked:] for day in unit.windows[0].days()]
+    assert any(before.values())
+    assert not any(day in before[account] for account, day in later)
+    assert len(later) == len(set(later))
+    assert all(_days(bench, account.id) == set(RANGE.days()) for account in ACCOUNTS)
+
+
+def test_a_denied_account_has_a_reason_and_stops_nobody(bench: Bench) -> None:
+    """It is asked once, left out of the later blocks, and named in the report."""
+
+    def deny(unit: Unit) -> Page:
+        raise Denied("no access", account_id="act_2")
+
+    bench.source.script = {"act_2": deny}
+    report = _run(bench)
+
+    assert [unit.account_id for unit in bench.source.asked].count("act_2") == 1
+    assert list(report.reasons.values()) == ["no access"]
+    assert _days(bench, "act_1") == set(RANGE.days())
+
+
+def test_a_parked_account_is_taken_up_again(bench: Bench) -> None:
+    """A throttled account is waited for, by the run's clock, and its days come in the end."""
+    throttles = [Throttled("slow down", scope="account:act_1", until=NOW + timedelta(milliseconds=20))]
+
+    def throttled(unit: Unit) -> Page:
+        if throttles:
+            raise throttles.pop()
+        return one_ad(unit)
+
+    bench.source.script = {"act_1": throttled}
+    report = _run(bench, ACCOUNTS[:1], Window(date(2026, 8, 1), date(2026, 8, 5)))
+
+    assert (report.ended, report.reasons, throttles) == ({"fetched": 1}, {}, [])
+    assert bench.clock.now() >= NOW + timedelta(seconds=1)
+
+
+def test_a_batch_that_fails_whole_stops_the_backfill(bench: Bench) -> None:
+    """When nothing of a batch comes through, going on would only make more errors; the reasons are told."""
+
+    def down(unit: Unit) -> Page:
+        raise Transient("the platform is down")
+
+    bench.source.script = {account.id: down for account in ACCOUNTS}
+    with pytest.raises(Transient, match="the platform is down"):
+        _run(bench)
+
+
+def test_progress_can_be_read_while_it_runs(bench: Bench) -> None:
+    """The job counts account-blocks and requests."""
+    report = _run(bench, batch_size=2)
+
+    [job] = jobs.latest(bench.engine, NOW)
+    assert (job["dag_id"], job["status"], job["total"], job["done"]) == ("backfill", "completed", 12, 12)
+    assert job["requests"] == report.requests == len(bench.source.asked) + len(bench.source.told)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "words"),
+    [
+        (date(2023, 10, 1), date(2023, 11, 1), "37 months"),
+        (date(2026, 11, 25), date(2026, 11, 30), "has not ended"),
+    ],
+)
+def test_a_range_that_cannot_be_asked_for_is_refused(since: date, until: date, words: str) -> None:
+    """Older than the platform keeps, or not yet begun: the message says what to write."""
+    with pytest.raises(BadRequest, match=words):
+        check_range(Window(since, until), NOW)
+    check_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
+
+
+def test_days_that_are_still_open_are_left_out(bench: Bench) -> None:
+    """A range that reaches beyond an account's yesterday is filled up to it."""
+    ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
+    gaps = find_gaps(
+        bench.engine, bench.settings, [ACCOUNTS[0], ahead], Window(date(2026, 11, 20), date(2026, 11, 30)),
+        datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo), "default",
+    )  # fmt: skip
+
+    assert {gap.account.id: gap.spans[-1].until for gap in gaps} == {
+        "act_1": date(2026, 11, 24),
+        "act_9": date(2026, 11, 25),
+    }
+
+
+def _estimate(bench: Bench, accounts: list[Account] = ACCOUNTS):
+    gaps = find_gaps(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
+    return estimate(bench.engine, bench.settings, ((gap.account, gap.spans) for gap in gaps), "default")
+
+
+def test_an_estimate_without_history_says_what_it_assumes(bench: Bench) -> None:
+    """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each unknown account."""
+    unknown = [*ACCOUNTS, Account("act_4", currency="")]
+    found = _estimate(bench, unknown)
+
+    assert (found.accounts, found.days, found.rows_from, found.rows_per_day) == (4, 360, "assumed", ASSUMED_ROWS)
+    assert found.requests == sum(-(-len(span) * 50 // 500) for span in _spans()) * 4 + 1
+    assert 0 < found.hours_alone < found.hours_shared
+
+
+def _spans() -> list[Window]:
+    found: dict[date, list[date]] = {}
+    for day in RANGE.days():
+        found.setdefault(aligned_block(day).since, []).append(day)
+    return [Window(days[0], days[-1]) for days in found.values()]
+
+
+def test_an_estimate_is_what_the_backfill_then_takes(bench: Bench) -> None:
+    """With the rows of stored days measured, requests and days are those of the run; then nothing is left."""
+    _run(bench, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
+    found, asked = _estimate(bench), len(bench.source.asked)
+    _run(bench)
+
+    assert (found.rows_from, found.rows_per_day) == ("stored days", 1.0)
+    assert found.requests == len(bench.source.asked) - asked
+    assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
