@@ -81,7 +81,7 @@ def drawn(seed: int) -> Hour:
     rng = Random(seed)
     knowing = rng.choices((Knowing.USAGE, Knowing.CAP, Knowing.NOTHING, Knowing.CROWD), (4, 3, 2, 1))[0]
     calls = 100_000 if knowing is Knowing.CROWD else rng.randint(64, 80)
-    quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6)
+    quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6, score=False)
     out = rng.uniform(900, 3_000)  # after a crowd has gone
     law = Law(
         quota,

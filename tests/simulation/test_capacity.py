@@ -7,7 +7,7 @@ from . import capacity
 
 def test_the_adaptive_limit_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a number chosen by hand it completes nearly what the best fixed one does, and seldom meets a shed."""
-    monkeypatch.setattr(capacity, "PHASE_SECONDS", 90.0)
+    monkeypatch.setattr(capacity, "PHASE_SECONDS", 60.0)
     ours = capacity.play("adaptive")
     fixed = [capacity.play("fixed", slots) for slots in (20, 40)]
     pool = capacity.play("pool", 40)
