@@ -130,10 +130,12 @@ class Breaker:
         if not slices or slices[-1][0] < index:
             slices = (*slices, (index, 0, 0))
         number, calls, failures = slices[-1]
-        counted = replace(self, slices=(*slices[:-1], (number, calls + 1, failures + int(failed))))
+        slices = (*slices[:-1], (number, calls + 1, failures + int(failed)))
+        counted = Breaker(self.state, self.changed_at, self.probe_at, slices, self.trips)
+        if not failed:  # a success may complete the minimum volume, but it is never the news that opens
+            return counted
         rate, volume = counted.error_rate(rules, now)
-        # A success may complete the minimum volume, but it is never the news that opens.
-        if not failed or volume < rules.min_calls or rate < rules.error_rate:
+        if volume < rules.min_calls or rate < rules.error_rate:
             return counted
         return counted._opened(
             rules, now, f"{rate * volume:.0f} of {volume} calls failed in {rules.window_seconds:.0f} s"

@@ -229,14 +229,14 @@ class Budget:
                 self.state(scope, now).freed(grant.priority)
 
     def _learn(self, grant: Grant, outcome: Outcome, now: float) -> None:
+        if outcome.usage:
+            for scope in dict.fromkeys(sample.scope for sample in outcome.usage):
+                state = self.state(scope, now)
+                others = state.in_flight - (scope in grant.scopes)
+                state.heard(outcome.usage, max(0, others), now, self._rng)
         kind = outcome.kind
-        heard = {sample.scope for sample in outcome.usage} if outcome.usage else ()
-        for scope in (*grant.scopes, *(scope for scope in heard if scope not in grant.scopes)):
+        for scope in grant.scopes:
             state = self.state(scope, now)
-            if heard:
-                state.heard(outcome.usage, max(0, state.in_flight - 1), now, self._rng)
-            if scope not in grant.scopes:
-                continue
             if kind is OutcomeKind.OK:
                 state.succeeded(outcome.latency_seconds, state.in_flight, now)
             elif kind is OutcomeKind.TIMEOUT:

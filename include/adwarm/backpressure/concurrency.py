@@ -14,7 +14,7 @@ class LimitRules:
 
     maximum: float
     minimum: float = 1.0
-    cut: float = 0.7
+    cut: float = 0.8
     cut_interval_seconds: float = 1.0
 
 

@@ -80,9 +80,7 @@ class SharedBucket:
         self, rules: BucketRules, shares: Shares, priority: int, cost: float, askers: Askers | None, now: float
     ) -> None:
         """Take `cost`; call it only where `wait` is 0."""
-        kept = self._kept(rules, priority, cost, askers, now)
-        kept += self._reserved(priority, askers, now) if askers is not None else 0.0
-        if self.credits[priority] >= cost or self.tokens - kept < cost:
+        if self.credits[priority] >= cost or self._is_ahead(rules, priority, cost, askers, now):
             self.credits[priority] -= cost
         self.tokens -= cost
 
@@ -90,6 +88,12 @@ class SharedBucket:
         """Return tokens that were taken and not used."""
         self.tokens = min(rules.burst, self.tokens + cost)
         self.credits[priority] += cost
+
+    def _is_ahead(self, rules: BucketRules, priority: int, cost: float, askers: Askers | None, now: float) -> bool:
+        """Whether the tokens are owed to others, so that the class pays with credit it has yet to earn."""
+        kept = self._kept(rules, priority, cost, askers, now)
+        owed = self._reserved(priority, askers, now) if askers is not None else 0.0
+        return self.tokens - kept - owed < cost
 
     @staticmethod
     def _kept(rules: BucketRules, priority: int, need: float, askers: Askers | None, now: float) -> float:
@@ -110,9 +114,11 @@ class SharedBucket:
 
     def _reserved(self, priority: int, askers: Askers, now: float) -> float:
         """Return the credit of the other classes that wait; what the first is owed is kept for it anyway."""
-        return sum(
-            max(0.0, self.credits[other]) for other in CLASSES[1:] if other != priority and askers.waits(other, now)
-        )
+        owed = 0.0
+        for other in CLASSES[1:]:
+            if other != priority and self.credits[other] > 0 and askers.waits(other, now):
+                owed += self.credits[other]
+        return owed
 
     def _overdue(self, shares: Shares, priority: int, askers: Askers, now: float) -> int:
         """Return how many other classes wait with a call's credit and are further behind their share."""

@@ -205,7 +205,7 @@ def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> N
 
     assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
     limits = {scope.scope: scope.limit for scope in admission.status().scopes}
-    assert (limits["app:main"], limits["fleet"]) == (7, 7)
+    assert (limits["app:main"], limits["fleet"]) == (8, 8)
 
 
 def test_an_account_at_its_own_quota_cuts_nobody_elses_limit(make: Make) -> None:
@@ -214,25 +214,25 @@ def test_an_account_at_its_own_quota_cuts_nobody_elses_limit(make: Make) -> None
     admission.settle(take(admission), Outcome(OutcomeKind.OK, 0.1, (UsageSample(ACCOUNT, 89.0),)))
     admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
 
-    assert [scope.limit for scope in admission.status().scopes] == [7, 10, 10]
+    assert [scope.limit for scope in admission.status().scopes] == [8, 10, 10]
 
 
 def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make, time: "DatabaseClock") -> None:
-    """AIMD over processes: 10, cut to 7, cut to 4 a second later, and up again by successes."""
+    """AIMD over processes: 10, cut to 8, cut to 6 a second later, and up again by successes."""
     admission = make(rate_per_second=1000, burst=1000)
     grants = [take(admission) for _ in range(5)]
     for grant in grants[:3]:
         admission.settle(grant, Outcome(OutcomeKind.TIMEOUT, 30.0))
-    assert admission.status().scopes[-1].limit == 7
+    assert admission.status().scopes[-1].limit == 8
     time.now += 1
     admission.settle(grants[3], Outcome(OutcomeKind.TIMEOUT, 30.0))
-    assert admission.status().scopes[-1].limit == 4
+    assert admission.status().scopes[-1].limit == 6
 
     for _ in range(200):
         extra = [take(admission) for _ in range(3)]
         for grant in extra:
             admission.settle(grant, OK)
-    assert 4 < admission.status().scopes[-1].limit <= 10
+    assert 6 < admission.status().scopes[-1].limit <= 10
 
 
 def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "DatabaseClock") -> None:
