@@ -80,5 +80,9 @@ def accounts(description: str) -> Param:
 def connection() -> Param:
     """Return the parameter that names the upstream's connection."""
     return Param(
-        "facebook_default", type="string", minLength=1, title="Connection", description="A facebook_social connection."
+        "facebook_default",
+        type="string",
+        minLength=1,
+        title="Connection",
+        description="A facebook_social connection, or several.",
     )

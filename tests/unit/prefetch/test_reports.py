@@ -92,7 +92,16 @@ def test_what_is_too_much_at_once_goes_as_a_report(staging: Staging) -> None:
     report = staging.run("act_1", span="2026-10-26..2026-11-24")
     assert statuses(report) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    staging.storm(fault=[{"kind": "transient_2", "routes": ["poll"]}])
+
+
+def test_what_takes_too_long_at_once_goes_as_a_report(make_staging: Callable[..., Staging]) -> None:
+    """A question that the platform does not answer in time is made in the background after the usual tries."""
+    staging = make_staging(read_timeout=0.2)
+    slow = {"kind": "slow_body", "seconds": 5, "routes": ["insights"], "calls": 3}
+    staging.storm(fault=[slow])
+    assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
+    assert len(staging.calls("submit")) == 1
+    assert {event.code for event in staging.events("Transient")} == {"timeout"}
 
 
 def test_a_page_that_is_too_heavy_is_asked_for_in_smaller_ones(staging: Staging) -> None:

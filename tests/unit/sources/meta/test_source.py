@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from tests.unit.sources.conftest import TOKEN, Scripted
 
 from adwarm.errors import BadRequest, Throttled, Transient
@@ -112,3 +112,12 @@ def test_credentials_need_a_token() -> None:
     with pytest.raises(BadRequest, match="ADWARM_SOURCE__ACCESS_TOKEN"):
         MetaCredentials.from_settings(SourceSettings())
     assert MetaCredentials.from_settings(SourceSettings(access_token=SecretStr("t"))).app_id is None
+
+
+def test_only_versions_that_are_spoken() -> None:
+    """The newest version by default, the one before on request, and no other, by settings or connection."""
+    assert SourceSettings().api_version == "v26.0"
+    assert SourceSettings(api_version="v25.0").api_version == "v25.0"
+    for version in ("v24.0", "v27.0", "26.0", ""):
+        with pytest.raises(ValidationError):
+            SourceSettings.model_validate({"api_version": version})
