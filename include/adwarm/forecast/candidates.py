@@ -124,8 +124,8 @@ class Boosted:
     def chances(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
         binned = _binned(rows, self.edges)
-        with threadpool_limits(1, "openmp"):
-            return np.stack([model.predict_proba(binned)[:, 1] for model in self.models])
+        with threadpool_limits(1, "openmp"), ThreadPoolExecutor(2) as pool:
+            return np.stack(list(pool.map(partial(_chance, binned), self.models)))
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,11 @@ def _binned(rows: Matrix, edges: Sequence[Matrix]) -> Matrix:
         column = rows[:, place]
         result[:, place] = np.where(np.isnan(column), -1, np.searchsorted(values, column, "right"))
     return result
+
+
+def _chance(binned: Matrix, model: Any) -> Floats:
+    stated: Floats = model.predict_proba(binned)[:, 1]
+    return stated
 
 
 def _trees(lesson: Lesson, seen: npt.NDArray[np.bool_]) -> Any:

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def sweep(
-    model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 2_000, asked: npt.NDArray[np.bool_] | None = None
+    model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 1_000, asked: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Floats, Floats]:
     """Return, per known key, what a warm at `at` (microseconds) is worth, and the chance of an open in its life.
 
