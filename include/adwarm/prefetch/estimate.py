@@ -50,7 +50,7 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, rounded."""
-        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {name: round(value, 5) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
         return (
