@@ -237,7 +237,8 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     day = datetime(2026, 1, 5, tzinfo=UTC)
     run = SimpleNamespace(run_type="backfill", dag_id="adwarm_daily_insights", run_id="b", run_after=day)
     interval = {"data_interval_start": day, "data_interval_end": day.replace(day=6), "logical_date": day}
-    daily.plan_day({"dag_run": run, "params": {"accounts": ["act_801"]}, **interval})
+    ti = SimpleNamespace(xcom_push=lambda *_: None)
+    daily.plan_day({"dag_run": run, "ti": ti, "params": {"accounts": ["act_801"]}, **interval})
     [planned] = {row["priority"] for row in warms.of_run(runtime.engine, "adwarm_daily_insights/b")}
 
     budget = Runtime().admission
