@@ -10,8 +10,8 @@ from typing import Any
 from tests.benchmarks.measure import report
 from tests.simulation.capacity import PHASE_SECONDS, SHEDS_OVER, SLOTS, Score, play
 
-FIXED = (10, 15, 20, 25, 30, 40, 50, 60)
-POOLS = (20, 40, 60)
+FIXED = (10, 20, 30, 40, 50, 60)
+POOLS = (20, 40)
 COMPLETED_AT_LEAST = 0.97
 HALF = 0.5
 
