@@ -4,7 +4,8 @@ Guarantees on top of the shared budget's own: a permit is used only before its b
 lower class gives way within that time; a chain that holds an account's only slot is this worker's alone while the block
 lives, so no two calls to the account are ever in flight; before a call the shared state is looked at again whenever
 the last look is older than `LOOK_SECONDS`, so that a parking, a full quota or a broken upstream learnt by another
-worker stops this one; what this worker learns itself counts at once. Unused permits go back. A block of a worker that
+worker stops this one; what this worker learns itself counts at once. Unused permits go back. Blocks start at one permit
+and double while calls follow each other, so that single calls hold nothing when they end. A block of a worker that
 died runs out by the database's time.
 """
 
@@ -32,8 +33,10 @@ from adwarm.model import Priority, Scope
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.02
-IDLE_SECONDS = 0.25
+IDLE_SECONDS = 0.05
 """A block without a call in flight for so long is given back: its slot is worth more elsewhere."""
+FOLLOWING_SECONDS = 1.0
+"""A chain that is asked for again so soon after its block was used up gets one of twice the size."""
 
 Key = tuple[tuple[Scope, ...], Priority, str]
 
@@ -105,6 +108,7 @@ class BlockAdmission:
         self._monotonic = monotonic
         self._idle: dict[Key, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
+        self._used_up: dict[Key, tuple[int, float]] = {}
         self._lock = threading.Lock()
         self._keeps = keep
         self._keeper: threading.Thread | None = None
@@ -118,13 +122,13 @@ class BlockAdmission:
         with self._lock:
             waiting = self._idle.get(key)
             block = waiting.pop() if waiting else None
-            if block is not None and block.left and now < block.ends_at and now - block.looked_at < LOOK_SECONDS:
+            if block is not None and now < block.ends_at and now - block.looked_at < LOOK_SECONDS:
                 block.left -= 1
                 self._busy[block.grant.id] = block
                 return block.answer
         if block is None:
             return self._take(key, now, ())
-        if not block.left or now >= block.ends_at:
+        if now >= block.ends_at:
             return self._take(key, now, (block.returned(),))
         return self._look(block, now)
 
@@ -153,6 +157,8 @@ class BlockAdmission:
                 if block.left and now < block.ends_at and not _is_news(outcome):
                     self._idle.setdefault(block.key, []).append(block)
                     return
+                if not block.left:
+                    self._used_up[block.key] = (block.grant.permits, now)
         if block is None:
             self._source.settle(grant, outcome)
         else:
@@ -168,6 +174,7 @@ class BlockAdmission:
                 for key, blocks in self._idle.items()
                 if (left := [block for block in blocks if not self._is_over(block, now)])
             }
+            self._used_up = {key: last for key, last in self._used_up.items() if now - last[1] < FOLLOWING_SECONDS}
             long = [block for block in self._busy.values() if now >= block.renew_at]
             count = len(self._busy) + sum(map(len, self._idle.values()))
         if over:
@@ -186,7 +193,9 @@ class BlockAdmission:
 
     def _take(self, key: Key, now: float, back: Sequence[Returned]) -> Decision:
         scopes, priority, source = key
-        decision = self._source.take_block(scopes, priority, source=source, permits=self._permits, back=back)
+        last, used_up_at = self._used_up.get(key, (0, now))
+        permits = 1 if now - used_up_at > FOLLOWING_SECONDS else max(1, min(self._permits, 2 * last))
+        decision = self._source.take_block(scopes, priority, source=source, permits=permits, back=back)
         if not isinstance(decision, Granted):
             return decision
         block = _Block(key, decision.grant, now)

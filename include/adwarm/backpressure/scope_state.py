@@ -22,6 +22,7 @@ _LATENCY_WEIGHT = 0.2
 _STEADY_PERCENT = CEILING_PERCENT - 0.2
 """What the rate is steered to, a little below where calls would have to stop."""
 _PACED_BURST = 4.0
+_RESERVE = 0.25
 _WINDOW_BURST = 0.02
 
 
@@ -145,15 +146,16 @@ class ScopeState:
         if rules is None:
             return 0.0
         self.bucket.refill(rules, shares, now)
-        if priority is Priority.CRITICAL and self.bucket.tokens + self._reserve(now) >= cost:
+        is_first = priority is Priority.CRITICAL and self.bucket.may_run_ahead(rules, shares, cost)
+        if is_first and self.bucket.tokens + self._reserve(now) >= cost:
             return 0.0
         return self.bucket.wait(rules, shares, priority, cost, self._dividing(now), now)
 
     def _reserve(self, now: float) -> float:
-        """Return the tokens that critical calls may take ahead of the rate: half of what is kept above the ceiling."""
+        """Return the tokens that critical calls may take ahead of the rate: part of what is kept above the ceiling."""
         if self.meter.percent is None or self.pace(now) is Pace.FREE:
             return 0.0
-        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) / 2 / self.meter.per_call
+        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) * _RESERVE / self.meter.per_call
 
     def granted(self, shares: Shares, priority: Priority, cost: float, now: float) -> None:
         """Take a slot and tokens; call it only where there is room and the rate allows it."""

@@ -14,7 +14,7 @@ from adwarm.backpressure.shares import CLASSES, Askers, Shares, is_lately
 # Seconds since the epoch carry about a quarter of a microsecond, so that an exact wait may come a hair early.
 _TOLERANCE = 1e-4
 _LEAST_CREDIT = 2.0
-_AHEAD_SECONDS = 4.0
+_AHEAD_SECONDS = 8.0
 _KEPT_FOR_THE_FIRST = 0.5
 _LONGEST_POLL_SECONDS = 1.0
 _LEAST_EARNING = 0.01
@@ -76,6 +76,10 @@ class SharedBucket:
         earning = max(shares[priority], _LEAST_EARNING) * rules.rate
         return min(_LONGEST_POLL_SECONDS, max(1 / rules.rate, (need - self.credits[priority]) / earning))
 
+    def may_run_ahead(self, rules: BucketRules, shares: Shares, need: float) -> bool:
+        """Whether the first class may take tokens before it earned them: up to some seconds of its share."""
+        return self.credits[0] - need >= -shares[0] * rules.rate * _AHEAD_SECONDS
+
     def take(
         self, rules: BucketRules, shares: Shares, priority: int, cost: float, askers: Askers | None, now: float
     ) -> None:
@@ -107,10 +111,11 @@ class SharedBucket:
     ) -> bool:
         if free - self._reserved(priority, askers, now) >= need:
             return True
-        credit = self.credits[priority]
-        if priority == 0 and credit - need >= -shares[0] * rules.rate * _AHEAD_SECONDS:
+        if priority == 0 and self.may_run_ahead(rules, shares, need):
             return True
-        return credit >= need - _TOLERANCE and free - self._overdue(shares, priority, askers, now) >= need
+        return (
+            self.credits[priority] >= need - _TOLERANCE and free - self._overdue(shares, priority, askers, now) >= need
+        )
 
     def _reserved(self, priority: int, askers: Askers, now: float) -> float:
         """Return the credit of the other classes that wait; what the first is owed is kept for it anyway."""
