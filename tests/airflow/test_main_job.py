@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,29 +73,23 @@ def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: Simula
     assert {"shadow"} == {row["status"] for row in plan_of(learned, finished)} - {"cut"}
 
 
-def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(
-    learned: Runtime, dags: dict[str, Any], simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever its form says, a run of a backfill decides at its logical date and makes no call."""
-    from airflow.models import dagrun
-    from airflow.utils.types import DagRunType
+def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, simulator: SimulatorServer) -> None:
+    """Whatever its form says, a run of a backfill decides at its logical date, has no batch to warm, and calls nothing.
 
-    create = dagrun.get_or_create_dagrun
+    By its tasks alone: Airflow runs nothing before the DAG's start date, and the log is older.
+    """
+    from adwarm_airflow.tasks import warming
 
-    def backfilled(**given: Any) -> Any:
-        made = create(**given)
-        made.run_type = DagRunType.BACKFILL_JOB
-        given["session"].commit()
-        return made
-
-    monkeypatch.setattr(dagrun, "get_or_create_dagrun", backfilled)
     before, past = simulator.calls()["total"], AT_NINE + timedelta(hours=4)
-    finished = dags["adwarm_intelligent_warming"].test(logical_date=past, run_conf={"mode": "live"})
+    run = SimpleNamespace(
+        dag_id="adwarm_intelligent_warming", run_id="backfill__1", run_type="backfill", run_after=past, start_date=None
+    )
+    batches = warming.plan({"dag_run": run, "params": {"mode": "live"}, "logical_date": past})
 
-    rows = plan_of(learned, finished)
-    assert (finished.state, str(finished.run_type)) == ("success", "backfill")
+    rows = plan_of(learned, run)
+    assert batches == []
     assert "shadow" in {row["status"] for row in rows} <= {"shadow", "cut"}
-    assert {row["decided_at"] for row in rows} == {past}
+    assert {(row["decided_at"], row["mode"]) for row in rows} == {(past, "shadow")}
     assert simulator.calls()["total"] == before
 
 
