@@ -1,0 +1,31 @@
+"""The simulated week, cut short: its promises hold, and its page stands alone."""
+
+import re
+
+from .week import HOUR, Plan, Week
+from .week_page import week_page
+
+
+def test_the_first_hours_of_the_week_and_their_page() -> None:
+    """An outage, slow minutes, a backfill and deaths pass without a broken promise; the page needs no network."""
+    plan = Plan(days=0.1, deaths=2, slow=(600, 2_400), outage=(HOUR, 1.5 * HOUR), backfill=(1.6 * HOUR, 2 * HOUR))
+    week = Week(plan)
+    week.play()
+    summary = week.summary()
+    page = week_page(summary, week.watch.steps, plan)
+
+    assert (summary["over_limit"], summary["early"]) == (0, 0)
+    assert week.watch.calls > 300
+    assert {step.breaker for step in week.watch.steps} >= {"open", "closed"}
+    assert all(words in page for words in ("outage", "half as fast", "backfill", f"{week.watch.calls:,} calls"))
+    assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page) == []
+
+
+def test_two_weeks_of_one_seed_are_one() -> None:
+    """A seed replays exactly."""
+    first, second = Week(Plan(days=0.05)), Week(Plan(days=0.05))
+    first.play()
+    second.play()
+
+    assert first.watch.digest == second.watch.digest
+    assert first.watch.calls > 0
