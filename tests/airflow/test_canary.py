@@ -1,0 +1,64 @@
+"""A canary token in a connection is in nothing that a run leaves: not in XComs, task logs, rows, files or errors."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.test_canary_token import CANARY, SECRET, _hits
+
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.server import SimulatorServer
+
+from .conftest import HOME, NOW
+
+FORM = {"date_ranges": ["last_7d"], "delay_seconds": 0, "connection": "canary"}
+
+
+@pytest.fixture
+def guarded() -> Iterator[SimulatorServer]:
+    """A platform whose one token is the canary."""
+    with SimulatorServer(SimulatorConfig(ads=2, now=NOW, token=CANARY, app_secret=SECRET)) as server:
+        yield server
+
+
+@pytest.fixture
+def run(
+    dags: dict[str, Any], guarded: SimulatorServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[[str, str], tuple[str, str]]:
+    """Runs the strategy DAG for an account with a secret, and returns its state and everything it printed."""
+
+    def go(account: str, secret: str) -> tuple[str, str]:
+        extra = {"access_token": CANARY, "app_secret": secret, "app_id": "1", "graph_url": guarded.url}
+        monkeypatch.setenv("AIRFLOW_CONN_CANARY", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+        conf = {**FORM, "accounts": [account], "decision_time": NOW.isoformat()}
+        state = dags["adwarm_strategy_warming"].test(logical_date=None, run_conf=conf).state
+        return str(state), "".join(capfd.readouterr())
+
+    return go
+
+
+def _left() -> list[str]:
+    """Where a secret is found in what Airflow and adwarm keep: databases with XComs and rows, objects, task logs."""
+    files = {path: path.read_bytes() for path in Path(HOME).rglob("*") if path.is_file()}
+    assert any(path.name == "airflow.db" for path in files)
+    return [f"{path}: {hit!r}" for path, data in files.items() for hit in _hits(data)]
+
+
+def test_a_run_that_goes_well_leaves_no_trace(run: Callable[[str, str], tuple[str, str]]) -> None:
+    """Fetched through the connection, and told to nobody."""
+    state, said = run("act_81", SECRET)
+
+    assert state == "success"
+    assert _hits(said.encode()) == []
+    assert _left() == []
+
+
+def test_a_run_that_fails_leaves_no_trace(run: Callable[[str, str], tuple[str, str]]) -> None:
+    """The platform refuses the signature: the task fails with its reason, retries and tracebacks, without the token."""
+    state, said = run("act_82", f"{SECRET}x")
+
+    assert state == "failed"
+    assert _hits(said.encode()) == []
+    assert _left() == []
