@@ -98,7 +98,7 @@ def worker(snapshot: str) -> dict[str, Any]:
     runtime = Runtime()
     make_live(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    view = StoreView(runtime.engine, runtime.settings, runtime.fetch_needs)
+    view = StoreView(runtime.engine, runtime.settings, END, runtime.fetch_needs)
     plan = forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
     return {
         "seconds": time.perf_counter() - started,

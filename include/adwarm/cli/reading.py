@@ -28,7 +28,7 @@ def plan(
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
-    view = StoreView(runtime.engine, runtime.settings, runtime.fetch_needs)
+    view = StoreView(runtime.engine, runtime.settings, decided_at, runtime.fetch_needs)
     made = forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
     chosen = [*made.recommendations[:limit], *made.cut[:limit]]
     if as_json:

@@ -62,20 +62,22 @@ class Decision:
 class StoreView:
     """What the planner asks of accounts, entries and requests, answered in few queries."""
 
-    def __init__(self, engine: Engine, settings: Settings, fetch_needs: FetchNeeds = nothing_is_there) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, at: datetime, fetch_needs: FetchNeeds = nothing_is_there
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._fetch_needs = fetch_needs
-        self._accounts = accounts.many(engine)
+        self._accounts = accounts.standing(engine, at)
 
     def account(self, account_id: str) -> Account:
         """Return an account as known, or one in the default zone."""
         zone = self._settings.default_zone
         return self._accounts.get(account_id) or Account(account_id, zone, zone)
 
-    def readable(self) -> list[Account]:
-        """Return every account that was not denied."""
-        return [account for account in self._accounts.values() if account.status != "denied"]
+    def everyone(self) -> list[Account]:
+        """Return every known account, as it stands."""
+        return list(self._accounts.values())
 
     def expires(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
         """Return until when an entry fetched at each moment would answer its key."""
@@ -116,9 +118,9 @@ def decide(
     Raises:
         NotFound: no forecast has been trained yet.
     """
-    view = StoreView(engine, settings, fetch_needs)
+    view = StoreView(engine, settings, decided_at, fetch_needs)
     plan = forecast_plan(engine, objects, settings, decided_at, run_id, view)
-    closing = closing_accounts(view.readable(), decided_at, decided_at + settings.step, settings.planning)
+    closing = closing_accounts(view.everyone(), decided_at, decided_at + settings.step, settings.planning)
     wanted = [closing_recommendation(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
     closings, left_over = within_budget(wanted, left_this_hour(engine, settings, decided_at, run_id) - spent)
@@ -170,7 +172,7 @@ def forecast_plan(
         decided_at,
         settings.step + timedelta(seconds=settings.planning.lead_seconds),
         forecast.probabilities(decided_at, LOOKAHEAD, recent, floor=FLOOR),
-        view or StoreView(engine, settings),
+        view or StoreView(engine, settings, decided_at),
         _lead(engine, settings),
         settings,
         _quota(engine, settings, decided_at, run_id),

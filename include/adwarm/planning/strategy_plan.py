@@ -63,7 +63,7 @@ def decide_strategies(
     Raises:
         BadRequest: a strategy names an account or a range that is not valid.
     """
-    view = StoreView(engine, settings)
+    view = StoreView(engine, settings, decided_at)
 
     def calls(strategy: Strategy) -> int:
         limit = strategy.max_calls_per_hour
@@ -73,7 +73,7 @@ def decide_strategies(
     decision = StrategyDecision(run_id, [strategy.name for strategy in strategies])
     turned_down: list[Recommendation] = []
     for strategy in strategies:
-        wanted = [item for item in recommend(strategy, view.readable(), decided_at) if item.key not in chosen]
+        wanted = [item for item in recommend(strategy, view.everyone(), decided_at) if item.key not in chosen]
         fresh_until = view.fresh_until([item.key for item in wanted], [decided_at] * len(wanted))
         stale = [item for item, end in zip(wanted, fresh_until, strict=True) if end is None or end <= decided_at]
         kept, cut = within_budget(stale, calls(strategy))

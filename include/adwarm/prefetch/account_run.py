@@ -20,9 +20,6 @@ from adwarm.store import accounts, entries, traffic
 if TYPE_CHECKING:
     from adwarm.prefetch.engine import PrefetchEngine
 
-DENIED_FOR = timedelta(days=1)
-"""An account that was denied is asked about again after this long: its owner may have given access."""
-
 _COME_BACK_SECONDS = 15.0
 
 
@@ -149,7 +146,7 @@ class AccountRun:
         found = accounts.get(self.house.engine, self._account_id)
         if found is not None and found.status == "denied":
             since = accounts.told_at(self.house.engine, self._account_id)
-            if since is not None and self.house.clock.now() - since < DENIED_FOR:
+            if since is not None and self.house.clock.now() - since < accounts.DENIED_FOR:
                 return found
         elif found is not None and found.is_told:
             return found

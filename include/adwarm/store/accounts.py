@@ -1,7 +1,8 @@
 """Accounts: zone, currency, connection and standing, read once from the upstream and kept."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, Row, select, update
@@ -9,6 +10,10 @@ from sqlalchemy import Engine, Row, select, update
 from adwarm.model import Account
 from adwarm.store.engine import insert_new, reading, upsert, writing
 from adwarm.store.tables import account as table
+
+
+DENIED_FOR = timedelta(days=1)
+"""An account that was denied is asked about again after this long: its owner may have given access."""
 
 
 def get(engine: Engine, account_id: str) -> Account | None:
@@ -28,6 +33,14 @@ def many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Account]
             part = query.where(table.c.id.in_(ids[start : start + 500]))
             found.update({row.id: _account(row) for row in connection.execute(part)})
     return found
+
+
+def standing(engine: Engine, at: datetime) -> dict[str, Account]:
+    """Return all accounts by id as they count at `at`: a denial older than `DENIED_FOR` no longer does."""
+    query = select(table).order_by(table.c.id)
+    with reading(engine) as connection:
+        rows = connection.execute(query).all()
+    return {row.id: _forgiven(row) if row.updated_at <= at - DENIED_FOR else _account(row) for row in rows}
 
 
 def told_at(engine: Engine, account_id: str) -> datetime | None:
@@ -58,6 +71,11 @@ def mark(engine: Engine, account_id: str, status: str, reason: str, at: datetime
             .where(table.c.id == account_id)
             .values(status=status, status_reason=reason[:500], updated_at=at)
         )
+
+
+def _forgiven(row: Row[Any]) -> Account:
+    account = _account(row)
+    return replace(account, status="active") if account.status == "denied" else account
 
 
 def _account(row: Row[Any]) -> Account:

@@ -94,7 +94,7 @@ def _store(
 
 
 def _chosen(runtime: Runtime, asked: list[str] | None) -> list[Account]:
-    known = accounts.many(runtime.engine)
+    known = accounts.standing(runtime.engine, runtime.clock.now())
     if not asked:
         return [item for item in known.values() if item.status == "active"]
     zone = runtime.settings.default_zone

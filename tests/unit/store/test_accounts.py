@@ -1,6 +1,6 @@
 """What the upstream says of an account beats what the log lets us guess."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -46,3 +46,16 @@ def test_standing_can_be_set(engine: Engine) -> None:
     found = accounts.many(engine)
     assert list(found) == ["act_1"]
     assert (found["act_1"].status, found["act_1"].data_zone) == ("denied", "Europe/Rome")
+
+
+def test_a_denial_counts_for_a_day(engine: Engine) -> None:
+    """An account denied a day ago stands as active, so that it is asked about again; a closed one stays closed."""
+    accounts.put(engine, [TOLD, Account("act_2")], AT)
+    accounts.mark(engine, "act_1", "denied", "no", AT)
+    accounts.mark(engine, "act_2", "closed", "gone", AT)
+
+    def stands(at: datetime) -> list[str]:
+        return [account.status for account in accounts.standing(engine, at).values()]
+
+    assert stands(AT + timedelta(hours=23)) == ["denied", "closed"]
+    assert stands(AT + timedelta(hours=24)) == ["active", "closed"]
