@@ -1,9 +1,9 @@
 """### Complete and score one day
 
-One run per day: says what it will take (log and XCom `estimate` of the first task), completes the accounts' missing days
-of the aligned 30-day block that holds the day, settles them, and scores ad fatigue as of the day. Accounts whose day is
-still open are left to a later run. Days older than 28 days are final: running such a day again makes no call. At the end
-of a scheduled run final months are brought together.
+One run per day: says what it will take (log and XCom `estimate` of the first task), completes the accounts' missing
+days of the aligned 30-day block that holds the day, settles them, and scores ad fatigue as of the day. Accounts whose
+day is still open are left to a later run. Days older than 28 days are final: running such a day again makes no call. At
+the end of a scheduled run final months are brought together.
 
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`.
 """

@@ -11,7 +11,6 @@ from adwarm.model import Account
 from adwarm.store.engine import insert_new, reading, upsert, writing
 from adwarm.store.tables import account as table
 
-
 DENIED_FOR = timedelta(days=1)
 """An account that was denied is asked about again after this long: its owner may have given access."""
 

@@ -48,7 +48,7 @@ def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
 
 
 def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
-    """The window is half open, and `_` in a DAG's name is no wildcard; later decisions are left out, but for its own."""
+    """The window is half open, and `_` in a DAG's name is no wildcard; later decisions are left out, save its own."""
     for run, account, at, decided in (
         ("a_b/1", "act_1", AT, AT - HOUR), ("a_b/2", "act_2", AT + HOUR, AT - HOUR), ("axb/1", "act_1", AT, AT - HOUR),
         ("a_b/3", "act_1", AT - HOUR / 4, AT - HOUR), ("a_b/4", "act_3", AT, AT), ("a_b/5", "act_1", AT, AT - HOUR),
