@@ -74,15 +74,10 @@ def _window(since: str, until: str) -> Any:
 
 
 def _chosen(runtime: Any, asked: list[str] | None) -> list[Any]:
-    from adwarm.model import Account, account_id
     from adwarm.store import accounts
 
-    known = accounts.many(runtime.engine)
-    if not asked:
-        return [account for account in known.values() if account.status == "active"]
-    zone = runtime.settings.default_zone
-    ids = [account_id(word) for text in asked for word in text.split(",") if word.strip()]
-    return [known.get(name) or Account(name, zone, zone, currency="") for name in ids]
+    ids = [word.strip() for text in asked or [] for word in text.split(",") if word.strip()]
+    return accounts.chosen(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
 
 
 def _listed(runtime: Any) -> list[Any]:

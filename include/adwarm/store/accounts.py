@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, select, update
 
-from adwarm.model import Account
+from adwarm.model import Account, account_id
 from adwarm.store.engine import insert_new, reading, upsert, writing
 from adwarm.store.tables import account as table
 
@@ -40,6 +40,21 @@ def standing(engine: Engine, at: datetime) -> dict[str, Account]:
     with reading(engine) as connection:
         rows = connection.execute(query).all()
     return {row.id: _forgiven(row) if row.updated_at <= at - DENIED_FOR else _account(row) for row in rows}
+
+
+def chosen(engine: Engine, asked: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
+    """Return the accounts that `asked` names, or all active ones when it names none.
+
+    One that is not known yet stands in the default zone until the upstream tells its own.
+
+    Raises:
+        BadRequest: a name is no account id.
+    """
+    known = standing(engine, at)
+    if not asked:
+        return [found for found in known.values() if found.status == "active"]
+    ids = [account_id(text) for text in asked]
+    return [known.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
 
 
 def told_at(engine: Engine, account_id: str) -> datetime | None:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from adwarm.errors import BadRequest
-from adwarm.model import Account, Mode, Window, account_id, local_day
+from adwarm.model import Account, Mode, Window, local_day
 from adwarm.planning.decide import closing_recommendation, store_plan
 from adwarm.prefetch.backfill import check_range, missing_spans
 from adwarm.prefetch.compaction import compact
@@ -37,7 +37,8 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     day = day_param(context["params"], "day") or run.day
     check_range(Window(day, day), now + DAY)
     days = [day] if run.explicit or run.backfill or context["params"].get("day") else [day - DAY, day]
-    chosen = _chosen(runtime, context["params"].get("accounts"))
+    asked = context["params"].get("accounts") or []
+    chosen = accounts.chosen(runtime.engine, asked, now, runtime.settings.default_zone)
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]
     still_open = len(chosen) * len(days) - len(pairs)
     if still_open:
@@ -91,12 +92,3 @@ def _store(
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items), now)
     log.info("%d account-days in %d batches", len(items), batches)
     return list(range(batches))
-
-
-def _chosen(runtime: Runtime, asked: list[str] | None) -> list[Account]:
-    known = accounts.standing(runtime.engine, runtime.clock.now())
-    if not asked:
-        return [item for item in known.values() if item.status == "active"]
-    zone = runtime.settings.default_zone
-    ids = [account_id(text) for text in asked]
-    return [known.get(name) or Account(name, zone, zone, currency="") for name in ids]
