@@ -58,14 +58,19 @@ def airflow_home(simulator: SimulatorServer) -> Iterator[Path]:
         yield HOME
 
 
-@pytest.fixture(scope="package")
-def dags(airflow_home: Path) -> dict[str, Any]:
-    """The package's DAGs by id."""
+def read_dags() -> dict[str, Any]:
+    """Return the package's DAGs by id, as they are declared: a run in a test leaves its params in them."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     bag = BundleDagBag(ROOT / "dags", bundle_path=ROOT / "dags", bundle_name="dags-folder")
     assert bag.import_errors == {}
     return bag.dags
+
+
+@pytest.fixture
+def dags(airflow_home: Path) -> dict[str, Any]:
+    """The package's DAGs by id."""
+    return read_dags()
 
 
 @pytest.fixture(scope="package")

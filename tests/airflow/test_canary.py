@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ def run(
         extra = {"access_token": CANARY, "app_secret": secret, "app_id": "1", "graph_url": guarded.url}
         monkeypatch.setenv("AIRFLOW_CONN_CANARY", json.dumps({"conn_type": "facebook_social", "extra": extra}))
         conf = {**FORM, "accounts": [account], "decision_time": NOW.isoformat()}
-        state = dags["adwarm_strategy_warming"].test(logical_date=None, run_conf=conf).state
+        dag = dags["adwarm_strategy_warming"]
+        for task in dag.tasks:
+            task.retry_delay = timedelta(milliseconds=10)
+        state = dag.test(logical_date=None, run_conf=conf).state
         return str(state), "".join(capfd.readouterr())
 
     return go

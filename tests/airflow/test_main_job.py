@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,15 +16,16 @@ from adwarm.settings import load_settings
 from adwarm.simulator.server import SimulatorServer
 from adwarm.store import warms
 
-from .conftest import NOW
+from .conftest import NOW, read_dags
 
 AT_NINE = NOW + timedelta(hours=9)
 Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def run(dags: dict[str, Any], simulator: SimulatorServer) -> Run:
+def run(airflow_home: Path, simulator: SimulatorServer) -> Run:
     """Runs a DAG as of a moment and returns its run."""
+    dags = read_dags()
 
     def go(dag_id: str, conf: dict[str, Any], at: datetime = AT_NINE, **kwargs: Any) -> Any:
         simulator.set_now(at, frozen=True)
