@@ -25,7 +25,7 @@ from adwarm.forecast.sweep import sweep
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "1"
+VERSION = "2"
 EVEN = 0.2
 """Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
 ASLEEP = 0.01
@@ -92,7 +92,13 @@ class AdwarmForecast:
     def features(self) -> list[str]:
         """What the model looks at, in words."""
         looks = ["time since the last open", "opens of today against usual", "the same time on earlier days", "streaks"]
-        return [*FEATURES, *looks, "opens of the account's other reports", "how busy everybody is"]
+        return [
+            *FEATURES,
+            *looks,
+            "opens of the account's other reports",
+            "how busy everybody is",
+            "public holidays of the reader's country",
+        ]
 
     @property
     def keys(self) -> pd.DataFrame:
@@ -118,19 +124,15 @@ class AdwarmForecast:
         life, the rhythm alone speaks.
         """
         start = utc(start)
-        seen = min(utc(recent.until), start) if recent else start - self.life
-        told_until = seen + self.life
-        if recent is None or told_until <= start:
-            return self.rhythm.probabilities(start, horizon, floor=floor)
-        end = start + horizon
-        zones = [
-            (name, rows, self._rhythm(local_slots(name, seen, told_until), rows)) for name, rows in self.rhythm.zones()
-        ]
-        model = self._told(recent.opens, seen, zones)
+        end, seen = start + horizon, min(utc(recent.until), start) if recent else start - self.life
+        told_until = max(seen + self.life, start)
+        zones = [(name, rows, self._rhythm(name, rows, seen, told_until)) for name, rows in self.rhythm.zones()]
+        silent = np.full(len(self.keys), np.nan)
+        model = self._told(recent.opens, seen, zones) if recent and told_until > start else silent
         parts: list[pd.DataFrame] = []
         for name, rows, slots in zones:
             told = made_true(_clipped(self._shared_out(slots, model[rows]), start, end), self.curve)
-            later = _clipped(self._rhythm(local_slots(name, told_until, end), rows), start, end)
+            later = _clipped(self._rhythm(name, rows, told_until, end), start, end)
             for slot, stated in [*told, *later]:
                 kept = stated > floor
                 parts.append(self.rhythm.slot_frame(slot, rows[kept], stated[kept]))
@@ -161,8 +163,13 @@ class AdwarmForecast:
         asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
         return np.asarray(named.get_indexer(asked), np.int64)
 
-    def _rhythm(self, slots: list[LocalSlot], rows: Places) -> list[Part]:
-        return [(slot, np.minimum(self.rhythm.rates(slot.hour_of_week, rows) * slot.share, _SURE)) for slot in slots]
+    def _rhythm(self, name: str, rows: Places, start: datetime, end: datetime) -> list[Part]:
+        """Return the chances by the week alone of the keys at `rows`, of zone `name`; holidays are as quiet as ever."""
+        parts: list[Part] = []
+        for slot in local_slots(name, start, end):
+            share = slot.share * self.model.holidays.at(name, slot.start)
+            parts.append((slot, np.minimum(self.rhythm.rates(slot.hour_of_week, rows) * share, _SURE)))
+        return parts
 
     def _shared_out(self, slots: list[Part], chance: Floats) -> list[Part]:
         """Tell the chances of the life apart into its slots, so that together they say what the model says."""

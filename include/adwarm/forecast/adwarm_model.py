@@ -4,7 +4,6 @@ Training holds back the last weeks, lets plain and able candidates compete on th
 fits it again on everything. A model is a pure function of the opens before that moment and of the terms.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from adwarm.forecast.candidates import Boosted, Candidate, Lesson, Linear, Mixtu
 from adwarm.forecast.choosing import Course, Standing, best, worth
 from adwarm.forecast.features import features
 from adwarm.forecast.grid import DAY, SLOT, WEEK, OpenGrid, Rows
+from adwarm.forecast.public_holidays import HolidayShare
 from adwarm.forecast.working_days import WorkingDays
 from adwarm.patterns.opens import Opens
 
@@ -29,7 +29,7 @@ PLAIN = "week"
 """The weekly rhythm alone, when there is little to learn from."""
 _TRUST, _LEAST_TRUST = 2_000, 0.4
 """First opens after which trees weigh as much as the regression, and the least they weigh."""
-_ROWS, _TRIAL_ROWS, _HELD_ROWS = 80_000, 50_000, 40_000
+_ROWS, _TRIAL_ROWS, _HELD_ROWS = 100_000, 50_000, 25_000
 _COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
 _BLOCK = 60_000
 _LEAST, _PART = 18, 14
@@ -50,9 +50,9 @@ class Reach:
     delay: int = 0
 
     @property
-    def windows(self) -> tuple[int, int, int]:
-        """The windows chances are of: until the next decision, one between, and the life."""
-        return self.soon, math.ceil(math.sqrt(self.soon * self.life)), self.life
+    def windows(self) -> tuple[int, int]:
+        """The windows chances are of: until the next decision, and the life."""
+        return self.soon, self.life
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class AdwarmModel:
         choice: name of the blend that stood its ground on the held-back weeks.
         hits: what each blend hit there.
         quiet: whether it warms nothing, since there doubling the calls did not pay.
+        holidays: what is left of a usual day on public holidays.
     """
 
     reach: Reach
@@ -71,6 +72,7 @@ class AdwarmModel:
     choice: str = PLAIN
     hits: dict[str, float] = field(default_factory=dict)
     quiet: bool = False
+    holidays: HolidayShare = field(default_factory=HolidayShare)
 
     def judge(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
         """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
@@ -78,8 +80,9 @@ class AdwarmModel:
         The order of warms is that of the chances as the candidate states them: it was chosen by those.
         """
         stated = _in_blocks([self.candidate], grid, key, column)[0]
-        chance = self.life(stated[-1])
-        value = worth(stated, self.reach.windows, chance)
+        share = self.holidays.of(grid, key, column)
+        chance = self.life(stated[-1]) * share
+        value = worth(stated * share, self.reach.windows, chance)
         return np.zeros(len(value)) if self.quiet else value, chance
 
 
@@ -149,7 +152,7 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
         Linear.fit(lesson) if weights[1] else parts[1],
         Boosted.fit(lesson) if weights[2] else parts[2],
     ]
-    return replace(won, candidate=_blend(fitted, weights))
+    return replace(won, candidate=_blend(fitted, weights), holidays=HolidayShare.learned(past.true))
 
 
 def _blends(opens: int) -> dict[str, tuple[float, float, float]]:

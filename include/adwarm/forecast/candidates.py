@@ -1,7 +1,7 @@
 """Three ways to turn features into chances, from the plainest to the most able. Which is right depends on the log.
 
-Each states three chances per pair of key and quarter of an hour: of a first open soon (before the next decision),
-within the life of an entry fetched now, and within a time between these.
+Each states two chances per pair of key and quarter of an hour: of a first open soon (before the next decision), and
+within the life of an entry fetched now.
 """
 
 from collections.abc import Sequence

@@ -16,11 +16,11 @@ from adwarm.forecast.grid import DAY, OpenGrid
 Floats = npt.NDArray[np.float64]
 MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
 """Calls, as multiples of those of no warming, at which hits are compared."""
-CALLS_PER_HIT = 12
-"""What a first open served fresh is worth, in calls. Where fewer than one warm in so many meets one, none is sent."""
+CALLS_PER_HIT = 50
+"""What a first open served fresh is worth at most, in calls. Where fewer warms than that meet one, none is sent."""
 FLOOR = 1.0 / CALLS_PER_HIT
-PAYS = 1.5 * FLOOR
-"""First opens per call that doubling the calls has to gain. Few weeks are held back, and they flatter the winner."""
+PAYS = 1.0 / 8
+"""First opens per call that doubling the calls has to gain, or the log counts as one that cannot be foreseen."""
 GROUPS = 20
 _THRESHOLDS = 14
 _TINY = 1e-6

@@ -35,6 +35,7 @@ class OpenGrid:
         firsts: quarters with a first open so far.
         account: per key, number of its account.
         offset: per zone and column, what the wall clock is ahead of UTC, in quarters of an hour.
+        zones: names of the zones, in the order of `offset`.
         zone_of: per key, its zone's row in `offset`.
         account_keys: accounts x columns: keys of the account that had been seen by then, 1 or more.
         crowd: what everybody did, also when the grid holds some keys only.
@@ -46,6 +47,7 @@ class OpenGrid:
     firsts: Counts
     account: npt.NDArray[np.int64]
     offset: npt.NDArray[np.int64]
+    zones: tuple[str, ...]
     zone_of: npt.NDArray[np.int64]
     account_keys: Counts
     crowd: "Crowd"
@@ -71,7 +73,8 @@ class OpenGrid:
         account_keys = _appearances(known.account, appeared, int(known.account.max(initial=0)) + 1, size)
         return cls(
             first, 0, _totals(key, place, known.keys, size), _totals(key[is_first], place[is_first], known.keys, size),
-            known.account.astype(np.int64), offset, zone_of.astype(np.int64), np.maximum(account_keys, 1), crowd,
+            known.account.astype(np.int64), offset, tuple(map(str, names)), zone_of.astype(np.int64),
+            np.maximum(account_keys, 1), crowd,
         )  # fmt: skip
 
     @property
@@ -90,9 +93,16 @@ class OpenGrid:
 
     def local(self, key: Rows, column: Rows) -> Rows:
         """Return quarters of an hour since a Monday midnight of the reader's wall clock."""
-        wall = column + self.origin + self.offset[self.zone_of[key], column]
-        result: Rows = wall + _EPOCH_WEEKDAY * DAY
-        return result
+        return self._wall(key, column) + _EPOCH_WEEKDAY * DAY
+
+    def local_day(self, key: Rows, column: Rows) -> Rows:
+        """Return the reader's date, as days since 1970."""
+        return self._wall(key, column) // DAY
+
+    def _wall(self, key: Rows, column: Rows) -> Rows:
+        """Return quarters of an hour since 1970 of the reader's wall clock."""
+        wall: Rows = column + self.origin + self.offset[self.zone_of[key], column]
+        return wall
 
     def earlier(self, key: Rows, column: Rows, days: int) -> Rows:
         """Return the column of the same wall clock time `days` before; below 0 when that was before the log."""

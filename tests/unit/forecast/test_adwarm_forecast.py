@@ -1,5 +1,6 @@
 """The adwarm model at work: by what was opened lately, told apart into hours, stored as data."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from adwarm.forecast.adwarm_forecast import EVEN, AdwarmForecast, share_of
 from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
+from adwarm.forecast.public_holidays import HolidayShare
 from adwarm.forecast.sweep import sweep
 from adwarm.forecast.trainers import train_adwarm
 from adwarm.patterns.opens import Opens, opens_of
@@ -201,3 +203,14 @@ def test_shares_multiply_to_the_whole(parts: list[tuple[float, float]], chance: 
         assert 1 - part <= (1 - min(chance, 1 - 1e-9)) ** (EVEN * length / seconds) + 1e-12
         none *= 1 - part
     assert 1 - none == pytest.approx(min(chance, 1 - 1e-9), abs=1e-6)
+
+
+def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: AdwarmForecast) -> None:
+    """On Easter Monday in Rome the week promises its usual chances times the share; the next day it does not."""
+    shares: list[dict[str, float]] = [{}, {"IT": 0.25}]
+    both = [replace(forecast, model=replace(forecast.model, holidays=HolidayShare(share))) for share in shares]
+    easter_monday = datetime(2026, 4, 5, 22, tzinfo=UTC)
+    usual, told = (_ask(each, None, easter_monday) for each in both)
+    assert usual["probability"].max() > 0.4
+    assert np.allclose(told["probability"], 0.25 * usual["probability"])
+    assert_frame_equal(*(_ask(each, None, easter_monday + DAY) for each in both))
