@@ -29,7 +29,7 @@ PLAIN = "week"
 """The weekly rhythm alone, when there is little to learn from."""
 _TRUST, _LEAST_TRUST = 2_000, 0.4
 """First opens after which trees weigh as much as the regression, and the least they weigh."""
-_ROWS, _TRIAL_ROWS, _HELD_ROWS = 100_000, 50_000, 25_000
+_ROWS, _TRIAL_ROWS, _HELD_ROWS = 120_000, 50_000, 25_000
 _COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
 _BLOCK = 60_000
 _LEAST, _PART = 18, 14

@@ -16,7 +16,10 @@ from adwarm.forecast.working_days import DAYS, WorkingDays
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
-WINDOWS = ((0, 1), (0, 4), (0, 12), (-1, 2), (-4, 0), (12, 16))
+Window = tuple[int, int]
+
+WINDOWS: tuple[Window, ...] = ((0, 1), (0, 4), (0, 12), (-1, 2), (-4, 0), (12, 16))
+_EDGES = sorted({edge for window in WINDOWS for edge in window})
 _LAGGED = ((0, 1), (0, 4), (0, 12))
 _LAGS = (1, 2, 3, 7, 14)
 _DAYS, _WEEKS = 28, 8
@@ -44,13 +47,19 @@ class _Asked:
             self.places[days] = self.grid.earlier(self.key, self.column, days)
         return self.places[days]
 
+    def until(self, totals: npt.NDArray[Any], row: Rows | None, end: Rows) -> npt.NDArray[Any]:
+        """Read running totals left of `end`, of which nothing at or after the asked column is read."""
+        place = np.minimum(np.maximum(end, 0), self.column)
+        return totals.ravel().take(place if row is None else place + row * totals.shape[1])
+
     def count(self, totals: npt.NDArray[Any], row: Rows | None, start: Rows, end: Rows) -> Floats:
-        """Count in `[start, end)`, of which nothing at or after the asked column is read."""
-        start = np.clip(start, 0, self.column)
-        end = np.clip(end, 0, self.column)
-        if row is None:
-            return np.asarray(totals[end] - totals[start], np.float64)
-        return np.asarray(totals[row, end] - totals[row, start], np.float64)
+        """Count in `[start, end)`; see `until`."""
+        return np.asarray(self.until(totals, row, end) - self.until(totals, row, start), np.float64)
+
+    def counts(self, totals: npt.NDArray[Any], row: Rows | None, place: Rows) -> dict[Window, Floats]:
+        """Count in each of `WINDOWS` around `place`."""
+        until = {edge: self.until(totals, row, place + edge) for edge in _EDGES}
+        return {(begin, end): np.asarray(until[end] - until[begin], np.float64) for begin, end in WINDOWS}
 
 
 def features(grid: OpenGrid, key: Rows, column: Rows) -> tuple[Matrix, list[str]]:
@@ -59,8 +68,7 @@ def features(grid: OpenGrid, key: Rows, column: Rows) -> tuple[Matrix, list[str]
     local = grid.local(key, column)
     asked.found["time_of_day"], asked.found["weekday"] = local % DAY, local // DAY % 7
     _levels(asked)
-    for window in WINDOWS:
-        _rhythm(asked, *window)
+    _rhythms(asked)
     _recency(asked)
     _today(asked, column - local % DAY)
     _account_now(asked)
@@ -85,37 +93,67 @@ def _levels(asked: _Asked) -> None:
     asked.found["siblings"] = grid.account_keys[asked.account, column]
 
 
-def _rhythm(asked: _Asked, begin: int, end: int) -> None:
-    """The chance of a first open in a window: everybody's, the account's, the key's by day, the key's by week."""
-    grid, name = asked.grid, f"{begin}_{end}"
-    size = len(asked.key)
-    day, days = np.zeros(size), np.zeros(size)
+@dataclass
+class _Sums:
+    """Weighted sums over earlier days or weeks."""
+
+    own: Floats
+    account: Floats
+    everybody: Floats
+    watched: Floats
+
+    @classmethod
+    def of(cls, size: int) -> "_Sums":
+        return cls(*np.zeros((4, size)))
+
+
+def _rhythms(asked: _Asked) -> None:
+    """The chance of a first open in each window: everybody's, the account's, the key's by day, the key's by week."""
+    by_day, by_week = ({window: _Sums.of(len(asked.key)) for window in WINDOWS} for _ in range(2))
     for lag in range(1, _DAYS + 1):
-        place = asked.back(lag)
-        known = (place + begin >= grid.start) & asked.days.worked(lag)
-        opened = np.minimum(asked.count(grid.firsts, asked.key, place + begin, place + end), 1.0)
-        day += _DAY_KEEP**lag * known * opened
-        days += _DAY_KEEP**lag * known
-        if lag in _LAGS and (begin, end) in _LAGGED:
-            asked.found[f"lag_{lag}_{name}"] = np.where(known, opened, np.nan)
-    own, account, everybody, weeks = (np.zeros(size) for _ in range(4))
+        _add_day(asked, lag, by_day)
     for week in range(1, _WEEKS + 1):
-        place = asked.back(7 * week)
-        weight = _WEEK_KEEP**week * ((place + begin >= grid.start) & asked.days.worked(7 * week))
-        first, last = place + begin, place + end
-        own += weight * np.minimum(asked.count(grid.firsts, asked.key, first, last), 1.0)
-        account += weight * asked.count(grid.account_firsts, asked.account, first, last)
-        everybody += weight * asked.count(grid.crowd.firsts, None, first, last)
-        weeks += weight
-    population = np.minimum(everybody / grid.crowd.keys[asked.column] / np.maximum(weeks, 1e-9), 1.0)
-    accounts = np.minimum(
-        (account / grid.account_keys[asked.account, asked.column] + 0.5 * population) / (weeks + 0.5), 1.0
-    )
-    daily = (day + 0.5 * accounts) / (days + 0.5)
+        _add_week(asked, week, by_week)
+    for window in WINDOWS:
+        _rhythm(asked, window, by_day[window], by_week[window])
+
+
+def _add_day(asked: _Asked, lag: int, sums: dict[Window, _Sums]) -> None:
+    grid, place, worked = asked.grid, asked.back(lag), asked.days.worked(lag)
+    opens = asked.counts(grid.firsts, asked.key, place)
+    for (begin, end), day in sums.items():
+        known = (place + begin >= grid.start) & worked
+        opened = np.minimum(opens[begin, end], 1.0)
+        day.own += _DAY_KEEP**lag * known * opened
+        day.watched += _DAY_KEEP**lag * known
+        if lag in _LAGS and (begin, end) in _LAGGED:
+            asked.found[f"lag_{lag}_{begin}_{end}"] = np.where(known, opened, np.nan)
+
+
+def _add_week(asked: _Asked, week: int, sums: dict[Window, _Sums]) -> None:
+    grid, place, worked = asked.grid, asked.back(7 * week), asked.days.worked(7 * week)
+    own = asked.counts(grid.firsts, asked.key, place)
+    account = asked.counts(grid.account_firsts, asked.account, place)
+    everybody = asked.counts(grid.crowd.firsts, None, place)
+    for window, seen in sums.items():
+        weight = _WEEK_KEEP**week * ((place + window[0] >= grid.start) & worked)
+        seen.own += weight * np.minimum(own[window], 1.0)
+        seen.account += weight * account[window]
+        seen.everybody += weight * everybody[window]
+        seen.watched += weight
+
+
+def _rhythm(asked: _Asked, window: Window, by_day: _Sums, by_week: _Sums) -> None:
+    """Let each rate lean on the one of more people."""
+    grid, name, weeks = asked.grid, f"{window[0]}_{window[1]}", by_week.watched
+    population = np.minimum(by_week.everybody / grid.crowd.keys[asked.column] / np.maximum(weeks, 1e-9), 1.0)
+    per_key = by_week.account / grid.account_keys[asked.account, asked.column]
+    accounts = np.minimum((per_key + 0.5 * population) / (weeks + 0.5), 1.0)
+    daily = (by_day.own + 0.5 * accounts) / (by_day.watched + 0.5)
     asked.found |= {f"population_{name}": population, f"account_{name}": accounts, f"day_{name}": daily}
-    asked.found[f"how_{name}"] = (own + _LEAN * daily) / (weeks + _LEAN)
+    asked.found[f"how_{name}"] = (by_week.own + _LEAN * daily) / (weeks + _LEAN)
     at_own_rate = np.minimum(population * asked.found["share"], 1.0)
-    asked.found[f"week_{name}"] = (own + _WEEK_LEAN * at_own_rate) / (weeks + _WEEK_LEAN)
+    asked.found[f"week_{name}"] = (by_week.own + _WEEK_LEAN * at_own_rate) / (weeks + _WEEK_LEAN)
 
 
 def _recency(asked: _Asked) -> None:

@@ -80,7 +80,7 @@ def test_equal_logs_give_equal_models(opens: Opens, model: AdwarmModel) -> None:
 def test_regular_keys_are_foreseen_and_rare_ones_get_small_numbers(opens: Opens, model: AdwarmModel) -> None:
     """Before the usual hour a regular key is likely opened, a rare one is not, and at night neither is."""
     morning, night = (
-        judged(model, opens, micros(43, 6.5), micros(43, 6.5)),
+        judged(model, opens, micros(43, 7), micros(43, 7)),
         judged(model, opens, micros(43), micros(43)),
     )
     regular = np.isin(opens.date_range[: len(morning[1])], [f"last_{key}d" for key in range(8)])
