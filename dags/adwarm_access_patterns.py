@@ -17,9 +17,14 @@ from adwarm_airflow.declarations import Tag, dag_arguments, every, moment
     dag_display_name="adwarm: learn access patterns",
     schedule=every("0 * * * *"),
     params={
-        "window_start": moment("Read the log whole from this moment; empty: what the log has gained."),
-        "window_end": moment("Read the log whole up to this moment."),
-        "train_now": Param(False, type="boolean", description="Train the forecast even if it is less than a day old."),
+        "window_start": moment("Read the log whole from this moment; empty: what the log has gained.", "Read from"),
+        "window_end": moment("Read the log whole up to this moment.", "Read until"),
+        "train_now": Param(
+            False,
+            type="boolean",
+            title="Train now",
+            description="Train the forecast even if it is less than a day old.",
+        ),
         "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
     },
     **dag_arguments(__doc__, Tag.LEARNING, Tag.BACKFILLABLE),

@@ -18,7 +18,9 @@ from adwarm_airflow.operators import WarmBatchOperator
     dag_display_name="adwarm: intelligent warming",
     schedule=every("*/15 * * * *"),
     params={
-        "mode": Param("live", enum=["live", "shadow"], description="shadow: plan and write down, make no call."),
+        "mode": Param(
+            "live", enum=["live", "shadow"], title="Mode", description="shadow: plan and write down, make no call."
+        ),
         "decision_time": moment("Decide as of this moment; empty: now. For replays of the past."),
         "connection": connection(),
     },

@@ -20,16 +20,27 @@ from adwarm_airflow.operators.approval import PromotionApprovalOperator
     schedule=every("0 3 * * 1"),
     params={
         "training_weeks": Param(
-            None, type=["null", "integer"], minimum=2, maximum=52, description="Weeks to learn from; empty: as set."
+            None,
+            type=["null", "integer"],
+            minimum=2,
+            maximum=52,
+            title="Weeks to learn from",
+            description="Before the scored ones; empty: as set.",
         ),
         "scored_weeks": Param(
-            None, type=["null", "integer"], minimum=1, maximum=12, description="Weeks to replay; empty: as set."
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=12,
+            title="Weeks to replay",
+            description="The last of the log; empty: as set.",
         ),
         "policies": Param(
             None,
             type=["null", "array"],
             items={"type": "string", "minLength": 1},
-            description="Policies to replay beside the live kind, one a line; empty: as set.",
+            title="Policies",
+            description="Replayed beside the live kind, one a line; empty: as set.",
         ),
         "decision_time": moment("Review as of this moment; empty: now."),
     },

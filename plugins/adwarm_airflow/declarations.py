@@ -56,14 +56,14 @@ def dag_arguments(
     }
 
 
-def moment(description: str) -> Param:
+def moment(description: str, title: str = "Decision time") -> Param:
     """Return an optional parameter that holds a moment."""
-    return Param(None, type=["null", "string"], format="date-time", description=description)
+    return Param(None, type=["null", "string"], format="date-time", title=title, description=description)
 
 
 def day(description: str) -> Param:
     """Return an optional parameter that holds a day."""
-    return Param(None, type=["null", "string"], format="date", description=description)
+    return Param(None, type=["null", "string"], format="date", title="Day", description=description)
 
 
 def accounts(description: str) -> Param:

@@ -1,15 +1,20 @@
 """A fitted model as bytes: written by skops, never by pickle, and read only when it holds nothing but known types."""
 
 import importlib
+import warnings
 import zipfile
 from dataclasses import is_dataclass
 from typing import Any
 
 import sklearn
-import skops.io
-from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from adwarm.errors import AdwarmError, Corrupt
+
+with warnings.catch_warnings():
+    # It asks every loaded module for a thousand names, and those of the host application warn that theirs are old.
+    warnings.simplefilter("ignore")
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
 """What a model may hold beside the types skops itself trusts (numbers, arrays, estimators), and our own."""
