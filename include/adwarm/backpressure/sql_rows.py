@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
 from adwarm.backpressure.breaker import Breaker
 from adwarm.backpressure.budget import Budget
@@ -21,6 +20,13 @@ from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
 _PREFIX = "source:"
 _LOCK = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update()
+_SCOPES, _GRANTS, _BREAKERS = select(capacity_scope), select(capacity_grant), select(breaker)
+_NAMED_SCOPES = _SCOPES.where(capacity_scope.c.scope.in_(bindparam("names", expanding=True)))
+_NAMED_GRANTS = _GRANTS.where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
+_NAMED_BREAKERS = _BREAKERS.where(breaker.c.source.in_(bindparam("names", expanding=True)))
+_ADD_GRANT = insert(capacity_grant)
+_CHANGE_GRANT = update(capacity_grant).where(capacity_grant.c.id == bindparam("key"))
+_DROP_GRANTS = delete(capacity_grant).where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,7 @@ def load(connection: Connection, budget: Budget, needs: Needs, now: float) -> Lo
     _load_scopes(connection, budget, needs.scopes | {FLEET}, loaded)
     is_due = budget.next_expiry <= now
     if is_due or needs.grants:
-        column = capacity_grant.c
-        _load_grants(connection, budget, None if is_due else column.id.in_(needs.grants), loaded)
+        _load_grants(connection, budget, None if is_due else needs.grants, loaded)
         held = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
         _load_scopes(connection, budget, held - budget.scopes.keys(), loaded)
     _load_breakers(connection, budget, needs.sources, loaded)
@@ -88,26 +93,21 @@ def save(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> 
 def _save_grants(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> None:
     now = {id_: (grant, id_ in budget.counted) for id_, grant in budget.grants.items()}
     if fresh := [_grant_row(*value, owner) for id_, value in now.items() if id_ not in loaded.grants]:
-        connection.execute(insert(capacity_grant), fresh)
+        connection.execute(_ADD_GRANT, fresh)
     if gone := loaded.grants.keys() - now.keys():
-        connection.execute(delete(capacity_grant).where(capacity_grant.c.id.in_(gone)))
+        connection.execute(_DROP_GRANTS, {"names": sorted(gone)})
     changed = [
         {"key": id_, "token": grant.token, "expires_at": grant.expires_at, "counted": counted}
         for id_, (grant, counted) in now.items()
         if id_ in loaded.grants and loaded.grants[id_] != (grant, counted)
     ]
     if changed:
-        connection.execute(update(capacity_grant).where(capacity_grant.c.id == bindparam("key")), changed)
+        connection.execute(_CHANGE_GRANT, changed)
 
 
 def _load_scopes(connection: Connection, budget: Budget, scopes: Collection[Scope] | None, loaded: Loaded) -> None:
     """Load the scopes, every one for None."""
-    query = select(capacity_scope)
-    if scopes is not None:
-        if not scopes:
-            return
-        query = query.where(capacity_scope.c.scope.in_(sorted(map(str, scopes))))
-    for row in connection.execute(query).mappings():
+    for row in _rows(connection, _SCOPES, _NAMED_SCOPES, None if scopes is None else map(str, scopes)):
         scope, stored = Scope.parse(row["scope"]), dict(row)
         budget.scopes[scope] = ScopeState.from_row(scope, budget.rules(scope), stored)
         loaded.scopes[scope] = stored
@@ -118,9 +118,9 @@ def _load_scopes(connection: Connection, budget: Budget, scopes: Collection[Scop
             budget.next_expiry = float("inf") if due is None else float(due)
 
 
-def _load_grants(connection: Connection, budget: Budget, which: ColumnElement[bool] | None, loaded: Loaded) -> None:
-    query = select(capacity_grant)
-    for row in connection.execute(query if which is None else query.where(which)).mappings():
+def _load_grants(connection: Connection, budget: Budget, ids: Collection[str] | None, loaded: Loaded) -> None:
+    """Load the grants, every one for None."""
+    for row in _rows(connection, _GRANTS, _NAMED_GRANTS, ids):
         grant = _grant(row)
         budget.grants[grant.id] = grant
         if row["counted"]:
@@ -130,13 +130,21 @@ def _load_grants(connection: Connection, budget: Budget, which: ColumnElement[bo
 
 def _load_breakers(connection: Connection, budget: Budget, sources: Iterable[str] | None, loaded: Loaded) -> None:
     """Load the breakers of the sources, every one for None."""
-    query = select(breaker)
-    if sources is not None:
-        query = query.where(breaker.c.source.in_([_PREFIX + source for source in sources]))
-    for row in connection.execute(query).mappings():
+    names = None if sources is None else [_PREFIX + source for source in sources]
+    for row in _rows(connection, _BREAKERS, _NAMED_BREAKERS, names):
         source = row["source"].removeprefix(_PREFIX)
         value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
         budget.breakers[source] = loaded.breakers[source] = value
+
+
+def _rows(
+    connection: Connection, every: Select[Any], named: Select[Any], names: Iterable[str] | None
+) -> Iterable[RowMapping]:
+    """Return the rows of those names, every row for None."""
+    if names is None:
+        return connection.execute(every).mappings()
+    wanted = sorted(names)
+    return connection.execute(named, {"names": wanted}).mappings() if wanted else ()
 
 
 def _scope_row(state: ScopeState, budget: Budget) -> dict[str, Any]:

@@ -15,6 +15,9 @@ class ScopeKind(StrEnum):
     FLEET = "fleet"
 
 
+_KINDS = {str(kind): kind for kind in ScopeKind}
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
     """What a quota belongs to. `str()` gives its stored name; `id` never holds a secret, only a name or a hash."""
@@ -35,10 +38,11 @@ class Scope:
         Raises:
             BadRequest: `name` starts with no kind of scope.
         """
-        kind, _, rest = name.partition(":")
-        if kind not in set(ScopeKind):
+        word, _, rest = name.partition(":")
+        kind = _KINDS.get(word)
+        if kind is None:
             raise BadRequest(f"{name[:80]!r} is not a scope; write one of {', '.join(ScopeKind)}, a colon and an id")
-        return cls(ScopeKind(kind), rest)
+        return cls(kind, rest)
 
 
 @dataclass(frozen=True, slots=True)

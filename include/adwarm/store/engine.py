@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.schema import Table
+from sqlalchemy.sql.dml import Insert
 
 from adwarm.errors import BadRequest, Transient
 
@@ -108,17 +109,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
     """Insert `rows`, replacing those whose primary key is there already; columns in `keep` stay as they are."""
-    if not rows:
-        return
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    if rows:
+        connection.execute(_upserting(connection.dialect.name, table, tuple(rows[0]), keep), rows)
+
+
+@lru_cache(maxsize=256)
+def _upserting(dialect: str, table: Table, names: tuple[str, ...], keep: tuple[str, ...]) -> Insert:
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     keys = [column.name for column in table.primary_key]
-    changed = {name: insert.excluded[name] for name in rows[0] if name not in keys and name not in keep}
-    statement = (
+    changed = {name: insert.excluded[name] for name in names if name not in keys and name not in keep}
+    found: Insert = (
         insert.on_conflict_do_update(index_elements=keys, set_=changed)
         if changed
         else insert.on_conflict_do_nothing(index_elements=keys)
     )
-    connection.execute(statement, rows)
+    return found
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

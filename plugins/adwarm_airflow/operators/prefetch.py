@@ -12,7 +12,7 @@ from adwarm_airflow.triggers import CapacityTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from adwarm.prefetch import BatchReport
+    from adwarm.prefetch import BatchReport, KeyOutcome
 
 SHORT_WAIT_SECONDS = 30.0
 MAX_DEFERRALS = 10
@@ -66,23 +66,23 @@ class PrefetchInsightsOperator(BaseOperator):
         """Fetch what is not fresh yet; called again after each deferral."""
         del event
         report = self.prefetch(context)
-        trigger = self._capacity(report) if self.deferrable and deferrals < MAX_DEFERRALS else None
-        if trigger:
-            self.log.info("%d accounts wait for capacity; the worker slot is given back", len(trigger.chains))
+        parked = _parked(report)
+        if parked and self.deferrable and deferrals < MAX_DEFERRALS:
+            self.log.info(
+                "reports that wait: %d, and their worker slot is given back; the first, of %s: %s",
+                len(parked), parked[0].wanted.key.account_id, parked[0].reason,
+            )  # fmt: skip
             tries = 0 if report.summary()["fetched"] else deferrals
-            self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})
+            self.defer(trigger=self._capacity(parked), method_name="attempt", kwargs={"deferrals": tries + 1})
         for text in report.errors():
             self.log.warning("%s", text)
         self.log.info("outcomes: %s", report.summary())
         return _unless_all_failed(report)
 
-    def _capacity(self, report: BatchReport) -> CapacityTrigger | None:
+    def _capacity(self, parked: Sequence[KeyOutcome]) -> CapacityTrigger:
         """Return what wakes the task when a parked account may be called, those first that wait the shortest."""
         from adwarm_airflow.house import open_runtime
 
-        parked = sorted((item for item in report.outcomes if item.status == "parked"), key=lambda x: x.retry_after or 0)
-        if not parked:
-            return None
         accounts = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
         latest = next((item.retry_after for item in parked if item.timed), None)
         source = open_runtime(conn_id=self.conn_id).make_source()
@@ -105,6 +105,11 @@ class PrefetchInsightsOperator(BaseOperator):
         priority = word(Priority.parse, self.priority)
         runtime = open_runtime(conn_id=self.conn_id)
         return runtime.prefetch().run([Wanted(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS)
+
+
+def _parked(report: BatchReport) -> list[KeyOutcome]:
+    """Return the reports that wait, the one that waits the shortest first."""
+    return sorted((item for item in report.outcomes if item.status == "parked"), key=lambda item: item.retry_after or 0)
 
 
 def _unless_all_failed(report: BatchReport) -> dict[str, int]:
