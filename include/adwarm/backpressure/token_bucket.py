@@ -14,6 +14,8 @@ from adwarm.backpressure.shares import CLASSES, Askers, Shares, is_lately
 # Seconds since the epoch carry about a quarter of a microsecond, so that an exact wait may come a hair early.
 _TOLERANCE = 1e-4
 _LEAST_CREDIT = 2.0
+_CREDIT_SECONDS = 4.0
+"""Seconds of its share that a class is owed at most, so that a moment of critical calls alone costs it nothing."""
 _AHEAD_SECONDS = 8.0
 _KEPT_FOR_THE_FIRST = 0.5
 _LONGEST_POLL_SECONDS = 1.0
@@ -45,7 +47,7 @@ class SharedBucket:
         gain = max(0.0, now - self.refilled_at) * rules.rate
         self.refilled_at = max(now, self.refilled_at)
         self.tokens = min(rules.burst, self.tokens + gain)
-        depth = max(rules.burst, rules.rate)
+        depth = max(rules.burst, rules.rate * _CREDIT_SECONDS)
         for index in CLASSES:
             most = max(_LEAST_CREDIT, shares[index] * depth)
             self.credits[index] = min(most, self.credits[index] + shares[index] * gain)
