@@ -25,7 +25,7 @@ from adwarm.forecast.sweep import sweep
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "2"
+VERSION = "3"
 EVEN = 0.2
 """Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
 ASLEEP = 0.01
@@ -95,7 +95,8 @@ class AdwarmForecast:
         return [
             *FEATURES,
             *looks,
-            "opens of the account's other reports",
+            "opens of the account's other reports, and which of them",
+            "when the account's people come",
             "how busy everybody is",
             "public holidays of the reader's country",
         ]

@@ -17,6 +17,7 @@ from adwarm.forecast.choosing import Course, Standing, best, worth
 from adwarm.forecast.features import features
 from adwarm.forecast.grid import DAY, SLOT, WEEK, OpenGrid, Rows
 from adwarm.forecast.public_holidays import HolidayShare
+from adwarm.forecast.siblings import Siblings
 from adwarm.forecast.working_days import WorkingDays
 from adwarm.patterns.opens import Opens
 
@@ -60,6 +61,7 @@ class AdwarmModel:
     """A trained model.
 
     Attributes:
+        siblings: the kinds of report whose latest opens it looks at.
         choice: name of the blend that stood its ground on the held-back weeks.
         hits: what each blend hit there.
         quiet: whether it warms nothing, since there doubling the calls did not pay.
@@ -68,6 +70,7 @@ class AdwarmModel:
 
     reach: Reach
     candidate: Candidate
+    siblings: Siblings
     life: Calibration = field(default_factory=Calibration)
     choice: str = PLAIN
     hits: dict[str, float] = field(default_factory=dict)
@@ -79,7 +82,7 @@ class AdwarmModel:
 
         The order of warms is that of the chances as the candidate states them: it was chosen by those.
         """
-        stated = _in_blocks([self.candidate], grid, key, column)[0]
+        stated = _in_blocks([self.candidate], grid, key, column, self.siblings)[0]
         share = self.holidays.of(grid, key, column)
         chance = self.life(stated[-1]) * share
         value = worth(stated * share, self.reach.windows, chance)
@@ -110,6 +113,11 @@ class _Past:
         return self.known.columns - self.reach.life
 
     @cached_property
+    def siblings(self) -> Siblings:
+        """The kinds of report that were opened most."""
+        return Siblings.most_opened(self.known)
+
+    @cached_property
     def ages(self) -> Rows:
         """How many days ago the worked days were, the latest first."""
         return WorkingDays(self.known.crowd, np.array([self.known.columns])).ages()
@@ -132,16 +140,16 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     """Return the model learned from the opens before `until`, microseconds, and from nothing else."""
     past = _Past.of(known.before(until), until, reach)
     grid = past.known
-    names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64))[1]
+    names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), past.siblings)[1]
     week = Rhythm.of(names, reach.windows)
     ages = past.ages
     if not grid.keys or len(ages) < _LEAST:
-        return AdwarmModel(reach, week)
+        return AdwarmModel(reach, week, past.siblings)
     part = min(_PART, len(ages) // 4)
     start, split = (int(grid.columns - DAY * ages[place]) for place in (-part - 1, part - 1))
     trial = _lesson(past, start, split - reach.life, _TRIAL_ROWS)
     if not can_learn(trial):
-        return AdwarmModel(reach, week)
+        return AdwarmModel(reach, week, past.siblings)
     parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
     blends = _blends(int(grid.firsts[:, -1].sum()))
     won = _compete(past, parts, blends, split)
@@ -176,7 +184,7 @@ def _compete(past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[
     columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
     course = Course(_only(past.true, chosen), past.true_column(columns), reach.life)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
-    stated = _in_blocks(parts, past.known, key, column)
+    stated = _in_blocks(parts, past.known, key, column, past.siblings)
 
     def standing(weights: Sequence[float]) -> Standing:
         value = worth(mixed(stated, weights), reach.windows, np.ones(1))
@@ -187,7 +195,7 @@ def _compete(past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[
     candidate, held = _blend(parts, blends[name]), _lesson(past, split, past.end, _HELD_ROWS)
     curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight)
     hits = {name: standing.hits for name, standing in standings.items()}
-    return AdwarmModel(reach, candidate, curve, name, hits, not standings[name].pays)
+    return AdwarmModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
 
 
 def _some_accounts(past: _Past, split: int) -> Rows:
@@ -202,8 +210,9 @@ def _some_accounts(past: _Past, split: int) -> Rows:
 
 def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
     return replace(
-        grid, opens=grid.opens[keys], firsts=grid.firsts[keys], account=grid.account[keys], zone_of=grid.zone_of[keys]
-    )
+        grid, opens=grid.opens[keys], firsts=grid.firsts[keys], account=grid.account[keys],
+        zone_of=grid.zone_of[keys], kind_of=grid.kind_of[keys],
+    )  # fmt: skip
 
 
 def _lesson(past: _Past, start: int, end: int, rows: int) -> Lesson:
@@ -221,12 +230,12 @@ def _lesson(past: _Past, start: int, end: int, rows: int) -> Lesson:
     share *= min(1.0, rows / share.sum())
     kept = generator.random(drawn) < share
     key, column, weight = key[kept], column[kept], pairs / drawn / share[kept]
-    found, names = features(grid, key, column)
+    found, names = features(grid, key, column, past.siblings)
     return Lesson(found, names, weight, came[:, kept])
 
 
-def _in_blocks(models: list[Candidate], grid: OpenGrid, key: Rows, column: Rows) -> list[Floats]:
+def _in_blocks(models: list[Candidate], grid: OpenGrid, key: Rows, column: Rows, siblings: Siblings) -> list[Floats]:
     """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]
-    stated = [asked(models, features(grid, key[block], column[block])[0]) for block in blocks]
+    stated = [asked(models, features(grid, key[block], column[block], siblings)[0]) for block in blocks]
     return [np.concatenate(parts, axis=1) for parts in zip(*stated, strict=True)]

@@ -19,6 +19,7 @@ DAY = 96
 WEEK = 7 * DAY
 _EPOCH_WEEKDAY = 3
 NEVER = -100_000
+_AWAY = 8
 
 Counts = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
@@ -37,6 +38,8 @@ class OpenGrid:
         offset: per zone and column, what the wall clock is ahead of UTC, in quarters of an hour.
         zones: names of the zones, in the order of `offset`.
         zone_of: per key, its zone's row in `offset`.
+        kinds: what the keys show, `date_range/report`, sorted.
+        kind_of: per key, its kind's place in `kinds`.
         account_keys: accounts x columns: keys of the account that had been seen by then, 1 or more.
         crowd: what everybody did, also when the grid holds some keys only.
     """
@@ -49,6 +52,8 @@ class OpenGrid:
     offset: npt.NDArray[np.int64]
     zones: tuple[str, ...]
     zone_of: npt.NDArray[np.int64]
+    kinds: tuple[str, ...]
+    kind_of: npt.NDArray[np.int64]
     account_keys: Counts
     crowd: "Crowd"
 
@@ -67,6 +72,7 @@ class OpenGrid:
         crowd = crowd or Crowd.of(known, until, delay)
         first, size = crowd.first, crowd.size
         names, zone_of = np.unique(known.zone.astype(str), return_inverse=True)
+        kinds, kind_of = np.unique((known.date_range + "/" + known.report).astype(str), return_inverse=True)
         offset = np.stack([_offsets(str(name), first, size + 1) for name in names]) if len(names) else _no_zone(size)
         place, key, is_first = _placed(known, first, size, delay)
         appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
@@ -74,7 +80,7 @@ class OpenGrid:
         return cls(
             first, 0, _totals(key, place, known.keys, size), _totals(key[is_first], place[is_first], known.keys, size),
             known.account.astype(np.int64), offset, tuple(map(str, names)), zone_of.astype(np.int64),
-            np.maximum(account_keys, 1), crowd,
+            tuple(map(str, kinds)), kind_of.astype(np.int64), np.maximum(account_keys, 1), crowd,
         )  # fmt: skip
 
     @property
@@ -135,6 +141,17 @@ class OpenGrid:
     def account_last(self) -> Counts:
         """Accounts x columns: the column of the latest open of any of its keys."""
         return _latest(self.account_opens)
+
+    @cached_property
+    def arrivals(self) -> Counts:
+        """Accounts x columns: how often so far somebody came to the account after two hours without anybody."""
+        opened = self.account_opens[:, 1:] > self.account_opens[:, :-1]
+        return _running(opened & (_lately(self.account_opens, _AWAY) == 0))
+
+    @cached_property
+    def account_arrived(self) -> Counts:
+        """Accounts x columns: the column in which somebody last came like that."""
+        return _latest(self.arrivals)
 
     @cached_property
     def quiet(self) -> Counts:

@@ -1,5 +1,6 @@
 """A holiday is expected to be as quiet as earlier ones of its country were, and other days stay as they are."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -90,7 +91,7 @@ def model() -> AdwarmModel:
 def test_the_model_expects_little_of_the_next_holiday(model: AdwarmModel) -> None:
     """At nine on Whit Monday chance and worth are the usual ones times the share; on Tuesday nothing is taken off."""
     opens = log("Europe/Amsterdam", set(), days=55)
-    plain = AdwarmModel(model.reach, model.candidate, model.life, model.choice, model.hits, model.quiet)
+    plain = replace(model, holidays=HolidayShare())
     for day, share in ((WHIT_MONDAY, model.holidays.by_country["NL"]), (WHIT_MONDAY + timedelta(days=1), 1.0)):
         at = micros(day, 9)
         grid = OpenGrid.of(opens.before(at), at)
