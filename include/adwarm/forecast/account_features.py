@@ -1,9 +1,11 @@
 """What the model looks at of a key's account: who is there, when they come, and what they opened before."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from adwarm.forecast.asked import DAY_KEEP, WEEK_KEEP, Asked, Floats, Window
-from adwarm.forecast.grid import DAY
+from adwarm.forecast.grid import DAY, Counts
 from adwarm.forecast.siblings import NONE, Siblings
 
 LONG = 4000
@@ -47,38 +49,34 @@ def arrivals(asked: Asked) -> None:
     """
     some, place = asked.once_per_account()
     grid = asked.grid
-    found = {"since_arrival": np.minimum(some.column - grid.account_arrived[some.account, some.column], LONG)}
     by_day = [(lag, DAY_KEEP**lag) for lag in range(1, _ARRIVAL_DAYS + 1)]
     by_week = [(7 * week, WEEK_KEEP**week) for week in range(1, _ARRIVAL_WEEKS + 1)]
-    for name, lags in (("day", by_day), ("week", by_week)):
-        came, there = _came_and_was_there(some, lags)
-        found |= {f"arrival_{name}_{end}": came[begin, end] for begin, end in _ARRIVAL_WINDOWS}
-        if name == "day":
-            found |= {f"there_{name}_{end}": there[begin, end] for begin, end in _ARRIVAL_WINDOWS}
+    found = {"since_arrival": np.minimum(some.column - grid.account_arrived[some.account, some.column], LONG)}
+    for name, totals, lags in (
+        ("arrival_day", grid.arrivals, by_day),
+        ("there_day", grid.account_opens, by_day),
+        ("arrival_week", grid.arrivals, by_week),
+    ):
+        found |= {f"{name}_{end}": share for (_, end), share in _shares(some, totals, lags).items()}
     asked.found |= {name: values[place] for name, values in found.items()}
 
 
-def _came_and_was_there(asked: Asked, lags: list[tuple[int, float]]) -> tuple[dict[Window, Floats], ...]:
-    """Return, per window, the share of days on which somebody came in it, and on which somebody was there in it.
+def _shares(asked: Asked, totals: Counts, lags: Sequence[tuple[int, float]]) -> dict[Window, Floats]:
+    """Return, per window, the share of worked days on which anything was counted in it.
 
     Args:
+        totals: accounts x columns, running.
         lags: days before, and what each counts.
     """
-    grid = asked.grid
-    shares = ({window: np.zeros(len(asked.key)) for window in _ARRIVAL_WINDOWS} for _ in range(2))
-    came, there = shares
+    counted = {window: np.zeros(len(asked.key)) for window in _ARRIVAL_WINDOWS}
     watched = np.zeros(len(asked.key))
     for lag, keep in lags:
         place = asked.back(lag)
-        weight = keep * ((place >= grid.start) & asked.days.worked(lag))
+        weight = keep * ((place >= asked.grid.start) & asked.days.worked(lag))
         watched += weight
-        for totals, share in ((grid.arrivals, came), (grid.account_opens, there)):
-            for window, opens in asked.counts(totals, asked.account, place, _ARRIVAL_WINDOWS).items():
-                share[window] += weight * (opens > 0)
-    for share in (came, there):
-        for window in share:
-            share[window] /= np.maximum(watched, _TINY)
-    return came, there
+        for window, opens in asked.counts(totals, asked.account, place, _ARRIVAL_WINDOWS).items():
+            counted[window] += weight * (opens > 0)
+    return {window: share / np.maximum(watched, _TINY) for window, share in counted.items()}
 
 
 def sibling_recency(asked: Asked, siblings: Siblings) -> None:

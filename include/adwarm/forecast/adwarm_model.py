@@ -33,6 +33,8 @@ _TRUST, _LEAST_TRUST = 2_000, 0.4
 _ROWS, _TRIAL_ROWS, _HELD_ROWS = 120_000, 50_000, 25_000
 _COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
 _BLOCK = 60_000
+_CURVE_TRUST = 2 / 3
+"""How far a curve learned in a few days, of a model with less to learn from, is followed."""
 _LEAST, _PART = 18, 14
 """Days that were worked: how many training takes, and how many it holds back, or leaves for looking back, at most."""
 _SEED = 1_986
@@ -146,13 +148,13 @@ def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
     if not grid.keys or len(ages) < _LEAST:
         return AdwarmModel(reach, week, past.siblings)
     part = min(_PART, len(ages) // 4)
-    start, split = (int(grid.columns - DAY * ages[place]) for place in (-part - 1, part - 1))
+    start, split, half = (int(grid.columns - DAY * ages[place]) for place in (-part - 1, part - 1, part // 2 - 1))
     trial = _lesson(past, start, split - reach.life, _TRIAL_ROWS)
     if not can_learn(trial):
         return AdwarmModel(reach, week, past.siblings)
     parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
     blends = _blends(int(grid.firsts[:, -1].sum()))
-    won = _compete(past, parts, blends, split)
+    won = _compete(past, parts, blends, split, half)
     weights = blends[won.choice]
     lesson = _lesson(past, start, past.end, _ROWS)
     fitted: list[Candidate] = [
@@ -178,8 +180,13 @@ def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
     return used[0][0] if len(used) == 1 else Mixture(*map(list, zip(*used, strict=True)))
 
 
-def _compete(past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[float]], split: int) -> AdwarmModel:
-    """Play the held-back weeks with each blend; return the one that stays, calibrated there."""
+def _compete(
+    past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[float]], split: int, half: int
+) -> AdwarmModel:
+    """Play the held-back weeks with each blend; return the one that stays, calibrated on their first half.
+
+    A model is at work for a week or less until it is trained again: how true its chances are weeks later tells little.
+    """
     reach, chosen = past.reach, _some_accounts(past, split)
     columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
     course = Course(_only(past.true, chosen), past.true_column(columns), reach.life)
@@ -192,8 +199,8 @@ def _compete(past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[
 
     standings = {name: standing(weights) for name, weights in blends.items()}
     name = best(standings)
-    candidate, held = _blend(parts, blends[name]), _lesson(past, split, past.end, _HELD_ROWS)
-    curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight)
+    candidate, held = _blend(parts, blends[name]), _lesson(past, split, half, _HELD_ROWS)
+    curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight).leaning(_CURVE_TRUST)
     hits = {name: standing.hits for name, standing in standings.items()}
     return AdwarmModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
 

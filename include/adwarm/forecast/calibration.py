@@ -30,6 +30,10 @@ class Calibration:
         result: Floats = 1.0 / (1.0 + np.exp(-odds))
         return result
 
+    def leaning(self, trust: float) -> "Calibration":
+        """Return the curve between leaving chances as they are (`trust` 0) and this one (1)."""
+        return Calibration(1.0 + trust * (self.low - 1.0), 1.0 + trust * (self.high - 1.0), trust * self.shift)
+
 
 def calibrate(chance: Floats, happened: npt.NDArray[np.bool_], weight: Floats) -> Calibration:
     """Return the curve that fits what happened; the identity when too little happened to tell."""

@@ -32,3 +32,17 @@ def test_the_curve_never_falls(chances: list[float], seed: int) -> None:
     found = calibrate(stated, happened, np.ones(500))(np.sort(np.array(chances)))
     assert (np.diff(found) >= -1e-12).all()
     assert ((found >= 0) & (found <= 1)).all()
+
+
+@given(st.floats(0, 3), st.floats(0, 3), st.floats(-2, 2), st.floats(0, 1))
+def test_a_curve_that_leans_lies_between_itself_and_nothing(
+    low: float, high: float, shift: float, trust: float
+) -> None:
+    """Half trusted it says something between the stated chance and what it would make of it; it still never falls."""
+    curve, stated = Calibration(low, high, shift), np.linspace(0.01, 0.99, 50)
+    told, leaning = curve(stated), curve.leaning(trust)(stated)
+    assert (leaning >= np.minimum(stated, told) - 1e-9).all()
+    assert (leaning <= np.maximum(stated, told) + 1e-9).all()
+    assert (np.diff(leaning) >= -1e-12).all()
+    assert np.allclose(curve.leaning(0.0)(stated), stated)
+    assert np.allclose(curve.leaning(1.0)(stated), told)
