@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pandas as pd
 from sqlalchemy import Engine
 
 from adwarm.clock import floor_to
@@ -166,17 +167,22 @@ def forecast_plan(
     Raises:
         NotFound: no forecast has been trained yet.
     """
-    forecast = live_forecast(engine, objects)
-    recent = _recent(engine, objects, settings, forecast, decided_at)
     return plan_warms(
         decided_at,
         settings.step + timedelta(seconds=settings.planning.lead_seconds),
-        forecast.probabilities(decided_at, LOOKAHEAD, recent, floor=FLOOR),
+        _probabilities(engine, objects, settings, decided_at),
         view or StoreView(engine, settings, decided_at),
         _lead(engine, settings),
         settings,
         _quota(engine, settings, decided_at, run_id),
     )
+
+
+def _probabilities(engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime) -> pd.DataFrame:
+    """Ask the live forecast; it and the opens it looked at are let go of before anything is planned, being large."""
+    forecast = live_forecast(engine, objects)
+    recent = _recent(engine, objects, settings, forecast, decided_at)
+    return forecast.probabilities(decided_at, LOOKAHEAD, recent, floor=FLOOR)
 
 
 def _recent(

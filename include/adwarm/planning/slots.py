@@ -36,10 +36,10 @@ class Slots:
     def of(cls, probabilities: pd.DataFrame, decided_at: datetime) -> "Slots":
         """Return the arrays of a frame as `Forecast.probabilities` gives it."""
         frame = probabilities.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable", ignore_index=True)
-        changed = np.ones(len(frame), np.int64)
-        for_keys = frame[KEY_COLUMNS]
-        changed[1:] = (for_keys.iloc[1:].to_numpy() != for_keys.iloc[:-1].to_numpy()).any(axis=1)
-        key: Ints = np.cumsum(changed) - 1
+        changed = np.arange(len(frame)) == 0
+        for words in (frame[name].to_numpy() for name in KEY_COLUMNS):
+            changed[1:] |= words[1:] != words[:-1]
+        key: Ints = np.cumsum(changed, dtype=np.int64) - 1
         probability = np.clip(frame["probability"].to_numpy(np.float64), 0.0, 1.0 - 1e-9)
         survival = np.concatenate([[0.0], np.cumsum(np.log1p(-probability))])
         start, end, opens = (since(frame[name], decided_at) for name in ("slot_start", "slot_end", "predicted_open"))
