@@ -35,7 +35,7 @@ down: $(READY) ## Stop all of it
 	@$(BIN)/python -m adwarm_airflow.local.down
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
 test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
 	@$(BIN)/python -m tests.simulation

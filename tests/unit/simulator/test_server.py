@@ -23,12 +23,13 @@ def fetch(url: str) -> dict[str, object]:
 
 def test_it_answers_and_stops() -> None:
     """Within the block it answers on its own port; afterwards neither thread nor port is left."""
+    before = set(threading.enumerate())
     with SimulatorServer(CONFIG) as server:
         found = fetch(f"{server.url}/v26.0/me/adaccounts?access_token=simulated-token")
         assert len(found["data"]) == 2  # type: ignore[arg-type]
         assert server.calls()["total"] == 1
         port = int(server.url.rsplit(":", 1)[1])
-    assert not any(thread.name == "adwarm-simulator" for thread in threading.enumerate())
+    assert not [thread for thread in threading.enumerate() if thread not in before]
     with SimulatorServer(CONFIG, port) as again:
         assert again.calls()["total"] == 0
 
