@@ -103,11 +103,18 @@ class NotFound(Permanent):
 
 
 class Refused(Permanent):
-    """Admission refused the request; ask again after `retry_after` seconds."""
+    """Admission refused the request; ask again after `retry_after` seconds.
 
-    def __init__(self, message: str | None = None, *, retry_after: float, code: str | None = None) -> None:
+    Attributes:
+        scope: whose breaker is open: the name of a source, or an account's scope; None when it is no breaker.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, retry_after: float, code: str | None = None, scope: str | None = None
+    ) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
+        self.scope = scope
 
 
 class Corrupt(Permanent):

@@ -204,6 +204,9 @@ class SourceSettings(_Section):
     connect_timeout: float = Field(3.05, gt=0, description="Seconds.")
     read_timeout: float = Field(30.0, gt=0, description="Seconds.")
     max_response_bytes: int = Field(64 * 2**20, ge=1024, description="A larger answer is refused.")
+    max_pages: int = Field(2_000, ge=1, description="Most pages of one unit; more are asked for in smaller units.")
+    max_rows: int = Field(500_000, ge=1, description="Most rows of one unit.")
+    max_bytes: int = Field(512 * 2**20, ge=1024, description="Most bytes of one unit, over all its pages.")
     url: str | None = Field(None, description="Parquet: a file, folder or fsspec URL. SQL: an SQLAlchemy URL.")
     table: str = Field(
         "insights",
@@ -234,7 +237,16 @@ class Settings(BaseSettings):
     default_zone: str = Field("UTC", description="Zone of an account or reader whose own is unknown.")
     batch_size: int = Field(50, ge=1, le=5_000, description="Keys in one mapped task, at the least.")
     max_batches: int = Field(16, ge=1, le=128, description="Mapped tasks of one run, at the most.")
-    workers: int = Field(8, ge=1, le=128, description="Threads of one batch.")
+    workers: int = Field(8, ge=1, le=128, description="Accounts of one batch that are worked on at the same time.")
+    max_threads: int = Field(
+        32, ge=1, le=512, description="Threads of one batch, those included that wait for an async report."
+    )
+    account_seconds: float = Field(
+        900, gt=0, description="Longest work on one account of a batch; waiting for async reports is not counted."
+    )
+    batch_seconds: float = Field(
+        3_600, gt=0, description="Longest work on a batch; what is left is parked and goes on in the next attempt."
+    )
     access_log: AccessLogSettings = AccessLogSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()

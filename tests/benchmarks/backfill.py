@@ -39,9 +39,9 @@ LIMIT_PER_ACCOUNT = 12.5
 _START_SECONDS = 30.0
 _WORKER = """
 from adwarm.cli import main
-from adwarm.prefetch import holding
+from adwarm.prefetch import fetch_lease
 
-holding.LEASE_SECONDS, holding.RENEW_SECONDS = {lease}, {lease} / 3
+fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {lease}, {lease} / 3
 main()
 """
 

@@ -29,11 +29,11 @@ RANGES = ("yesterday", "last_7d")
 LEASE_SECONDS = 1.0
 
 WORKER = f"""
-from adwarm.prefetch import holding
+from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.warming import warm_batch
 from adwarm.runtime import Runtime
 
-holding.LEASE_SECONDS, holding.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
+fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
 print(warm_batch(Runtime().prefetch(), "{RUN}", 0).summary(), flush=True)
 """

@@ -20,10 +20,10 @@ from adwarm.store.requests import RequestStatus
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 1.0
 WORKER = f"""
-from adwarm.prefetch import holding
+from adwarm.prefetch import fetch_lease
 from adwarm.runtime import Runtime
 
-holding.LEASE_SECONDS, holding.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
+fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print(Runtime().drainer(4).drain(60).to_dict(), flush=True)
 """
 

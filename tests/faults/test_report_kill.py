@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.model import ReportKey
-from adwarm.prefetch.reporting import ORPHAN
+from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.simulator.config import SimulatorConfig
@@ -29,12 +29,12 @@ LEASE_SECONDS = 1.0
 WORKER = f"""
 import sys
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted, holding
+from adwarm.prefetch import Wanted, fetch_lease
 from adwarm.runtime import Runtime
 from adwarm.store import leases
 
 if sys.argv[1] != "calm":
-    holding.LEASE_SECONDS, holding.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
+    fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 if sys.argv[1] == "stop":
     def stop(*_):
         print("submitted", flush=True)

@@ -1,52 +1,27 @@
 """The batch engine: accounts side by side in threads, each key with its own outcome, no failure without a reason.
 
 Nothing in here knows Airflow. A batch that is cut off loses nothing: what was published stays, a rerun finds it fresh,
-and a report that was being made is taken up again.
+and an async report that was being made is taken up again.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from sqlalchemy import Engine
-
-from adwarm.backpressure import Admission
-from adwarm.clock import Clock
 from adwarm.model import Priority
-from adwarm.prefetch.account_run import AccountRun
-from adwarm.prefetch.crew import Crew
+from adwarm.prefetch.account_fetch import AccountFetch
+from adwarm.prefetch.async_reports import ReportPoller
+from adwarm.prefetch.batch import Batch
+from adwarm.prefetch.context import FetchContext
 from adwarm.prefetch.outcome import BatchReport, KeyOutcome, Wanted
-from adwarm.prefetch.polling import ReportWatch
-from adwarm.recovery import RecoveryPipeline
-from adwarm.settings import Settings
-from adwarm.sources.protocol import InsightsSource
-from adwarm.store.objects import ObjectStore
+from adwarm.prefetch.report_schedule import ReportWatch
 
 Progress = Callable[[Sequence[KeyOutcome]], None]
 
 
 @dataclass
-class PrefetchEngine:
-    """Makes keys fresh. Safe to use from one thread at a time; it brings its own worker threads.
-
-    Attributes:
-        make_source: builds the source of accounts that belong to no other connection; called once per thread.
-        owner: names this worker in leases and grants.
-        sources: builds the sources of further connections, by name; each account is read by its own.
-        release: called when a batch is done, to give back what admission still holds for this worker.
-    """
-
-    engine: Engine
-    objects: ObjectStore
-    settings: Settings
-    make_source: Callable[[], InsightsSource]
-    admission: Admission
-    pipeline: RecoveryPipeline
-    clock: Clock
-    owner: str
-    sources: Mapping[str, Callable[[], InsightsSource]] = field(default_factory=dict)
-    release: Callable[[], None] = field(default=lambda: None)
-    _local: threading.local = field(default_factory=threading.local)
+class PrefetchEngine(FetchContext):
+    """Makes keys fresh. Safe to use from one thread at a time; it brings its own worker threads."""
 
     def run(
         self,
@@ -68,22 +43,25 @@ class PrefetchEngine:
         groups: dict[tuple[str, str], list[Wanted]] = {}
         for item in wanted:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)
-        wait = self.settings.backpressure.timeout_seconds if wait_seconds is None else wait_seconds
-        dead: set[str] = set()
-        runs = [AccountRun(self, group, priority, wait, dead, progress) for group in groups.values()]
-        crew = Crew(self.settings.workers, wait, self.clock, lambda: self._watch(priority), self.source)
+        batch = self._batch(priority, wait_seconds)
+        fetches = [AccountFetch(self, batch, group, progress) for group in groups.values()]
+        threads = max(1, min(len(fetches), max(self.settings.max_threads, self.settings.workers)))
+        by_item: dict[int, KeyOutcome] = {}
         try:
-            by_item = {id(outcome.wanted): outcome for outcome in crew.carry(runs)}
+            with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
+                futures = [pool.submit(fetch.run) for fetch in fetches]
+                batch.carry(futures, threads)
+                by_item = {id(outcome.wanted): outcome for future in futures for outcome in future.result()}
         finally:
             self.release()
         return BatchReport([by_item[id(item)] for item in wanted])
 
-    def source(self, connection: str) -> InsightsSource:
-        """Return the source of a connection, as made for the calling thread."""
-        made: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
-        if connection not in made:
-            made[connection] = self.sources.get(connection, self.make_source)()
-        return made[connection]
+    def _batch(self, priority: Priority, wait_seconds: float | None) -> Batch:
+        settings = self.settings
+        wait = settings.backpressure.timeout_seconds if wait_seconds is None else wait_seconds
 
-    def _watch(self, priority: Priority) -> ReportWatch:
-        return ReportWatch(self.admission, self.clock, priority, self.settings.source)
+        def make_watch() -> ReportWatch:
+            return ReportWatch(self.admission, self.clock, priority, settings.source)
+
+        poller = ReportPoller(self.clock, wait, make_watch, self.source)
+        return Batch(priority, wait, poller, settings.workers, settings.batch_seconds, settings.account_seconds)

@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from adwarm.compression import unpack
 from adwarm.errors import Corrupt
 from adwarm.model import EntryKey, Window
-from adwarm.prefetch.dividing import Gap
+from adwarm.prefetch.rows import row_key
+from adwarm.prefetch.splitting import Gap
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
 from adwarm.store import entries
@@ -18,19 +19,20 @@ from adwarm.store import entries
 _BETWEEN = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
 
 
-def with_older(rows: Sequence[Row], gaps: Sequence[Gap], older: Iterable[Row]) -> list[Row]:
+def with_older(rows: Sequence[Row], gaps: Sequence[Gap], older: Iterable[Row], level: str) -> list[Row]:
     """Return `rows`, completed by older rows of objects, and older values of fields, that fell into gaps."""
     if not gaps:
         return list(rows)
-    found = {_key(row): row for row in rows}
+    found = {row_key(row, level): row for row in rows}
     for row in older:
+        key = row_key(row, level)
         for gap in gaps:
             if not _is_in(row, gap):
                 continue
             if gap.level != "field":
-                found.setdefault(_key(row), row)
-            elif gap.id in row and gap.id not in found.get(_key(row), row):
-                found[_key(row)] = {**found[_key(row)], gap.id: row[gap.id]}
+                found.setdefault(key, row)
+            elif gap.id in row and gap.id not in found.get(key, row):
+                found[key] = {**found[key], gap.id: row[gap.id]}
     return list(found.values())
 
 
@@ -67,8 +69,3 @@ def _is_in(row: Row, gap: Gap) -> bool:
 
 def _overlap(one: Window, other: Window) -> bool:
     return one.since <= other.until and other.since <= one.until
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    names = ("date_start", "date_stop", "ad_id", "adset_id", "campaign_id")
-    return tuple(str(row.get(name, "")) for name in names)

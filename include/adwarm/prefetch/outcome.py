@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
+from adwarm.errors import AdwarmError
 from adwarm.model import ReportKey, Window
 from adwarm.prefetch.planner import closing_windows
 
@@ -55,6 +56,7 @@ class KeyOutcome:
         timed: come back after `retry_after`, capacity or not: a report is being made, or another worker is at it.
         requests: upstream calls; those of an account are booked on the first of its keys that cost any.
         seconds: how long the account's fetch took, waiting included.
+        error: what a key that was not fetched ended with.
     """
 
     wanted: Wanted
@@ -68,6 +70,7 @@ class KeyOutcome:
     retry_after: float | None = None
     timed: bool = False
     seconds: float | None = None
+    error: AdwarmError | None = None
 
 
 @dataclass(slots=True)

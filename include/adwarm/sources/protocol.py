@@ -74,12 +74,17 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one answer. Only `next_cursor is None` means the end: a page may be empty and still have a next."""
+    """Rows of one answer. Only `next_cursor is None` means the end: a page may be empty and still have a next.
+
+    Attributes:
+        size: bytes of the answer as it came, decoded.
+    """
 
     rows: list[Row]
     next_cursor: str | None = None
     usage: tuple[UsageSample, ...] = ()
     api_version: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,11 @@ class InsightsSource(Protocol):
 
     name: str
     caps: Capabilities
+
+    @property
+    def clock_offset_seconds(self) -> float | None:
+        """How far the upstream's clock is ahead of the local one; None when it has not said."""
+        ...
 
     def account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs at most one request."""

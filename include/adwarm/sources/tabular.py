@@ -39,6 +39,7 @@ class TabularSource(ABC):
     """
 
     name = "table"
+    clock_offset_seconds: float | None = None
     caps = Capabilities(unique_metrics=frozenset(), max_days_per_request=400, max_windows_per_request=64)
 
     def __init__(

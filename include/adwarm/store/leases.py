@@ -3,13 +3,14 @@
 Whoever claims next judges the expiry, so a dead owner needs no sweeper. Tokens of a name only ever grow, so a holder
 that slept past its expiry cannot overwrite its successor.
 
-A lease also remembers the report that the platform is making for it, and of what: its next holder takes that report up
-instead of asking for another one. It is announced before it is asked for, so that one that was asked for and never
-noted down is known to be about. And it remembers which questions were too large, so that dividing them goes on where it
-was cut off.
+A lease also remembers the report that the platform is making for it, of what, and which pages of it were read: its next
+holder takes that report up instead of asking for another one. It is announced before it is asked for, so that one that
+was asked for and never noted down is known to be about. And it remembers what an interrupted fetch has learned, so that
+splitting a request that was too large goes on where it was cut off.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, Update, select, update
@@ -34,12 +35,30 @@ _NOTHING: dict[str, object] = dict.fromkeys((
     "report_run_id",
     "report_percent",
     "report_moved_at",
+    "report_pages",
 ))
 
 
 @dataclass(frozen=True, slots=True)
+class PagesRead:
+    """The pages of a finished report that were read before its reader had to stop.
+
+    Attributes:
+        cursor: where the next page begins.
+        object_hash: the object that holds the rows.
+        size: bytes of the pages.
+        count: how many pages.
+    """
+
+    cursor: str
+    object_hash: str
+    size: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """A report that is being made.
+    """A report that is being made, or read.
 
     Attributes:
         unit: a hash of what it is of.
@@ -47,6 +66,7 @@ class Report:
         run_id: the platform's id, once that is known.
         percent: how far it was when somebody last waited for it.
         moved_at: since when it was that far.
+        pages: what was read of it.
     """
 
     unit: str
@@ -54,6 +74,20 @@ class Report:
     run_id: str | None
     percent: float
     moved_at: datetime
+    pages: PagesRead | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What an interrupted fetch has learned about its requests.
+
+    Attributes:
+        too_large: why requests were too large, by the hashes of their units.
+        listed: ids of the objects that a unit is about, by `hash:level`.
+    """
+
+    too_large: Mapping[str, str] = field(default_factory=dict)
+    listed: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def claim(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
@@ -98,7 +132,8 @@ def report_of(engine: Engine, held: Lease) -> Report | None:
     if row is None or row.report_unit is None:
         return None
     moved_at = row.report_moved_at or row.report_at
-    return Report(row.report_unit, row.report_at, row.report_run_id, row.report_percent or 0.0, moved_at)
+    pages = PagesRead(**row.report_pages) if row.report_pages else None
+    return Report(row.report_unit, row.report_at, row.report_run_id, row.report_percent or 0.0, moved_at, pages)
 
 
 def announce_report(engine: Engine, held: Lease, unit: str, at: datetime) -> bool:
@@ -121,18 +156,24 @@ def forget_report(engine: Engine, held: Lease) -> bool:
     return _remember(engine, held, **_NOTHING)
 
 
-def too_large(engine: Engine, held: Lease, since: datetime) -> dict[str, str]:
-    """Return why questions were too large that an earlier holder asked after `since`, by the questions' hashes."""
+def keep_pages(engine: Engine, held: Lease, pages: PagesRead) -> bool:
+    """Note which pages of the report were read; False when the lease was lost."""
+    return _remember(engine, held, report_pages=asdict(pages))
+
+
+def learned(engine: Engine, held: Lease, since: datetime) -> Learned:
+    """Return what an earlier holder has learned after `since`."""
     with reading(engine) as connection:
-        found = connection.execute(select(table.c.too_large).where(table.c.name == held.name)).scalar_one_or_none()
+        found = connection.execute(select(table.c.learned).where(table.c.name == held.name)).scalar_one_or_none()
     if not found or datetime.fromisoformat(found["at"]) < since:
-        return {}
-    return dict(found["units"])
+        return Learned()
+    return Learned(found["too_large"], found["listed"])
 
 
-def keep_too_large(engine: Engine, held: Lease, units: dict[str, str], at: datetime) -> bool:
-    """Note down which questions were too large, for whoever goes on with them; False when the lease was lost."""
-    return _remember(engine, held, too_large={"at": at.isoformat(), "units": units} if units else None)
+def keep_learned(engine: Engine, held: Lease, lesson: Learned, at: datetime) -> bool:
+    """Note what was learned, for whoever goes on with it; False when the lease was lost."""
+    values = {"at": at.isoformat(), **asdict(lesson)} if lesson.too_large or lesson.listed else None
+    return _remember(engine, held, learned=values)
 
 
 def _remember(engine: Engine, held: Lease, **values: object) -> bool:

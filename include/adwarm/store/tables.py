@@ -155,7 +155,8 @@ lease = Table(
     Column("report_at", Moment()),
     Column("report_percent", Float),
     Column("report_moved_at", Moment()),
-    Column("too_large", JSON),
+    Column("report_pages", JSON),
+    Column("learned", JSON),
 )  # fmt: skip
 
 log_file = Table(

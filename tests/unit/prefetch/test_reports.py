@@ -11,7 +11,7 @@ from tests.unit.prefetch.conftest import LONG, Staging
 
 from adwarm.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
-from adwarm.prefetch.reporting import ORPHAN
+from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.engine import reading
 from adwarm.store.tables import lease as lease_table
@@ -189,7 +189,7 @@ def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable
     assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
     assert len([call for call in staging.calls() if call.code == 1]) < 30
     assert failed > 5
-    assert noted(staging).too_large is None
+    assert noted(staging).learned is None
 
 
 def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: Staging) -> None:

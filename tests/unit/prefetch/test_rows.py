@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.errors import Corrupt
-from adwarm.prefetch.rows import by_day, content_hash, pack_rows, unpack_rows, without_duplicates
+from adwarm.prefetch.rows import RowBuffer, by_day, content_hash, pack_rows, unpack_rows, without_duplicates
 
 TEXT = st.text(min_size=1, max_size=20)
 ROW = st.fixed_dictionaries(
@@ -60,10 +60,35 @@ def test_pages_that_overlap_give_each_ad_day_once() -> None:
     """Of two rows for the same ad and day the later one is kept."""
     old = {"ad_id": "1", "date_start": "2026-11-01", "date_stop": "2026-11-01", "spend": "1"}
 
-    assert [{**old, "spend": "2"}] == without_duplicates([old, {**old, "spend": "2"}])
+    assert [{**old, "spend": "2"}] == without_duplicates([old, {**old, "spend": "2"}], "ad")
 
 
 def test_garbage_is_corrupt() -> None:
     """Bytes that are no Parquet file are refused as corrupt."""
     with pytest.raises(Corrupt):
         unpack_rows(b"PAR1 but not really")
+
+
+@pytest.mark.parametrize("level", ["ad", "adset", "campaign", "account"])
+def test_rows_are_named_by_their_level(level: str) -> None:
+    """Two objects of a level are two rows, and a repeated one is one, whatever other ids are there."""
+    shared = {"account_id": "1", "campaign_id": "2", "date_start": "2026-11-01", "date_stop": "2026-11-01"}
+    rows = [{**shared, f"{level}_id": name, "spend": name} for name in ("8", "9", "8")]
+    assert sorted(row["spend"] for row in without_duplicates(rows, level)) == ["8", "9"]
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 28)), max_size=60), st.integers(1, 40))
+def test_a_buffer_gives_each_window_once(pairs: list[tuple[int, int]], loose: int) -> None:
+    """Packed or not, every row comes back by window and id, the later one of two, and leaves the buffer."""
+    rows = [
+        {"ad_id": str(ad), "date_start": f"2026-02-{day:02}", "date_stop": f"2026-02-{day:02}", "spend": str(number)}
+        for number, (ad, day) in enumerate(pairs)
+    ]
+    buffer, other = RowBuffer("ad", rows[::2], loose_rows=loose), RowBuffer("ad", rows[1::2], loose_rows=loose)
+    buffer.extend(other)
+    assert (len(buffer), len(other)) == (len(rows), 0)
+    expected = {(row["date_start"], row["ad_id"]): row["spend"] for row in [*rows[::2], *rows[1::2]]}
+    taken = [row for window in buffer.windows() for row in buffer.take(window)]
+    assert {(row["date_start"], row["ad_id"]): row["spend"] for row in taken} == expected
+    assert [(row["date_start"], row["ad_id"]) for row in taken] == sorted(expected)
+    assert len(buffer) == 0

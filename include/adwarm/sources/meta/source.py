@@ -34,6 +34,7 @@ class MetaSource:
     """
 
     name = "meta"
+    clock_offset_seconds: float | None = None
 
     def __init__(
         self,

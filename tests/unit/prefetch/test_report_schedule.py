@@ -14,8 +14,7 @@ from tests.unit.prefetch.conftest import LONG, OpenAdmission
 from adwarm.clock import VirtualClock
 from adwarm.errors import NotFound, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
-from adwarm.prefetch.polling import ReportWatch
-from adwarm.prefetch.reporting import RunningReport
+from adwarm.prefetch.report_schedule import ReportWatch, RunningReport
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Unit
 

@@ -14,7 +14,6 @@ from adwarm.backpressure import Admission, admitted
 from adwarm.clock import Clock
 from adwarm.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
-from adwarm.prefetch.reporting import RunningReport
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, JobState
 
@@ -23,6 +22,22 @@ _EARLY = 0.5
 _UNSEEN_SECONDS = 60.0
 log = logging.getLogger(__name__)
 _ENDS = frozenset({JobState.READY, JobState.FAILED, JobState.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class RunningReport:
+    """A report that the platform is making.
+
+    Attributes:
+        percent: how far it was when somebody last waited for it.
+        age: seconds since it was asked for.
+        quiet: seconds since it is that far.
+    """
+
+    handle: Handle
+    percent: float = 0.0
+    age: float = 0.0
+    quiet: float = 0.0
 
 
 @dataclass

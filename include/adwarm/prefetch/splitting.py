@@ -1,4 +1,4 @@
-"""Divides a question that is too large until its parts fit, and goes around what cannot be read at all.
+"""Splits a request that is too large until its parts fit, and goes around what cannot be read at all.
 
 The order is days, then campaigns, ad sets and ads, then fields, whose answers are merged on what names a row. So one ad
 that the platform cannot compute ends up alone: everything else arrives, and the ad becomes a gap with its reason. Once
@@ -6,12 +6,13 @@ it is known, later questions of the same fetch leave it out and ask for it apart
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adwarm.errors import TooMuchData
 from adwarm.model import Window
+from adwarm.prefetch.rows import RowBuffer, row_key
 from adwarm.sources.protocol import Row, Unit
 from adwarm.sources.units import about, is_about_one, level_below, named_objects, narrowed, with_fields, without_objects
 
@@ -46,45 +47,47 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Rows of one or more units.
+    """The whole answer of one unit, or of a part of it that is whole for its own windows.
 
     Attributes:
+        windows: the windows that the rows are complete for, but for the gaps.
         asked_at: when the platform began to make them, if that was before this fetch.
         gaps: what is missing from them, and why.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: RowBuffer
+    windows: tuple[Window, ...] = ()
     api_version: str = ""
     asked_at: datetime | None = None
     gaps: tuple[Gap, ...] = ()
 
 
-def joined(parts: Iterable[Fetched]) -> Fetched:
-    """Return the rows of all parts together."""
-    found = list(parts)
+def joined(first: Fetched, others: Iterable[Fetched]) -> Fetched:
+    """Return the rows of all parts together, as the answer for the windows of the first."""
+    parts = [first]
+    for part in others:
+        first.rows.extend(part.rows)
+        parts.append(part)
     return Fetched(
-        [row for part in found for row in part.rows],
-        next((part.api_version for part in found if part.api_version), ""),
-        min((part.asked_at for part in found if part.asked_at), default=None),
-        tuple(dict.fromkeys(gap for part in found for gap in part.gaps)),
+        first.rows,
+        first.windows,
+        next((part.api_version for part in parts if part.api_version), ""),
+        min((part.asked_at for part in parts if part.asked_at), default=None),
+        tuple(dict.fromkeys(gap for part in parts for gap in part.gaps)),
     )
 
 
-def merged(parts: Sequence[Fetched]) -> Fetched:
+def merged(parts: Sequence[Fetched], level: str) -> RowBuffer:
     """Return rows that name the same thing as one row, with the fields of all parts."""
-    rows: dict[tuple[str, ...], Row] = {}
+    rows: dict[tuple[str, str, str], Row] = {}
     for part in parts:
-        for row in part.rows:
-            key = tuple(str(row.get(name, "")) for name in ("date_start", "date_stop", *_ROW_IDS))
-            rows.setdefault(key, {}).update(row)
-    return replace(joined(parts), rows=list(rows.values()))
+        for row in part.rows.rows():
+            rows.setdefault(row_key(row, level), {}).update(row)
+    return RowBuffer(level, rows.values())
 
 
-_ROW_IDS = ("account_id", "campaign_id", "adset_id", "ad_id")
-
-
-class Division:
-    """One walk through a question and its parts. Equal answers give an equal walk.
+class Splitter:
+    """Answers one unit after another, in parts where it has to. Equal answers give equal requests.
 
     Args:
         ask: answers a unit as a whole, or raises `TooMuchData`.
@@ -104,30 +107,46 @@ class Division:
         self._gaps: list[Gap] = list(known)
         self._questions = 0
 
-    def fetch(self, unit: Unit) -> Fetched:
-        """Return every row of `unit` that can be read, and the gaps.
+    def parts(self, unit: Unit) -> Iterator[Fetched]:
+        """Yield the rows of `unit` that can be read, and the gaps: each part as soon as it is whole for its windows.
 
         Raises:
-            TooMuchData: it can neither be answered nor divided, or too much of it cannot be read.
+            TooMuchData: it can neither be answered nor split, or too much of it cannot be read.
         """
-        asked, apart = self._around_gaps(unit)
+        asked, apart, gaps = self._around_gaps(unit)
         try:
             found = self._whole(asked)
+        except _TooManyQuestions:
+            raise
         except TooMuchData as error:
-            found = self._in_parts(asked, error)
-        return joined([found, *(self._alone(part) for part in apart)])
+            smaller = self._split(asked) or self._narrowed(asked)
+            if smaller and smaller[0].windows != asked.windows:
+                for part in self._split(unit):
+                    yield from self.parts(part)
+                return
+            found = self._below(asked, smaller) if smaller else self._by_fields(asked, error)
+        whole = joined(found, (self._alone(part) for part in apart))
+        yield replace(whole, gaps=tuple(dict.fromkeys((*gaps, *whole.gaps))))
+
+    def fetch(self, unit: Unit) -> Fetched:
+        """Return every row of `unit` that can be read, and the gaps, as one answer.
+
+        Raises:
+            TooMuchData: as for `parts`.
+        """
+        first, *others = self.parts(unit)
+        return replace(joined(first, others), windows=unit.windows)
+
+    def _below(self, unit: Unit, smaller: Sequence[Unit]) -> Fetched:
+        """Return the rows of units about the objects of `unit`, as the answer for its windows."""
+        found = joined(Fetched(RowBuffer(unit.spec.level), unit.windows), (self.fetch(part) for part in smaller))
+        return replace(found, windows=unit.windows)
 
     def _whole(self, unit: Unit) -> Fetched:
         self._questions += 1
         if self._questions > MAX_QUESTIONS:
             raise _TooManyQuestions(f"{unit.account_id}: still too large after {MAX_QUESTIONS} smaller questions")
         return self._ask(unit)
-
-    def _in_parts(self, unit: Unit, error: TooMuchData) -> Fetched:
-        if isinstance(error, _TooManyQuestions):
-            raise error
-        parts = self._split(unit) or self._narrowed(unit)
-        return joined(self.fetch(part) for part in parts) if parts else self._by_fields(unit, error)
 
     def _narrowed(self, unit: Unit) -> list[Unit]:
         """Return units about the objects below; one object alone is passed over, because it is the whole again."""
@@ -164,7 +183,8 @@ class Division:
                     failing.append(half)
                 else:
                     found.append(answer)
-        return replace(merged(found), gaps=tuple(gaps))
+        rows = merged(found, unit.spec.level)
+        return replace(joined(bare, found[1:]), rows=rows, gaps=tuple(gaps))
 
     def _tried(self, unit: Unit) -> Fetched | None:
         try:
@@ -178,7 +198,8 @@ class Division:
         if not is_about_one(unit):
             raise error
         level, (name,) = named_objects(unit)
-        return Fetched(gaps=(self._noted(Gap(level, name, unit.windows, str(error))),))
+        gap = self._noted(Gap(level, name, unit.windows, str(error)))
+        return Fetched(RowBuffer(unit.spec.level), unit.windows, gaps=(gap,))
 
     def _noted(self, gap: Gap) -> Gap:
         self._gaps.append(gap)
@@ -186,17 +207,19 @@ class Division:
             raise _TooManyQuestions(f"more than {MAX_GAPS} things cannot be read; the last: {gap}")
         return gap
 
-    def _around_gaps(self, unit: Unit) -> tuple[Unit, list[Unit]]:
-        """Return `unit` without what is known to be unreadable, and the objects left out as units of their own."""
-        fields = {gap.id for gap in self._gaps if gap.level == "field"}
-        if fields & set(unit.spec.fields):
+    def _around_gaps(self, unit: Unit) -> tuple[Unit, list[Unit], list[Gap]]:
+        """Return `unit` without what is known to be unreadable, what to ask for apart, and the gaps that stand."""
+        fields = {gap.id: gap for gap in self._gaps if gap.level == "field" and gap.id in unit.spec.fields}
+        standing = [replace(gap, windows=unit.windows) for gap in fields.values()]
+        if fields:
             unit = with_fields(unit, [name for name in unit.spec.fields if name not in fields])
         left_out = {item for name, how, ids in unit.filters if how == "NOT_IN" for item in ids.split(",")}
         known = {gap.id for gap in self._gaps if gap.level == unit.spec.level} - left_out
         if not known:
-            return unit, []
-        covered = {gap.id for gap in self._gaps if gap.covers(unit)}
-        return without_objects(unit, known), [about(unit, unit.spec.level, [name]) for name in sorted(known - covered)]
+            return unit, [], standing
+        covered = {gap.id: gap for gap in self._gaps if gap.id in known and gap.covers(unit)}
+        apart = [about(unit, unit.spec.level, [name]) for name in sorted(known - set(covered))]
+        return without_objects(unit, known), apart, [*standing, *covered.values()]
 
     def _alone(self, unit: Unit) -> Fetched:
         """Ask for an object that failed elsewhere; what fails again is a gap as a whole."""

@@ -14,7 +14,8 @@ from tests.unit.prefetch.conftest import LONG, Staging
 from adwarm.compression import unpack
 from adwarm.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Window
-from adwarm.prefetch.dividing import MAX_QUESTIONS, Division, Fetched
+from adwarm.prefetch.rows import RowBuffer
+from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter
 from adwarm.sources.protocol import Increment, Row, Unit
 from adwarm.sources.units import named_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
@@ -59,7 +60,7 @@ class Model:
         for day, ad, name in cells:
             row = rows.setdefault((day, ad), {"date_start": str(day), "date_stop": str(day), "ad_id": str(ad)})
             row[name] = str(ad)
-        return Fetched(list(rows.values()))
+        return Fetched(RowBuffer("ad", rows.values()), unit.windows)
 
     def listed(self, unit: Unit, level: str) -> list[str]:
         """List the objects of a level below what a unit names."""
@@ -67,9 +68,9 @@ class Model:
         per = {"campaign": 4, "adset": 2, "ad": 1}[level]
         return sorted({str(ad // per) for ad in range(self.ads) if self.is_named(ad, above, ids)}, key=int)
 
-    def division(self) -> Division:
+    def splitter(self) -> Splitter:
         """A walk over this platform."""
-        return Division(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed)
+        return Splitter(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed)
 
 
 def cells_of(rows: list[Row]) -> set[tuple[str, str, str]]:
@@ -94,10 +95,10 @@ def test_everything_that_can_be_read_arrives(
     """Whatever ads and fields fail: no wrong figure, none twice, every other ad and field is whole, and gaps tell."""
     model = Model(ads, bad, most)
     try:
-        found = model.division().fetch(UNIT)
+        found = model.splitter().fetch(UNIT)
     except TooMuchData:
         raise AssertionError("two bad things in eight days of ten ads are never too much") from None
-    keys = [(row["date_start"], row["ad_id"]) for row in found.rows]
+    keys = [(row["date_start"], row["ad_id"]) for row in found.rows.rows()]
     assert len(keys) == len(set(keys))
     lost_ads = {gap.id for gap in found.gaps if gap.level == "ad"}
     lost_fields = {gap.id for gap in found.gaps if gap.level == "field"}
@@ -106,7 +107,7 @@ def test_everything_that_can_be_read_arrives(
         for day, ad, name in model.cells(UNIT)
         if name != "ad_id" and not model.is_bad((day, ad, name))
     }
-    arrived = cells_of(found.rows)
+    arrived = cells_of(list(found.rows.rows()))
     assert arrived <= whole
     assert {cell for cell in whole - arrived if cell[1] not in lost_ads and cell[2] not in lost_fields} == set()
     assert lost_ads <= {str(ad) for _, ad, _ in bad if ad is not None}
@@ -117,7 +118,7 @@ def test_everything_that_can_be_read_arrives(
 def test_one_bad_ad_costs_few_questions() -> None:
     """It is isolated once; every later question leaves it out, and asks for it alone but once."""
     model = Model(10, {(None, 7, None)})
-    found = model.division().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
+    found = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
     assert {gap.id for gap in found.gaps} == {"7"}
     assert len(found.rows) == 9 * 30
     assert len(model.asked) < 35
@@ -126,22 +127,22 @@ def test_one_bad_ad_costs_few_questions() -> None:
 def test_equal_answers_give_an_equal_walk() -> None:
     """A walk that is begun again asks the same questions, so that remembered answers cost nothing."""
     model = Model(8, {(None, 3, None), (4, 6, None)})
-    model.division().fetch(UNIT)
+    model.splitter().fetch(UNIT)
     first = list(model.asked)
-    model.division().fetch(UNIT)
+    model.splitter().fetch(UNIT)
     assert model.asked[len(first) :] == first
 
 
 def test_what_never_fits_is_given_up() -> None:
     """A question of which nothing can be read raises its own error; too many smaller questions end as well."""
     with pytest.raises(TooMuchData, match="too much"):
-        Model(3, {(None, None, None)}).division().fetch(replace(UNIT, spec=replace(UNIT.spec, level="account")))
+        Model(3, {(None, None, None)}).splitter().fetch(replace(UNIT, spec=replace(UNIT.spec, level="account")))
     every_other = {(None, ad, None) for ad in range(0, 80, 2)}
     with pytest.raises(TooMuchData, match="cannot be read"):
-        Model(80, every_other).division().fetch(UNIT)
+        Model(80, every_other).splitter().fetch(UNIT)
     long = replace(UNIT, windows=(Window(date(2024, 1, 1), date(2026, 6, 1)),))
     with pytest.raises(TooMuchData, match=str(MAX_QUESTIONS)):
-        Model(4, set(), most=16).division().fetch(long)
+        Model(4, set(), most=16).splitter().fetch(long)
 
 
 def statuses(report: Any) -> list[str]:

@@ -1,0 +1,304 @@
+"""The wanted keys of one account and report: one thread takes them from the first question to the last outcome.
+
+An error ends the keys that are not published yet, each with the error and what it means for the key; those that were
+published before it stay fetched. A fault that nobody foresaw ends its own account only.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from adwarm.errors import AdwarmError, Denied, Refused, Throttled
+from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
+from adwarm.prefetch.async_reports import ReportNotes, ReportPending
+from adwarm.prefetch.batch import Batch, BatchOver
+from adwarm.prefetch.context import FetchContext
+from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, hold
+from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
+from adwarm.prefetch.refresh import Refresh, plan_refresh
+from adwarm.recovery.redaction import redact
+from adwarm.store import accounts, entries, leases, traffic
+from adwarm.store.entries import Entry
+from adwarm.store.leases import Learned
+
+log = logging.getLogger(__name__)
+LEARNED_FOR = timedelta(hours=1)
+"""A request that was too large is not repeated for so long; figures grow, and platforms have better hours."""
+
+
+class _DeniedBefore(Denied):
+    """The account was denied to this token before."""
+
+
+@dataclass
+class AccountFetch:
+    """Fetches the wanted keys of one account and report. Used once.
+
+    Attributes:
+        wanted: keys of one account and report.
+        progress: called with the outcomes.
+    """
+
+    context: FetchContext
+    batch: Batch
+    wanted: Sequence[Wanted]
+    progress: Callable[[Sequence[KeyOutcome]], None] | None = None
+    _fetcher: Fetcher = field(init=False)
+    _done: dict[int, KeyOutcome] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic)
+
+    def run(self) -> list[KeyOutcome]:
+        """Return one outcome per wanted key, in order."""
+        with self.batch.turn() as turn:
+            self._fetcher = Fetcher(self.context, turn, self.batch.priority, self.batch.wait_seconds)
+            error = self._caught(self._fetch)
+            if error is not None and (trouble := self._caught(lambda: self._end(error))):
+                log.error("%s: what its error means for others could not be recorded: %s", self._account_id, trouble)
+            outcomes = self._outcomes(error)
+            failed = self._caught(lambda: self._tell(outcomes, error))
+        if failed is None:
+            return outcomes
+        words = f"the outcome could not be recorded: {failed}"
+        return [replace(outcome, status=KeyStatus.FAILED, reason=words, error=failed) for outcome in outcomes]
+
+    def _caught(self, work: Callable[[], None]) -> AdwarmError | None:
+        """Return the error that `work` ended with; one that nobody foresaw is logged with its traceback."""
+        try:
+            work()
+        except AdwarmError as error:
+            return error
+        except Exception as error:
+            log.exception("%s: unexpected error; the account ends, the others go on", self._account_id)
+            unexpected = AdwarmError(redact(f"unexpected {type(error).__name__}: {error}; the log has the traceback"))
+            unexpected.__cause__ = error
+            return unexpected
+        return None
+
+    @property
+    def _account_id(self) -> str:
+        return self.wanted[0].key.account_id
+
+    def _fetch(self) -> None:
+        account = self._account()
+        if account.status == "denied":
+            raise _DeniedBefore("the account was denied to this token before", account_id=account.id)
+        self._connect(account.connection)
+        now = self.context.clock.now()
+        keys = self._resolved(account, now)
+        if not self._stale(account, keys, now):
+            self._mark_fresh(keys)
+            return
+        name = f"fetch:{account.id}:{self.context.settings.spec(self.wanted[0].key.report).hash}"
+        with self.batch.keeping(self._hold(name)) as held:
+            self._refresh(account, held)
+
+    def _refresh(self, account: Account, held: HeldLease) -> None:
+        """Make what is stale fresh; another worker may have fetched it while the lease was awaited."""
+        now = self.context.clock.now()
+        keys = self._resolved(account, now)
+        stale = self._stale(account, keys, now)
+        self._mark_fresh({place: key for place, key in keys.items() if place not in stale})
+        if not stale:
+            return
+        fetcher, rules = self._fetcher, self.context.settings.source
+        fetcher.lease = held
+        fetcher.notes = ReportNotes(
+            self.context.engine, held.lease, self.context.clock, fetcher.source.name, rules.report_max_seconds
+        )
+        before = leases.learned(self.context.engine, held.lease, now - LEARNED_FOR)
+        fetcher.remember(before)
+        names = {key: self.wanted[place].key for place, key in stale.items()}
+        refresh = Refresh(
+            self.context, fetcher, account, self.wanted[0].key.report, held, now,
+            lambda key, entry: self._mark_fetched(stale, key, entry),
+        )  # fmt: skip
+        lesson = Learned()
+        try:
+            refresh.run(names, self._history(account, stale, now))
+        except BaseException:
+            lesson = Learned(fetcher.too_large, fetcher.listed)
+            raise
+        finally:
+            if lesson != before:
+                leases.keep_learned(self.context.engine, held.lease, lesson, self.context.clock.now())
+
+    def _resolved(self, account: Account, now: datetime) -> dict[int, EntryKey]:
+        """Return the entry key of each wanted key; one whose window the source does not keep fails."""
+        spec = self.context.settings.spec(self.wanted[0].key.report)
+        today, kept = local_day(now, account.data_zone), self._fetcher.source.caps.retention_days
+        oldest = today - timedelta(days=kept)
+        resolved: dict[int, EntryKey] = {}
+        for place, item in enumerate(self.wanted):
+            key = resolve_key(item.key, account, spec, now)
+            if oldest <= key.window.since <= today:
+                resolved[place] = key
+            else:
+                words = f"{key.window} is outside the days {oldest}..{today} that the source keeps"
+                self._done[place] = KeyOutcome(item, KeyStatus.FAILED, reason=words)
+        return resolved
+
+    def _stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
+        """Return the keys whose entry is absent, or not fresh for as long as they ask, or whose history has gaps."""
+        fresh_until = entries.expiries(self.context.engine, keys.values())
+        return {
+            place: key
+            for place, key in keys.items()
+            if key not in fresh_until
+            or fresh_until[key] <= max(now, self.wanted[place].fresh_until or now)
+            or self._lacks_history(account, key, place, now)
+        }
+
+    def _lacks_history(self, account: Account, key: EntryKey, place: int, now: datetime) -> bool:
+        history = self._history(account, [place], now)
+        if not history:
+            return False
+        report, page_rows = self.wanted[place].key.report, self._fetcher.source.caps.page_max
+        return not plan_refresh(self.context, account, report, [key.window], history, now, page_rows).is_empty
+
+    def _history(self, account: Account, places: Iterable[int], now: datetime) -> list[Window]:
+        yesterday = local_day(now, account.data_zone) - timedelta(days=1)
+        days = self.context.settings.planning.history_days
+        behind = (self.wanted[place].days_behind(days, yesterday) for place in places)
+        return [window for window in behind if window is not None]
+
+    def _account(self) -> Account:
+        """Return the account, asking the upstream when nobody has, or when it was denied long ago."""
+        context, name = self.context, self._account_id
+        found = accounts.get(context.engine, name)
+        if found is not None and found.status == "denied":
+            since = accounts.told_at(context.engine, name)
+            if since is not None and context.clock.now() - since < accounts.DENIED_FOR:
+                return found
+        elif found is not None and found.is_told:
+            return found
+        with self.batch.keeping(self._hold(f"account:{name}")) as held:
+            self._fetcher.lease = held
+            other = accounts.get(context.engine, name)
+            if other is not None and other.is_told and other != found:
+                return other  # another worker has asked meanwhile
+            told = self._ask_account(found.connection if found else "")
+            accounts.put(context.engine, [told], context.clock.now())
+            self._fetcher.lease = None
+        return accounts.get(context.engine, name) or told
+
+    def _ask_account(self, first: str) -> Account:
+        """Ask each connection in turn, the account's own first, until one may read it."""
+        own = first if first in self.context.sources else ""
+        names = list(dict.fromkeys([own, "", *self.context.sources]))
+        for name in names[:-1]:
+            try:
+                return self._told_by(name)
+            except Denied:
+                continue
+        return self._told_by(names[-1])
+
+    def _told_by(self, connection: str) -> Account:
+        self._connect(connection)
+        fetcher = self._fetcher
+        return fetcher.call(self._account_id, lambda: fetcher.source.account(self._account_id))
+
+    def _connect(self, connection: str) -> None:
+        """Go on with the token of `connection`."""
+        self._fetcher.connection = connection if connection in self.context.sources else ""
+
+    def _hold(self, name: str) -> HeldLease:
+        """Wait for a lease; two fetches of one process are two owners."""
+        owner, rules = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings.source
+        patience = rules.connect_timeout + 2 * rules.read_timeout
+        return hold(self.context.engine, self.context.clock, name, owner, self.batch.wait_seconds, patience)
+
+    def _mark_fresh(self, keys: dict[int, EntryKey]) -> None:
+        for place in keys:
+            self._done[place] = KeyOutcome(self.wanted[place], KeyStatus.FRESH)
+
+    def _mark_fetched(self, stale: dict[int, EntryKey], key: EntryKey, entry: Entry) -> None:
+        seconds = time.monotonic() - self._started
+        for place in [place for place, other in stale.items() if other == key]:
+            self._done[place] = KeyOutcome(
+                self.wanted[place],
+                KeyStatus.FETCHED,
+                fetched_at=entry.fetched_at,
+                expires_at=entry.expires_at,
+                raw_bytes=entry.raw_bytes,
+                stored_bytes=entry.stored_bytes,
+                reason=entry.degraded_reason,
+                seconds=seconds,
+            )
+
+    def _end(self, error: AdwarmError) -> None:
+        """Take note of what an error means for others, and give every key that is not done its outcome."""
+        self.batch.note(self._fetcher.connection, self._fetcher.source.name, error)
+        if isinstance(error, Denied) and not isinstance(error, _DeniedBefore):
+            self._deny(error)
+        status, retry_after, timed = self._meaning(error)
+        left = [place for place in range(len(self.wanted)) if place not in self._done]
+        stale = self._older(left) if status is KeyStatus.FAILED else set()
+        for place in left:
+            older = place in stale
+            self._done[place] = KeyOutcome(
+                self.wanted[place],
+                KeyStatus.STALE if older else status,
+                reason=f"{error}; the older answer is kept and marked stale" if older else str(error),
+                retry_after=retry_after,
+                timed=timed,
+                error=error,
+            )
+
+    def _meaning(self, error: AdwarmError) -> tuple[KeyStatus, float | None, bool]:
+        """Return the status that an error gives, when to come back, and whether that is sure by then."""
+        if isinstance(error, Denied):
+            return KeyStatus.DENIED, None, False
+        if isinstance(error, Throttled):
+            return KeyStatus.PARKED, max(0.0, (error.until - self.context.clock.now()).total_seconds()), False
+        if isinstance(error, Refused):
+            return KeyStatus.PARKED, error.retry_after, False
+        if isinstance(error, HeldElsewhere | ReportPending | BatchOver):
+            return KeyStatus.PARKED, error.retry_after, True
+        return KeyStatus.FAILED, None, False
+
+    def _deny(self, error: Denied) -> None:
+        """Keep the denial, also of an account that was never told about; its zone stays a guess."""
+        zone, now = self.context.settings.default_zone, self.context.clock.now()
+        accounts.discover(self.context.engine, [Account(error.account_id, zone, zone, currency="")], now)
+        accounts.mark(self.context.engine, error.account_id, "denied", str(error), now)
+
+    def _older(self, places: Iterable[int]) -> set[int]:
+        """Return the keys of which an older answer is stored."""
+        context, first, zone = self.context, self.wanted[0].key, self.context.settings.default_zone
+        kept = entries.listing(context.engine, first.account_id)
+        account = accounts.get(context.engine, first.account_id) or Account(first.account_id, zone, zone)
+        spec = context.settings.spec(first.report)
+        return {
+            place
+            for place in places
+            if any(was_meant(entry.key, self.wanted[place].key, account, spec, entry.fetched_at) for entry in kept)
+        }
+
+    def _outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:
+        """Return every key's outcome in order; the calls are booked on the first key that was fetched, or the first."""
+        why = error or AdwarmError("the fetch ended without an outcome")
+        outcomes = [
+            self._done.get(place) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
+            for place, item in enumerate(self.wanted)
+        ]
+        fetched = (place for place, outcome in enumerate(outcomes) if outcome.status is KeyStatus.FETCHED)
+        payer = next(fetched, 0)
+        outcomes[payer] = replace(outcomes[payer], requests=self._fetcher.requests)
+        return outcomes
+
+    def _tell(self, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
+        """Add the account's calls to the traffic of the hour, and report the outcomes."""
+        counts = {
+            "upstream_calls": self._fetcher.requests,
+            "throttles": int(isinstance(error, Throttled)),
+            "errors": int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
+        }
+        if any(counts.values()):
+            now = self.context.clock.now()
+            traffic.add(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
+        if self.progress:
+            self.progress(outcomes)

@@ -1,0 +1,301 @@
+"""Async reports: noted in the lease of the account's data, and waited for by threads that block on one poller.
+
+The lease knows of a report before it is asked for, and its id before anybody looks at it. Whoever holds the lease next,
+in whatever process, takes the running report up, with the pages that were read of it; a report that was asked for by a
+worker that died before it could note the id is counted as an orphan.
+
+A thread that waits for a report blocks in `ReportPoller.wait` and holds neither a connection nor rows. The batch's own
+thread runs `ReportPoller.drive`: it looks at the running reports of all threads, up to fifty in one request, and wakes
+the threads whose reports have ended.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from adwarm.clock import Clock
+from adwarm.errors import AdwarmError, Transient
+from adwarm.prefetch.fetch_lease import LeaseLost
+from adwarm.prefetch.report_schedule import Look, ReportWatch, RunningReport, Watched
+from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, Unit
+from adwarm.store import leases
+from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+
+ORPHAN = "OrphanReport"
+"""Kind of the error event that counts a report nobody will read."""
+
+_BEAT_SECONDS = 1.0
+_COME_BACK_SECONDS = 15.0
+
+
+class ReportPending(Transient):
+    """The platform is still making the report; whoever asks next takes it up."""
+
+    def __init__(self, handle: Handle, seen: Watched | None) -> None:
+        percent = seen.percent if seen else 0.0
+        words = f"report {handle.id} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"
+        super().__init__(words, retry_after=max(_COME_BACK_SECONDS, seen.due if seen else 0.0))
+        self.seen = seen
+
+
+@dataclass
+class ReportNotes:
+    """What the lease remembers of its report. Used by one thread at a time.
+
+    Attributes:
+        source: name of the upstream, under which orphans are counted.
+        max_seconds: age from which a report is not taken up again.
+    """
+
+    engine: Engine
+    lease: leases.Lease
+    clock: Clock
+    source: str
+    max_seconds: float
+    _noted: leases.Report | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._noted = leases.report_of(self.engine, self.lease)
+        if self._noted and self._noted.run_id is None:
+            self._count("a report was asked for by a worker that stopped before it knew the report's id")
+            self.forget()
+
+    def running(self, unit: Unit) -> RunningReport | None:
+        """Return the report of `unit` that is being made, if there is one that is young enough."""
+        noted, now = self._noted, self.clock.now()
+        if noted is None or noted.run_id is None or noted.unit != unit.hash:
+            return None
+        age, quiet = (now - noted.at).total_seconds(), (now - noted.moved_at).total_seconds()
+        return None if age >= self.max_seconds else RunningReport(Handle(noted.run_id, unit), noted.percent, age, quiet)
+
+    @property
+    def noted(self) -> leases.Report | None:
+        """The report that is being made or read, as the lease knows it."""
+        return self._noted
+
+    def begin(self, unit: Unit, submit: Callable[[], Handle]) -> RunningReport:
+        """Ask for a report of `unit` and return it, noted down.
+
+        Raises:
+            LeaseLost: the lease was lost; its new holder goes on.
+            AdwarmError: the upstream's answer to the submit.
+        """
+        if self._noted and self._noted.run_id:
+            self._count(f"report {self._noted.run_id} is left behind: another question is asked now")
+        now = self.clock.now()
+        self._must_hold(leases.announce_report(self.engine, self.lease, unit.hash, now))
+        try:
+            handle = submit()
+        except AdwarmError:
+            self.forget()
+            raise
+        self._must_hold(leases.keep_report(self.engine, self.lease, handle.id))
+        self._noted = leases.Report(unit.hash, now, handle.id, 0.0, now)
+        return RunningReport(handle)
+
+    def save_progress(self, percent: float, quiet: float) -> None:
+        """Note how far the report is, and for how many seconds it has been, for whoever waits next."""
+        leases.move_report(self.engine, self.lease, percent, self.clock.now() - timedelta(seconds=quiet))
+
+    def save_pages(self, pages: leases.PagesRead) -> None:
+        """Note which pages of the report were read, for whoever reads on."""
+        leases.keep_pages(self.engine, self.lease, pages)
+
+    def forget(self) -> None:
+        """Forget the report: it was read, or ended badly."""
+        self._noted = None
+        leases.forget_report(self.engine, self.lease)
+
+    def _must_hold(self, held: bool) -> None:
+        if not held:
+            raise LeaseLost(f"{self.lease.name}: the lease was lost; its new holder goes on")
+
+    def _count(self, words: str) -> None:
+        event = ErrorEvent(self.clock.now(), self.source, ORPHAN, words, self.lease.name)
+        ErrorsLog(self.engine).record(event)
+
+
+@dataclass
+class Waiting:
+    """A thread that waits for a report.
+
+    Attributes:
+        looks: calls that were made to look at it.
+        ended: how the report ended, or why the wait did; None while it goes on.
+    """
+
+    connection: str
+    handle: Handle
+    looks: int = 0
+    ended: JobProgress | Exception | None = None
+
+
+@dataclass
+class ReportPoller:
+    """Waits for the async reports of a batch. `wait` is called by the threads, `drive` by the batch itself, once.
+
+    Attributes:
+        patience: seconds that reports are waited for once no thread works any more.
+        make_watch: makes the schedule of the looks at the reports of one connection.
+        source_of: returns a connection's upstream, as made for the thread that calls.
+    """
+
+    clock: Clock
+    patience: float
+    make_watch: Callable[[], ReportWatch]
+    source_of: Callable[[str], InsightsSource]
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _news: bool = False
+    _closed: bool = False
+    _waiting: dict[str, Waiting] = field(default_factory=dict)
+    _watches: dict[str, ReportWatch] = field(default_factory=dict)
+    _looking: dict[Future[Look], str] = field(default_factory=dict)
+
+    def wait(self, connection: str, report: RunningReport) -> tuple[JobProgress, int]:
+        """Block until the report has ended; return how, and how many calls were made to look at it.
+
+        Raises:
+            ReportPending: nobody waits any longer, and the platform is still making it.
+            TokenDead: the token of the report is dead.
+        """
+        waiting = Waiting(connection, report.handle)
+        with self._changed:
+            if self._closed:
+                raise ReportPending(report.handle, None)
+            self._waiting[report.handle.id] = waiting
+            self._watches.setdefault(connection, self.make_watch()).add(report)
+            self._tell()
+            while waiting.ended is None:
+                self._changed.wait()
+        if isinstance(waiting.ended, Exception):
+            raise waiting.ended
+        return waiting.ended, waiting.looks
+
+    def drive(self, futures: Sequence[Future[Any]], threads: int, beat: Callable[[], None]) -> None:
+        """Look at the reports until every future is done.
+
+        Args:
+            futures: the accounts of the batch.
+            threads: how many of them run at the same time.
+            beat: called about once a second; what it raises ends the batch.
+        """
+        for future in futures:
+            future.add_done_callback(self._wake)
+        with ThreadPoolExecutor(1, thread_name_prefix="reports") as lookout:
+            try:
+                idle = 0.0
+                while left := sum(not future.done() for future in futures):
+                    idle = self._step(min(left, threads), idle, lookout)
+                    beat()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Wake every thread that waits: its report is taken up by whoever asks next."""
+        with self._changed:
+            self._closed = True
+            for run_id, waiting in list(self._waiting.items()):
+                seen = self._watches[waiting.connection].drop(waiting.handle)
+                self._end(run_id, ReportPending(waiting.handle, seen))
+
+    def _step(self, running: int, idle: float, lookout: ThreadPoolExecutor) -> float:
+        """Let some time pass, wake whose reports have ended, look at those that are due; return the idle seconds."""
+        with self._changed:
+            at_work = running > len(self._waiting)
+        passed = self._pause(at_work)
+        for watch in self._all_watches():
+            watch.advance(passed)
+        landed = self._land()
+        idle = 0.0 if at_work or landed else idle + passed
+        if not at_work and not landed and not self._looking and idle + self._next_look() > self.patience:
+            self.close()
+        self._look(lookout)
+        return idle
+
+    def _pause(self, at_work: bool) -> float:
+        """Wait until something may have happened, and return how long that was."""
+        seconds = min(_BEAT_SECONDS, self._next_look())
+        if not at_work and not self._looking:
+            self.clock.sleep(seconds)
+            return seconds
+        started = time.monotonic()
+        with self._changed:
+            if not self._news:
+                self._changed.wait(seconds)
+            self._news = False
+        return time.monotonic() - started
+
+    def _next_look(self) -> float:
+        """Return the seconds until a report is due that is not being looked at."""
+        dues = (watch.next_look() for name, watch in self._named_watches() if name not in self._looking.values())
+        return min((due for due in dues if due is not None), default=_BEAT_SECONDS)
+
+    def _land(self) -> int:
+        """Wake the threads whose reports have ended, and return how many."""
+        landed = 0
+        for future in [future for future in self._looking if future.done()]:
+            connection = self._looking.pop(future)
+            error = future.exception()
+            with self._changed:
+                if isinstance(error, Exception):
+                    landed += self._end_all(connection, error)
+                elif error is None:
+                    landed += self._take(future.result())
+                else:
+                    raise error
+        return landed
+
+    def _take(self, look: Look) -> int:
+        for run_id in look.asked:
+            if run_id in self._waiting:
+                self._waiting[run_id].looks += 1
+        for run_id, progress in look.ended.items():
+            self._end(run_id, progress)
+        return len(look.ended)
+
+    def _end_all(self, connection: str, error: Exception) -> int:
+        """End every wait of a connection: its token is dead, or looking at its reports failed."""
+        ended = [run_id for run_id, waiting in self._waiting.items() if waiting.connection == connection]
+        for run_id in ended:
+            self._watches[connection].drop(self._waiting[run_id].handle)
+            self._end(run_id, error)
+        return len(ended)
+
+    def _end(self, run_id: str, how: JobProgress | Exception) -> None:
+        waiting = self._waiting.pop(run_id, None)
+        if waiting is not None:
+            waiting.ended = how
+            self._changed.notify_all()
+
+    def _look(self, lookout: ThreadPoolExecutor) -> None:
+        for connection, watch in self._named_watches():
+            due = watch.next_look()
+            if due is not None and due <= 0 and connection not in self._looking.values():
+                future = lookout.submit(self._seen, connection, watch)
+                self._looking[future] = connection
+                future.add_done_callback(self._wake)
+
+    def _seen(self, connection: str, watch: ReportWatch) -> Look:
+        return watch.look(self.source_of(connection))
+
+    def _named_watches(self) -> list[tuple[str, ReportWatch]]:
+        with self._changed:
+            return list(self._watches.items())
+
+    def _all_watches(self) -> Iterator[ReportWatch]:
+        return (watch for _, watch in self._named_watches())
+
+    def _wake(self, _future: Future[Any]) -> None:
+        with self._changed:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._news = True
+        self._changed.notify_all()

@@ -1,0 +1,156 @@
+"""What the threads of one batch share: who may work now, what must not be asked again, and when the batch is over."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from adwarm.errors import AdwarmError, Refused, TokenDead, Transient
+from adwarm.model import Priority
+from adwarm.prefetch.async_reports import ReportPoller
+from adwarm.prefetch.fetch_lease import HeldLease
+from adwarm.prefetch.fetcher import OutOfTime
+from adwarm.prefetch.report_schedule import RunningReport
+from adwarm.sources.protocol import JobProgress
+
+
+class BatchOver(Transient):
+    """The batch is stopped; what is left goes on in the next attempt."""
+
+
+@dataclass
+class Batch:
+    """One batch while it runs. Safe to share between its threads.
+
+    Attributes:
+        wait_seconds: how long a call may wait for admission.
+        workers: accounts that are worked on at the same time; an account that waits for a report is not counted.
+        seconds: longest work on the batch.
+        account_seconds: longest work on one account.
+    """
+
+    priority: Priority
+    wait_seconds: float
+    poller: ReportPoller
+    workers: int
+    seconds: float
+    account_seconds: float
+    monotonic: Callable[[], float] = time.monotonic
+    _slots: threading.Semaphore = field(init=False)
+    _started: float = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _dead: set[str] = field(default_factory=set)
+    _refused: dict[str, tuple[float, Refused]] = field(default_factory=dict)
+    _leases: list[HeldLease] = field(default_factory=list)
+    _over: AdwarmError | None = None
+
+    def __post_init__(self) -> None:
+        self._slots = threading.Semaphore(self.workers)
+        self._started = self.monotonic()
+
+    @contextmanager
+    def turn(self) -> Iterator["Turn"]:
+        """Wait for a slot and hold it while the block runs, but for the times it waits for a report."""
+        self._slots.acquire()
+        try:
+            yield Turn(self, self.monotonic())
+        finally:
+            self._slots.release()
+
+    def check(self, connection: str, source: str) -> None:
+        """Check that a call may be made.
+
+        Raises:
+            BatchOver: the batch is stopped.
+            TokenDead: the token of the connection died in this batch.
+            Refused: the upstream's breaker was found open a moment ago.
+        """
+        with self._lock:
+            if self._over is not None:
+                raise self._over
+            if connection in self._dead:
+                raise TokenDead("the access token is dead; renew it in the connection")
+            until, refused = self._refused.get(source, (0.0, None))
+            if refused is not None and self.monotonic() < until:
+                raise Refused(str(refused), retry_after=until - self.monotonic(), scope=refused.scope)
+
+    def note(self, connection: str, source: str, error: AdwarmError) -> None:
+        """Take note of an error that concerns other accounts of the batch as well."""
+        with self._lock:
+            if isinstance(error, TokenDead):
+                self._dead.add(connection)
+            if isinstance(error, Refused) and error.scope == source:
+                self._refused.setdefault(source, (self.monotonic() + error.retry_after, error))
+
+    @contextmanager
+    def keeping(self, held: HeldLease) -> Iterator[HeldLease]:
+        """Renew a lease while the block runs and makes progress; it is given back at the end."""
+        with self._lock:
+            self._leases.append(held)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._leases.remove(held)
+            held.release()
+
+    def carry(self, futures: Sequence[Future[Any]], threads: int) -> None:
+        """Look after the reports and leases of the batch until every future is done."""
+        try:
+            self.poller.drive(futures, threads, self._beat)
+        except BaseException:
+            self.stop("the batch was interrupted")
+            raise
+
+    def stop(self, why: str) -> None:
+        """Let every account end at its next call, and those that wait for a report at once."""
+        with self._lock:
+            self._over = self._over or BatchOver(f"{why}; what is left goes on in the next attempt", retry_after=1.0)
+        self.poller.close()
+
+    def _beat(self) -> None:
+        if self._over is None and self.monotonic() - self._started > self.seconds:
+            self.stop(f"the batch took longer than {self.seconds:.0f} s (ADWARM_BATCH_SECONDS)")
+        with self._lock:
+            kept = list(self._leases)
+        for held in kept:
+            held.beat()
+
+
+@dataclass
+class Turn:
+    """An account's turn in the batch, under its own time limit."""
+
+    batch: Batch
+    _started: float
+
+    def check(self, connection: str, source: str) -> None:
+        """Check that a call may be made.
+
+        Raises:
+            OutOfTime: the account took longer than it may.
+            BatchOver, TokenDead, Refused: as for the batch.
+        """
+        batch = self.batch
+        batch.check(connection, source)
+        if batch.monotonic() - self._started > batch.account_seconds:
+            words = f"the account took longer than {batch.account_seconds:.0f} s (ADWARM_ACCOUNT_SECONDS)"
+            raise OutOfTime(words, retry_after=60.0)
+
+    def wait_for(self, connection: str, report: RunningReport) -> tuple[JobProgress, int]:
+        """Block until a report has ended; the slot is another account's meanwhile.
+
+        Raises:
+            ReportPending: nobody waits any longer, and the platform is still making it.
+            TokenDead: the token of the report is dead.
+        """
+        began = self.batch.monotonic()
+        self.batch._slots.release()
+        try:
+            return self.batch.poller.wait(connection, report)
+        finally:
+            self.batch._slots.acquire()
+            self._started += self.batch.monotonic() - began
