@@ -269,6 +269,8 @@ class Fetcher:
         return Fetched(progress.rows, unit.windows, version)
 
     def _resume(self, progress: "_Pages", read: PagesRead) -> None:
+        if read.object_hash is None or read.cursor is None:
+            return
         try:
             rows = unpack_rows(self.context.objects.get(read.object_hash))
         except (Corrupt, NotFound) as error:
@@ -278,13 +280,12 @@ class Fetcher:
 
     def _interrupted(self, asked: Unit | Handle, progress: "_Pages") -> None:
         """Keep what was read of a report; a unit that needs several pages is asked for in smaller ones from now on."""
-        if progress.count == 0:
-            return
-        if isinstance(asked, Handle) and self.notes and progress.cursor is not None:
-            digest = self.context.objects.put(pack_rows(list(progress.rows.rows())))
+        if isinstance(asked, Unit):
+            if progress.count:
+                self.too_large[asked.hash] = _INTERRUPTED
+        elif self.notes:
+            digest = self.context.objects.put(pack_rows(list(progress.rows.rows()))) if progress.count else None
             self.notes.save_pages(PagesRead(progress.cursor, digest, progress.size, progress.count))
-        elif isinstance(asked, Unit):
-            self.too_large[asked.hash] = _INTERRUPTED
 
     def _made_by_itself(self, handle: Handle) -> Fetched:
         """Wait for a report that the source chose to make by itself."""
@@ -363,7 +364,7 @@ class _Pages:
         self.rows.add(rows)
         self._row_count = len(rows)
         self.cursor, self.size, self.count = read.cursor, read.size, read.count
-        self._seen.add(read.cursor)
+        self._seen.add(str(read.cursor))
 
     def add(self, page: Page) -> None:
         """Take a page in.

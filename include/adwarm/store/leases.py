@@ -44,16 +44,16 @@ class PagesRead:
     """The pages of a finished report that were read before its reader had to stop.
 
     Attributes:
-        cursor: where the next page begins.
-        object_hash: the object that holds the rows.
+        cursor: where the next page begins; None before the first one.
+        object_hash: the object that holds the rows; None when there are none yet.
         size: bytes of the pages.
         count: how many pages.
     """
 
-    cursor: str
-    object_hash: str
-    size: int
-    count: int
+    cursor: str | None = None
+    object_hash: str | None = None
+    size: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

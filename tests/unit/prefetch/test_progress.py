@@ -1,0 +1,334 @@
+"""What was read is never thrown away: any upstream that answers at all makes progress from run to run."""
+
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
+from tests.unit.prefetch.conftest import OpenAdmission
+
+from adwarm.backpressure.decision import Decision, Wait
+from adwarm.clock import VirtualClock
+from adwarm.errors import Corrupt, TooMuchData
+from adwarm.model import Priority, ReportKey, Scope, UsageSample, Window
+from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
+from adwarm.prefetch.assembly import daily_rows
+from adwarm.recovery import RecoveryPipeline
+from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Row, Unit
+from adwarm.sources.units import split_by_time
+from adwarm.store import ObjectStore, partitions
+from adwarm.store.engine import open_engine, writing
+from adwarm.store.errors_log import ErrorsLog
+from adwarm.store.schema import upgrade
+from adwarm.store.tables import metadata, partition
+
+
+@dataclass
+class PagedSource(ScriptedSource):
+    """Some ads over every day, in pages of so many rows; large units go as async reports, which are ready at once."""
+
+    ads: int = 3
+    page: int = 2
+    begun: dict[str, Unit] = field(default_factory=dict)
+    caps: Capabilities = field(default_factory=lambda: Capabilities(async_jobs=True))
+
+    def rows(self, unit: Unit) -> list[Row]:
+        """Every row of a unit."""
+        return [
+            row | {"ad_id": str(ad), "spend": f"{ad}.00"} for row in one_ad(unit).rows for ad in range(1, self.ads + 1)
+        ]
+
+    def submit(self, unit: Unit) -> Page:
+        """The first page."""
+        self.asked.append(unit)
+        return self.read(unit, None)
+
+    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+        """The page at an offset."""
+        rows = self.rows(asked.unit if isinstance(asked, Handle) else asked)
+        start = int(cursor or 0)
+        end = start + self.page
+        return Page(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
+
+    def begin(self, unit: Unit) -> Handle:
+        """Begin a report."""
+        handle = Handle(str(len(self.begun) + 1), unit)
+        self.begun[handle.id] = unit
+        return handle
+
+    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+        """Every report is ready."""
+        return {handle: JobProgress(JobState.READY, 100.0) for handle in handles}
+
+    def split(self, unit: Unit) -> list[Unit]:
+        """By time."""
+        return split_by_time(unit)
+
+
+@dataclass
+class FewCalls(OpenAdmission):
+    """So many calls a run; the next one would have to wait for an hour."""
+
+    calls: int = 1
+    left: int = 0
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Grant while there is something left."""
+        with self.lock:
+            if self.left <= 0:
+                return Wait(3600.0, "the account is parked", str(scopes[0]))
+            self.left -= 1
+        return super().admit(scopes, priority, cost, source=source)
+
+
+@dataclass
+class Scarce:
+    """An engine whose upstream answers few calls a run."""
+
+    engine: PrefetchEngine
+    admission: FewCalls
+    source: PagedSource
+
+    def run(self, *ranges: str) -> BatchReport:
+        """One run."""
+        self.admission.left = self.admission.calls
+        wanted = [Wanted(ReportKey("act_1", name)) for name in ranges]
+        return self.engine.run(wanted, Priority.LOW, wait_seconds=5)
+
+    def stored(self, window: Window) -> list[Row]:
+        """The stored daily rows."""
+        spec = self.engine.settings.spec("default").hash
+        return daily_rows(self.engine.objects, partitions.states(self.engine.engine, "act_1", spec, window), window)
+
+
+def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> Scarce:
+    """Return an engine that may make `calls` a run, over pages of `page` rows."""
+    clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
+    values = Settings(workers=1, source=SourceSettings(**source))
+    pipeline = RecoveryPipeline(values.recovery, ErrorsLog(database), clock, random.Random(1))
+    admission = FewCalls(clock, calls=calls)
+    objects = ObjectStore(str(folder / "data"))
+    engine = PrefetchEngine(database, objects, values, lambda: upstream, admission, pipeline, clock, "test")
+    return Scarce(engine, admission, upstream)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """One database for all examples of a property."""
+    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('progress')}/adwarm.db")
+    upgrade(engine)
+    return engine
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ads=st.integers(1, 4),
+    page=st.integers(1, 6),
+    calls=st.integers(1, 3),
+    ranges=st.sets(st.sampled_from(["yesterday", "last_3d", "last_7d", "today"]), min_size=1),
+)
+def test_one_call_a_run_is_enough(
+    database: Engine, tmp_path_factory: pytest.TempPathFactory, ads: int, page: int, calls: int, ranges: set[str]
+) -> None:
+    """However few calls a run may make and however small the pages are, every key is published after some runs."""
+    with writing(database) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
+    names = sorted(ranges)
+    for turn in range(200):
+        statuses = {str(outcome.status) for outcome in stage.run(*names).outcomes}
+        if statuses <= {"fetched", "fresh"}:
+            break
+        assert statuses <= {"fetched", "fresh", "parked"}, turn
+    else:
+        raise AssertionError("200 runs were not enough")
+    week = Window(date(2026, 11, 18), date(2026, 11, 24))
+    if "last_7d" in ranges:
+        assert len(stage.stored(week)) == 7 * ads
+
+
+def test_full_usage_with_every_answer_needs_two_runs(bench: Bench) -> None:
+    """When each answer of the insights says that the account is used up, the second run publishes the last key."""
+
+    def used_up(unit: Unit) -> Page:
+        scope = bench.source.scopes(unit.account_id)[0]
+        return Page(one_ad(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
+
+    bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
+    wanted = [Wanted(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")]
+    engine = replace(bench.prefetch, admission=OpenAdmission(bench.clock))
+    first = engine.run(wanted, Priority.LOW, wait_seconds=5)
+    assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
+    bench.clock.sleep(300)
+    second = engine.run(wanted, Priority.LOW, wait_seconds=5)
+    assert [str(outcome.status) for outcome in second.outcomes] == ["fresh", "fetched"] * 3
+    assert second.requests == 3
+
+
+def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
+    """A run that is cut off after the days leaves them as partitions, and the next one asks for the summary only."""
+    with writing(database) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    stage = scarce(database, tmp_path, ads=2, page=500, calls=2)
+    assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["parked"]
+    assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 60
+    asked = len(stage.source.asked)
+    assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["fetched"]
+    assert [unit.increment for unit in stage.source.asked[asked:]] == [Increment.RANGE]
+
+
+def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None:
+    """The next run reads the report on from the page where the last one had to stop, and begins no other."""
+    with writing(database) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    stage = scarce(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
+    runs = 0
+    while [str(outcome.status) for outcome in stage.run("last_30d").outcomes] != ["fetched"]:
+        runs += 1
+        assert runs < 10
+    assert len(stage.source.begun) == 1
+    assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 4 * 30
+
+
+def test_an_unexpected_error_ends_its_account_only(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever one account of many raises becomes its failed outcome, with its cause and a logged traceback."""
+    faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
+
+    def broken(fault: Exception):
+        def answer(unit: Unit) -> Page:
+            raise fault
+
+        return answer
+
+    bench.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
+    wanted = [Wanted(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
+    report = bench.prefetch.run(wanted, Priority.LOW)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["failed"] * 4 + ["fetched"] * 20
+    for outcome, fault in zip(report.outcomes, faults, strict=False):
+        assert type(fault).__name__ in str(outcome.reason)
+        assert outcome.error is not None
+        assert outcome.error.__cause__ is fault
+    assert sum("Traceback" in (record.exc_text or "") for record in caplog.records) >= 4
+
+
+def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> None:
+    """An outcome that cannot be recorded is a failed one; the other accounts are not touched."""
+
+    def progress(outcomes: Sequence[object]) -> None:
+        if outcomes[0].wanted.key.account_id == "act_1":  # type: ignore[attr-defined]
+            raise OSError("disk full")
+
+    wanted = [Wanted(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
+    report = bench.prefetch.run(wanted, Priority.LOW, progress=progress)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
+    assert "disk full" in str(report.outcomes[0].reason)
+
+
+def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
+    """Lost and damaged objects are forgotten and their days asked for again, and the error is recorded."""
+    key = Wanted(ReportKey("act_1", "last_30d"))
+    bench.prefetch.run([key], Priority.LOW)
+    store = bench.prefetch.objects
+    for number, (digest, suffix) in enumerate(list(store.hashes())):
+        path = store._path(digest, suffix)
+        path.unlink() if number % 2 else path.write_bytes(b"damaged")
+    bench.clock.sleep(86_400)
+    asked = len(bench.source.asked)
+    report = bench.prefetch.run([key], Priority.LOW)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
+    assert len(bench.source.asked) > asked
+    events = ErrorsLog(bench.engine).recent(10)
+    assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
+    other = Wanted(ReportKey("act_1", "last_14d"))
+    assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
+
+
+@pytest.mark.parametrize(("bound", "word"), [("max_pages", "pages"), ("max_rows", "rows"), ("max_bytes", "bytes")])
+def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
+    """Pages without an end are cut off by number, rows and bytes; the reason names the setting."""
+    with writing(database) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    most = 4096 if bound == "max_bytes" else 20
+    stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
+    reads = 0
+
+    def endless(asked: Unit | Handle, cursor: str | None) -> Page:
+        nonlocal reads
+        reads += 1
+        unit = asked.unit if isinstance(asked, Handle) else asked
+        return Page(one_ad(unit).rows[:1], str(reads), size=1024)
+
+    stage.source.read = endless  # type: ignore[method-assign]
+    (outcome,) = stage.run("yesterday").outcomes
+    assert str(outcome.status) == "failed"
+    assert isinstance(outcome.error, TooMuchData)
+    assert word in str(outcome.reason)
+    assert f"ADWARM_SOURCE__{bound.upper()}" in str(outcome.reason)
+    assert reads < 50
+
+
+def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
+    """Pages that lead back to an earlier one fail at once, and nothing of them is stored."""
+    with writing(database) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000)
+    reads = 0
+
+    def circle(asked: Unit | Handle, cursor: str | None) -> Page:
+        nonlocal reads
+        reads += 1
+        unit = asked.unit if isinstance(asked, Handle) else asked
+        return Page(one_ad(unit).rows[:1], "B" if cursor == "A" else "A")
+
+    stage.source.read = circle  # type: ignore[method-assign]
+    (outcome,) = stage.run("yesterday").outcomes
+    assert str(outcome.status) == "failed"
+    assert isinstance(outcome.error, Corrupt)
+    assert reads < 5
+    with database.connect() as connection:
+        assert connection.execute(partition.select()).all() == []
+
+
+def test_an_account_has_its_time(bench: Bench) -> None:
+    """An account that takes too long fails with the reason, and the others go on."""
+    engine = replace(bench.prefetch, settings=bench.settings.model_copy(update={"account_seconds": 4}))
+
+    def slow(unit: Unit) -> Page:
+        threading.Event().wait(4.5)
+        return one_ad(unit)
+
+    bench.source.script = {"act_1": slow}
+    wanted = [Wanted(ReportKey(account, "last_7d")) for account in ("act_1", "act_2")]
+    report = engine.run(wanted, Priority.LOW)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
+    assert "ADWARM_ACCOUNT_SECONDS" in str(report.outcomes[0].reason)
+
+
+def test_a_batch_has_its_time(bench: Bench) -> None:
+    """A batch that takes too long ends with the rest parked: the next attempt goes on with it."""
+    changes = {"batch_seconds": 0.05, "workers": 1}
+    engine = replace(bench.prefetch, settings=bench.settings.model_copy(update=changes))
+
+    def slow(unit: Unit) -> Page:
+        threading.Event().wait(1.5)  # longer than the batch looks away
+        return one_ad(unit)
+
+    bench.source.script = {"act_1": slow}
+    wanted = [Wanted(ReportKey(account, "yesterday")) for account in ("act_1", "act_2")]
+    report = engine.run(wanted, Priority.LOW)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched", "parked"]
+    assert "ADWARM_BATCH_SECONDS" in str(report.outcomes[1].reason)
+    assert report.outcomes[1].timed
