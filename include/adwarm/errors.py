@@ -111,4 +111,7 @@ class Refused(Permanent):
 
 
 class Corrupt(Permanent):
-    """Bytes do not match their checksum, or rows are not those that were asked for; nothing of it is kept."""
+    """The stored bytes do not match their checksum; fetch them again.
+
+    Rows of an upstream that are foreign or malformed are this too, with the code `row`.
+    """

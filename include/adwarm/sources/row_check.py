@@ -28,11 +28,14 @@ MAX_ITEMS = 1_000
 MAX_FIGURE = 1e15
 """Figures beyond it fit no column of whole numbers, and no money there is."""
 
+_PLAIN = re.compile(r"-?\d{1,15}(\.\d{1,32})?", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DIGITS = re.compile(r"\d{1,32}", re.ASCII)
 _ACCOUNT = re.compile(r"(?:act_)?\d{1,20}", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
+_LONGEST_NOT_FINITE = len("-infinity")
+_FIELD = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
 _SHOWN = re.compile(r"(?:act_)?[\d-]{1,20}", re.ASCII)
 
 _FIGURES = frozenset({
@@ -131,7 +134,7 @@ def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:
         if value is not None:
             fault = _judge_of(name, numeric_ids)(value)
             if fault:
-                raise _refused(name, number, fault)
+                raise _refused(_field(name), number, fault)
 
 
 Judge = Callable[[Any], str | None]
@@ -185,36 +188,45 @@ def _bounded(value: str, most: int) -> str | None:
 
 def _figure(value: Any) -> str | None:
     if isinstance(value, str):
-        if not _NUMBER.fullmatch(value):
-            return "is not a number"
-    elif isinstance(value, bool) or not isinstance(value, int | float):
+        if _PLAIN.fullmatch(value):  # nearly all of them; within bounds by its length
+            return None
+        return _within(float(value)) if _NUMBER.fullmatch(value) else "is not a number"
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return f"is a {type(value).__name__}, and not a number"
     return _within(value)
 
 
-def _within(value: str | float) -> str | None:
-    number = value if isinstance(value, int) else float(value)  # a long int would overflow a float
-    return None if abs(number) <= MAX_FIGURE else "is not a finite number within bounds"
+def _within(value: float) -> str | None:
+    return None if abs(value) <= MAX_FIGURE else "is not a finite number within bounds"
 
 
 def _actions(value: Any) -> str | None:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        return "is not a list of actions"
-    for item in value:
-        kind = item.get("action_type")
-        if kind is not None and not isinstance(kind, str):
-            return "holds an action whose type is not text"
-        found = item.get("value")
-        fault = None if found is None else _figure(found)
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        return f"is not a list of up to {MAX_ITEMS} actions"
+    return next((fault for item in value if (fault := _action(item))), None)
+
+
+def _action(item: Any) -> str | None:
+    if not isinstance(item, dict) or len(item) > MAX_FIELDS:
+        return "holds an item that is no action"
+    for name, value in item.items():
+        if name == "value" and value is not None:
+            fault = _figure(value)
+        elif name == "action_type":
+            fault = _label(value)
+        else:
+            fault = _value(name, 2) or _value(value, 2)
         if fault:
-            return f"holds a value that {fault}"
-    return _value(value)
+            return f"holds an action whose {_field(name)} {fault}"
+    return None
 
 
 def _value(value: Any, depth: int = 0) -> str | None:
     """Judge a value of a field that this module does not know: bounded, and with every number finite."""
     if isinstance(value, str):
-        return "is not a finite number" if _NOT_FINITE.fullmatch(value) else _bounded(value, MAX_TEXT)
+        if len(value) <= _LONGEST_NOT_FINITE and _NOT_FINITE.fullmatch(value):
+            return "is not a finite number"
+        return _bounded(value, MAX_TEXT)
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -237,6 +249,10 @@ def _is_day(value: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _field(name: str) -> str:
+    return name if _FIELD.fullmatch(name) else f"a field with a name of {len(name)} characters"
 
 
 def _shown(value: Any) -> str:

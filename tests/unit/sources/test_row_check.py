@@ -132,6 +132,10 @@ def test_messages_repeat_no_text() -> None:
         with pytest.raises(Corrupt) as caught:
             check_rows([ROW | {field: "EAAsecret0123456789" * 2000}], DAYS, numeric_ids=True)
         assert "EAA" not in str(caught.value)
+    for changes in ({"EAAsecret0123456789": "nan"}, {"actions": [{"EAAsecret0123456789": "nan"}]}):
+        with pytest.raises(Corrupt, match="name of 19 characters") as caught:
+            check_rows([ROW | changes], DAYS)
+        assert "EAA" not in str(caught.value)
 
 
 @pytest.mark.parametrize("bad", [{}, {"id": None}, {"id": 5}, {"id": "x"}, {"id": "9" * 400}])
