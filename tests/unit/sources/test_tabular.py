@@ -107,11 +107,12 @@ def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
 
 
 def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
-    """A row without impressions is left out, and an absent value is an absent field."""
-    idle = BASE | {"ad_id": "2", "impressions": 0}
+    """A row of zeros is left out, one that only cost money is not, and an absent value is an absent field."""
+    idle = BASE | {"ad_id": "2", "impressions": 0, "clicks": 0, "spend": 0.0}
+    late = BASE | {"ad_id": "4", "impressions": 0, "clicks": 0, "spend": 0.5}
     blank = BASE | {"ad_id": "3", "spend": None}
-    found = rows(parquet(tmp_path, BASE, idle, blank))
-    assert [row["ad_id"] for row in found] == ["1", "3"]
+    found = rows(parquet(tmp_path, BASE, idle, blank, late))
+    assert [row["ad_id"] for row in found] == ["1", "3", "4"]
     assert "spend" not in found[1]
 
 
