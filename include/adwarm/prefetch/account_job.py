@@ -88,7 +88,7 @@ class AccountJob:
     def _resolve(self, wanted: Sequence[Wanted], now: datetime) -> tuple[dict[Wanted, EntryKey], dict[Wanted, str]]:
         """Return the entry key of each item, and why for those whose window the source does not keep."""
         today = local_day(now, self.account.data_zone)
-        oldest = today - timedelta(days=self.fetcher.source.caps.retention_days)
+        oldest = self.fetcher.source.caps.oldest_day(today)
         resolved: dict[Wanted, EntryKey] = {}
         refused: dict[Wanted, str] = {}
         for item in wanted:
