@@ -109,16 +109,24 @@ class SqlSource(TabularSource):
         )
 
     def _rows_of(self, query: Any) -> list[Any]:
-        dialect = self._engine.dialect.name
+        words = session_zone(self._engine.dialect.name, self._day_zone)
         try:
             with self._engine.connect() as connection:
-                if dialect in _SESSION_ZONE:
-                    # MySQL knows zones by name only where an administrator loaded them, and UTC always as an offset.
-                    zone = "+00:00" if self._day_zone == "UTC" and dialect in {"mysql", "mariadb"} else self._day_zone
-                    connection.exec_driver_sql(_SESSION_ZONE[dialect].format(zone))
+                if words:
+                    connection.exec_driver_sql(words)
                 return list(connection.execute(query))
         except SQLAlchemyError as error:
             raise _failed(error) from None
+
+
+def session_zone(dialect: str, day_zone: str) -> str | None:
+    """Return what tells a session its zone; None for a dialect that needs no telling.
+
+    MySQL knows zones by name only where an administrator loaded them, and UTC always as an offset.
+    """
+    words = _SESSION_ZONE.get(dialect)
+    by_offset = day_zone == "UTC" and dialect in {"mysql", "mariadb"}
+    return words.format("+00:00" if by_offset else day_zone) if words else None
 
 
 def _narrowed(query: Any, table: Table, account: tuple[str, str] | None) -> Any:
