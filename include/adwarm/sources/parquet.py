@@ -42,13 +42,14 @@ class ParquetSource(TabularSource):
     def _columns(self) -> Sequence[str]:
         return list(self._dataset().schema.names)
 
-    def _distinct(self, column: str, account: tuple[str, str] | None = None) -> Iterable[Any]:
-        dataset = self._dataset()
+    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+        dataset, names = self._dataset(), list(dict.fromkeys(columns))
         wanted = _of_account(dataset.schema, *account) if account else None
-        values: set[Any] = set()
-        for batch in dataset.scanner(columns=[column], filter=wanted).to_batches():
-            values.update(pc.unique(batch.column(0)).to_pylist())
-        return values
+        found: set[tuple[Any, ...]] = set()
+        for batch in dataset.scanner(columns=names, filter=wanted).to_batches():
+            distinct = pa.Table.from_batches([batch]).group_by(names).aggregate([])
+            found.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
+        return found
 
     def _has_account(self, account: str, column: str) -> bool:
         dataset = self._dataset()

@@ -71,9 +71,9 @@ class SqlSource(TabularSource):
     def _columns(self) -> Sequence[str]:
         return [column.name for column in self._table.columns]
 
-    def _distinct(self, column: str, account: tuple[str, str] | None = None) -> Iterable[Any]:
-        query = select(self._table.c[column]).distinct()
-        return [row[0] for row in self._rows_of(_narrowed(query, self._table, account))]
+    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+        query = select(*(self._table.c[name].label(f"c{at}") for at, name in enumerate(columns))).distinct()
+        return [tuple(row) for row in self._rows_of(_narrowed(query, self._table, account))]
 
     def _load(
         self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]

@@ -93,8 +93,8 @@ class TabularSource(ABC):
         """Return the names of the table's columns."""
 
     @abstractmethod
-    def _distinct(self, column: str, account: tuple[str, str] | None = None) -> Iterable[Any]:
-        """Return the distinct values of a column; `account` is an account column and id to look at alone."""
+    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+        """Return the distinct values of some columns; `account` is an account column and id to look at alone."""
 
     @abstractmethod
     def _has_account(self, account: str, column: str) -> bool:
@@ -124,15 +124,16 @@ class TabularSource(ABC):
         known = account_id == fixed if fixed else self._has_account(account_id, columns["account_id"])
         if not known:
             raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
-        return self._account(account_id, columns)
+        return self._account(account_id, self._told(account_id), self._currencies(columns, account_id))
 
     def accounts(self) -> Iterator[Account]:
         """Yield every account that has a row, in order of its id."""
         columns = self._mapping()
         fixed = self._fixed_account(columns)
-        values = [fixed] if fixed else self._distinct(columns["account_id"])
-        for found in sorted({account_id(as_text(value)) for value in values if not is_absent(value)}):
-            yield self._account(found, columns)
+        values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
+        told, currencies = self._told(fixed), self._currencies(columns, fixed)
+        for found in sorted({account_id(as_text(value)) for (value,) in values if not is_absent(value)}):
+            yield self._account(found, told, currencies)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return no scope: a table has no quota of its own."""
@@ -211,26 +212,31 @@ class TabularSource(ABC):
         """Return the account that every row belongs to, where the table has no column for it."""
         return account_id(self._constants["account_id"]) if "account_id" not in columns else None
 
-    def _account(self, account: str, columns: Mapping[str, str]) -> Account:
-        told = self._told_of(account)
-        data_zone = self._zone or told.get("data_zone") or self._default_zone
+    def _account(
+        self, account: str, told: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
+    ) -> Account:
+        known = told.get(account.removeprefix("act_"), {})
+        data_zone = self._zone or known.get("data_zone") or self._default_zone
         zone(data_zone)
-        currency = self._currency or told.get("currency") or self._currency_of(account, columns) or "USD"
+        own = currencies.get(account, set())
+        currency = self._currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
         return Account(account, data_zone, data_zone, currency, self._connection)
 
-    def _told_of(self, account: str) -> dict[str, str]:
-        """Return what the loader's own table of accounts tells of one."""
-        side = self._layout.accounts
-        found = self._versions(side, account) if side else {}
-        return found.get(account.removeprefix("act_"), {})
+    def _told(self, account: str | None) -> dict[str, dict[str, str]]:
+        """Return what the loader's own table of accounts tells of one account, or of all."""
+        return self._versions(self._layout.accounts, account) if self._layout.accounts else {}
 
-    def _currency_of(self, account: str, columns: Mapping[str, str]) -> str | None:
-        """Return the currency of the account's rows, where they all have the same one."""
-        column, owner = columns.get("account_currency"), columns.get("account_id")
-        if column is None:
-            return None
-        found = {value for value in self._distinct(column, (owner, account) if owner else None) if not is_absent(value)}
-        return as_text(found.pop()) if len(found) == 1 else None
+    def _currencies(self, columns: Mapping[str, str], account: str | None) -> dict[str, set[str]]:
+        """Return the currencies in the rows of one account, or of all."""
+        owner, column = columns.get("account_id"), columns.get("account_currency")
+        if column is None or self._currency:
+            return {}
+        pairs = self._distinct([owner or column, column], (owner, account) if owner and account else None)
+        found: dict[str, set[str]] = {}
+        for value, currency in pairs:
+            if not is_absent(value) and not is_absent(currency):
+                found.setdefault(account or account_id(as_text(value)), set()).add(as_text(currency))
+        return found
 
     def _mapping(self) -> dict[str, str]:
         """Return the table's column for each field.
@@ -306,10 +312,10 @@ class TabularSource(ABC):
                 known = versions.get(str(row.get(side.of)), {})
                 row.update({name: known[name] for name in fields if name in known and name not in row})
 
-    def _versions(self, side: SideTable, account: str) -> dict[str, dict[str, str]]:
+    def _versions(self, side: SideTable, account: str | None) -> dict[str, dict[str, str]]:
         names = list(dict.fromkeys([side.key, *side.newest, *side.fields.values()]))
         owner = side.key if side.of == "account_id" else "account_id"
-        return newest_versions(self._beside(side.table, names, (owner, account)) or (), side)
+        return newest_versions(self._beside(side.table, names, (owner, account) if account else None) or (), side)
 
 
 def _checked(constants: Mapping[str, str]) -> dict[str, str]:

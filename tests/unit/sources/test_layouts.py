@@ -4,7 +4,7 @@ The tables have the columns and types of the tools' public schemas, cited with e
 """
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from adwarm.errors import AdwarmError, BadRequest
+from adwarm.fatigue import score_account
 from adwarm.model import Account, QuerySpec, Window
+from adwarm.settings import FatigueSettings
 from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, layout_named
 from adwarm.sources.protocol import Increment, Page, Row
 from adwarm.sources.sql import SqlSource
@@ -165,6 +167,25 @@ def test_fivetran_account(warehouse: Engine) -> None:
     assert own.account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
 
 
+def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None:
+    """An ad that lost its link clicks is scored for it, though the table has no clicks, and the score says so."""
+    as_of = date(2026, 11, 24)
+    days = [as_of - timedelta(days=back) for back in range(33)]
+    rows = [
+        ("901", str(day), 17, 10_000, 20 if day > as_of - timedelta(days=3) else 100, 50.0, 9000, 1.1, "b", "w", SYNCED)
+        for day in days
+    ]
+    landed(warehouse, "basic_ad", BASIC_AD, *rows)
+    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    (unit,) = source.plan(Account("act_17"), [Window(days[-1], as_of)], Increment.DAY, QuerySpec())
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    (score,) = score_account(page.rows, [], as_of, FatigueSettings())
+    assert score.creative == pytest.approx(100, abs=3)
+    assert score.status == "critical"
+    assert {"clicks_missing", "link_clicks_used", "frequency_missing"} <= set(score.baseline["flags"])
+
+
 def test_fivetran_without_its_history(warehouse: Engine) -> None:
     """Where the history was not synced, ads are read as they are, and a campaign report says what is missing."""
     landed(warehouse, "basic_ad", BASIC_AD, *BASIC_ROWS)
@@ -217,7 +238,7 @@ def test_airbyte_appended(warehouse: Engine, level: str) -> None:
     assert sums_of(rows_of(source, level), "date_start", f"{level}_id") == days
     whole = asked(warehouse, model.format(f"{level}_id,", f"{level}_id"))
     assert sums_of(rows_of(source, level, Increment.RANGE), f"{level}_id") == whole
-    assert source.account("act_17").currency == "EUR"
+    assert list(source.accounts()) == [source.account("act_17")] == [Account("act_17", currency="EUR")]
 
 
 def test_airbyte_actions(warehouse: Engine) -> None:
