@@ -138,7 +138,7 @@ _CAPABILITIES: dict[str, Callable[[Capabilities], str]] = {
     "too much data is divided by": lambda caps: "days, campaigns, ad sets, ads, fields" if caps.narrows else "days",
     "limits belong to": lambda caps: ", ".join(caps.quota_scopes) or "nothing",
     "figures settle within": lambda caps: f"{caps.lookback_days} days",
-    "history": lambda caps: f"{caps.retention_days:,} days",
+    "history": lambda caps: "whatever there is" if caps.retention_days is None else f"{caps.retention_days:,} days",
 }
 
 
@@ -165,7 +165,9 @@ def _rows(model: type[BaseModel], prefix: str) -> str:
 
 
 def _is_plain(field: FieldInfo) -> bool:
-    return _section(field) is None and get_origin(field.annotation) is not dict
+    return _section(field) is None and (
+        get_origin(field.annotation) is not dict or get_args(field.annotation)[1] is str
+    )
 
 
 def _cell(text: str) -> str:
@@ -176,7 +178,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value is PydanticUndefined:
         return ""
-    text = json.dumps(value) if isinstance(value, tuple | list | bool) else str(value)
+    text = json.dumps(value) if isinstance(value, tuple | list | bool | dict) else str(value)
     return f"`{_cell(text)}`"
 
 
@@ -200,7 +202,7 @@ def _kind_name(kind: Any) -> str:
     names = {"str": "text", "SecretStr": "secret", "Path": "path", "int": "whole number", "float": "number"}
     if get_origin(kind) is tuple:
         return "list of " + ("numbers" if float in get_args(kind) else "texts")
-    return names.get(getattr(kind, "__name__", ""), "text")
+    return "texts by name" if get_origin(kind) is dict else names.get(getattr(kind, "__name__", ""), "text")
 
 
 def _table(table: Table) -> str:

@@ -11,7 +11,7 @@ AdwarmError
     ├── BadRequest       the caller's words are wrong; the message says what to write
     ├── NotFound         the thing asked for is not there
     ├── Refused          admission said no; `retry_after` says when to ask again
-    └── Corrupt          bytes that do not verify; treated as a miss
+    └── Corrupt          bytes that do not verify, or an answer whose rows are foreign or malformed; never served
 ```
 """
 
@@ -118,4 +118,7 @@ class Refused(Permanent):
 
 
 class Corrupt(Permanent):
-    """The stored bytes do not match their checksum; fetch them again."""
+    """The stored bytes do not match their checksum; fetch them again.
+
+    Rows of an upstream that are foreign or malformed are this too, with the code `row`.
+    """

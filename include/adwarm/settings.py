@@ -26,6 +26,14 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _known_zone(name: str) -> str:
+    try:
+        zone(name)
+    except BadRequest as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
 class AccessLogSettings(_Section):
     """How the access log is read."""
 
@@ -208,11 +216,32 @@ class SourceSettings(_Section):
     max_rows: int = Field(500_000, ge=1, description="Most rows of one unit.")
     max_bytes: int = Field(512 * 2**20, ge=1024, description="Most bytes of one unit, over all its pages.")
     url: str | None = Field(None, description="Parquet: a file, folder or fsspec URL. SQL: an SQLAlchemy URL.")
-    table: str = Field(
-        "insights",
+    table: str | None = Field(
+        None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
-        description="SQL: the table, with its schema if need be.",
+        description="SQL: the table, with its schema if need be; unset: the layout's, or `insights`.",
     )
+    layout: Literal["plain", "fivetran", "airbyte", "dlt"] = Field(
+        "plain", description="Tables and files: which loader wrote them."
+    )
+    level: Literal["ad", "adset", "campaign", "account"] = Field(
+        "ad", description="Tables and files: what a row is about; reports of levels above it are added up."
+    )
+    columns: dict[str, str] = Field(
+        {}, description="Tables and files: columns by field, where they go by names of their own."
+    )
+    constants: dict[str, str] = Field(
+        {}, description="Tables and files: ids and names that every row has and no column holds, such as `account_id`."
+    )
+    day_zone: str = Field("UTC", description="Tables and files: zone in which moments that carry a zone are days.")
+    currency: str | None = Field(
+        None, pattern=r"^[A-Z]{3}$", description="Tables and files: of their money; unset: what they say, or USD."
+    )
+
+    @field_validator("day_zone")
+    @classmethod
+    def _day_zone_exists(cls, name: str) -> str:
+        return _known_zone(name)
 
 
 class ReportSettings(_Section):
@@ -263,11 +292,7 @@ class Settings(BaseSettings):
     @field_validator("default_zone")
     @classmethod
     def _zone_exists(cls, name: str) -> str:
-        try:
-            zone(name)
-        except BadRequest as error:
-            raise ValueError(str(error)) from None
-        return name
+        return _known_zone(name)
 
     @classmethod
     def settings_customise_sources(

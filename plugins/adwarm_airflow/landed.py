@@ -1,6 +1,6 @@
 """Turns a connection to a database or a folder, where somebody else lands the rows of ads, into a source."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import Connection
@@ -8,33 +8,50 @@ from airflow.sdk.exceptions import AirflowException
 
 from adwarm.errors import BadRequest
 from adwarm.settings import Settings
+from adwarm.sources.build import table_options
 from adwarm.sources.protocol import InsightsSource
 
 FOLDER_TYPES = frozenset({"fs"})
-_EXTRAS = ("adwarm_table", "adwarm_columns", "adwarm_zone", "adwarm_currency")
+_EXTRAS = {
+    "adwarm_layout": "layout", "adwarm_level": "level", "adwarm_columns": "columns", "adwarm_constants": "constants",
+    "adwarm_zone": "data_zone", "adwarm_day_zone": "day_zone", "adwarm_currency": "currency",
+}  # fmt: skip
+_MAPS = frozenset({"adwarm_columns", "adwarm_constants"})
 
 
 def landed_factory(settings: Settings, connection: Connection, conn_id: str) -> Callable[[], InsightsSource]:
     """Return what builds the source behind a connection that is not the ad platform's own.
 
     A connection of type `fs` is a folder of Parquet files (`path` in its extra); any other is a database, reached by
-    the engine that its provider's hook makes. Its extra may name the table (`adwarm_table`), columns that go by other
-    names (`adwarm_columns`), the zone of its days (`adwarm_zone`) and the currency (`adwarm_currency`).
+    the engine that its provider's hook makes. Its extra may say which loader wrote the table (`adwarm_layout`), which
+    one it is (`adwarm_table`), what a row is about (`adwarm_level`), the columns that go by other names
+    (`adwarm_columns`), the ids that no column holds (`adwarm_constants`, for the account also `account_id`), the zone
+    of its days (`adwarm_zone`, of moments `adwarm_day_zone`) and the currency (`adwarm_currency`). What it leaves out
+    is as the settings of the source say.
 
     Raises:
         BadRequest: the connection has no path, or its provider no SQLAlchemy engine; the message says what to do.
     """
-    table, columns, zone, currency = (connection.extra_dejson.get(name) for name in _EXTRAS)
-    options: dict[str, Any] = {
-        "columns": _checked(columns, conn_id), "data_zone": zone or settings.default_zone, "connection": conn_id,
-        **({"currency": currency} if currency else {}),
-    }  # fmt: skip
+    options = _options(settings, connection.extra_dejson, conn_id)
     if connection.conn_type in FOLDER_TYPES:
         return _folder(connection, conn_id, options)
     from adwarm.sources.sql import SqlSource
 
     engine = _engine(connection, conn_id)
-    return lambda: SqlSource(engine, table or settings.source.table, **options)
+    table = connection.extra_dejson.get("adwarm_table")
+    layout_is_own = "adwarm_layout" in connection.extra_dejson
+    return lambda: SqlSource(engine, table or (None if layout_is_own else settings.source.table), **options)
+
+
+def _options(settings: Settings, extra: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
+    options = table_options(settings, conn_id)
+    for name, option in _EXTRAS.items():
+        value = extra.get(name)
+        if value:
+            options[option] = _checked(name, value, conn_id) if name in _MAPS else str(value)
+    if extra.get("account_id"):
+        options["constants"] = {"account_id": str(extra["account_id"]), **options["constants"]}
+    return options
 
 
 def _folder(connection: Connection, conn_id: str, options: dict[str, Any]) -> Callable[[], InsightsSource]:
@@ -61,9 +78,7 @@ def _engine(connection: Connection, conn_id: str) -> Any:
     return hook.get_sqlalchemy_engine()
 
 
-def _checked(columns: Any, conn_id: str) -> dict[str, str]:
-    if columns is None:
-        return {}
-    if not isinstance(columns, dict) or not all(isinstance(word, str) for pair in columns.items() for word in pair):
-        raise BadRequest(f"connection {conn_id!r}: adwarm_columns must map insights fields to columns of the table")
-    return columns
+def _checked(name: str, words: Any, conn_id: str) -> dict[str, str]:
+    if not isinstance(words, dict) or not all(isinstance(word, str) for pair in words.items() for word in pair):
+        raise BadRequest(f"connection {conn_id!r}: {name} must map insights fields to text")
+    return words

@@ -1,7 +1,7 @@
 """Rows that somebody else landed, in a database or in files, are read through the connection Airflow has for them."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,28 @@ def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [(found["ad_id"], found["spend"]) for found in _rows(source)] == [("9", "3.50")]
 
 
+def test_what_a_loader_landed_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layout, level, columns, constants, zones and account come from the connection; it has no end of history."""
+    row = {"campaign_id": 5, "Views": 1200, "date_start": datetime(2026, 11, 2, 23, tzinfo=UTC), "spend": 3.5}
+    loads = [{**row, "_dlt_load_id": load, "spend": money} for load, money in (("9.5", 1.0), ("10.5", 3.5))]
+    pq.write_table(pa.Table.from_pylist(loads), tmp_path / "part.parquet")
+    extra = {
+        "path": str(tmp_path), "adwarm_layout": "dlt", "adwarm_level": "campaign", "account_id": "77",
+        "adwarm_columns": {"impressions": "views"}, "adwarm_constants": {"campaign_name": "Autumn"},
+        "adwarm_day_zone": "Europe/Berlin", "adwarm_currency": "EUR",
+    }  # fmt: skip
+
+    source = _factory(monkeypatch, conn_type="fs", extra=extra)()
+    spec = QuerySpec("campaign", ("campaign_name", "impressions", "spend"))
+    (unit,) = source.plan(source.account("act_77"), [DAY], Increment.DAY, spec)
+
+    assert (source.account("act_77").currency, source.caps.retention_days) == ("EUR", None)
+    assert source.submit(unit).rows == [
+        {"account_id": "77", "campaign_id": "5", "campaign_name": "Autumn", "impressions": "1200", "spend": "3.50",
+         "date_start": "2026-11-03", "date_stop": "2026-11-03"}
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("connection", "words"),
     [
@@ -79,6 +101,10 @@ def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"conn_type": "http", "host": "localhost"}, "no database|not installed"),
         ({"conn_type": "unheard_of"}, "not installed"),
         ({"conn_type": "fs", "extra": {"path": "/x", "adwarm_columns": ["spend"]}}, "must map"),
+        (
+            {"conn_type": "fs", "extra": {"path": "/x", "adwarm_constants": {"account_id": 7}}},
+            "adwarm_constants must map",
+        ),
     ],
 )
 def test_what_cannot_be_a_source_is_told(

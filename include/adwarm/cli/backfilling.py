@@ -1,6 +1,7 @@
 """`adwarm backfill`: what a backfill of history will cost, and the backfill itself."""
 
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -90,6 +91,12 @@ def _listed(runtime: Any) -> list[Any]:
     return [account for account in found if account.status == "active"]
 
 
+def _made(runtime: Any) -> Any:
+    from adwarm.runtime import source_factory
+
+    return source_factory(runtime.settings, runtime.clock)()
+
+
 def _estimated(runtime: Any, chosen: list[Any], window: Any, report: str) -> Any:
     from adwarm.errors import BadRequest
     from adwarm.prefetch.backfill import check_range, find_gaps
@@ -98,6 +105,6 @@ def _estimated(runtime: Any, chosen: list[Any], window: Any, report: str) -> Any
     if not chosen:
         raise BadRequest("no account is known yet; name some with --accounts, or run the backfill: it asks the source")
     now = runtime.clock.now()
-    check_range(window, now)
+    check_range(window, now, [partial(_made, runtime)])
     gaps = find_gaps(runtime.engine, runtime.settings, chosen, window, now, report)
     return estimate(runtime.engine, runtime.settings, ((gap.account, gap.spans) for gap in gaps), report)

@@ -1,12 +1,13 @@
 """An ad's past as the score sees it: delivery by day, and how often people saw it.
 
-A day without a row is a day without delivery. The order of the rows changes nothing, and rows after `as_of` are not
-looked at.
+A day without a row is a day without delivery. A figure that one row of an account's day has and another has not is zero
+in the other; one that no row of the day has is not known, which is not zero. The order of the rows changes nothing, and
+rows after `as_of` are not looked at.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from statistics import median
 from typing import Any, Final
@@ -25,24 +26,39 @@ RANGE_DAYS: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What an ad delivered in some days, money in the account's currency."""
+    """What an ad delivered in some days, money in the account's currency. None is not known."""
 
     impressions: float = 0.0
-    clicks: float = 0.0
-    spend: float = 0.0
+    clicks: float | None = None
+    spend: float | None = None
+    link_clicks: float | None = None
 
     @property
     def ctr(self) -> float | None:
-        """Clicks per impression; None without impressions."""
-        return self.clicks / self.impressions if self.impressions else None
+        """Clicks per impression; None without impressions or where clicks are not known."""
+        return self.clicks / self.impressions if self.impressions and self.clicks is not None else None
+
+    @property
+    def cpm(self) -> float | None:
+        """Price of a thousand impressions; None without impressions or where spend is not known."""
+        return 1000 * self.spend / self.impressions if self.impressions and self.spend is not None else None
+
+    def by_link_clicks(self) -> "Delivery":
+        """Return the same delivery with link clicks in the place of clicks."""
+        return replace(self, clicks=self.link_clicks)
 
 
 @dataclass(slots=True)
 class AdHistory:
-    """One ad's delivery by day, oldest first."""
+    """One ad's delivery by day, oldest first.
+
+    Attributes:
+        unseen: days with a row of the ad, on which no row of the account says how often an ad was seen.
+    """
 
     name: str = ""
     days: dict[date, Delivery] = field(default_factory=dict)
+    unseen: frozenset[date] = frozenset()
 
     def between(self, since: date, until: date) -> list[Delivery]:
         """Return the days with delivery in a span, both ends included."""
@@ -53,6 +69,15 @@ class AdHistory:
         found = (day for day, delivery in self.days.items() if since <= day <= until and delivery.impressions)
         return min(found, default=None)
 
+    def is_unseen(self, since: date, until: date) -> bool:
+        """Whether a day of a span, both ends included, does not say how often the ad was seen."""
+        return any(since <= day <= until for day in self.unseen)
+
+
+_FIGURES: Final = {
+    "impressions": "impressions", "clicks": "clicks", "spend": "spend", "link_clicks": "inline_link_clicks",
+}  # fmt: skip
+
 
 def read_histories(rows: Iterable[Row], since: date, until: date) -> dict[AdId, AdHistory]:
     """Return the history of each ad that has a row in the span, both ends included.
@@ -60,20 +85,31 @@ def read_histories(rows: Iterable[Row], since: date, until: date) -> dict[AdId, 
     Raises:
         BadRequest: a row's day or number cannot be read; the message names the ad and the field.
     """
-    parts: dict[AdId, dict[date, list[Delivery]]] = {}
+    parts: dict[AdId, dict[date, list[Row]]] = {}
+    known: dict[tuple[str, date], set[str]] = {}
     names: dict[AdId, tuple[date, str]] = {}
     for row in rows:
         ad, day = ad_of(row), day_of(row, "date_start")
         if not since <= day <= until:
             continue
-        delivery = Delivery(*(number(row, name) for name in ("impressions", "clicks", "spend")))
-        parts.setdefault(ad, {}).setdefault(day, []).append(delivery)
+        parts.setdefault(ad, {}).setdefault(day, []).append(row)
+        told = {name for name, column in _FIGURES.items() if row.get(column) not in {None, ""}}
+        known.setdefault((ad[0], day), set()).update(told)
         named = (day, str(row.get("ad_name") or ""))
         names[ad] = max(names.get(ad, named), named)
     return {
-        ad: AdHistory(names[ad][1], {day: total(days[day]) for day in sorted(days)})
+        ad: AdHistory(
+            names[ad][1],
+            {day: total(_delivery(row, known[ad[0], day]) for row in days[day]) for day in sorted(days)},
+            frozenset(day for day in days if "impressions" not in known[ad[0], day]),
+        )
         for ad, days in sorted(parts.items())
     }
+
+
+def _delivery(row: Row, known: set[str]) -> Delivery:
+    """Return what a row says; an absent figure is zero where other rows of its account and day have it."""
+    return Delivery(**{name: number(row, column) for name, column in _FIGURES.items() if name in known})
 
 
 def read_frequencies(rows: Iterable[Row], until: date) -> dict[AdId, float]:
@@ -94,35 +130,53 @@ def read_frequencies(rows: Iterable[Row], until: date) -> dict[AdId, float]:
 
 
 def total(days: Iterable[Delivery]) -> Delivery:
-    """Return the sum of some days."""
+    """Return the sum of some days; of a figure that some days do not know, the sum of those that do."""
     listed = list(days)
     return Delivery(
         math.fsum(day.impressions for day in listed),
-        math.fsum(day.clicks for day in listed),
-        math.fsum(day.spend for day in listed),
+        _sum([day.clicks for day in listed]),
+        _sum([day.spend for day in listed]),
+        _sum([day.link_clicks for day in listed]),
     )
 
 
-def usual_ctr(days: list[Delivery], strength: float) -> float | None:
+def with_clicks(days: Iterable[Delivery]) -> list[Delivery]:
+    """Return the days whose clicks are known: rates are of their clicks and their impressions alone."""
+    return [day for day in days if day.clicks is not None]
+
+
+def with_spend(days: Iterable[Delivery]) -> list[Delivery]:
+    """Return the days whose spend is known."""
+    return [day for day in days if day.spend is not None]
+
+
+def usual_ctr(days: Iterable[Delivery], strength: float) -> float | None:
     """Return the median daily click-through rate; None without clicks.
 
     Each day is drawn to the rate of all days by `strength` clicks' worth of impressions, since the plain median of days
     with few impressions is zero.
     """
-    overall = total(days).ctr
+    known = with_clicks(days)
+    overall = total(known).ctr
     if not overall:
         return None
     weight = strength / overall
-    return median((day.clicks + strength) / (day.impressions + weight) for day in days)
+    return median(((day.clicks or 0.0) + strength) / (day.impressions + weight) for day in known)
 
 
-def usual_cpm(days: list[Delivery], strength: float) -> float | None:
+def usual_cpm(days: Iterable[Delivery], strength: float) -> float | None:
     """Return the median daily price of a thousand impressions, each day drawn to all days by `strength` impressions."""
-    whole = total(days)
+    known = with_spend(days)
+    whole = total(known)
     if not whole.impressions or not whole.spend:
         return None
     price = whole.spend / whole.impressions
-    return 1000 * median((day.spend + strength * price) / (day.impressions + strength) for day in days)
+    return 1000 * median(((day.spend or 0.0) + strength * price) / (day.impressions + strength) for day in known)
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if known else None
 
 
 def ad_of(row: Row) -> AdId:

@@ -129,8 +129,8 @@ class AccountFetch:
     def _resolved(self, account: Account, now: datetime) -> dict[int, EntryKey]:
         """Return the entry key of each wanted key; one whose window the source does not keep fails."""
         spec = self.context.settings.spec(self.wanted[0].key.report)
-        today, kept = local_day(now, account.data_zone), self._fetcher.source.caps.retention_days
-        oldest = today - timedelta(days=kept)
+        today = local_day(now, account.data_zone)
+        oldest = self._fetcher.source.caps.oldest_day(today)
         resolved: dict[int, EntryKey] = {}
         for place, item in enumerate(self.wanted):
             key = resolve_key(item.key, account, spec, now)

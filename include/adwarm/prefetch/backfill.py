@@ -20,6 +20,7 @@ from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.planner import aligned_blocks, plan_fetch
 from adwarm.settings import Settings
+from adwarm.sources.protocol import InsightsSource
 from adwarm.store import jobs, partitions
 
 RETENTION_DAYS = 1122
@@ -56,16 +57,23 @@ class BackfillReport:
         return {"blocks": self.blocks, "requests": self.requests, **self.ended, "reasons": self.reasons}
 
 
-def check_range(window: Window, now: datetime) -> None:
-    """Check that the platform can be asked for a range.
+def check_range(window: Window, now: datetime, sources: Iterable[Callable[[], InsightsSource]] = ()) -> None:
+    """Check that a range can be asked for.
+
+    Args:
+        window: the range.
+        now: the present.
+        sources: what builds the sources that will be asked, looked at for old days only; the platform when empty.
 
     Raises:
-        BadRequest: it begins more than 37 months ago, or has not begun.
+        BadRequest: it begins before what the sources keep, which is 37 months for the platform, or has not begun.
     """
     today = now.date()
-    oldest = today - timedelta(days=RETENTION_DAYS)
-    if window.since < oldest:
-        raise BadRequest(f"the platform keeps 37 months; {window.since} is older, begin on {oldest} or later")
+    if (today - window.since).days > RETENTION_DAYS:
+        kept = [make().caps.retention_days for make in sources] or [RETENTION_DAYS]
+        oldest = today - timedelta(days=max(days or 0 for days in kept))
+        if None not in kept and window.since < oldest:
+            raise BadRequest(f"the platform keeps 37 months; {window.since} is older, begin on {oldest} or later")
     if window.since >= today:
         raise BadRequest(f"{window.since} has not ended yet; end on {today - timedelta(days=1)} or earlier")
 
@@ -104,7 +112,7 @@ def run_backfill(
         BadRequest: the range cannot be asked for.
         Transient: a whole batch failed; the message holds the first reasons. What was fetched stays.
     """
-    check_range(window, prefetch.clock.now())
+    check_range(window, prefetch.clock.now(), [prefetch.make_source, *prefetch.sources.values()])
     gaps = find_gaps(prefetch.engine, prefetch.settings, accounts, window, prefetch.clock.now(), report)
     run_id = f"{DAG}/{window}"
     jobs.start(prefetch.engine, run_id, DAG, len(gaps), prefetch.clock.now())

@@ -1,6 +1,7 @@
 """Makes the sources that the settings name; the only place that knows all of them."""
 
 from collections.abc import Callable
+from typing import Any
 
 from adwarm.clock import Clock
 from adwarm.errors import BadRequest
@@ -27,13 +28,24 @@ def build_factory(
     url = source.url
     if not url:
         raise BadRequest(f"the {source.kind} source needs an address; set ADWARM_SOURCE__URL")
+    options = table_options(settings, connection)
     if source.kind == "parquet":
         from adwarm.sources.parquet import ParquetSource
 
-        return lambda: ParquetSource(url, data_zone=settings.default_zone, connection=connection)
+        return lambda: ParquetSource(url, **options)
     from adwarm.sources.sql import SqlSource
 
-    return lambda: SqlSource(url, source.table, data_zone=settings.default_zone, connection=connection)
+    return lambda: SqlSource(url, source.table, **options)
+
+
+def table_options(settings: Settings, connection: str) -> dict[str, Any]:
+    """Return what the settings say of a table or of files, as the sources take it."""
+    source = settings.source
+    return {
+        "columns": source.columns, "constants": source.constants, "layout": source.layout, "level": source.level,
+        "default_zone": settings.default_zone, "day_zone": source.day_zone, "currency": source.currency,
+        "connection": connection,
+    }  # fmt: skip
 
 
 def build_factories(settings: Settings, clock: Clock | None = None) -> dict[str, Callable[[], InsightsSource]]:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
-from adwarm.errors import BadRequest
+from adwarm.errors import BadRequest, Corrupt
+from adwarm.model import zone
 
 ADDITIVE = ("impressions", "clicks", "inline_link_clicks", "spend")
 _COUNTS = frozenset({"impressions", "clicks", "inline_link_clicks", "reach"})
@@ -21,6 +23,28 @@ _RATIO_PARTS = {
     "cpc": (1, "spend", "clicks"),
     "cost_per_inline_link_click": (1, "spend", "inline_link_clicks"),
 }
+_MAX_EXACT = 2**53
+
+
+def is_absent(value: Any) -> bool:
+    """Whether a value is no value: null, an empty text, or the NaN that stands for null in a column of floats."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def as_decimal(name: str, value: Any) -> Decimal:
+    """Return a figure, to the last digit that the table holds.
+
+    Raises:
+        BadRequest: it is not a number.
+        Corrupt: it is NaN or infinite.
+    """
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise BadRequest(f"column {name} holds {str(value)[:40]!r}, which is not a number") from None
+    if not number.is_finite():
+        raise Corrupt(f"column {name} holds {str(value)[:40]!r}, which is not a finite number")
+    return number
 
 
 def as_number(name: str, value: Any) -> Any:
@@ -28,33 +52,40 @@ def as_number(name: str, value: Any) -> Any:
 
     Raises:
         BadRequest: a metric is not a number.
+        Corrupt: a metric is NaN or infinite.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)) or value == "":
+    if is_absent(value):
         return None
     if name not in _COUNTS and name not in _RATIOS and name != "spend":
         return _listed(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadRequest(f"column {name} holds {str(value)[:40]!r}, which is not a number") from None
+    number = as_decimal(name, value)
     if name in _COUNTS:
         return str(round(number))
     return f"{number:.2f}" if name == "spend" else f"{number:.6f}"
 
 
 def as_text(value: Any) -> str:
-    """Return an id as text; a whole number read as a float loses its fraction."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    """Return an id as text; a whole number read as a float or a decimal loses its fraction.
+
+    Raises:
+        BadRequest: a float is too large to hold every digit of an id.
+    """
+    if isinstance(value, float) and abs(value) >= _MAX_EXACT:
+        raise BadRequest(f"a column of ids holds the float {value:.17g}, which has lost digits; keep ids as text")
+    if isinstance(value, float | Decimal) and value == int(value):
+        return str(int(value))
+    return str(value).strip()
 
 
-def as_day(value: Any) -> str:
-    """Return a day as YYYY-MM-DD.
+def as_day(value: Any, day_zone: str = "UTC") -> str:
+    """Return a day as YYYY-MM-DD: as it is stored, and of a moment that carries a zone the day it is in `day_zone`.
 
     Raises:
         BadRequest: it is not a day.
     """
     if isinstance(value, datetime):
-        return value.date().isoformat()
+        moment = value if value.tzinfo is None else value.astimezone(zone(day_zone))
+        return moment.date().isoformat()
     if isinstance(value, date):
         return value.isoformat()
     try:
@@ -63,11 +94,11 @@ def as_day(value: Any) -> str:
         raise BadRequest(f"the day column holds {str(value)[:40]!r}; write days as YYYY-MM-DD") from None
 
 
-def ratios(sums: Mapping[str, float]) -> dict[str, str]:
+def ratios(sums: Mapping[str, Decimal]) -> dict[str, str]:
     """Return the ratios that follow from sums, as the platform prints them."""
     found = {}
     for name, (times, above, below) in _RATIO_PARTS.items():
-        if sums.get(below, 0.0) > 0 and sums.get(above, 0.0) > 0:
+        if sums.get(below, 0) > 0 and sums.get(above, 0) > 0:
             found[name] = f"{times * sums[above] / sums[below]:.6f}"
     return found
 
@@ -75,7 +106,23 @@ def ratios(sums: Mapping[str, float]) -> dict[str, str]:
 def _listed(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("["):
         try:
-            return orjson.loads(value)
+            value = orjson.loads(value)
         except orjson.JSONDecodeError:
             return value
-    return value if isinstance(value, list) else as_text(value)
+    return [_action(item) for item in value] if isinstance(value, list) else as_plain(value)
+
+
+def _action(item: Any) -> Any:
+    """Return an action with its figures as text and without those that are null, whatever a loader made of them."""
+    if not isinstance(item, dict):
+        return item
+    return {name: as_plain(value) for name, value in item.items() if value is not None}
+
+
+def as_plain(value: Any) -> Any:
+    """Return a number as text without an empty fraction, and anything else that is no list as text."""
+    if isinstance(value, list | dict | str):
+        return value.strip() if isinstance(value, str) else value
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return str(int(value)) if value == int(value) else str(value)
+    return str(value)

@@ -19,7 +19,7 @@ class ParquetSource(TabularSource):
 
     Args:
         url: file, folder or fsspec URL.
-        options: as for any table (`columns`, `data_zone`, `currency`, `connection`, `page_size`).
+        options: as for any table (`columns`, `layout`, `level`, ...).
     """
 
     name = "parquet"
@@ -42,25 +42,29 @@ class ParquetSource(TabularSource):
     def _columns(self) -> Sequence[str]:
         return list(self._dataset().schema.names)
 
-    def _account_ids(self, column: str) -> Iterable[Any]:
-        values: set[Any] = set()
-        for batch in self._dataset().scanner(columns=[column]).to_batches():
-            values.update(pc.unique(batch.column(0)).to_pylist())
-        return values
+    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+        dataset, names = self._dataset(), list(dict.fromkeys(columns))
+        wanted = _of_account(dataset.schema, *account) if account else None
+        found: set[tuple[Any, ...]] = set()
+        for batch in dataset.scanner(columns=names, filter=wanted).to_batches():
+            distinct = pa.Table.from_batches([batch]).group_by(names).aggregate([])
+            found.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
+        return found
 
     def _has_account(self, account: str, column: str) -> bool:
         dataset = self._dataset()
         wanted = _of_account(dataset.schema, column, account)
         return bool(dataset.head(1, columns=[column], filter=wanted).num_rows)
 
-    def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
+    def _load(
+        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
+    ) -> Iterable[Mapping[str, Any]]:
         dataset = self._dataset()
-        wanted = _of_account(dataset.schema, columns["account_id"], account)
-        wanted &= _of_days(dataset.schema, columns["date_start"], window)
+        wanted = _of_days(dataset.schema, day, window, self._day_zone)
+        if account:
+            wanted &= _of_account(dataset.schema, *account)
         try:
-            rows: list[dict[str, Any]] = dataset.to_table(
-                columns=list(dict.fromkeys(columns.values())), filter=wanted
-            ).to_pylist()
+            rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=wanted).to_pylist()
         except OSError as error:
             raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
         return rows
@@ -73,10 +77,11 @@ def _of_account(schema: Any, column: str, account: str) -> Any:
     return pc.field(column).cast(pa.string()).isin([digits, account])
 
 
-def _of_days(schema: Any, column: str, window: Window) -> Any:
+def _of_days(schema: Any, column: str, window: Window, day_zone: str) -> Any:
     kind = schema.field(column).type
     if pa.types.is_timestamp(kind):
-        first, end = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in days_as(datetime, window))
+        moments = days_as(datetime, window, day_zone if kind.tz else None)
+        first, end = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in moments)
     elif pa.types.is_date(kind):
         first, end = (pa.scalar(value, pa.date32()) for value in days_as(date, window))
     else:

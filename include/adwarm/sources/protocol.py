@@ -7,6 +7,7 @@ The engine above owns budget, concurrency, parking, retries and writes. A source
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ class Capabilities:
     """What a source can do.
 
     Attributes:
+        retention_days: how far back it goes; None when it keeps whatever it has.
         async_jobs: it makes reports in the background when told to (`begin`), up to `poll_batch` looked at in one go.
         narrows: it lists the objects below another, so that a question can be asked about some of them.
     """
@@ -46,7 +48,11 @@ class Capabilities:
     narrows: bool = False
     quota_scopes: tuple[ScopeKind, ...] = ()
     lookback_days: int = 28
-    retention_days: int = 1122
+    retention_days: int | None = 1122
+
+    def oldest_day(self, today: date) -> date:
+        """Return the first day that can be asked for."""
+        return date.min if self.retention_days is None else today - timedelta(days=self.retention_days)
 
 
 @dataclass(frozen=True, slots=True)

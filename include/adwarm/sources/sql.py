@@ -21,65 +21,121 @@ from adwarm.errors import BadRequest, Transient
 from adwarm.model import Window
 from adwarm.sources.tabular import TabularSource, days_as
 
+_SESSION_ZONE = {
+    "postgresql": "SET LOCAL TIME ZONE '{}'",
+    "mysql": "SET time_zone = '{}'",
+    "mariadb": "SET time_zone = '{}'",
+    "snowflake": "ALTER SESSION SET TIMEZONE = '{}'",
+}
+"""How a session is told its zone: views that cast moments to days, and types that hide their zone, depend on it."""
+
+_ALWAYS_ZONED = {"bigquery": "TIMESTAMP"}
+"""Types that carry a zone although their name does not say so, by dialect."""
+
 
 class SqlSource(TabularSource):
     """A table or view as a source; it is only ever read.
 
     Args:
         database: an engine, or an SQLAlchemy URL to open one.
-        table: its name, with its schema before a dot where needed.
-        options: as for any table (`columns`, `data_zone`, `currency`, `connection`, `page_size`).
+        table: its name, with its schema before a dot where needed; the layout's own by default.
+        options: as for any table (`columns`, `layout`, `level`, ...).
     """
 
     name = "sql"
 
-    def __init__(self, database: Engine | str, table: str = "insights", **options: Any) -> None:
+    def __init__(self, database: Engine | str, table: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._engine = database if isinstance(database, Engine) else _open(database)
-        schema, _, self._name = table.rpartition(".")
+        schema, _, self._name = (table or self._layout.table).rpartition(".")
         self._schema = schema or None
-        self._found: Table | None = None
+        self._found: dict[str, Table | None] = {}
 
     @property
     def _table(self) -> Table:
-        if self._found is None:
+        found = self._reflected(self._name)
+        if found is None:
+            raise BadRequest(f"the database has no table {self._name}; check ADWARM_SOURCE__TABLE")
+        return found
+
+    def _reflected(self, name: str) -> Table | None:
+        if name not in self._found:
             try:
-                self._found = Table(self._name, MetaData(), schema=self._schema, autoload_with=self._engine)
+                self._found[name] = Table(name, MetaData(), schema=self._schema, autoload_with=self._engine)
             except NoSuchTableError:
-                raise BadRequest(f"the database has no table {self._name}; check ADWARM_SOURCE__TABLE") from None
+                self._found[name] = None
             except SQLAlchemyError as error:
                 raise _failed(error) from None
-        return self._found
+        return self._found[name]
 
     def _columns(self) -> Sequence[str]:
         return [column.name for column in self._table.columns]
 
-    def _account_ids(self, column: str) -> Iterable[Any]:
-        return [row[0] for row in self._rows_of(select(self._table.c[column]).distinct())]
+    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+        query = select(*(self._table.c[name].label(f"c{at}") for at, name in enumerate(columns))).distinct()
+        return [tuple(row) for row in self._rows_of(_narrowed(query, self._table, account))]
 
-    def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
+    def _load(
+        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
+    ) -> Iterable[Mapping[str, Any]]:
         table = self._table
-        day = table.c[columns["date_start"]]
-        kind = datetime if isinstance(day.type, DateTime) else date if isinstance(day.type, Date) else str
-        first, end = days_as(kind, window)
-        query = select(*(table.c[name] for name in dict.fromkeys(columns.values())))
-        rows = self._rows_of(query.where(self._of_account(columns["account_id"], account), day >= first, day < end))
-        return [row._mapping for row in rows]
+        column = table.c[day]
+        kind = datetime if isinstance(column.type, DateTime) else date if isinstance(column.type, Date) else str
+        first, end = days_as(kind, window, self._day_zone if self._is_zoned(column.type) else None)
+        query = _narrowed(select(*(table.c[name] for name in columns)), table, account)
+        return [row._mapping for row in self._rows_of(query.where(column >= first, column < end))]
 
     def _has_account(self, account: str, column: str) -> bool:
-        found = select(self._table.c[column]).where(self._of_account(column, account)).limit(1)
-        return bool(self._rows_of(found))
+        query = _narrowed(select(self._table.c[column]), self._table, (column, account))
+        return bool(self._rows_of(query.limit(1)))
 
-    def _of_account(self, column: str, account: str) -> Any:
-        digits, owner = account.removeprefix("act_"), self._table.c[column]
-        return owner == int(digits) if isinstance(owner.type, Integer | Numeric) else owner.in_([digits, account])
+    def _beside(
+        self, table: str, columns: Sequence[str], account: tuple[str, str] | None = None
+    ) -> list[Mapping[str, Any]] | None:
+        found = self._reflected(table)
+        wanted = [found.c[name] for name in columns if name in found.c] if found is not None else []
+        if found is None or not wanted or columns[0] not in found.c:
+            return None
+        query = _narrowed(select(*wanted), found, account if account and account[0] in found.c else None)
+        return [row._mapping for row in self._rows_of(query)]
+
+    def _is_zoned(self, kind: Any) -> bool:
+        """Whether values of a type carry their zone, whatever the session's is."""
+        name = type(kind).__name__.upper()
+        return (
+            bool(getattr(kind, "timezone", False))
+            or name.endswith(("_TZ", "_LTZ", "OFFSET"))
+            or _ALWAYS_ZONED.get(self._engine.dialect.name) == name
+        )
 
     def _rows_of(self, query: Any) -> list[Any]:
+        words = session_zone(self._engine.dialect.name, self._day_zone)
         try:
             with self._engine.connect() as connection:
+                if words:
+                    connection.exec_driver_sql(words)
                 return list(connection.execute(query))
         except SQLAlchemyError as error:
             raise _failed(error) from None
+
+
+def session_zone(dialect: str, day_zone: str) -> str | None:
+    """Return what tells a session its zone; None for a dialect that needs no telling.
+
+    MySQL knows zones by name only where an administrator loaded them, and UTC always as an offset.
+    """
+    words = _SESSION_ZONE.get(dialect)
+    by_offset = day_zone == "UTC" and dialect in {"mysql", "mariadb"}
+    return words.format("+00:00" if by_offset else day_zone) if words else None
+
+
+def _narrowed(query: Any, table: Table, account: tuple[str, str] | None) -> Any:
+    """Return the query about one account: by its number, or as text with and without its prefix."""
+    if account is None:
+        return query
+    column, (name, digits) = table.c[account[0]], (account[1], account[1].removeprefix("act_"))
+    is_number = isinstance(column.type, Integer | Numeric)
+    return query.where(column == int(digits) if is_number else column.in_([digits, name]))
 
 
 def _open(url: str) -> Engine:

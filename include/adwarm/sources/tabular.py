@@ -1,92 +1,140 @@
 """Daily rows of somebody's own table as a source: what Parquet files and SQL tables have in common.
 
-The table holds one row per ad and day. Columns go by the platform's names or by a few common others; whatever types
-they have, rows leave here in the platform's form: numbers as numeric strings, ids and days as text. Totals over a
-window add up what adds up (impressions, clicks, link clicks, spend), work out the ratios from those sums, and leave out
-people reached and frequency, which do not follow from days.
+The table holds one row per object of its level and day. Columns go by the platform's names, by a few common others, by
+those of a named layout or by a column map; whatever types they have, rows leave here in the platform's form: numbers as
+numeric strings, ids and days as text. A report of the table's own level gets its rows, one of a level above it their
+sums, and one of a level below is refused. Totals over a window add up what adds up (impressions, clicks, link clicks,
+spend), work out the ratios from those sums, and leave out people reached and frequency, which do not follow from days.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 from adwarm.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, Window, account_id, zone
 from adwarm.model.windows import ONE_DAY
-from adwarm.sources.formats import ADDITIVE, as_day, as_number, as_text, ratios
+from adwarm.sources.beside import newest_versions, of_completed_loads, sides_for
+from adwarm.sources.daily import Daily, Shape, added_up, as_rows, below, newest_only, read_daily
+from adwarm.sources.formats import ADDITIVE, as_text, is_absent
+from adwarm.sources.layouts import (
+    BREAKDOWNS,
+    DELETED_COLUMNS,
+    LOADED_AT,
+    SideTable,
+    find_columns,
+    layout_named,
+)
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Row, Unit
-from adwarm.sources.units import plan_units, split_by_time
+from adwarm.sources.row_check import check_rows
+from adwarm.sources.units import LEVELS, plan_units, split_by_time
 
-KEYS = ("account_id", "ad_id", "date_start", "date_stop")
-ALIASES: dict[str, tuple[str, ...]] = {
-    "account_id": ("ad_account_id",),
-    "date_start": ("date", "date_day", "day", "stat_date"),
-    "spend": ("cost", "amount_spent"),
-    "inline_link_clicks": ("link_clicks",),
-}
-_NOT_TOTALS = frozenset({"reach", "frequency", "cpp"})
+_CONSTANT = ("_id", "_name", "_currency")
 
 
 class TabularSource(ABC):
     """A table of daily rows. Used by one thread at a time.
 
     Args:
-        columns: the table's column for a canonical field, where it goes by neither its own name nor a common other.
-        data_zone: IANA zone in which the table's days are counted.
+        columns: the table's column for a field, where it goes by neither its own name nor a common other; for
+            `loaded_at` the column that tells a newer load.
+        constants: ids and names that every row has and the table has no column for, such as `account_id`.
+        layout: which loader wrote the table.
+        level: what a row is about.
+        data_zone: IANA zone in which the table's days are counted; else what the loader knows, or `default_zone`.
+        day_zone: IANA zone in which moments that carry a zone are taken as days.
+        currency: of its money; else what the rows or the loader know, or USD.
         connection: the name under which its accounts are kept.
         page_size: rows in a page.
+
+    Raises:
+        BadRequest: a zone, layout, level or constant is not one.
     """
 
     name = "table"
     clock_offset_seconds: float | None = None
-    caps = Capabilities(unique_metrics=frozenset(), max_days_per_request=400, max_windows_per_request=64)
+    caps = Capabilities(
+        levels=frozenset(LEVELS),
+        unique_metrics=frozenset(),
+        max_days_per_request=400,
+        max_windows_per_request=64,
+        retention_days=None,
+    )
 
     def __init__(
         self,
         columns: Mapping[str, str] | None = None,
-        data_zone: str = "UTC",
-        currency: str = "USD",
+        constants: Mapping[str, str] | None = None,
+        layout: str = "plain",
+        level: str = "ad",
+        data_zone: str | None = None,
+        default_zone: str = "UTC",
+        day_zone: str = "UTC",
+        currency: str | None = None,
         connection: str = "default",
         page_size: int = 5000,
     ) -> None:
-        zone(data_zone)
-        self._named = dict(columns or {})
-        self._zone, self._currency, self._connection = data_zone, currency, connection
+        for name in (data_zone or default_zone, day_zone):
+            zone(name)
+        if level not in LEVELS:
+            raise BadRequest(f"level {level[:40]!r} is not known; a row is about one of {', '.join(LEVELS)}")
+        self._layout = layout_named(layout)
+        self._named, self._constants = dict(columns or {}), _checked(constants or {})
+        self._level, self._day_zone = level, day_zone
+        self._zone, self._default_zone = data_zone, default_zone
+        self._currency, self._connection = currency, connection
         self._page_size = page_size
         self._read: tuple[Unit, list[Row]] | None = None
+        self.caps = replace(type(self).caps, levels=frozenset(LEVELS[: LEVELS.index(level) + 1]))
 
     @abstractmethod
     def _columns(self) -> Sequence[str]:
         """Return the names of the table's columns."""
 
     @abstractmethod
-    def _account_ids(self, column: str) -> Iterable[Any]:
-        """Return the distinct values of the account column."""
+    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+        """Return the distinct values of some columns; `account` is an account column and id to look at alone."""
 
     @abstractmethod
     def _has_account(self, account: str, column: str) -> bool:
         """Return whether there is a row of the account."""
 
     @abstractmethod
-    def _load(self, account: str, window: Window, columns: Mapping[str, str]) -> Iterable[Mapping[str, Any]]:
-        """Return the account's rows of the days of `window`; `columns` maps canonical names to the table's."""
+    def _load(
+        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
+    ) -> Iterable[Mapping[str, Any]]:
+        """Return the rows of the days of `window`, by the column `day`; of one account by its column, or of all."""
+
+    def _beside(
+        self, table: str, columns: Sequence[str], account: tuple[str, str] | None = None
+    ) -> list[Mapping[str, Any]] | None:
+        """Return the rows of a table beside the own one, those of its columns that are there; None when it is not."""
+        del table, columns, account
+        return None
 
     def account(self, account_id: str) -> Account:
-        """Return the account, with the zone and currency of the table.
+        """Return the account, with the zone and currency that the connection, the loader or the rows know.
 
         Raises:
             BadRequest: the table has no row of it, or none yet.
         """
-        if not self._has_account(account_id, self._mapping()["account_id"]):
+        columns = self._mapping()
+        fixed = self._fixed_account(columns)
+        known = account_id == fixed if fixed else self._has_account(account_id, columns["account_id"])
+        if not known:
             raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
-        return self._account(account_id)
+        return self._account(account_id, self._told(account_id), self._currencies(columns, account_id))
 
     def accounts(self) -> Iterator[Account]:
         """Yield every account that has a row, in order of its id."""
-        values = self._account_ids(self._mapping()["account_id"])
-        for found in sorted({account_id(as_text(value)) for value in values if value is not None}):
-            yield self._account(found)
+        columns = self._mapping()
+        fixed = self._fixed_account(columns)
+        values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
+        told, currencies = self._told(fixed), self._currencies(columns, fixed)
+        for found in sorted({account_id(as_text(value)) for (value,) in values if not is_absent(value)}):
+            yield self._account(found, told, currencies)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return no scope: a table has no quota of its own."""
@@ -97,8 +145,13 @@ class TabularSource(ABC):
         """Return the fewest units that cover `windows`.
 
         Raises:
-            BadRequest: the query is not at ad level.
+            BadRequest: the query is at a level below the table's.
         """
+        if spec.level in LEVELS and spec.level not in self.caps.levels:
+            raise BadRequest(
+                f"the table has a row for each {self._level}, which does not divide into rows by {spec.level}; ask for "
+                f"{', '.join(sorted(self.caps.levels))}, or name a table by {spec.level}"
+            )
         return plan_units(self.caps, account, windows, increment, spec)
 
     def submit(self, unit: Unit) -> Page | Handle:
@@ -156,82 +209,134 @@ class TabularSource(ABC):
         del cursor
         raise BadRequest(f"a table does not list the {level}s of {unit.account_id}; ask for its rows")
 
-    def _account(self, account: str) -> Account:
-        return Account(account, self._zone, self._zone, self._currency, self._connection)
+    def _fixed_account(self, columns: Mapping[str, str]) -> str | None:
+        """Return the account that every row belongs to, where the table has no column for it."""
+        return account_id(self._constants["account_id"]) if "account_id" not in columns else None
 
-    def _mapping(self) -> dict[str, str]:
-        """Return the table's column for each canonical name.
+    def _account(
+        self, account: str, told: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
+    ) -> Account:
+        known = told.get(account.removeprefix("act_"), {})
+        data_zone = self._zone or known.get("data_zone") or self._default_zone
+        zone(data_zone)
+        own = currencies.get(account, set())
+        currency = self._currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
+        return Account(account, data_zone, data_zone, currency, self._connection)
 
-        Raises:
-            BadRequest: a column that every table needs is not there.
-        """
-        present = list(self._columns())
-        found = {name: name for name in present}
-        for name, others in ALIASES.items():
-            other = next((column for column in others if column in present), None)
-            if name not in found and other is not None:
-                found[name] = other
-        found.update({name: column for name, column in self._named.items() if column in present})
-        missing = [name for name in KEYS[:3] if name not in found]
-        if missing:
-            columns = ", ".join(present) or "none"
-            raise BadRequest(f"the table has no column {', '.join(missing)} among {columns}; rename it or map it")
+    def _told(self, account: str | None) -> dict[str, dict[str, str]]:
+        """Return what the loader's own table of accounts tells of one account, or of all."""
+        return self._versions(self._layout.accounts, account) if self._layout.accounts else {}
+
+    def _currencies(self, columns: Mapping[str, str], account: str | None) -> dict[str, set[str]]:
+        """Return the currencies in the rows of one account, or of all."""
+        owner, column = columns.get("account_id"), columns.get("account_currency")
+        if column is None or self._currency:
+            return {}
+        pairs = self._distinct([owner or column, column], (owner, account) if owner and account else None)
+        found: dict[str, set[str]] = {}
+        for value, currency in pairs:
+            if not is_absent(value) and not is_absent(currency):
+                found.setdefault(account or account_id(as_text(value)), set()).add(as_text(currency))
         return found
 
+    def _mapping(self) -> dict[str, str]:
+        """Return the table's column for each field.
+
+        Raises:
+            BadRequest: a column that the table needs is not there.
+        """
+        present = list(self._columns())
+        found = find_columns(present, self._layout, self._named)
+        needed = dict.fromkeys(("account_id", f"{self._level}_id", "date_start"))
+        missing = [name for name in needed if name not in found and name not in self._constants]
+        if missing:
+            columns = ", ".join(present) or "none"
+            raise BadRequest(
+                f"the table has no column {', '.join(missing)} among {columns}; rename it, map it, or give an id "
+                "that is the same in every row as a constant"
+            )
+        return found
+
+    def _shape(self, columns: Mapping[str, str], spec: QuerySpec) -> Shape:
+        """Return how to read the rows that `spec` is about, with what tells doubles apart."""
+        always = ["account_id", f"{self._level}_id", f"{spec.level}_id", "date_start", "date_stop", *ADDITIVE]
+        wanted = [name for name in dict.fromkeys([*always, *spec.fields]) if name not in below(self._level)]
+        return Shape(
+            level=self._level,
+            columns={name: columns[name] for name in wanted if name in columns},
+            constants={name: value for name, value in self._constants.items() if name not in columns},
+            day_zone=self._day_zone,
+            zeros=self._layout.zeros,
+            loaded=columns.get(LOADED_AT),
+            deleted=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
+            breakdowns=tuple(columns[name] for name in BREAKDOWNS if name in columns),
+        )
+
     def _rows(self, unit: Unit) -> list[Row]:
-        mapping = self._mapping()
-        hull = Window(min(w.since for w in unit.windows), max(w.until for w in unit.windows))
-        wanted = {name: mapping[name] for name in [*KEYS, *ADDITIVE, *unit.spec.fields] if name in mapping}
-        daily = [_canonical(raw, wanted) for raw in self._load(unit.account_id, hull, wanted)]
-        daily = [row for row in daily if row.get("impressions", "1") != "0"]
-        daily.sort(key=lambda row: (row["date_start"], row["ad_id"]))
+        columns = self._mapping()
+        fixed = self._fixed_account(columns)
+        if fixed and fixed != unit.account_id:
+            raise BadRequest(f"the table is about {fixed} alone, and has no row of {unit.account_id}")
+        found = newest_only(self._completed(unit, self._shape(columns, unit.spec), columns), self._level)
+        found = [daily for daily in found if daily.delivered and _is_asked(daily, unit)]
+        found.sort(key=lambda daily: (daily.row["date_start"], daily.row[f"{self._level}_id"]))
+        self._supply(found, unit)
         if unit.increment is Increment.RANGE:
-            return [row for window in unit.windows for row in _totals(daily, window, unit.spec)]
-        keep = {*KEYS, *unit.spec.fields}
-        return [
-            {name: value for name, value in row.items() if name in keep}
-            for row in daily
-            if any(date.fromisoformat(row["date_start"]) in window for window in unit.windows)
-        ]
+            rows = added_up(found, unit.windows, unit.spec)
+        elif unit.spec.level == self._level:
+            rows = as_rows(found, unit.spec)
+        else:
+            days = dict.fromkeys(date.fromisoformat(daily.row["date_start"]) for daily in found)
+            rows = added_up(found, (Window(day, day) for day in days), unit.spec)
+        check_rows(rows, unit)
+        return rows
+
+    def _completed(self, unit: Unit, shape: Shape, columns: Mapping[str, str]) -> list[Daily]:
+        """Return the rows of the unit's days, of completed loads."""
+        hull = Window(min(w.since for w in unit.windows), max(w.until for w in unit.windows))
+        owner = columns.get("account_id")
+        beside = [*shape.deleted, *shape.breakdowns, *([shape.loaded] if shape.loaded else [])]
+        names = list(dict.fromkeys([*shape.columns.values(), *beside]))
+        raws = self._load((owner, unit.account_id) if owner else None, hull, columns["date_start"], names)
+        found = read_daily(raws, shape)
+        loads = self._layout.loads
+        listed = self._beside(loads.table, (loads.key, loads.status)) if loads and shape.loaded else None
+        return of_completed_loads(found, listed, loads) if loads and listed else found
+
+    def _supply(self, found: Sequence[Daily], unit: Unit) -> None:
+        """Put into the rows what only the tables beside them know."""
+        wanted = {*unit.spec.fields, f"{unit.spec.level}_id"} - below(self._level)
+        for side, fields in sides_for(self._layout.sides, wanted):
+            lacking = [daily.row for daily in found if any(name not in daily.row for name in fields)]
+            versions = self._versions(side, unit.account_id) if lacking else {}
+            for row in lacking:
+                known = versions.get(str(row.get(side.of)), {})
+                row.update({name: known[name] for name in fields if name in known and name not in row})
+
+    def _versions(self, side: SideTable, account: str | None) -> dict[str, dict[str, str]]:
+        names = list(dict.fromkeys([side.key, *side.newest, *side.fields.values()]))
+        owner = side.key if side.of == "account_id" else "account_id"
+        return newest_versions(self._beside(side.table, names, (owner, account) if account else None) or (), side)
+
+
+def _checked(constants: Mapping[str, str]) -> dict[str, str]:
+    for name, value in constants.items():
+        if not name.endswith(_CONSTANT) or not str(value).strip():
+            raise BadRequest(
+                f"{name[:40]!r} cannot be a constant; only ids, names and currencies that are not empty can"
+            )
+    if "account_id" in constants:
+        account_id(str(constants["account_id"]))
+    return {name: str(value).strip() for name, value in constants.items()}
+
+
+def _is_asked(daily: Daily, unit: Unit) -> bool:
+    day = date.fromisoformat(daily.row["date_start"])
+    return any(day in window for window in unit.windows)
 
 
 def _stranger(handle: Handle) -> BadRequest:
     return BadRequest(f"report {handle.id} is not one of this source, which answers at once")
-
-
-def _canonical(raw: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    row: Row = {}
-    for name, column in columns.items():
-        text = as_number(name, raw[column])
-        if text is not None:
-            row[name] = text
-    day = as_day(raw[columns["date_start"]])
-    row["account_id"] = account_id(as_text(raw[columns["account_id"]])).removeprefix("act_")
-    row["ad_id"] = as_text(raw[columns["ad_id"]])
-    row["date_start"] = row["date_stop"] = day
-    return row
-
-
-def _totals(daily: Iterable[Row], window: Window, spec: QuerySpec) -> list[Row]:
-    """Return one row per ad: names as of its last day, sums of what adds up, ratios of the sums."""
-    since, until = window.since.isoformat(), window.until.isoformat()
-    latest: dict[str, Row] = {}
-    sums: dict[str, dict[str, float]] = {}
-    for row in daily:
-        if since <= row["date_start"] <= until:
-            latest[row["ad_id"]] = row
-            total = sums.setdefault(row["ad_id"], {})
-            for name in ADDITIVE:
-                if name in row:
-                    total[name] = total.get(name, 0.0) + float(row[name])
-    keep = {*KEYS, *spec.fields} - _NOT_TOTALS
-    rows = []
-    for ad_id in sorted(latest):
-        names = {n: v for n, v in latest[ad_id].items() if n.endswith(("_id", "_name"))}
-        figures = {name: as_number(name, value) for name, value in sums[ad_id].items()}
-        row = {**names, **figures, **ratios(sums[ad_id]), "date_start": since, "date_stop": until}
-        rows.append({name: value for name, value in row.items() if name in keep and value is not None})
-    return rows
 
 
 def _offset(cursor: str) -> int:
@@ -240,12 +345,15 @@ def _offset(cursor: str) -> int:
     return int(cursor)
 
 
-def days_as(kind: type, window: Window) -> tuple[Any, Any]:
+def days_as(kind: type, window: Window, day_zone: str | None = None) -> tuple[Any, Any]:
     """Return where `window` starts and the first value after it, for a day column of type date, datetime or str.
 
-    The end is open, so that text with a time of day is compared rightly under any collation.
+    Moments carry `day_zone` where one is given. The end is open, so that text with a time of day is compared rightly
+    under any collation.
     """
-    after = window.until + ONE_DAY
+    first, after = window.since, window.until + ONE_DAY
     if kind is datetime:
-        return datetime.combine(window.since, datetime.min.time()), datetime.combine(after, datetime.min.time())
-    return (window.since, after) if kind is date else (window.since.isoformat(), after.isoformat())
+        zoned = zone(day_zone) if day_zone else None
+        first_moment, end = (datetime(day.year, day.month, day.day, tzinfo=zoned) for day in (first, after))
+        return first_moment, end
+    return (first, after) if kind is date else (first.isoformat(), after.isoformat())

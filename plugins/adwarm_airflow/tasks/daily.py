@@ -12,9 +12,9 @@ from adwarm.prefetch.backfill import check_range, missing_spans
 from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.estimate import estimate
 from adwarm.prefetch.planner import closing_windows
-from adwarm.runtime import Runtime
+from adwarm.runtime import Runtime, SourceFactory
 from adwarm.store import accounts, jobs
-from adwarm_airflow.house import open_runtime
+from adwarm_airflow.house import DEFAULT_CONNECTION, open_runtime
 from adwarm_airflow.runs import RunTime, day_param, run_time
 
 DAY = timedelta(days=1)
@@ -29,13 +29,13 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     was still open in the west when its own run came. The calls are of low priority, so live warming goes first.
 
     Raises:
-        BadRequest: an account id is not valid, the day is older than 37 months, or lies in the future everywhere.
+        BadRequest: an account id is not valid, the day is older than the source keeps, or in the future everywhere.
     """
     run = run_time(context, DAY)
     runtime = open_runtime(run.clock)
     now = run.clock.now()
     day = day_param(context["params"], "day") or run.day
-    check_range(Window(day, day), now + DAY)
+    check_range(Window(day, day), now + DAY, _sources(run, context) if day.year < now.year - 2 else ())
     days = [day] if run.explicit or run.backfill or context["params"].get("day") else [day - DAY, day]
     asked = context["params"].get("accounts") or []
     chosen = accounts.chosen(runtime.engine, asked, now, runtime.settings.default_zone)
@@ -61,6 +61,16 @@ def compact_store(context: Mapping[str, Any]) -> dict[str, Any]:
         log.warning("%s", text)
     log.info("compacted: %s", report.to_dict())
     return {"compacted": True, **report.to_dict(), "errors": len(report.errors)}
+
+
+def _sources(run: RunTime, context: Mapping[str, Any]) -> list[SourceFactory]:
+    """Return what builds the sources that the run will ask; none where that cannot be told."""
+    try:
+        opened = open_runtime(run.clock, str(context["params"].get("connection") or DEFAULT_CONNECTION))
+    except BadRequest as error:
+        log.warning("how far back the source goes is not known: %s", error)
+        return []
+    return [make for make in (opened.make_source, *(opened.sources or {}).values()) if make]
 
 
 def _estimated(

@@ -36,6 +36,25 @@ def test_rows_become_days_and_absent_numbers_are_zero() -> None:
     assert found[AD].days == {DAY: Delivery(15, 1, 0.5)}
 
 
+def test_a_figure_that_no_row_of_the_day_has_is_not_known() -> None:
+    """Absent beside another row is zero; absent from the whole day of the account is unknown."""
+    rows = [_row(impressions="10", spend="1"), {**_row(impressions="5", clicks=""), "ad_id": "8"}, _row(clicks="3")]
+    found = read_histories([*rows, _row(DAY - timedelta(days=1), inline_link_clicks="2")], DAY - timedelta(days=1), DAY)
+    assert found[AD].days[DAY] == Delivery(10, 3, 1)
+    assert found["act_1", "8"].days[DAY] == Delivery(5, 0, 0)
+    assert found[AD].days[DAY - timedelta(days=1)] == Delivery(0, None, None, 2)
+    assert (found[AD].unseen, found["act_1", "8"].unseen) == ({DAY - timedelta(days=1)}, set())
+
+
+def test_rates_are_of_the_days_that_know_their_clicks() -> None:
+    """Days without the figure change neither the usual rate nor the usual price."""
+    days = [Delivery(1000, 10, 5.0)] * 5
+    blind = [*days, *[Delivery(1000, None, None)] * 5]
+    assert usual_ctr(blind, 10) == usual_ctr(days, 10)
+    assert usual_cpm(blind, 1000) == usual_cpm(days, 1000)
+    assert (total(blind).ctr, Delivery(1000).ctr, Delivery(1000).cpm) == (0.005, None, None)
+
+
 def test_the_newest_name_counts() -> None:
     """A renamed ad carries its latest name, in whatever order rows come."""
     rows = [_row(DAY - timedelta(days=1), ad_name="old"), _row(ad_name="new")]

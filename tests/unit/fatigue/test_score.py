@@ -155,6 +155,89 @@ def test_without_clicks_or_spend_the_component_is_absent() -> None:
     assert _score(free, None).status == "pending"
 
 
+def _without(rows: Rows, *names: str) -> Rows:
+    return [{name: value for name, value in row.items() if name not in names} for row in rows]
+
+
+def _by_links(rows: Rows) -> Rows:
+    """The same rows as a table has them that counts clicks on links alone."""
+    return [
+        {**plain, "inline_link_clicks": row["clicks"]}
+        for plain, row in zip(_without(rows, "clicks"), rows, strict=True)
+    ]
+
+
+def test_rows_without_clicks_are_not_healthy_by_them() -> None:
+    """Clicks that no row has are a component that is not there: flagged, trusted less, and never a zero."""
+    whole, blind = _score(_ad(ctr=0.2, cpm=1.4), 1.0), _score(_without(_ad(ctr=0.2, cpm=1.4), "clicks"), 1.0)
+    assert whole.creative is not None
+    assert (blind.creative, blind.baseline["ctr"], blind.baseline["clicks_from"]) == (None, None, None)
+    assert blind.total == pytest.approx((0.35 * (blind.audience or 0) + 0.25 * (blind.algorithm or 0)) / 0.6)
+    assert "clicks_missing" in blind.baseline["flags"]
+    assert "clicks_missing" not in whole.baseline["flags"]
+    assert blind.data_quality < whole.data_quality
+
+
+def test_link_clicks_serve_where_clicks_are_absent() -> None:
+    """The rate of link clicks is compared with its own past, the score says so, and is trusted a little less."""
+    rows = _ad(ctr=0.5, cpm=1.1)
+    whole, linked, blind = _score(rows), _score(_by_links(rows)), _score(_without(rows, "clicks"))
+    assert (linked.creative, linked.total) == (whole.creative, whole.total)
+    assert linked.baseline["clicks_from"] == "inline_link_clicks"
+    assert {"clicks_missing", "link_clicks_used"} <= set(linked.baseline["flags"])
+    assert blind.data_quality < linked.data_quality < whole.data_quality
+    both = [{**row, "inline_link_clicks": "1"} for row in rows]
+    assert _score(both) == whole
+
+
+def test_rows_without_spend_have_no_price() -> None:
+    """Spend that no row has leaves the algorithm out and is flagged; spend of zero is a free ad, and is not."""
+    missing = _score(_without(_ad(ctr=0.6), "spend"))
+    free = _score([{**row, "spend": "0"} for row in _ad(ctr=0.6)])
+    assert (missing.algorithm, free.algorithm, missing.total) == (None, None, free.total)
+    assert "spend_missing" in missing.baseline["flags"]
+    assert "spend_missing" not in free.baseline["flags"]
+    assert missing.data_quality < free.data_quality
+
+
+def test_rows_without_impressions_are_pending() -> None:
+    """An ad that nobody can say was seen is pending and flagged, instead of having no score at all."""
+    found = _score(_without(_ad(), "impressions"), 3.5)
+    assert (found.status, found.total) == ("pending", None)
+    assert "impressions_missing" in found.baseline["flags"]
+    assert found.data_quality < 0.2
+    some = [*_ad()[:-1], *_without(_ad()[-1:], "impressions")]
+    assert _score(some).data_quality < _score(_ad()[:-1]).data_quality
+
+
+def test_nothing_left_is_pending() -> None:
+    """Without clicks, spend and frequency there is nothing to judge, and each is named."""
+    found = _score(_without(_ad(), "clicks", "spend"), None)
+    assert (found.status, found.total, found.trend_per_day) == ("pending", None, None)
+    assert {"clicks_missing", "frequency_missing", "spend_missing"} <= set(found.baseline["flags"])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_change_of_source_is_no_loss_of_clicks(flip: bool) -> None:
+    """Days that count all clicks are never compared with days that count other ones, or none."""
+    past, recent = _ad()[:-3], _ad()[-3:]
+    mixed = [*_by_links(past), *recent] if flip else [*past, *_by_links(recent)]
+    found = _score(mixed)
+    assert (found.creative, found.baseline["clicks_from"]) == (None, None)
+    assert found.status == "healthy"
+    half = _score([*past[:15], *_without(past[15:], "clicks"), *recent])
+    assert half.creative == pytest.approx(0, abs=1e-6)
+    assert "clicks_missing" in half.baseline["flags"]
+
+
+def test_an_absent_figure_is_zero_where_other_ads_have_it() -> None:
+    """The platform leaves out a zero: an ad without the field beside one that has it had none."""
+    other = [{**row, "ad_id": "8"} for row in _ad()]
+    lost = [*_ad()[:-3], *_without(_ad()[-3:], "clicks")]
+    found = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
+    assert (found["7"].creative, found["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
+
+
 def test_few_impressions_do_not_scream() -> None:
     """200 impressions without a click leave the ad below critical; 20,000 do not."""
     past = _ad()[:-3]

@@ -7,10 +7,10 @@ from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.errors import BadRequest, Denied, Throttled, Transient
 from adwarm.model import Account, Window
-from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, run_backfill
+from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
 from adwarm.prefetch.planner import aligned_block
-from adwarm.sources.protocol import Increment, Page, Unit
+from adwarm.sources.protocol import Capabilities, Increment, Page, Unit
 from adwarm.store import jobs, partitions
 
 RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
@@ -135,6 +135,17 @@ def test_a_range_that_cannot_be_asked_for_is_refused(since: date, until: date, w
     with pytest.raises(BadRequest, match=words):
         check_range(Window(since, until), NOW)
     check_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
+
+
+def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: Bench) -> None:
+    """Where the source has no limit, as a table has none, days older than 37 months are fetched like others."""
+    old = Window(date(2019, 3, 1), date(2019, 3, 2))
+    with pytest.raises(BadRequest, match="37 months"):
+        run_backfill(bench.prefetch, ACCOUNTS[:1], old)
+    bench.source.caps = Capabilities(retention_days=None)
+    report = run_backfill(bench.prefetch, ACCOUNTS[:1], old)
+    assert (report.reasons, sum(report.ended.values())) == ({}, 1)
+    assert missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
 
 
 def test_days_that_are_still_open_are_left_out(bench: Bench) -> None:

@@ -201,8 +201,8 @@ def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 4 * 30
 
 
-def test_an_unexpected_error_ends_its_account_only(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever one account of many raises becomes its failed outcome, with its cause and a logged traceback."""
+def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
+    """Whatever one account of many raises becomes its failed outcome, with its cause."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
     def broken(fault: Exception):
@@ -219,7 +219,6 @@ def test_an_unexpected_error_ends_its_account_only(bench: Bench, caplog: pytest.
         assert type(fault).__name__ in str(outcome.reason)
         assert outcome.error is not None
         assert outcome.error.__cause__ is fault
-    assert sum("Traceback" in (record.exc_text or "") for record in caplog.records) >= 4
 
 
 def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> None:
@@ -311,7 +310,7 @@ def test_an_account_has_its_time(bench: Bench) -> None:
         return one_ad(unit)
 
     bench.source.script = {"act_1": slow}
-    wanted = [Wanted(ReportKey(account, "last_7d")) for account in ("act_1", "act_2")]
+    wanted = [Wanted(ReportKey(account, "last_30d")) for account in ("act_1", "act_2")]
     report = engine.run(wanted, Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
     assert "ADWARM_ACCOUNT_SECONDS" in str(report.outcomes[0].reason)

@@ -1,13 +1,15 @@
 """The SQL source on a real PostgreSQL server, whose types and comparisons are stricter than SQLite's."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from adwarm.model import Account, QuerySpec, Window
+from adwarm.sources import sql
 from adwarm.sources.protocol import Increment, Page
-from adwarm.sources.sql import SqlSource
+from adwarm.sources.sql import SqlSource, session_zone
 
 WINDOW = Window(date(2026, 11, 2), date(2026, 11, 3))
 
@@ -55,3 +57,80 @@ def test_types_of_a_warehouse(postgres_url: str, account_type: str, account: str
         }
         for day in ("2026-11-02", "2026-11-03")
     ]  # fmt: skip
+
+
+SESSIONS = ("America/Los_Angeles", "UTC", "Pacific/Auckland")
+
+
+def days_of(engine: Engine, table: str, **options: Any) -> list[str]:
+    """The days of the window's rows."""
+    source = SqlSource(engine, table, **options)
+    (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=("impressions",)))
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    return [row["date_start"] for row in page.rows]
+
+
+def moments(url: str, session: str, *texts: str) -> Engine:
+    """A session in a zone of its own, over a table whose days are moments, and a view that casts them to days."""
+    engine = create_engine(url, connect_args={"options": f"-c timezone={session}"})
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
+        connection.execute(text("CREATE SCHEMA ads"))
+        connection.execute(text(
+            "CREATE TABLE ads.insights (account_id text, ad_id text, date_start timestamptz, impressions integer)"
+        ))  # fmt: skip
+        for moment in texts:
+            connection.execute(
+                text("INSERT INTO ads.insights VALUES ('7', '1', CAST(:m AS timestamptz), 5)"), {"m": moment}
+            )
+        connection.execute(text(
+            "CREATE VIEW ads.days AS SELECT account_id, ad_id, date_start::date AS date_start, impressions "
+            "FROM ads.insights"
+        ))  # fmt: skip
+    return engine
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("table", ["ads.insights", "ads.days"])
+def test_days_do_not_follow_the_session(
+    postgres_url: str, session: str, told: bool, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moments at UTC midnight are UTC's days in any session, and so are the days that a view makes of them.
+
+    Moments are so even where the session's zone is left as it is.
+    """
+    midnights = [f"2026-11-0{day} 00:00+00" for day in (1, 2, 3, 4)]
+    engine = moments(postgres_url, session, *midnights)
+    if not told:
+        monkeypatch.setattr(sql, "_SESSION_ZONE", {})
+        table = "ads.insights"
+    try:
+        assert days_of(engine, table) == ["2026-11-02", "2026-11-03"]
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Sao_Paulo"])
+@pytest.mark.parametrize("table", ["ads.insights", "ads.days"])
+def test_moments_are_days_of_the_zone_that_is_named(postgres_url: str, session: str, zone: str, table: str) -> None:
+    """Where a setting names a zone, its midnights are days, to the minute before the next."""
+    offset = {"Asia/Tokyo": "+09", "America/Sao_Paulo": "-03"}[zone]
+    times = ("2026-11-01 23:59", "2026-11-02 00:00", "2026-11-03 23:59", "2026-11-04 00:00")
+    engine = moments(postgres_url, session, *(f"{moment}{offset}" for moment in times))
+    try:
+        assert days_of(engine, table, day_zone=zone) == ["2026-11-02", "2026-11-03"]
+    finally:
+        engine.dispose()
+
+
+def test_how_a_session_is_told_its_zone() -> None:
+    """Each database in its own words; MySQL gets UTC as an offset, since it may not know zones by name."""
+    assert session_zone("mysql", "UTC") == "SET time_zone = '+00:00'"
+    assert session_zone("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
+    assert session_zone("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
+    assert session_zone("sqlite", "UTC") is None

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine
 
-from adwarm.errors import AdwarmError, BadRequest, Transient
+from adwarm.errors import AdwarmError, BadRequest, Corrupt, Transient
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources.formats import as_day, as_number, as_text
 from adwarm.sources.parquet import ParquetSource
@@ -71,10 +71,15 @@ def test_only_days_of_the_window(tmp_path: Path, make: Any) -> None:
     assert [row["date_start"] for row in found] == ["2026-11-02", "2026-11-03"]
 
 
-def test_moments_with_a_zone(tmp_path: Path) -> None:
-    """Moments that carry a zone are compared as such."""
-    (row,) = rows(parquet(tmp_path, BASE | {"date_start": pd.Timestamp("2026-11-02 10:00", tz=UTC)}))
-    assert row["date_start"] == "2026-11-02"
+@pytest.mark.parametrize("kept_in", ["UTC", "America/Los_Angeles", "Pacific/Auckland"])
+def test_moments_with_a_zone(tmp_path: Path, kept_in: str) -> None:
+    """Moments that carry a zone are UTC's days, whatever zone they are kept in, unless another one is named."""
+    midnights = [pd.Timestamp(f"2026-11-0{day}", tz=UTC).tz_convert(kept_in) for day in (1, 2, 3, 4)]
+    source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in midnights))
+    assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
+    tokyo = [pd.Timestamp(f"2026-11-0{day}", tz="Asia/Tokyo").tz_convert(kept_in) for day in (1, 2, 3, 4)]
+    source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in tokyo), day_zone="Asia/Tokyo")
+    assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
@@ -95,6 +100,103 @@ def test_other_names_and_own_names(tmp_path: Path, make: Any) -> None:
     }  # fmt: skip
 
 
+TWICE = (BASE | {"etl": "2026-11-03"}, BASE | {"etl": "2026-11-04", "impressions": 300, "spend": 2})
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_appended_loads_do_not_double(tmp_path: Path, make: Any) -> None:
+    """A day that was loaded twice counts once, as the newest load has it by the column that a person names."""
+    (row,) = rows(make(tmp_path, *TWICE, columns={"loaded_at": "etl"}), Increment.RANGE)
+    assert (row["impressions"], row["spend"]) == ("300", "2.00")
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+@pytest.mark.parametrize("increment", list(Increment))
+def test_doubles_without_an_order_are_refused(tmp_path: Path, make: Any, increment: Increment) -> None:
+    """Where nothing tells which of two rows is the newer one, neither is served, nor their sum."""
+    with pytest.raises(BadRequest, match="2 rows of ad 1 on 2026-11-02"):
+        rows(make(tmp_path, *TWICE), increment)
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+def test_ids_that_no_column_holds(tmp_path: Path, make: Any) -> None:
+    """The account of every row may be a constant; then it is the only account there is."""
+    record = {name: value for name, value in BASE.items() if name != "account_id"}
+    source = make(tmp_path, record, constants={"account_id": "7", "campaign_name": "Only"})
+    assert list(source.accounts()) == [source.account("act_7")] == [Account("act_7")]
+    assert rows(source)[0]["account_id"] == "7"
+    with pytest.raises(BadRequest, match="act_9"):
+        source.account("act_9")
+    for constants in ({"spend": "1"}, {"account_id": "shop"}, {"ad_id": " "}):
+        with pytest.raises(BadRequest):
+            ParquetSource(str(tmp_path), constants=constants)
+
+
+LEVELS = ("account", "campaign", "adset", "ad")
+TREE = [
+    BASE | {"campaign_id": "5", "adset_id": "51", "ad_id": "1", "reach": 9},
+    BASE | {"campaign_id": "5", "adset_id": "52", "ad_id": "2", "impressions": 100, "clicks": 1},
+    BASE | {"campaign_id": "6", "adset_id": "61", "ad_id": "3", "date_start": "2026-11-03"},
+    BASE | {"campaign_id": "5", "adset_id": "51", "ad_id": "1", "date_start": "2026-11-03"},
+]
+
+
+@pytest.mark.parametrize("make", [parquet, sql])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("increment", list(Increment))
+def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any, level: str, increment: Increment) -> None:
+    """Each level has a row for each of its objects, a day or in all, and the same sums in all."""
+    source = make(tmp_path, *TREE)
+    spec = QuerySpec(level, (*(f"{name}_id" for name in LEVELS), *FIELDS))
+    (unit,) = source.plan(Account("act_7"), [WINDOW], increment, spec)
+    found = source.submit(unit).rows
+    keys = {(row[f"{level}_id"], row["date_start"], row["date_stop"]) for row in found}
+    own = [("7" if level == "account" else row[f"{level}_id"], row["date_start"]) for row in TREE]
+    assert len(keys) == len(found) == len(set(own) if increment is Increment.DAY else {name for name, _ in own})
+    assert sum(int(row["impressions"]) for row in found) == 700
+    assert sum(float(row["spend"]) for row in found) == 6.0
+    deeper = LEVELS[LEVELS.index(level) + 1 :]
+    assert not any(f"{name}_id" in row for row in found for name in deeper)
+
+
+def test_a_table_states_its_level(tmp_path: Path) -> None:
+    """A table by campaign serves campaigns and accounts; ads are refused, and so is a level that is none."""
+    source = parquet(tmp_path, *({**row, "ad_id": None} for row in TREE[1:3]), level="campaign")
+    assert source.caps.levels == {"account", "campaign"}
+    (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec("campaign", FIELDS))
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    assert [(row["campaign_id"], "ad_id" in row) for row in page.rows] == [("5", False), ("6", False)]
+    for level in ("ad", "adset"):
+        with pytest.raises(BadRequest, match=f"a row for each campaign, .*rows by {level}"):
+            source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(level, FIELDS))
+    with pytest.raises(BadRequest, match="level 'pixel'"):
+        parquet(tmp_path, BASE, level="pixel")
+
+
+def test_rows_that_are_not_sane_are_refused(tmp_path: Path) -> None:
+    """What leaves a table is judged as every source's rows are: by field, and as a whole."""
+    source = parquet(tmp_path, BASE | {"actions": [{"action_type": "purchase", "value": "NaN"}]})
+    with pytest.raises(Corrupt, match="actions"):
+        rows(source)
+
+
+def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
+    """Rows of any age are read: a table keeps what it has."""
+    source = parquet(tmp_path, BASE | {"date_start": "2016-02-29"})
+    assert (source.caps.retention_days, source.caps.oldest_day(DAY)) == (None, date.min)
+    old = date(2016, 2, 29)
+    assert [row["date_start"] for row in rows(source, window=Window(old, old))] == ["2016-02-29"]
+
+
+def test_the_currency_of_the_rows(tmp_path: Path) -> None:
+    """The account's currency is that of its rows where they have one, unless a person names it."""
+    one, two = BASE | {"account_currency": "EUR"}, BASE | {"ad_id": "2", "account_currency": "JPY"}
+    assert parquet(tmp_path, one).account("act_7").currency == "EUR"
+    assert parquet(tmp_path, one, currency="CHF").account("act_7").currency == "CHF"
+    assert parquet(tmp_path, one, two).account("act_7").currency == "USD"
+
+
 @pytest.mark.parametrize("make", [parquet, sql])
 def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
     """Totals add up what adds up, divide the sums, take the last day's names and leave out people."""
@@ -107,11 +209,12 @@ def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
 
 
 def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
-    """A row without impressions is left out, and an absent value is an absent field."""
-    idle = BASE | {"ad_id": "2", "impressions": 0}
+    """A row of zeros is left out, one that only cost money is not, and an absent value is an absent field."""
+    idle = BASE | {"ad_id": "2", "impressions": 0, "clicks": 0, "spend": 0.0}
+    late = BASE | {"ad_id": "4", "impressions": 0, "clicks": 0, "spend": 0.5}
     blank = BASE | {"ad_id": "3", "spend": None}
-    found = rows(parquet(tmp_path, BASE, idle, blank))
-    assert [row["ad_id"] for row in found] == ["1", "3"]
+    found = rows(parquet(tmp_path, BASE, idle, blank, late))
+    assert [row["ad_id"] for row in found] == ["1", "3", "4"]
     assert "spend" not in found[1]
 
 
@@ -195,6 +298,7 @@ def test_values_in_the_platforms_form() -> None:
     assert as_number("ctr", "4.8648648") == "4.864865"
     assert as_number("spend", float("nan")) is None
     assert as_number("ad_name", "[draft") == "[draft"
-    assert as_text(12.0) == "12"
+    assert as_text(12.0) == as_text(Decimal("12.000000000")) == "12"
+    assert as_number("unique_clicks", Decimal("3.000000000")) == "3"
     with pytest.raises(BadRequest):
         as_day("tomorrow")

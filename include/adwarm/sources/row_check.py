@@ -1,0 +1,266 @@
+"""Rows judged before anything above a source sees them: whose they are, of which day, and of sane form.
+
+A row of another account, of a day that was not asked for or without its ids makes the whole answer `Corrupt`: an
+upstream that mixes up one row is not believed about the others. So does a figure that is no finite number, and text or
+nesting beyond every use. What is refused is named by field and row; its value is shown only where it is an id or a day.
+"""
+
+import re
+from collections.abc import Callable, Container, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from adwarm.errors import Corrupt
+from adwarm.sources.protocol import Increment, Row, Unit
+
+CODE = "row"
+"""`code` of the error: tells an answer that was refused from stored bytes that do not verify."""
+
+MAX_FIELDS = 300
+MAX_NAME = 100
+MAX_ID = 64
+MAX_CURRENCY = 8
+MAX_LABEL = 2_000
+MAX_TEXT = 20_000
+MAX_DEPTH = 5
+MAX_ITEMS = 1_000
+MAX_FIGURE = 1e15
+"""Figures beyond it fit no column of whole numbers, and no money there is."""
+
+_PLAIN = re.compile(r"-?\d{1,15}(\.\d{1,32})?", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_DIGITS = re.compile(r"\d{1,32}", re.ASCII)
+_ACCOUNT = re.compile(r"(?:act_)?\d{1,20}", re.ASCII)
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
+_LONGEST_NOT_FINITE = len("-infinity")
+_FIELD = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
+_SHOWN = re.compile(r"(?:act_)?[\d-]{1,20}", re.ASCII)
+
+_FIGURES = frozenset({
+    "impressions", "clicks", "inline_link_clicks", "inline_post_engagement", "spend", "social_spend", "reach",
+    "frequency", "ctr", "cpm", "cpc", "cpp", "inline_link_click_ctr", "cost_per_inline_link_click",
+    "cost_per_inline_post_engagement", "unique_clicks", "unique_ctr", "unique_inline_link_clicks",
+    "unique_inline_link_click_ctr", "unique_link_clicks_ctr", "cost_per_unique_click",
+    "cost_per_unique_inline_link_click", "full_view_impressions", "full_view_reach",
+})  # fmt: skip
+_ACTION_LISTS = frozenset({
+    "actions", "action_values", "unique_actions", "conversions", "conversion_values", "cost_per_action_type",
+    "cost_per_unique_action_type", "cost_per_conversion", "outbound_clicks", "unique_outbound_clicks",
+    "outbound_clicks_ctr", "cost_per_outbound_click", "website_ctr", "purchase_roas", "website_purchase_roas",
+    "mobile_app_purchase_roas",
+})  # fmt: skip
+_LABELS = frozenset({"region", "country", "dma", "comscore_market", "age", "gender"})
+
+
+def check_rows(rows: Sequence[Row], unit: Unit, *, numeric_ids: bool = False) -> None:
+    """Check that every row is one that `unit` asks for, whole and of sane form.
+
+    Args:
+        rows: rows of one answer; a value of None counts as absent.
+        unit: what was asked: its account, days or windows, level and named objects.
+        numeric_ids: whether ids are digits, as the platform's are; else any text of 1 to 64 characters.
+
+    Raises:
+        Corrupt: a row is foreign or malformed; the message names the field and the row.
+    """
+    owner, own_id = unit.account_id.removeprefix("act_"), f"{unit.spec.level}_id"
+    days = _days(unit)
+    named = [_named(*found) for found in unit.filters if found[0].endswith(".id") and found[1] in {"IN", "NOT_IN"}]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise _refused("the row", number, "is no object")
+        _check_owner(row.get("account_id"), owner, number)
+        if row.get(own_id) is None:
+            raise _refused(own_id, number, "is missing")
+        _check_days(row, days, number)
+        _check_fields(row, number, numeric_ids=numeric_ids)
+        for name, included, ids in named:
+            if (found := row.get(name)) is not None and (found in ids) is not included:
+                raise _refused(name, number, f"is {_shown(found)}, which was not asked for")
+
+
+def check_ids(rows: Sequence[Row]) -> None:
+    """Check rows that list the platform's objects, each with its `id`.
+
+    Raises:
+        Corrupt: an id is missing or malformed; the message names the row.
+    """
+    for number, row in enumerate(rows, 1):
+        if row.get("id") is None:
+            raise _refused("id", number, "is missing")
+        _check_fields(row, number, numeric_ids=True)
+
+
+def _days(unit: Unit) -> Container[tuple[str, str]]:
+    if unit.increment is Increment.RANGE:
+        return {(window.since.isoformat(), window.until.isoformat()) for window in unit.windows}
+    return {(day.isoformat(), day.isoformat()) for window in unit.windows for day in window.days()}
+
+
+def _named(field: str, operator: str, values: str) -> tuple[str, bool, frozenset[str]]:
+    return f"{field.removesuffix('.id')}_id", operator == "IN", frozenset(values.split(","))
+
+
+def _check_owner(found: Any, owner: str, number: int) -> None:
+    if found is None:
+        raise _refused("account_id", number, "is missing")
+    fault = _account(found)
+    if fault:
+        raise _refused("account_id", number, fault)
+    if found.removeprefix("act_") != owner:
+        raise _refused("account_id", number, f"is {_shown(found)}: a row of another account than act_{owner}")
+
+
+def _check_days(row: Row, days: Container[tuple[str, str]], number: int) -> None:
+    since, until = row.get("date_start"), row.get("date_stop")
+    if isinstance(since, str) and isinstance(until, str) and (since, until) in days:
+        return
+    for name, found in (("date_start", since), ("date_stop", until)):
+        if found is None:
+            raise _refused(name, number, "is missing")
+        if not _is_day(found):
+            raise _refused(name, number, f"is {_shown(found)}, which is no day as YYYY-MM-DD")
+    raise _refused("date_start", number, f"and date_stop are {since} and {until}, which were not asked for")
+
+
+def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:
+    if len(row) > MAX_FIELDS:
+        raise _refused("the row", number, f"has {len(row)} fields, more than {MAX_FIELDS}")
+    for name, value in row.items():
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            raise _refused("the name of a field", number, f"is not text of 1 to {MAX_NAME} characters")
+        if value is not None:
+            fault = _judge_of(name, numeric_ids)(value)
+            if fault:
+                raise _refused(_field(name), number, fault)
+
+
+Judge = Callable[[Any], str | None]
+"""Says what is wrong with a value; None when nothing is."""
+
+
+@lru_cache(maxsize=4096)
+def _judge_of(name: str, numeric_ids: bool) -> Judge:
+    if name == "account_id":
+        return _account
+    if name == "id" or name.endswith("_id"):
+        return _numeric_id if numeric_ids else _text_id
+    if name.endswith("currency"):
+        return _currency
+    if name in _FIGURES:
+        return _figure
+    if name in _ACTION_LISTS:
+        return _actions
+    return _label if name.endswith("_name") or name in _LABELS else _value
+
+
+def _account(value: Any) -> str | None:
+    found = isinstance(value, str) and _ACCOUNT.fullmatch(value)
+    return None if found else f"is {_shown(value)}, which is no account id"
+
+
+def _numeric_id(value: Any) -> str | None:
+    found = isinstance(value, str) and _DIGITS.fullmatch(value)
+    return None if found else f"is {_shown(value)}, which is no id of digits"
+
+
+def _text_id(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return f"is a {type(value).__name__}, and an id is text"
+    return _bounded(value, MAX_ID) if value.strip() else "is empty"
+
+
+def _currency(value: Any) -> str | None:
+    return _bounded(value, MAX_CURRENCY) if isinstance(value, str) else "is not text"
+
+
+def _label(value: Any) -> str | None:
+    return _bounded(value, MAX_LABEL) if isinstance(value, str) else "is not text"
+
+
+def _bounded(value: str, most: int) -> str | None:
+    if len(value) > most:
+        return f"has {len(value)} characters, more than {most}"
+    return "holds a null character" if "\0" in value else None
+
+
+def _figure(value: Any) -> str | None:
+    if isinstance(value, str):
+        if _PLAIN.fullmatch(value):  # nearly all of them; within bounds by its length
+            return None
+        return _within(float(value)) if _NUMBER.fullmatch(value) else "is not a number"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"is a {type(value).__name__}, and not a number"
+    return _within(value)
+
+
+def _within(value: float) -> str | None:
+    return None if abs(value) <= MAX_FIGURE else "is not a finite number within bounds"
+
+
+def _actions(value: Any) -> str | None:
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        return f"is not a list of up to {MAX_ITEMS} actions"
+    return next((fault for item in value if (fault := _action(item))), None)
+
+
+def _action(item: Any) -> str | None:
+    if not isinstance(item, dict) or len(item) > MAX_FIELDS:
+        return "holds an item that is no action"
+    for name, value in item.items():
+        if name == "value" and value is not None:
+            fault = _figure(value)
+        elif name == "action_type":
+            fault = _label(value)
+        else:
+            fault = _value(name, 2) or _value(value, 2)
+        if fault:
+            return f"holds an action whose {_field(name)} {fault}"
+    return None
+
+
+def _value(value: Any, depth: int = 0) -> str | None:
+    """Judge a value of a field that this module does not know: bounded, and with every number finite."""
+    if isinstance(value, str):
+        if len(value) <= _LONGEST_NOT_FINITE and _NOT_FINITE.fullmatch(value):
+            return "is not a finite number"
+        return _bounded(value, MAX_TEXT)
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return _within(value)
+    if not isinstance(value, dict | list):
+        return f"is a {type(value).__name__}, which no row holds"
+    if depth >= MAX_DEPTH:
+        return f"is nested deeper than {MAX_DEPTH}"
+    if len(value) > MAX_ITEMS:
+        return f"holds {len(value)} items, more than {MAX_ITEMS}"
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
+    return next((fault for item in inner if (fault := _value(item, depth + 1))), None)
+
+
+def _is_day(value: Any) -> bool:
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        return False
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _field(name: str) -> str:
+    return name if _FIELD.fullmatch(name) else f"a field with a name of {len(name)} characters"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message may show it: ids and days, never other text, which might hold anything."""
+    if isinstance(value, str):
+        return value if _SHOWN.fullmatch(value) else f"text of {len(value)} characters"
+    return f"a {type(value).__name__}"
+
+
+def _refused(field: str, number: int, fault: str) -> Corrupt:
+    return Corrupt(f"{field} {fault} (row {number}); the answer is refused, nothing of it is kept", code=CODE)

@@ -1,0 +1,142 @@
+"""Of several rows for an object's day the newest load counts, once, and what cannot be told apart is refused."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import BadRequest, Corrupt
+from adwarm.model import QuerySpec, Window
+from adwarm.sources.daily import Shape, added_up, below, newest_only, read_daily
+
+COLUMNS = {name: name for name in ("account_id", "campaign_id", "ad_id", "date_start", "impressions", "spend")}
+SHAPE = Shape("ad", COLUMNS, loaded="load")
+WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
+SPEC = QuerySpec("campaign", ("campaign_id", "campaign_name", "ad_id", "impressions", "reach", "cpm", "spend"))
+
+
+def raw(ad: str = "1", day: int = 2, load: Any = 1, **figures: Any) -> dict[str, Any]:
+    """A row of a table."""
+    return {
+        "account_id": "act_7", "campaign_id": "5", "ad_id": ad, "date_start": f"2026-11-0{day}", "impressions": 100,
+        "spend": "1.5", "load": load, **figures,
+    }  # fmt: skip
+
+
+def kept(*raws: dict[str, Any], shape: Shape = SHAPE) -> list[Any]:
+    """Spend of the rows that are kept."""
+    return [daily.row["spend"] for daily in newest_only(read_daily(raws, shape), shape.level)]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (9, 10),
+        ("9", "10"),
+        ("1793700000.5", "1793700001"),
+        (Decimal("1.5"), 2.0),
+        (date(2026, 11, 2), date(2026, 11, 10)),
+        (datetime(2026, 11, 2, 23, tzinfo=UTC), datetime(2026, 11, 3, 1, tzinfo=timezone(timedelta(hours=1)))),
+        ("2026-11-02 23:00:00+00:00", "2026-11-03T01:30:00+02:00"),
+        (datetime(2026, 11, 2), "2026-11-02T00:00:01Z"),
+        ("batch-a", "batch-b"),
+    ],
+)
+def test_the_newest_load_counts_once(older: Any, newer: Any) -> None:
+    """Loads are told apart as numbers, as moments of any zone, or as text, in whatever order the rows come."""
+    rows = [raw(load=older), raw(load=newer, spend="2.5"), raw("2", load=older)]
+    assert kept(*rows) == ["2.50", "1.50"]
+    assert kept(*rows[::-1]) == ["1.50", "2.50"]
+
+
+def test_doubles_that_cannot_be_told_apart_are_refused() -> None:
+    """Without a column that tells the newer one, or within one load, two rows of a day are no answer, nor is a sum."""
+    with pytest.raises(BadRequest, match=r"2 rows of ad 1 on 2026-11-02 and no column .*loaded_at"):
+        kept(raw(), raw(), shape=Shape("ad", COLUMNS))
+    with pytest.raises(BadRequest, match="no column"):
+        kept(raw(load=None), raw(load=2))
+    with pytest.raises(BadRequest, match="of one load and with different figures"):
+        kept(raw(), raw(spend="2"))
+    assert kept(raw(), raw()) == ["1.50"]
+
+
+def test_a_breakdown_is_no_double() -> None:
+    """Rows that a breakdown divides are refused as such, whatever their loads; one value is no breakdown."""
+    shape = Shape("ad", COLUMNS, loaded="load", breakdowns=("age",))
+    with pytest.raises(BadRequest, match="divided by a breakdown"):
+        kept(raw(age="18-24"), raw(age="25-34", load=2), shape=shape)
+    assert kept(raw(age="all"), raw(age="all", load=2, spend="3"), shape=shape) == ["3.00"]
+
+
+@given(
+    loads=st.lists(
+        st.dictionaries(st.tuples(st.integers(1, 4), st.integers(1, 5)), st.integers(1, 99), min_size=1), min_size=1
+    ),
+    order=st.randoms(use_true_random=False),
+)
+def test_sums_are_of_each_keys_last_load(loads: list[dict[tuple[int, int], int]], order: Any) -> None:
+    """Whatever was loaded how often and in whatever order, totals are those of each ad's day as it was last loaded."""
+    rows = [
+        raw(str(ad), day, load, impressions=figure, spend=figure / 100)
+        for load, keys in enumerate(loads)
+        for (ad, day), figure in keys.items()
+    ]
+    rows += rows[: len(rows) // 2]
+    order.shuffle(rows)
+    last = {key: figure for keys in loads for key, figure in keys.items()}
+    (row,) = added_up(newest_only(read_daily(rows, SHAPE), "ad"), [WEEK], SPEC)
+    assert (row["impressions"], row["spend"]) == (str(sum(last.values())), f"{sum(last.values()) / 100:.2f}")
+
+
+def test_sums_are_of_what_was_not_rounded() -> None:
+    """A thousand tenths of a cent are a whole unit, though each row shows none."""
+    rows = [raw(str(ad), spend="0.001") for ad in range(1000)]
+    found = read_daily(rows, SHAPE)
+    assert {daily.row["spend"] for daily in found} == {"0.00"}
+    assert added_up(found, [WEEK], SPEC)[0]["spend"] == "1.00"
+
+
+def test_a_report_above_has_nothing_of_what_is_below() -> None:
+    """Rows added up by campaign have neither ids of ads nor people reached, and the ratios of the sums."""
+    columns = COLUMNS | {"reach": "reach"}
+    rows = read_daily([raw(reach=90), raw("2", reach=90, spend="0.5")], Shape("ad", columns))
+    assert added_up(rows, [WEEK], SPEC) == [{
+        "account_id": "7", "campaign_id": "5", "date_start": "2026-11-01", "date_stop": "2026-11-07",
+        "impressions": "200", "spend": "2.00", "cpm": "10.000000",
+    }]  # fmt: skip
+    assert [len(below(level)) for level in ("account", "campaign", "adset", "ad")] == [6, 4, 2, 0]
+    assert all(below(one) > below(other) for one, other in pairwise(("account", "campaign", "adset", "ad")))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"ad_id": None}, Corrupt, r"ad_id is missing in a row of 2026-11-02"),
+        ({"ad_id": "no_ad_id"}, Corrupt, "ad_id is missing"),
+        ({"ad_id": 1.2021e17}, BadRequest, "has lost digits"),
+        ({"impressions": "Infinity"}, Corrupt, "impressions holds 'Infinity'"),
+        ({"spend": "NaN"}, Corrupt, "spend holds 'NaN'"),
+        ({"date_stop": "2026-11-08"}, BadRequest, "covers 2026-11-02 to 2026-11-08"),
+        ({"account_id": "the shop"}, BadRequest, "'the shop' is not valid"),
+    ],
+)
+def test_rows_that_are_wrong_are_refused(change: dict[str, Any], error: type[Exception], words: str) -> None:
+    """A row without its id, with a figure that is none, or of more than a day, is refused by the field's name."""
+    shape = Shape("ad", COLUMNS | {"date_stop": "date_stop"})
+    with pytest.raises(error, match=words):
+        read_daily([raw(date_stop="2026-11-02") | change], shape)
+
+
+def test_rows_that_were_deleted_are_gone() -> None:
+    """A row that the loader marks as deleted at its source is left out."""
+    shape = Shape("ad", COLUMNS, deleted=("_fivetran_deleted", "_sdc_deleted_at"))
+    rows = [
+        raw("1", _fivetran_deleted=True, _sdc_deleted_at=None),
+        raw("2", _fivetran_deleted=False, _sdc_deleted_at=None),
+        raw("3", _fivetran_deleted=None, _sdc_deleted_at="2026-11-03"),
+    ]
+    assert [daily.row["ad_id"] for daily in read_daily(rows, shape)] == ["2"]

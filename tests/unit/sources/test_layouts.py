@@ -1,0 +1,384 @@
+"""Tables as Fivetran, Airbyte and dlt write them give the sums that those tools' own models give.
+
+The tables have the columns and types of the tools' public schemas, cited with each; their figures are made up here.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from adwarm.errors import AdwarmError, BadRequest
+from adwarm.fatigue import score_account
+from adwarm.model import Account, QuerySpec, Window
+from adwarm.settings import FatigueSettings
+from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, layout_named
+from adwarm.sources.protocol import Increment, Page, Row
+from adwarm.sources.sql import SqlSource
+
+WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
+FIELDS = ("campaign_id", "adset_id", "campaign_name", "ad_name", "impressions", "clicks", "inline_link_clicks", "spend")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database: a schema `facebook_ads` is there on PostgreSQL, and is the one that is searched."""
+    if request.param == "sqlite":
+        engine = create_engine(f"sqlite:///{tmp_path}/warehouse.db")
+    else:
+        url = request.getfixturevalue("postgres_url")
+        engine = create_engine(url, connect_args={"options": "-c search_path=facebook_ads -c timezone=Asia/Tokyo"})
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA IF EXISTS facebook_ads CASCADE"))
+            connection.execute(text("CREATE SCHEMA facebook_ads"))
+    yield engine
+    engine.dispose()
+
+
+def landed(engine: Engine, table: str, columns: dict[str, str], *rows: tuple[Any, ...]) -> None:
+    """Make a table and put rows into it; SQLite has no zoned moments, and takes them as text."""
+    plain = engine.dialect.name == "sqlite"
+    types = {name: "text" if plain and kind in {"timestamptz", "jsonb"} else kind for name, kind in columns.items()}
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE TABLE {table} ({', '.join(f'{n} {kind}' for n, kind in types.items())})"))
+        names = [f":{name}" if plain else f"CAST(:{name} AS {kind})" for name, kind in types.items()]
+        for row in rows:
+            values = dict(zip(types, row, strict=True))
+            connection.execute(text(f"INSERT INTO {table} VALUES ({', '.join(names)})"), values)
+
+
+def rows_of(
+    source: SqlSource, level: str = "ad", increment: Increment = Increment.DAY, account: str = "act_17"
+) -> list[Row]:
+    """The rows of a week."""
+    spec = QuerySpec(level, FIELDS)
+    (unit,) = source.plan(Account(account), [WEEK], increment, spec)
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    return page.rows
+
+
+def sums_of(rows: list[Row], *by: str, clicks: str = "clicks") -> dict[tuple[str, ...], tuple[float, float, float]]:
+    """Impressions, clicks and money of rows by some fields."""
+    return {
+        tuple(row[name] for name in by): tuple(float(row.get(name, 0)) for name in ("impressions", clicks, "spend"))
+        for row in rows
+    }
+
+
+def asked(engine: Engine, query: str) -> dict[tuple[str, ...], tuple[float, ...]]:
+    """What a model of the tool gives, written as a query: the last three columns are the sums."""
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(query))]
+    return {tuple(str(word) for word in row[:-3]): tuple(float(figure) for figure in row[-3:]) for row in rows}
+
+
+# Columns: fivetran/dbt_facebook_ads, macros/staging/get_basic_ad_columns.sql, get_ad_history_columns.sql and
+# get_account_history_columns.sql; shape of the rows: its integration_tests/seeds. There are no `clicks` and no campaign
+# in `basic_ad`; null link clicks are zeros, as in models/staging/stg_facebook_ads__basic_ad.sql.
+BASIC_AD = {
+    "ad_id": "text", "date": "date", "account_id": "bigint", "impressions": "bigint", "inline_link_clicks": "bigint",
+    "spend": "double precision", "reach": "bigint", "frequency": "double precision", "ad_name": "text",
+    "adset_name": "text", "_fivetran_synced": "timestamptz",
+}  # fmt: skip
+SYNCED = "2026-11-08 04:00:00+00:00"
+BASIC_ROWS = [
+    ("901", "2026-11-02", 17, 4210, 11, 76.53, 3800, 1.108, "blue", "women", SYNCED),
+    ("902", "2026-11-02", 17, 2570, None, 55.26, 2100, 1.224, "red", "women", SYNCED),
+    ("903", "2026-11-02", 17, 880, 3, 12.05, 800, 1.1, "green", "men", SYNCED),
+    ("901", "2026-11-03", 17, 4033, 14, 74.999, 3700, 1.09, "blue", "women", SYNCED),
+    ("903", "2026-11-03", 17, 0, 0, 0.31, 0, None, "green", "men", SYNCED),
+    ("901", "2026-11-03", 18, 99, 9, 9.0, 90, 1.1, "foreign", "women", SYNCED),
+]
+AD_HISTORY = {
+    "id": "bigint", "account_id": "bigint", "ad_set_id": "bigint", "campaign_id": "bigint", "creative_id": "bigint",
+    "name": "text", "updated_time": "timestamptz", "_fivetran_synced": "timestamptz",
+}  # fmt: skip
+AD_VERSIONS = [
+    (901, 17, 71, 51, 1, "blue", "2026-10-01 10:00:00+00:00", SYNCED),
+    (902, 17, 71, 50, 2, "old red", "2026-10-01 10:00:00+00:00", SYNCED),
+    (902, 17, 71, 51, 2, "red", "2026-10-20 10:00:00+00:00", SYNCED),
+    (903, 17, 72, 52, 3, "green", "2026-10-02 10:00:00+00:00", SYNCED),
+]
+CAMPAIGN_HISTORY = {"id": "bigint", "account_id": "bigint", "name": "text", "updated_time": "timestamptz"}
+ACCOUNT_HISTORY = {
+    "id": "bigint", "_fivetran_synced": "timestamptz", "name": "text", "currency": "text", "timezone_name": "text",
+}  # fmt: skip
+NEWEST_AD = (
+    "SELECT id, campaign_id, ad_set_id FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY updated_time DESC) "
+    "n FROM ad_history) v WHERE n = 1"
+)
+
+
+def fivetran(engine: Engine) -> SqlSource:
+    """Fivetran's tables, with their own layout."""
+    landed(engine, "basic_ad", BASIC_AD, *BASIC_ROWS)
+    landed(engine, "ad_history", AD_HISTORY, *AD_VERSIONS)
+    landed(
+        engine, "campaign_history", CAMPAIGN_HISTORY,
+        (51, 17, "Spring", "2026-10-01 10:00:00+00:00"), (51, 17, "Autumn", "2026-10-09 10:00:00+00:00"),
+        (52, 17, "Men", "2026-10-01 10:00:00+00:00"),
+    )  # fmt: skip
+    landed(
+        engine, "account_history", ACCOUNT_HISTORY,
+        (17, "2026-11-01 04:00:00+00:00", "Shop", "USD", "America/New_York"),
+        (17, SYNCED, "Shop", "EUR", "Europe/Berlin"),
+    )  # fmt: skip
+    return SqlSource(engine, "basic_ad" if engine.dialect.name == "sqlite" else None, layout="fivetran")
+
+
+def test_fivetran_ads(warehouse: Engine) -> None:
+    """Ad rows are those of `basic_ad`, without another account's, with campaign and ad set of the newest version."""
+    found = rows_of(fivetran(warehouse))
+    assert len(found) == 5
+    assert found[1] == {
+        "account_id": "17", "ad_id": "902", "campaign_id": "51", "adset_id": "71", "campaign_name": "Autumn",
+        "ad_name": "red", "date_start": "2026-11-02", "date_stop": "2026-11-02", "impressions": "2570",
+        "inline_link_clicks": "0", "spend": "55.26",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "column"), [("campaign", "campaign_id"), ("adset", "ad_set_id")])
+def test_fivetran_reports_above_the_ad(warehouse: Engine, level: str, column: str) -> None:
+    """Campaign and ad set reports equal the package's: daily sums joined to the newest version of each ad."""
+    source = fivetran(warehouse)
+    model = (
+        "SELECT {} SUM(b.impressions), SUM(COALESCE(b.inline_link_clicks, 0)), {} FROM basic_ad b "
+        f"LEFT JOIN ({NEWEST_AD}) a ON CAST(a.id AS text) = b.ad_id WHERE b.account_id = 17 GROUP BY {{}}"
+    )
+    money = "ROUND(CAST(SUM(b.spend) AS numeric), 2)"
+    days = asked(warehouse, model.format(f"b.date, a.{column},", money, f"b.date, a.{column}"))
+    assert sums_of(rows_of(source, level), "date_start", f"{level}_id", clicks="inline_link_clicks") == days
+    whole = asked(warehouse, model.format(f"a.{column},", money, f"a.{column}"))
+    found = rows_of(source, level, Increment.RANGE)
+    assert sums_of(found, f"{level}_id", clicks="inline_link_clicks") == whole
+    assert all({"ad_id", "ad_name", "reach"}.isdisjoint(row) for row in found)
+
+
+def test_fivetran_account(warehouse: Engine) -> None:
+    """The account's zone and currency are those of its newest version, unless the connection says otherwise."""
+    source = fivetran(warehouse)
+    assert source.account("act_17") == Account("act_17", "Europe/Berlin", "Europe/Berlin", "EUR")
+    assert list(source.accounts()) == [source.account("act_17"), Account("act_18")]
+    own = SqlSource(warehouse, "basic_ad", layout="fivetran", data_zone="Asia/Tokyo", currency="JPY")
+    assert own.account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
+
+
+def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None:
+    """An ad that lost its link clicks is scored for it, though the table has no clicks, and the score says so."""
+    as_of = date(2026, 11, 24)
+    days = [as_of - timedelta(days=back) for back in range(33)]
+    rows = [
+        ("901", str(day), 17, 10_000, 20 if day > as_of - timedelta(days=3) else 100, 50.0, 9000, 1.1, "b", "w", SYNCED)
+        for day in days
+    ]
+    landed(warehouse, "basic_ad", BASIC_AD, *rows)
+    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    (unit,) = source.plan(Account("act_17"), [Window(days[-1], as_of)], Increment.DAY, QuerySpec())
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    (score,) = score_account(page.rows, [], as_of, FatigueSettings())
+    assert score.creative == pytest.approx(100, abs=3)
+    assert score.status == "critical"
+    assert {"clicks_missing", "link_clicks_used", "frequency_missing"} <= set(score.baseline["flags"])
+
+
+def test_fivetran_without_its_history(warehouse: Engine) -> None:
+    """Where the history was not synced, ads are read as they are, and a campaign report says what is missing."""
+    landed(warehouse, "basic_ad", BASIC_AD, *BASIC_ROWS)
+    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    assert {"campaign_id", "adset_id"}.isdisjoint(rows_of(source)[0])
+    with pytest.raises(BadRequest, match="does not say its campaign_id"):
+        rows_of(source, "campaign")
+
+
+# Columns: airbytehq/airbyte, source-facebook-marketing, schemas/ads_insights.json, as destination-postgres types them;
+# the metadata columns: Airbyte's documentation, "Airbyte metadata fields". The key is date_start, account_id, ad_id.
+ADS_INSIGHTS = {
+    "_airbyte_raw_id": "text", "_airbyte_extracted_at": "timestamptz", "_airbyte_meta": "jsonb",
+    "_airbyte_generation_id": "bigint", "account_currency": "text", "account_id": "text", "actions": "jsonb",
+    "ad_id": "text", "ad_name": "text", "adset_id": "text", "campaign_id": "text", "campaign_name": "text",
+    "clicks": "bigint", "date_start": "date", "date_stop": "date", "impressions": "bigint",
+    "inline_link_clicks": "bigint", "reach": "bigint", "spend": "numeric(38,9)",
+}  # fmt: skip
+ACTIONS = '[{"value": 2.0, "7d_click": 2, "1d_view": null, "action_type": "purchase"}]'
+
+
+def _insight(uuid: str, at: str, ad: str, day: str, *figures: Any, campaign: str = "51") -> tuple[Any, ...]:
+    impressions, clicks, links, spend = figures
+    return (
+        uuid, f"2026-11-{at}+00:00", '{"sync_id": 7, "changes": []}', 0, "EUR", "17", ACTIONS, ad, f"ad {ad}", "71",
+        campaign, "Autumn", clicks, day, day, impressions, links, impressions, spend,
+    )  # fmt: skip
+
+
+INSIGHTS = [
+    _insight("a", "03 04:00:00.120", "901", "2026-11-02", 4000, 21, 10, 70.0),
+    _insight("b", "03 04:00:00.121", "902", "2026-11-02", 2570, 9, None, 55.26),
+    _insight("c", "04 04:00:00.118", "901", "2026-11-02", 4210, 22, 11, 76.53),
+    _insight("d", "04 04:00:00.119", "902", "2026-11-02", 2571, 9, None, 55.27),
+    _insight("e", "04 04:00:00.120", "903", "2026-11-03", 880, 5, 3, 12.05, campaign="52"),
+]
+DEDUPED = (
+    "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY date_start, account_id, ad_id "
+    "ORDER BY _airbyte_extracted_at DESC) n FROM ads_insights) v WHERE n = 1) d"
+)
+
+
+@pytest.mark.parametrize("level", ["ad", "campaign"])
+def test_airbyte_appended(warehouse: Engine, level: str) -> None:
+    """A table in append mode gives what the append and deduped mode gives: each key's last extraction, once."""
+    landed(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
+    source = SqlSource(warehouse, layout="airbyte")
+    model = f"SELECT {{}} SUM(impressions), SUM(clicks), SUM(spend) FROM {DEDUPED} GROUP BY {{}}"
+    days = asked(warehouse, model.format(f"date_start, {level}_id,", f"date_start, {level}_id"))
+    assert sums_of(rows_of(source, level), "date_start", f"{level}_id") == days
+    whole = asked(warehouse, model.format(f"{level}_id,", f"{level}_id"))
+    assert sums_of(rows_of(source, level, Increment.RANGE), f"{level}_id") == whole
+    assert list(source.accounts()) == [source.account("act_17")] == [Account("act_17", currency="EUR")]
+
+
+def test_airbyte_actions(warehouse: Engine) -> None:
+    """Actions are lists whose figures are text and whose nulls are gone, as the platform would send them."""
+    landed(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
+    source = SqlSource(warehouse, layout="airbyte")
+    (unit,) = source.plan(Account("act_17"), [WEEK], Increment.DAY, QuerySpec(fields=("actions",)))
+    page = source.submit(unit)
+    assert isinstance(page, Page)
+    assert page.rows[0]["actions"] == [{"value": "2", "7d_click": "2", "action_type": "purchase"}]
+
+
+def test_airbyte_of_earlier_versions(warehouse: Engine) -> None:
+    """Tables from before Destinations V2 tell the newest by `_airbyte_emitted_at`."""
+    names = {"_airbyte_extracted_at": "_airbyte_emitted_at", "_airbyte_raw_id": "_airbyte_ab_id"}
+    landed(warehouse, "ads_insights", {names.get(name, name): kind for name, kind in ADS_INSIGHTS.items()}, *INSIGHTS)
+    found = rows_of(SqlSource(warehouse, layout="airbyte"), "account", Increment.RANGE)
+    assert sums_of(found, "account_id") == {("17",): (7661.0, 36.0, 143.85)}
+
+
+# Fields, types and key: dlt-hub/verified-sources, sources/facebook_ads/settings.py (DEFAULT_INSIGHT_FIELDS,
+# INSIGHT_FIELDS_TYPES, INSIGHTS_PRIMARY_KEY): days are timestamps, and there is no account. `_dlt_loads`: dlt's tables.
+FACEBOOK_INSIGHTS = {
+    "campaign_id": "bigint", "adset_id": "bigint", "ad_id": "bigint", "date_start": "timestamptz",
+    "date_stop": "timestamptz", "reach": "bigint", "impressions": "bigint", "frequency": "numeric(38,9)",
+    "clicks": "bigint", "unique_clicks": "bigint", "ctr": "numeric(38,9)", "cpm": "numeric(38,9)",
+    "spend": "numeric(38,9)", "_dlt_load_id": "text", "_dlt_id": "text",
+}  # fmt: skip
+DLT_LOADS = {
+    "load_id": "text", "schema_name": "text", "status": "bigint", "inserted_at": "timestamptz",
+    "schema_version_hash": "text",
+}  # fmt: skip
+
+
+def _loaded(load: str, ad: int, day: int, *figures: Any, campaign: int = 51) -> tuple[Any, ...]:
+    impressions, clicks, spend = figures
+    at = f"2026-11-0{day} 00:00:00+00:00"
+    return (
+        campaign,
+        71,
+        ad,
+        at,
+        at,
+        impressions,
+        impressions,
+        1.0,
+        clicks,
+        clicks,
+        1.0,
+        1.0,
+        spend,
+        load,
+        f"{load}{ad}",
+    )
+
+
+LOADED = [
+    _loaded("999999999.5", 901, 1, 100, 1, 1.0),
+    _loaded("1793700000.25", 901, 2, 4000, 21, 70.0),
+    _loaded("1793700000.25", 902, 2, 2570, 9, 55.26),
+    _loaded("1793786400.125", 901, 2, 4210, 22, 76.53),
+    _loaded("1793786400.125", 903, 3, 880, 5, 12.05, campaign=52),
+    _loaded("1793872800.75", 903, 3, 1, 1, 999.0, campaign=52),
+]
+COMPLETED = (
+    "(SELECT * FROM (SELECT i.*, row_number() OVER (PARTITION BY campaign_id, adset_id, ad_id, date_start "
+    "ORDER BY CAST(_dlt_load_id AS numeric) DESC) n FROM facebook_insights i "
+    "JOIN _dlt_loads l ON l.load_id = i._dlt_load_id AND l.status = 0) v WHERE n = 1) d"
+)
+
+
+def dlt(engine: Engine, **options: Any) -> SqlSource:
+    """dlt's tables in append mode, the last load not completed."""
+    landed(engine, "facebook_insights", FACEBOOK_INSIGHTS, *LOADED)
+    done = [*dict.fromkeys(row[-2] for row in LOADED)][:-1]
+    landed(engine, "_dlt_loads", DLT_LOADS, *((load, "facebook_ads", 0, SYNCED, "h") for load in done))
+    return SqlSource(engine, layout="dlt", **options)
+
+
+@pytest.mark.parametrize("level", ["ad", "campaign"])
+def test_dlt_appended(warehouse: Engine, level: str) -> None:
+    """Each key's last completed load counts, loads compare as numbers, and days are UTC's, whatever the session's."""
+    source = dlt(warehouse, constants={"account_id": "act_17"})
+    found = rows_of(source, level, Increment.RANGE)
+    model = f"SELECT {level}_id, SUM(impressions), SUM(clicks), SUM(spend) FROM {COMPLETED} GROUP BY {level}_id"
+    assert sums_of(found, f"{level}_id") == asked(warehouse, model)
+    assert {row["date_start"] for row in rows_of(source)} == {"2026-11-01", "2026-11-02", "2026-11-03"}
+
+
+def test_dlt_account(warehouse: Engine) -> None:
+    """The account that no row names is a constant: it is the only one, and no other is read for it."""
+    source = dlt(warehouse, constants={"account_id": "17"}, currency="EUR")
+    assert list(source.accounts()) == [Account("act_17", currency="EUR")]
+    assert {row["account_id"] for row in rows_of(source)} == {"17"}
+    for ask in (source.account, lambda account: rows_of(source, account=account)):
+        with pytest.raises(BadRequest, match="act_18"):
+            ask("act_18")
+    with pytest.raises(BadRequest, match=r"no column account_id .*constant"):
+        rows_of(SqlSource(warehouse, layout="dlt"))
+
+
+def test_dlt_loads_that_were_struck_off_the_list(warehouse: Engine) -> None:
+    """Loads older than the first on the list are trusted; without a list every load is."""
+    source = dlt(warehouse, constants={"account_id": "17"})
+    before = rows_of(source)
+    with warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM _dlt_loads WHERE load_id IN ('999999999.5', '1793700000.25')"))
+    assert rows_of(source) == before
+    with warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM _dlt_loads"))
+    assert rows_of(source)[-1]["spend"] == "999.00"
+
+
+def test_dlt_by_campaign(warehouse: Engine) -> None:
+    """A table loaded by campaign says so; the words that dlt puts where an id is missing are no ids."""
+    columns = FACEBOOK_INSIGHTS | {"ad_id": "text", "adset_id": "text"}
+    rows = [(row[0], "no_adset_id", "no_ad_id", *row[3:]) for row in (LOADED[0], LOADED[4])]
+    landed(warehouse, "facebook_insights", columns, *rows)
+    source = SqlSource(warehouse, layout="dlt", level="campaign", constants={"account_id": "17"})
+    assert [(row["campaign_id"], "ad_id" in row) for row in rows_of(source, "campaign")] == [
+        ("51", False),
+        ("52", False),
+    ]
+    with pytest.raises(BadRequest, match="a row for each campaign"):
+        rows_of(source)
+    wrong = SqlSource(warehouse, layout="dlt", constants={"account_id": "17"})
+    with pytest.raises(AdwarmError, match=r"ad_id is missing .*ADWARM_SOURCE__LEVEL"):
+        rows_of(wrong)
+
+
+def test_what_names_which_column() -> None:
+    """A person's map wins over the layout, that over the field's own name, and that over its other names."""
+    layout = LAYOUTS["fivetran"]
+    present = ["DATE", "date_start", "ad_account_id", "cost", "spend", "_FIVETRAN_SYNCED", "etl"]
+    found = find_columns(present, layout, {})
+    assert (found["date_start"], found["spend"], found["account_id"]) == ("DATE", "spend", "ad_account_id")
+    assert found[LOADED_AT] == "_FIVETRAN_SYNCED"
+    found = find_columns(present, layout, {"spend": "Cost", LOADED_AT: "etl"})
+    assert (found["spend"], found[LOADED_AT]) == ("cost", "etl")
+    with pytest.raises(BadRequest, match="'kost' for spend"):
+        find_columns(present, layout, {"spend": "kost"})
+    with pytest.raises(BadRequest, match="airbyte, dlt, fivetran, plain"):
+        layout_named("stitch")

@@ -1,0 +1,159 @@
+"""Rows are judged before anything above a source sees them."""
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.errors import Corrupt
+from adwarm.model import QuerySpec, Window
+from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.row_check import CODE, MAX_FIELDS, check_ids, check_rows
+
+WEEK, NEXT = Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 8), date(2026, 11, 9))
+DAYS = Unit("act_1", (WEEK,), Increment.DAY, QuerySpec())
+RANGES = Unit("act_1", (WEEK, NEXT), Increment.RANGE, QuerySpec())
+ROW: dict[str, Any] = {
+    "account_id": "1", "ad_id": "23847", "date_start": "2026-11-07", "date_stop": "2026-11-07", "impressions": "185",
+    "spend": "14.35", "ctr": "4.864865", "ad_name": "NaN", "account_currency": "EUR",
+    "actions": [{"action_type": "link_click", "value": "9", "1d_click": "9"}],
+}  # fmt: skip
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+    max_leaves=8,
+)
+
+
+def nested(depth: int) -> Any:
+    """A list in a list, so many times."""
+    found: Any = "1"
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def test_good_rows_pass() -> None:
+    """Rows as the platform prints them pass, with the account's id in either form; no rows are none to refuse."""
+    check_rows([], DAYS)
+    check_rows(
+        [
+            ROW,
+            ROW
+            | {
+                "account_id": "act_1",
+                "actions": None,
+                "video_play_curve_actions": [{"action_type": "video_view", "value": [100, 42, 7.5]}],
+                "results": [{"indicator": "x", "values": [{"value": "1", "attribution_windows": ["default"]}]}],
+            },
+        ],
+        DAYS,
+        numeric_ids=True,
+    )
+    check_rows([ROW | {"date_start": "2026-11-08", "date_stop": "2026-11-09"}], RANGES, numeric_ids=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("account_id", "2"), ("account_id", None), ("account_id", 1), ("account_id", "act_"), ("account_id", "1 "),
+        ("account_id", "1" * 4000), ("ad_id", None), ("ad_id", 23847), ("ad_id", ""), ("ad_id", "1" * 65),
+        ("campaign_id", ["1"]), ("date_start", None), ("date_start", "2026-11-06"), ("date_start", "2026-13-01"),
+        ("date_start", "20261107"), ("date_start", 20261107), ("date_stop", "2026-W45-6"), ("date_stop", None),
+        ("spend", "NaN"), ("spend", "Infinity"), ("spend", float("nan")), ("spend", "1e999"), ("spend", True),
+        ("impressions", "1_000"), ("impressions", " 5"), ("impressions", "9" * 40), ("impressions", 10**400),
+        ("impressions", ["1"]), ("impressions", {"value": "1"}), ("clicks", "many"), ("clicks", "٣"),
+        ("actions", "9"), ("actions", {"value": "1"}), ("actions", ["link_click"]), ("actions", [{"value": "inf"}]),
+        ("actions", [{"action_type": 7}]), ("actions", [{"1d_click": "NaN"}]), ("actions", [{"x": nested(9)}]),
+        ("account_currency", "U" * 320), ("account_currency", 1), ("ad_name", "a" * 100_000), ("ad_name", "a\0b"),
+        ("ad_name", ["a"]), ("news", "-infinity"), ("news", nested(50)), ("news", [0] * 100_000),
+        ("news", float("inf")), ("news", 10**30), ("news", b"x"), ("x" * 5000, "1"), ("", "1"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_refuses_the_answer(field: str, value: Any) -> None:
+    """One foreign or malformed value among good rows refuses all of them, and is named by field and row."""
+    with pytest.raises(Corrupt) as caught:
+        check_rows([ROW, ROW | {field: value}], DAYS)
+    assert caught.value.code == CODE
+    assert "row 2" in str(caught.value)
+    assert (field if 0 < len(field) < 100 else "name of a field") in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_days_that_were_not_asked_for() -> None:
+    """A day before or after the window, and a range that is none of the windows, are foreign."""
+    for day in ("2026-10-31", "2026-11-08"):
+        with pytest.raises(Corrupt, match=day):
+            check_rows([ROW | {"date_start": day, "date_stop": day}], DAYS)
+    for span in (("2026-11-01", "2026-11-09"), ("2026-11-01", "2026-11-06"), ("2026-11-01", "2026-11-01")):
+        with pytest.raises(Corrupt, match="not asked for"):
+            check_rows([ROW | {"date_start": span[0], "date_stop": span[1]}], RANGES)
+
+
+@pytest.mark.parametrize("level", ["campaign", "adset", "account"])
+def test_the_ids_follow_the_level(level: str) -> None:
+    """A row has the id of its own level; those below are not missed."""
+    unit = replace(DAYS, spec=QuerySpec(level=level))
+    row = {name: value for name, value in ROW.items() if name != "ad_id"}
+    check_rows([row | {f"{level}_id": "1"}], unit, numeric_ids=True)
+    with pytest.raises(Corrupt, match=f"{level}_id is missing"):
+        check_rows([row | {f"{level}_id": None}], unit, numeric_ids=True)
+
+
+def test_ids_of_tables_may_be_any_text() -> None:
+    """Only where ids are the platform's must they be digits."""
+    check_rows([ROW | {"ad_id": "creative-7 (b)"}], DAYS)
+    with pytest.raises(Corrupt, match="ad_id"):
+        check_rows([ROW | {"ad_id": "creative-7 (b)"}], DAYS, numeric_ids=True)
+
+
+def test_objects_that_were_not_asked_for() -> None:
+    """A unit about some objects takes no row of another, and none of those that it leaves out."""
+    check_rows([ROW], replace(DAYS, filters=(("ad.id", "IN", "7,23847"), ("campaign.id", "IN", "3"))))
+    for wanted in (("ad.id", "IN", "7,8"), ("ad.id", "NOT_IN", "23847")):
+        with pytest.raises(Corrupt, match="23847, which was not asked for"):
+            check_rows([ROW], replace(DAYS, filters=(wanted,)))
+
+
+def test_no_row_is_without_bounds() -> None:
+    """A row of too many fields is refused, and so is what is no row."""
+    with pytest.raises(Corrupt, match="fields"):
+        check_rows([ROW | {f"f{number}": "1" for number in range(MAX_FIELDS)}], DAYS)
+    with pytest.raises(Corrupt, match="no object"):
+        check_rows([["1"]], DAYS)  # type: ignore[list-item]
+
+
+def test_messages_repeat_no_text() -> None:
+    """A refused value may hold anything, a secret too: only ids and days are shown."""
+    for field in ROW:
+        with pytest.raises(Corrupt) as caught:
+            check_rows([ROW | {field: "EAAsecret0123456789" * 2000}], DAYS, numeric_ids=True)
+        assert "EAA" not in str(caught.value)
+    for changes in ({"EAAsecret0123456789": "nan"}, {"actions": [{"EAAsecret0123456789": "nan"}]}):
+        with pytest.raises(Corrupt, match="name of 19 characters") as caught:
+            check_rows([ROW | changes], DAYS)
+        assert "EAA" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [{}, {"id": None}, {"id": 5}, {"id": "x"}, {"id": "9" * 400}])
+def test_listed_objects_have_ids(bad: dict[str, Any]) -> None:
+    """Objects are listed by ids of digits, every one."""
+    check_ids([{"id": "31"}, {"id": "32"}])
+    with pytest.raises(Corrupt, match="row 2"):
+        check_ids([{"id": "31"}, bad])
+
+
+@given(st.dictionaries(st.one_of(st.sampled_from(sorted(ROW)), st.text()), json_values))
+def test_whatever_comes_passes_or_is_corrupt(changes: dict[str, Any]) -> None:
+    """No value ends in any other error, and what passes is the unit's own."""
+    row = ROW | changes
+    try:
+        check_rows([row], DAYS, numeric_ids=True)
+    except Corrupt:
+        return
+    assert row["account_id"] in {"1", "act_1"}
+    assert row["date_start"] == row["date_stop"]
+    assert row["spend"] is None or abs(float(row["spend"])) < float("inf")
