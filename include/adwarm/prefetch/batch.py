@@ -82,7 +82,7 @@ class Batch:
         with self._lock:
             if isinstance(error, TokenDead):
                 self._dead.add(connection)
-            if isinstance(error, Refused) and error.scope == source:
+            if isinstance(error, Refused) and error.scope == f"source:{source}":
                 self._refused.setdefault(source, (self.monotonic() + error.retry_after, error))
 
     @contextmanager

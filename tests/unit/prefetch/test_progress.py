@@ -1,7 +1,6 @@
 """What was read is never thrown away: any upstream that answers at all makes progress from run to run."""
 
 import random
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -299,35 +298,3 @@ def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     assert reads < 5
     with database.connect() as connection:
         assert connection.execute(partition.select()).all() == []
-
-
-def test_an_account_has_its_time(bench: Bench) -> None:
-    """An account that takes too long fails with the reason, and the others go on."""
-    engine = replace(bench.prefetch, settings=bench.settings.model_copy(update={"account_seconds": 4}))
-
-    def slow(unit: Unit) -> Page:
-        threading.Event().wait(4.5)
-        return one_ad(unit)
-
-    bench.source.script = {"act_1": slow}
-    wanted = [Wanted(ReportKey(account, "last_30d")) for account in ("act_1", "act_2")]
-    report = engine.run(wanted, Priority.LOW)
-    assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
-    assert "ADWARM_ACCOUNT_SECONDS" in str(report.outcomes[0].reason)
-
-
-def test_a_batch_has_its_time(bench: Bench) -> None:
-    """A batch that takes too long ends with the rest parked: the next attempt goes on with it."""
-    changes = {"batch_seconds": 0.05, "workers": 1}
-    engine = replace(bench.prefetch, settings=bench.settings.model_copy(update=changes))
-
-    def slow(unit: Unit) -> Page:
-        threading.Event().wait(1.5)  # longer than the batch looks away
-        return one_ad(unit)
-
-    bench.source.script = {"act_1": slow}
-    wanted = [Wanted(ReportKey(account, "yesterday")) for account in ("act_1", "act_2")]
-    report = engine.run(wanted, Priority.LOW)
-    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched", "parked"]
-    assert "ADWARM_BATCH_SECONDS" in str(report.outcomes[1].reason)
-    assert report.outcomes[1].timed
