@@ -41,6 +41,11 @@ def score_accounts(
     Uses the days up to the day in their newest restatement, and the frequency of the week that ends on it.
     """
     report = ScoreReport()
+    level = settings.spec("default").level
+    if level != "ad":
+        words = f"scores need rows of ads, and the report `default` has rows of the level {level}"
+        report.errors.append(f"{words}; set ADWARM_REPORTS__DEFAULT__LEVEL=ad")
+        return report
     for account_id, as_of in pairs:
         try:
             _score_one(engine, objects, settings, account_id, as_of, now, report)

@@ -1,0 +1,161 @@
+"""Reports of every level arrive whole: daily and range rows equal the platform's own, and the sums of its ads."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from tests.unit.prefetch.conftest import Staging
+
+from adwarm.compression import unpack
+from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
+from adwarm.prefetch import Wanted
+from adwarm.prefetch.assembly import daily_rows
+from adwarm.prefetch.backfill import run_backfill
+from adwarm.prefetch.compaction import compact
+from adwarm.prefetch.scoring import score_accounts
+from adwarm.settings import ReportSettings
+from adwarm.simulator.storm import read_storm
+from adwarm.sources.protocol import Increment, Page, Row
+from adwarm.store import entries, partitions
+
+LEVELS = ("ad", "adset", "campaign", "account")
+WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
+QUARTER = Window(date(2026, 9, 1), date(2026, 11, 24))
+ADDITIVE = ("impressions", "clicks", "spend", "inline_link_clicks")
+STORMS: dict[str, dict[str, Any]] = {
+    "calm": {},
+    "split": {"size": {"sync_rows": 2, "async_rows": 2}},
+    "pages": {"size": {"page_cells": 300}},
+}
+
+
+class Stage:
+    """A platform whose accounts have several campaigns, and an engine with a report of each level."""
+
+    def __init__(self, staging: Staging) -> None:
+        reports = {"default": ReportSettings()} | {level: ReportSettings(level=level) for level in LEVELS}
+        settings = staging.prefetch.settings.model_copy(update={"reports": reports})
+        self.staging = replace(staging, prefetch=replace(staging.prefetch, settings=settings))
+        self.engine = self.staging.prefetch
+
+    def stored(self, level: str, window: Window, account: str = "act_1") -> list[Row]:
+        """The stored daily rows."""
+        spec = self.engine.settings.spec(level).hash
+        return daily_rows(self.engine.objects, partitions.states(self.engine.engine, account, spec, window), window)
+
+    def answer(self, level: str, window: Window) -> dict[str, Any]:
+        """The stored answer."""
+        spec = self.engine.settings.spec(level).hash
+        found = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
+        assert found is not None
+        return dict(orjson.loads(unpack(found[1], self.engine.settings.compression)))
+
+    def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
+        """The platform's own rows, on a calm day, a page at a time."""
+        storm = self.staging.server.platform.storm
+        self.staging.server.platform.set_storm(read_storm({}, "calm"))
+        source = self.engine.make_source()
+        (unit,) = source.plan(source.account("act_1"), [window], increment, self.engine.settings.spec(level))
+        rows: list[Row] = []
+        page = source.submit(unit)
+        while isinstance(page, Page):
+            rows += page.rows
+            if page.next_cursor is None:
+                break
+            page = source.read(unit, page.next_cursor)
+        self.staging.server.platform.set_storm(storm)
+        return in_order(rows, level)
+
+
+def in_order(rows: list[Row], level: str) -> list[Row]:
+    """By day and object."""
+    return sorted(rows, key=lambda row: (row["date_start"], row[f"{level}_id"]))
+
+
+def sums(rows: list[Row], level: str) -> dict[tuple[str, str], dict[str, Decimal]]:
+    """Additive figures by day and object of a level."""
+    found: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(ADDITIVE, Decimal(0)))
+    for row in rows:
+        for name in ADDITIVE:
+            found[row["date_start"], row[f"{level}_id"]][name] += Decimal(row.get(name, "0"))
+    return dict(found)
+
+
+@pytest.fixture
+def stage(make_staging: Callable[..., Staging]) -> Stage:
+    """Twenty ads in several campaigns, in pages that are larger than an answer."""
+    return Stage(make_staging({"ads": 20}))
+
+
+@pytest.mark.parametrize("storm", STORMS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -> None:
+    """Answered at once, split to pieces, or in small pages: every row is there once, by day and over the range."""
+    stage.staging.storm(**STORMS[storm])
+    report = stage.engine.run([Wanted(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
+    daily = in_order(stage.stored(level, WEEK), level)
+    assert daily == stage.truth(level, WEEK, Increment.DAY)
+    assert sums(daily, level) == sums(stage.truth("ad", WEEK, Increment.DAY), level)
+    body = stage.answer(level, WEEK)
+    assert in_order(body["rows"], level) == stage.truth(level, WEEK, Increment.RANGE)
+    assert sums(body["rows"], level) == sums(stage.truth("ad", WEEK, Increment.RANGE), level)
+    assert (body["complete"], body["missing"]) == (True, None)
+    if level != "account":
+        assert len({row[f"{level}_id"] for row in daily}) > 3
+
+
+@pytest.mark.parametrize("level", LEVELS[1:])
+def test_long_spans_of_a_level_go_as_a_report(stage: Stage, level: str) -> None:
+    """A quarter is made in the background, and equals the platform's rows."""
+    report = stage.engine.run([Wanted(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
+    assert len(stage.staging.calls("submit")) == 1
+    assert in_order(stage.stored(level, QUARTER), level) == stage.truth(level, QUARTER, Increment.DAY)
+
+
+@pytest.mark.parametrize("level", LEVELS[1:])
+def test_a_backfill_and_a_compaction_keep_every_row(stage: Stage, level: str) -> None:
+    """Two months of a level are backfilled, settle, and are packed into an object a month without losing a row."""
+    months = Window(date(2026, 7, 1), date(2026, 8, 31))
+    done = run_backfill(stage.engine, [Account("act_1", "UTC", "UTC")], months, report=level)
+    assert done.reasons == {}
+    before = in_order(stage.stored(level, months), level)
+    assert before == stage.truth(level, months, Increment.DAY)
+    stage.staging.clock.sleep(60 * 86_400)
+    packed = compact(stage.engine.engine, stage.engine.objects, stage.staging.clock.now())
+    assert packed.errors == []
+    assert packed.months > 0
+    assert in_order(stage.stored(level, months), level) == before
+
+
+@pytest.mark.parametrize("level", ["campaign", "adset"])
+def test_what_cannot_be_read_is_a_gap_of_its_level(stage: Stage, level: str) -> None:
+    """An ad that cannot be computed takes its own campaign or ad set along, and nothing else."""
+    stage.staging.storm(poison=[{"account": "act_1", "slot": 2}])
+    report = stage.engine.run([Wanted(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
+    assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
+    body = stage.answer(level, WEEK)
+    truth = stage.truth(level, WEEK, Increment.DAY)
+    named = {part.split(":")[0].split(" ")[1] for part in str(body["missing"]).split("; ") if part.startswith(level)}
+    assert named
+    rest = [row for row in truth if row[f"{level}_id"] not in named]
+    assert in_order(stage.stored(level, WEEK), level) == rest
+    assert 0 < len({row[f"{level}_id"] for row in rest}) < len({row[f"{level}_id"] for row in truth})
+
+
+def test_scores_need_rows_of_ads(stage: Stage) -> None:
+    """When the default report is about campaigns no ad is scored, and the report of the scoring says why."""
+    reports = stage.engine.settings.reports | {"default": ReportSettings(level="campaign")}
+    settings = stage.engine.settings.model_copy(update={"reports": reports})
+    engine = replace(stage.engine, settings=settings)
+    engine.run([Wanted(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
+    now = stage.staging.clock.now()
+    report = score_accounts(engine.engine, engine.objects, settings, [("act_1", WEEK.until)], now)
+    assert report.accounts == 0
+    assert "ADWARM_REPORTS__DEFAULT__LEVEL" in report.errors[0]
