@@ -123,8 +123,16 @@ class BackpressureSettings(_Section):
     breaker_error_rate: float = Field(0.5, gt=0, le=1, description="Share of failed calls that opens the breaker.")
     breaker_window_seconds: float = Field(60, gt=0, description="Window the share is taken over.")
     breaker_min_calls: int = Field(10, ge=1, description="Fewer calls in the window never open it.")
+    breaker_min_accounts: int = Field(
+        3,
+        ge=1,
+        description="Accounts that must fail for the breaker of the whole source; one of an account wants none.",
+    )
     breaker_cooldown_seconds: float = Field(30, gt=0, description="Open this long, then probe.")
     breaker_probes: int = Field(3, ge=1, description="Probes that must succeed to close it.")
+    longest_park_seconds: float = Field(
+        86_400, gt=0, le=30 * 86_400, description="A platform that asks for a longer silence gets this, and an alert."
+    )
     lease_seconds: float = Field(30, gt=0, description="A dead worker's grants expire after this long.")
     queue_size: int = Field(100, ge=1, le=100_000, description="Pending requests; more are refused.")
     queue_timeout_seconds: float = Field(900, gt=0, description="Deadline of a request that nobody waits for.")

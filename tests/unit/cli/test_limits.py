@@ -15,7 +15,7 @@ def _settle(runtime: Runtime, scope: str, outcome: Outcome) -> None:
 
 
 def test_status_says_what_is_held_back_and_why(adwarm: Callable[..., Any]) -> None:
-    """Calls in flight by class, parked scopes with since, until and why, and an open breaker with what opened it."""
+    """Calls in flight by class, parked scopes with since, until and why, and open breakers with what opened them."""
     quiet = adwarm("status").out
     runtime = Runtime()
     for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
@@ -27,9 +27,10 @@ def test_status_says_what_is_held_back_and_why(adwarm: Callable[..., Any]) -> No
     shown = adwarm("status").out
 
     [parked] = [scope for scope in document["scopes"] if scope["parked_until"]]
-    [breaker] = document["breakers"]
+    source, breaker = document["breakers"]
     assert "every scope may be called" in quiet
-    assert (parked["scope"], breaker["state"]) == ("account:act_1", "open")
+    assert (parked["scope"], source["account"], source["state"]) == ("account:act_1", None, "closed")
+    assert (breaker["source"], breaker["account"], breaker["state"]) == ("meta", "act_2", "open")
     assert parked["parked_since"] < parked["parked_until"]
     assert parked["parked_why"]
     assert breaker["why"]
