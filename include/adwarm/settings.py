@@ -26,6 +26,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SqlSettings(_Section):
+    """Connections to adwarm's database, and how long anything may wait for it."""
+
+    pool_size: int = Field(
+        4, ge=1, le=100, description="Connections of one process at the most; its threads share them."
+    )
+    pool_timeout_seconds: float = Field(30, gt=0, le=600, description="How long a thread waits for one of them.")
+    lock_timeout_seconds: float = Field(
+        20, gt=0, le=600, description="How long a statement waits for a lock, and a writer for a SQLite file."
+    )
+    statement_timeout_seconds: float = Field(
+        60, gt=0, le=3600, description="PostgreSQL: a statement that takes longer is ended. Schema upgrades are not."
+    )
+    connect_timeout_seconds: int = Field(10, ge=2, le=120, description="PostgreSQL: how long connecting may take.")
+
+
 class AccessLogSettings(_Section):
     """How the access log is read."""
 
@@ -243,6 +259,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, ge=1, le=5_000, description="Keys in one mapped task, at the least.")
     max_batches: int = Field(16, ge=1, le=128, description="Mapped tasks of one run, at the most.")
     workers: int = Field(8, ge=1, le=128, description="Threads of one batch.")
+    sql: SqlSettings = SqlSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()

@@ -21,6 +21,7 @@ from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 _PREFIX = "source:"
 _LOCK = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update()
 _SCOPES, _GRANTS, _BREAKERS = select(capacity_scope), select(capacity_grant), select(breaker)
+_EVERY_BREAKER = _BREAKERS.where(breaker.c.source.startswith(_PREFIX, autoescape=True))
 _NAMED_SCOPES = _SCOPES.where(capacity_scope.c.scope.in_(bindparam("names", expanding=True)))
 _NAMED_GRANTS = _GRANTS.where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
 _NAMED_BREAKERS = _BREAKERS.where(breaker.c.source.in_(bindparam("names", expanding=True)))
@@ -136,7 +137,7 @@ def _load_grants(connection: Connection, budget: Budget, ids: Collection[str] | 
 def _load_breakers(connection: Connection, budget: Budget, sources: Iterable[str] | None, loaded: Loaded) -> None:
     """Load the breakers of the sources, every one for None."""
     names = None if sources is None else [_PREFIX + source for source in sources]
-    for row in _rows(connection, _BREAKERS, _NAMED_BREAKERS, names):
+    for row in _rows(connection, _EVERY_BREAKER, _NAMED_BREAKERS, names):
         source = row["source"].removeprefix(_PREFIX)
         value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
         budget.breakers[source] = loaded.breakers[source] = value

@@ -12,7 +12,7 @@ SHOWN = 20
 
 
 def print_limits(budget: "AdmissionStatus") -> None:
-    """Print the scopes that many share or in use, those that are parked, and the breakers: an account's if not closed."""
+    """Print the scopes that many share or in use, what is parked, and the breakers: an account's if not closed."""
     busy = [scope for scope in budget.scopes if scope.in_flight or _is_shared(scope)]
     print_table(
         f"Limits{_cut(busy)}",

@@ -341,6 +341,14 @@ breaker = Table(
     _col("data", JSON, dict),
 )  # fmt: skip
 
+isolation = Table(
+    "isolation", metadata,
+    _key("source", String(200)),
+    _col("state", String(16)),
+    _col("changed_at", Float),
+    _col("data", JSON, dict),
+)  # fmt: skip
+
 error_event = Table(
     "error_event", metadata,
     _key("id", _ID),
