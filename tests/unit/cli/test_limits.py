@@ -1,10 +1,12 @@
 """What `adwarm status` tells of the budget: limits, grants, what is parked and what is broken, since when and why."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from adwarm.backpressure import Granted, Outcome, OutcomeKind
 from adwarm.model import Priority, Scope
+from adwarm.recovery import Alert
 from adwarm.runtime import Runtime
 
 
@@ -45,3 +47,20 @@ def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Callable[..., Any]) -
         _settle(runtime, f"account:act_{number}", Outcome(OutcomeKind.THROTTLED, park_seconds=600))
 
     assert "the first 20 of 25" in adwarm("status").out
+
+
+def test_a_silence_of_ages_is_cut_and_a_person_is_told(adwarm: Callable[..., Any]) -> None:
+    """A platform that asks for a billion minutes gets a day, status can show it, and one alert is on its way."""
+    adwarm("status")
+    runtime, heard = Runtime(), list[Alert]()
+    runtime.pipeline._alerts._sink = SimpleNamespace(alert=heard.append)  # type: ignore[assignment]
+    for _ in range(2):
+        _settle(runtime, f"account:act_{len(heard)}", Outcome(OutcomeKind.THROTTLED, park_seconds=6e10))
+    shown = adwarm("status", "--json").json["admission"]["scopes"]
+
+    assert [(alert.source, alert.kind) for alert in heard] == [
+        ("account:act_0", "OverlongPark"),
+        ("account:act_1", "OverlongPark"),
+    ]
+    assert "ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS" in heard[0].message
+    assert all(scope["parked_until"] < "2100" for scope in shown if scope["parked_until"])
