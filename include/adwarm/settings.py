@@ -179,7 +179,7 @@ class RecoverySettings(_Section):
     max_delay_seconds: float = Field(30.0, gt=0, description="Longest wait; jitter stays below it.")
     retry_budget: float = Field(0.1, ge=0, le=1, description="Retries allowed per first try.")
     alert_threshold: int = Field(10, ge=1, description="Errors in the window that raise an alert.")
-    alert_window_seconds: float = Field(300, gt=0, description="Window the errors are counted in.")
+    alert_window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="Window the errors are counted in.")
     isolation_seconds: float = Field(300, gt=0, description="How long a failing source is left out.")
     recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate that ends an isolation.")
 
