@@ -67,7 +67,8 @@ used: [your own ad account](../how-to/own-ad-account.md), [a table or files](../
 PURPOSES = {
     "access_aggregate": "One row per UTC hour of the access log: where its aggregate is kept.",
     "account": "Ad accounts with their time zones, currency and standing.",
-    "breaker": "One circuit breaker per source.",
+    "breaker": "One circuit breaker per source, and one per account of it that fails.",
+    "isolation": "Which fallbacks are left out for failing too often.",
     "capacity_grant": "Permissions to call the platform, each with its expiry.",
     "capacity_scope": "What a quota belongs to: tokens left, concurrency limit, and until when it is parked.",
     "entry": "Materialised answers: one row per account, absolute window and query.",

@@ -1,13 +1,16 @@
 """Fixtures shared by every test: databases, object store, clock, and a clean environment."""
 
 import os
+import threading
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import QueuePool
 
 from adwarm.clock import VirtualClock
 from adwarm.store.engine import open_engine, writing
@@ -91,3 +94,27 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
     if not path.is_file():
         pytest.skip("the real logs are not on this machine")
     return path
+
+
+@pytest.fixture(autouse=True)
+def one_connection_at_a_time() -> Iterator[None]:
+    """No thread asks adwarm's database for a second connection while it holds one: with a full pool it would wait for
+    itself."""
+    held, nested = threading.local(), list[str]()
+
+    def taken(_connection: object, _record: object, _proxy: object) -> None:
+        held.count = getattr(held, "count", 0) + 1
+        if held.count > 1:
+            nested.append("".join(traceback.format_stack(limit=25)))
+
+    def given_back(_connection: object, _record: object) -> None:
+        held.count = getattr(held, "count", 1) - 1
+
+    event.listen(QueuePool, "checkout", taken)
+    event.listen(QueuePool, "checkin", given_back)
+    try:
+        yield
+    finally:
+        event.remove(QueuePool, "checkout", taken)
+        event.remove(QueuePool, "checkin", given_back)
+    assert not nested, f"a second connection was asked for here:\n{nested[0]}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+FARTHEST_SECONDS = 366 * 86_400.0
+
 
 class Clock(Protocol):
     """Tells the time and lets it pass. All moments are aware and in UTC."""
@@ -95,6 +97,14 @@ class VirtualClock:
 def utc(moment: datetime) -> datetime:
     """Return `moment` in UTC; a naive moment is taken to be UTC already."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def moment_after(moment: datetime, seconds: float) -> datetime:
+    """Return `moment` plus `seconds`, a year later at the most: numbers from outside may be beyond what a date can say.
+
+    Less than 0, and what is no number, counts as 0.
+    """
+    return moment + timedelta(seconds=min(seconds, FARTHEST_SECONDS) if seconds > 0 else 0.0)
 
 
 def floor_to(moment: datetime, step: timedelta) -> datetime:

@@ -4,6 +4,7 @@
 AdwarmError
 ├── Transient            try again soon, the same call may succeed
 │   └── Throttled        do not call the scope before `until`
+│       └── NotAdmitted  admission would keep the call waiting for too long; nothing was called
 └── Permanent            the same call will fail again
     ├── TooMuchData      split the request; waiting does not help
     ├── Denied           this account only; the others go on
@@ -15,11 +16,21 @@ AdwarmError
 ```
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import ClassVar
+
+_LONGEST_WAIT_SECONDS = 366 * 86_400.0
 
 
 class AdwarmError(Exception):
-    """Something adwarm could not do."""
+    """Something adwarm could not do.
+
+    Attributes:
+        own_refusal: whether adwarm itself put the call off, so that nothing was called and nothing failed: such an
+            error is neither recorded as a failure nor alerted about, and says nothing about the upstream.
+    """
+
+    own_refusal: ClassVar[bool] = False
 
     def __init__(self, message: str | None = None, *, code: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
@@ -31,13 +42,13 @@ class AdwarmWarning(UserWarning):
 
 
 class Transient(AdwarmError):
-    """The upstream failed in a way that passes by itself."""
+    """The upstream failed in a way that passes by itself; `retry_after` is its own wish, in seconds, within a year."""
 
     def __init__(
         self, message: str | None = None, *, code: str | None = None, retry_after: float | None = None
     ) -> None:
         super().__init__(message, code=code)
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None else _bounded(retry_after)
 
 
 class Throttled(Transient):
@@ -54,7 +65,13 @@ class Throttled(Transient):
     ) -> None:
         super().__init__(message, code=code, retry_after=retry_after)
         self.scope = scope
-        self.until = until
+        self.until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+
+
+class NotAdmitted(Throttled):
+    """Admission would keep the call waiting for longer than it may; come back at `until`."""
+
+    own_refusal = True
 
 
 class Permanent(AdwarmError):
@@ -106,14 +123,17 @@ class Refused(Permanent):
     """Admission refused the request; ask again after `retry_after` seconds.
 
     Attributes:
-        scope: whose breaker is open: the name of a source, or an account's scope; None when it is no breaker.
+        scope: whose breaker is open, and therefore what else would be refused: `source:` and a name for every call of
+            the source, an account such as `account:act_1`; None for any other refusal.
     """
+
+    own_refusal = True
 
     def __init__(
         self, message: str | None = None, *, retry_after: float, code: str | None = None, scope: str | None = None
     ) -> None:
         super().__init__(message, code=code)
-        self.retry_after = retry_after
+        self.retry_after = _bounded(retry_after)
         self.scope = scope
 
 
@@ -122,3 +142,8 @@ class Corrupt(Permanent):
 
     Rows of an upstream that are foreign or malformed are this too, with the code `row`.
     """
+
+
+def _bounded(seconds: float) -> float:
+    """Return a wait as it can be reckoned with: 0 to a year; what is no number is 0."""
+    return min(seconds, _LONGEST_WAIT_SECONDS) if seconds > 0 else 0.0

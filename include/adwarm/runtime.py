@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
+from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.needs import StoredNeeds
 from adwarm.recovery import RecoveryPipeline
@@ -49,7 +50,7 @@ class Runtime:
 
         The embedded SQLite file is upgraded by itself; a server's schema is changed only by `adwarm db upgrade`.
         """
-        engine = open_engine(self.settings.database)
+        engine = open_engine(self.settings.database, self.settings.sql)
         if engine.dialect.name != "sqlite":
             require_current(engine)
         elif current(engine) != head():
@@ -69,7 +70,13 @@ class Runtime:
     @cached_property
     def admission(self) -> SqlAdmission:
         """The shared budget."""
-        return SqlAdmission(self.engine, self.settings.backpressure, owner=self.owner, rng=random.SystemRandom())
+        return SqlAdmission(
+            self.engine,
+            self.settings.backpressure,
+            owner=self.owner,
+            rng=random.SystemRandom(),
+            on_overlong=self._alert_overlong,
+        )
 
     @cached_property
     def blocks(self) -> BlockAdmission:
@@ -113,6 +120,15 @@ class Runtime:
     def fetch_needs(self) -> StoredNeeds:
         """What the planner asks which requests a key would take."""
         return StoredNeeds(self.engine, self.settings)
+
+    def _alert_overlong(self, scope: Scope, seconds: float) -> None:
+        """Tell a person that a platform asked for a silence that is too long to be meant."""
+        longest = self.settings.backpressure.longest_park_seconds
+        words = (
+            f"the platform asked for {seconds:.3g} s of silence; {scope} is parked for at most {longest / 3600:.3g} h "
+            "(ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS)"
+        )
+        self.pipeline.alert(str(scope), "OverlongPark", words)
 
     def prefetch(self) -> PrefetchEngine:
         """Return an engine that makes keys fresh."""

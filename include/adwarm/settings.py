@@ -34,6 +34,22 @@ def _known_zone(name: str) -> str:
     return name
 
 
+class SqlSettings(_Section):
+    """Connections to adwarm's database, and how long anything may wait for it."""
+
+    pool_size: int = Field(
+        4, ge=1, le=100, description="Connections of one process at the most; its threads share them."
+    )
+    pool_timeout_seconds: float = Field(30, gt=0, le=600, description="How long a thread waits for one of them.")
+    lock_timeout_seconds: float = Field(
+        20, gt=0, le=600, description="How long a statement waits for a lock, and a writer for a SQLite file."
+    )
+    statement_timeout_seconds: float = Field(
+        60, gt=0, le=3600, description="PostgreSQL: a statement that takes longer is ended. Schema upgrades are not."
+    )
+    connect_timeout_seconds: int = Field(10, ge=2, le=120, description="PostgreSQL: how long connecting may take.")
+
+
 class AccessLogSettings(_Section):
     """How the access log is read."""
 
@@ -131,8 +147,16 @@ class BackpressureSettings(_Section):
     breaker_error_rate: float = Field(0.5, gt=0, le=1, description="Share of failed calls that opens the breaker.")
     breaker_window_seconds: float = Field(60, gt=0, description="Window the share is taken over.")
     breaker_min_calls: int = Field(10, ge=1, description="Fewer calls in the window never open it.")
+    breaker_min_accounts: int = Field(
+        3,
+        ge=1,
+        description="Accounts that must fail for the breaker of the whole source; one of an account wants none.",
+    )
     breaker_cooldown_seconds: float = Field(30, gt=0, description="Open this long, then probe.")
     breaker_probes: int = Field(3, ge=1, description="Probes that must succeed to close it.")
+    longest_park_seconds: float = Field(
+        86_400, gt=0, le=30 * 86_400, description="A platform that asks for a longer silence gets this, and an alert."
+    )
     lease_seconds: float = Field(30, gt=0, description="A dead worker's grants expire after this long.")
     queue_size: int = Field(100, ge=1, le=100_000, description="Pending requests; more are refused.")
     queue_timeout_seconds: float = Field(900, gt=0, description="Deadline of a request that nobody waits for.")
@@ -163,7 +187,7 @@ class RecoverySettings(_Section):
     max_delay_seconds: float = Field(30.0, gt=0, description="Longest wait; jitter stays below it.")
     retry_budget: float = Field(0.1, ge=0, le=1, description="Retries allowed per first try.")
     alert_threshold: int = Field(10, ge=1, description="Errors in the window that raise an alert.")
-    alert_window_seconds: float = Field(300, gt=0, description="Window the errors are counted in.")
+    alert_window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="Window the errors are counted in.")
     isolation_seconds: float = Field(300, gt=0, description="How long a failing source is left out.")
     recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate that ends an isolation.")
 
@@ -276,6 +300,7 @@ class Settings(BaseSettings):
     batch_seconds: float = Field(
         3_600, gt=0, description="Longest work on a batch; what is left is parked and goes on in the next attempt."
     )
+    sql: SqlSettings = SqlSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()

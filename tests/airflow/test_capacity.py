@@ -49,8 +49,8 @@ def unpark(runtime: Runtime) -> None:
 
 def break_upstream(runtime: Runtime) -> None:
     """Let the upstream fail until its breaker opens."""
-    for _ in range(runtime.settings.backpressure.breaker_min_calls):
-        _settle(runtime, Scope.parse("account:act_800"), Outcome(OutcomeKind.FAILED))
+    for number in range(runtime.settings.backpressure.breaker_min_calls):
+        _settle(runtime, Scope.parse(f"account:act_{800 + number}"), Outcome(OutcomeKind.FAILED))
 
 
 def mend_upstream(runtime: Runtime) -> None:

@@ -27,6 +27,7 @@ TREE = {
     errors.AdwarmError: (errors.AdwarmError("every key failed"), "default"),
     errors.Transient: (errors.Transient("busy"), "default"),
     errors.Throttled: (errors.Throttled("slow", scope="account:act_1", until=SOON), "retry"),
+    errors.NotAdmitted: (errors.NotAdmitted("parked", scope="account:act_1", until=SOON), "retry"),
     errors.Permanent: (errors.Permanent("no"), "fail"),
     errors.TooMuchData: (errors.TooMuchData("much"), "fail"),
     errors.Denied: (errors.Denied("no", account_id="act_1"), "fail"),
@@ -47,6 +48,15 @@ def test_every_class_of_the_tree_has_its_reaction(kind: type[errors.AdwarmError]
     assert found.action.value == wanted
     assert (found.retry_delay is not None) == (wanted == "retry")
     assert bool(found.reason) == (wanted != "default")
+
+
+@pytest.mark.parametrize("error", [
+    errors.Throttled("slow", scope="account:act_1", until=datetime.max.replace(tzinfo=UTC)),
+    errors.Transient("busy", retry_after=6e10),
+])  # fmt: skip
+def test_nobody_waits_for_years(error: Exception) -> None:
+    """A platform that asks for a billion minutes is asked again after a day."""
+    assert _decide(error).retry_delay == timedelta(days=1)
 
 
 @pytest.mark.parametrize("error", [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.clock import AnchoredClock, SystemClock, VirtualClock, floor_to, utc
+from adwarm.clock import AnchoredClock, SystemClock, VirtualClock, floor_to, moment_after, utc
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -64,3 +64,13 @@ def test_flooring_goes_back_to_the_last_step(moment: datetime, minutes: int) -> 
     assert timedelta(0) <= moment - found < step
     assert found.timestamp() % step.total_seconds() == 0
     assert floor_to(found, step) == found
+
+
+@given(MOMENTS, st.floats())
+def test_no_wait_is_beyond_what_a_date_can_say(moment: datetime, seconds: float) -> None:
+    """Numbers from outside are taken as they are within a year, and end there; a time in the past is now."""
+    found = moment_after(moment, seconds)
+
+    assert moment <= found <= moment + timedelta(days=366)
+    if 0 <= seconds <= 86_400:
+        assert found == moment + timedelta(seconds=seconds)

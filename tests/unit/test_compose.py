@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
+from adwarm.settings import SqlSettings
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -158,6 +160,23 @@ def test_the_broker_survives_a_restart() -> None:
 
     assert "--appendonly yes" in " ".join(redis["command"])
     assert "redis-data:/data" in redis["volumes"]
+
+
+def test_adwarms_connections_fit_a_server_of_a_hundred() -> None:
+    """Every process of the topology that opens adwarm's database at once, with full pools, leaves half to Airflow."""
+    concurrency = re.fullmatch(
+        r"\$\{WORKER_CONCURRENCY:-(\d+)\}", COMPOSE["x-airflow-env"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]
+    )
+    assert concurrency
+    processes = {
+        "airflow-worker": int(concurrency[1]),
+        "airflow-triggerer": 1,
+        "airflow-apiserver": 1,
+        "airflow-cli": 1,
+    }
+
+    assert set(processes) <= set(SERVICES)
+    assert sum(processes.values()) * SqlSettings().pool_size <= 50
 
 
 def test_both_databases_are_prepared_before_airflow_starts() -> None:

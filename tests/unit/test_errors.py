@@ -1,6 +1,6 @@
 """The tree of errors: where each class hangs, and what each carries."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -38,6 +38,25 @@ def test_errors_carry_what_the_reaction_needs() -> None:
     assert errors.Denied("no", account_id="act_1", code="200").account_id == "act_1"
     assert errors.Refused("full", retry_after=2.5).retry_after == 2.5
     assert errors.TokenDead(code="190").code == "190"
+
+
+@pytest.mark.parametrize("asked", [float("inf"), 1e300])
+def test_waits_can_be_reckoned_with(asked: float) -> None:
+    """Whoever hands in a wait, it is a number of seconds within a year; a moment without a zone is one in UTC."""
+    for error in (errors.Transient(retry_after=asked), errors.Refused(retry_after=asked)):
+        assert timedelta(seconds=error.retry_after or 0) == timedelta(days=366)
+    assert errors.Transient(retry_after=float("nan")).retry_after == 0
+    assert errors.Refused(retry_after=-5).retry_after == 0
+    assert errors.Throttled(scope="fleet", until=UNTIL.replace(tzinfo=None)).until == UNTIL
+
+
+def test_what_adwarm_put_off_is_told_apart() -> None:
+    """Its own refusals are of the same classes that callers react to, and marked as its own."""
+    put_off = errors.NotAdmitted(scope="fleet", until=UNTIL)
+    assert isinstance(put_off, errors.Throttled)
+    assert put_off.own_refusal
+    assert errors.Refused(retry_after=1, scope="source:meta").own_refusal
+    assert not errors.Throttled(scope="fleet", until=UNTIL).own_refusal
 
 
 def test_a_warning_is_no_error() -> None:

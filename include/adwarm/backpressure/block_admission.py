@@ -4,7 +4,8 @@ Guarantees on top of the shared budget's own: a permit is used only before its b
 lower class gives way within that time; a chain that holds an account's only slot is this worker's alone while the block
 lives, so no two calls to the account are ever in flight; before a call the shared state is looked at again whenever
 the last look is older than `LOOK_SECONDS`, so that a parking, a full quota or a broken upstream learnt by another
-worker stops this one; what this worker learns itself counts at once. Unused permits go back. Blocks start at one permit
+worker stops this one; what this worker learns itself counts at once. A breaker that was found open is remembered for a
+moment, and refuses without a question. Unused permits go back. Blocks start at one permit
 and double while calls follow each other, so that single calls hold nothing when they end. A block of a worker that
 died runs out by the database's time.
 """
@@ -26,6 +27,7 @@ from adwarm.backpressure.decision import (
     Returned,
     Wait,
 )
+from adwarm.backpressure.open_breakers import OpenBreakers
 from adwarm.backpressure.usage import SLOW_PERCENT
 from adwarm.errors import Transient
 from adwarm.model import Priority, Scope
@@ -109,16 +111,22 @@ class BlockAdmission:
         self._idle: dict[Key, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
         self._used_up: dict[Key, tuple[int, float]] = {}
+        self._open = OpenBreakers(monotonic)
         self._lock = threading.Lock()
         self._keeps = keep
         self._keeper: threading.Thread | None = None
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Spend a permit of a live block, or take a new block; a call of another cost than 1 is asked for by itself."""
-        if cost != 1.0:
-            return self._source.admit(scopes, priority, cost, source=source)
-        key = (tuple(scopes), priority, source)
+        known = self._open.refusal(scopes, source)
+        if known is not None:
+            return known
         now = self._monotonic()
+        if cost != 1.0:
+            decision = self._source.admit(scopes, priority, cost, source=source)
+            self._open.note(source, decision, now)
+            return decision
+        key = (tuple(scopes), priority, source)
         with self._lock:
             waiting = self._idle.get(key)
             block = waiting.pop() if waiting else None
@@ -197,6 +205,7 @@ class BlockAdmission:
         permits = 1 if now - used_up_at > FOLLOWING_SECONDS else max(1, min(self._permits, 2 * last))
         decision = self._source.take_block(scopes, priority, source=source, permits=permits, back=back)
         if not isinstance(decision, Granted):
+            self._open.note(source, decision, now)
             return decision
         block = _Block(key, decision.grant, now)
         block.left -= 1
@@ -210,6 +219,7 @@ class BlockAdmission:
         scopes, priority, source = block.key
         answer = self._source.forbidden(scopes, priority, source=source)
         if answer is not None:
+            self._open.note(source, answer, now)
             self._source.give_back((block.returned(),))
             return answer
         block.looked_at = now

@@ -1,18 +1,29 @@
 """A circuit breaker: opens on the error rate of a sliding window, tests the upstream with a few probes, closes again.
 
 ```
-closed --(enough calls, too many failed)--> open --(cool-down over)--> half-open --(every probe well)--> closed
-                                             ^------(one probe failed, cool-down grows)------'
+closed --(enough calls, too many failed)--> open --(cool-down over)--> half-open --(enough probes well)--> closed
+                                             ^---------(enough probes failed)---------'
 ```
-Only a probe's outcome moves a half-open breaker, so a straggler from before cannot close it. A probe whose worker died
-is given up at its expiry and another takes its place. Pure: moments are handed in, the state is a value.
+The cool-down is always the same, so that calls succeed within one cool-down after the upstream has healed.
+
+A breaker that many accounts share wants failures of `min_accounts` of them, to open as well as to reopen, and counts a
+bounded number of failures of each: one bad account never opens it. A call that is not about exactly one account stands
+for itself. Only a probe's outcome moves a half-open breaker, so a straggler from before cannot close it. A probe whose
+worker died is given up at its expiry and another takes its place. Pure: moments are handed in, the state is a value.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 _SLICES = 10
+_NAMED_IN_A_SLICE = 16
+"""So many failing accounts are told apart in a slice; each failure of a further one counts as an account's own."""
+
+Slice = tuple[int, int, int, tuple[tuple[str, int], ...]]
+"""Number of the slice of time, calls, failures, and of them those of named accounts."""
 
 
 class BreakerState(StrEnum):
@@ -25,41 +36,42 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """When to open and how to come back. Each failed return multiplies the cool-down by `growth`, up to a maximum."""
+    """When to open and how to come back; `min_accounts` of 1 judges calls without asking whose they are."""
 
     error_rate: float = 0.5
     window_seconds: float = 60.0
     min_calls: int = 10
     cooldown_seconds: float = 30.0
     probes: int = 3
-    growth: float = 2.0
-    max_cooldown_seconds: float = 600.0
+    min_accounts: int = 1
 
-    def cooldown(self, trips: int) -> float:
-        """Return the cool-down, in seconds, of the `trips`-th opening in a row."""
-        longest = max(self.cooldown_seconds, self.max_cooldown_seconds)
-        return min(longest, self.cooldown_seconds * self.growth ** min(trips - 1, 32))
+    @property
+    def account_cap(self) -> int:
+        """The most failures of one account that count in a window: `min_accounts` of them fill the minimum volume."""
+        return ceil(self.min_calls / self.min_accounts)
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The state of one upstream's breaker.
+    """The state of one breaker: a source's, or that of one account of a source.
 
     Attributes:
-        slices: (number of the slice of time, calls, failures), oldest first.
+        slices: calls and failures of the window, oldest first.
         trips: openings since it was last closed.
         probes: tickets of the probes in flight, with the moment each is given up.
         probes_well: probes that came back well since it was half-open.
+        probes_failed: accounts whose probes failed since.
         why: what opened it.
     """
 
     state: BreakerState = BreakerState.CLOSED
     changed_at: float = 0.0
     probe_at: float = 0.0
-    slices: tuple[tuple[int, int, int], ...] = ()
+    slices: tuple[Slice, ...] = ()
     trips: int = 0
     probes: tuple[tuple[str, float], ...] = ()
     probes_well: int = 0
+    probes_failed: tuple[str, ...] = ()
     why: str | None = None
 
     def wait(self, rules: BreakerRules, now: float) -> float:
@@ -67,7 +79,7 @@ class Breaker:
         if self.state is BreakerState.CLOSED:
             return 0.0
         if self.state is BreakerState.OPEN:
-            return max(0.0, self.probe_at - now)
+            return min(rules.cooldown_seconds, max(0.0, self.probe_at - now))  # large clock readings round up
         live = [until for _, until in self.probes if until > now]
         return 0.0 if len(live) + self.probes_well < rules.probes else min(live, default=now) - now
 
@@ -79,14 +91,16 @@ class Breaker:
         live = tuple(probe for probe in half.probes if probe[1] > now)
         return replace(half, probes=(*live, (ticket, expires_at)))
 
-    def recorded(self, rules: BreakerRules, now: float, ticket: str, *, failed: bool) -> "Breaker":
-        """Return the breaker after the call `ticket` ended."""
+    def recorded(
+        self, rules: BreakerRules, now: float, ticket: str, *, failed: bool, account: str | None = None
+    ) -> "Breaker":
+        """Return the breaker after the call `ticket` ended; `account` is whom it was about, if it was about one."""
         if self.state is BreakerState.CLOSED:
-            return self._counted(rules, now, failed=failed)
+            return self._counted(rules, now, failed, account)
         if self.state is BreakerState.OPEN or not self._is_probe(ticket):
             return self
         if failed:
-            return self._opened(rules, now, "a probe failed")
+            return self._probe_failed(rules, now, ticket, account)
         well = replace(self.forgotten(ticket), probes_well=self.probes_well + 1)
         return Breaker(changed_at=now) if well.probes_well >= rules.probes else well
 
@@ -97,8 +111,8 @@ class Breaker:
     def error_rate(self, rules: BreakerRules, now: float) -> tuple[float, int]:
         """Return the failures per call, and the calls, of the window that ends at `now`."""
         inside = self._inside(rules, now)
-        calls = sum(calls for _, calls, _ in inside)
-        return (sum(failed for *_, failed in inside) / calls if calls else 0.0), calls
+        calls = sum(part[1] for part in inside)
+        return (sum(part[2] for part in inside) / calls if calls else 0.0), calls
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is stored beside state, change and probe time."""
@@ -107,6 +121,7 @@ class Breaker:
             "trips": self.trips,
             "probes": self.probes,
             "well": self.probes_well,
+            "failed": self.probes_failed,
             "why": self.why,
         }
 
@@ -117,40 +132,60 @@ class Breaker:
             BreakerState(state),
             changed_at,
             probe_at,
-            tuple((int(a), int(b), int(c)) for a, b, c in data.get("slices", ())),
+            tuple(_slice_of(stored) for stored in data.get("slices", ())),
             int(data.get("trips", 0)),
             tuple((str(ticket), float(until)) for ticket, until in data.get("probes", ())),
             int(data.get("well", 0)),
+            tuple(data.get("failed", ())),
             data.get("why"),
         )
 
-    def _counted(self, rules: BreakerRules, now: float, *, failed: bool) -> "Breaker":
+    def has_failures(self, rules: BreakerRules, now: float) -> bool:
+        """Return whether any call of the window that ends at `now` failed."""
+        return any(part[2] for part in self._inside(rules, now))
+
+    def _counted(self, rules: BreakerRules, now: float, failed: bool, account: str | None) -> "Breaker":
         slices = self._inside(rules, now)
         index = _slice(rules, now)
         if not slices or slices[-1][0] < index:
-            slices = (*slices, (index, 0, 0))
-        number, calls, failures = slices[-1]
-        slices = (*slices[:-1], (number, calls + 1, failures + int(failed)))
+            slices = (*slices, (index, 0, 0, ()))
+        number, calls, failures, named = slices[-1]
+        if failed and account is not None and rules.min_accounts > 1:
+            named = _named(named, account)
+        slices = (*slices[:-1], (number, calls + 1, failures + int(failed), named))
         counted = Breaker(self.state, self.changed_at, self.probe_at, slices, self.trips)
-        if not failed:  # a success may complete the minimum volume, but it is never the news that opens
-            return counted
-        rate, volume = counted.error_rate(rules, now)
-        if volume < rules.min_calls or rate < rules.error_rate:
-            return counted
-        return counted._opened(
-            rules, now, f"{rate * volume:.0f} of {volume} calls failed in {rules.window_seconds:.0f} s"
-        )
+        # A success may complete the minimum volume, but it is never the news that opens.
+        return counted._judged(rules, now) if failed else counted
 
-    def _inside(self, rules: BreakerRules, now: float) -> tuple[tuple[int, int, int], ...]:
+    def _judged(self, rules: BreakerRules, now: float) -> "Breaker":
+        """Open if enough calls of the window failed, those of one account beyond its cap left out."""
+        calls, failures, by_account = 0, 0, Counter[str]()
+        for _, made, failed, named in self._inside(rules, now):
+            calls, failures = calls + made, failures + failed
+            by_account.update(dict(named))
+        beyond = sum(max(0, count - rules.account_cap) for count in by_account.values())
+        accounts = len(by_account) + failures - by_account.total()
+        calls, failures = calls - beyond, failures - beyond
+        if calls < rules.min_calls or failures < rules.error_rate * calls or accounts < rules.min_accounts:
+            return self
+        whose = f" of {accounts} accounts or more" if by_account else ""
+        return self._opened(rules, now, f"{failures} of {calls} calls{whose} failed in {rules.window_seconds:.0f} s")
+
+    def _probe_failed(self, rules: BreakerRules, now: float, ticket: str, account: str | None) -> "Breaker":
+        failed = tuple(dict.fromkeys((*self.probes_failed, account or ticket)))
+        if account is None or len(failed) >= rules.min_accounts:
+            return self._opened(rules, now, f"a probe failed after {self.trips} openings in a row")
+        return replace(self.forgotten(ticket), probes_failed=failed)
+
+    def _inside(self, rules: BreakerRules, now: float) -> tuple[Slice, ...]:
         oldest = _slice(rules, now) - _SLICES
         return tuple(part for part in self.slices if part[0] > oldest)
 
     def _opened(self, rules: BreakerRules, now: float, why: str) -> "Breaker":
-        trips = self.trips + 1
-        return Breaker(BreakerState.OPEN, now, now + rules.cooldown(trips), (), trips, why=why)
+        return Breaker(BreakerState.OPEN, now, now + rules.cooldown_seconds, (), self.trips + 1, why=why)
 
     def _moved(self, state: BreakerState, now: float) -> "Breaker":
-        return replace(self, state=state, changed_at=now, probes=(), probes_well=0)
+        return replace(self, state=state, changed_at=now, probes=(), probes_well=0, probes_failed=())
 
     def _is_probe(self, ticket: str) -> bool:
         return any(ticket == probe for probe, _ in self.probes)
@@ -158,3 +193,17 @@ class Breaker:
 
 def _slice(rules: BreakerRules, now: float) -> int:
     return int(now // (rules.window_seconds / _SLICES))
+
+
+def _named(named: tuple[tuple[str, int], ...], account: str) -> tuple[tuple[str, int], ...]:
+    """Return the failures by account with one more of `account`."""
+    counts = dict(named)
+    if account in counts or len(counts) < _NAMED_IN_A_SLICE:
+        counts[account] = counts.get(account, 0) + 1
+    return tuple(counts.items())
+
+
+def _slice_of(stored: Any) -> Slice:
+    """Return a slice as it was stored; one from before accounts were told apart names none."""
+    number, calls, failures, *named = stored
+    return int(number), int(calls), int(failures), tuple((str(a), int(n)) for a, n in (named[0] if named else ()))

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
-from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.backpressure.breaker import Breaker
+from adwarm.backpressure.breakers import Breakers
 from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Returned, Wait
 from adwarm.backpressure.judgement import Question, blocked, full, lacking, longer, paced
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
@@ -29,7 +30,7 @@ class Budget:
 
     Attributes:
         scopes: states by scope; one nobody named yet comes into being at its widest.
-        breakers: by the name of the source.
+        guarding: the breakers of sources and of their accounts.
         grants: live ones, and those whose time ran out but whose outcome may still come.
         counted: ids of the grants whose slots count.
         next_expiry: no counted grant runs out before.
@@ -39,14 +40,18 @@ class Budget:
     def __init__(self, settings: BackpressureSettings, rng: Random) -> None:
         self.settings = settings
         self.scopes: dict[Scope, ScopeState] = {}
-        self.breakers: dict[str, Breaker] = {}
         self.grants: dict[str, Grant] = {}
         self.counted: set[str] = set()
         self.next_expiry = float("inf")
         self.token = 0
-        self.breaker_rules = rules_of_breaker(settings)
+        self.guarding = Breakers(settings)
         self._rng = rng
         self._rules: dict[ScopeKind, ScopeRules] = {}
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """The breakers by name."""
+        return self.guarding.by_name
 
     def admit(
         self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
@@ -97,10 +102,8 @@ class Budget:
             raise BadRequest(f"a call's cost must be above 0, not {cost}; count one per platform call")
         self.expire(now)
         states = [self.state(scope, now) for scope in narrowest_first(scopes)]
-        breaker = self.breakers.get(source)
-        if breaker is None:
-            breaker = self.breakers[source] = Breaker(changed_at=now)
-        return Question(states, breaker, self.breaker_rules, self.settings.shares, priority, cost, source, now)
+        guards = self.guarding.guards(source, scopes, now)
+        return Question(states, guards, self.settings.shares, priority, cost, source, now)
 
     def renew(self, grant: Grant, now: float) -> Grant:
         """Give the grant a fresh lease of `lease_seconds`, under a new fencing token.
@@ -141,11 +144,18 @@ class Budget:
         self.next_expiry = min((self.grants[id_].expires_at for id_ in self.counted), default=float("inf"))
         return ended
 
+    def overlong_parks(self) -> list[tuple[Scope, float]]:
+        """Return each scope that the platform asked to be left alone for too long, with the seconds; tells it once."""
+        found = [(state.scope, state.overlong) for state in self.scopes.values() if state.overlong is not None]
+        for scope, _ in found:
+            self.scopes[scope].overlong = None
+        return [(scope, seconds) for scope, seconds in found if seconds is not None]
+
     def status(self, now: float) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are at `now`."""
         self.expire(now)
         states = sorted(self.scopes.values(), key=lambda state: state.name)
-        return status_of(states, dict(sorted(self.breakers.items())), self.breaker_rules, now)
+        return status_of(states, self.guarding, now)
 
     def state(self, scope: Scope, now: float) -> ScopeState:
         """Return the scope's state."""
@@ -175,7 +185,7 @@ class Budget:
 
     def _affordable(self, question: Question, permits: int) -> int:
         """Return how many permits a block may hold: half of what is free for the class, the whole of it never."""
-        if question.breaker.state is not BreakerState.CLOSED:
+        if question.is_probe:
             return 1
         for state in question.states:
             if state.is_wanted(question.now) or state.pace(question.now).value:
@@ -195,14 +205,14 @@ class Budget:
             granted_at=now,
             expires_at=now + lease,
             source=question.source,
-            probe=question.breaker.state is not BreakerState.CLOSED,
+            probe=question.is_probe,
             token=self.token,
             permits=permits,
             spend_until=now + (lease if seconds is None else min(seconds, lease)),
         )
         for state in question.states:
             state.granted(question.shares, question.priority, question.cost * permits, now)
-        self.breakers[question.source] = question.breaker.admitted(now, grant.id, grant.expires_at)
+        self.guarding.admitted(grant)
         self.grants[grant.id] = grant
         self.counted.add(grant.id)
         self.next_expiry = min(self.next_expiry, grant.expires_at)
@@ -243,7 +253,7 @@ class Budget:
                 state.overloaded(now)
         if kind is OutcomeKind.THROTTLED:
             self._throttled(grant, outcome, now)
-        self.breakers[grant.source] = self._judged(self.breakers.get(grant.source, Breaker()), grant, outcome, now)
+        self.guarding.learn(grant, outcome, now)
 
     def _throttled(self, grant: Grant, outcome: Outcome, now: float) -> None:
         parked = self.state(outcome.parked_scope or grant.scopes[0], now)
@@ -252,24 +262,6 @@ class Budget:
         parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
         for state in [parked] if is_quota else [parked, *(self.state(scope, now) for scope in grant.scopes)]:
             state.overloaded(now)
-
-    def _judged(self, before: Breaker, grant: Grant, outcome: Outcome, now: float) -> Breaker:
-        """Return the breaker after the outcome. A throttle is a healthy upstream's answer: parking deals with it."""
-        if outcome.kind in {OutcomeKind.SKIPPED, OutcomeKind.THROTTLED}:
-            return before.forgotten(grant.id)
-        failed = outcome.kind is not OutcomeKind.OK
-        return before.recorded(self.breaker_rules, now, grant.id, failed=failed)
-
-
-def rules_of_breaker(settings: BackpressureSettings) -> BreakerRules:
-    """Return the breaker's rules as the settings say."""
-    return BreakerRules(
-        error_rate=settings.breaker_error_rate,
-        window_seconds=settings.breaker_window_seconds,
-        min_calls=settings.breaker_min_calls,
-        cooldown_seconds=settings.breaker_cooldown_seconds,
-        probes=settings.breaker_probes,
-    )
 
 
 def narrowest_first(scopes: Sequence[Scope]) -> list[Scope]:

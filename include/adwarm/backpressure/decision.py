@@ -58,10 +58,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Do not wait for this; come back after `retry_after` seconds."""
+    """Do not wait for this; come back after `retry_after` seconds.
+
+    Attributes:
+        scope: whose breaker is open: `source:` and a name for every call of the source, or an account's scope.
+    """
 
     why: str
     retry_after: float
+    scope: str | None = None
 
 
 Decision = Granted | Wait | Refused

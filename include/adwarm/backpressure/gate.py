@@ -1,17 +1,17 @@
 """The gate a call goes through: waits while waiting is short, hands out the grant, and settles it whatever happens.
 
-A wait longer than the caller's allowance is not slept through: `Throttled` tells the caller until when to defer.
+A wait longer than the caller's allowance is not slept through: `NotAdmitted` tells the caller until when to defer.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from adwarm.backpressure.decision import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
 from adwarm.backpressure.decision import Refused as RefusedDecision
-from adwarm.clock import Clock
-from adwarm.errors import BadRequest, Permanent, Refused, Throttled, TokenDead, Transient
+from adwarm.clock import Clock, moment_after, utc
+from adwarm.errors import AdwarmError, BadRequest, NotAdmitted, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
 
 _SHORTEST_SLEEP_SECONDS = 0.001
@@ -52,8 +52,8 @@ class Passage:
         usage = tuple(self._usage)
         if self._skipped and error is None:
             return Outcome(OutcomeKind.SKIPPED, latency_seconds, usage)
-        if isinstance(error, Throttled):
-            seconds = max(0.0, (error.until - now).total_seconds())
+        if isinstance(error, Throttled) and not error.own_refusal:
+            seconds = max(0.0, (utc(error.until) - now).total_seconds())
             return Outcome(OutcomeKind.THROTTLED, latency_seconds, usage, seconds, self._scope(error.scope))
         return Outcome(_kind(error), latency_seconds, usage)
 
@@ -68,6 +68,8 @@ def _kind(error: BaseException | None) -> OutcomeKind:
     """Read the outcome off the error: an upstream that said no in good order is a healthy one."""
     if error is None:
         return OutcomeKind.OK
+    if isinstance(error, AdwarmError) and error.own_refusal:  # of a call inside this one
+        return OutcomeKind.SKIPPED
     if isinstance(error, TimeoutError) or (isinstance(error, Transient) and error.code == "timeout"):
         return OutcomeKind.TIMEOUT
     if isinstance(error, Transient | TokenDead):
@@ -98,8 +100,8 @@ def admitted(
         cost: platform calls the block makes.
 
     Raises:
-        Throttled: the wait would be longer than the allowance; `until` says when to come back.
-        Refused: the upstream is given up for now; `retry_after` says for how long.
+        NotAdmitted: the wait would be longer than the allowance; `until` says when to come back.
+        Refused: the upstream is given up for now; `retry_after` says for how long, `scope` what of it.
     """
     asked = clock.now()
     grant = _wait_for_grant(admission, clock, scopes, priority, source, timeout_seconds, cost)
@@ -128,18 +130,19 @@ def _wait_for_grant(
     timeout_seconds: float,
     cost: float,
 ) -> Grant:
-    deadline = clock.now() + timedelta(seconds=timeout_seconds)
+    deadline = moment_after(clock.now(), timeout_seconds)
     while True:
         decision = admission.admit(scopes, priority, cost, source=source)
         if isinstance(decision, Granted):
             return decision.grant
         if isinstance(decision, RefusedDecision):
-            raise Refused(f"{decision.why}; ask again then", retry_after=decision.retry_after)
+            words = f"{decision.why}; ask again then"
+            raise Refused(words, retry_after=decision.retry_after, scope=decision.scope)
         _sleep_or_give_up(decision, clock, deadline)
 
 
 def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime) -> None:
-    until = clock.now() + timedelta(seconds=wait.seconds)
+    until = moment_after(clock.now(), wait.seconds)
     if until > deadline:
-        raise Throttled(f"{wait.why}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
+        raise NotAdmitted(f"{wait.why}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
     clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

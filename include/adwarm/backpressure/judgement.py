@@ -8,7 +8,8 @@ nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.backpressure.breaker import BreakerState
+from adwarm.backpressure.breakers import Guard
 from adwarm.backpressure.decision import Refused, Wait
 from adwarm.backpressure.meter import FIGURE_SECONDS, SLICES
 from adwarm.backpressure.scope_state import ScopeState
@@ -25,13 +26,17 @@ class Question:
     """Everything the decision depends on. `states` runs from the narrowest scope to the fleet."""
 
     states: Sequence[ScopeState]
-    breaker: Breaker
-    breaker_rules: BreakerRules
+    guards: Sequence[Guard]
     shares: Shares
     priority: Priority
     cost: float
     source: str
     now: float
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the call would test something that was given up."""
+        return any(guard.breaker.state is not BreakerState.CLOSED for guard in self.guards)
 
 
 def blocked(question: Question) -> Wait | Refused | None:
@@ -59,15 +64,16 @@ def _held_back(state: ScopeState, question: Question) -> Wait | None:
 
 
 def _broken(question: Question) -> Wait | Refused | None:
-    if question.breaker.state is BreakerState.CLOSED:
-        return None
-    wait = question.breaker.wait(question.breaker_rules, question.now)
-    if wait <= 0:
-        return None
-    name = f"source:{question.source}"
-    if question.breaker.state is BreakerState.OPEN:
-        return Refused(f"{name} failed too often and is left alone for {wait:.0f} s", wait)
-    return Wait(min(wait, LONGEST_POLL_SECONDS), f"{name} is being tested by probes", name)
+    """Return the first open breaker as a refusal, else the first that is being tested as a wait."""
+    waits = [(guard, guard.breaker.wait(guard.rules, question.now)) for guard in question.guards]
+    waits = [(guard, seconds) for guard, seconds in waits if seconds > 0]
+    for guard, seconds in waits:
+        if guard.breaker.state is BreakerState.OPEN:
+            words = f"{guard.scope} failed too often and is left alone for {seconds:.0f} s"
+            return Refused(words, seconds, guard.scope)
+    for guard, seconds in waits:
+        return Wait(min(seconds, LONGEST_POLL_SECONDS), f"{guard.scope} is being tested by probes", guard.scope)
+    return None
 
 
 def lacking(question: Question) -> Wait | None:

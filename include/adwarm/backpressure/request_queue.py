@@ -130,7 +130,9 @@ class RequestQueue:
             if retry_after is None and self.rules.is_given_up(request.attempts):
                 why = f"given up after {request.attempts} tries; the last: {reason}"
                 return _end(connection, request, RequestStatus.FAILED, now, why)
-            rest = self.rules.pause(request.attempts) if retry_after is None else max(0.0, retry_after)
+            # Whatever was asked for, a request that rests beyond its deadline has expired.
+            asked = 0.0 if retry_after is None else min(max(0.0, retry_after), self.rules.timeout_seconds)
+            rest = self.rules.pause(request.attempts) if retry_after is None else asked
             attempts = request.attempts if retry_after is None else request.attempts - 1
             done = _back(connection, request, now + rest, reason, attempts)
             self._sweep(connection, now)

@@ -6,6 +6,7 @@ value changes in place and knows neither clock nor database: every moment is han
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from random import Random
 from typing import Any
 
@@ -35,22 +36,24 @@ class ScopeRules:
         bucket: its rate; None where only wider scopes bound it.
         window_seconds: the rolling window the platform counts in.
         is_shared: whether many accounts draw on it, so that its rate is divided by class.
+        longest_park: the longest it is parked, in seconds, whatever the platform asks for.
     """
 
     limit: LimitRules
     bucket: BucketRules | None
     window_seconds: float
     is_shared: bool
+    longest_park: float
 
     @classmethod
     def of(cls, scope: Scope, settings: BackpressureSettings) -> "ScopeRules":
         """Return the rules that the settings give `scope`."""
-        window = settings.quota_window_seconds
+        window, longest = settings.quota_window_seconds, settings.longest_park_seconds
         if scope.kind is ScopeKind.ACCOUNT:
             bucket = _window_bucket(settings.account_calls_per_window, settings)
-            return cls(LimitRules(maximum=settings.per_account_concurrent), bucket, window, is_shared=False)
+            return cls(LimitRules(maximum=settings.per_account_concurrent), bucket, window, False, longest)
         bucket = BucketRules(settings.rate_per_second, settings.burst)
-        return cls(LimitRules(maximum=settings.max_concurrent), bucket, window, is_shared=True)
+        return cls(LimitRules(maximum=settings.max_concurrent), bucket, window, True, longest)
 
 
 def _window_bucket(calls: int | None, settings: BackpressureSettings) -> BucketRules | None:
@@ -69,11 +72,12 @@ class ScopeState:
         askers: who waits for a slot.
         payers: who waits for the rate.
         latency: moving average of a call, in seconds; `running` is how it has been over minutes.
+        overlong: the longest silence the platform asked for that was not granted whole; not stored.
     """
 
     __slots__ = (
         "askers", "bucket", "held", "latency", "limit", "meter",
-        "name", "parking", "payers", "rules", "running", "scope",
+        "name", "overlong", "parking", "payers", "rules", "running", "scope",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
@@ -89,6 +93,7 @@ class ScopeState:
         self.payers = Askers()
         self.held = [0] * len(CLASSES)
         self.latency = 0.0
+        self.overlong: float | None = None
 
     @property
     def in_flight(self) -> int:
@@ -194,12 +199,15 @@ class ScopeState:
         self.limit = self.limit.after_overload(self.rules.limit, now)
 
     def park(self, seconds: float | None, why: str, now: float, rng: Random) -> None:
-        """Let nobody call for `seconds` or longer."""
-        self.parking = self.parking.extended(now, seconds, why, rng)
+        """Let nobody call for `seconds` or longer, within the longest park of the rules."""
+        longest = self.rules.longest_park
+        if seconds is not None and seconds > longest:
+            self.overlong = max(seconds, self.overlong or 0.0)
+        self.parking = self.parking.extended(now, seconds, why, rng, longest)
 
     def heard(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
-        """Take in the platform's figures about this scope; the worst one counts."""
-        about = [sample for sample in samples if sample.scope == self.scope]
+        """Take in the platform's figures about this scope; the worst one counts, and what is no figure does not."""
+        about = [sample for sample in samples if sample.scope == self.scope and isfinite(sample.percent)]
         if not about:
             return
         worst = max(about, key=lambda sample: (sample.percent, sample.regain_seconds or 0.0))
@@ -237,12 +245,16 @@ class ScopeState:
         }
 
     @classmethod
-    def from_row(cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any]) -> "ScopeState":
-        """Return the scope that was stored as `row`."""
+    def from_row(
+        cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any], now: float | None = None
+    ) -> "ScopeState":
+        """Return the scope that was stored as `row`; with `now`, no parking is longer than the rules allow."""
         state, data = cls(scope, rules, row["refilled_at"]), row["state"]
         state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
         state.bucket = SharedBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
         state.parking = Parking(row["parked_until"], row["parked_why"], data.get("parked_since"))
+        if now is not None:
+            state.parking = state.parking.bounded(now, rules.longest_park)
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
         state.running = RunningLatency.from_list(data.get("running"))
         state.latency = data.get("latency", 0.0)

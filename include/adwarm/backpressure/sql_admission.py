@@ -5,6 +5,7 @@ time; a dead worker's grants stop counting at their expiry. The threads of a pro
 transaction, which locks the fleet's row, answers all that came meanwhile, and every moment in it is the database's own.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import sql_rows
+from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget import Budget
 from adwarm.backpressure.combining import Combiner
 from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Returned, Wait
@@ -24,6 +26,8 @@ from adwarm.settings import BackpressureSettings
 from adwarm.store.engine import database_time, reading, writing
 from adwarm.store.turns import Turnstile
 
+log = logging.getLogger(__name__)
+OnOverlong = Callable[[Scope, float], None]
 T = TypeVar("T")
 
 
@@ -43,8 +47,25 @@ class _Job(Generic[T]):
             self.error = error
 
 
+def log_overlong(scope: Scope, seconds: float) -> None:
+    """Say that the platform asked for a silence that is longer than it gets."""
+    log.warning(
+        "%s: the platform asked for %.3g s of silence; it gets the longest park that is allowed", scope, seconds
+    )
+
+
 class SqlAdmission:
-    """Admission over the tables `capacity_scope`, `capacity_grant` and `breaker`. Safe to share between threads."""
+    """Admission over the tables `capacity_scope`, `capacity_grant` and `breaker`. Safe to share between threads.
+
+    Args:
+        engine: the database.
+        settings: of the budget.
+        owner: names this process in grants.
+        rng: spreads the ends of parkings.
+        database_time: tells the moment; the database's own by default.
+        on_overlong: hears, after the commit, of each scope that the platform asked to be left alone for longer than
+            `longest_park_seconds`, with the seconds it asked for.
+    """
 
     def __init__(
         self,
@@ -54,12 +75,14 @@ class SqlAdmission:
         owner: str,
         rng: Random,
         database_time: Callable[[Connection], float] = database_time,
+        on_overlong: OnOverlong = log_overlong,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._owner = owner
         self._rng = rng
         self._time = database_time
+        self._on_overlong = on_overlong
         self._turnstile = Turnstile(engine)
         self._combiner: Combiner[_Job[Any]] = Combiner(self._work)
 
@@ -73,7 +96,7 @@ class SqlAdmission:
         def ask(budget: Budget, now: float) -> Decision:
             return budget.admit(scopes, priority, cost, source=source, now=now)
 
-        return self._do(Needs(frozenset(scopes), frozenset([source])), ask)
+        return self._do(_asking(scopes, source), ask)
 
     def take_block(
         self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
@@ -84,7 +107,7 @@ class SqlAdmission:
             budget.give_back(back, now)
             return budget.take_block(scopes, priority, source=source, now=now, permits=permits)
 
-        return self._do(_returning(back) | Needs(frozenset(scopes), frozenset([source])), ask)
+        return self._do(_returning(back) | _asking(scopes, source), ask)
 
     def give_back(self, blocks: Sequence[Returned]) -> None:
         """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
@@ -110,7 +133,7 @@ class SqlAdmission:
         budget = Budget(self._settings, self._rng)
         with reading(self._engine) as connection:
             now = self._time(connection)
-            sql_rows.load(connection, budget, Needs(frozenset(scopes), frozenset([source])), now)
+            sql_rows.load(connection, budget, _asking(scopes, source), now)
         return budget.forbidden(scopes, priority, source=source, now=now)
 
     def status(self) -> AdmissionStatus:
@@ -142,6 +165,12 @@ class SqlAdmission:
             for job in jobs:
                 job.run(budget, now)
             sql_rows.save(connection, budget, loaded, self._owner)
+        for scope, seconds in budget.overlong_parks():
+            self._on_overlong(scope, seconds)
+
+
+def _asking(scopes: Sequence[Scope], source: str) -> Needs:
+    return Needs(frozenset(scopes), frozenset(breaker_names(source, scopes)))
 
 
 def _returning(blocks: Sequence[Returned]) -> Needs:
@@ -149,5 +178,6 @@ def _returning(blocks: Sequence[Returned]) -> Needs:
     for grant, outcomes, _ in blocks:
         taught = {sample.scope for outcome in outcomes for sample in outcome.usage}
         taught.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
-        needs |= Needs(frozenset(grant.scopes) | taught, frozenset([grant.source]), frozenset([grant.id]))
+        names = frozenset(breaker_names(grant.source, grant.scopes))
+        needs |= Needs(frozenset(grant.scopes) | taught, names, frozenset([grant.id]))
     return needs

@@ -21,17 +21,19 @@ from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 _PREFIX = "source:"
 _LOCK = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update()
 _SCOPES, _GRANTS, _BREAKERS = select(capacity_scope), select(capacity_grant), select(breaker)
+_EVERY_BREAKER = _BREAKERS.where(breaker.c.source.startswith(_PREFIX, autoescape=True))
 _NAMED_SCOPES = _SCOPES.where(capacity_scope.c.scope.in_(bindparam("names", expanding=True)))
 _NAMED_GRANTS = _GRANTS.where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
 _NAMED_BREAKERS = _BREAKERS.where(breaker.c.source.in_(bindparam("names", expanding=True)))
 _ADD_GRANT = insert(capacity_grant)
 _CHANGE_GRANT = update(capacity_grant).where(capacity_grant.c.id == bindparam("key"))
+_DROP_BREAKERS = delete(breaker).where(breaker.c.source.in_(bindparam("names", expanding=True)))
 _DROP_GRANTS = delete(capacity_grant).where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a question is about. The fleet is always loaded."""
+    """What a question is about; `sources` are names of breakers. The fleet is always loaded."""
 
     scopes: frozenset[Scope] = frozenset()
     sources: frozenset[str] = frozenset()
@@ -62,12 +64,12 @@ def lock(connection: Connection, budget: Budget, time: Callable[[Connection], fl
 def load(connection: Connection, budget: Budget, needs: Needs, now: float) -> Loaded:
     """Fill the budget with what is needed, and with every grant once one has run out."""
     loaded = Loaded()
-    _load_scopes(connection, budget, needs.scopes | {FLEET}, loaded)
+    _load_scopes(connection, budget, needs.scopes | {FLEET}, loaded, now)
     is_due = budget.next_expiry <= now
     if is_due or needs.grants:
         _load_grants(connection, budget, None if is_due else needs.grants, loaded)
         held = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
-        _load_scopes(connection, budget, held - budget.scopes.keys(), loaded)
+        _load_scopes(connection, budget, held - budget.scopes.keys(), loaded, now)
     _load_breakers(connection, budget, needs.sources, loaded)
     return loaded
 
@@ -75,7 +77,7 @@ def load(connection: Connection, budget: Budget, needs: Needs, now: float) -> Lo
 def load_all(connection: Connection, budget: Budget) -> None:
     """Fill the budget with every row there is."""
     loaded = Loaded()
-    _load_scopes(connection, budget, None, loaded)
+    _load_scopes(connection, budget, None, loaded, None)
     _load_grants(connection, budget, None, loaded)
     _load_breakers(connection, budget, None, loaded)
 
@@ -87,6 +89,8 @@ def save(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> 
     upsert(connection, breaker, [
         _breaker_row(source, value) for source, value in budget.breakers.items() if value != loaded.breakers.get(source)
     ])  # fmt: skip
+    if gone := loaded.breakers.keys() - budget.breakers.keys():
+        connection.execute(_DROP_BREAKERS, {"names": sorted(_PREFIX + name for name in gone)})
     _save_grants(connection, budget, loaded, owner)
 
 
@@ -105,11 +109,13 @@ def _save_grants(connection: Connection, budget: Budget, loaded: Loaded, owner: 
         connection.execute(_CHANGE_GRANT, changed)
 
 
-def _load_scopes(connection: Connection, budget: Budget, scopes: Collection[Scope] | None, loaded: Loaded) -> None:
+def _load_scopes(
+    connection: Connection, budget: Budget, scopes: Collection[Scope] | None, loaded: Loaded, now: float | None
+) -> None:
     """Load the scopes, every one for None."""
     for row in _rows(connection, _SCOPES, _NAMED_SCOPES, None if scopes is None else map(str, scopes)):
         scope, stored = Scope.parse(row["scope"]), dict(row)
-        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules(scope), stored)
+        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules(scope), stored, now)
         loaded.scopes[scope] = stored
         if scope == FLEET:
             ledger = row["state"].get("ledger", {})
@@ -131,7 +137,7 @@ def _load_grants(connection: Connection, budget: Budget, ids: Collection[str] | 
 def _load_breakers(connection: Connection, budget: Budget, sources: Iterable[str] | None, loaded: Loaded) -> None:
     """Load the breakers of the sources, every one for None."""
     names = None if sources is None else [_PREFIX + source for source in sources]
-    for row in _rows(connection, _BREAKERS, _NAMED_BREAKERS, names):
+    for row in _rows(connection, _EVERY_BREAKER, _NAMED_BREAKERS, names):
         source = row["source"].removeprefix(_PREFIX)
         value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
         budget.breakers[source] = loaded.breakers[source] = value

@@ -1,13 +1,17 @@
 """What `adwarm status` shows of the shared budget: limits, calls in flight, parked scopes and breakers, with why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.backpressure.breaker import Breaker, BreakerState
+from adwarm.backpressure.breakers import Breakers, account_in
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.model import Priority
+
+_LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""The last moment that is shown: a stored number may lie beyond what a date can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,14 @@ class ScopeStatus:
 
 @dataclass(frozen=True, slots=True)
 class BreakerStatus:
-    """One upstream's breaker. `probe_at` is when it is tested next, `why` what opened it; None while it is closed."""
+    """One breaker. `probe_at` is when it is tested next, `why` what opened it; None while it is closed.
+
+    Attributes:
+        account: whose breaker it is, such as `act_1`; None for that of the whole source.
+    """
 
     source: str
+    account: str | None
     state: str
     error_rate: float
     calls: int
@@ -57,14 +66,12 @@ class AdmissionStatus:
         return plain
 
 
-def status_of(
-    states: Sequence[ScopeState], breakers: Mapping[str, Breaker], rules: BreakerRules, now: float
-) -> AdmissionStatus:
+def status_of(states: Sequence[ScopeState], breakers: Breakers, now: float) -> AdmissionStatus:
     """Return the status that these values make at the moment `now`."""
     return AdmissionStatus(
         _moment(now),
         tuple(_scope_status(state, now) for state in states),
-        tuple(_breaker_status(source, breaker, rules, now) for source, breaker in breakers.items()),
+        tuple(_breaker_status(name, breakers.by_name[name], breakers, now) for name in sorted(breakers.by_name)),
     )
 
 
@@ -92,11 +99,13 @@ def _tokens(state: ScopeState, now: float) -> float | None:
     return round(min(rules.burst, state.bucket.tokens + passed * rules.rate), 3)
 
 
-def _breaker_status(source: str, breaker: Breaker, rules: BreakerRules, now: float) -> BreakerStatus:
-    rate, calls = breaker.error_rate(rules, now)
+def _breaker_status(name: str, breaker: Breaker, breakers: Breakers, now: float) -> BreakerStatus:
+    rate, calls = breaker.error_rate(breakers.rules(name), now)
+    account = account_in(name)
     closed = breaker.state is BreakerState.CLOSED
     return BreakerStatus(
-        source=source,
+        source=name if account is None else name.removesuffix(f" {account}"),
+        account=None if account is None else account.partition(":")[2],
         state=str(breaker.state),
         error_rate=round(rate, 4),
         calls=calls,
@@ -107,7 +116,7 @@ def _breaker_status(source: str, breaker: Breaker, rules: BreakerRules, now: flo
 
 
 def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
 
 
 def _plain(value: Any) -> Any:

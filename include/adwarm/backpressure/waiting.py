@@ -11,6 +11,7 @@ from random import Random
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import sql_rows
+from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget import Budget
 from adwarm.backpressure.decision import Refused, Wait
 from adwarm.backpressure.judgement import LONGEST_POLL_SECONDS
@@ -55,7 +56,7 @@ def outlooks(
     budget = Budget(settings, Random(0))  # noqa: S311 -- spreads parkings, of which a look makes none
     needs = Needs(
         frozenset(scope for waiter in waiters for scope in waiter.scopes),
-        frozenset(waiter.source for waiter in waiters),
+        frozenset(name for waiter in waiters for name in breaker_names(waiter.source, waiter.scopes)),
     )
     with reading(engine) as connection:
         now = database_time(connection)

@@ -1,4 +1,4 @@
-"""Puts the commands together, and turns every error of the house into one line and an exit code.
+"""Puts the commands together, and turns every error into one line and an exit code, whoever foresaw it or not.
 
 Heavy rooms are imported inside the commands, so that `adwarm --help` answers at once.
 """
@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from adwarm.cli import backfilling, caching, care, database, queueing, reading, replaying, running
-from adwarm.cli.output import print_error
+from adwarm.cli.output import print_error, print_failure
 from adwarm.errors import AdwarmError
 
 app = typer.Typer(
@@ -45,3 +45,9 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        from adwarm.cli.failures import described
+
+        line, path = described(error)
+        print_failure(Console(stderr=True), line, type(error).__name__, path, as_json="--json" in sys.argv)
+        sys.exit(1)

@@ -14,7 +14,8 @@ def upgrade_database(as_json: JsonOption = False) -> None:
     from adwarm.store import open_engine, upgrade
     from adwarm.store.schema import current
 
-    engine = open_engine(load_settings().database)
+    settings = load_settings()
+    engine = open_engine(settings.database, settings.sql)
     before = current(engine)
     _show({"dialect": engine.dialect.name, "before": before, "now": upgrade(engine)}, as_json)
 
@@ -26,7 +27,8 @@ def current_revision(as_json: JsonOption = False) -> None:
     from adwarm.store import open_engine
     from adwarm.store.schema import current, head
 
-    engine = open_engine(load_settings().database)
+    settings = load_settings()
+    engine = open_engine(settings.database, settings.sql)
     _show({"dialect": engine.dialect.name, "database": current(engine), "needed": head()}, as_json)
 
 

@@ -1,5 +1,6 @@
 """The shared budget's part of status: limits, what is parked since when and why, and the breakers."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adwarm.cli.output import print_table
@@ -11,7 +12,7 @@ SHOWN = 20
 
 
 def print_limits(budget: "AdmissionStatus") -> None:
-    """Print the scopes that many share or that are in use, those that are parked, and every breaker."""
+    """Print the scopes that many share or in use, what is parked, and the breakers: an account's if not closed."""
     busy = [scope for scope in budget.scopes if scope.in_flight or _is_shared(scope)]
     print_table(
         f"Limits{_cut(busy)}",
@@ -26,10 +27,11 @@ def print_limits(budget: "AdmissionStatus") -> None:
         [(s.scope, s.parked_since, s.parked_until, s.parked_why) for s in parked[:SHOWN]],
         "nothing; every scope may be called",
     )
+    breakers = [found for found in budget.breakers if found.account is None or found.why is not None]
     print_table(
-        "Breakers",
-        ("source", "state", "since", "tested next", "failed", "calls", "why"),
-        [(b.source, b.state, b.since, b.probe_at, b.error_rate, b.calls, b.why) for b in budget.breakers],
+        f"Breakers{_cut(breakers)}",
+        ("source", "account", "state", "since", "tested next", "failed", "calls", "why"),
+        [(b.source, b.account, b.state, b.since, b.probe_at, b.error_rate, b.calls, b.why) for b in breakers[:SHOWN]],
         "none has seen a call",
     )
 
@@ -39,5 +41,5 @@ def _is_shared(scope: "ScopeStatus") -> bool:
     return not scope.scope.startswith("account:")
 
 
-def _cut(rows: list["ScopeStatus"]) -> str:
+def _cut(rows: Sequence[object]) -> str:
     return f": the first {SHOWN} of {len(rows):,}; --json tells all" if len(rows) > SHOWN else ""

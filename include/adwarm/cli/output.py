@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -53,7 +54,19 @@ def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
         hint = {"retry_after": error.retry_after} if isinstance(error, Refused) else {}
         print_json({"error": str(error), "kind": type(error).__name__, **hint})
     else:
-        console.print(f"adwarm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_line(console, str(error))
+
+
+def print_failure(console: Console, line: str, kind: str, traceback: Path | None, *, as_json: bool) -> None:
+    """Print an unforeseen error as one line, or as JSON on standard output; `traceback` is the file that tells more."""
+    if as_json:
+        print_json({"error": line, "kind": kind, "traceback": None if traceback is None else str(traceback)})
+    else:
+        _print_line(console, line)
+
+
+def _print_line(console: Console, line: str) -> None:
+    console.print(f"adwarm: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def text_of(value: Any) -> str:

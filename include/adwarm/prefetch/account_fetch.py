@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from adwarm.errors import AdwarmError, Denied, Refused, Throttled
+from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TooMuchData
 from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.batch import Batch, BatchOver
@@ -234,6 +234,8 @@ class AccountFetch:
         self.batch.note(self._fetcher.connection, self._fetcher.source.name, error)
         if isinstance(error, Denied) and not isinstance(error, _DeniedBefore):
             self._deny(error)
+        if isinstance(error, TooMuchData):  # what was split with success is no failure; this was not
+            self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
         status, retry_after, timed = self._meaning(error)
         left = [place for place in range(len(self.wanted)) if place not in self._done]
         stale = self._older(left) if status is KeyStatus.FAILED else set()
@@ -253,7 +255,9 @@ class AccountFetch:
         if isinstance(error, Denied):
             return KeyStatus.DENIED, None, False
         if isinstance(error, Throttled):
-            return KeyStatus.PARKED, max(0.0, (error.until - self.context.clock.now()).total_seconds()), False
+            longest = self.context.settings.backpressure.longest_park_seconds
+            seconds = (error.until - self.context.clock.now()).total_seconds()
+            return KeyStatus.PARKED, min(longest, max(0.0, seconds)), False
         if isinstance(error, Refused):
             return KeyStatus.PARKED, error.retry_after, False
         if isinstance(error, HeldElsewhere | ReportPending | BatchOver):

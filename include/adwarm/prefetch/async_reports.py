@@ -37,6 +37,8 @@ _COME_BACK_SECONDS = 15.0
 class ReportPending(Transient):
     """The platform is still making the report; whoever asks next takes it up."""
 
+    own_refusal = True
+
     def __init__(self, handle: Handle, seen: Watched | None) -> None:
         percent = seen.percent if seen else 0.0
         words = f"report {handle.id} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"

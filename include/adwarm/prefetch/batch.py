@@ -20,6 +20,8 @@ from adwarm.sources.protocol import JobProgress
 class BatchOver(Transient):
     """The batch is stopped; what is left goes on in the next attempt."""
 
+    own_refusal = True
+
 
 @dataclass
 class Batch:

@@ -24,9 +24,13 @@ _COME_BACK_SECONDS = 5.0
 class HeldElsewhere(Transient):
     """Another worker fetches the same; its answer will be there, so come back for it."""
 
+    own_refusal = True
+
 
 class LeaseLost(Transient):
     """The lease was lost while fetching; its new holder publishes."""
+
+    own_refusal = True
 
 
 @dataclass

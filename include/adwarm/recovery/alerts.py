@@ -1,16 +1,23 @@
-"""Alerts: many errors of one source in a window become one message over all workers; a dead token does at once."""
+"""Alerts: many errors of one source in a window become one message over all workers; a dead token does at once.
+
+A question that was too large is asked again in parts, and what adwarm itself put off was never asked: neither is a
+failure, and neither counts.
+"""
 
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adwarm.errors import TokenDead
+from adwarm.errors import NotAdmitted, Refused, TokenDead, TooMuchData
 from adwarm.recovery.healing import CooldownLedger
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.settings import RecoverySettings
 
 log = logging.getLogger(__name__)
+
+NO_FAILURES = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
+"""Kinds of errors that are on record and count for no alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +68,24 @@ class AlertPolicy:
         A delivery that fails is raised, and the next error tries again after the window.
         """
         window = self._settings.alert_window_seconds
-        errors = self._journal.count(event.source, event.at - timedelta(seconds=window))
+        if event.kind in NO_FAILURES:
+            return False
+        errors = self._journal.count(event.source, event.at - timedelta(seconds=window), NO_FAILURES)
         urgent = event.kind == TokenDead.__name__
         if errors < self._settings.alert_threshold and not urgent:
             return False
         name = f"alert:{event.source}:{event.kind}" if urgent else f"alert:{event.source}"
-        if not self._ledger.claim(name, window):
+        return self._deliver(name, Alert(event.at, event.source, event.kind, errors, window, event.message))
+
+    def tell(self, event: ErrorEvent) -> bool:
+        """Deliver an alert about one event that a person must know of, once in a window; say whether it was."""
+        window = self._settings.alert_window_seconds
+        alert = Alert(event.at, event.source, event.kind, 1, window, event.message)
+        return self._deliver(f"alert:{event.source}:{event.kind}", alert)
+
+    def _deliver(self, name: str, alert: Alert) -> bool:
+        if not self._ledger.claim(name, alert.window_seconds):
             return False
-        self._sink.alert(Alert(event.at, event.source, event.kind, errors, window, event.message))
-        self._ledger.finish(name, succeeded=True, detail=f"{errors} errors in {window:.0f} s")
+        self._sink.alert(alert)
+        self._ledger.finish(name, succeeded=True, detail=f"{alert.errors} errors in {alert.window_seconds:.0f} s")
         return True

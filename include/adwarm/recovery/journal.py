@@ -1,6 +1,7 @@
 """Where failed attempts are recorded, and what is written about one: its kind, code and words, never a secret."""
 
 from collections import deque
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -18,8 +19,8 @@ class ErrorJournal(Protocol):
         """Add the event."""
         ...
 
-    def count(self, source: str, since: datetime) -> int:
-        """Return how many errors of `source` happened after `since`."""
+    def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
+        """Return how many errors of `source` happened after `since`, those of the kinds `without` left out."""
         ...
 
 
@@ -33,9 +34,9 @@ class MemoryJournal:
         """Add the event."""
         self.events.append(event)
 
-    def count(self, source: str, since: datetime) -> int:
-        """Return how many errors of `source` happened after `since`."""
-        return sum(event.source == source and event.at > since for event in list(self.events))
+    def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
+        """Return how many errors of `source` happened after `since`, those of the kinds `without` left out."""
+        return sum(e.source == source and e.at > since and e.kind not in without for e in list(self.events))
 
 
 def describe(error: BaseException, source: str, subject: str | None, at: datetime) -> ErrorEvent:

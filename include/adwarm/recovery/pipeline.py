@@ -2,7 +2,7 @@
 
 ```
 operation --ok--> answer
-    | every failed attempt is recorded
+    | every failed attempt is recorded; what adwarm itself put off (`own_refusal`) was no attempt
     +-- transient: again, with full jitter, within the budget
     +-- a healer matches: heal (once for all workers), then one more try
     +-- fallbacks, each within its time, isolated ones skipped --> answer, marked degraded
@@ -20,7 +20,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from adwarm.clock import Clock
-from adwarm.errors import Permanent
+from adwarm.errors import AdwarmError, Permanent
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
 from adwarm.recovery.budget import RetryBudget
 from adwarm.recovery.fallback import Fallback, within
@@ -134,6 +134,11 @@ class RecoveryPipeline:
                 event = run.last_event
                 self._best_effort("looking at the alert threshold", lambda: self._alerts.consider(event))
 
+    def alert(self, source: str, kind: str, message: str) -> None:
+        """Alert a person about something that is no failed attempt, once in a window; `message` is redacted here."""
+        event = ErrorEvent(self._clock.now(), source, kind, redact(message))
+        self._best_effort("an alert", lambda: self._alerts.tell(event))
+
     def _answer(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Answer[T]:
         try:
             value = self._retrier.run(run.attempt, lambda error: self._record(run, error))
@@ -196,6 +201,8 @@ class RecoveryPipeline:
         )
 
     def _record(self, run: _Run[T], error: Exception) -> None:
+        if _is_own_refusal(error):
+            return
         event = describe(error, run.source, run.subject, self._clock.now())
         run.last_event = event
         self._best_effort("recording an error", lambda: self._journal.record(event))
@@ -210,7 +217,11 @@ class RecoveryPipeline:
 
 def _is_unhealthy(failure: Exception) -> bool:
     """An answer in good order, such as `NotFound`, says nothing against the place it came from."""
-    return not isinstance(failure, Permanent)
+    return not isinstance(failure, Permanent) and not _is_own_refusal(failure)
+
+
+def _is_own_refusal(error: Exception) -> bool:
+    return isinstance(error, AdwarmError) and error.own_refusal
 
 
 def _chained(second: Exception, first: Exception) -> Exception:

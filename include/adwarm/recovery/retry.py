@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_never
 
-from adwarm.errors import Throttled, Transient
+from adwarm.errors import AdwarmError, Throttled, Transient
 from adwarm.recovery.budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
@@ -55,11 +55,16 @@ class Retrier:
             on_failure: hears of every failed attempt, the last one included.
         """
 
+        failed: list[Exception] = []
+
         def attempt() -> T:
             try:
                 return operation()
             except Exception as error:
                 on_failure(error)
+                if failed and error.__cause__ is None and isinstance(error, AdwarmError) and error.own_refusal:
+                    error.__cause__ = failed[-1]  # a retry that was not let in does not hide why it was wanted
+                failed.append(error)
                 raise
 
         self._budget.first_try()

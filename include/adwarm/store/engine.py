@@ -2,6 +2,10 @@
 
 SQLite runs in WAL mode with short `BEGIN IMMEDIATE` write transactions, each on the disk when it is committed;
 PostgreSQL as it comes. Engines belong to the process that opened them: a forked child gets new connections.
+
+The threads of a process share a few connections, and no wait for the database is without an end: for a connection, for
+a lock, for a statement. One thread holds one connection at a time: code that asked for a second one while it held the
+first could wait for itself.
 """
 
 import os
@@ -11,26 +15,38 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
 
 from adwarm.errors import BadRequest, Transient
+from adwarm.settings import SqlSettings
+from adwarm.store.waits import explained
+
+_LIMITS = "adwarm_limits"
+_LIVELY = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""A server that is gone without a word is noticed within a minute."""
 
 
-def open_engine(url: str) -> Engine:
-    """Return this process's engine for `url`, the same one at each call.
+def open_engine(url: str, limits: SqlSettings | None = None) -> Engine:
+    """Return this process's engine for `url` within `limits` (the defaults when absent), the same one at each call.
 
     Raises:
         BadRequest: the URL is malformed or of a database adwarm does not know.
     """
-    return _open(url, os.getpid())
+    return _open(url, limits or SqlSettings(), os.getpid())
+
+
+def limits_of(engine: Engine) -> SqlSettings:
+    """Return the limits that the engine was opened with; the defaults for one from elsewhere."""
+    found: SqlSettings = engine.get_execution_options().get(_LIMITS) or SqlSettings()
+    return found
 
 
 @lru_cache(maxsize=32)
-def _open(url: str, pid: int) -> Engine:
+def _open(url: str, limits: SqlSettings, pid: int) -> Engine:
     del pid  # part of the cache's key: engines do not survive a fork
     try:
         parsed = make_url(url)
@@ -39,28 +55,57 @@ def _open(url: str, pid: int) -> Engine:
             "ADWARM_DATABASE_URL is not a database URL; write sqlite:///file or postgresql://..."
         ) from None
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(url, parsed.database)
+        return _open_sqlite(url, parsed.database, limits)
     if parsed.get_backend_name() == "postgresql":
-        # Named, because SQLAlchemy's own default driver for PostgreSQL is not the one Airflow's provider brings.
-        return create_engine(
-            parsed.set(drivername="postgresql+psycopg2"),
-            pool_pre_ping=True,
-            pool_size=5,
-            max_overflow=20,
-            executemany_mode="values_plus_batch",  # many rows cost one round trip, upserts and updates too
-        )
+        return _open_postgresql(parsed, limits)
     raise BadRequest(f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql")
 
 
-def _open_sqlite(url: str, database: str | None) -> Engine:
+def _pool(limits: SqlSettings) -> dict[str, Any]:
+    return {
+        "pool_size": limits.pool_size,
+        "max_overflow": 0,
+        "pool_timeout": limits.pool_timeout_seconds,
+        "hide_parameters": True,  # an error's text goes to logs, and parameters may be payloads
+        "execution_options": {_LIMITS: limits},
+    }
+
+
+def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
+    arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_LIVELY}
+    engine = create_engine(
+        # Named, because SQLAlchemy's own default driver for PostgreSQL is not the one Airflow's provider brings.
+        url.set(drivername="postgresql+psycopg2"),
+        pool_pre_ping=True,
+        executemany_mode="values_plus_batch",  # many rows cost one round trip, upserts and updates too
+        connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        **_pool(limits),
+    )
+    waits = {"lock_timeout": limits.lock_timeout_seconds, "statement_timeout": limits.statement_timeout_seconds}
+
+    @event.listens_for(engine, "connect")
+    def _bound(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(f"SET {name} = {seconds * 1000:.0f}" for name, seconds in waits.items()))
+        connection.autocommit = False
+
+    return engine
+
+
+def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
+    pool: dict[str, Any] = {"hide_parameters": True}
     if database and database != ":memory:":
         _make_folder(Path(database).parent)
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+        pool = _pool(limits)
+    seconds = limits.lock_timeout_seconds
+    engine = create_engine(url, connect_args={"timeout": seconds, "check_same_thread": False}, **pool)
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={seconds * 1000:.0f}")
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, so that writers queue instead of failing
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -85,6 +130,8 @@ def _connect(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except OperationalError as error:
+        if (known := explained(error, engine)) is not None:
+            raise known from None
         raise Transient(
             f"the {engine.dialect.name} database cannot be reached ({type(error.orig).__name__}); check that it runs "
             "and that ADWARM_DATABASE_URL is right"
@@ -92,16 +139,36 @@ def _connect(engine: Engine) -> Connection:
 
 
 @contextmanager
+def _explaining(engine: Engine) -> Iterator[None]:
+    """Turn errors of waiting into words; every other error passes as it is."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        known = explained(error, engine)
+        if known is None:
+            raise
+        raise known from None  # the original may repeat the URL
+
+
+@contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads."""
-    with _connect(engine) as connection, connection.begin():
+    """A transaction that only reads.
+
+    Raises:
+        Transient: the database could not be reached, or waiting for it took too long; the message says what to do.
+    """
+    with _explaining(engine), _connect(engine) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O."""
-    with _connect(engine) as plain:
+    """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O.
+
+    Raises:
+        Transient: the database could not be reached, or waiting for it took too long; the message says what to do.
+    """
+    with _explaining(engine), _connect(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection

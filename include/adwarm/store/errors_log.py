@@ -4,7 +4,7 @@ Counting a window is one indexed query, so that a threshold sees the failures of
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,14 +45,14 @@ class ErrorsLog:
             if self._prune_is_due():
                 self._prune(connection, event.at)
 
-    def count(self, source: str, since: datetime) -> int:
-        """Return how many errors of `source` happened after `since`."""
+    def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
+        """Return how many errors of `source` happened after `since`, those of the kinds `without` left out."""
         table = error_event.c
+        query = select(func.count()).where(table.source == source[:80], table.at > since)
+        if without:
+            query = query.where(table.kind.not_in(sorted(without)))
         with reading(self._engine) as connection:
-            found = connection.execute(
-                select(func.count()).where(table.source == source[:80], table.at > since)
-            ).scalar_one()
-        return int(found)
+            return int(connection.execute(query).scalar_one())
 
     def recent(self, limit: int = 100, source: str | None = None) -> Sequence[ErrorEvent]:
         """Return the newest errors first, of one source or of all."""

@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from adwarm.store.engine import reading, upsert, writing
-from adwarm.store.tables import breaker
+from adwarm.store.tables import isolation
 
-_PREFIX = "isolation:"
+_NAME_LENGTH = 200
 
 
 class IsolationStore:
-    """Isolation states in the table `breaker`, apart from the breakers of admission by their prefix.
+    """Isolation states in the table `isolation`.
 
     Two workers that write at once may lose one count; the state is a rate, not a ledger.
     """
@@ -22,19 +22,13 @@ class IsolationStore:
 
     def load(self, source: str) -> Mapping[str, Any] | None:
         """Return what was saved for the source, if anything was."""
-        query = select(breaker.c.data).where(breaker.c.source == _PREFIX + source)
+        query = select(isolation.c.data).where(isolation.c.source == source[:_NAME_LENGTH])
         with reading(self._engine) as connection:
             found: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
         return found
 
     def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
-        """Save the source's state; `changed_at` in seconds since the epoch."""
-        row = {
-            "source": _PREFIX + source,
-            "state": state,
-            "changed_at": changed_at,
-            "probe_at": 0.0,
-            "data": dict(data),
-        }
+        """Save the source's state; `changed_at` in seconds since the epoch. A name too long for its column is cut."""
+        row = {"source": source[:_NAME_LENGTH], "state": state, "changed_at": changed_at, "data": dict(data)}
         with writing(self._engine) as connection:
-            upsert(connection, breaker, [row])
+            upsert(connection, isolation, [row])

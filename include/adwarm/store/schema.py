@@ -13,6 +13,7 @@ from adwarm.errors import BadRequest
 from adwarm.store.engine import reading, writing
 
 VERSION_TABLE = "adwarm_alembic"
+_PATIENCE = "10min"
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it would speak at every look
 
 
@@ -24,6 +25,8 @@ def upgrade(engine: Engine) -> str:
     config = _config()
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
+            # A migration may take as long as its tables are large, and the second caller waits for the first.
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{_PATIENCE}'")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7230115)")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,6 +1,5 @@
 """Every table, as SQLAlchemy Core. Migrations are checked against this file by a test."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -9,8 +8,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -20,32 +17,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     text,
 )
 
-
-class Moment(TypeDecorator[datetime]):
-    """An aware UTC moment; SQLite keeps it without a zone, PostgreSQL with one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive moments, and store UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime was about to be stored")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware UTC moment."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
+from adwarm.store.moment_type import Moment
 
 metadata = MetaData(
     naming_convention={
@@ -339,6 +314,14 @@ breaker = Table(
     _col("state", String(16)),
     _col("changed_at", Float),
     _col("probe_at", Float, 0.0),
+    _col("data", JSON, dict),
+)  # fmt: skip
+
+isolation = Table(
+    "isolation", metadata,
+    _key("source", String(200)),
+    _col("state", String(16)),
+    _col("changed_at", Float),
     _col("data", JSON, dict),
 )  # fmt: skip
 

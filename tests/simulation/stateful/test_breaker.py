@@ -90,7 +90,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         """It never waits longer than the longest cool-down."""
         self.now += seconds
-        assert self.breaker.wait(RULES, self.now) <= RULES.max_cooldown_seconds
+        assert self.breaker.wait(RULES, self.now) <= RULES.cooldown_seconds
 
     @invariant()
     def probes_are_few(self) -> None:

@@ -197,13 +197,15 @@ def test_an_open_breaker_stops_a_live_block() -> None:
     pair = make_pair(breaker_min_calls=2)
     warm(pair.two, OTHER)
     call(pair.two, OTHER)
-    for _ in range(9):
-        decision = ask(pair.one)
+    for number in range(9):
+        decision = ask(pair.one, Scope(ScopeKind.ACCOUNT, f"act_{10 + number}"))
         if isinstance(decision, Granted):
             pair.one.settle(decision.grant, Outcome(OutcomeKind.FAILED, 0.1))
     pair.time.now += 2 * LOOK_SECONDS
 
-    assert isinstance(ask(pair.two, OTHER), Refused)
+    refused = ask(pair.two, OTHER)
+    assert isinstance(refused, Refused)
+    assert refused.scope == "source:meta"
 
 
 def test_usage_from_where_it_slows_is_told_at_once(pair: Pair) -> None:

@@ -1,6 +1,7 @@
 """Tests of the circuit breaker."""
 
 import json
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,12 +10,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
 
 RULES = BreakerRules(window_seconds=60, min_calls=10, cooldown_seconds=30, probes=3)
+SHARED = replace(RULES, min_accounts=3)
+ACCOUNTS = st.none() | st.sampled_from(["act_1", "act_2", "act_3", "act_4"])
 
 
 def call(breaker: Breaker, now: float, ticket: str, *, failed: bool) -> Breaker:
     """Let one call pass and come back."""
     assert breaker.wait(RULES, now) == 0
     return breaker.admitted(now, ticket, now + 30).recorded(RULES, now, ticket, failed=failed)
+
+
+def share(breaker: Breaker, now: float, ticket: str, account: str | None, *, failed: bool) -> Breaker:
+    """Let one call of an account pass what many accounts share, and come back."""
+    assert breaker.wait(SHARED, now) == 0
+    passed = breaker.admitted(now, ticket, now + 30)
+    return passed.recorded(SHARED, now, ticket, failed=failed, account=account)
 
 
 def opened(now: float = 1000.0) -> Breaker:
@@ -63,15 +73,89 @@ def test_probes_close_it_again() -> None:
     assert (breaker.state, breaker.trips) == (BreakerState.CLOSED, 0)
 
 
-def test_a_failed_probe_opens_it_for_longer() -> None:
-    """The cool-down doubles with every failed return, up to its maximum."""
+def test_every_cool_down_is_the_same() -> None:
+    """However often probes have failed, the upstream is tested again one cool-down later."""
     breaker, now, waits = opened(), 1000.0, []
     for index in range(8):
         waits.append(breaker.wait(RULES, now))
         now += waits[-1]
         breaker = call(breaker, now, f"p{index}", failed=True)
 
-    assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
+    assert waits == [30] * 8
+    assert breaker.why == "a probe failed after 8 openings in a row"
+
+
+def test_one_account_cannot_open_what_many_share() -> None:
+    """A hundred failures of one account, and a few of another, are too few accounts for a source."""
+    breaker = Breaker()
+    for index in range(100):
+        breaker = share(breaker, 1000, str(index), "act_1", failed=True)
+    for index in range(4):
+        breaker = share(breaker, 1000, f"b{index}", "act_2", failed=True)
+
+    breaker = share(breaker, 1000, "c", "act_3", failed=True)
+    assert BreakerState.CLOSED is breaker.state
+    assert BreakerState.OPEN is share(breaker, 1000, "d", "act_3", failed=True).state
+
+
+def test_failures_beyond_an_accounts_cap_do_not_tip_the_rate() -> None:
+    """One account fails without end and two fail once among twenty calls of healthy ones: the source stays open."""
+    breaker = Breaker()
+    for index in range(20):
+        breaker = share(breaker, 1000, f"ok{index}", f"act_{index}", failed=False)
+    for index in range(200):
+        breaker = share(breaker, 1001, f"bad{index}", "act_100", failed=True)
+    for account in ("act_101", "act_102"):
+        breaker = share(breaker, 1002, account, account, failed=True)
+
+    assert BreakerState.CLOSED is breaker.state
+
+
+def test_calls_about_no_single_account_stand_for_themselves() -> None:
+    """A list of accounts, or a look at many reports, that fails is the upstream's failure."""
+    breaker = Breaker()
+    for index in range(10):
+        breaker = share(breaker, 1000, str(index), None, failed=True)
+
+    assert BreakerState.OPEN is breaker.state
+    assert BreakerState.OPEN is share(breaker, 1030, "probe", None, failed=True).state
+
+
+def test_the_probes_of_one_account_do_not_reopen_what_many_share() -> None:
+    """A bad account that asks first cannot keep the source from the healthy ones; three of them can."""
+    breaker = Breaker()
+    for index in range(10):
+        breaker = share(breaker, 1000, str(index), f"act_{index % 4}", failed=True)
+    for index in range(5):
+        breaker = share(breaker, 1030, f"bad{index}", "act_1", failed=True)
+    assert BreakerState.HALF_OPEN is breaker.state
+    healed = breaker
+    for index in range(3):
+        healed = share(healed, 1031, f"ok{index}", f"act_{index + 50}", failed=False)
+    assert BreakerState.CLOSED is healed.state
+    for account in ("act_2", "act_3"):
+        breaker = share(breaker, 1031, account, account, failed=True)
+
+    assert (breaker.state, breaker.wait(SHARED, 1031)) == (BreakerState.OPEN, 30)
+
+
+def test_many_failing_accounts_are_counted_without_naming_all() -> None:
+    """What is stored stays small, and a thousand failing accounts open it like three."""
+    breaker = Breaker()
+    slack = replace(SHARED, min_calls=1000)
+    for index in range(999):
+        breaker = breaker.recorded(slack, 1000, str(index), failed=True, account=f"act_{index}")
+
+    assert len(json.dumps(breaker.to_dict())) < 1_000
+    assert BreakerState.OPEN is breaker.recorded(slack, 1000, "last", failed=True, account="act_1000").state
+
+
+def test_a_window_from_before_accounts_were_told_apart_is_read() -> None:
+    """A row of an older version still counts."""
+    stored = {"slices": [[166, 5, 5]], "trips": 2, "probes": [], "well": 0, "why": None}
+    breaker = Breaker.from_dict("closed", 1000.0, 0.0, stored)
+
+    assert breaker.error_rate(RULES, 1000.0) == (1.0, 5)
 
 
 def test_half_open_lets_only_the_probes_pass() -> None:
@@ -96,6 +180,8 @@ def test_stragglers_do_not_move_it() -> None:
 
 class BreakerMachine(RuleBasedStateMachine):
     """Calls pass, end well or badly, or never end, while time passes."""
+
+    judged_by = RULES
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,17 +210,17 @@ class BreakerMachine(RuleBasedStateMachine):
         self.move(self.breaker.admitted(self.now, str(self.count), self.now + 30))
         self.running.append(str(self.count))
 
-    @rule(data=st.data(), failed=st.booleans())
-    def end(self, data: st.DataObject, failed: bool) -> None:
+    @rule(data=st.data(), failed=st.booleans(), account=ACCOUNTS)
+    def end(self, data: st.DataObject, failed: bool, account: str | None) -> None:
         if self.running:
             ticket = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
-            self.move(self.breaker.recorded(RULES, self.now, ticket, failed=failed))
+            self.move(self.breaker.recorded(self.judged_by, self.now, ticket, failed=failed, account=account))
 
     @rule()
     def fail_hard(self) -> None:
         for index in range(RULES.min_calls):
             if self.breaker.state is BreakerState.CLOSED:
-                self.move(self.breaker.recorded(RULES, self.now, f"x{index}", failed=True))
+                self.move(self.breaker.recorded(self.judged_by, self.now, f"x{index}", failed=True))
 
     @invariant()
     def probes_are_bounded(self) -> None:
@@ -143,8 +229,8 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_is_never_stuck(self) -> None:
-        assert self.breaker.wait(RULES, self.now) <= RULES.max_cooldown_seconds
-        assert self.breaker.wait(RULES, self.now + RULES.max_cooldown_seconds) == 0
+        assert self.breaker.wait(RULES, self.now) <= RULES.cooldown_seconds
+        assert self.breaker.wait(RULES, self.now + RULES.cooldown_seconds) == 0
 
     @invariant()
     def it_survives_storage(self) -> None:
@@ -155,3 +241,17 @@ class BreakerMachine(RuleBasedStateMachine):
 
 TestBreaker = BreakerMachine.TestCase
 TestBreaker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class SharedBreakerMachine(BreakerMachine):
+    """The same of a breaker that many accounts share."""
+
+    judged_by = SHARED
+
+    @invariant()
+    def too_few_accounts_do_not_reopen_it(self) -> None:
+        assert len(self.breaker.probes_failed) < SHARED.min_accounts
+
+
+TestSharedBreaker = SharedBreakerMachine.TestCase
+TestSharedBreaker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

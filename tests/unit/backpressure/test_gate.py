@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from adwarm.backpressure import Decision, Grant, Granted, Outcome, OutcomeKind, Wait, admitted
 from adwarm.backpressure import Refused as RefusedDecision
 from adwarm.clock import VirtualClock
-from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead, Transient
+from adwarm.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
 APP = Scope(ScopeKind.APP, "main")
+UNTIL = datetime(2026, 11, 25, 13, tzinfo=UTC)
 GRANT = Grant("g", (ACCOUNT, APP), Priority.LOW, 1.0, 0.0, 30.0, "meta")
 
 
@@ -52,7 +53,7 @@ def test_a_long_wait_is_handed_back_as_throttled(clock: VirtualClock) -> None:
     admission = ScriptedAdmission([Wait(600.0, "account:act_1 is parked", "account:act_1")])
     before = clock.now()
     with (
-        pytest.raises(Throttled) as caught,
+        pytest.raises(NotAdmitted) as caught,
         admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
@@ -76,14 +77,14 @@ def test_many_short_waits_end_at_the_deadline(clock: VirtualClock) -> None:
 
 def test_a_refusal_is_raised_with_its_hint(clock: VirtualClock) -> None:
     """An open breaker is not waited for (BP-10)."""
-    admission = ScriptedAdmission([RefusedDecision("source:meta failed too often", 25.0)])
+    admission = ScriptedAdmission([RefusedDecision("source:meta failed too often", 25.0, "source:meta")])
     with (
         pytest.raises(Refused, match="failed too often") as caught,
         admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
-    assert caught.value.retry_after == 25.0
+    assert (caught.value.retry_after, caught.value.scope) == (25.0, "source:meta")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,8 @@ def test_a_refusal_is_raised_with_its_hint(clock: VirtualClock) -> None:
         (TokenDead(), OutcomeKind.FAILED),
         (Denied(account_id="act_1"), OutcomeKind.OK),
         (KeyError("a bug of ours"), OutcomeKind.SKIPPED),
+        (NotAdmitted(scope="account:act_1", until=UNTIL), OutcomeKind.SKIPPED),
+        (Refused(retry_after=3.0), OutcomeKind.SKIPPED),
         (KeyboardInterrupt(), OutcomeKind.SKIPPED),
     ],
 )
@@ -121,6 +124,32 @@ def test_a_throttle_parks_what_the_platform_named(clock: VirtualClock, scope: st
         raise Throttled(scope=scope, until=clock.now() + timedelta(seconds=90))
 
     assert [Outcome(OutcomeKind.THROTTLED, 0.0, (), 90.0, parked)] == admission.settled
+
+
+@pytest.mark.parametrize("until", [datetime.max, datetime.max.replace(tzinfo=UTC), datetime(2026, 11, 25)])
+def test_a_throttle_until_any_moment_is_settled(clock: VirtualClock, until: datetime) -> None:
+    """A moment at the end of time, in the past or without a zone is no reason to keep the slot."""
+    admission = ScriptedAdmission()
+    with (
+        pytest.raises(Throttled),
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+    ):
+        raise Throttled(scope="account:act_1", until=until)
+
+    assert [outcome.kind for outcome in admission.settled] == [OutcomeKind.THROTTLED]
+
+
+@pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf")])
+def test_a_wait_of_ages_is_handed_back(clock: VirtualClock, seconds: float) -> None:
+    """No number that admission answers with is beyond what a date can say."""
+    admission = ScriptedAdmission([Wait(seconds, "parked", "account:act_1")])
+    with (
+        pytest.raises(NotAdmitted) as caught,
+        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+    ):
+        pytest.fail("the call must not be made")
+
+    assert caught.value.until - clock.now() == timedelta(days=366)
 
 
 def test_a_skipped_call_teaches_nothing(clock: VirtualClock) -> None:

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,21 @@ def test_scopes_parked_together_do_not_wake_together() -> None:
     rng = Random(7)
 
     assert len({Parking().extended(0.0, 60, "throttled", rng).until for _ in range(10)}) == 10
+
+
+@pytest.mark.parametrize("asked", [1e5, 6e10, 1e300, float("inf")])
+def test_a_silence_of_ages_is_cut_to_the_longest(asked: float) -> None:
+    """Nobody is silenced for years by one answer, and what is cut does not wake all at once."""
+    ends = {Parking().extended(0.0, asked, "throttled", Random(seed), 86_400).until for seed in range(20)}
+
+    assert len(ends) == 20
+    assert all(end is not None and 0.9 * 86_400 <= end <= 86_400 for end in ends)
+
+
+def test_what_is_no_number_is_taken_for_the_default() -> None:
+    """An answer that cannot be read parks as one that says nothing; a time in the past parks for nothing."""
+    assert 60 <= (Parking().extended(0.0, float("nan"), "throttled", Random(1)).until or 0) <= 66
+    assert Parking().extended(0.0, float("-inf"), "throttled", Random(1)).until == 0
 
 
 def test_nothing_is_parked_at_first() -> None:

@@ -61,6 +61,19 @@ def test_the_way_through(queue_of: MakeQueue) -> None:
     assert queue.take(5) == []
 
 
+@pytest.mark.parametrize("asked", [6e10, 1e300, float("inf"), float("nan")])
+def test_a_rest_of_ages_is_cut(queue_of: MakeQueue, asked: float) -> None:
+    """Whatever an upstream wished for, the row can be stored, and the request ends with its deadline."""
+    queue = queue_of()
+    ticket = queue.enqueue(key(1), LOW)
+    [claim] = queue.take(1)
+    assert queue.give_back(claim, "parked", retry_after=asked)
+
+    found = seen(queue, ticket.id)
+    assert found.status is RequestStatus.PENDING
+    assert (found.not_before or 0.0) <= found.deadline
+
+
 def test_an_equal_request_is_joined_and_made_more_urgent(queue_of: MakeQueue) -> None:
     """One flight per report, pending or processing; the joined one has the greater urgency and the later deadline."""
     queue = queue_of()

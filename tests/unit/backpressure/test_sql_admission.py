@@ -6,15 +6,15 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
 from adwarm.backpressure import FLEET, Grant, Granted, Outcome, OutcomeKind, Refused, SqlAdmission, Wait
 from adwarm.backpressure.budget import REMEMBERED_SECONDS
 from adwarm.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import reading
-from adwarm.store.tables import capacity_grant
+from adwarm.store.engine import reading, writing
+from adwarm.store.tables import capacity_grant, capacity_scope
 
 if TYPE_CHECKING:
     from tests.unit.backpressure.conftest import DatabaseClock
@@ -39,6 +39,13 @@ def take(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: S
     decision = ask(admission, priority, scope)
     assert isinstance(decision, Granted), decision
     return decision.grant
+
+
+def fail_everywhere(admission: SqlAdmission) -> None:
+    """Let calls of five accounts fail until the source's breaker opens."""
+    for number in range(10):
+        account = Scope(ScopeKind.ACCOUNT, f"act_{10 + number % 5}")
+        admission.settle(take(admission, scope=account), FAILED)
 
 
 def test_a_grant_holds_a_slot_of_every_scope_until_it_is_settled(make: Make, time: "DatabaseClock") -> None:
@@ -238,14 +245,14 @@ def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make
 def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "DatabaseClock") -> None:
     """Failures seen by one process stop the other; three good probes bring both back (BP-7, BP-8)."""
     one, two = make("one"), make("two")
-    for _ in range(10):
-        one.settle(take(one), FAILED)
+    fail_everywhere(one)
 
     refused = ask(two)
     assert isinstance(refused, Refused)
-    assert pytest.approx(refused.retry_after) == 30
-    assert two.status().breakers[0].state == "open"
-    assert two.status().breakers[0].why == "10 of 10 calls failed in 60 s"
+    assert (refused.scope, pytest.approx(refused.retry_after)) == ("source:meta", 30)
+    [source] = [found for found in two.status().breakers if found.account is None]
+    assert (source.source, source.state) == ("meta", "open")
+    assert source.why == "10 of 10 calls of 5 accounts or more failed in 60 s"
     time.now += 30
     probes = [take(two), take(one), take(two)]
     assert all(probe.probe for probe in probes)
@@ -256,19 +263,93 @@ def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "Databa
 
 
 def test_the_breaker_of_one_source_leaves_another_alone(make: Make) -> None:
-    """Each upstream is judged by itself."""
+    """Each upstream is judged by itself, for the accounts they share as well."""
     admission = make()
     for _ in range(10):
         admission.settle(take(admission), FAILED)
 
+    assert isinstance(ask(admission), Refused)
     assert isinstance(admission.admit([ACCOUNT], Priority.LOW, source="warehouse"), Granted)
+
+
+def test_one_bad_account_is_left_alone_and_nobody_else(make: Make, time: "DatabaseClock") -> None:
+    """Its own breaker opens for every worker; the other accounts are not even tested, and it comes back by probes."""
+    one, two = make("one"), make("two")
+    for _ in range(10):
+        one.settle(take(one), FAILED)
+
+    refused = ask(two, Priority.CRITICAL)
+    assert isinstance(refused, Refused)
+    assert (refused.scope, pytest.approx(refused.retry_after)) == (str(ACCOUNT), 30)
+    assert not take(two, Priority.LOW, OTHER).probe
+    states = {(found.account, found.state) for found in two.status().breakers}
+    assert states == {(None, "closed"), (ACCOUNT.id, "open")}
+    time.now += 30
+    for _ in range(3):
+        grant = take(one)
+        assert grant.probe
+        two.settle(grant, OK)
+    assert [found.account for found in one.status().breakers] == [None]
+
+
+def test_a_healthy_account_leaves_no_breaker_behind(make: Make, time: "DatabaseClock") -> None:
+    """One failure is remembered for a window, and its row is gone with the next success after that."""
+    admission = make()
+    admission.settle(take(admission), OK)
+    assert [found.account for found in admission.status().breakers] == [None]
+    admission.settle(take(admission), FAILED)
+    assert [found.account for found in admission.status().breakers] == [None, ACCOUNT.id]
+    time.now += 70
+    admission.settle(take(admission), OK)
+
+    assert [found.account for found in admission.status().breakers] == [None]
+
+
+def test_a_call_about_many_accounts_is_held_against_none(make: Make) -> None:
+    """A look at the reports of two accounts that fails is the source's failure alone."""
+    admission = make()
+    for _ in range(9):
+        decision = admission.admit([ACCOUNT, OTHER], Priority.LOW, source="meta")
+        assert isinstance(decision, Granted)
+        admission.settle(decision.grant, FAILED)
+
+    assert [(found.account, found.calls) for found in admission.status().breakers] == [(None, 9)]
+
+
+def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock") -> None:
+    """A park of a billion minutes, asked for by an error or by a figure, ends within the longest that is allowed."""
+    told: list[tuple[str, float]] = []
+    admission = SqlAdmission(
+        engine, BackpressureSettings(), owner="one", rng=Random(1), database_time=time,
+        on_overlong=lambda scope, seconds: told.append((str(scope), seconds)),
+    )  # fmt: skip
+    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 6e10, ACCOUNT))
+    figures = (UsageSample(OTHER, 100.0, float("inf")), UsageSample(APP, float("nan"), 60.0))
+    admission.settle(take(admission, scope=Scope(ScopeKind.ACCOUNT, "act_3")), Outcome(OutcomeKind.OK, 0.1, figures))
+
+    parked = {found.scope: found.parked_until for found in admission.status().parked}
+    assert set(parked) == {str(ACCOUNT), str(OTHER)}
+    assert all(time.now + 77_000 < until.timestamp() <= time.now + 86_400 for until in parked.values() if until)
+    assert told == [(str(ACCOUNT), 6e10), (str(OTHER), float("inf"))]
+
+
+def test_a_park_of_ages_that_was_stored_is_shortened(make: Make, time: "DatabaseClock", engine: Engine) -> None:
+    """A row of an older version is shown whatever its date, and the account is called a day after the first look."""
+    admission = make()
+    admission.settle(take(admission), OK)
+    with writing(engine) as connection:
+        connection.execute(update(capacity_scope).values(parked_until=1e15, parked_why="asked for"))
+
+    assert admission.status().parked[0].parked_until is not None
+    assert isinstance(ask(admission), Wait)
+    time.now += 86_401
+    take(admission)
 
 
 def test_a_skipped_probe_gives_its_place_back(make: Make, time: "DatabaseClock") -> None:
     """A probe that called nobody neither closes nor blocks."""
     admission = make(breaker_probes=1)
-    for _ in range(10):
-        admission.settle(take(admission), FAILED)
+    fail_everywhere(admission)
     time.now += 30
     admission.settle(take(admission), Outcome(OutcomeKind.SKIPPED))
 

@@ -59,8 +59,8 @@ def test_a_park_ends_when_it_ends(make: Make, time: DatabaseClock, look: Callabl
 
 def test_a_broken_upstream_is_waited_for(make: Make, time: DatabaseClock, look: Callable[..., list[Outlook]]) -> None:
     """Everybody on the source waits for the cool-down; then a probe may go."""
-    for _ in range(10):
-        settle(make(), ONE, Outcome(OutcomeKind.FAILED))
+    for number in range(10):
+        settle(make(), Scope.parse(f"account:act_{50 + number}"), Outcome(OutcomeKind.FAILED))
     [found] = look(waiter(TWO))
 
     assert (found.seconds, found.is_queueing) == (30.0, False)

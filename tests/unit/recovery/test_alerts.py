@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 
 from adwarm.clock import VirtualClock
-from adwarm.errors import TokenDead, Transient
+from adwarm.errors import Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
 from adwarm.recovery.healing import MemoryLedger
 from adwarm.recovery.journal import MemoryJournal, describe
@@ -74,3 +74,16 @@ def test_the_log_takes_alerts(clock: VirtualClock) -> None:
         logger.removeHandler(handler)
 
     assert written == ["ALERT meta: 10 errors in 300 s, last Transient: down"]
+
+
+def test_what_is_split_or_put_off_counts_for_no_alert(clock: VirtualClock) -> None:
+    """A hundred questions that were too large, and refusals on record, are no outage; failures among them are."""
+    inbox, journal = Inbox(), MemoryJournal()
+    policy = AlertPolicy(RecoverySettings(alert_threshold=3), journal, MemoryLedger(clock), inbox)
+    for _ in range(100):
+        fail(policy, journal, clock, TooMuchData("too large"))
+        fail(policy, journal, clock, Refused("later", retry_after=1.0))
+    assert inbox.alerts == []
+
+    assert [fail(policy, journal, clock, Transient("down")) for _ in range(3)] == [False, False, True]
+    assert inbox.alerts[0].errors == 3

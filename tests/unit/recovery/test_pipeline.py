@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from adwarm.clock import VirtualClock
-from adwarm.errors import Corrupt, NotFound, Throttled, TokenDead, Transient
+from adwarm.errors import (
+    AdwarmError,
+    Corrupt,
+    NotAdmitted,
+    NotFound,
+    Refused,
+    Throttled,
+    TokenDead,
+    TooMuchData,
+    Transient,
+)
 from adwarm.recovery import Alert, ErrorEvent, Fallback, MemoryJournal, RecoveryPipeline
 from adwarm.settings import RecoverySettings
 
@@ -276,7 +286,7 @@ class BrokenJournal:
     def record(self, event: ErrorEvent) -> None:
         raise OSError("the database is gone")
 
-    def count(self, source: str, since: datetime) -> int:
+    def count(self, source: str, since: datetime, without: object = ()) -> int:
         raise OSError("the database is gone")
 
 
@@ -320,3 +330,72 @@ def test_broken_bookkeeping_never_takes_the_place_of_the_outcome(make: Make, par
     assert pipeline.run(Script(TokenDead()), source="meta", fallbacks=[stale()]).source == "store"
     with pytest.raises(TokenDead):
         pipeline.run(Script(TokenDead()), source="meta")
+
+
+OWN = [
+    Refused("the breaker is open", retry_after=30.0, scope="source:meta"),
+    NotAdmitted("the account is parked", scope="account:act_1", until=NOON),
+]
+
+
+@pytest.mark.parametrize("error", OWN, ids=["refused", "not admitted"])
+def test_what_adwarm_put_off_is_neither_recorded_nor_alerted(
+    make: Make, journal: MemoryJournal, error: AdwarmError
+) -> None:
+    """A batch of five hundred keys that is refused writes nothing and calls nobody; a fallback still answers."""
+    inbox = Inbox()
+    pipeline = make(settings={"alert_threshold": 1}, alerts=inbox)
+    for _ in range(500):
+        with pytest.raises(type(error)):
+            pipeline.run(Script(error), source="meta")
+
+    assert (len(journal.events), inbox.alerts) == (0, [])
+    assert pipeline.run(Script(error), source="meta", fallbacks=[stale()]).degraded
+
+
+@pytest.mark.parametrize("error", OWN, ids=["refused", "not admitted"])
+def test_a_fallback_that_was_put_off_is_not_isolated(make: Make, error: AdwarmError) -> None:
+    """Nothing was called, so nothing is known against the place."""
+    place = Script(error)
+    pipeline = make(settings={"max_attempts": 1})
+    for _ in range(10):
+        pipeline.run(Script(Transient("x")), source="meta", fallbacks=[Fallback("s", place, 1.0), stale()])
+
+    assert place.calls == 10
+
+
+def test_a_retry_that_is_refused_names_what_failed_before(make: Make, journal: MemoryJournal) -> None:
+    """The first failure is recorded, and is the cause of the refusal."""
+    first = Transient("down")
+    with pytest.raises(Refused) as caught:
+        make().run(Script(first, Refused("open", retry_after=30.0)), source="meta")
+
+    assert caught.value.__cause__ is first
+    assert [event.kind for event in journal.events] == ["Transient"]
+
+
+def test_a_poisoned_ad_that_is_split_around_alerts_nobody(make: Make, journal: MemoryJournal) -> None:
+    """Forty questions that were too large and forty that were answered are a day's work, though each is on record."""
+    inbox = Inbox()
+    pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
+    for _ in range(40):
+        with pytest.raises(TooMuchData):
+            pipeline.run(Script(TooMuchData("reduce the amount of data")), source="meta")
+        pipeline.run(Script("rows"), source="meta")
+
+    assert (len(journal.events), inbox.alerts) == (40, [])
+
+
+def test_a_person_is_told_once_in_a_window(make: Make, clock: VirtualClock) -> None:
+    """Of what is no failed attempt, without a secret."""
+    inbox = Inbox()
+    pipeline = make(alerts=inbox)
+    for _ in range(5):
+        pipeline.alert("account:act_1", "OverlongPark", "access_token=EAAB1234567890123456 asked for years")
+
+    (alert,) = inbox.alerts
+    assert (alert.source, alert.kind, alert.errors) == ("account:act_1", "OverlongPark", 1)
+    assert "EAAB" not in alert.message
+    clock.sleep(301)
+    pipeline.alert("account:act_1", "OverlongPark", "again")
+    assert len(inbox.alerts) == 2

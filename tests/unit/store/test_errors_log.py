@@ -33,6 +33,8 @@ def test_the_window_is_counted_over_workers(engine: Engine) -> None:
         two.record(event(second))
 
     assert one.count("meta", NOON) == 8
+    assert one.count("meta", NOON, {"TooMuchData"}) == 8
+    assert one.count("meta", NOON, {"Transient"}) == 0
     assert one.count("warehouse", NOON) == 0
 
 

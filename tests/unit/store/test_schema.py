@@ -2,11 +2,11 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, select
 
-from adwarm.store.engine import reading
+from adwarm.store.engine import reading, writing
 from adwarm.store.schema import VERSION_TABLE, current, downgrade, head, upgrade
-from adwarm.store.tables import metadata
+from adwarm.store.tables import breaker, isolation, metadata
 
 
 def test_migrations_give_the_tables_of_the_code(engine: Engine) -> None:
@@ -30,3 +30,20 @@ def test_up_down_up(engine: Engine) -> None:
 
     assert head() == current(engine)
     assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+
+
+def test_isolations_leave_the_breakers(engine: Engine) -> None:
+    """Rows of isolation that lie among the breakers are moved; breakers stay."""
+    at = {"state": "isolated", "changed_at": 5.0, "probe_at": 0.0, "data": {"state": "isolated", "calls": 7}}
+    try:
+        downgrade(engine, "0007")
+        with writing(engine) as connection:
+            rows = [{"source": "isolation:warehouse", **at}, {"source": "source:meta", **at, "state": "closed"}]
+            connection.execute(breaker.insert(), rows)
+    finally:
+        upgrade(engine)
+
+    with reading(engine) as connection:
+        assert connection.execute(select(breaker.c.source)).scalars().all() == ["source:meta"]
+        [moved] = connection.execute(select(isolation)).mappings().all()
+    assert dict(moved) == {"source": "warehouse", "state": "isolated", "changed_at": 5.0, "data": at["data"]}

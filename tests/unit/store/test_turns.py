@@ -1,9 +1,14 @@
 """Tests of taking turns at SQLite's one writer."""
 
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import pytest
+
+from adwarm.errors import Transient
+from adwarm.settings import SqlSettings
 from adwarm.store.engine import open_engine
 from adwarm.store.turns import Turnstile
 
@@ -15,11 +20,10 @@ def _add(url: str, path: Path, times: int) -> None:
             path.write_text(str(int(path.read_text()) + 1))
 
 
-def _hold(url: str, held: Event) -> None:
+def _hold(url: str, held: Event, released: Event) -> None:
     with Turnstile(open_engine(url)).turn():
         held.set()
-        held.clear()
-        held.wait(60)
+        released.wait(60)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -40,8 +44,8 @@ def test_the_turn_of_a_dead_process_is_free(tmp_path: Path) -> None:
     """The operating system lets go of it."""
     url = f"sqlite:///{tmp_path}/a.db"
     context = multiprocessing.get_context("fork")
-    held = context.Event()
-    worker = context.Process(target=_hold, args=(url, held))
+    held, released = context.Event(), context.Event()
+    worker = context.Process(target=_hold, args=(url, held, released))
     worker.start()
     held.wait(60)
     worker.kill()
@@ -56,3 +60,38 @@ def test_nobody_waits_where_there_is_no_file() -> None:
     turnstile = Turnstile(open_engine("sqlite:///:memory:"))
     with turnstile.turn(), turnstile.turn():
         assert turnstile is not None
+
+
+def test_nobody_waits_for_a_holder_that_has_stopped(tmp_path: Path) -> None:
+    """After the lock timeout the error names the file and what to do; whoever comes later gets the turn."""
+    url = f"sqlite:///{tmp_path}/a.db"
+    context = multiprocessing.get_context("fork")
+    held, released = context.Event(), context.Event()
+    worker = context.Process(target=_hold, args=(url, held, released))
+    worker.start()
+    held.wait(60)
+    turnstile = Turnstile(open_engine(url, SqlSettings(lock_timeout_seconds=0.2)))
+    for _ in range(2):
+        with pytest.raises(Transient, match=r"a\.db.*0\.2 s"), turnstile.turn():
+            pytest.fail("the turn is taken")
+    released.set()
+    worker.join(60)
+
+    patient = Turnstile(open_engine(url))
+    for _ in range(3):
+        with patient.turn(), pytest.raises(Transient), turnstile.turn():
+            pytest.fail("the turn is taken")
+        with turnstile.turn():
+            assert worker.exitcode == 0
+
+
+def test_threads_wait_for_each_other_no_longer_either(tmp_path: Path) -> None:
+    """The threads of one process queue as well."""
+    turnstile = Turnstile(open_engine(f"sqlite:///{tmp_path}/a.db", SqlSettings(lock_timeout_seconds=0.2)))
+
+    def enter() -> None:
+        with turnstile.turn():
+            pytest.fail("the turn is taken")
+
+    with turnstile.turn(), ThreadPoolExecutor(1) as pool, pytest.raises(Transient, match="no turn"):
+        pool.submit(enter).result(30)

@@ -1,0 +1,116 @@
+"""The breakers of a budget: one for each source, and one for each account of a source that fails.
+
+A call about one account is judged by both. An account's breaker opens on that account's failures; the source's wants
+failures of several accounts, so that nobody is refused for somebody else's. A healthy account has no breaker: it comes
+into being with the first failure, and is forgotten once its window holds none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.backpressure.decision import Grant, Outcome, OutcomeKind
+from adwarm.model import Scope, ScopeKind
+from adwarm.settings import BackpressureSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A breaker that a call must pass; `scope` is what it guards, such as `source:meta` or `account:act_1`."""
+
+    scope: str
+    breaker: Breaker
+    rules: BreakerRules
+
+
+class Breakers:
+    """Every breaker of a budget.
+
+    Attributes:
+        by_name: a source's under the source's name, an account's under `account_breaker`.
+    """
+
+    def __init__(self, settings: BackpressureSettings) -> None:
+        self.by_name: dict[str, Breaker] = {}
+        self.account_rules = BreakerRules(
+            error_rate=settings.breaker_error_rate,
+            window_seconds=settings.breaker_window_seconds,
+            min_calls=settings.breaker_min_calls,
+            cooldown_seconds=settings.breaker_cooldown_seconds,
+            probes=settings.breaker_probes,
+        )
+        self.source_rules = replace(self.account_rules, min_accounts=settings.breaker_min_accounts)
+
+    def guards(self, source: str, scopes: Sequence[Scope], now: float) -> tuple[Guard, ...]:
+        """Return the breakers that a call on `scopes` must pass, the source's first."""
+        found = self.by_name.get(source) or Breaker(changed_at=now)
+        first = Guard(source_scope(source), found, self.source_rules)
+        account = the_account(scopes)
+        own = None if account is None else self.by_name.get(account_breaker(source, account))
+        return (first,) if account is None or own is None else (first, Guard(str(account), own, self.account_rules))
+
+    def rules(self, name: str) -> BreakerRules:
+        """Return the rules of the breaker `name`."""
+        return self.source_rules if account_in(name) is None else self.account_rules
+
+    def admitted(self, grant: Grant) -> None:
+        """Take note that the granted call passed."""
+        for name in breaker_names(grant.source, grant.scopes):
+            if name == grant.source or name in self.by_name:
+                before = self.by_name.get(name) or Breaker(changed_at=grant.granted_at)
+                self.by_name[name] = before.admitted(grant.granted_at, grant.id, grant.expires_at)
+
+    def learn(self, grant: Grant, outcome: Outcome, now: float) -> None:
+        """Take in how the call ended. A throttle is a healthy upstream's answer: parking deals with it."""
+        says_nothing = outcome.kind in {OutcomeKind.SKIPPED, OutcomeKind.THROTTLED}
+        failed = not says_nothing and outcome.kind is not OutcomeKind.OK
+        account = the_account(grant.scopes)
+        for name in breaker_names(grant.source, grant.scopes):
+            before = self.by_name.get(name)
+            if before is None and not (failed or name == grant.source):
+                continue
+            before = before or Breaker(changed_at=now)
+            if says_nothing:
+                self.by_name[name] = before.forgotten(grant.id)
+                continue
+            whose = None if account is None or name != grant.source else account.id
+            self.by_name[name] = before.recorded(self.rules(name), now, grant.id, failed=failed, account=whose)
+            self._forget_healthy(name, grant.source, now)
+
+    def _forget_healthy(self, name: str, source: str, now: float) -> None:
+        found = self.by_name[name]
+        if name != source and found.state is BreakerState.CLOSED and not found.has_failures(self.account_rules, now):
+            del self.by_name[name]
+
+
+def the_account(scopes: Sequence[Scope]) -> Scope | None:
+    """Return the account that a call is about; None when it is about none, or about several."""
+    found: Scope | None = None
+    for scope in scopes:
+        if scope.kind is ScopeKind.ACCOUNT:
+            if found is not None and found != scope:
+                return None
+            found = scope
+    return found
+
+
+def breaker_names(source: str, scopes: Sequence[Scope]) -> tuple[str, ...]:
+    """Return the names of the breakers that judge a call, the source's first."""
+    account = the_account(scopes)
+    return (source,) if account is None else (source, account_breaker(source, account))
+
+
+def account_breaker(source: str, account: Scope) -> str:
+    """Return the name of the breaker of one account of a source."""
+    return f"{source} {account}"
+
+
+def account_in(name: str) -> str | None:
+    """Return the account scope that a breaker's name ends in; None for a source's."""
+    _, _, last = name.rpartition(" ")
+    return last if last != name and last.startswith(f"{ScopeKind.ACCOUNT.value}:") else None
+
+
+def source_scope(source: str) -> str:
+    """Return what stands for a whole source where scopes are named."""
+    return f"source:{source}"

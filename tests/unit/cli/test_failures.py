@@ -1,0 +1,122 @@
+"""What the command line says of errors that nobody foresaw, and that a fallback leaves every command whole."""
+
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adwarm.errors import Transient
+from adwarm.recovery import Fallback
+from adwarm.runtime import Runtime
+
+from .conftest import Said
+
+Adwarm = Callable[..., Said]
+SECRET = "s3cr3tValue0123456789abcdef"
+
+
+def _fall_back() -> None:
+    """Let a fallback answer, and another one fail until it is isolated."""
+
+    def down() -> str:
+        raise Transient("down")
+
+    pipeline = Runtime().pipeline
+    for _ in range(6):
+        places = [Fallback("warehouse", down, 5.0), Fallback("store", lambda: "rows", 5.0)]
+        assert pipeline.run(down, source="meta", subject="act_1", fallbacks=places).degraded
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("warm", "act_1", "--range", "yesterday"),
+        ("get", "act_1", "yesterday", "--fetch"),
+        ("enqueue", "act_1", "yesterday"),
+        ("verify",),
+        ("cache", "compact"),
+        ("db", "upgrade"),
+        ("db", "current", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_commands_work_after_a_fallback(
+    adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Isolated places and recorded errors stand in no command's way."""
+    monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
+    _fall_back()
+    said = adwarm(*words)
+
+    assert (said.code, "unexpected" in said.err) == (0, False)
+
+
+def test_doctor_works_after_a_fallback(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds the database in order; what it misses is the log and the forecast alone."""
+    monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
+    _fall_back()
+    missing = {check["name"] for check in adwarm("doctor", "--json").json if not check["ok"]}
+
+    assert missing == {"access log", "forecast"}
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that ends in an error of a library, with a secret in its words and its cause."""
+
+    def status(self: object) -> None:
+        try:
+            raise ValueError(f"postgresql://adwarm:{SECRET}@db/adwarm")
+        except ValueError as cause:
+            raise KeyError(f"access_token={SECRET}\nand more words") from cause
+
+    monkeypatch.setattr("adwarm.backpressure.SqlAdmission.status", status)
+
+
+@pytest.mark.usefixtures("broken")
+def test_an_unforeseen_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) -> None:
+    """The line names the error and the file; the file holds the whole chain, for its owner alone; neither a secret."""
+    said = adwarm("status")
+    [path] = (home / "errors").iterdir()
+    text = path.read_text(encoding="utf-8")
+
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert said.err.startswith("adwarm: unexpected error KeyError")
+    assert str(path) in said.err
+    assert "Traceback (most recent call last)" in text
+    assert all(word in text for word in ("ValueError", "KeyError", "test_failures.py", "adwarm status"))
+    assert SECRET not in said.err + text
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.usefixtures("broken")
+def test_programs_hear_of_it_as_json(adwarm: Adwarm, home: Path) -> None:
+    """One document on standard output, with the path of the file."""
+    said = adwarm("status", "--json")
+
+    assert said.code == 1
+    assert said.json["kind"] == "KeyError"
+    assert Path(said.json["traceback"]).parent == home / "errors"
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_home_that_cannot_be_written_to_is_no_second_error(
+    adwarm: Adwarm, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file goes to the folder of temporary files; where that is closed too, the line says so."""
+    adwarm("db", "upgrade")
+    (home / "errors").write_text("a file where the folder should be")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = adwarm("status")
+    [path] = tmp_path.glob("adwarm-error-*.txt")
+    with monkeypatch.context() as closed:
+        closed.setattr(tempfile, "tempdir", str(home / "errors"))
+        second = adwarm("status")
+
+    assert str(path) in first.err
+    assert "could not be written" in second.err
+    assert [first.code, second.code] == [1, 1]
