@@ -18,6 +18,7 @@ from adwarm.prefetch.dividing import Division, Fetched, Gap
 from adwarm.prefetch.reporting import ReportNotes, ReportRunning, RunningReport
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import SourceSettings
+from adwarm.sources.cursors import CursorTrail
 from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Unit
 from adwarm.sources.units import is_about_one
 
@@ -196,13 +197,13 @@ class Fetcher:
         return self._as_report(unit)
 
     def _pages(self, asked: Unit | Handle) -> Fetched:
-        rows, cursor, version = [], None, ""
+        rows, cursor, version, trail = [], None, "", CursorTrail()
         for _ in range(MAX_PAGES):
             answer, asked = self._page(asked, cursor)
             if isinstance(answer, Handle):
                 raise ReportRunning(self._noted(answer))
             rows += answer.rows
-            cursor, version = answer.next_cursor, answer.api_version
+            cursor, version = trail.follow(answer.next_cursor), answer.api_version
             if cursor is None:
                 return Fetched(rows, version)
         account_id = asked.unit.account_id if isinstance(asked, Handle) else asked.account_id
@@ -239,11 +240,11 @@ class Fetcher:
     def _ids(self, unit: Unit, level: str) -> list[str]:
         """Return the ids of the objects of a level that `unit` is about, every page of them."""
         if (unit, level) not in self._listed:
-            ids, cursor = [], None
+            ids, cursor, trail = [], None, CursorTrail()
             for _ in range(MAX_PAGES):
                 page = self._objects(unit, level, cursor)
                 ids += [str(row["id"]) for row in page.rows if row.get("id")]
-                cursor = page.next_cursor
+                cursor = trail.follow(page.next_cursor)
                 if cursor is None:
                     break
             self._listed[unit, level] = ids

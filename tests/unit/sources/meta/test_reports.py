@@ -11,6 +11,7 @@ from tests.unit.sources.conftest import TOKEN, Scripted
 from adwarm.errors import (
     AdwarmError,
     BadRequest,
+    Corrupt,
     NotFound,
     Throttled,
     TokenDead,
@@ -135,13 +136,29 @@ def test_an_entry_that_is_no_answer(scripted: Scripted, meta: MetaSource) -> Non
 
 def test_a_result_is_read_by_its_run(scripted: Scripted, meta: MetaSource) -> None:
     """Pages of a run are asked for by its id, with a page size; a run the platform forgot is not found."""
-    scripted.say({"data": [{"ad_id": "1"}], "paging": {"cursors": {"after": "c"}, "next": "x"}})
+    row = {"account_id": "1", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
+    scripted.say({"data": [row], "paging": {"cursors": {"after": "c"}, "next": "x"}})
     scripted.say({"error": {"code": 100, "error_subcode": 33}}, 400)
     page = meta.read(RUNS[0], None)
-    assert page.next_cursor == "c"
+    assert (page.rows, page.next_cursor) == ([row], "c")
     with pytest.raises(NotFound):
         meta.read(replace(RUNS[0], unit=replace(UNIT, page_size=7)), "c")
     assert scripted.paths == ["/v26.0/1/insights?limit=500", "/v26.0/1/insights?limit=7&after=c"]
+
+
+def test_a_result_of_another_account_is_refused(scripted: Scripted, meta: MetaSource) -> None:
+    """A run's rows are judged like those of a call: one row of another account refuses the page."""
+    row = {"account_id": "2", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
+    scripted.say({"data": [row | {"account_id": "1"}, row]})
+    with pytest.raises(Corrupt, match="account_id is 2"):
+        meta.read(RUNS[0], None)
+
+
+def test_listed_objects_are_judged(scripted: Scripted, meta: MetaSource) -> None:
+    """A list of objects with one that has no id of digits is refused."""
+    scripted.say({"data": [{"id": "31"}, {"id": "31 or so"}]})
+    with pytest.raises(Corrupt, match="row 2"):
+        meta.objects(UNIT, "campaign", None)
 
 
 def test_objects_are_listed_below_their_parent(scripted: Scripted, meta: MetaSource) -> None:
