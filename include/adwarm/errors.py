@@ -4,6 +4,7 @@
 AdwarmError
 ├── Transient            try again soon, the same call may succeed
 │   └── Throttled        do not call the scope before `until`
+│       └── Blocked      nor after it, before a person has put something right; alert
 └── Permanent            the same call will fail again
     ├── TooMuchData      split the request; waiting does not help
     ├── Denied           this account only; the others go on
@@ -55,6 +56,10 @@ class Throttled(Transient):
         super().__init__(message, code=code, retry_after=retry_after)
         self.scope = scope
         self.until = until
+
+
+class Blocked(Throttled):
+    """The platform refuses the app or the token as such; `scope` is parked until a person puts it right."""
 
 
 class Permanent(AdwarmError):

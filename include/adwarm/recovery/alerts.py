@@ -1,15 +1,19 @@
-"""Alerts: many errors of one source in a window become one message over all workers; a dead token does at once."""
+"""Alerts: many errors of one source in a window become one message over all workers.
+
+A dead token and a blocked app do at once: nothing but a person mends them.
+"""
 
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adwarm.errors import TokenDead
+from adwarm.errors import Blocked, TokenDead
 from adwarm.recovery.healing import CooldownLedger
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.settings import RecoverySettings
 
+_URGENT = frozenset({TokenDead.__name__, Blocked.__name__})
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +66,7 @@ class AlertPolicy:
         """
         window = self._settings.alert_window_seconds
         errors = self._journal.count(event.source, event.at - timedelta(seconds=window))
-        urgent = event.kind == TokenDead.__name__
+        urgent = event.kind in _URGENT
         if errors < self._settings.alert_threshold and not urgent:
             return False
         name = f"alert:{event.source}:{event.kind}" if urgent else f"alert:{event.source}"

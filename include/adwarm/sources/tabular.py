@@ -39,6 +39,8 @@ class TabularSource(ABC):
     """
 
     name = "table"
+    credential = ""
+    clock_offset_seconds: float | None = None
     caps = Capabilities(unique_metrics=frozenset(), max_days_per_request=400, max_windows_per_request=64)
 
     def __init__(
@@ -52,6 +54,7 @@ class TabularSource(ABC):
         zone(data_zone)
         self._named = dict(columns or {})
         self._zone, self._currency, self._connection = data_zone, currency, connection
+        self.connection = connection
         self._page_size = page_size
         self._read: tuple[Unit, list[Row]] | None = None
 

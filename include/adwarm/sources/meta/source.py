@@ -43,7 +43,7 @@ class MetaSource:
         clock: Clock | None = None,
     ) -> None:
         self._credentials = credentials
-        self.connection = connection
+        self.connection, self.credential = connection, credentials.digest
         self._version = settings.api_version
         self._page_size = settings.page_size
         self._clock = clock or SystemClock()
@@ -55,6 +55,11 @@ class MetaSource:
             narrows=True,
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
         )
+
+    @property
+    def clock_offset_seconds(self) -> float | None:
+        """How far the platform's clock is ahead of `clock`, as its last answers say; None before the first."""
+        return self._graph.clock_offset_seconds
 
     def account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs one request.
@@ -123,7 +128,7 @@ class MetaSource:
         entries = [Entry(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
         now = self._clock.now()
         return {
-            handle: progress_of(answer, self._graph.caller(handle.unit.account_id), now)
+            handle: progress_of(handle.id, answer, self._graph.caller(handle.unit.account_id), now)
             for handle, answer in zip(handles, self._graph.batch(entries), strict=True)
         }
 

@@ -158,6 +158,26 @@ def test_scopes_name_no_secret() -> None:
     assert len(MetaSource(MetaCredentials(SecretStr(TOKEN)), settings).scopes("act_1")) == 2
 
 
+def test_a_credential_goes_by_a_digest_of_all_of_it() -> None:
+    """Another token, app or secret is another credential; the digest is stable and shows none of them."""
+    made = [
+        MetaCredentials(SecretStr(token), app, SecretStr(secret) if secret else None)
+        for token, app, secret in ((TOKEN, "77", "s"), (TOKEN, "77", None), (TOKEN, None, None), ("other", "77", "s"))
+    ]
+    digests = [MetaSource(credentials, SourceSettings()).credential for credentials in made]
+    assert len(set(digests)) == 4
+    assert digests[0] == MetaCredentials(SecretStr(TOKEN), "77", SecretStr("s")).digest
+    assert {len(digest) for digest in digests} == {16}
+
+
+def test_the_platforms_clock_is_told(scripted: Scripted, meta: MetaSource) -> None:
+    """The source tells how far the platform's clock is ahead, once an answer came with a date."""
+    assert meta.clock_offset_seconds is None
+    scripted.say({"id": "act_1", "currency": "EUR"}, Date="Wed, 25 Nov 2026 13:00:00 GMT")
+    meta.account("act_1")
+    assert meta.clock_offset_seconds == 3_600
+
+
 def test_credentials_need_a_token() -> None:
     """Settings without a token are refused with the variable to set."""
     with pytest.raises(BadRequest, match="ADWARM_SOURCE__ACCESS_TOKEN"):
