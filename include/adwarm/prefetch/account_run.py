@@ -15,7 +15,7 @@ from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.polling import Watched
 from adwarm.prefetch.reporting import ReportRunning, RunningReport
 from adwarm.sources.protocol import Handle, JobProgress
-from adwarm.store import accounts, entries, traffic
+from adwarm.store import accounts, denials, entries, traffic
 
 if TYPE_CHECKING:
     from adwarm.prefetch.engine import PrefetchEngine
@@ -52,6 +52,13 @@ class AccountRun:
         except ReportRunning as running:
             self._handle = running.report.handle
             return running.report
+        except Denied as error:
+            self._release(done=False)
+            self._deny(error)
+            if self._may_ask(""):  # another connection may be let in
+                self._job = None
+                return self.step()
+            outcomes = self._explained(error)
         except AdwarmError as error:
             self._release(done=False)
             outcomes = self._explained(error)
@@ -137,37 +144,49 @@ class AccountRun:
         Raises:
             TokenDead: it died in this batch already.
         """
-        self.connection = connection if connection in self.house.sources else ""
+        self.connection = self._name_of(connection)
         if self.connection in self.dead:
             raise TokenDead("the access token is dead; renew it in the connection")
 
     def _known(self) -> Account:
-        """Return the account, asking the upstream when nobody has, or when it was denied long ago."""
+        """Return the account, asking the upstream when nobody has; denied when every connection was refused of late."""
         found = accounts.get(self.house.engine, self._account_id)
-        if found is not None and found.status == "denied":
-            since = accounts.told_at(self.house.engine, self._account_id)
-            if since is not None and self.house.clock.now() - since < accounts.DENIED_FOR:
-                return found
-        elif found is not None and found.is_told:
+        own = found.connection if found else ""
+        names = self._may_ask(own)
+        if not names:
+            zone = self.house.settings.default_zone
+            return replace(found or Account(self._account_id, zone, zone, currency=""), status="denied")
+        if found is not None and found.is_told and found.status != "denied" and names[0] == self._name_of(own):
             return found
         fetcher = self._fetcher_of_thread()
         with holding(hold(self.house.engine, f"account:{self._account_id}", self._owner(), fetcher)):
             other = accounts.get(self.house.engine, self._account_id)
             if other is not None and other.is_told and other != found:
                 return other  # another worker has asked meanwhile
-            told = self._asked_about(found.connection if found else "")
+            told = self._asked_about(names)
             accounts.put(self.house.engine, [told], self.house.clock.now())
         return accounts.get(self.house.engine, self._account_id) or told
 
-    def _asked_about(self, first: str) -> Account:
-        """Ask each connection in turn, the account's own first, until one may read it."""
-        own = first if first in self.house.sources else ""
-        names = list(dict.fromkeys([own, "", *self.house.sources]))
+    def _name_of(self, connection: str) -> str:
+        return connection if connection in self.house.sources else ""
+
+    def _may_ask(self, first: str) -> list[str]:
+        """Return the connections whose credential was not refused of late, the account's own first."""
+        house = self.house
+        names = list(dict.fromkeys([self._name_of(first), "", *house.sources]))
+        refused = denials.holding(house.engine, self._account_id, house.clock.now())
+        if not refused:
+            return names
+        sources = {name: house.source(name) for name in names}
+        return [name for name in names if refused.get(sources[name].connection) != sources[name].credential]
+
+    def _asked_about(self, names: Sequence[str]) -> Account:
+        """Ask each connection in turn until one may read the account."""
         for name in names[:-1]:
             try:
                 return self._told_by(name)
-            except Denied:
-                continue
+            except Denied as error:
+                self._deny(error)
         return self._told_by(names[-1])
 
     def _told_by(self, connection: str) -> Account:
@@ -179,7 +198,7 @@ class AccountRun:
         if isinstance(error, TokenDead):
             self.dead.add(self.connection)
         if isinstance(error, Denied):
-            self._deny(error)
+            accounts.mark(self.house.engine, self._account_id, "denied", str(error), self.house.clock.now())
             return self._ended(KeyStatus.DENIED, str(error), None)
         if isinstance(error, Throttled):
             self._throttled = True
@@ -190,10 +209,11 @@ class AccountRun:
         return self._ended(KeyStatus.FAILED, str(error), None)
 
     def _deny(self, error: Denied) -> None:
-        """Keep the verdict, also of an account that was never told about; its zone stays a guess."""
-        zone, now = self.house.settings.default_zone, self.house.clock.now()
-        accounts.discover(self.house.engine, [Account(error.account_id, zone, zone, currency="")], now)
-        accounts.mark(self.house.engine, error.account_id, "denied", str(error), now)
+        """Keep the verdict on this credential, also of an account that was never told about; its zone stays a guess."""
+        house, name, source = self.house, self._account_id, self.house.source(self.connection)
+        zone, now = house.settings.default_zone, house.clock.now()
+        accounts.discover(house.engine, [Account(name, zone, zone, currency="")], now)
+        denials.record(house.engine, name, source.connection, source.credential, str(error), now)
 
     def _ended(
         self, status: KeyStatus, reason: str, retry_after: float | None, *, timed: bool = False

@@ -20,6 +20,7 @@ from adwarm.prefetch.polling import ReportWatch
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import InsightsSource
+from adwarm.store import denials
 from adwarm.store.objects import ObjectStore
 
 Progress = Callable[[Sequence[KeyOutcome]], None]
@@ -82,7 +83,8 @@ class PrefetchEngine:
         """Return the source of a connection, as made for the calling thread."""
         made: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
         if connection not in made:
-            made[connection] = self.sources.get(connection, self.make_source)()
+            source = made[connection] = self.sources.get(connection, self.make_source)()
+            denials.lift_outdated(self.engine, source.connection, source.credential)
         return made[connection]
 
     def _watch(self, priority: Priority) -> ReportWatch:
