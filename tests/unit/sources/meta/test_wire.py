@@ -25,6 +25,8 @@ Script = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 MOST = 200_000
+PROMPT = 5.0
+"""Far beyond the deadlines, for a busy machine, and far before an end that never comes."""
 SLOW = 0.02
 PACE = threading.Event()
 """Never set: what a server waits on between two bytes."""
@@ -136,7 +138,7 @@ def test_no_trickle_outlives_its_deadline(raw: Raw, graph: GraphTransport, scrip
     raw.script = script
     began = time.monotonic()
     error = failure(graph)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < PROMPT
     assert (type(error), error.code) in {(Transient, "timeout"), (Transient, "connection")}
 
 
@@ -158,20 +160,22 @@ def test_no_handshake_outlives_its_deadline(clock: VirtualClock) -> None:
         settings = SourceSettings(graph_url=url, connect_timeout=0.3, read_timeout=0.3, call_timeout=0.6)
         began = time.monotonic()
         error = failure(GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < PROMPT
     assert (type(error), error.code) == (Transient, "timeout")
 
 
-def test_a_slow_answer_in_time_is_an_answer(raw: Raw, graph: GraphTransport) -> None:
+def test_a_slow_answer_in_time_is_an_answer(raw: Raw, clock: VirtualClock) -> None:
     """A body that takes longer than its head may, but not too long, is read."""
 
     def send(connection: socket.socket) -> None:
         connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n")
         for byte in b'{"ok": 1} ':
-            PACE.wait(0.035)
+            PACE.wait(0.12)
             connection.sendall(bytes([byte]))
 
     raw.script = send
+    settings = SourceSettings(graph_url=raw.url, read_timeout=1.0, call_timeout=60.0)
+    graph = GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
     assert graph.get(("act_1",), {}).body == {"ok": 1}
 
 
@@ -193,7 +197,7 @@ def test_no_flood_fills_the_memory(raw: Raw, graph: GraphTransport, script: Scri
     raw.script = script
     began = time.monotonic()
     assert isinstance(failure(graph), kind)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < PROMPT
 
 
 @pytest.mark.parametrize(
