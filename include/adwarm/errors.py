@@ -4,7 +4,8 @@
 AdwarmError
 ├── Transient            try again soon, the same call may succeed
 │   └── Throttled        do not call the scope before `until`
-│       └── NotAdmitted  admission would keep the call waiting for too long; nothing was called
+│       ├── NotAdmitted  admission would keep the call waiting for too long; nothing was called
+│       └── Blocked      nor after it, before a person has put something right; alert
 └── Permanent            the same call will fail again
     ├── TooMuchData      split the request; waiting does not help
     ├── Denied           this account only; the others go on
@@ -72,6 +73,10 @@ class NotAdmitted(Throttled):
     """Admission would keep the call waiting for longer than it may; come back at `until`."""
 
     own_refusal = True
+
+
+class Blocked(Throttled):
+    """The platform refuses the app or the token as such; `scope` is parked until a person puts it right."""
 
 
 class Permanent(AdwarmError):

@@ -233,9 +233,12 @@ class SourceSettings(_Section):
     report_poll_max_seconds: float = Field(30.0, gt=0, description="Longest time between two looks.")
     report_stuck_seconds: float = Field(300.0, gt=0, description="A report without progress for so long is given up.")
     report_max_seconds: float = Field(3_600.0, gt=0, description="An older report is given up, and not taken up again.")
-    connect_timeout: float = Field(3.05, gt=0, description="Seconds.")
-    read_timeout: float = Field(30.0, gt=0, description="Seconds.")
-    max_response_bytes: int = Field(64 * 2**20, ge=1024, description="A larger answer is refused.")
+    connect_timeout: float = Field(3.05, gt=0, description="Seconds to connect to one address.")
+    read_timeout: float = Field(
+        30.0, gt=0, description="Seconds until the head of an answer is complete, and between two of its bytes."
+    )
+    call_timeout: float = Field(120.0, gt=0, description="Seconds for a whole call, to the last byte of its answer.")
+    max_response_bytes: int = Field(16 * 2**20, ge=1024, description="A larger answer is refused, as sent or unpacked.")
     max_pages: int = Field(2_000, ge=1, description="Most pages of one unit; more are asked for in smaller units.")
     max_rows: int = Field(500_000, ge=1, description="Most rows of one unit.")
     max_bytes: int = Field(512 * 2**20, ge=1024, description="Most bytes of one unit, over all its pages.")

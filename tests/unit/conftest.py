@@ -31,6 +31,8 @@ class ScriptedSource:
     split_into: list[Unit] = field(default_factory=list)
     name: str = "scripted"
     caps: Capabilities = field(default_factory=Capabilities)
+    connection: str = "default"
+    credential: str = "abc"
     clock_offset_seconds: float | None = None
 
     def account(self, account_id: str) -> Account:

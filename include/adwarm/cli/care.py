@@ -1,4 +1,4 @@
-"""Commands that look after an installation: verify and doctor."""
+"""Commands that look after an installation: verify, allow and doctor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +29,22 @@ def verify(
         print_table(title, ("what", "why"), found.corrupt, "all whole")
     if found.corrupt:
         raise typer.Exit(1)
+
+
+def allow(
+    accounts: Annotated[list[str], typer.Argument(help="Accounts that were denied, such as act_1234.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Forget that accounts were denied to a token, so that the next run asks about them again."""
+    from adwarm.model import account_id
+    from adwarm.runtime import Runtime
+    from adwarm.store import denials
+
+    lifted = denials.lift(Runtime().engine, [account_id(text) for text in accounts])
+    if as_json:
+        print_json({"lifted": lifted})
+    else:
+        print_table("asked about again", ("account",), [(name,) for name in lifted], "none of them was denied")
 
 
 @dataclass

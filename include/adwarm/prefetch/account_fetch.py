@@ -21,7 +21,7 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.refresh import Refresh, plan_refresh
 from adwarm.recovery.redaction import redact
-from adwarm.store import accounts, entries, leases, traffic
+from adwarm.store import accounts, denials, entries, leases, traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import Learned
 
@@ -83,10 +83,20 @@ class AccountFetch:
         return self.wanted[0].key.account_id
 
     def _fetch(self) -> None:
+        """Fetch with one connection after the other, until one may read the account."""
+        while True:
+            try:
+                return self._fetch_with_next()
+            except _DeniedBefore:
+                raise
+            except Denied as error:
+                self._deny(error)
+                if not self._may_ask(""):
+                    raise
+
+    def _fetch_with_next(self) -> None:
         account = self._account()
-        if account.status == "denied":
-            raise _DeniedBefore("the account was denied to this token before", account_id=account.id)
-        self._connect(account.connection)
+        self._fetcher.connection = self._name_of(account.connection)
         now = self.context.clock.now()
         keys = self._resolved(account, now)
         if not self._stale(account, keys, now):
@@ -166,49 +176,61 @@ class AccountFetch:
         return [window for window in behind if window is not None]
 
     def _account(self) -> Account:
-        """Return the account, asking the upstream when nobody has, or when it was denied long ago."""
+        """Return the account, asking the upstream when nobody has, or when its own connection was refused of late.
+
+        Raises:
+            _DeniedBefore: every connection was refused of late; no call is made.
+        """
         context, name = self.context, self._account_id
         found = accounts.get(context.engine, name)
-        if found is not None and found.status == "denied":
-            since = accounts.told_at(context.engine, name)
-            if since is not None and context.clock.now() - since < accounts.DENIED_FOR:
-                return found
-        elif found is not None and found.is_told:
+        own = found.connection if found else ""
+        names = self._may_ask(own)
+        if not names:
+            raise _DeniedBefore("the account was denied to this token before", account_id=name)
+        if found is not None and found.is_told and found.status != "denied" and names[0] == self._name_of(own):
             return found
         with self.batch.keeping(self._hold(f"account:{name}")) as held:
             self._fetcher.lease = held
             other = accounts.get(context.engine, name)
             if other is not None and other.is_told and other != found:
                 return other  # another worker has asked meanwhile
-            told = self._ask_account(found.connection if found else "")
+            told = self._ask_account(names)
             accounts.put(context.engine, [told], context.clock.now())
             self._fetcher.lease = None
         return accounts.get(context.engine, name) or told
 
-    def _ask_account(self, first: str) -> Account:
-        """Ask each connection in turn, the account's own first, until one may read it."""
-        own = first if first in self.context.sources else ""
-        names = list(dict.fromkeys([own, "", *self.context.sources]))
+    def _may_ask(self, first: str) -> list[str]:
+        """Return the connections whose credential was not refused of late, `first` before the others."""
+        context = self.context
+        names = list(dict.fromkeys([self._name_of(first), "", *context.sources]))
+        refused = denials.holding(context.engine, self._account_id, context.clock.now())
+        if not refused:
+            return names
+        sources = {name: context.source(name) for name in names}
+        return [name for name in names if refused.get(sources[name].connection) != sources[name].credential]
+
+    def _ask_account(self, names: Sequence[str]) -> Account:
+        """Ask each connection in turn until one may read the account."""
         for name in names[:-1]:
             try:
                 return self._told_by(name)
-            except Denied:
-                continue
+            except Denied as error:
+                self._deny(error)
         return self._told_by(names[-1])
 
     def _told_by(self, connection: str) -> Account:
-        self._connect(connection)
-        fetcher = self._fetcher
-        return fetcher.call(self._account_id, lambda: fetcher.source.account(self._account_id))
+        self._fetcher.connection = connection
+        source = self._fetcher.source
+        return self._fetcher.call(self._account_id, lambda: source.account(self._account_id))
 
-    def _connect(self, connection: str) -> None:
-        """Go on with the token of `connection`."""
-        self._fetcher.connection = connection if connection in self.context.sources else ""
+    def _name_of(self, connection: str) -> str:
+        """Return the name under which the source of a connection is built."""
+        return connection if connection in self.context.sources else ""
 
     def _hold(self, name: str) -> HeldLease:
         """Wait for a lease; two fetches of one process are two owners."""
         owner, rules = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings.source
-        patience = rules.connect_timeout + 2 * rules.read_timeout
+        patience = rules.connect_timeout + rules.call_timeout
         return hold(self.context.engine, self.context.clock, name, owner, self.batch.wait_seconds, patience)
 
     def _mark_fresh(self, keys: dict[int, EntryKey]) -> None:
@@ -233,7 +255,7 @@ class AccountFetch:
         """Take note of what an error means for others, and give every key that is not done its outcome."""
         self.batch.note(self._fetcher.connection, self._fetcher.source.name, error)
         if isinstance(error, Denied) and not isinstance(error, _DeniedBefore):
-            self._deny(error)
+            accounts.mark(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # what was split with success is no failure; this was not
             self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
         status, retry_after, timed = self._meaning(error)
@@ -265,10 +287,11 @@ class AccountFetch:
         return KeyStatus.FAILED, None, False
 
     def _deny(self, error: Denied) -> None:
-        """Keep the denial, also of an account that was never told about; its zone stays a guess."""
-        zone, now = self.context.settings.default_zone, self.context.clock.now()
-        accounts.discover(self.context.engine, [Account(error.account_id, zone, zone, currency="")], now)
-        accounts.mark(self.context.engine, error.account_id, "denied", str(error), now)
+        """Keep the denial of this credential, also of an account that nobody has seen; its zone stays a guess."""
+        context, name, source = self.context, self._account_id, self._fetcher.source
+        zone, now = context.settings.default_zone, context.clock.now()
+        accounts.discover(context.engine, [Account(name, zone, zone, currency="")], now)
+        denials.record(context.engine, name, source.connection, source.credential, str(error), now)
 
     def _older(self, places: Iterable[int]) -> set[int]:
         """Return the keys of which an older answer is stored."""

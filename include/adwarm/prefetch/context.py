@@ -12,6 +12,7 @@ from adwarm.clock import Clock
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import InsightsSource
+from adwarm.store import denials
 from adwarm.store.objects import ObjectStore
 
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -44,7 +45,8 @@ class FetchContext:
         """Return the source of a connection, as made for the calling thread."""
         made: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
         if connection not in made:
-            made[connection] = self.sources.get(connection, self.make_source)()
+            source = made[connection] = self.sources.get(connection, self.make_source)()
+            denials.lift_outdated(self.engine, source.connection, source.credential)
         return made[connection]
 
 

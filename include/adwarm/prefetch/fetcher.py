@@ -31,6 +31,7 @@ from adwarm.prefetch.report_schedule import RunningReport
 from adwarm.prefetch.rows import RowBuffer, pack_rows, unpack_rows
 from adwarm.prefetch.splitting import Fetched, Gap, Splitter
 from adwarm.settings import SourceSettings
+from adwarm.sources.cursors import CursorTrail
 from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Row, Unit
 from adwarm.sources.units import is_about_one, split_by_time
 from adwarm.store.leases import Learned, PagesRead
@@ -357,14 +358,14 @@ class _Pages:
         self._row_count = 0
         self._rules = rules
         self._account_id = account_id
-        self._seen: set[str] = set()
+        self._trail = CursorTrail()
 
     def resume(self, rows: Sequence[Row], read: PagesRead) -> None:
         """Go on behind the pages that were read before."""
         self.rows.add(rows)
         self._row_count = len(rows)
         self.cursor, self.size, self.count = read.cursor, read.size, read.count
-        self._seen.add(str(read.cursor))
+        self._trail.follow(read.cursor)
 
     def add(self, page: Page) -> None:
         """Take a page in.
@@ -378,11 +379,8 @@ class _Pages:
         self._row_count += len(page.rows)
         if self._keep:
             self.rows.add(page.rows)
-        self.cursor = page.next_cursor
-        if self.cursor is not None and self.cursor in self._seen:
-            raise Corrupt(f"{self._account_id}: the cursor of page {self.count} was there before; the pages never end")
+        self.cursor = self._trail.follow(page.next_cursor)
         if self.cursor is not None:
-            self._seen.add(self.cursor)
             self._check_bounds()
 
     def _check_bounds(self) -> None:

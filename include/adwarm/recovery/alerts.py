@@ -1,7 +1,7 @@
-"""Alerts: many errors of one source in a window become one message over all workers; a dead token does at once.
+"""Alerts: many errors of one source in a window become one message over all workers.
 
-A question that was too large is asked again in parts, and what adwarm itself put off was never asked: neither is a
-failure, and neither counts.
+A dead token and a blocked app do at once: nothing but a person mends them. A request that was too large is asked again
+in parts, and what adwarm itself put off was never asked: neither is a failure, and neither counts.
 """
 
 import logging
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adwarm.errors import NotAdmitted, Refused, TokenDead, TooMuchData
+from adwarm.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
 from adwarm.recovery.healing import CooldownLedger
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.settings import RecoverySettings
 
+_URGENT = frozenset({TokenDead.__name__, Blocked.__name__})
 log = logging.getLogger(__name__)
 
 NO_FAILURES = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
@@ -71,7 +72,7 @@ class AlertPolicy:
         if event.kind in NO_FAILURES:
             return False
         errors = self._journal.count(event.source, event.at - timedelta(seconds=window), NO_FAILURES)
-        urgent = event.kind == TokenDead.__name__
+        urgent = event.kind in _URGENT
         if errors < self._settings.alert_threshold and not urgent:
             return False
         name = f"alert:{event.source}:{event.kind}" if urgent else f"alert:{event.source}"

@@ -126,14 +126,21 @@ class JobProgress:
 
 
 class InsightsSource(Protocol):
-    """An upstream of ad insights. Instances are used by one thread at a time; make one per worker thread."""
+    """An upstream of ad insights. Instances are used by one thread at a time; make one per worker thread.
+
+    Attributes:
+        connection: the name under which its accounts are kept.
+        credential: a digest of what it is let in by; empty where nothing is needed. A denial belongs to it.
+    """
 
     name: str
     caps: Capabilities
+    connection: str
+    credential: str
 
     @property
     def clock_offset_seconds(self) -> float | None:
-        """How far the upstream's clock is ahead of the local one; None when it has not said."""
+        """How far the upstream's clock is ahead of ours; None where it is unknown."""
         ...
 
     def account(self, account_id: str) -> Account:

@@ -54,6 +54,7 @@ class TabularSource(ABC):
     """
 
     name = "table"
+    credential = ""
     clock_offset_seconds: float | None = None
     caps = Capabilities(
         levels=frozenset(LEVELS),
@@ -84,7 +85,7 @@ class TabularSource(ABC):
         self._named, self._constants = dict(columns or {}), _checked(constants or {})
         self._level, self._day_zone = level, day_zone
         self._zone, self._default_zone = data_zone, default_zone
-        self._currency, self._connection = currency, connection
+        self._currency, self.connection = currency, connection
         self._page_size = page_size
         self._read: tuple[Unit, list[Row]] | None = None
         self.caps = replace(type(self).caps, levels=frozenset(LEVELS[: LEVELS.index(level) + 1]))
@@ -221,7 +222,7 @@ class TabularSource(ABC):
         zone(data_zone)
         own = currencies.get(account, set())
         currency = self._currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
-        return Account(account, data_zone, data_zone, currency, self._connection)
+        return Account(account, data_zone, data_zone, currency, self.connection)
 
     def _told(self, account: str | None) -> dict[str, dict[str, str]]:
         """Return what the loader's own table of accounts tells of one account, or of all."""

@@ -1,4 +1,7 @@
-"""Accounts: zone, currency, connection and standing, read once from the upstream and kept."""
+"""Accounts: zone, currency, connection and standing, read once from the upstream and kept.
+
+Who was denied is in `denials`; an account stands as denied once every connection at hand was.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

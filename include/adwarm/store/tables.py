@@ -52,6 +52,7 @@ account = Table(
     _col("status", String(16), "active"),
     Column("status_reason", Text),
     _col("updated_at", Moment()),
+    Column("denials", JSON),
 )  # fmt: skip
 
 strategy = Table(

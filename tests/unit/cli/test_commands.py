@@ -55,6 +55,14 @@ def test_warm_makes_reports_fresh(adwarm: Adwarm) -> None:
     assert "4 keys, 0 upstream requests" in again.out
 
 
+def test_allow_lifts_a_denial(adwarm: Adwarm) -> None:
+    """A denied account is asked about again once it was allowed; one that was not denied is not named."""
+    adwarm("warm", "act_1", "act_9", "--range", "yesterday")
+    assert adwarm("allow", "act_9", "act_1", "--json").json == {"lifted": ["act_9"]}
+    assert "none of them was denied" in adwarm("allow", "9").out
+    assert adwarm("allow", "nonsense").code == 1
+
+
 def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:
     """An account the token may not read fails alone, with its reason."""
     said = adwarm("warm", "act_1", "act_9", "--range", "yesterday", "--json")

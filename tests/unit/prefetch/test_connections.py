@@ -1,5 +1,6 @@
 """Several tokens in one batch: each account is read by the one it belongs to, and none by a dead or a denied one."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.prefetch.conftest import Staging, source_of
 
-from adwarm.store import accounts
+from adwarm.sources.meta.errors import error_of
+from adwarm.sources.meta.source import MetaSource
+from adwarm.store import accounts, denials
 
 EUROPE = ("act_5", "act_6")
 
@@ -59,6 +62,65 @@ def test_a_dead_token_stops_its_own_accounts_only(two_tokens: Staging) -> None:
     assert statuses(report) == ["stale", "stale", "fetched"]
     assert all("token" in str(outcome.reason) for outcome in report.outcomes[:2])
     assert len([call for call in two_tokens.calls() if call.code == 190]) == 1
+
+
+def test_a_refused_reading_goes_to_the_next_token(two_tokens: Staging) -> None:
+    """A token that knows the account and may not read it any more hands it on, in the same run and for good."""
+    two_tokens.run("act_5", span="last_7d")
+    engine = two_tokens.prefetch.engine
+    known = accounts.get(engine, "act_5")
+    assert known is not None
+    accounts.put(engine, [replace(known, connection="default")], two_tokens.clock.now())
+    denials.lift(engine, ["act_5"])
+    two_tokens.clock.sleep(86_400)
+    assert statuses(two_tokens.run("act_5", span="last_7d")) == ["fetched"]
+    found = accounts.get(engine, "act_5")
+    assert found is not None
+    assert (found.connection, found.status) == ("eu", "active")
+    assert list(denials.holding(engine, "act_5", two_tokens.clock.now())) == ["default"]
+
+
+def test_a_denial_belongs_to_a_credential(two_tokens: Staging) -> None:
+    """Denied to both tokens an account costs no call; a retry changes nothing, another token or a person does."""
+    two_tokens.storm(fault=[{"kind": "denied", "accounts": ["act_1"]}])
+    assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
+    calls = len(two_tokens.calls())
+    assert calls == 2
+    assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
+    assert len(two_tokens.calls()) == calls
+    engine, house = two_tokens.prefetch.engine, two_tokens.prefetch
+    renewed = source_of(house.settings.source, "eu-token", two_tokens.clock, "default")
+    again = replace(two_tokens, prefetch=replace(house, make_source=renewed, _local=threading.local()))
+    assert statuses(again.run("act_1", span="last_7d")) == ["denied"]
+    assert len(two_tokens.calls()) == calls + 1
+    assert denials.lift(engine, ["act_1"]) == ["act_1"]
+    two_tokens.storm()
+    assert statuses(two_tokens.run("act_1", span="last_7d")) == ["fetched"]
+
+
+def test_a_blocked_app_denies_nobody(staging: Staging) -> None:
+    """An app without the capability is called once; its accounts wait, and none of them is denied."""
+    refused = {"code": 3, "message": "(#3) Application does not have the capability to make this API call."}
+    asked: list[str] = []
+
+    def make() -> MetaSource:
+        source: Any = staging.prefetch.make_source()
+
+        def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
+            asked.append(path[0])
+            raise error_of(refused, 400, source._graph.caller(account_id, path), (), staging.clock.now())
+
+        source._graph.get = refuse
+        found: MetaSource = source
+        return found
+
+    settings = staging.prefetch.settings.model_copy(update={"workers": 1})
+    engine = replace(staging.prefetch, make_source=make, settings=settings)
+    report = replace(staging, prefetch=engine).run("act_1", "act_2", "act_3", span="last_7d")
+    assert statuses(report) == ["parked"] * 3
+    assert len(asked) == 1
+    assert [event.kind for event in staging.errors.recent() if event.kind == "Blocked"] == ["Blocked"]
+    assert all(account.status != "denied" for account in accounts.many(staging.prefetch.engine).values())
 
 
 def test_a_denied_account_is_asked_about_again_after_a_day(staging: Staging) -> None:

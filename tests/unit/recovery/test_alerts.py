@@ -1,10 +1,12 @@
 """Tests of alerts."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from adwarm.clock import VirtualClock
-from adwarm.errors import Refused, TokenDead, TooMuchData, Transient
+from adwarm.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
 from adwarm.recovery.healing import MemoryLedger
 from adwarm.recovery.journal import MemoryJournal, describe
@@ -53,12 +55,13 @@ def test_slow_errors_do_not_alert(clock: VirtualClock) -> None:
     assert inbox.alerts == []
 
 
-def test_a_dead_token_alerts_at_once_and_once(clock: VirtualClock) -> None:
-    """A person has to act, so nobody waits for ten of them."""
+@pytest.mark.parametrize("error", [TokenDead(), Blocked(scope="app:7", until=datetime(2026, 11, 25, tzinfo=UTC))])
+def test_what_a_person_must_mend_alerts_at_once_and_once(clock: VirtualClock, error: AdwarmError) -> None:
+    """A dead token, or an app that the platform refuses as such: nobody waits for ten of them."""
     inbox, journal = Inbox(), MemoryJournal()
     policy = AlertPolicy(RecoverySettings(), journal, MemoryLedger(clock), inbox)
 
-    assert [fail(policy, journal, clock, TokenDead()) for _ in range(2)] == [True, False]
+    assert [fail(policy, journal, clock, error) for _ in range(2)] == [True, False]
 
 
 def test_the_log_takes_alerts(clock: VirtualClock) -> None:

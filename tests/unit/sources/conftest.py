@@ -60,7 +60,7 @@ def _handler(script: Callable[[], Scripted]) -> type[BaseHTTPRequestHandler]:
             scripted.paths.append(self.path)
             scripted.headers.append(dict(self.headers))
             reply = scripted.replies.pop(0)
-            self.send_response(reply.status)
+            self.send_response_only(reply.status)
             self.send_header("Content-Type", reply.kind)
             self.send_header("Content-Length", str(len(reply.body) + reply.cut))
             for name, value in reply.headers.items():

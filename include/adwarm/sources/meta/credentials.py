@@ -35,6 +35,13 @@ class MetaCredentials:
         return cls(settings.access_token, settings.app_id, settings.app_secret)
 
     @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change when the token, the app or its secret does."""
+        secret = self.app_secret.get_secret_value() if self.app_secret else ""
+        words = "\0".join([self.access_token.get_secret_value(), self.app_id or "", secret])
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+    @property
     def token_scope(self) -> Scope:
         """The token's capacity scope, named by a hash."""
         digest = hashlib.sha256(self.access_token.get_secret_value().encode()).hexdigest()

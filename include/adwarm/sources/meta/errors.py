@@ -10,8 +10,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from adwarm.errors import AdwarmError, BadRequest, Denied, NotFound, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.errors import (
+    AdwarmError,
+    BadRequest,
+    Blocked,
+    Denied,
+    NotFound,
+    Throttled,
+    TokenDead,
+    TooMuchData,
+    Transient,
+)
 from adwarm.model import Scope, UsageSample
+from adwarm.sources.meta.platform_time import LONGEST_WAIT
 
 
 class Reaction(StrEnum):
@@ -41,6 +52,7 @@ class Rule:
         firm: holds even when the platform calls the error transient.
         smaller_page: what shrinks may be the page alone.
         in_background: a report made in the background may manage what a call cannot.
+        until_mended: what is parked stays useless until a person has done something about it.
     """
 
     reaction: Reaction
@@ -49,6 +61,7 @@ class Rule:
     firm: bool = False
     smaller_page: bool = False
     in_background: bool = False
+    until_mended: bool = False
 
 
 _RETRY, _SHRINK, _FAIL = Rule(Reaction.RETRY), Rule(Reaction.SHRINK), Rule(Reaction.FAIL)
@@ -61,6 +74,9 @@ _ACCOUNT_SOON = Rule(Reaction.PARK_ACCOUNT, 60.0)
 _APP = Rule(Reaction.PARK_APP, 300.0)
 _TOKEN = Rule(Reaction.PARK_TOKEN, 300.0)
 _DENIED = Rule(Reaction.STOP_ACCOUNT)
+_DEAD = Rule(Reaction.STOP_TOKEN)
+_MISSING = Rule(Reaction.MISSING)
+_INCAPABLE = Rule(Reaction.PARK_APP, 3600.0, until_mended=True)
 
 BY_SUBCODE: dict[tuple[int, int], Rule] = {
     (17, 2446079): _SCORE,
@@ -77,27 +93,36 @@ BY_SUBCODE: dict[tuple[int, int], Rule] = {
     (2, 1504041): _FIRM_FAIL,
     (2, 1504042): _FIRM_FAIL,
     (100, 3191001): _FIRM_FAIL,
-    (100, 33): Rule(Reaction.MISSING, firm=True),
+    (100, 33): _MISSING,
+    (1, 2853001): _FAIL,
     (2601, 1815107): _RETRY,
 }
 BY_WORDS: tuple[tuple[int, re.Pattern[str], Rule], ...] = (
     (1, re.compile(r"reduce the amount of data", re.IGNORECASE), _REDUCE),
     (100, re.compile(r"in summary param because they weren.t there", re.IGNORECASE), _RETRY),
+    (100, re.compile(r"^\W*(\(#100\)\W*)?missing permission", re.IGNORECASE), _DENIED),
+    (100, re.compile(r"object with id .{1,80}(does not exist|missing permission)", re.IGNORECASE), _MISSING),
+    (100, re.compile(r"appsecret_proof", re.IGNORECASE), _DEAD),
+    (104, re.compile(r"signature|appsecret|access token|session", re.IGNORECASE), _DEAD),
+    (2500, re.compile(r"access token|session", re.IGNORECASE), _DEAD),
 )
 BY_CODE: dict[int, Rule] = {
     **dict.fromkeys((80000, 80001, 80002, 80003, 80004, 80005, 80006, 80008, 80009, 80014, 32), _ACCOUNT),
     **dict.fromkeys((1, 2, 104, 960, 2601), _RETRY),
-    **dict.fromkeys((102, 190), Rule(Reaction.STOP_TOKEN)),
-    **dict.fromkeys((3, 10, *range(200, 300)), _DENIED),
+    **dict.fromkeys((102, 190), _DEAD),
+    **dict.fromkeys((10, *range(200, 300)), _DENIED),
+    3: _INCAPABLE,
     **dict.fromkeys((4, 341), _APP),
     17: _TOKEN,
     613: _ACCOUNT_SOON,
-    368: Rule(Reaction.PARK_TOKEN, 3600.0),
+    368: Rule(Reaction.PARK_TOKEN, 3600.0, until_mended=True),
     100: _FAIL,
     2635: _FIRM_FAIL,
     3018: _FIRM_FAIL,
 }
 _MAX_WORDS = 400
+_MAX_READ = 4_000
+_MAX_CODE = 10**9
 _TOKEN_LIKE = re.compile(r"EAA[A-Za-z0-9%]{12,}|(?<=access_token=)[^&\s\"']+|https?://\S+")
 
 
@@ -107,6 +132,8 @@ class Caller:
 
     Attributes:
         full_access: whether the app has full access, which shortens some blocks.
+        names_account: whether the call's address is the account itself, so that what is missing is the account; the
+            platform says so also of what this token may not see.
     """
 
     account_id: str | None
@@ -115,6 +142,7 @@ class Caller:
     token: Scope
     secrets: tuple[str, ...] = field(default=(), repr=False)
     full_access: bool = False
+    names_account: bool = False
 
 
 def rule_for(code: int, subcode: int | None, words: str, status: int, *, transient: bool) -> Rule:
@@ -136,25 +164,45 @@ def rule_for(code: int, subcode: int | None, words: str, status: int, *, transie
 
 
 def error_of(
-    body: Mapping[str, Any], status: int, caller: Caller, usage: Sequence[UsageSample], now: datetime
+    body: Mapping[str, Any],
+    status: int,
+    caller: Caller,
+    usage: Sequence[UsageSample],
+    now: datetime,
+    retry_after: float | None = None,
 ) -> AdwarmError:
-    """Return the error that the body of an answer means; `body` is the value of its `error` key."""
+    """Return the error that the body of an answer means; `body` is the value of its `error` key.
+
+    Args:
+        body: `code`, `error_subcode`, `message` and the like, of whatever types.
+        status: HTTP status.
+        caller: whom the error is about.
+        usage: what the answer's headers said.
+        now: the moment by which a parking time is stated.
+        retry_after: seconds that the answer's own header asks for.
+    """
     code, subcode = _integer(body.get("code")), _integer(body.get("error_subcode"))
-    words = str(body.get("message", ""))
+    words = _text(body.get("message"))
     rule = rule_for(code or 0, subcode, words, status, transient=body.get("is_transient") is True)
     message = describe(body, status, caller.secrets)
     number = str(code) if subcode is None else f"{code}/{subcode}"
     if rule.reaction in _PARKING:
-        return _throttled(message, number, rule, caller, usage, now)
-    return _plain(message, number, rule, caller)
+        return _throttled(message, number, rule, caller, usage, now, retry_after)
+    return _plain(message, number, rule, caller, retry_after)
+
+
+def refused_for_now(caller: Caller, now: datetime, retry_after: float | None) -> Throttled:
+    """Return the error of an HTTP 429 without an error of the platform's own."""
+    words = "Meta answered with HTTP 429 and no error of its own"
+    return _throttled(words, "http_429", _ACCOUNT_SOON, caller, (), now, retry_after)
 
 
 def describe(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
     """Return an error body in one line, with code, subcode and trace id, without secrets or addresses."""
-    words = [str(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
+    words = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
     facts = [f"HTTP {status}"]
     facts += [
-        f"{label} {body[name]}"
+        f"{label} {_text(body[name])[:80]}"
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
@@ -168,34 +216,45 @@ def clean(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[hidden]")
+    text = text.replace("\0", " ")  # which no database takes
     return _TOKEN_LIKE.sub("[hidden]", text)
 
 
-def _plain(message: str, number: str, rule: Rule, caller: Caller) -> AdwarmError:
+def _plain(message: str, number: str, rule: Rule, caller: Caller, retry_after: float | None) -> AdwarmError:
     reaction = rule.reaction
     if reaction is Reaction.RETRY:
-        return Transient(message, code=number)
+        return Transient(message, code=number, retry_after=retry_after)
     if reaction is Reaction.SHRINK:
         return TooMuchData(message, code=number, smaller_page=rule.smaller_page, in_background=rule.in_background)
-    if reaction is Reaction.MISSING:
-        return NotFound(message, code=number)
     if reaction is Reaction.STOP_TOKEN:
         return TokenDead(f"{message}; renew the token in the connection", code=number)
-    if reaction is Reaction.STOP_ACCOUNT and caller.account_id is not None:
+    if reaction is Reaction.MISSING and not caller.names_account:
+        return NotFound(message, code=number)
+    if reaction in {Reaction.STOP_ACCOUNT, Reaction.MISSING} and caller.account_id is not None:
         words = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
         return Denied(words, account_id=caller.account_id, code=number)
     return BadRequest(message, code=number)
 
 
 def _throttled(
-    message: str, number: str, rule: Rule, caller: Caller, usage: Sequence[UsageSample], now: datetime
+    message: str,
+    number: str,
+    rule: Rule,
+    caller: Caller,
+    usage: Sequence[UsageSample],
+    now: datetime,
+    retry_after: float | None,
 ) -> Throttled:
     scope = {Reaction.PARK_APP: caller.app, Reaction.PARK_TOKEN: caller.token}.get(rule.reaction, caller.account)
     scope = scope or caller.token
     asked = [sample.regain_seconds for sample in usage if sample.scope == scope and sample.regain_seconds]
+    asked += [retry_after] if retry_after else []
     usual = rule.seconds_full if caller.full_access and rule.seconds_full is not None else rule.seconds
-    seconds = max(asked, default=usual)
+    seconds = min(LONGEST_WAIT, max(asked, default=usual))
     until = now + timedelta(seconds=seconds)
+    if rule.until_mended:
+        words = f"{message}; the {scope.kind} is parked until it is put right in the platform's own settings"
+        return Blocked(words, scope=str(scope), until=until, retry_after=seconds, code=number)
     return Throttled(message, scope=str(scope), until=until, retry_after=seconds, code=number)
 
 
@@ -206,7 +265,18 @@ def _by_status(status: int) -> Rule:
 
 
 def _integer(value: Any) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError):
+    """Return a code as a number; what is none, or none that the platform could have, is as if it were missing."""
+    if isinstance(value, str) and len(value) > len(str(_MAX_CODE)) + 1:
         return None
+    try:
+        number = None if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number is not None and abs(number) <= _MAX_CODE else None
+
+
+def _text(value: Any) -> str:
+    """Return a part of an error body as bounded text; what is no text or number may be nested without end."""
+    if isinstance(value, str):
+        return value[:_MAX_READ]
+    return str(value) if isinstance(value, int | float) else ""

@@ -3,11 +3,13 @@
 A run is ready only when it says `Job Completed` at 100 %: a run that is at 100 % and still running is still running.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from adwarm.errors import AdwarmError, NotFound, TokenDead, Transient
+from adwarm.errors import AdwarmError, Corrupt, Denied, NotFound, TokenDead, Transient
 from adwarm.sources.meta.errors import Caller, error_of
 from adwarm.sources.meta.transport import Answer
 from adwarm.sources.protocol import JobProgress, JobState
@@ -24,6 +26,8 @@ _STATES = {
     "Job Skipped": JobState.EXPIRED,
 }
 _FULL = 100.0
+_RUN = re.compile(r"\d{1,32}", re.ASCII)
+_LONGEST = 40
 
 
 def run_id_of(body: Mapping[str, Any]) -> str:
@@ -33,15 +37,16 @@ def run_id_of(body: Mapping[str, Any]) -> str:
         Transient: the answer names none.
     """
     found = body.get("report_run_id") or body.get("id")
-    if not isinstance(found, str | int) or not str(found).isdecimal():
+    if isinstance(found, bool) or not isinstance(found, str | int) or not _RUN.fullmatch(str(found)[:_LONGEST]):
         raise Transient("Meta's answer to a submit names no report run", code="no_run_id")
     return str(found)
 
 
-def progress_of(answer: Answer | AdwarmError, caller: Caller, now: datetime) -> JobProgress:
+def progress_of(run: str, answer: Answer | AdwarmError, caller: Caller, now: datetime) -> JobProgress:
     """Return where a run stands.
 
     Args:
+        run: id of the run that was asked about.
         answer: what the poll got, or why it got nothing.
         caller: the scopes of the run's account, for the error of a failed run.
         now: the moment by which a parking time is stated.
@@ -53,28 +58,40 @@ def progress_of(answer: Answer | AdwarmError, caller: Caller, now: datetime) -> 
         raise answer
     if isinstance(answer, NotFound):
         return JobProgress(JobState.UNSEEN, error=answer)
+    if isinstance(answer, Denied):
+        return JobProgress(JobState.FAILED, error=answer)
     if isinstance(answer, AdwarmError):
         return JobProgress(JobState.PENDING, error=answer)
     body = answer.body
+    told = body.get("id")
+    if told is not None and (not isinstance(told, str | int) or str(told) != run):
+        error = Corrupt("id is that of another run; the answer is refused", code="row")
+        return JobProgress(JobState.PENDING, error=error)
     percent = _percent(body.get("async_percent_completion"))
-    state = _STATES.get(str(body.get("async_status")), JobState.PENDING)
+    state = _STATES.get(_status(body), JobState.PENDING)
     if state is JobState.READY and percent < _FULL:
         state = JobState.PENDING
-    error = _failure(body, caller, now) if state in {JobState.FAILED, JobState.EXPIRED} else None
-    return JobProgress(state, percent, error, answer.usage)
+    failed = _failure(body, caller, now) if state in {JobState.FAILED, JobState.EXPIRED} else None
+    return JobProgress(state, percent, failed, answer.usage)
 
 
 def _failure(body: Mapping[str, Any], caller: Caller, now: datetime) -> AdwarmError:
     """Return why a run ended badly; one that does not say (as before v25.0, or skipped) may go well the next time."""
     if body.get("error_code") is None:
-        return Transient(f"Meta: {body.get('async_status')} without a reason", code="report")
+        return Transient(f"Meta: {_status(body)[:40]} without a reason", code="report")
     named = {"code": "error_code", "error_subcode": "error_subcode", "message": "error_message",
              "error_user_msg": "error_user_msg"}  # fmt: skip
     return error_of({name: body.get(there) for name, there in named.items()}, 200, caller, (), now)
 
 
+def _status(body: Mapping[str, Any]) -> str:
+    status = body.get("async_status")
+    return status if isinstance(status, str) else ""
+
+
 def _percent(value: Any) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        percent = float(value)
+    except (TypeError, ValueError, OverflowError):
         return 0.0
+    return min(_FULL, max(0.0, percent)) if math.isfinite(percent) else 0.0

@@ -1,24 +1,24 @@
 """Meta's insights as a source: calls that answer at once, reports made in the background, usage with every answer."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
-from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window, account_id, zone
+from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
+from adwarm.sources.cursors import CursorTrail
+from adwarm.sources.meta.accounts import account_of, listed_account
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.paging import next_cursor, rows_of
 from adwarm.sources.meta.params import object_params, report_params, request_params
 from adwarm.sources.meta.reports import POLL_FIELDS, progress_of, run_id_of
 from adwarm.sources.meta.transport import Answer, Entry, GraphTransport
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
+from adwarm.sources.row_check import check_ids, check_rows
 from adwarm.sources.units import named_objects, plan_units, split_by_ids, split_by_time
 
-logger = logging.getLogger(__name__)
-_ACCOUNT_FIELDS = "timezone_name,currency,account_status"
-_CLOSED = frozenset({101, 202})
+_ACCOUNT_FIELDS = "account_id,timezone_name,currency,account_status"
 _NODES_PER_PAGE = 100
 _EDGES = {"campaign": "campaigns", "adset": "adsets", "ad": "ads"}
 
@@ -34,7 +34,6 @@ class MetaSource:
     """
 
     name = "meta"
-    clock_offset_seconds: float | None = None
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class MetaSource:
         clock: Clock | None = None,
     ) -> None:
         self._credentials = credentials
-        self._connection = connection
+        self.connection, self.credential = connection, credentials.digest
         self._version = settings.api_version
         self._page_size = settings.page_size
         self._clock = clock or SystemClock()
@@ -57,26 +56,37 @@ class MetaSource:
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
         )
 
+    @property
+    def clock_offset_seconds(self) -> float | None:
+        """How far the platform's clock is ahead of `clock`, as its last answers say; None before the first."""
+        return self._graph.clock_offset_seconds
+
     def account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs one request.
 
         Raises:
             Transient, Throttled, Denied, TokenDead, BadRequest: as the platform says.
+            Corrupt: the answer is about another account, or malformed.
         """
         answer = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
-        return self._account(account_id, answer.body)
+        return account_of(answer.body, account_id, self.connection)
 
     def accounts(self) -> Iterator[Account]:
-        """Yield every account the token can read, a page of them per request."""
+        """Yield every account the token can read, a page of them per request.
+
+        Raises:
+            Corrupt: an account has no id or is malformed, or the pages go round in a circle.
+        """
+        cursors = CursorTrail()
         cursor: str | None = None
         while True:
-            params: dict[str, Any] = {"fields": f"account_id,{_ACCOUNT_FIELDS}", "limit": _NODES_PER_PAGE}
+            params: dict[str, Any] = {"fields": _ACCOUNT_FIELDS, "limit": _NODES_PER_PAGE}
             if cursor is not None:
                 params["after"] = cursor
             body = self._graph.get(("me", "adaccounts"), params).body
             for item in rows_of(body):
-                yield self._account(account_id(str(item.get("account_id") or item.get("id"))), item)
-            cursor = next_cursor(body, cursor)
+                yield listed_account(item, self.connection)
+            cursor = cursors.follow(next_cursor(body, cursor))
             if cursor is None:
                 return
 
@@ -118,7 +128,7 @@ class MetaSource:
         entries = [Entry(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
         now = self._clock.now()
         return {
-            handle: progress_of(answer, self._graph.caller(handle.unit.account_id), now)
+            handle: progress_of(handle.id, answer, self._graph.caller(handle.unit.account_id), now)
             for handle, answer in zip(handles, self._graph.batch(entries), strict=True)
         }
 
@@ -128,13 +138,17 @@ class MetaSource:
         Raises:
             NotFound: the platform no longer knows the run.
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
+            Corrupt: a row is not one that was asked for, or malformed; nothing of the page may be kept.
         """
         unit = asked.unit if isinstance(asked, Handle) else asked
         size = unit.page_size or self._page_size
         if isinstance(asked, Unit):
-            return self._page((unit.account_id, "insights"), request_params(asked, size, cursor), unit.account_id)
-        params = {"limit": size} if cursor is None else {"limit": size, "after": cursor}
-        return self._page((asked.id, "insights"), params, unit.account_id)
+            page = self._page((unit.account_id, "insights"), request_params(asked, size, cursor), unit.account_id)
+        else:
+            params = {"limit": size} if cursor is None else {"limit": size, "after": cursor}
+            page = self._page((asked.id, "insights"), params, unit.account_id)
+        check_rows(page.rows, unit, numeric_ids=True)
+        return page
 
     def split(self, unit: Unit) -> list[Unit]:
         """Return two halves of the unit, by its windows, its days or the objects it names; nothing when none can be."""
@@ -146,24 +160,17 @@ class MetaSource:
         Raises:
             BadRequest: the unit is about several objects, or the platform says so.
             Transient, Throttled, Denied, TokenDead: as the platform says.
+            Corrupt: an object has no id, or one that is malformed.
         """
         _, ids = named_objects(unit)
         if len(ids) > 1:
             raise BadRequest(f"objects can be listed below one object, not below {len(ids)}")
         parent = ids[0] if ids else unit.account_id
-        return self._page((parent, _EDGES[level]), object_params(level, self._page_size, cursor), unit.account_id)
+        page = self._page((parent, _EDGES[level]), object_params(level, self._page_size, cursor), unit.account_id)
+        check_ids(page.rows)
+        return page
 
     def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> Page:
         answer: Answer = self._graph.get(path, params, account_id)
         after = next_cursor(answer.body, params.get("after"))
-        return Page(rows_of(answer.body), after, answer.usage, self._version)
-
-    def _account(self, account: str, body: dict[str, Any]) -> Account:
-        home = str(body.get("timezone_name") or "UTC")
-        try:
-            zone(home)
-        except BadRequest:
-            logger.warning("%s has the unknown time zone %.60r; its days are counted in UTC", account, home)
-            home = "UTC"
-        status = "closed" if body.get("account_status") in _CLOSED else "active"
-        return Account(account, home, home, str(body.get("currency") or "USD"), self._connection, status)
+        return Page(rows_of(answer.body), after, answer.usage, self._version, answer.size)

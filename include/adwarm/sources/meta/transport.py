@@ -1,10 +1,12 @@
 """One guarded call to the Graph API: what comes back is a decoded object or an error of `adwarm.errors`.
 
 facebook-business carries the call (session, signature, version, address); everything it leaves open is closed here: the
-token travels in the `Authorization` header only, every call has timeouts, the size of an answer is bounded while it
-is read, and status, content type and body are judged before the SDK sees them. No error repeats a token or an address.
+token travels in the `Authorization` header only, every call has one deadline, the size of an answer is bounded while it
+is read (both in `wire`), and status, content type and body are judged before the SDK sees them. No redirect is
+followed. No error repeats a token or an address, and none is of a library's own kind.
 """
 
+import http.client
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,26 +18,33 @@ import requests
 from facebook_business.api import FacebookAdsApi
 from facebook_business.session import FacebookSession
 from requests.auth import AuthBase
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as WireTimeout
 
 from adwarm.clock import Clock
-from adwarm.errors import AdwarmError, BadRequest, TooMuchData, Transient
+from adwarm.errors import AdwarmError, BadRequest, Transient
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.errors import Caller, error_of
+from adwarm.sources.meta.errors import Caller, clean, error_of, refused_for_now
+from adwarm.sources.meta.platform_time import ClockOffset, seconds_asked
 from adwarm.sources.meta.usage import usage_samples
+from adwarm.sources.meta.wire import CallBounds, body_of, bounded, too_large
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
-_CHUNK = 65_536
+_RAISED_BY_LIBRARIES = (
+    requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, ArithmeticError,
+    RecursionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decoded answer and what its headers said about quotas."""
+    """A decoded answer and what its headers said about quotas; `size` in bytes."""
 
     body: dict[str, Any]
     usage: tuple[UsageSample, ...]
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +80,21 @@ class GraphTransport:
     def __init__(self, credentials: MetaCredentials, settings: SourceSettings, clock: Clock) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._max_bytes = settings.max_response_bytes
+        self._offset = ClockOffset(clock)
+        self._bounds = CallBounds(settings.read_timeout, settings.call_timeout, settings.max_response_bytes)
         self._full_access = settings.access_tier == "standard_access"
         self._received: _Received | None = None
         session = _session(credentials, settings)
-        session.requests.hooks["response"].append(self._receive)
+        self._http = session.requests
+        bounded(self._http, self._bounds)
+        self._http.hooks["response"].append(self._receive)
         self._version = settings.api_version
         self._api = FacebookAdsApi(session, api_version=settings.api_version)
+
+    @property
+    def clock_offset_seconds(self) -> float | None:
+        """How far the platform's clock is ahead of ours, as its answers say; None before one did."""
+        return self._offset.seconds
 
     def get(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> Answer:
         """Return the answer to a GET of `path` below the version.
@@ -88,13 +105,13 @@ class GraphTransport:
             account_id: the account that the call is about, for errors and usage.
 
         Raises:
-            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the answer says.
+            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest, NotFound: as the answer says.
         """
-        return self._judge(self._call("GET", path, params), account_id)
+        return self._judge(self._call("GET", path, params), self.caller(account_id, path))
 
     def post(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> Answer:
         """Return the answer to a POST of `params` as a form; otherwise as `get`."""
-        return self._judge(self._call("POST", path, params), account_id)
+        return self._judge(self._call("POST", path, params), self.caller(account_id, path))
 
     def batch(self, entries: Sequence[Entry]) -> list[Answer | AdwarmError]:
         """Make up to 50 GETs in one request and return the answer to each, in order, or its own error.
@@ -104,28 +121,15 @@ class GraphTransport:
         """
         wanted = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in entries]
         received = self._call("POST", (), {"batch": wanted, "include_headers": "true"})
-        answers = _decoded(received)
+        answers = self._decoded(received, self.caller(None))
         if not isinstance(answers, list):
-            self._judge(received, None)
+            self._judge(received, self.caller(None))
         if not isinstance(answers, list) or len(answers) != len(entries):
             raise Transient("Meta's answer to a batch has not one answer for each of its calls", code="batch")
         return [self._judge_entry(answer, entry) for answer, entry in zip(answers, entries, strict=True)]
 
-    def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
-        self._received = None
-        failure: AdwarmError | None = None
-        try:
-            self._api.call(method, path, params=dict(params))
-        except requests.RequestException as error:
-            failure = _unreachable(error)
-        if failure is not None:  # raised here, outside the handler: the original's text holds the address
-            raise failure
-        if self._received is None:
-            raise Transient("Meta sent no answer", code="no_answer")
-        return self._received
-
-    def caller(self, account_id: str | None) -> Caller:
-        """Return the scopes that a call about `account_id` draws on."""
+    def caller(self, account_id: str | None, path: tuple[str, ...] = ()) -> Caller:
+        """Return the scopes that a call of `path` about `account_id` draws on."""
         credentials = self._credentials
         token = credentials.access_token.get_secret_value()
         secret = credentials.app_secret.get_secret_value() if credentials.app_secret else ""
@@ -136,47 +140,98 @@ class GraphTransport:
             token=credentials.token_scope,
             secrets=(token, quote(token, safe=""), secret),
             full_access=self._full_access,
+            names_account=account_id is not None and path[:1] == (account_id,),
         )
 
+    def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
+        self._received = None
+        self._bounds.begin()
+        failure: AdwarmError | None = None
+        try:
+            self._api.call(method, path, params=dict(params))
+        except AdwarmError:
+            self._http.close()
+            raise
+        except _RAISED_BY_LIBRARIES as error:
+            failure = _unreachable(error, self._bounds)
+        if failure is not None:  # raised here, outside the handler: the original's text holds the address
+            self._http.close()  # whatever still comes belongs to no later call
+            raise failure
+        if self._received is None:
+            raise Transient("Meta sent no answer", code="no_answer")
+        return self._received
+
     def _receive(self, response: requests.Response, **_: Any) -> requests.Response:
-        """Take the answer, bounded, and leave the SDK an empty one: it would parse every row a second time."""
-        content = bytearray()
-        for chunk in response.iter_content(_CHUNK):
-            content += chunk
-            if len(content) > self._max_bytes:
-                response.close()
-                words = f"Meta's answer is larger than {self._max_bytes} bytes; ask for fewer days or fields"
-                raise TooMuchData(words, code="too_large", smaller_page=True)
+        """Take the answer, bounded, and leave the SDK an empty one: it would parse every row a second time.
+
+        So it sees no redirect either, which it would follow.
+        """
+        self._bounds.head_is_complete()
+        self._offset.heard(response.headers.get("Date"))
+        content = body_of(response, self._bounds)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        self._received = _Received(response.status_code, kind, response.headers, bytes(content))
+        self._received = _Received(response.status_code, kind, response.headers, content)
         taken = requests.Response()
         taken.status_code, taken.request, taken.url, taken.encoding = 200, response.request, response.url, "utf-8"
         taken.raw = response.raw
         return taken
 
-    def _judge(self, received: _Received, account_id: str | None) -> Answer:
-        caller = self.caller(account_id)
-        usage = usage_samples(received.headers, caller.account, caller.app)
-        body = _decoded(received)
+    def _judge(self, received: _Received, caller: Caller) -> Answer:
+        body = self._decoded(received, caller)
         if not isinstance(body, dict):
-            raise _not_an_object(received.status)
+            raise self._not_an_object(received, caller)
+        now, asked = self._clock.now(), self._asked_to_wait(received)
         if "error" in body:
-            error = body["error"] if isinstance(body["error"], dict) else {"message": str(body["error"])}
-            raise error_of(error, received.status, caller, usage, self._clock.now())
+            error = body["error"] if isinstance(body["error"], dict) else {"message": body["error"]}
+            usage = usage_samples(received.headers, caller.account, caller.app, error.get("code"))
+            raise error_of(error, received.status, caller, usage, now, asked)
         if received.status != 200:
-            raise _odd_status(received.status)
-        return Answer(body, usage)
+            raise self._odd_status(received, caller)
+        usage = usage_samples(received.headers, caller.account, caller.app)
+        return Answer(body, usage, len(received.content))
 
     def _judge_entry(self, answer: Any, entry: Entry) -> Answer | AdwarmError:
         if not isinstance(answer, dict):  # null: the platform ran out of time before this call
             return Transient("Meta did not get to this call of a batch", code="not_reached")
-        headers = {str(item["name"]): str(item["value"]) for item in answer.get("headers") or ()}
-        content = str(answer.get("body") or "").encode()
+        code, content = answer.get("code"), answer.get("body")
+        if not isinstance(code, int) or not isinstance(content, str):
+            return Transient("Meta's answer to a call of a batch has no status or no body", code="not_json")
+        received = _Received(code, "application/json", _headers_of(answer.get("headers")), content.encode())
         try:
-            return self._judge(_Received(int(answer.get("code", 0)), "application/json", headers, content),
-                               entry.account_id)  # fmt: skip
+            return self._judge(received, self.caller(entry.account_id))
         except AdwarmError as error:
             return error
+
+    def _decoded(self, received: _Received, caller: Caller) -> Any:
+        """Return the body of an answer, whatever JSON it is."""
+        if received.content_type not in _JSON_TYPES:
+            if received.status == 200:
+                kind = clean(received.content_type[:60], caller.secrets)
+                raise Transient(f"Meta answered with {kind or 'no content type'}", code="not_json")
+            raise self._odd_status(received, caller)
+        try:
+            return orjson.loads(received.content)
+        except ValueError:  # cut short, nested beyond bounds, or no JSON at all, whatever the status was
+            self._http.close()  # the rest of it must not begin the next answer
+        raise Transient("Meta's answer is not complete JSON", code="not_json")
+
+    def _not_an_object(self, received: _Received, caller: Caller) -> AdwarmError:
+        if received.status >= 400:
+            return self._odd_status(received, caller)
+        return Transient("Meta's answer is not a complete JSON object", code="not_json")
+
+    def _odd_status(self, received: _Received, caller: Caller) -> AdwarmError:
+        status, asked = received.status, self._asked_to_wait(received)
+        if status == 429:
+            return refused_for_now(caller, self._clock.now(), asked)
+        if status >= 500 or status in {408, 425}:
+            words = f"Meta answered with HTTP {status} and no error of its own"
+            return Transient(words, code=f"http_{status}", retry_after=asked)
+        return BadRequest(f"HTTP {status} is not an answer of the Graph API; check graph_url", code=f"http_{status}")
+
+    def _asked_to_wait(self, received: _Received) -> float | None:
+        lowered = {name.lower(): value for name, value in received.headers.items()}
+        return seconds_asked(lowered.get("retry-after"), lowered.get("date"), self._clock.now())
 
 
 def _session(credentials: MetaCredentials, settings: SourceSettings) -> Any:
@@ -205,34 +260,21 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _unreachable(error: requests.RequestException) -> AdwarmError:
+def _unreachable(error: Exception, bounds: CallBounds) -> AdwarmError:
+    if bounds.too_long:
+        return too_large(bounds.most_bytes)
+    if bounds.late:
+        return Transient("Meta's answer did not come to its end in time", code="timeout")
     cause = error.args[0] if error.args else None
-    if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
+    if isinstance(error, requests.Timeout | TimeoutError | WireTimeout) or isinstance(cause, WireTimeout):
         return Transient("Meta did not answer in time", code="timeout")
     if isinstance(error, requests.URLRequired | requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return BadRequest("graph_url is not a valid address; write it as https://host", code="graph_url")
     return Transient(f"the connection to Meta failed ({type(error).__name__})", code="connection")
 
 
-def _odd_status(status: int) -> AdwarmError:
-    if status >= 500 or status in {408, 425, 429}:
-        return Transient(f"Meta answered with HTTP {status} and no error of its own", code=f"http_{status}")
-    return BadRequest(f"HTTP {status} is not an answer of the Graph API; check graph_url", code=f"http_{status}")
-
-
-def _decoded(received: _Received) -> Any:
-    """Return the body of an answer, whatever JSON it is."""
-    if received.content_type not in _JSON_TYPES:
-        if received.status == 200:
-            raise Transient(f"Meta answered with {received.content_type or 'no content type'}", code="not_json")
-        raise _odd_status(received.status)
-    try:
-        return orjson.loads(received.content)
-    except orjson.JSONDecodeError:  # cut short, whatever the status was
-        raise Transient("Meta's answer is not complete JSON", code="not_json") from None
-
-
-def _not_an_object(status: int) -> AdwarmError:
-    if status >= 400:
-        return _odd_status(status)
-    return Transient("Meta's answer is not a complete JSON object", code="not_json")
+def _headers_of(items: Any) -> dict[str, str]:
+    """Return the headers of one answer in a batch; what is no header is left out."""
+    found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    pairs = [(item.get("name"), item.get("value")) for item in found]
+    return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, str)}

@@ -1,5 +1,8 @@
 """The platform's four usage headers as usage samples.
 
+Each is read for what it names alone: the account that was asked about, and the use it counts. A business or another
+account in it, or a use such as `ads_management`, says nothing about the account's insights.
+
 Their absence is normal. A header that cannot be read yields nothing and is logged; it never fails a call that worked.
 """
 
@@ -14,54 +17,63 @@ from adwarm.model import Scope, ScopeKind, UsageSample
 
 logger = logging.getLogger(__name__)
 _MINUTE = 60.0
+_INSIGHTS = "ads_insights"
+_USE_OF_CODE = {80003: "custom_audience", 80004: "ads_management"}
 _FULL = 100.0
 
 
-def usage_samples(headers: Mapping[str, str], account: Scope | None, app: Scope) -> tuple[UsageSample, ...]:
+def usage_samples(
+    headers: Mapping[str, str], account: Scope | None, app: Scope, code: Any = None
+) -> tuple[UsageSample, ...]:
     """Return what `headers` say, at most one sample per header and scope; of several entries the worst counts.
 
     Args:
         headers: the answer's headers, names in any case.
         account: scope of the account that was asked about; None for calls about no single account.
         app: scope of the app.
+        code: the platform's code of an answer that is an error: one about another use is about that use's quota.
     """
+    use = _USE_OF_CODE.get(code, _INSIGHTS) if isinstance(code, int) else _INSIGHTS
     lowered = {name.lower(): value for name, value in headers.items()}
     samples: list[UsageSample] = []
     for name, read in _READERS.items():
         if name not in lowered:
             continue
         try:
-            samples.extend(read(orjson.loads(lowered[name]), account, app))
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            samples.extend(read(orjson.loads(lowered[name]), account, app, use))
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             logger.warning("usage header %s cannot be read (%s); it is left out", name, type(error).__name__)
     return tuple(samples)
 
 
-def _app_usage(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
-    del account
+def _app_usage(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
+    del account, use
     yield UsageSample(app, _worst(body, ("call_count", "total_time", "total_cputime")))
 
 
-def _account_usage(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
-    del app
+def _account_usage(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
+    del app, use
     if account is not None:
         percent = _number(body["acc_id_util_pct"])
         reset = _number(body.get("reset_time_duration", 0))
         yield UsageSample(account, percent, reset if percent >= _FULL and reset else None)
 
 
-def _insights_throttle(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
+def _insights_throttle(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
+    del use
     yield UsageSample(app, _number(body["app_id_util_pct"]))
     if account is not None:
         yield UsageSample(account, _number(body["acc_id_util_pct"]))
 
 
-def _business_usage(body: Any, account: Scope | None, app: Scope) -> Iterator[UsageSample]:
+def _business_usage(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
     del app
     worst: dict[Scope, UsageSample] = {}
     for owner, entries in body.items():
-        scope = account or Scope(ScopeKind.ACCOUNT, f"act_{owner.removeprefix('act_')}")
-        for entry in entries:
+        scope = Scope(ScopeKind.ACCOUNT, f"act_{owner.removeprefix('act_')}")
+        if account not in {None, scope}:
+            continue
+        for entry in (found for found in entries if found.get("type", use) == use):
             sample = _business_entry(entry, scope)
             worst[scope] = _worse(worst.get(scope, sample), sample)
     yield from worst.values()

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import AdwarmError, BadRequest, Denied, NotFound, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.errors import (
+    AdwarmError,
+    BadRequest,
+    Blocked,
+    Denied,
+    NotFound,
+    Throttled,
+    TokenDead,
+    TooMuchData,
+    Transient,
+)
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.errors import Caller, error_of
+from adwarm.sources.meta.errors import Caller, error_of, refused_for_now
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ACCOUNT, APP, TOKEN = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7"), Scope(ScopeKind.TOKEN, "ab")
@@ -47,7 +57,7 @@ def classify(code: Any, subcode: int | None = None, status: int = 400, **more: A
         (2601, 1815107, "Error accessing adreport job", Transient),
         *[(190, subcode, "dead", TokenDead) for subcode in (None, 458, 459, 460, 463, 464, 467, 492)],
         (102, None, "session", TokenDead),
-        *[(code, None, "no", Denied) for code in (3, 10, 200, 294, 299)],
+        *[(code, None, "no", Denied) for code in (10, 200, 275, 294, 299)],
         *[(code, None, "", Transient) for code in (960, 104)],
         (9999, None, "news", BadRequest),
         (None, None, "no code", BadRequest),
@@ -76,6 +86,7 @@ def test_what_each_code_means(code: Any, subcode: int | None, message: str, kind
         (341, None, APP, 300),
         (17, None, TOKEN, 300),
         (368, None, TOKEN, 3600),
+        (3, None, APP, 3600),
         *[(code, None, ACCOUNT, 300) for code in (32, 80001, 80002, 80005, 80006, 80008, 80009, 80014)],
     ],
 )
@@ -154,6 +165,110 @@ def test_denied_names_the_account() -> None:
     assert error.account_id == "act_1"
     nobody = error_of({"code": 200}, 403, Caller(None, None, APP, TOKEN), (), NOW)
     assert type(nobody) is BadRequest
+
+
+UNSUPPORTED = (
+    "Unsupported get request. Object with ID '{}' does not exist, cannot be loaded due to missing permissions, or does "
+    "not support this operation. Please read the Graph API documentation at https://developers.facebook.com/docs/x"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        # singer-io/tap-facebook issue 93
+        ({"type": "GraphMethodException", "message": UNSUPPORTED.format("act_1"), "code": 100,
+          "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9", "error_subcode": 33}, 400, Denied),
+        # facebookarchive/php-graph-sdk issue 999: the same without a subcode
+        ({"message": UNSUPPORTED.format("act_1"), "code": 100}, 400, Denied),
+        # airbytehq/airbyte, unit tests of source-facebook-marketing
+        ({"message": "(#100) Missing permissions", "type": "OAuthException", "code": 100}, 400, Denied),
+        ({"code": 200, "message": "(#200) Requires business_management permission to manage the object"}, 403, Denied),
+        ({"message": "An unknown error occurred", "type": "OAuthException", "code": 1, "error_subcode": 2853001,
+          "is_transient": False, "error_user_title": "profile is not linked to delegate page",
+          "error_user_msg": "profile should always be linked to delegate page"}, 400, BadRequest),
+        ({"code": 1, "message": "An unknown error occurred", "error_subcode": 99}, 500, Transient),
+        ({"message": "Error validating access token: Session has expired on Friday, 18-Aug",
+          "type": "OAuthException", "code": 190, "error_subcode": 463}, 400, TokenDead),
+        # maiha/facebook.cr issues 2 and 3: the second came and went by itself, and says nothing of permissions
+        ({"message": "(#10) Permission Denied.", "type": "OAuthException", "code": 10}, 400, Denied),
+        ({"message": "Unsupported get request.", "type": "GraphMethodException", "code": 100}, 400, BadRequest),
+        # facebook-php-business-sdk issues 213, 329, 17 and 363
+        ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, Denied),
+        ({"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273}, 400,
+         Denied),
+        ({"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
+         403, Denied),
+        ({"message": "(#3) Application does not have the capability to make this API call.",
+          "type": "OAuthException", "code": 3}, 400, Blocked),
+        # jgorset/facepy issue 135, facebook-csharp-sdk issues 97 and 382
+        ({"message": "An active access token must be used to query information about the current user.",
+          "type": "OAuthException", "code": 2500}, 400, TokenDead),
+        ({"message": "Incorrect signature", "code": 104}, 400, TokenDead),
+        ({"message": "Unknown path components: /insight", "type": "OAuthException", "code": 2500}, 400, BadRequest),
+        # dektrium/yii2-user issue 305, facebook-php-business-sdk issue 21
+        ({"message": "API calls from the server require an appsecret_proof argument",
+          "type": "GraphMethodException", "code": 100}, 400, TokenDead),
+        ({"message": "Invalid appsecret_proof provided in the API argument", "code": 100}, 400, TokenDead),
+    ],
+)  # fmt: skip
+def test_recorded_answers_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
+    """Bodies that the platform sent to others, in answer to a call of an account's own address."""
+    error = error_of(body, status, replace(CALLER, names_account=True), (), NOW)
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize("body", [
+    {"code": 100, "error_subcode": 33, "message": UNSUPPORTED.format("6023")},
+    {"code": 100, "message": UNSUPPORTED.format("6023")},
+])  # fmt: skip
+def test_a_missing_object_is_not_a_missing_account(body: dict[str, Any]) -> None:
+    """Of a report or a campaign the same words mean that it is not there, and nothing about the account."""
+    assert type(error_of(body, 400, CALLER, (), NOW)) is NotFound
+
+
+def test_a_blocked_app_is_one_scope() -> None:
+    """A missing capability parks the app, no account, and says that a person has to act; so does a policy block."""
+    app, token = classify(3), classify(368)
+    assert isinstance(app, Blocked)
+    assert isinstance(token, Blocked)
+    assert (app.scope, token.scope) == (str(APP), str(TOKEN))
+    assert "put right" in str(app)
+
+
+def test_the_answers_own_wait_is_kept() -> None:
+    """`Retry-After` sets the time of a 429 and of a passing failure, unless the usage asks for longer."""
+    for error in (error_of({}, 429, CALLER, (), NOW, 77.0), refused_for_now(CALLER, NOW, 77.0)):
+        assert isinstance(error, Throttled)
+        assert (error.scope, error.retry_after, error.until) == (str(ACCOUNT), 77.0, NOW + timedelta(seconds=77))
+    assert error_of({"code": 2}, 503, CALLER, (), NOW, 9.0).retry_after == 9.0  # type: ignore[attr-defined]
+    usage = (UsageSample(ACCOUNT, 100, 1140.0),)
+    assert error_of({"code": 80000}, 429, CALLER, usage, NOW, 77.0).retry_after == 1140.0  # type: ignore[attr-defined]
+    assert refused_for_now(CALLER, NOW, None).retry_after == 60.0
+    assert refused_for_now(Caller(None, None, APP, TOKEN), NOW, None).scope == str(TOKEN)
+
+
+def test_no_wait_is_beyond_the_calendar() -> None:
+    """A regain time of a billion minutes is a moment that can be told."""
+    error = error_of({"code": 80000}, 400, CALLER, (UsageSample(ACCOUNT, 100, 6e10),), NOW, 1e300)
+    assert isinstance(error, Throttled)
+    assert error.until == NOW + timedelta(days=365)
+
+
+def test_odd_error_bodies() -> None:
+    """Codes and words of any size and nesting end as a bounded message and a code that a column holds."""
+    nested: Any = "x"
+    for _ in range(5_000):
+        nested = [nested]
+    for body in (
+        {"code": "9" * 5000, "error_subcode": 10**30, "message": "m" * 10**6, "fbtrace_id": "t" * 10**6},
+        {"code": nested, "message": nested, "error_user_msg": nested, "fbtrace_id": nested},
+        {"code": float("inf"), "error_subcode": float("nan"), "message": "a\0b"},
+    ):
+        error = error_of(body, 400, CALLER, (), NOW)
+        assert len(str(error)) < 1_000
+        assert len(error.code or "") <= 40
+        assert "\0" not in str(error)
 
 
 @given(st.dictionaries(st.sampled_from(["code", "error_subcode", "message", "is_transient", "fbtrace_id"]),

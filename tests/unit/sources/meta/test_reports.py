@@ -11,6 +11,8 @@ from tests.unit.sources.conftest import TOKEN, Scripted
 from adwarm.errors import (
     AdwarmError,
     BadRequest,
+    Corrupt,
+    Denied,
     NotFound,
     Throttled,
     TokenDead,
@@ -31,7 +33,7 @@ def entry(body: object, code: int = 200, **headers: str) -> dict[str, object]:
     return {"code": code, "headers": named, "body": orjson.dumps(body).decode()}
 
 
-def status(words: str, percent: float, **more: object) -> dict[str, object]:
+def status(words: str, percent: object, **more: object) -> dict[str, object]:
     """What a poll of one run says."""
     return {"id": "1", "async_status": words, "async_percent_completion": percent, **more}
 
@@ -49,9 +51,10 @@ def test_a_submit_names_the_run(scripted: Scripted, meta: MetaSource, body: dict
     assert scripted.headers[0]["Authorization"] == f"Bearer {TOKEN}"
 
 
-def test_a_submit_without_an_id_is_tried_again(scripted: Scripted, meta: MetaSource) -> None:
-    """An answer that names no run is no run."""
-    scripted.say({"success": True})
+@pytest.mark.parametrize("body", [{"success": True}, {"id": True}, {"id": "9" * 41}, {"id": "٣"}, {"id": ["6023"]}])
+def test_a_submit_without_an_id_is_tried_again(scripted: Scripted, meta: MetaSource, body: dict[str, object]) -> None:
+    """An answer that names no run, or one that no lease could note down, is no run."""
+    scripted.say(body)
     with pytest.raises(Transient):
         meta.begin(UNIT)
 
@@ -86,6 +89,12 @@ def test_fifty_runs_in_one_request(scripted: Scripted, meta: MetaSource) -> None
         (status("Job Completed", 100), JobState.READY, None),
         (status("Job Dreaming", 50), JobState.PENDING, None),
         ({"id": "1"}, JobState.PENDING, None),
+        ({"id": 1, "async_status": ["Job Completed"]}, JobState.PENDING, None),
+        (status("Job Completed", 100, id="2"), JobState.PENDING, Corrupt),
+        (status("Job Completed", 100, id=["1"]), JobState.PENDING, Corrupt),
+        (status("Job Completed", "NaN"), JobState.PENDING, None),
+        (status("Job Running", 10**12), JobState.PENDING, None),
+        ({"error": {"code": 200, "message": "(#200) Permissions error"}}, JobState.FAILED, Denied),
         (status("Job Skipped", 60), JobState.EXPIRED, Transient),
         (status("Job Failed", 60), JobState.FAILED, Transient),
         (status("Job Failed", 60, error_code=-2, error_subcode=2490547), JobState.FAILED, Transient),
@@ -103,6 +112,7 @@ def test_what_a_poll_means(
     """Ready means completed and at 100 %; a failure says by its own code whether to try again, to split or to stop."""
     scripted.say([entry(body, 400 if "error" in body else 200)])
     seen = meta.poll(RUNS[:1])[RUNS[0]]
+    assert 0 <= seen.percent <= 100
     assert (seen.state, None if seen.error is None else type(seen.error)) == (state, error)
 
 
@@ -128,20 +138,52 @@ def test_a_batch_that_failed_as_a_whole(
 
 def test_an_entry_that_is_no_answer(scripted: Scripted, meta: MetaSource) -> None:
     """An entry cut short or of HTML tells nothing of its run and spoils no other."""
-    scripted.say([{"code": 200, "body": '{"id": "1", "asy'}, {"code": 502, "body": "<html>"}, entry(status("x", 1))])
+    third = entry(status("x", 1, id="3"))
+    scripted.say([{"code": 200, "body": '{"id": "1", "asy'}, {"code": 502, "body": "<html>"}, third])
     seen = meta.poll(RUNS)
     assert [type(seen[run].error) for run in RUNS] == [Transient, Transient, type(None)]
 
 
+@pytest.mark.parametrize("odd", [
+    "text", {"code": "200"}, {"code": 200}, {"code": 200, "body": {}}, {"body": "{}"},
+    {"code": 200, "body": "{}", "headers": [1, {"name": 2, "value": []}, {"value": "x"}]},
+    {"code": 200, "body": "{}", "headers": 5},
+    {"code": 200, "body": "[" * 2000},
+    {"code": 400, "body": '{"error":' + '{"message":' * 900 + "1" + "}" * 901},
+])  # fmt: skip
+def test_odd_entries_of_a_batch(scripted: Scripted, meta: MetaSource, odd: object) -> None:
+    """Whatever stands in the place of an answer, it is one run's trouble and no failure of the poll."""
+    scripted.say([odd, entry(status("Job Running", 5, id="2"))])
+    seen = meta.poll(RUNS[:2])
+    assert seen[RUNS[0]].state is JobState.PENDING
+    assert (seen[RUNS[1]].percent, seen[RUNS[1]].error) == (5, None)
+
+
 def test_a_result_is_read_by_its_run(scripted: Scripted, meta: MetaSource) -> None:
     """Pages of a run are asked for by its id, with a page size; a run the platform forgot is not found."""
-    scripted.say({"data": [{"ad_id": "1"}], "paging": {"cursors": {"after": "c"}, "next": "x"}})
+    row = {"account_id": "1", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
+    scripted.say({"data": [row], "paging": {"cursors": {"after": "c"}, "next": "x"}})
     scripted.say({"error": {"code": 100, "error_subcode": 33}}, 400)
     page = meta.read(RUNS[0], None)
-    assert page.next_cursor == "c"
+    assert (page.rows, page.next_cursor) == ([row], "c")
     with pytest.raises(NotFound):
         meta.read(replace(RUNS[0], unit=replace(UNIT, page_size=7)), "c")
     assert scripted.paths == ["/v26.0/1/insights?limit=500", "/v26.0/1/insights?limit=7&after=c"]
+
+
+def test_a_result_of_another_account_is_refused(scripted: Scripted, meta: MetaSource) -> None:
+    """A run's rows are judged like those of a call: one row of another account refuses the page."""
+    row = {"account_id": "2", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
+    scripted.say({"data": [row | {"account_id": "1"}, row]})
+    with pytest.raises(Corrupt, match="account_id is 2"):
+        meta.read(RUNS[0], None)
+
+
+def test_listed_objects_are_judged(scripted: Scripted, meta: MetaSource) -> None:
+    """A list of objects with one that has no id of digits is refused."""
+    scripted.say({"data": [{"id": "31"}, {"id": "31 or so"}]})
+    with pytest.raises(Corrupt, match="row 2"):
+        meta.objects(UNIT, "campaign", None)
 
 
 def test_objects_are_listed_below_their_parent(scripted: Scripted, meta: MetaSource) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from tests.unit.sources.conftest import TOKEN, Scripted
 
-from adwarm.errors import BadRequest, Throttled, Transient
+from adwarm.errors import BadRequest, Corrupt, Throttled, Transient
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
@@ -14,6 +14,11 @@ from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.protocol import Increment, Page, Unit
 
 UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
+
+
+def row(ad: str, **more: object) -> dict[str, object]:
+    """A row of the unit's first day."""
+    return {"account_id": "1", "ad_id": ad, "date_start": "2026-11-01", "date_stop": "2026-11-01", **more}
 
 
 def paging(after: str | None, *, more: bool) -> dict[str, object]:
@@ -31,9 +36,9 @@ def first_page(source: MetaSource) -> Page:
 
 def test_only_a_missing_next_ends_a_report(scripted: Scripted, meta: MetaSource) -> None:
     """An empty page that names a next one is read past, and a cursor without `next` is the end."""
-    scripted.say({"data": [{"ad_id": "1"}], "paging": paging("c1", more=True)})
+    scripted.say({"data": [row("1", spend=None)], "paging": paging("c1", more=True)})
     scripted.say({"data": [], "paging": paging("c2", more=True)})
-    scripted.say({"data": [{"ad_id": "2"}], "paging": paging("c3", more=False)})
+    scripted.say({"data": [row("2")], "paging": paging("c3", more=False)})
     page, rows, cursors = first_page(meta), [], []
     while True:
         rows += page.rows
@@ -41,7 +46,7 @@ def test_only_a_missing_next_ends_a_report(scripted: Scripted, meta: MetaSource)
         if page.next_cursor is None:
             break
         page = meta.read(UNIT, page.next_cursor)
-    assert rows == [{"ad_id": "1"}, {"ad_id": "2"}]
+    assert rows == [row("1"), row("2")]
     assert cursors == ["c1", "c2", None]
     assert ["after=c1" in path for path in scripted.paths] == [False, True, False]
     assert page.api_version == "v26.0"
@@ -59,6 +64,9 @@ def test_a_cursor_only_in_next(scripted: Scripted, meta: MetaSource) -> None:
     {"paging": {}},
     {"data": {"ad_id": "1"}},
     {"data": [1]},
+    {"data": [], "paging": {"next": "http://[::1"}},
+    {"data": [], "paging": {"next": {"after": "x"}}},
+    {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
 ])  # fmt: skip
 def test_answers_that_would_lose_rows(scripted: Scripted, meta: MetaSource, body: object) -> None:
     """A next page without a new cursor, or an answer without rows, is an error and not an end."""
@@ -98,6 +106,49 @@ def test_every_account_of_the_token(scripted: Scripted, meta: MetaSource) -> Non
     assert [account.id for account in meta.accounts()] == ["act_5", "act_6"]
 
 
+@pytest.mark.parametrize("changes", [
+    {"account_id": "2"}, {"account_id": None}, {"ad_id": "1 or so"}, {"date_start": "2026-10-31"}, {"spend": "NaN"},
+])  # fmt: skip
+def test_foreign_and_malformed_rows_are_refused(
+    scripted: Scripted, meta: MetaSource, changes: dict[str, object]
+) -> None:
+    """One row that is not the unit's refuses the first page and every later one."""
+    for read in (lambda: meta.submit(UNIT), lambda: meta.read(UNIT, "c")):
+        scripted.say({"data": [row("1"), row("2", **changes)]})
+        with pytest.raises(Corrupt, match=next(iter(changes))):
+            read()
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("id", "act_2"), ("account_id", "2"), ("account_id", 1), ("currency", "U" * 320), ("currency", "U\0D"),
+    ("currency", 7), ("timezone_name", "Europe/" + "x" * 900), ("timezone_name", ["UTC"]),
+])  # fmt: skip
+def test_an_account_is_itself(scripted: Scripted, meta: MetaSource, field: str, value: object) -> None:
+    """An account's answer that is another's, or that no column could hold, is refused."""
+    scripted.say({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})
+    with pytest.raises(Corrupt, match=r"account_id|currency|timezone_name"):
+        meta.account("act_1")
+
+
+def test_an_account_without_an_id_is_refused(scripted: Scripted, meta: MetaSource) -> None:
+    """Facts that name no account are nobody's; in a list as well."""
+    scripted.say({"timezone_name": "UTC", "currency": "EUR"})
+    scripted.say({"data": [{"id": "act_5"}, {"currency": "EUR"}]})
+    with pytest.raises(Corrupt, match="missing"):
+        meta.account("act_1")
+    with pytest.raises(Corrupt, match="missing"):
+        list(meta.accounts())
+
+
+def test_accounts_in_a_circle(scripted: Scripted, meta: MetaSource) -> None:
+    """Pages that lead back to one that was read are followed no further."""
+    for number, cursor in enumerate("abab"):
+        scripted.say({"data": [{"id": f"act_{number}"}], "paging": paging(cursor, more=True)})
+    with pytest.raises(Corrupt, match="circle"):
+        list(meta.accounts())
+    assert len(scripted.paths) == 3
+
+
 def test_scopes_name_no_secret() -> None:
     """A call draws on account, app and token; the token goes by a hash, and stands for an app that is not named."""
     settings = SourceSettings()
@@ -105,6 +156,26 @@ def test_scopes_name_no_secret() -> None:
     assert [str(scope.kind) for scope in named] == ["account", "app", "token"]
     assert len(named[2].id) == 12
     assert len(MetaSource(MetaCredentials(SecretStr(TOKEN)), settings).scopes("act_1")) == 2
+
+
+def test_a_credential_goes_by_a_digest_of_all_of_it() -> None:
+    """Another token, app or secret is another credential; the digest is stable and shows none of them."""
+    made = [
+        MetaCredentials(SecretStr(token), app, SecretStr(secret) if secret else None)
+        for token, app, secret in ((TOKEN, "77", "s"), (TOKEN, "77", None), (TOKEN, None, None), ("other", "77", "s"))
+    ]
+    digests = [MetaSource(credentials, SourceSettings()).credential for credentials in made]
+    assert len(set(digests)) == 4
+    assert digests[0] == MetaCredentials(SecretStr(TOKEN), "77", SecretStr("s")).digest
+    assert {len(digest) for digest in digests} == {16}
+
+
+def test_the_platforms_clock_is_told(scripted: Scripted, meta: MetaSource) -> None:
+    """The source tells how far the platform's clock is ahead, once an answer came with a date."""
+    assert meta.clock_offset_seconds is None
+    scripted.say({"id": "act_1", "currency": "EUR"}, Date="Wed, 25 Nov 2026 13:00:00 GMT")
+    meta.account("act_1")
+    assert meta.clock_offset_seconds == 3_600
 
 
 def test_credentials_need_a_token() -> None:

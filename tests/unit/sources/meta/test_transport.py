@@ -50,7 +50,7 @@ def test_the_secret_signs(scripted: Scripted, clock: VirtualClock) -> None:
         (HTML, 502, "text/html", Transient),
         (HTML, 200, "text/html", Transient),
         (HTML, 404, "text/html", BadRequest),
-        (HTML, 429, "text/html", Transient),
+        (HTML, 429, "text/html", Throttled),
         (b"", 200, "application/json", Transient),
         (b'{"data":[{"ad_id"', 200, "application/json", Transient),
         (b"[1]", 200, "application/json", Transient),
@@ -63,6 +63,14 @@ def test_the_secret_signs(scripted: Scripted, clock: VirtualClock) -> None:
         (b'{"error":{"code":1,"message":"Please reduce the amount of data"}}', 500, "application/json", TooMuchData),
         (b'{"error":{"code":2,"error_data":"not json"}}', 500, "application/json", Transient),
         (b"moved", 302, "text/html", BadRequest),
+        (b"[" * 2000 + b"]" * 2000, 200, "application/json", Transient),
+        (b'{"data":[NaN]}', 200, "application/json", Transient),
+        (b'{"data":[1e999]}', 200, "application/json", Transient),
+        (b'{"data":["\xff\xfe"]}', 200, "application/json", Transient),
+        (b'{"error":{"message":' + b"[" * 1000 + b"]" * 1000 + b"}}", 400, "application/json", BadRequest),
+        (b'{"error":' + b"[" * 1000 + b"]" * 1000 + b"}", 400, "application/json", BadRequest),
+        (b"{}", 200, "text/plain", Transient),
+        (b"{}", 200, "", Transient),
     ],
 )
 def test_odd_answers(
@@ -73,6 +81,64 @@ def test_odd_answers(
     with pytest.raises(expected) as caught:
         graph.get(("act_1",), {}, "act_1")
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+@pytest.mark.parametrize(("asked", "seconds"), [
+    ("77", 77.0), ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0), ("soon", 60.0), ("-5", 60.0), ("", 60.0),
+    ("9" * 400, 365 * 86_400.0),
+])  # fmt: skip
+def test_a_429_waits_as_long_as_it_says(
+    scripted: Scripted, graph: GraphTransport, kind: str, asked: str, seconds: float
+) -> None:
+    """`Retry-After` in seconds or as a date parks the account for that long; without one it is a minute."""
+    date = "Wed, 25 Nov 2026 12:00:00 GMT"
+    scripted.say({"error": {"message": "slow down"}}, 429, kind, Retry_After=asked, Date=date)
+    with pytest.raises(Throttled) as caught:
+        graph.get(("act_1",), {}, "act_1")
+    assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", seconds)
+
+
+def test_a_503_says_when_to_come_back(scripted: Scripted, graph: GraphTransport) -> None:
+    """A passing failure keeps the wait that came with it."""
+    scripted.say(HTML, 503, "text/html", Retry_After="7")
+    with pytest.raises(Transient) as caught:
+        graph.get(("act_1",), {}, "act_1")
+    assert (type(caught.value), caught.value.retry_after) == (Transient, 7.0)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(scripted: Scripted, graph: GraphTransport, status: int) -> None:
+    """An answer that leads elsewhere is an error, and nothing is asked there: not on this host, nor on another."""
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0.05)
+        port = elsewhere.getsockname()[1]
+        for target in (f"http://127.0.0.1:{port}/steal", "/v26.0/act_2"):
+            scripted.say(b"{}", status, Location=target)
+            with pytest.raises(BadRequest, match=str(status)):
+                graph.get(("act_1",), {}, "act_1")
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+    assert scripted.paths == ["/v26.0/act_1"] * 2
+
+
+def test_cookies_are_not_kept(scripted: Scripted, graph: GraphTransport) -> None:
+    """What one answer sets, no later call sends."""
+    scripted.say({"ok": 1}, Set_Cookie="a=b; Path=/")
+    scripted.say({"ok": 2})
+    for _ in range(2):
+        graph.get(("act_1",), {})
+    assert "Cookie" not in scripted.headers[1]
+
+
+def test_the_platforms_clock(scripted: Scripted, graph: GraphTransport) -> None:
+    """The offset to the platform's `Date` is the median of the last answers; one odd date moves nothing."""
+    assert graph.clock_offset_seconds is None
+    for date in ("odd", "Sat, 24 Jan 2026 12:00:00 GMT", "Wed, 25 Nov 2026 14:00:00 GMT",
+                 "Wed, 25 Nov 2026 14:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -2359"):  # fmt: skip
+        scripted.say({"ok": 1}, Date=date)
+        graph.get(("act_1",), {})
+    assert graph.clock_offset_seconds == 7_200
 
 
 def test_a_large_answer_is_not_read_to_its_end(scripted: Scripted, graph: GraphTransport) -> None:

@@ -58,8 +58,36 @@ def test_account_usage_asks_for_silence_only_when_full(percent: float, regain: f
 def test_business_usage_takes_the_worst_entry_in_seconds() -> None:
     """Of several entries the worst counts, and minutes become seconds."""
     entry = {"type": "ads_insights", "call_count": 100, "total_time": 25, "estimated_time_to_regain_access": 19}
-    other = {"type": "pages", "call_count": 5, "total_cputime": 101, "estimated_time_to_regain_access": 0}
+    other = {"call_count": 5, "total_cputime": 101, "estimated_time_to_regain_access": 0}
     assert read("X-Business-Use-Case-Usage", {"1": [entry, other]}) == (UsageSample(ACCOUNT, 101.0, 1140.0),)
+
+
+@pytest.mark.parametrize("use", ["ads_management", "custom_audience", "instagram", "leadgen", "messenger", "pages"])
+def test_another_use_is_not_the_accounts_insights(use: str) -> None:
+    """An entry of another use says nothing about insights; an error about that very use is about its entry."""
+    full = {"type": use, "call_count": 100, "total_cputime": 150, "estimated_time_to_regain_access": 30}
+    ours = {"type": "ads_insights", "call_count": 12, "total_cputime": 5, "estimated_time_to_regain_access": 0}
+    assert read("X-Business-Use-Case-Usage", {"1": [full]}) == ()
+    assert read("X-Business-Use-Case-Usage", {"1": [full, ours]}) == (UsageSample(ACCOUNT, 12.0),)
+    header = {"X-Business-Use-Case-Usage": orjson.dumps({"1": [full, ours]}).decode()}
+    asked = {code: usage_samples(header, ACCOUNT, APP, code) for code in (80000, 80003, 80004)}
+    of_use = {"ads_management": 80004, "custom_audience": 80003}.get(use)
+    assert asked == {
+        code: (UsageSample(ACCOUNT, 150.0, 1800.0),)
+        if code == of_use
+        else (UsageSample(ACCOUNT, 12.0),)
+        if code == 80000
+        else ()
+        for code in asked
+    }
+
+
+def test_another_object_is_not_the_account() -> None:
+    """A business, a page or another account that is used up does not hold back the one that was asked about."""
+    full = {"type": "ads_insights", "call_count": 100, "estimated_time_to_regain_access": 30}
+    ours = {"type": "ads_insights", "call_count": 12}
+    assert read("X-Business-Use-Case-Usage", {"2": [full], "1016416": [full]}) == ()
+    assert read("X-Business-Use-Case-Usage", {"2": [full], "act_1": [ours]}) == (UsageSample(ACCOUNT, 12.0),)
 
 
 def test_business_usage_without_an_account() -> None:

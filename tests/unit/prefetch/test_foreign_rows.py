@@ -1,0 +1,87 @@
+"""What an upstream answers about others is never stored, and ends as a failed key with the reason."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.prefetch.conftest import LONG, Staging
+
+from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import Answer
+from adwarm.store import entries
+
+
+def spoiled(staging: Staging, spoil: Callable[[dict[str, Any]], None]) -> Staging:
+    """The same staging, whose every answer to a question for rows of account 1 is spoiled."""
+
+    def make() -> MetaSource:
+        source = staging.prefetch.make_source()
+        graph: Any = source._graph  # type: ignore[attr-defined]
+        get = graph.get
+
+        def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> Answer:
+            found: Answer = get(path, params, account_id)
+            if path[-1] == "insights" and account_id == "act_1":
+                spoil(found.body)
+            return found
+
+        graph.get = answer
+        return source  # type: ignore[return-value]
+
+    return replace(staging, prefetch=replace(staging.prefetch, make_source=make))
+
+
+def foreign(body: dict[str, Any]) -> None:
+    """One row is another account's."""
+    body["data"][-1]["account_id"] = "2"
+
+
+def infinite(body: dict[str, Any]) -> None:
+    """One figure is no number."""
+    body["data"][0]["spend"] = "Infinity"
+
+
+@pytest.mark.parametrize("span", ["last_7d", "2026-09-01..2026-11-24"])
+@pytest.mark.parametrize(("spoil", "field"), [(foreign, "account_id"), (infinite, "spend")])
+def test_a_foreign_row_is_never_stored(
+    staging: Staging, span: str, spoil: Callable[[dict[str, Any]], None], field: str
+) -> None:
+    """The key fails with the field named, after one reading; nothing is stored, and the other account is served."""
+    bad = spoiled(staging, spoil)
+    outcomes = bad.run("act_1", "act_2", span=span).outcomes
+    assert [str(outcome.status) for outcome in outcomes] == ["failed", "fetched"]
+    assert field in str(outcomes[0].reason)
+    assert staging.rows("act_1", LONG) == []
+    assert entries.listing(staging.prefetch.engine, "act_1") == []
+    read = [call for call in staging.calls() if call.account == "act_1" and call.route in {"insights", "result"}]
+    assert len(read) == 1
+
+
+def test_pages_in_a_circle_end(staging: Staging) -> None:
+    """Cursors A, B, A, B are followed twice, and the key fails."""
+    letters: list[str] = []
+
+    def circle(body: dict[str, Any]) -> None:
+        letters.append("ab"[len(letters) % 2])
+        body["paging"] = {"cursors": {"after": letters[-1]}, "next": "https://x/"}
+        body["data"] = []
+
+    def unread(staging: Staging) -> Staging:
+        make = staging.prefetch.make_source
+
+        def made() -> MetaSource:
+            source = make()
+            graph: Any = source._graph  # type: ignore[attr-defined]
+            get = graph.get
+            graph.get = lambda path, params, account_id=None: get(
+                path, {name: value for name, value in params.items() if name != "after"}, account_id
+            )
+            return source  # type: ignore[return-value]
+
+        return replace(staging, prefetch=replace(staging.prefetch, make_source=made))
+
+    (outcome,) = spoiled(unread(staging), circle).run("act_1", span="last_7d").outcomes
+    assert str(outcome.status) == "failed"
+    assert "circle" in str(outcome.reason)
+    assert len(letters) == 3

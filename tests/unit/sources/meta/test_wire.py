@@ -1,0 +1,286 @@
+"""A call ends by its deadline and within its bytes, against servers that write to the socket what they like."""
+
+import gzip
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from tests.unit.sources.conftest import TOKEN
+
+from adwarm.clock import VirtualClock
+from adwarm.errors import AdwarmError, TooMuchData, Transient
+from adwarm.settings import SourceSettings
+from adwarm.sources.meta.credentials import MetaCredentials
+from adwarm.sources.meta.transport import GraphTransport
+from adwarm.sources.meta.wire import CallBounds, _Unpacker
+
+Script = Callable[[socket.socket], None]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+MOST = 200_000
+PROMPT = 5.0
+"""Far beyond the deadlines, for a busy machine, and far before an end that never comes."""
+SLOW = 0.02
+PACE = threading.Event()
+"""Never set: what a server waits on between two bytes."""
+
+
+def at_once(data: bytes) -> Script:
+    """Send everything, and close."""
+    return lambda connection: connection.sendall(data)
+
+
+def trickling(fast: bytes, piece: bytes = b"x") -> Script:
+    """Send `fast`, and then a piece every few hundredths of a second, for ever."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(fast)
+        while True:
+            connection.sendall(piece)
+            PACE.wait(SLOW)
+
+    return send
+
+
+def flooding(fast: bytes, piece: bytes) -> Script:
+    """Send `fast`, and then pieces as fast as they go, for ever."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(fast)
+        while True:
+            connection.sendall(piece)
+
+    return send
+
+
+def silent(connection: socket.socket) -> None:
+    """Say nothing until the caller hangs up."""
+    while connection.recv(4096):
+        continue
+
+
+class Raw:
+    """A server on this machine that does as its script says with each connection."""
+
+    def __init__(self) -> None:
+        self.script: Script = silent
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._server.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            asked = b""
+            while b"\r\n\r\n" not in asked:
+                asked += connection.recv(65_536)
+            self.script(connection)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.close()
+
+
+@pytest.fixture
+def raw() -> Iterator[Raw]:
+    """A server that writes what it likes."""
+    server = Raw()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def graph(raw: Raw, clock: VirtualClock) -> GraphTransport:
+    """A transport with short deadlines."""
+    settings = SourceSettings(graph_url=raw.url, read_timeout=0.3, call_timeout=0.6, max_response_bytes=MOST)
+    return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
+
+
+def failure(graph: GraphTransport) -> AdwarmError:
+    """How a call ends."""
+    with pytest.raises(AdwarmError) as caught:
+        graph.get(("act_1",), {}, "act_1")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        silent,
+        trickling(b""),
+        trickling(b"HTTP/1.1 200 OK\r\nX-Slow: "),
+        trickling(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
+        trickling(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        trickling(HEAD + b"Content-Length: 100000\r\n\r\n{"),
+        trickling(HEAD + b"\r\n{"),
+        trickling(CHUNKED, b"1\r\n{\r\n"),
+        trickling(CHUNKED + b"5;x="),
+        trickling(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
+        trickling(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:10], b"\0"),
+    ],
+    ids=["silent", "status", "header", "headers", "continue", "length", "close", "chunks", "chunk size", "trailer",
+         "packed"],
+)  # fmt: skip
+def test_no_trickle_outlives_its_deadline(raw: Raw, graph: GraphTransport, script: Script) -> None:
+    """A head or a body that comes a byte at a time, and never ends, ends with the call's deadline."""
+    raw.script = script
+    began = time.monotonic()
+    error = failure(graph)
+    assert time.monotonic() - began < PROMPT
+    assert (type(error), error.code) in {(Transient, "timeout"), (Transient, "connection")}
+
+
+def test_no_handshake_outlives_its_deadline(clock: VirtualClock) -> None:
+    """A server that trickles its half of a TLS handshake is left as well."""
+
+    def trickle(server: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"\x16\x03\x03\x40\x00")
+                while True:
+                    connection.sendall(b"\0")
+                    PACE.wait(SLOW)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=trickle, args=(server,), daemon=True).start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        settings = SourceSettings(graph_url=url, connect_timeout=0.3, read_timeout=0.3, call_timeout=0.6)
+        began = time.monotonic()
+        error = failure(GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock))
+        assert time.monotonic() - began < PROMPT
+    assert (type(error), error.code) == (Transient, "timeout")
+
+
+def test_a_slow_answer_in_time_is_an_answer(raw: Raw, clock: VirtualClock) -> None:
+    """A body that takes longer than its head may, but not too long, is read."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n")
+        for byte in b'{"ok": 1} ':
+            PACE.wait(0.12)
+            connection.sendall(bytes([byte]))
+
+    raw.script = send
+    settings = SourceSettings(graph_url=raw.url, read_timeout=1.0, call_timeout=60.0)
+    graph = GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
+    assert graph.get(("act_1",), {}).body == {"ok": 1}
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (flooding(b"", b"HTTP/1.1 200 OK" * 1000), Transient),
+        (flooding(b"HTTP/1.1 200 OK\r\n", b"X-Flood: 1\r\n" * 1000), Transient),
+        (flooding(HEAD + b"\r\n", b" " * 65_536), TooMuchData),
+        (flooding(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"), TooMuchData),
+        (flooding(CHUNKED + b"-5\r\n", b" " * 65_536), AdwarmError),
+        (flooding(CHUNKED + b"5;", b"x" * 65_536), AdwarmError),
+        (flooding(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n" * 1000), AdwarmError),
+    ],
+    ids=["status", "headers", "close", "chunks", "negative chunk", "chunk size", "trailer"],
+)
+def test_no_flood_fills_the_memory(raw: Raw, graph: GraphTransport, script: Script, kind: type[AdwarmError]) -> None:
+    """Whatever part of an answer has no end, the call ends within its bytes and time."""
+    raw.script = script
+    began = time.monotonic()
+    assert isinstance(failure(graph), kind)
+    assert time.monotonic() - began < PROMPT
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0" * 100,
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n{}",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        HEAD + b"Content-Length: 100\r\n\r\n{}",
+        HEAD + b"Content-Length: 1\r\n\r\n{}",
+        HEAD + b"Content-Length: 2, 3\r\n\r\n{}",
+        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        CHUNKED + b"zz\r\n{}",
+        CHUNKED + b"5\r\n{}",
+        HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+        HEAD + b"Content-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\n{}",
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:-4],
+        HEAD + b"Content-Encoding: deflate\r\n\r\n" + b"\xff" * 50,
+        b"HTTP/1.1 200 OK\r\nContent-Type: \xff\xfe\r\n\r\n{}",
+        HEAD + b"Location: http://[\r\n\r\n[",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_broken_answers_are_errors_with_a_reason(raw: Raw, graph: GraphTransport, answer: bytes) -> None:
+    """What is no answer ends as an error of our own that names no address and no token, and never as a library's."""
+    raw.script = at_once(answer)
+    error = failure(graph)
+    assert error.code
+    assert TOKEN not in str(error)
+    assert "127.0.0.1" not in str(error)
+    assert error.__context__ is None or not isinstance(error.__context__, OSError)
+
+
+def test_what_a_lying_length_leaves_behind(raw: Raw, graph: GraphTransport) -> None:
+    """Bytes beyond an answer that said it was shorter never become the next one."""
+    body = b'{"data": [1, 2, 3]}'
+    planted = HEAD + b'Content-Length: 12\r\n\r\n{"planted":1}'
+    raw.script = at_once(HEAD + b"Content-Length: 5\r\n\r\n" + body + planted)
+    assert isinstance(failure(graph), Transient)
+    raw.script = at_once(HEAD + b'Content-Length: 8\r\n\r\n{"ok":1}')
+    assert graph.get(("act_1",), {}).body == {"ok": 1}
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda data: zlib.compress(data)[2:-4]])
+def test_a_bomb_is_not_unpacked(raw: Raw, graph: GraphTransport, pack: Callable[[bytes], bytes]) -> None:
+    """An answer that unpacks to more than it may is too much data, and one that does not is read."""
+    raw.script = at_once(HEAD + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
+                         + pack(b" " * 50_000_000))  # fmt: skip
+    assert isinstance(failure(graph), TooMuchData)
+    raw.script = at_once(HEAD + b"Content-Encoding: deflate\r\n\r\n" + pack(b'{"ok": 1}' + b" " * 100_000))
+    assert graph.get(("act_1",), {}).body == {"ok": 1}
+
+
+@given(st.lists(st.binary(max_size=400), min_size=1, max_size=4), st.integers(1, 60), st.integers(0, 2_000))
+def test_unpacking_in_steps(members: list[bytes], step: int, most: int) -> None:
+    """Several members in pieces of any size give the whole, or one byte more than asked when there is more."""
+    packed, whole = b"".join(gzip.compress(member, mtime=0) for member in members), b"".join(members)
+    unpacker, found = _Unpacker(), b""
+    for start in range(0, len(packed), step):
+        found += unpacker.unpack(packed[start : start + step], most - len(found))
+        if len(found) > most:
+            break
+    assert found == whole[: most + 1]
+    assert unpacker.is_whole or len(whole) > most
+
+
+def test_bounds_by_a_clock_of_their_own() -> None:
+    """Until the head is complete its own deadline counts, then that of the call; the next call begins anew."""
+    now = [100.0]
+    bounds = CallBounds(5.0, 20.0, 1_000, lambda: now[0])
+    assert bounds.patience() == 5.0
+    now[0] += 4
+    assert bounds.patience() == 1.0
+    bounds.head_is_complete()
+    assert bounds.patience() == 5.0
+    now[0] += 12
+    assert bounds.patience() == 4.0
+    now[0] += 4
+    with pytest.raises(TimeoutError):
+        bounds.patience()
+    assert bounds.late
+    bounds.begin()
+    assert (bounds.late, bounds.patience()) == (False, 5.0)
