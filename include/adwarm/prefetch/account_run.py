@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead
+from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Account, Actor, Priority, was_meant
 from adwarm.prefetch.account_job import AccountJob
 from adwarm.prefetch.fetching import Fetcher
 from adwarm.prefetch.holding import HeldElsewhere, hold, holding
-from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
+from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted, without_frames
 from adwarm.prefetch.polling import Watched
 from adwarm.prefetch.reporting import ReportRunning, RunningReport
 from adwarm.sources.protocol import Handle, JobProgress
@@ -95,7 +95,7 @@ class AccountRun:
         self._release(done=False)
         name = self._handle.id if self._handle else "?"
         reason = f"report {name} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"
-        return self._told(self._ended(KeyStatus.PARKED, reason, seconds, timed=True))
+        return self._told(self._ended(KeyStatus.PARKED, Transient(reason, retry_after=seconds), seconds, timed=True))
 
     @property
     def _account_id(self) -> str:
@@ -104,7 +104,8 @@ class AccountRun:
     def _outcomes(self) -> list[KeyOutcome]:
         account = self._known()
         if account.status == "denied":
-            return self._ended(KeyStatus.DENIED, "the account was denied to this token before", None)
+            known = Denied("the account was denied to this token before", account_id=account.id)
+            return self._ended(KeyStatus.DENIED, known, None)
         self._connect(account.connection)
         if self._job is None:
             self._job = AccountJob(
@@ -180,14 +181,14 @@ class AccountRun:
             self.dead.add(self.connection)
         if isinstance(error, Denied):
             self._deny(error)
-            return self._ended(KeyStatus.DENIED, str(error), None)
+            return self._ended(KeyStatus.DENIED, error, None)
         if isinstance(error, Throttled):
             self._throttled = True
             seconds = max(0.0, (error.until - self.house.clock.now()).total_seconds())
-            return self._ended(KeyStatus.PARKED, str(error), seconds)
+            return self._ended(KeyStatus.PARKED, error, seconds)
         if isinstance(error, Refused | HeldElsewhere):  # what was given up, or is worked on elsewhere, comes back
-            return self._ended(KeyStatus.PARKED, str(error), error.retry_after, timed=isinstance(error, HeldElsewhere))
-        return self._ended(KeyStatus.FAILED, str(error), None)
+            return self._ended(KeyStatus.PARKED, error, error.retry_after, timed=isinstance(error, HeldElsewhere))
+        return self._ended(KeyStatus.FAILED, error, None)
 
     def _deny(self, error: Denied) -> None:
         """Keep the verdict, also of an account that was never told about; its zone stays a guess."""
@@ -196,14 +197,14 @@ class AccountRun:
         accounts.mark(self.house.engine, error.account_id, "denied", str(error), now)
 
     def _ended(
-        self, status: KeyStatus, reason: str, retry_after: float | None, *, timed: bool = False
+        self, status: KeyStatus, error: AdwarmError, retry_after: float | None, *, timed: bool = False
     ) -> list[KeyOutcome]:
         """Return outcomes for keys that could not be fetched; one that still has an old entry ends as stale."""
         house, first, zone = self.house, self.wanted[0].key, self.house.settings.default_zone
         kept = entries.listing(house.engine, first.account_id) if status is KeyStatus.FAILED else []
         account = accounts.get(house.engine, first.account_id) or Account(first.account_id, zone, zone)
         spec = house.settings.spec(first.report)
-        requests = self._fetcher.requests if self._fetcher else 0
+        requests, reason = self._fetcher.requests if self._fetcher else 0, str(error)
         outcomes = []
         for number, item in enumerate(self.wanted):
             stale = any(was_meant(entry.key, item.key, account, spec, entry.fetched_at) for entry in kept)
@@ -215,6 +216,7 @@ class AccountRun:
                     reason=f"{reason}; the older answer is kept and marked stale" if stale else reason,
                     retry_after=retry_after,
                     timed=timed,
+                    error=without_frames(error),
                 )
             )
         return outcomes

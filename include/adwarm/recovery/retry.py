@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_never
 
-from adwarm.errors import Throttled, Transient
+from adwarm.errors import Refused, Throttled, Transient
 from adwarm.recovery.budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
@@ -50,16 +50,21 @@ class Retrier:
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return what the operation returns; the last error is raised as it came.
 
+        A further attempt that admission refuses is not one: what the attempt before it failed with is raised.
+
         Args:
             operation: must be safe to repeat.
             on_failure: hears of every failed attempt, the last one included.
         """
+        own: Exception | None = None
 
         def attempt() -> T:
+            nonlocal own
             try:
                 return operation()
             except Exception as error:
                 on_failure(error)
+                own = own if isinstance(error, Refused) else error
                 raise
 
         self._budget.first_try()
@@ -70,7 +75,12 @@ class Retrier:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(attempt)
+        try:
+            return retrying(attempt)
+        except Refused as refused:
+            if own is None:
+                raise
+            raise own from refused
 
     def _may_retry(self, state: RetryCallState) -> bool:
         """Judge attempts before the budget, so that nothing is spent on a retry that will not happen."""
