@@ -87,6 +87,19 @@ def mark(engine: Engine, account_id: str, status: str, reason: str, at: datetime
         )
 
 
+def lift_denials(engine: Engine, ids: Sequence[str], at: datetime) -> int:
+    """Let accounts that were denied be asked about again, because a person says so, and return how many."""
+    lifted = 0
+    with writing(engine) as connection:
+        for start in range(0, len(ids), 500):
+            some = table.c.id.in_(ids[start : start + 500])
+            values = {"status": "active", "status_reason": "the denial was lifted by a person", "updated_at": at}
+            lifted += connection.execute(
+                update(table).where(some, table.c.status == "denied").values(**values)
+            ).rowcount
+    return lifted
+
+
 def _forgiven(row: Row[Any]) -> Account:
     account = _account(row)
     return replace(account, status="active") if account.status == "denied" else account

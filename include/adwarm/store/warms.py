@@ -1,24 +1,30 @@
 """Warms: each planned fetch with its reason, what became of it, and whether anybody used it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, or_, select, update
 
-from adwarm.model import Mode
+from adwarm.model import Mode, ReportKey
+from adwarm.store import jobs
 from adwarm.store.engine import reading, writing
 from adwarm.store.tables import warm as table
 
 Warm = dict[str, Any]
 """A row of the warm table."""
 
+FAILED = frozenset({"failed", "stale"})
+"""How a warm ends that another attempt is to try again."""
+DENIED = frozenset({"denied"})
+_ENDED = frozenset({"fetched", "fresh", *FAILED, *DENIED})
+
 
 def replace_plan(engine: Engine, run_id: str, rows: Sequence[Warm]) -> None:
-    """Store the plan of a run in place of an earlier one of the same run that was not carried out."""
+    """Store the plan of a run in place of what an earlier one of the same run has not brought about."""
     with writing(engine) as connection:
-        undone = table.c.status.in_(("planned", "cut", "shadow"))
+        undone = table.c.status.in_(("planned", "cut", "shadow", *FAILED, *DENIED))
         connection.execute(delete(table).where(table.c.run_id == run_id, undone))
         if rows:
             connection.execute(table.insert(), [{**row, "run_id": run_id} for row in rows])
@@ -33,6 +39,32 @@ def batch(engine: Engine, run_id: str, number: int) -> list[Warm]:
     )
     with reading(engine) as connection:
         return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def ended(engine: Engine, run_id: str, number: int) -> list[Warm]:
+    """Return the warms of one batch that have ended, well or badly, in the order of the plan."""
+    query = (
+        select(table)
+        .where(table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(_ENDED))
+        .order_by(table.c.id)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def reopen(engine: Engine, run_id: str, number: int, statuses: Collection[str]) -> int:
+    """Put the warms of one batch that ended in one of `statuses` back to planned, and return how many.
+
+    The run's job counts them no longer as failed, in the same transaction.
+    """
+    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(statuses))
+    names = (table.c.account_id, table.c.date_range, table.c.report)
+    again = {"status": "planned", "error": None, "fetched_at": None, "expires_at": None}
+    with writing(engine) as connection:
+        query = update(table).where(*chosen).values(**again).returning(*names)
+        keys = [ReportKey(*row) for row in connection.execute(query)]
+        jobs.take_back(connection, run_id, [str(key) for key in keys])
+    return len(keys)
 
 
 def of_run(engine: Engine, run_id: str) -> list[Warm]:

@@ -59,3 +59,13 @@ def test_a_denial_counts_for_a_day(engine: Engine) -> None:
 
     assert stands(AT + timedelta(hours=23)) == ["denied", "closed"]
     assert stands(AT + timedelta(hours=24)) == ["active", "closed"]
+
+
+def test_a_denial_is_lifted_for_those_named(engine: Engine) -> None:
+    """Only denials are lifted, and only of the accounts named."""
+    accounts.put(engine, [Account(f"act_{n}", status=status) for n, status in (
+        (1, "denied"), (2, "denied"), (3, "closed"),
+    )], AT)  # fmt: skip
+    assert accounts.lift_denials(engine, ["act_1", "act_3", "act_9"], AT) == 1
+    assert [item.status for item in accounts.many(engine).values()] == ["active", "denied", "closed"]
+    assert accounts.lift_denials(engine, [], AT) == 0
