@@ -10,6 +10,7 @@ from functools import cached_property
 from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
+from adwarm.backpressure.memory import machine_turn
 from adwarm.clock import Clock, SystemClock
 from adwarm.errors import BadRequest
 from adwarm.model import Scope
@@ -82,6 +83,13 @@ class Runtime:
     def blocks(self) -> BlockAdmission:
         """The shared budget, taken in blocks of permits and spent in this process."""
         return BlockAdmission(self.admission, self.settings.backpressure.block_permits)
+
+    @cached_property
+    def single_calls(self) -> MemoryAwareAdmission:
+        """The shared budget for a process that makes one call; where memory is short its machine makes one a second."""
+        limit, machine = self.settings.backpressure.memory_percent, socket.gethostname()[:40]
+        turn = machine_turn(self.engine, machine)
+        return MemoryAwareAdmission(self.admission, SystemClock(), limit, turn=turn)
 
     @cached_property
     def queue(self) -> RequestQueue:

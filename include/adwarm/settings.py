@@ -317,6 +317,12 @@ class Settings(BaseSettings):
     connections: dict[str, SourceSettings] = Field({}, description="Further tokens by name, as `source` has one.")
     reports: dict[str, ReportSettings] = {"default": ReportSettings()}
 
+    @field_validator("reports")
+    @classmethod
+    def _default_report_stays(cls, reports: dict[str, ReportSettings]) -> dict[str, ReportSettings]:
+        """A further report is one more, and `default` is there unless it is defined anew."""
+        return {"default": ReportSettings(), **reports}
+
     @field_validator("default_zone")
     @classmethod
     def _zone_exists(cls, name: str) -> str:

@@ -1,5 +1,6 @@
 """Turns an Airflow connection into a source. The token goes from the connection to the transport and nowhere else."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from adwarm_airflow.landed import landed_factory
 DEFAULT_CONNECTION = "facebook_default"
 META_TYPE = "facebook_social"
 _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
+log = logging.getLogger(__name__)
 
 
 def source_factory(
@@ -27,27 +29,42 @@ def source_factory(
 
     A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
     `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other is a place where rows were landed: see
-    `adwarm_airflow.landed`. Where there is no such connection, or it is the platform's and the settings name another
-    source, the settings say what the source is. The connection is read once, here, before any thread starts.
+    `adwarm_airflow.landed`. The settings say what the source is only in place of the default connection, when that does
+    not exist, or is the platform's and the settings name another source; the log says so. Any other connection is the
+    one that was named, or an error. It is read once, here, before any thread starts.
 
     Raises:
-        BadRequest: there is no such connection and the settings hold no token either, or an extra is wrong.
+        BadRequest: there is no such connection and nothing in its place, or an extra is wrong.
     """
+    is_default = conn_id == DEFAULT_CONNECTION
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        if settings.source.kind != "meta" or settings.source.access_token:
-            return build_factory(settings, clock=clock)
+        if is_default and (settings.source.kind != "meta" or settings.source.access_token):
+            return _from_settings(settings, clock, "does not exist")
         raise BadRequest(
-            f"connection {conn_id!r} does not exist; create one of type facebook_social with app_id, app_secret and "
-            "access_token in its extra"
+            f"connection {conn_id!r} does not exist; check its name, or create one of type facebook_social with "
+            "app_id, app_secret and access_token in its extra"
         ) from None
     if connection.conn_type != META_TYPE:
         return landed_factory(settings, connection, conn_id)
-    if settings.source.kind != "meta":
-        return build_factory(settings, clock=clock)
+    if is_default and settings.source.kind != "meta":
+        return _from_settings(settings, clock, "is the platform's, and the settings name another source")
     source = _from_extra(settings.source, connection.extra_dejson, conn_id)
     return build_factory(_with_source(settings, source), conn_id, clock)
+
+
+def _from_settings(settings: Settings, clock: Clock | None, why: str) -> Callable[[], InsightsSource]:
+    """Return what builds the source of the settings in place of the default connection, and say so in the log."""
+    log.warning("%s", stand_in(settings, why))
+    return build_factory(settings, clock=clock)
+
+
+def stand_in(settings: Settings, why: str) -> str:
+    """Return the sentence that tells what is used in place of the default connection; it holds no secret."""
+    kind = settings.source.kind
+    what = "the token in ADWARM_SOURCE__ACCESS_TOKEN" if kind == "meta" else f"the {kind} source of ADWARM_SOURCE__*"
+    return f"connection {DEFAULT_CONNECTION!r} {why}; {what} is used instead"
 
 
 def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> SourceSettings:
@@ -61,6 +78,7 @@ def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> 
     wanted = {
         **source.model_dump(),
         **values,
+        "kind": "meta",
         "access_token": str(token),
         "app_secret": str(secret) if secret else None,
     }

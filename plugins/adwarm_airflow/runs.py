@@ -77,6 +77,17 @@ def decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mod
     return floor_to(utc(run.start_date or run.run_after), step), mode
 
 
+def was_cleared(context: Mapping[str, Any]) -> bool:
+    """Whether this attempt was asked for by a person, who cleared the task, and is not Airflow's own retry.
+
+    A clear sets `max_tries` to the tries so far plus the task's retries, and a retry leaves it alone. So the first
+    attempt after a clear, and it alone, is the one with all of the task's retries still ahead. (A task that is cleared
+    while it runs and fails meanwhile counts as retried: Airflow itself keeps no sign of that clear.)
+    """
+    ti = context["ti"]
+    return bool(ti.try_number > 1 and ti.max_tries - (ti.task.retries or 0) == ti.try_number - 1)
+
+
 def moment_param(params: Mapping[str, Any], name: str) -> datetime | None:
     """Return the UTC moment a param holds, or None when it is empty.
 

@@ -1,6 +1,8 @@
 """Waiting for capacity inside Airflow: no worker slot is held, one look serves all, and the task finishes by itself."""
 
 import asyncio
+import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +14,14 @@ from sqlalchemy import select, update
 
 from adwarm.backpressure import Granted, Outcome, OutcomeKind
 from adwarm.backpressure.waiting import Outlook, Waiter
-from adwarm.model import Priority, Scope
+from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer
-from adwarm.store import warms, writing
+from adwarm.store import accounts, warms, writing
 from adwarm.store.tables import breaker, capacity_scope
 
-CONTEXT: Any = {"ti": SimpleNamespace(task_id="t"), "params": {}}
+TASK = SimpleNamespace(retries=2)
+CONTEXT: Any = {"ti": SimpleNamespace(task_id="t", try_number=1, max_tries=2, task=TASK), "params": {}}
 FORM = {"accounts": ["act_801"], "date_ranges": ["yesterday"], "delay_seconds": 0}
 
 
@@ -237,7 +240,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     day = datetime(2026, 1, 5, tzinfo=UTC)
     run = SimpleNamespace(run_type="backfill", dag_id="adwarm_daily_insights", run_id="b", run_after=day)
     interval = {"data_interval_start": day, "data_interval_end": day.replace(day=6), "logical_date": day}
-    ti = SimpleNamespace(xcom_push=lambda *_: None)
+    ti = SimpleNamespace(xcom_push=lambda *_: None, try_number=1)
     daily.plan_day({"dag_run": run, "ti": ti, "params": {"accounts": ["act_801"]}, **interval})
     [planned] = {row["priority"] for row in warms.of_run(runtime.engine, "adwarm_daily_insights/b")}
 
@@ -266,3 +269,51 @@ def test_what_waits_for_a_report_is_woken_by_time(runtime: Runtime) -> None:
     assert all(0.5 < event.payload["waited_seconds"] < 10 for event in fired)
     path, values = timed[0].serialize()
     assert CapacityTrigger(**values).serialize() == (path, values)
+
+
+def test_a_warm_waits_in_the_class_of_its_plan(runtime: Runtime) -> None:
+    """The trigger asks for the most urgent parked key of the batch, not for the operator's default."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from adwarm_airflow.operators import WarmBatchOperator
+
+    now = datetime.now(UTC)
+    common = {"date_range": "yesterday", "reason": "strategy", "mode": "live", "decided_at": now, "warm_at": now}
+    places = {"act_803": "normal", "act_804": "high", "act_805": "critical"}
+    rows = [
+        {"account_id": name, "priority": word, "status": "planned", "batch": 0} | common
+        for name, word in places.items()
+    ]
+    warms.replace_plan(runtime.engine, "dag/r", rows)
+    run = SimpleNamespace(run_type="manual", dag_id="dag", run_id="r", run_after=now)
+    for name in ("act_803", "act_804"):
+        park(runtime, f"account:{name}")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        WarmBatchOperator(task_id="warm", batch=0).execute({**CONTEXT, "dag_run": run})
+    _, values = deferred.value.trigger.serialize()
+    assert values["priority"] == "high"
+    assert {chain[0] for chain in values["chains"]} == {"account:act_803", "account:act_804"}
+
+
+def test_a_task_waits_for_the_scopes_of_each_accounts_own_connection(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account of the second connection draws on that one's app, and waits for it."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from adwarm_airflow.operators import PrefetchInsightsOperator
+
+    extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"app_id": "200"}
+    monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+    told = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
+    accounts.put(runtime.engine, told, datetime.now(UTC))
+    for item in told:
+        park(runtime, f"account:{item.id}")
+    operator = PrefetchInsightsOperator(
+        task_id="t", accounts=[item.id for item in told], date_ranges=["today"], conn_id="facebook_default, second"
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(CONTEXT)
+    chains = {chain[0]: chain[1] for chain in deferred.value.trigger.serialize()[1]["chains"]}
+    assert chains == {"account:act_806": "app:100000", "account:act_807": "app:200"}

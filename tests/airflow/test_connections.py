@@ -1,13 +1,16 @@
 """A connection becomes a source, or one sentence that says what is missing, without the secret."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adwarm.errors import BadRequest
+from adwarm.model import Account
 from adwarm.settings import Settings
+from adwarm.store import accounts
 
 SECRET = "EAAplanted4711secret"
 pytestmark = pytest.mark.usefixtures("airflow_home")
@@ -44,9 +47,69 @@ def test_a_missing_connection_is_told(connection: Any) -> None:
         _factory("absent")
 
 
-def test_settings_stand_in_for_a_missing_connection(connection: Any) -> None:
-    """A token in the settings is enough; so is a source that needs none."""
-    assert _factory("absent", source={"access_token": SECRET})().name == "meta"
+@pytest.fixture
+def without_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No default connection."""
+    monkeypatch.delenv("AIRFLOW_CONN_FACEBOOK_DEFAULT")
+
+
+PLACE = {"kind": "parquet", "url": "/nowhere"}
+
+
+@pytest.mark.usefixtures("without_default")
+@pytest.mark.parametrize(("source", "name", "said"), [
+    ({"access_token": SECRET}, "meta", "the token in ADWARM_SOURCE__ACCESS_TOKEN is used"),
+    (PLACE, "parquet", "the parquet source of ADWARM_SOURCE__"),
+])  # fmt: skip
+def test_settings_stand_in_for_the_default_connection(source: dict[str, Any], name: str, said: str) -> None:
+    """A token in the settings is enough, so is a source that needs none; what the log says of it holds no token."""
+    from adwarm_airflow.connections import stand_in
+
+    assert _factory("facebook_default", source=source)().name == name
+    sentence = stand_in(Settings(source=source), "does not exist")
+    assert "'facebook_default' does not exist; " + said in sentence
+    assert SECRET not in sentence
+
+
+def test_accounts_of_another_connection_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts whose own connection the task does not have are named, with the one that reads them now."""
+    from adwarm_airflow.house import open_runtime, strangers
+
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
+    places = {"act_1": "gone", "act_2": "second", "act_3": "default", "act_4": "gone"}
+    told = [Account(name, connection=place) for name, place in places.items()]
+    accounts.put(open_runtime().engine, told, datetime.now(UTC))
+
+    assert strangers("first,second", ["act_1", "act_2", "act_3", "act_5"]) == [
+        "connection 'gone', which has read act_1 before, is not one of this task's; 'first' is used"
+    ]
+    assert strangers("first,gone,second", list(places)) == []
+
+
+@pytest.mark.parametrize("source", [{"access_token": SECRET}, PLACE], ids=["token", "place"])
+def test_a_mistyped_connection_is_an_error(connection: Any, source: dict[str, Any]) -> None:
+    """Whatever the settings hold, another id than the default stands for itself, alone or among several."""
+    from adwarm_airflow.house import open_runtime
+
+    with pytest.raises(BadRequest, match="'facebok_default' does not exist; check its name"):
+        _factory("facebok_default", source=source)
+    with pytest.raises(BadRequest, match="'secnd' does not exist"):
+        open_runtime(conn_id=f"{connection(access_token=SECRET)}, secnd")
+
+
+@pytest.mark.parametrize("names", ["", "  ", " , "])
+def test_no_connection_is_none(names: str) -> None:
+    """An empty name does not quietly mean the settings."""
+    from adwarm_airflow.house import open_runtime
+
+    with pytest.raises(BadRequest, match="names no connection"):
+        open_runtime(conn_id=names)
+
+
+def test_a_named_connection_beats_the_settings_source(connection: Any) -> None:
+    """The settings' source replaces the platform's default connection, and no other."""
+    assert _factory(connection(access_token=SECRET), source=PLACE)().name == "meta"
+    assert _factory("facebook_default", source=PLACE)().name == "parquet"
 
 
 def test_a_missing_token_is_told_without_the_rest(connection: Any) -> None:

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("airflow_home")
 
 
 class Pushed(dict[str, Any]):
-    """Keeps what a task pushes."""
+    """The first attempt of a task; keeps what it pushes."""
+
+    try_number = 1
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep it."""

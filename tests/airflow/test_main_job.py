@@ -86,7 +86,8 @@ def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, si
     run = SimpleNamespace(
         dag_id="adwarm_intelligent_warming", run_id="backfill__1", run_type="backfill", run_after=past, start_date=None
     )
-    batches = warming.plan({"dag_run": run, "params": {"mode": "live"}, "logical_date": past})
+    first = SimpleNamespace(try_number=1)
+    batches = warming.plan({"dag_run": run, "ti": first, "params": {"mode": "live"}, "logical_date": past})
 
     rows = plan_of(learned, run)
     assert batches == []

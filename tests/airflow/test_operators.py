@@ -1,5 +1,6 @@
 """Each operator on its own, in anybody's DAG: what it returns, when it waits, and what it refuses."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from adwarm.errors import AdwarmError, BadRequest, Throttled, Transient
+from adwarm.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
+from adwarm.model import Account
 from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer
-from adwarm.store import entries
+from adwarm.store import accounts, entries
 
-CONTEXT: Any = {"ti": SimpleNamespace(task_id="t"), "params": {}}
+TASK = SimpleNamespace(retries=2)
+CONTEXT: Any = {"ti": SimpleNamespace(task_id="t", try_number=1, max_tries=2, task=TASK), "params": {}}
+CLEARED: Any = {"ti": SimpleNamespace(task_id="t", try_number=2, max_tries=3, task=TASK), "params": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +74,24 @@ def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         _prefetch(**values).execute(CONTEXT)
     assert (deferred.value.method_name, deferred.value.kwargs) == ("attempt", {"deferrals": 1})
-    with pytest.raises(AdwarmError, match="every key failed"):
-        _prefetch(**values, deferrable=False).execute(CONTEXT)
-    with pytest.raises(AdwarmError, match="every key failed"):
-        _prefetch(**values).attempt(CONTEXT, None, 10)
+    for attempt in (
+        lambda: _prefetch(**values, deferrable=False).execute(CONTEXT),
+        lambda: _prefetch(**values).attempt(CONTEXT, None, 10),
+    ):
+        with pytest.raises(Throttled, match="every key failed") as parked:
+            attempt()
+        assert 500 < (parked.value.until - datetime.now(UTC)).total_seconds() < 700
+
+
+def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
+    """An account that was denied costs no call for a day, and the error is a denial; a person who clears asks again."""
+    accounts.put(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
+    operator, calls = _prefetch(accounts=["508"], date_ranges=["yesterday"]), simulator.calls()["total"]
+    for _ in range(2):
+        with pytest.raises(Denied, match="every key failed; the first reasons: act_508 yesterday"):
+            operator.execute(CONTEXT)
+    assert simulator.calls()["total"] == calls
+    assert operator.execute(CLEARED)["fetched"] == 1
 
 
 def _admitted(**values: Any) -> Any:
@@ -109,6 +127,15 @@ def test_an_admitted_call_is_deferred_while_parked(runtime: Runtime) -> None:
     with pytest.raises(TaskDeferred):
         operator.execute(CONTEXT)
     assert called == [1]
+
+
+def test_an_admitted_call_obeys_the_memory_limit(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task is a process with one call: while memory is short they begin a second apart, critical ones at once."""
+    monkeypatch.setenv("ADWARM_BACKPRESSURE__MEMORY_PERCENT", "0.001")
+    begun = [_admitted(python_callable=time.monotonic).execute(CONTEXT) for _ in range(2)]
+    urgent = _admitted(python_callable=time.monotonic, priority="critical").execute(CONTEXT)
+    assert begun[1] - begun[0] >= 0.9
+    assert urgent - begun[1] < 0.9
 
 
 def _recovering(**values: Any) -> Any:
@@ -175,3 +202,17 @@ def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) ->
         ScoreFatigueOperator(task_id="t", accounts=["x"], as_of=day).execute(CONTEXT)
     with pytest.raises(BadRequest):
         ScoreFatigueOperator(task_id="t", as_of="then").execute(CONTEXT)
+
+
+def test_scores_that_cannot_be_made_fail_the_task(runtime: Runtime) -> None:
+    """When no account's data can be read the task says which and why, the second time as the first."""
+    from adwarm_airflow.operators import ScoreFatigueOperator
+
+    _prefetch(accounts=["act_512"], date_ranges=["last_30d"]).execute(CONTEXT)
+    for path in (Path(runtime.settings.data)).rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"damaged")
+    day = str(datetime.now(UTC).date() - timedelta(days=2))
+    for _ in range(2):
+        with pytest.raises(Permanent, match="no account could be scored: act_512"):
+            ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)

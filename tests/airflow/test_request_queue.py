@@ -1,6 +1,8 @@
 """The queue inside Airflow: the operator drains it, the trigger speaks when it is worth a run."""
 
 import asyncio
+import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from adwarm.backpressure.queue import QueueStatus
-from adwarm.errors import BadRequest
+from adwarm.errors import BadRequest, TokenDead
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer
@@ -101,3 +103,18 @@ async def _first(trigger: Any) -> Any:
         return await asyncio.wait_for(anext(events), 30)
     finally:
         await events.aclose()
+
+
+def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator fails at once with that error; the request has it as its own, and an empty queue is no failure."""
+    extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"access_token": "dead"}
+    monkeypatch.setenv("AIRFLOW_CONN_DEAD", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+    ticket = runtime.queue.enqueue(ReportKey("act_712", "yesterday"), Priority.HIGH)
+
+    with pytest.raises(TokenDead, match="no request was completed; the first reasons: act_712 yesterday"):
+        _drain(conn_id="dead")
+    found = runtime.queue.find(ticket.id)
+    assert found is not None
+    assert found.status is RequestStatus.FAILED
+    assert "access token" in str(found.error)
+    assert _drain(conn_id="dead")["completed"] == 0

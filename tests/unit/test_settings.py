@@ -153,3 +153,16 @@ def test_every_setting_is_described_or_bounded_by_its_type() -> None:
     for name, field in Settings.model_fields.items():
         section = field.annotation
         assert field.description or (isinstance(section, type) and section.__doc__) or name == "reports"
+
+
+def test_a_further_report_is_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in report stays as it is, unless it is defined anew."""
+    built_in = load_settings().spec("default")
+    monkeypatch.setenv("ADWARM_REPORTS__CAMP__LEVEL", "campaign")
+    assert {name: found.level for name, found in load_settings().reports.items()} == {
+        "default": "ad",
+        "camp": "campaign",
+    }
+    assert load_settings().spec("default") == built_in
+    monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "adset")
+    assert load_settings().spec("default").level == "adset"

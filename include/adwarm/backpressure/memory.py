@@ -1,19 +1,26 @@
 """Memory pressure: above the limit, intake slows to a trickle instead of stopping, and says so.
 
-Only this process's intake is slowed. Critical calls pass: somebody waits for them, and they are few.
+By default this process's intake is slowed. A process that makes a single call would not notice; it takes turns with the
+others of its machine. Critical calls pass: somebody waits for them, and they are few.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from sqlalchemy import Engine
 
 from adwarm.backpressure.decision import Admission, Decision, Grant, Outcome, Wait
 from adwarm.clock import Clock
 from adwarm.model import Priority, Scope
+from adwarm.store import leases
 
 log = logging.getLogger(__name__)
 
 TRICKLE_SECONDS = 1.0
+Turn = Callable[[], float]
+"""Takes a turn to make a call while memory is short: 0 when it is the caller's, else the seconds to wait for it."""
 
 
 def used_percent() -> float:
@@ -23,8 +30,23 @@ def used_percent() -> float:
     return float(psutil.virtual_memory().percent)
 
 
+def machine_turn(engine: Engine, machine: str) -> Turn:
+    """Return turns that all processes of a machine take together, by a lease of a second in the database."""
+
+    def turn() -> float:
+        taken = leases.claim(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
+        return 0.0 if taken else TRICKLE_SECONDS
+
+    return turn
+
+
 class MemoryAwareAdmission:
-    """An admission that lets one call a second through while memory is short, and every call otherwise."""
+    """An admission that lets one call a second through while memory is short, and every call otherwise.
+
+    Args:
+        percent: how much of the memory is in use.
+        turn: whose second it is; by default the calls of this object take turns.
+    """
 
     def __init__(
         self,
@@ -32,11 +54,13 @@ class MemoryAwareAdmission:
         clock: Clock,
         limit_percent: float,
         percent: Callable[[], float] = used_percent,
+        turn: Turn | None = None,
     ) -> None:
         self._admission = admission
         self._clock = clock
         self._limit = limit_percent
         self._percent = percent
+        self._turn = turn or self._own_turn
         self._next_at = 0.0
         self._short = False
         self._lock = threading.Lock()
@@ -61,16 +85,19 @@ class MemoryAwareAdmission:
 
     def _pressed(self) -> Wait | None:
         percent = self._percent()
-        now = self._clock.now().timestamp()
         with self._lock:
             self._say(percent)
-            if percent <= self._limit:
-                return None
-            if now >= self._next_at:
-                self._next_at = now + TRICKLE_SECONDS
-                return None
-            seconds = self._next_at - now
+            seconds = self._turn() if percent > self._limit else 0.0
+        if seconds <= 0:
+            return None
         return Wait(seconds, f"memory is at {percent:.0f} %, above {self._limit:.0f} %: intake is slowed", "memory")
+
+    def _own_turn(self) -> float:
+        now = self._clock.now().timestamp()
+        if now < self._next_at:
+            return self._next_at - now
+        self._next_at = now + TRICKLE_SECONDS
+        return 0.0
 
     def _say(self, percent: float) -> None:
         short = percent > self._limit

@@ -118,6 +118,9 @@ class RequestQueue:
     def give_back(self, claim: Claim, reason: str, *, retry_after: float | None = None) -> bool:
         """Put a request back after a bad try; False when it was lost meanwhile.
 
+        What an earlier try failed with is kept when this one only has to wait: that is what the request ends with if
+        its time runs out.
+
         Args:
             claim: the request.
             reason: why the try ended.
@@ -134,7 +137,8 @@ class RequestQueue:
             asked = 0.0 if retry_after is None else min(max(0.0, retry_after), self.rules.timeout_seconds)
             rest = self.rules.pause(request.attempts) if retry_after is None else asked
             attempts = request.attempts if retry_after is None else request.attempts - 1
-            done = _back(connection, request, now + rest, reason, attempts)
+            own = request.error if retry_after is not None and attempts > 0 else None
+            done = _back(connection, request, now + rest, own or reason, attempts)
             self._sweep(connection, now)
             return done
 

@@ -44,15 +44,24 @@ def run(
     accounts: AccountsOption = None,
     report: ReportOption = "default",
     batch: Annotated[int, typer.Option(help="Accounts taken together.", min=1)] = 50,
+    ask_denied: Annotated[
+        bool, typer.Option("--ask-denied", help="Ask again about accounts that were denied.")
+    ] = False,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch the days that are missing, newest first, at low priority. Stop it at will: a rerun goes on."""
+    """Fetch the days that are missing, newest first, at low priority. Stop it at will: a rerun goes on.
+
+    An account that was denied less than a day ago costs no call, and ends the command with code 1 until it is read.
+    """
     from adwarm.prefetch.backfill import run_backfill
     from adwarm.runtime import Runtime
 
     runtime, window = Runtime(clock=clock_at(at)), _window(since, until)
-    chosen = _chosen(runtime, accounts) or _listed(runtime)
+    chosen = [*_chosen(runtime, accounts), *_denied(runtime, accounts)]
+    if ask_denied:
+        _lift(runtime, chosen)
+    chosen = chosen or _listed(runtime)
     typer.echo(f"estimate: {_estimated(runtime, chosen, window, report)}", err=True)
     done = run_backfill(runtime.prefetch(), chosen, window, report=report, batch_size=batch)
     if as_json:
@@ -79,6 +88,20 @@ def _chosen(runtime: Any, asked: list[str] | None) -> list[Any]:
 
     ids = [word.strip() for text in asked or [] for word in text.split(",") if word.strip()]
     return accounts.chosen(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
+
+
+def _denied(runtime: Any, asked: list[str] | None) -> list[Any]:
+    """Return the accounts that stand denied, when none is asked for: what could not be read stays told."""
+    from adwarm.store import accounts
+
+    known = [] if asked else accounts.standing(runtime.engine, runtime.clock.now()).values()
+    return [account for account in known if account.status == "denied"]
+
+
+def _lift(runtime: Any, chosen: list[Any]) -> None:
+    from adwarm.store import denials
+
+    denials.lift(runtime.engine, [account.id for account in chosen])
 
 
 def _listed(runtime: Any) -> list[Any]:

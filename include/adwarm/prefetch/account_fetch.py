@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from adwarm.errors import AdwarmError, Denied, Refused, Throttled, TooMuchData
+from adwarm.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData
 from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.batch import Batch, BatchOver
 from adwarm.prefetch.context import FetchContext
-from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, hold
+from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, LeaseLost, hold
 from adwarm.prefetch.fetcher import Fetcher
-from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
+from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted, without_frames
 from adwarm.prefetch.refresh import Refresh, plan_refresh
 from adwarm.recovery.redaction import redact
 from adwarm.store import accounts, denials, entries, leases, traffic
@@ -28,10 +28,8 @@ from adwarm.store.leases import Learned
 log = logging.getLogger(__name__)
 LEARNED_FOR = timedelta(hours=1)
 """A request that was too large is not repeated for so long; figures grow, and platforms have better hours."""
-
-
-class _DeniedBefore(Denied):
-    """The account was denied to this token before."""
+_COME_BACK_SECONDS = 5.0
+_DENIED_BEFORE = "before"
 
 
 @dataclass
@@ -87,9 +85,9 @@ class AccountFetch:
         while True:
             try:
                 return self._fetch_with_next()
-            except _DeniedBefore:
-                raise
             except Denied as error:
+                if error.code == _DENIED_BEFORE:
+                    raise
                 self._deny(error)
                 if not self._may_ask(""):
                     raise
@@ -148,7 +146,7 @@ class AccountFetch:
                 resolved[place] = key
             else:
                 words = f"{key.window} is outside the days {oldest}..{today} that the source keeps"
-                self._done[place] = KeyOutcome(item, KeyStatus.FAILED, reason=words)
+                self._done[place] = KeyOutcome(item, KeyStatus.FAILED, reason=words, error=BadRequest(words))
         return resolved
 
     def _stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
@@ -179,14 +177,15 @@ class AccountFetch:
         """Return the account, asking the upstream when nobody has, or when its own connection was refused of late.
 
         Raises:
-            _DeniedBefore: every connection was refused of late; no call is made.
+            Denied: every connection was refused of late; no call is made.
         """
         context, name = self.context, self._account_id
         found = accounts.get(context.engine, name)
         own = found.connection if found else ""
         names = self._may_ask(own)
         if not names:
-            raise _DeniedBefore("the account was denied to this token before", account_id=name)
+            words = "the account was denied to this token before"
+            raise Denied(words, account_id=name, code=_DENIED_BEFORE)
         if found is not None and found.is_told and found.status != "denied" and names[0] == self._name_of(own):
             return found
         with self.batch.keeping(self._hold(f"account:{name}")) as held:
@@ -254,7 +253,7 @@ class AccountFetch:
     def _end(self, error: AdwarmError) -> None:
         """Take note of what an error means for others, and give every key that is not done its outcome."""
         self.batch.note(self._fetcher.connection, self._fetcher.source.name, error)
-        if isinstance(error, Denied) and not isinstance(error, _DeniedBefore):
+        if isinstance(error, Denied) and error.code != _DENIED_BEFORE:
             accounts.mark(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # what was split with success is no failure; this was not
             self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
@@ -269,7 +268,7 @@ class AccountFetch:
                 reason=f"{error}; the older answer is kept and marked stale" if older else str(error),
                 retry_after=retry_after,
                 timed=timed,
-                error=error,
+                error=without_frames(error),
             )
 
     def _meaning(self, error: AdwarmError) -> tuple[KeyStatus, float | None, bool]:
@@ -282,8 +281,8 @@ class AccountFetch:
             return KeyStatus.PARKED, min(longest, max(0.0, seconds)), False
         if isinstance(error, Refused):
             return KeyStatus.PARKED, error.retry_after, False
-        if isinstance(error, HeldElsewhere | ReportPending | BatchOver):
-            return KeyStatus.PARKED, error.retry_after, True
+        if isinstance(error, HeldElsewhere | LeaseLost | ReportPending | BatchOver):
+            return KeyStatus.PARKED, error.retry_after or _COME_BACK_SECONDS, True
         return KeyStatus.FAILED, None, False
 
     def _deny(self, error: Denied) -> None:

@@ -17,7 +17,7 @@ from adwarm.errors import BadRequest, Transient
 from adwarm.model import Account, Priority, ReportKey, Window, local_day
 from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.engine import PrefetchEngine
-from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
+from adwarm.prefetch.outcome import BatchReport, KeyOutcome, KeyStatus, Wanted, restated
 from adwarm.prefetch.planner import aligned_blocks, plan_fetch
 from adwarm.settings import Settings
 from adwarm.sources.protocol import InsightsSource
@@ -110,7 +110,8 @@ def run_backfill(
 
     Raises:
         BadRequest: the range cannot be asked for.
-        Transient: a whole batch failed; the message holds the first reasons. What was fetched stays.
+        AdwarmError: a whole batch failed, of the class of the gravest reason; the message holds the first ones. What
+            was fetched stays.
     """
     check_range(window, prefetch.clock.now(), [prefetch.make_source, *prefetch.sources.values()])
     gaps = find_gaps(prefetch.engine, prefetch.settings, accounts, window, prefetch.clock.now(), report)
@@ -181,7 +182,9 @@ def _check_any(outcomes: Sequence[KeyOutcome]) -> None:
     failed = [outcome for outcome in outcomes if outcome.status in lasting]
     if len(outcomes) > 1 and len(failed) == len(outcomes):
         reasons = " | ".join(dict.fromkeys(str(outcome.reason) for outcome in failed[:20]))
-        raise Transient(f"a whole batch of {len(outcomes)} accounts failed, so the backfill stops: {reasons[:500]}")
+        words = f"a whole batch of {len(outcomes)} accounts failed, so the backfill stops: {reasons[:500]}"
+        error = BatchReport(failed).gravest()
+        raise restated(error, words) if error else Transient(words)
 
 
 def _write_down(engine: Engine, run_id: str, done: BackfillReport, gap: Gap, outcome: KeyOutcome) -> None:

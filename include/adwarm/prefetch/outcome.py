@@ -1,10 +1,11 @@
 """What was asked of a batch, and what became of each key."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from adwarm.errors import AdwarmError
+from adwarm.errors import AdwarmError, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.model import ReportKey, Window
 from adwarm.prefetch.planner import closing_windows
 
@@ -56,7 +57,7 @@ class KeyOutcome:
         timed: come back after `retry_after`, capacity or not: a report is being made, or another worker is at it.
         requests: upstream calls; those of an account are booked on the first of its keys that cost any.
         seconds: how long the account's fetch took, waiting included.
-        error: what a key that was not fetched ended with.
+        error: why the key did not end fresh, in its own type; `reason` is for people. It holds no frame of a traceback.
     """
 
     wanted: Wanted
@@ -71,6 +72,44 @@ class KeyOutcome:
     timed: bool = False
     seconds: float | None = None
     error: AdwarmError | None = None
+
+
+_GRAVITY: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
+"""Which error stands for many, the gravest first. A dead token leads: no try helps until a person has renewed it. Then
+what passes by itself, the wait that was asked for before the one that is guessed; what would fail again comes last, so
+that one bad key does not cost the others their next try. An error of none of these classes comes before those two."""
+_UNKNOWN = _GRAVITY.index(Denied) - 0.5
+
+
+def gravest(errors: Iterable[AdwarmError]) -> AdwarmError | None:
+    """Return the error that decides what happens to all; of several waits the shortest. None without errors."""
+    return min(errors, key=_gravity, default=None)
+
+
+def _gravity(error: AdwarmError) -> tuple[float, float]:
+    place = next((number for number, kind in enumerate(_GRAVITY) if isinstance(error, kind)), _UNKNOWN)
+    if isinstance(error, Throttled):
+        return place, error.until.timestamp()
+    return place, error.retry_after or 0.0 if isinstance(error, Refused | Transient) else 0.0
+
+
+def restated(error: AdwarmError, message: str) -> AdwarmError:
+    """Return an error of the same class that carries the same, in other words; `error` is its cause."""
+    told: AdwarmError = type(error).__new__(type(error), message)
+    told.__dict__.update(error.__dict__)
+    told.__cause__ = error
+    return told
+
+
+def without_frames(error: AdwarmError) -> AdwarmError:
+    """Let go of what the frames behind an error and its causes hold, which may be whole answers, and return it."""
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 @dataclass(slots=True)
@@ -97,3 +136,15 @@ class BatchReport:
         """Return up to `limit` reasons of keys that did not end fresh."""
         texts = [f"{item.wanted.key}: {item.reason}" for item in self.outcomes if not item.status.is_served]
         return texts[:limit]
+
+    def gravest(self) -> AdwarmError | None:
+        """Return the gravest error of the keys that did not end fresh."""
+        failed = [item for item in self.outcomes if not item.status.is_served]
+        return gravest(item.error or AdwarmError(item.reason) for item in failed)
+
+    def failure(self) -> AdwarmError | None:
+        """Return what to raise when not one key ended fresh: the gravest error, told with the first reasons."""
+        error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.gravest()
+        if error is None:
+            return None
+        return restated(error, "every key failed; the first reasons: " + " | ".join(self.errors(3)))

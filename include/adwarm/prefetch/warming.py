@@ -1,14 +1,19 @@
 """Carries out one batch of a stored plan, and writes down what became of each warm as it happens."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
+from sqlalchemy import Engine
+
+from adwarm.errors import AdwarmError, Denied
 from adwarm.model import Priority, ReportKey, WarmReason
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.outcome import BatchReport, KeyOutcome, KeyStatus, Wanted
-from adwarm.store import jobs, warms
+from adwarm.store import denials, warms
 
+log = logging.getLogger(__name__)
 _TO_BE_TRIED_AGAIN = frozenset({KeyStatus.PARKED})
 
 
@@ -23,8 +28,8 @@ def warm_batch(
 ) -> BatchReport:
     """Warm batch `number` of the run's plan and return the outcome of each key.
 
-    Warms that are done already are left out, so a batch that was cut off goes on where it stopped. Parked keys stay
-    planned: calling again after the park carries them out.
+    Warms that have ended are left out, so a batch that was cut off goes on where it stopped; `reopen_batch` puts the
+    failed ones back. Parked keys stay planned: calling again after the park carries them out.
 
     Args:
         prefetch: the engine.
@@ -48,6 +53,49 @@ def warm_batch(
     return report
 
 
+def reopen_batch(engine: Engine, run_id: str, number: int, *, by_person: bool) -> int:
+    """Put what failed of batch `number` back to planned, for another attempt to try it again; return how many keys.
+
+    Args:
+        by_person: whether a person asked for the attempt. That lifts the denials of the batch's accounts; an attempt
+            that the machine makes by itself respects them and leaves denied keys as they are.
+    """
+    if by_person:
+        lift_denials(engine, run_id, number)
+    again = warms.reopen(engine, run_id, number, warms.FAILED | warms.DENIED if by_person else warms.FAILED)
+    if again:
+        log.info("%d keys of the batch had failed; they are tried again", again)
+    return again
+
+
+def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
+    """Let the denied accounts of a run's plan, or of one batch of it, be asked about again; return how many."""
+    rows = [row for row in warms.of_run(engine, run_id) if number is None or row["batch"] == number]
+    lifted = denials.lift(engine, dict.fromkeys(row["account_id"] for row in rows))
+    if lifted:
+        log.info("%d denied accounts are asked about again, because a person cleared the task", len(lifted))
+    return len(lifted)
+
+
+def ended_before(engine: Engine, run_id: str, number: int, report: BatchReport) -> list[KeyOutcome]:
+    """Return outcomes of the batch's warms that had ended when `report` was begun, as far as their rows tell."""
+    done = {outcome.wanted.reference for outcome in report.outcomes}
+    return [_outcome(row) for row in warms.ended(engine, run_id, number) if row["id"] not in done]
+
+
+def _outcome(row: dict[str, Any]) -> KeyOutcome:
+    status = KeyStatus(row["status"])
+    error: AdwarmError | None = None
+    if status is KeyStatus.DENIED:
+        error = Denied(row["error"], account_id=row["account_id"])
+    elif not status.is_served:
+        error = AdwarmError(row["error"])
+    return KeyOutcome(
+        _wanted(row), status, fetched_at=row["fetched_at"], expires_at=row["expires_at"], reason=row["error"],
+        error=error,
+    )  # fmt: skip
+
+
 def _slices(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Priority, list[dict[str, Any]]]]:
     """Yield slices of one priority each, the most urgent first, so that nothing is admitted in another's class."""
     by_priority: dict[Priority, list[dict[str, Any]]] = {}
@@ -68,12 +116,9 @@ def _wanted(row: dict[str, Any]) -> Wanted:
 
 
 def _write_down(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
-    warms.record(prefetch.engine, [_record(outcome) for outcome in outcomes if outcome.wanted.reference is not None])
-    served = sum(outcome.status.is_served for outcome in outcomes)
-    failed = sum(not outcome.status.is_served and outcome.status not in _TO_BE_TRIED_AGAIN for outcome in outcomes)
+    rows = [_record(outcome) for outcome in outcomes if outcome.wanted.reference is not None]
     errors = [f"{outcome.wanted.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
-    requests = sum(outcome.requests for outcome in outcomes)
-    jobs.advance(prefetch.engine, run_id, done=served, failed=failed, requests=requests, errors=errors)
+    warms.finish(prefetch.engine, run_id, rows, sum(outcome.requests for outcome in outcomes), errors)
 
 
 def _record(outcome: KeyOutcome) -> dict[str, Any]:

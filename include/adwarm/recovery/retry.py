@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_never
 
-from adwarm.errors import AdwarmError, Throttled, Transient
+from adwarm.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.recovery.budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
@@ -50,21 +50,25 @@ class Retrier:
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return what the operation returns; the last error is raised as it came.
 
+        A further attempt that admission refuses is not one: what the attempt before it failed with is raised.
+
         Args:
             operation: must be safe to repeat.
             on_failure: hears of every failed attempt, the last one included.
         """
-
-        failed: list[Exception] = []
+        own: Exception | None = None
 
         def attempt() -> T:
+            nonlocal own
             try:
                 return operation()
             except Exception as error:
                 on_failure(error)
-                if failed and error.__cause__ is None and isinstance(error, AdwarmError) and error.own_refusal:
-                    error.__cause__ = failed[-1]  # a retry that was not let in does not hide why it was wanted
-                failed.append(error)
+                if isinstance(error, Refused):
+                    raise
+                if own is not None and isinstance(error, AdwarmError) and error.own_refusal:
+                    error.__cause__ = error.__cause__ or own  # a wait does not hide what it was wanted for
+                own = error
                 raise
 
         self._budget.first_try()
@@ -75,7 +79,12 @@ class Retrier:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(attempt)
+        try:
+            return retrying(attempt)
+        except Refused as refused:
+            if own is None:
+                raise
+            raise own from refused
 
     def _may_retry(self, state: RetryCallState) -> bool:
         """Judge attempts before the budget, so that nothing is spent on a retry that will not happen."""

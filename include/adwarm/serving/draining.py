@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from adwarm.backpressure import Admission, Claim, Decision, Grant, Outcome, RequestQueue
 from adwarm.backpressure.decision import Refused
-from adwarm.errors import AdwarmError
+from adwarm.errors import AdwarmError, Corrupt, Permanent
+from adwarm.errors import Refused as RefusedError
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
 
@@ -24,7 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class DrainReport:
-    """How many requests ended how: completed, failed, given back for a later try, or lost to another worker."""
+    """How many requests ended how: completed, failed, given back for a later try, or lost to another worker.
+
+    Attributes:
+        failures: what the tries that ended badly failed with; a wait is none.
+    """
 
     completed: int = 0
     failed: int = 0
@@ -32,6 +37,7 @@ class DrainReport:
     lost: int = 0
     requests: int = 0
     errors: list[str] = field(default_factory=list)
+    failures: list[AdwarmError] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, int]:
         """Return the counts; small enough for an XCom."""
@@ -113,7 +119,7 @@ class Drainer:
             return engine.run(wanted, claims[0].request.priority, wait_seconds=wait).outcomes
         except AdwarmError as error:
             log.warning("a batch of the queue failed as a whole: %s", error)
-            return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error)) for item in wanted]
+            return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in wanted]
 
     def _write_down(self, claim: Claim, outcome: KeyOutcome, report: DrainReport) -> None:
         report.requests += outcome.requests
@@ -121,7 +127,7 @@ class Drainer:
         if outcome.status.is_served:
             kept = self.queue.complete(claim, _result(outcome))
             report.completed += kept
-        elif outcome.status is KeyStatus.DENIED:
+        elif _would_fail_again(outcome.error):
             kept = self.queue.fail(claim, reason)
             report.failed += kept
         else:
@@ -130,6 +136,8 @@ class Drainer:
         report.lost += not kept
         if not outcome.status.is_served:
             report.errors.append(f"{claim.request.key}: {reason}")
+        if outcome.error and not outcome.status.is_served and outcome.status is not KeyStatus.PARKED:
+            report.failures.append(outcome.error)
 
     @contextmanager
     def _kept_alive(self, claims: Sequence[Claim]) -> Iterator[None]:
@@ -150,6 +158,11 @@ class Drainer:
         finally:
             done.set()
             thread.join()
+
+
+def _would_fail_again(error: AdwarmError | None) -> bool:
+    """Whether another try is useless: what is refused has had none, and what is damaged may arrive whole."""
+    return isinstance(error, Permanent) and not isinstance(error, RefusedError | Corrupt)
 
 
 def _result(outcome: KeyOutcome) -> dict[str, object]:

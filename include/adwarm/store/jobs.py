@@ -1,9 +1,10 @@
 """Jobs: one row per warming run, with progress that a person can read while it runs."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 
 from adwarm.errors import NotFound
 from adwarm.store.engine import reading, upsert, writing
@@ -27,19 +28,28 @@ def advance(
 ) -> None:
     """Add to a job's counts; batches of one run may call this side by side."""
     with writing(engine) as connection:
-        row = connection.execute(select(table.c.errors).where(table.c.run_id == run_id).with_for_update()).one_or_none()
-        if row is None:
-            return
-        connection.execute(
-            update(table)
-            .where(table.c.run_id == run_id)
-            .values(
-                done=table.c.done + done,
-                failed=table.c.failed + failed,
-                requests=table.c.requests + requests,
-                errors=[*row.errors, *(errors or [])][:MAX_ERRORS],
-            )
-        )
+        add(connection, run_id, done=done, failed=failed, requests=requests, errors=errors or ())
+
+
+def add(
+    connection: Connection, run_id: str, *, done: int, failed: int, requests: int, errors: Sequence[str] = ()
+) -> None:
+    """Add to a job's counts within the caller's transaction; a run without a job is left alone."""
+    row = lock(connection, run_id)
+    if row is None:
+        return
+    counts = {"done": row.done + done, "failed": max(0, row.failed + failed), "requests": row.requests + requests}
+    _store(connection, row, **counts, errors=[*row.errors, *errors][:MAX_ERRORS])
+
+
+def take_back(connection: Connection, run_id: str, keys: Sequence[str]) -> None:
+    """Count keys no longer as failed, because they are tried again, and forget what they failed with."""
+    row = lock(connection, run_id) if keys else None
+    if row is None:
+        return
+    again = tuple(f"{key}: " for key in keys)
+    errors = [text for text in row.errors if not text.startswith(again)]
+    _store(connection, row, failed=max(0, row.failed - len(keys)), errors=errors)
 
 
 def finish(engine: Engine, run_id: str, at: datetime) -> dict[str, Any]:
@@ -52,7 +62,7 @@ def finish(engine: Engine, run_id: str, at: datetime) -> dict[str, Any]:
         row = connection.execute(select(table).where(table.c.run_id == run_id)).one_or_none()
         if row is None:
             raise NotFound(f"the run {run_id!r} has no job; its plan was never made")
-        status = "failed" if row.failed and row.failed >= row.total else "completed"
+        status = _verdict(row.failed, row.total)
         connection.execute(update(table).where(table.c.run_id == run_id).values(status=status, finished_at=at))
     return {**dict(row._mapping), "status": status, "finished_at": at}
 
@@ -65,6 +75,22 @@ def latest(engine: Engine, now: datetime, limit: int = 10) -> list[dict[str, Any
     for row in rows:
         row["remaining_seconds"] = _remaining(row, now)
     return rows
+
+
+def lock(connection: Connection, run_id: str) -> Row[Any] | None:
+    """Return a job's row, locked for the rest of the transaction; None when the run has no job."""
+    return connection.execute(select(table).where(table.c.run_id == run_id).with_for_update()).one_or_none()
+
+
+def _store(connection: Connection, row: Row[Any], **values: Any) -> None:
+    """Write counts; a job that is closed stays closed, and its verdict follows them."""
+    if row.finished_at is not None:
+        values["status"] = _verdict(values["failed"], row.total)
+    connection.execute(update(table).where(table.c.run_id == row.run_id).values(**values))
+
+
+def _verdict(failed: int, total: int) -> str:
+    return "failed" if failed and failed >= total else "completed"
 
 
 def _remaining(row: dict[str, Any], now: datetime) -> float | None:

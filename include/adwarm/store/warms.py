@@ -1,24 +1,31 @@
 """Warms: each planned fetch with its reason, what became of it, and whether anybody used it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, or_, select, update
 
-from adwarm.model import Mode
+from adwarm.model import Mode, ReportKey
+from adwarm.store import jobs
 from adwarm.store.engine import reading, writing
 from adwarm.store.tables import warm as table
 
 Warm = dict[str, Any]
 """A row of the warm table."""
 
+FAILED = frozenset({"failed", "stale"})
+"""How a warm ends that another attempt is to try again."""
+DENIED = frozenset({"denied"})
+_SERVED = frozenset({"fetched", "fresh"})
+_ENDED = frozenset({*_SERVED, *FAILED, *DENIED})
+
 
 def replace_plan(engine: Engine, run_id: str, rows: Sequence[Warm]) -> None:
-    """Store the plan of a run in place of an earlier one of the same run that was not carried out."""
+    """Store the plan of a run in place of what an earlier one of the same run has not brought about."""
     with writing(engine) as connection:
-        undone = table.c.status.in_(("planned", "cut", "shadow"))
+        undone = table.c.status.in_(("planned", "cut", "shadow", *FAILED, *DENIED))
         connection.execute(delete(table).where(table.c.run_id == run_id, undone))
         if rows:
             connection.execute(table.insert(), [{**row, "run_id": run_id} for row in rows])
@@ -33,6 +40,32 @@ def batch(engine: Engine, run_id: str, number: int) -> list[Warm]:
     )
     with reading(engine) as connection:
         return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def ended(engine: Engine, run_id: str, number: int) -> list[Warm]:
+    """Return the warms of one batch that have ended, well or badly, in the order of the plan."""
+    query = (
+        select(table)
+        .where(table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(_ENDED))
+        .order_by(table.c.id)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def reopen(engine: Engine, run_id: str, number: int, statuses: Collection[str]) -> int:
+    """Put the warms of one batch that ended in one of `statuses` back to planned, and return how many.
+
+    The run's job counts them no longer as failed, in the same transaction.
+    """
+    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(statuses))
+    names = (table.c.account_id, table.c.date_range, table.c.report)
+    again = {"status": "planned", "error": None, "fetched_at": None, "expires_at": None}
+    with writing(engine) as connection:
+        query = update(table).where(*chosen).values(**again).returning(*names)
+        keys = [ReportKey(*row) for row in connection.execute(query)]
+        jobs.take_back(connection, run_id, [str(key) for key in keys])
+    return len(keys)
 
 
 def of_run(engine: Engine, run_id: str) -> list[Warm]:
@@ -50,6 +83,33 @@ def record(engine: Engine, outcomes: Sequence[Warm]) -> None:
         for item in outcomes:
             values = {name: value for name, value in item.items() if name != "id"}
             connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
+
+
+def finish(engine: Engine, run_id: str, outcomes: Sequence[Warm], requests: int, errors: Sequence[str]) -> None:
+    """Write what became of warms of one run, and count them in its job, in one transaction.
+
+    A warm counts once: an outcome that comes after another worker's is dropped, unless it brings a fresh answer where
+    the other one failed. So a worker that was stopped for a while takes nothing back, and the counts are exact.
+
+    Args:
+        outcomes: as for `record`; a warm whose status stays `planned` is to be tried again.
+        requests: upstream calls to add to the job, whatever becomes of the outcomes.
+        errors: reasons to add to the job.
+    """
+    done = failed = 0
+    with writing(engine) as connection:
+        jobs.lock(connection, run_id)
+        query = select(table.c.id, table.c.status).where(table.c.id.in_([item["id"] for item in outcomes]))
+        before = {row.id: row.status for row in connection.execute(query)}
+        for item in outcomes:
+            was, served = before.get(item["id"]), item["status"] in _SERVED
+            if was != "planned" and not (served and was in FAILED | DENIED):
+                continue
+            values = {name: value for name, value in item.items() if name != "id"}
+            connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
+            done += served
+            failed += int(not served and item["status"] != "planned") - int(was != "planned")
+        jobs.add(connection, run_id, done=done, failed=failed, requests=requests, errors=errors)
 
 
 def calls_by_account(

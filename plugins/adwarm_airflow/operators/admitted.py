@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class AdmittedOperator(BaseOperator):
     """Calls `python_callable` once the budget admits it, and returns what it returns.
 
-    Waits under 30 seconds are waited out; for longer ones the task is deferred until there is capacity. Errors of
-    `adwarm.errors` raised by the callable teach the budget: `Throttled` parks the scope, `Transient` counts for the
-    breaker.
+    Waits under 30 seconds are waited out; for longer ones the task is deferred until there is capacity. While the
+    machine's memory is above `ADWARM_BACKPRESSURE__MEMORY_PERCENT`, one call a second is begun on it; critical ones
+    pass. Errors of `adwarm.errors` raised by the callable teach the budget: `Throttled` parks the scope, `Transient`
+    counts for the breaker.
 
     Args:
         python_callable: what to call.
@@ -67,7 +68,7 @@ class AdmittedOperator(BaseOperator):
         called = False
         try:
             with admitted(
-                runtime.admission,
+                runtime.single_calls,
                 runtime.clock,
                 scopes,
                 priority,

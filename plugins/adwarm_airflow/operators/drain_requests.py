@@ -15,7 +15,8 @@ class DrainRequestsOperator(BaseOperator):
     """Carries out queued requests, the most urgent class first, until nothing is ready or its time is up.
 
     What is parked or fails in passing stays in the queue for a later run, so the task never holds its worker slot to
-    wait. Returns counts by ending, small enough for an XCom.
+    wait, and needs no retry. It fails when nothing was completed because the access token is dead. Returns counts by
+    ending, small enough for an XCom.
 
     Args:
         batch_size: requests taken at a time.
@@ -43,8 +44,10 @@ class DrainRequestsOperator(BaseOperator):
 
         Raises:
             BadRequest: the connection or a number is not valid.
+            TokenDead: no request was completed, and the access token is dead.
         """
-        from adwarm.errors import BadRequest
+        from adwarm.errors import BadRequest, TokenDead
+        from adwarm.prefetch.outcome import gravest, restated
         from adwarm_airflow.house import open_runtime
 
         del context
@@ -55,4 +58,7 @@ class DrainRequestsOperator(BaseOperator):
         for text in report.errors[:20]:
             self.log.warning("%s", text)
         self.log.info("requests: %s", report.to_dict())
+        error = gravest(report.failures)
+        if isinstance(error, TokenDead) and not report.completed:
+            raise restated(error, "no request was completed; the first reasons: " + " | ".join(report.errors[:3]))
         return report.to_dict()

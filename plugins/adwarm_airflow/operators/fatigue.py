@@ -33,6 +33,7 @@ class ScoreFatigueOperator(BaseOperator):
 
         Raises:
             BadRequest: an account id or the day is not valid.
+            Permanent: not one account could be scored, though there is something to score.
         """
         from datetime import date
 
@@ -41,6 +42,7 @@ class ScoreFatigueOperator(BaseOperator):
         from adwarm.store import accounts as known
         from adwarm_airflow.house import open_runtime
         from adwarm_airflow.inputs import word
+        from adwarm_airflow.tasks.warming import told_scores
 
         del context
         runtime = open_runtime()
@@ -51,5 +53,4 @@ class ScoreFatigueOperator(BaseOperator):
         report = score_accounts(
             runtime.engine, runtime.objects, runtime.settings, [(name, day) for name in ids], runtime.clock.now()
         )
-        self.log.info("scored: %s", report.to_dict())
-        return report.to_dict()
+        return told_scores(report)

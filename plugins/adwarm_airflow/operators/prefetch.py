@@ -24,9 +24,10 @@ MAX_CHAINS = 100
 class PrefetchInsightsOperator(BaseOperator):
     """Makes the reports of some accounts fresh, and skips those that are.
 
-    One failing account never stops the rest; the task fails only when every key failed. Where a wait would be longer
-    than 30 seconds the task is deferred, and goes on by itself as soon as there is capacity. Returns counts by outcome,
-    small enough for an XCom.
+    One failing account never stops the rest; the task fails only when not one key ended fresh, and then with the
+    gravest of their errors. Where a wait would be longer than 30 seconds the task is deferred, and goes on by itself as
+    soon as there is capacity. An account that was denied is left alone for a day, unless a person clears the task.
+    Returns counts by outcome, small enough for an XCom.
 
     Args:
         accounts: account ids, such as `act_1234`.
@@ -59,13 +60,35 @@ class PrefetchInsightsOperator(BaseOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> dict[str, int]:
-        """Fetch, and defer while keys are parked for long."""
+        """Fetch, and defer while keys are parked for long.
+
+        Raises:
+            AdwarmError: not one key ended fresh; it is of the class of the gravest reason.
+        """
+        from adwarm_airflow.runs import was_cleared
+
+        self.start_over(context, by_person=was_cleared(context))
         return self.attempt(context, None, 0)
+
+    def start_over(self, context: Context, *, by_person: bool) -> None:
+        """Prepare an attempt: one that a person asked for by clearing the task lifts the denials of its accounts."""
+        from adwarm.model import account_id
+        from adwarm.store import denials
+        from adwarm_airflow.house import open_runtime
+
+        del context
+        if by_person:
+            runtime = open_runtime()
+            denials.lift(runtime.engine, [account_id(text) for text in self.accounts])
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; called again after each deferral."""
+        from adwarm_airflow.house import strangers
+
         del event
         report = self.prefetch(context)
+        for text in strangers(self.conn_id, [item.wanted.key.account_id for item in report.outcomes]):
+            self.log.warning("%s", text)
         parked = _parked(report)
         if parked and self.deferrable and deferrals < MAX_DEFERRALS:
             self.log.info(
@@ -73,21 +96,43 @@ class PrefetchInsightsOperator(BaseOperator):
                 len(parked), parked[0].wanted.key.account_id, parked[0].reason,
             )  # fmt: skip
             tries = 0 if report.summary()["fetched"] else deferrals
-            self.defer(trigger=self._capacity(parked), method_name="attempt", kwargs={"deferrals": tries + 1})
+            trigger = self._capacity(parked, self.waiting_priority(context, parked))
+            self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})
         for text in report.errors():
             self.log.warning("%s", text)
-        self.log.info("outcomes: %s", report.summary())
-        return _unless_all_failed(report)
+        whole = self.whole(context, report)
+        self.log.info("outcomes: %s", whole.summary())
+        if failure := whole.failure():
+            raise failure
+        return whole.summary()
 
-    def _capacity(self, parked: Sequence[KeyOutcome]) -> CapacityTrigger:
+    def whole(self, context: Context, report: BatchReport) -> BatchReport:
+        """Return what the task is judged by: here what its last run of the engine brought."""
+        del context
+        return report
+
+    def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
+        """Return the class in which the parked keys wait for capacity."""
+        del context, parked
+        return self.priority
+
+    def _capacity(self, parked: Sequence[KeyOutcome], priority: str) -> CapacityTrigger:
         """Return what wakes the task when a parked account may be called, those first that wait the shortest."""
+        from adwarm.store import accounts
         from adwarm_airflow.house import open_runtime
 
-        accounts = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
+        names = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
         latest = next((item.retry_after for item in parked if item.timed), None)
-        source = open_runtime(conn_id=self.conn_id).make_source()
-        chains = [[str(scope) for scope in source.scopes(account)] for account in accounts]
-        return CapacityTrigger(chains, self.priority, source.name, latest)
+        runtime = open_runtime(conn_id=self.conn_id)
+        known, sources = accounts.many(runtime.engine, names), {"": runtime.make_source()}
+        chains = []
+        for name in names:
+            own = known[name].connection if name in known else ""
+            if own not in sources:
+                make = (runtime.sources or {}).get(own)
+                sources[own] = make() if make else sources[""]
+            chains.append([str(scope) for scope in sources[own].scopes(name)])
+        return CapacityTrigger(chains, priority, sources[""].name, latest)
 
     def prefetch(self, context: Context) -> BatchReport:
         """Run the engine once over every account and range.
@@ -110,12 +155,3 @@ class PrefetchInsightsOperator(BaseOperator):
 def _parked(report: BatchReport) -> list[KeyOutcome]:
     """Return the reports that wait, the one that waits the shortest first."""
     return sorted((item for item in report.outcomes if item.status == "parked"), key=lambda item: item.retry_after or 0)
-
-
-def _unless_all_failed(report: BatchReport) -> dict[str, int]:
-    summary = report.summary()
-    if report.outcomes and not summary["fetched"] + summary["fresh"] + summary["stale"]:
-        from adwarm.errors import AdwarmError
-
-        raise AdwarmError("every key failed; the first reasons: " + " | ".join(report.errors(3)))
-    return summary

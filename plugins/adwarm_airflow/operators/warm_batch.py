@@ -10,13 +10,16 @@ from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS, PrefetchInsigh
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from adwarm.prefetch import BatchReport
+    from adwarm.prefetch import BatchReport, KeyOutcome
+    from adwarm_airflow.runs import RunTime
 
 
 class WarmBatchOperator(PrefetchInsightsOperator):
     """Warms one batch of its own run's plan; map it over the batch numbers that a planning task returns.
 
-    A retry goes on where the last attempt stopped, because each warm's outcome is a row.
+    A further attempt goes on where the last one stopped, because each warm's outcome is a row: what was fetched stays,
+    and what failed is tried again. Keys that were denied are tried again only when a person clears the task; the task
+    is judged, and returns counts, by the whole batch.
 
     Args:
         batch: number of the batch.
@@ -34,15 +37,41 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         self.pause_seconds = pause_seconds
         self.slice_size = slice_size
 
+    def start_over(self, context: Context, *, by_person: bool) -> None:
+        """Put what failed of the batch back to planned; for a person also what was denied."""
+        from adwarm.prefetch.warming import reopen_batch
+        from adwarm_airflow.house import open_runtime
+
+        run = _run(context)
+        runtime = open_runtime(run.clock)
+        reopen_batch(runtime.engine, run.run_id, int(self.batch), by_person=by_person)
+
+    def whole(self, context: Context, report: BatchReport) -> BatchReport:
+        """Return the report with the keys of the batch that had ended before."""
+        from adwarm.prefetch import BatchReport
+        from adwarm.prefetch.warming import ended_before
+        from adwarm_airflow.house import open_runtime
+
+        before = ended_before(open_runtime().engine, _run(context).run_id, int(self.batch), report)
+        return BatchReport([*before, *report.outcomes])
+
+    def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
+        """Return the most urgent class that the plan gave to a parked key."""
+        from adwarm.model import Priority
+        from adwarm.store import warms
+        from adwarm_airflow.house import open_runtime
+
+        waiting = {item.wanted.reference for item in parked}
+        rows = warms.batch(open_runtime().engine, _run(context).run_id, int(self.batch))
+        classes = [Priority.parse(str(row["priority"])) for row in rows if row["id"] in waiting]
+        return min(classes).name.lower() if classes else self.priority
+
     def prefetch(self, context: Context) -> BatchReport:
         """Warm what is left of the batch."""
-        from datetime import timedelta
-
         from adwarm.prefetch.warming import warm_batch
         from adwarm_airflow.house import open_runtime
-        from adwarm_airflow.runs import run_time
 
-        run = run_time(context, timedelta(hours=1))
+        run = _run(context)
         return warm_batch(
             open_runtime(run.clock, self.conn_id).prefetch(),
             run.run_id,
@@ -51,3 +80,12 @@ class WarmBatchOperator(PrefetchInsightsOperator):
             pause_seconds=float(self.pause_seconds),
             slice_size=int(self.slice_size) or None,
         )
+
+
+def _run(context: Context) -> RunTime:
+    """Return the run whose plan is carried out, and the clock it acts by."""
+    from datetime import timedelta
+
+    from adwarm_airflow.runs import run_time
+
+    return run_time(context, timedelta(hours=1))

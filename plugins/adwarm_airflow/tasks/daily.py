@@ -12,10 +12,11 @@ from adwarm.prefetch.backfill import check_range, missing_spans
 from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.estimate import estimate
 from adwarm.prefetch.planner import closing_windows
+from adwarm.prefetch.warming import lift_denials
 from adwarm.runtime import Runtime, SourceFactory
 from adwarm.store import accounts, jobs
 from adwarm_airflow.house import DEFAULT_CONNECTION, open_runtime
-from adwarm_airflow.runs import RunTime, day_param, run_time
+from adwarm_airflow.runs import RunTime, day_param, run_time, was_cleared
 
 DAY = timedelta(days=1)
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     check_range(Window(day, day), now + DAY, _sources(run, context) if day.year < now.year - 2 else ())
     days = [day] if run.explicit or run.backfill or context["params"].get("day") else [day - DAY, day]
     asked = context["params"].get("accounts") or []
+    if was_cleared(context):
+        lift_denials(runtime.engine, run.run_id)
     chosen = accounts.chosen(runtime.engine, asked, now, runtime.settings.default_zone)
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]
     still_open = len(chosen) * len(days) - len(pairs)

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from adwarm.errors import AdwarmError, NotFound
-from adwarm.model import Mode, ReportKey, WarmReason
+from adwarm.errors import AdwarmError, Denied, NotFound, Permanent
+from adwarm.model import Mode, ReportKey, WarmReason, account_id
 from adwarm.planning.accounting import settle_accounts
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
 from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
-from adwarm.prefetch.scoring import score_accounts
+from adwarm.prefetch.scoring import ScoreReport, score_accounts
+from adwarm.prefetch.warming import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
-from adwarm.store import jobs, warms
+from adwarm.store import accounts, denials, jobs, warms
 from adwarm_airflow.house import open_runtime
-from adwarm_airflow.runs import RunTime, decision, run_time
+from adwarm_airflow.runs import RunTime, decision, run_time, was_cleared
 
 HOUR = timedelta(hours=1)
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     run = run_time(context, HOUR)
     runtime = open_runtime(run.clock)
     decided_at, mode = decision(context, runtime.settings.step)
+    if was_cleared(context):
+        lift_denials(runtime.engine, run.run_id)
     try:
         made = decide(
             runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.fetch_needs
@@ -47,11 +50,16 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Raises:
         BadRequest: the form names an account, a range or a priority that is not valid.
+        Denied: every account that the form names was denied less than a day ago; a clear of the task lifts that.
     """
     run = run_time(context, timedelta(hours=6))
     runtime = open_runtime(run.clock)
     params = context["params"]
     by_hand = _from_form(params)
+    if was_cleared(context):
+        lift_denials(runtime.engine, run.run_id)
+        denials.lift(runtime.engine, _named(by_hand))
+    _refuse_denied(runtime, _named(by_hand))
     chosen = by_hand or enabled_strategies(runtime.engine)
     decided_at, _ = decision(context, timedelta(minutes=1))
     made = decide_strategies(
@@ -75,7 +83,18 @@ def score_closed(context: Mapping[str, Any]) -> dict[str, Any]:
     closed = [row for row in rows if row["reason"] == WarmReason.DAY_CLOSED and row["status"] in {"fetched", "fresh"}]
     pairs = [(row["account_id"], date.fromisoformat(row["date_range"].partition("..")[2])) for row in closed]
     report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
+    return told_scores(report)
+
+
+def told_scores(report: ScoreReport) -> dict[str, Any]:
+    """Log what scoring came to and return it.
+
+    Raises:
+        Permanent: not one account could be scored, though there is something to score.
+    """
     log.info("scored: %s", report.to_dict())
+    if report.errors and not report.accounts + report.unchanged:
+        raise Permanent("no account could be scored: " + " | ".join(report.errors[:3]))
     return report.to_dict()
 
 
@@ -84,6 +103,7 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         AdwarmError: a warmed key could not be read back; what was warmed is not what is requested.
+        Permanent: every key of the run failed; this task fetches none, so its own retry would not help.
     """
     run = run_time(context, HOUR)
     runtime = open_runtime(run.clock)
@@ -102,7 +122,7 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
     if canary.misses:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
     if job["status"] == "failed":
-        raise AdwarmError("every key of the run failed: " + " | ".join(job["errors"][:3]))
+        raise Permanent("every key of the run failed: " + " | ".join(job["errors"][:3]))
     would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
     return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted, **would}
 
@@ -122,6 +142,23 @@ def _from_form(params: Mapping[str, Any]) -> list[Strategy]:
             max_calls_per_hour=int(params.get("max_calls") or 100),
         )
     ]
+
+
+def _named(strategies: list[Strategy]) -> list[str]:
+    """Return the ids of the accounts that strategies name."""
+    return [account_id(text) for strategy in strategies for text in strategy.accounts or ()]
+
+
+def _refuse_denied(runtime: Runtime, ids: list[str]) -> None:
+    """Fail when nothing would be planned because every account asked for is denied; log when some are."""
+    known = accounts.standing(runtime.engine, runtime.clock.now())
+    denied = [name for name in ids if name in known and known[name].status == "denied"]
+    if not denied:
+        return
+    words = f"denied to this token and left alone for a day, unless you clear this task: {', '.join(denied[:10])}"
+    if len(denied) == len(ids):
+        raise Denied(words, account_id=denied[0])
+    log.warning("%s", words)
 
 
 def _open_job(runtime: Runtime, run: RunTime, total: int) -> None:

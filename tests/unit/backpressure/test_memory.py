@@ -1,11 +1,16 @@
 """Tests of intake under memory pressure."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, update
 
 from adwarm.backpressure import Decision, Grant, Granted, MemoryAwareAdmission, Outcome, OutcomeKind, Wait
-from adwarm.backpressure.memory import used_percent
+from adwarm.backpressure.memory import machine_turn, used_percent
 from adwarm.clock import VirtualClock
 from adwarm.model import Priority, Scope
+from adwarm.store import writing
+from adwarm.store.tables import lease
 
 GRANT = Grant("g", (), Priority.LOW, 1.0, 0.0, 30.0, "meta")
 
@@ -56,3 +61,19 @@ def test_the_rest_is_the_wrapped_admissions(clock: VirtualClock) -> None:
 def test_the_machine_is_read() -> None:
     """The default looks at real memory."""
     assert 0 < used_percent() <= 100
+
+
+def test_processes_of_a_machine_take_turns(engine: Engine, clock: VirtualClock) -> None:
+    """Calls that are each the only one of their process: one a second of a machine, another machine has its own."""
+
+    def admitted(machine: str, priority: Priority = Priority.LOW, percent: float = 85.0) -> bool:
+        turn = machine_turn(engine, machine)
+        admission = MemoryAwareAdmission(OpenAdmission(), clock, 80.0, lambda: percent, turn)
+        return isinstance(admission.admit([], priority, source="callable"), Granted)
+
+    assert [admitted(name) for name in ("one", "one", "two")] == [True, False, True]
+    assert admitted("one", Priority.CRITICAL)
+    assert admitted("one", percent=79.0)
+    with writing(engine) as connection:
+        connection.execute(update(lease).values(expires_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    assert [admitted("one"), admitted("one")] == [True, False]

@@ -390,3 +390,23 @@ def test_any_history_is_bounded_fenced_and_complete(engine: Engine) -> None:
         ),
     )
     assert Queue.runs - before >= 30
+
+
+def test_a_wait_does_not_hide_what_a_try_failed_with(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Before any bad try the wait is the reason; after one, that try's error stays until the next."""
+    queue = queue_of(queue_max_attempts=9)
+    ticket = queue.enqueue(key(1), NORMAL)
+    seen_errors = []
+    for reason, wait in (
+        ("parked", 1),
+        ("down", None),
+        ("left alone", 1),
+        ("left alone", 1),
+        ("odd", None),
+        ("busy", 1),
+    ):
+        time.now += 60
+        [claim] = queue.take(1)
+        queue.give_back(claim, reason, retry_after=wait)
+        seen_errors.append(seen(queue, ticket.id).error)
+    assert seen_errors == ["parked", "down", "down", "down", "odd", "odd"]

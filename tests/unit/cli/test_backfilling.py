@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from adwarm.simulator.server import SimulatorServer
+from adwarm.simulator.storm import read_storm
 
 from .conftest import Said
 
@@ -59,3 +60,21 @@ def test_an_account_that_cannot_be_read_ends_the_command_with_its_reason(adwarm:
     assert said.code == 1
     assert said.json["fetched"] > 0
     assert all(name.startswith("act_77") for name in said.json["reasons"])
+
+
+def test_a_denied_account_is_told_until_it_is_read(adwarm: Adwarm, platform: SimulatorServer) -> None:
+    """A rerun makes no call and ends with the same reason; a person may have the account asked about again."""
+    days = (*RANGE[:2], "--to", "2026-06-03", *RANGE[4:], "--json")
+    adwarm("backfill", "run", *days)
+    platform.platform.set_storm(read_storm({"fault": [{"kind": "denied", "accounts": ["act_1"]}]}, "storm"))
+    more = ("--from", "2026-05-01", "--to", "2026-05-03", *RANGE[4:], "--json")
+    first = adwarm("backfill", "run", *more)
+    platform.reset()
+    again = adwarm("backfill", "run", *more)
+    calls = platform.calls()["total"]
+    platform.platform.set_storm(read_storm({}, "calm"))
+    lifted = adwarm("backfill", "run", *more, "--ask-denied")
+
+    assert [said.code for said in (first, again, lifted)] == [1, 1, 0]
+    assert [list(said.json["reasons"]) for said in (first, again)] == [["act_1 2026-05-01..2026-05-03"]] * 2
+    assert (calls, lifted.json["fetched"]) == (0, 1)

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
-from adwarm.errors import BadRequest, Denied, Throttled, Transient
+from adwarm.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
 from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
@@ -193,3 +193,17 @@ def test_an_estimate_is_what_the_backfill_then_takes(bench: Bench) -> None:
     assert (found.rows_from, found.rows_per_day) == ("stored days", 1.0)
     assert found.requests == len(bench.source.asked) - asked
     assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [
+    TokenDead("the token is dead"), Transient("down"), BadRequest("no such field"),
+], ids=lambda error: type(error).__name__)  # fmt: skip
+def test_a_stopped_backfill_says_why_in_its_class(bench: Bench, error: Exception) -> None:
+    """When a whole batch fails the error is of the class of what the upstream said."""
+
+    def failing(unit: Unit) -> Page:
+        raise error
+
+    bench.source.script = {account.id: failing for account in ACCOUNTS}
+    with pytest.raises(type(error), match=f"whole batch of 3 accounts failed.*{error}"):
+        _run(bench)

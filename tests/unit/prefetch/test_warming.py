@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
-from adwarm.errors import Denied, Throttled
-from adwarm.model import Priority
-from adwarm.prefetch.warming import warm_batch
+from adwarm.errors import Denied, Throttled, TokenDead, Transient
+from adwarm.model import Account, Priority
+from adwarm.prefetch import BatchReport
+from adwarm.prefetch.warming import ended_before, lift_denials, reopen_batch, warm_batch
 from adwarm.sources.protocol import Page, Unit
-from adwarm.store import jobs, traffic, warms
+from adwarm.store import accounts, jobs, traffic, warms
 
 RUN = "dag/1"
 
@@ -123,3 +124,75 @@ def test_calls_are_counted_as_traffic(bench: Bench) -> None:
     report = warm_batch(bench.prefetch, RUN, 0)
     counted = traffic.totals(bench.engine, NOW, NOW + timedelta(hours=1))
     assert (report.requests, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
+
+
+def _statuses(bench: Bench) -> list[str]:
+    return [row["status"] for row in warms.of_run(bench.engine, RUN)]
+
+
+def _attempt(bench: Bench, *, by_person: bool = False) -> BatchReport:
+    reopen_batch(bench.engine, RUN, 0, by_person=by_person)
+    report = warm_batch(bench.prefetch, RUN, 0)
+    return BatchReport([*ended_before(bench.engine, RUN, 0, report), *report.outcomes])
+
+
+def test_what_failed_is_tried_again_by_the_next_attempt(bench: Bench) -> None:
+    """Each attempt fails for the same reason until the token is mended; then everything is fetched and counted once."""
+    names = ["act_1", "act_2"]
+    _plan(bench, *map(_row, names), _row("act_3", batch=1, status="failed"))
+    bench.source.script = dict.fromkeys(names, _raising(TokenDead("the token is dead")))
+    for _ in range(3):
+        failure = _attempt(bench).failure()
+        assert isinstance(failure, TokenDead)
+        assert "the token is dead" in str(failure)
+        assert _statuses(bench) == ["failed"] * 3
+        assert [jobs.latest(bench.engine, NOW)[0][name] for name in ("done", "failed")] == [0, 2]
+    bench.source.script = {}
+
+    assert _attempt(bench).summary()["fetched"] == 2
+    assert _statuses(bench) == ["fetched", "fetched", "failed"]
+    job = jobs.finish(bench.engine, RUN, NOW)
+    assert (job["done"], job["failed"], job["errors"]) == (2, 0, [])
+    assert _attempt(bench).summary() | {"requests": 0} == BatchReport(_attempt(bench).outcomes).summary()
+
+
+def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: Bench) -> None:
+    """The machine's own attempt makes no call and fails again; a person's asks about the account anew."""
+    bench.source.script = {"act_1": _raising(Denied("no access", account_id="act_1"))}
+    _plan(bench, _row("act_1"))
+    assert isinstance(_attempt(bench).failure(), Denied)
+    asked = len(bench.source.asked)
+
+    again = _attempt(bench)
+    assert isinstance(again.failure(), Denied)
+    assert "no access" in str(again.failure())
+    assert (len(bench.source.asked), _statuses(bench)) == (asked, ["denied"])
+
+    bench.source.script = {}
+    assert _attempt(bench, by_person=True).summary()["fetched"] == 1
+    known = accounts.get(bench.engine, "act_1")
+    assert known is not None
+    assert known.status == "active"
+
+
+def test_lifting_is_about_the_accounts_of_the_plan(bench: Bench) -> None:
+    """Denials of other batches stay with one batch's attempt, those of other plans with any."""
+    accounts.put(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
+    _plan(bench, _row("act_1"), _row("act_2", batch=1))
+    assert (lift_denials(bench.engine, RUN, 0), lift_denials(bench.engine, RUN)) == (1, 1)
+    assert [item.status for item in accounts.many(bench.engine).values()] == ["active", "active", "denied"]
+
+
+def test_a_stale_key_is_tried_again_too(bench: Bench) -> None:
+    """An older answer that was kept does not stand for a fresh one."""
+    _plan(bench, _row("act_1", batch=1))
+    warm_batch(bench.prefetch, RUN, 1)
+    bench.clock.sleep(86_400)
+    _plan(bench, _row("act_1", date_range="2026-11-24..2026-11-24"))
+    bench.source.script = {"act_1": _raising(Transient("down"))}
+    failure = _attempt(bench).failure()
+    assert isinstance(failure, Transient)
+    assert _statuses(bench)[-1] == "stale"
+    bench.source.script = {}
+    assert _attempt(bench).failure() is None
+    assert _statuses(bench)[-1] == "fetched"

@@ -365,12 +365,13 @@ def test_a_fallback_that_was_put_off_is_not_isolated(make: Make, error: AdwarmEr
 
 
 def test_a_retry_that_is_refused_names_what_failed_before(make: Make, journal: MemoryJournal) -> None:
-    """The first failure is recorded, and is the cause of the refusal."""
-    first = Transient("down")
-    with pytest.raises(Refused) as caught:
-        make().run(Script(first, Refused("open", retry_after=30.0)), source="meta")
+    """The first failure is recorded and stands; the refusal of the retry is its cause."""
+    first, refusal = Transient("down"), Refused("open", retry_after=30.0)
+    with pytest.raises(Transient) as caught:
+        make().run(Script(first, refusal), source="meta")
 
-    assert caught.value.__cause__ is first
+    assert caught.value is first
+    assert first.__cause__ is refusal
     assert [event.kind for event in journal.events] == ["Transient"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest, Throttled, TooMuchData, Transient
+from adwarm.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
 from adwarm.recovery.budget import RetryBudget
 from adwarm.recovery.retry import Retrier, delay, is_retryable
 from adwarm.settings import RecoverySettings
@@ -139,3 +139,13 @@ def test_interrupts_are_not_failures() -> None:
     with pytest.raises(KeyboardInterrupt):
         retrier.run(interrupted, failures.append)
     assert failures == []
+
+
+def test_a_refused_retry_does_not_hide_what_failed() -> None:
+    """Admission that gives the upstream up between two attempts is the cause; a first refusal is all there is."""
+    down, refused = Transient("the platform is down"), Refused("given up for now", retry_after=60)
+
+    found, waits, failures = run(Flaky(down, refused))
+    assert (found, len(waits), failures) == (down, 1, [down, refused])
+    assert down.__cause__ is refused
+    assert run(Flaky(refused))[0] is refused

@@ -1,6 +1,7 @@
 """Tests of the worker of the request queue: what it ends how, its deadlines, and workers that die over a batch."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
-from adwarm.backpressure import RequestQueue
-from adwarm.errors import BadRequest, Denied, Throttled
+from adwarm.backpressure import Refused, RequestQueue
+from adwarm.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.serving import Drainer, DrainReport
 from adwarm.settings import BackpressureSettings
@@ -98,16 +99,19 @@ def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
 
 
 def test_each_ending_has_its_reason(yard: Yard) -> None:
-    """Denied fails at once, throttled comes back when it may, broken is tried three times; none stops the others."""
-    numbers = [yard.enqueue(f"act_{n}") for n in range(1, 5)]
+    """Denied and malformed fail at once, throttled comes back when it may, broken is tried thrice; none stops any."""
+    numbers = [yard.enqueue(f"act_{n}") for n in range(1, 6)]
     yard.script("act_1", Denied("no access", account_id="act_1"))
     yard.script("act_2", Throttled("slow down", scope="account:act_2", until=NOW + timedelta(minutes=5)))
-    yard.script("act_3", BadRequest("no such field"))
+    yard.script("act_3", Transient("the platform is down", retry_after=3600))
+    yard.script("act_5", BadRequest("no such field"))
 
     first = yard.drainer.drain(60)
-    assert (first.completed, first.failed, first.given_back, len(first.errors)) == (1, 1, 2, 3)
-    denied, parked, broken, _ = (yard.seen(number) for number in numbers)
+    assert (first.completed, first.failed, first.given_back, len(first.errors)) == (1, 2, 2, 4)
+    assert [type(error) for error in first.failures] == [Denied, Transient, BadRequest]
+    denied, parked, broken, _, malformed = (yard.seen(number) for number in numbers)
     assert (denied.status, denied.error) == (RequestStatus.FAILED, "no access")
+    assert (malformed.status, malformed.error) == (RequestStatus.FAILED, "no such field")
     assert (parked.status, parked.attempts) == (RequestStatus.PENDING, 0)
     assert (parked.not_before or 0) - yard.time.now == 300
     assert (broken.status, broken.attempts) == (RequestStatus.PENDING, 1)
@@ -115,8 +119,44 @@ def test_each_ending_has_its_reason(yard: Yard) -> None:
         yard.time.now += 20
         yard.drainer.drain(60)
     assert yard.seen(numbers[2]).status is RequestStatus.FAILED
-    assert "given up after 3 tries; the last: no such field" in str(yard.seen(numbers[2]).error)
+    assert "given up after 3 tries; the last: the platform is down" in str(yard.seen(numbers[2]).error)
     assert yard.drainer.drain(60) == DrainReport()
+
+
+@pytest.mark.parametrize(("error", "status"), [
+    (TokenDead("the token is dead"), RequestStatus.FAILED), (Corrupt("a foreign row"), RequestStatus.PENDING),
+])  # fmt: skip
+def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, status: RequestStatus) -> None:
+    """A dead token ends a request with that reason; a damaged answer may be whole the next time."""
+    number = yard.enqueue("act_1")
+    yard.script("act_1", error)
+    yard.drainer.drain(60)
+    assert (yard.seen(number).status, yard.seen(number).error) == (status, str(error))
+
+
+def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
+    """An upstream that is given up meanwhile makes later tries wait; what the request failed with stays its reason."""
+    yard = Yard(bench, queue_timeout_seconds=60)
+    number = yard.enqueue("act_1")
+    yard.script("act_1", Transient("the platform is down"))
+    yard.drainer.drain(60)
+    assert yard.seen(number).error == "the platform is down"
+
+    class GivenUp:
+        """An open breaker."""
+
+        def admit(self, *args: Any, **kwargs: Any) -> Refused:
+            """Refuse."""
+            return Refused("source:scripted failed too often and is left alone for 60 s", 60.0)
+
+    yard.drainer.prefetch = replace(bench.prefetch, admission=GivenUp())  # type: ignore[arg-type]
+    yard.time.now += 10
+    assert yard.drainer.drain(60).given_back == 1
+    assert yard.seen(number).error == "the platform is down"
+    yard.time.now += 60
+    assert yard.seen(number).status is RequestStatus.EXPIRED
+    assert yard.drainer.drain(60) == DrainReport()
+    assert yard.seen(number).error == "past its deadline; the platform is down"
 
 
 def test_no_call_after_the_deadline(yard: Yard) -> None:

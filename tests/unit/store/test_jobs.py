@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.errors import NotFound
-from adwarm.store import jobs
+from adwarm.store import jobs, writing
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -59,3 +59,18 @@ def test_a_run_without_a_job(engine: Engine) -> None:
     assert jobs.latest(engine, AT) == []
     with pytest.raises(NotFound, match="never made"):
         jobs.finish(engine, "dag/9", AT)
+
+
+def test_a_closed_jobs_verdict_follows_its_counts(engine: Engine) -> None:
+    """A batch that is cleared alone after the run has ended mends the job, or breaks it again."""
+    jobs.start(engine, "dag/1", "dag", 2, AT)
+    jobs.advance(engine, "dag/1", failed=2, errors=["a: no", "b: no"])
+    jobs.finish(engine, "dag/1", AT)
+    seen = []
+    for change in ({"done": 1}, {"failed": 2}):
+        with writing(engine) as connection:
+            jobs.take_back(connection, "dag/1", ["a"])
+        jobs.advance(engine, "dag/1", **change)
+        (job,) = jobs.latest(engine, AT)
+        seen.append((job["status"], job["done"], job["failed"], job["errors"], job["finished_at"]))
+    assert seen == [("completed", 1, 1, ["b: no"], AT), ("failed", 1, 2, ["b: no"], AT)]

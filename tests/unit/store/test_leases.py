@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.store import leases
 from adwarm.store.engine import reading, writing
-from adwarm.store.leases import Lease, Report
+from adwarm.store.leases import Learned, Lease, PagesRead, Report
 
 
 class DatabaseClock:
@@ -118,14 +118,28 @@ def test_a_lease_remembers_its_report_for_the_next_holder(engine: Engine, at: Da
 def test_what_was_too_large_is_remembered_for_a_while(engine: Engine) -> None:
     """The next holder finds it, unless it is too old or was cleared."""
     held = _claimed(engine, "a")
-    assert leases.too_large(engine, held, NOON) == {}
-    assert leases.keep_too_large(engine, held, {"abcd": "too much"}, NOON)
+    lesson = Learned({"abcd": "too much"}, {"abcd:ad": ["1", "2"]})
+    assert leases.learned(engine, held, NOON) == Learned()
+    assert leases.keep_learned(engine, held, lesson, NOON)
     leases.release(engine, held)
     successor = _claimed(engine, "b")
-    assert leases.too_large(engine, successor, NOON) == {"abcd": "too much"}
-    assert leases.too_large(engine, successor, NOON + timedelta(seconds=1)) == {}
-    assert leases.keep_too_large(engine, successor, {}, NOON)
-    assert leases.too_large(engine, successor, NOON) == {}
+    assert leases.learned(engine, successor, NOON) == lesson
+    assert leases.learned(engine, successor, NOON + timedelta(seconds=1)) == Learned()
+    assert leases.keep_learned(engine, successor, Learned(), NOON)
+    assert leases.learned(engine, successor, NOON) == Learned()
+
+
+def test_pages_that_were_read_are_remembered(engine: Engine) -> None:
+    """The next holder reads the report on; forgetting the report forgets them."""
+    held = _claimed(engine, "a")
+    assert leases.announce_report(engine, held, "abcd", NOON)
+    assert leases.keep_report(engine, held, "6023")
+    assert leases.keep_pages(engine, held, PagesRead("MTA", "f" * 64, 1_000, 2))
+    found = leases.report_of(engine, held)
+    assert found is not None
+    assert found.pages == PagesRead("MTA", "f" * 64, 1_000, 2)
+    assert leases.announce_report(engine, held, "efgh", NOON)
+    assert leases.report_of(engine, held) == Report("efgh", NOON, None, 0.0, NOON)
 
 
 OWNERS = st.sampled_from(["a", "b", "c"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.store import warms
+from adwarm.store import jobs, warms
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,6 +34,34 @@ def test_a_rerun_replaces_what_is_undone(engine: Engine) -> None:
     assert [(row["account_id"], row["status"]) for row in found] == [("act_1", "fetched"), ("act_4", "planned")]
     assert len(warms.of_run(engine, "dag/2")) == 1
     assert [row["account_id"] for row in _plan(engine, "dag/1")] == ["act_1"]
+
+
+@pytest.mark.parametrize("status", ["failed", "stale", "denied"])
+def test_a_rerun_replaces_what_failed(engine: Engine, status: str) -> None:
+    """A key that failed is planned anew once, and does not lie beside its new plan to be tried twice."""
+    (row,) = _plan(engine, "dag/1", _row("act_1"))
+    warms.record(engine, [{"id": row["id"], "status": status, "error": "no"}])
+    assert [item["status"] for item in _plan(engine, "dag/1", _row("act_1"))] == ["planned"]
+
+
+def test_a_batch_is_opened_again(engine: Engine) -> None:
+    """What ended in one of the statuses is planned without its error, and its job no longer counts it as failed."""
+    rows = _plan(engine, "dag/1", *[_row(f"act_{n}", batch=n // 4) for n in range(1, 6)])
+    jobs.start(engine, "dag/1", "dag", 5, AT)
+    ends = ["failed", "denied", "fetched", "failed"]
+    for row, status in zip(rows, ends, strict=False):
+        warms.record(engine, [{"id": row["id"], "status": status, "error": "no", "requests": 2}])
+    jobs.advance(engine, "dag/1", done=1, failed=3, requests=8, errors=[f"act_{n} today: no" for n in (1, 2, 4)])
+    assert jobs.finish(engine, "dag/1", AT)["failed"] == 3
+
+    assert [row["status"] for row in warms.ended(engine, "dag/1", 0)] == ends[:3]
+    assert [warms.reopen(engine, "dag/1", 0, warms.FAILED) for _ in range(2)] == [1, 0]
+    assert [(row["status"], row["error"]) for row in warms.of_run(engine, "dag/1")[:2]] == [
+        ("planned", None), ("denied", "no"),
+    ]  # fmt: skip
+    (job,) = jobs.latest(engine, AT)
+    assert (job["done"], job["failed"], job["requests"]) == (1, 2, 8)
+    assert job["errors"] == ["act_2 today: no", "act_4 today: no"]
 
 
 def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:

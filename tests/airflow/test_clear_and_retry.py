@@ -1,0 +1,224 @@
+"""A task that failed does not turn green by being tried again: by Airflow's own retry, or by a person who clears it."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from adwarm.errors import Denied
+from adwarm.runtime import Runtime
+from adwarm.simulator.config import SimulatorConfig
+from adwarm.simulator.server import SimulatorServer
+from adwarm.simulator.storm import read_storm
+from adwarm.store import jobs, warms
+
+from .conftest import NOW
+
+ACCOUNTS = ["act_901", "act_902"]
+FORM = {
+    "accounts": ACCOUNTS, "date_ranges": ["yesterday"], "delay_seconds": 0, "connection": "guarded",
+    "decision_time": NOW.isoformat(),
+}  # fmt: skip
+DAG = "adwarm_strategy_warming"
+Seen = dict[str, Any]
+Clear = Callable[..., Any]
+Failures = list[BaseException]
+
+
+@pytest.fixture
+def platform(airflow_home: Path) -> Iterator[SimulatorServer]:
+    """A platform of its own, whose token is not the one that the connection holds at first."""
+    with SimulatorServer(SimulatorConfig(ads=2, now=NOW, token="right")) as server:
+        yield server
+
+
+@pytest.fixture
+def runtime(platform: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """An empty home; no waits inside a call, so that only Airflow's own tries are left."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ADWARM_WORKERS", "1")
+    monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("ADWARM_BACKPRESSURE__BREAKER_MIN_CALLS", "1000")
+    return Runtime()
+
+
+@pytest.fixture
+def connect(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a token into the connection."""
+
+    def put(token: str) -> None:
+        extra = {"access_token": token, "app_id": "1", "graph_url": platform.url}
+        monkeypatch.setenv("AIRFLOW_CONN_GUARDED", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+
+    return put
+
+
+@pytest.fixture
+def dag(dags: dict[str, Any], runtime: Runtime) -> Any:
+    """The strategy DAG, whose retries come at once."""
+    found = dags[DAG]
+    for task in found.tasks:
+        task.retry_delay = timedelta(milliseconds=10)
+    return found
+
+
+@pytest.fixture
+def clear(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Clears tasks of a run that has ended, by what the button calls, and lets the run go on."""
+
+    def go(finished: Any, *names: str) -> Any:
+        from airflow.models import dagrun
+        from airflow.models.taskinstance import TaskInstance, clear_task_instances
+        from airflow.serialization.definitions.dag import SerializedDAG
+        from airflow.utils.state import DagRunState
+
+        def reopened(*, dag: Any, session: Any, **_: Any) -> Any:
+            mine = (TaskInstance.run_id == finished.run_id, TaskInstance.task_id.in_(names))
+            clear_task_instances(list(session.scalars(select(TaskInstance).where(*mine))), session)
+            run = session.scalars(select(dagrun.DagRun).where(dagrun.DagRun.run_id == finished.run_id)).one()
+            assert run.state == DagRunState.QUEUED
+            run.state = DagRunState.RUNNING
+            session.commit()
+            run.dag = dag
+            return run
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dagrun, "get_or_create_dagrun", reopened)
+            patch.setattr(SerializedDAG, "clear_dags", lambda *_, **__: 0)
+            return dag.test(logical_date=None, run_conf=FORM)
+
+    return go
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """What warm tasks have raised so far, as the retry policy hears of it."""
+    from adwarm_airflow.retry_policy import AdwarmRetryPolicy
+
+    heard: list[BaseException] = []
+    evaluate = AdwarmRetryPolicy.evaluate
+
+    def listen(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> Any:
+        heard.append(exception)
+        return evaluate(self, exception, *args, **kwargs)
+
+    monkeypatch.setattr(AdwarmRetryPolicy, "evaluate", listen)
+    return heard
+
+
+def _seen(runtime: Runtime, finished: Any) -> Seen:
+    """How a run stands: its state, the tries of its warm task, its warms, and its job's counts."""
+    run_id = f"{DAG}/{finished.run_id}"
+    (job,) = [row for row in jobs.latest(runtime.engine, NOW) if row["run_id"] == run_id]
+    return {
+        "state": str(finished.state),
+        "tries": max((ti.try_number for ti in finished.get_task_instances() if ti.task_id == "warm"), default=0),
+        "warms": [row["status"] for row in warms.of_run(runtime.engine, run_id)],
+        "job": (job["done"], job["failed"]),
+    }
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, but for the numbers that the platform gives to each of its answers."""
+    return re.sub(r"trace \w+", "trace", str(error))
+
+
+def test_a_wrong_token_fails_until_it_is_mended(
+    dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, failures: Failures
+) -> None:
+    """It fails at once, and a second attempt for the same reason; mended and cleared, everything is fetched."""
+    connect("wrong")
+    run = dag.test(logical_date=None, run_conf=FORM)
+    bad = {"state": "failed", "warms": ["failed"] * 2, "job": (0, 2)}
+    assert _seen(runtime, run) == bad | {"tries": 1}
+    run = clear(run, "warm", "account")
+    assert _seen(runtime, run) == bad | {"tries": 2}
+    assert [type(error).__name__ for error in failures] == ["TokenDead", "TokenDead"]
+    assert _reason(failures[0]) == _reason(failures[1])
+    assert all(f"{name} yesterday: " in str(failures[1]) for name in ACCOUNTS)
+
+    connect("right")
+    run = clear(run, "warm", "account")
+    assert _seen(runtime, run) == {"state": "success", "tries": 3, "warms": ["fetched"] * 2, "job": (2, 0)}
+
+
+def test_every_retry_tries_again_what_failed(
+    dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, failures: Failures,
+    platform: SimulatorServer,
+) -> None:  # fmt: skip
+    """Airflow's own retries all call, and all fail; the attempt that finds the platform well again fetches all."""
+    connect("right")
+    platform.platform.set_storm(read_storm({"fault": [{"kind": "transient_2"}]}, "storm"))
+    run = dag.test(logical_date=None, run_conf=FORM)
+    assert _seen(runtime, run) == {"state": "failed", "tries": 3, "warms": ["failed"] * 2, "job": (0, 2)}
+    assert [type(error).__name__ for error in failures] == ["Transient"] * 3
+    assert platform.calls()["total"] >= 3 * len(ACCOUNTS)
+
+    platform.platform.set_storm(read_storm({}, "calm"))
+    run = clear(run, "warm", "account")
+    assert _seen(runtime, run) == {"state": "success", "tries": 4, "warms": ["fetched"] * 2, "job": (2, 0)}
+
+
+def test_a_clear_lifts_a_denial_and_a_retry_does_not(
+    dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, failures: Failures,
+    platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """While it stands no call is made, whoever retries or asks anew; after a clear the platform is asked again."""
+    from adwarm_airflow.retry_policy import AdwarmRetryPolicy
+
+    connect("right")
+    platform.platform.set_storm(read_storm({"fault": [{"kind": "denied"}]}, "storm"))
+    with monkeypatch.context() as patch:  # let Airflow retry what the policy would fail at once, as a lost worker does
+        patch.setattr(AdwarmRetryPolicy, "evaluate", _retry(failures))
+        run = dag.test(logical_date=None, run_conf=FORM)
+    calls = platform.calls()["total"]
+    assert _seen(runtime, run) == {"state": "failed", "tries": 3, "warms": ["denied"] * 2, "job": (0, 2)}
+    assert [type(error) for error in failures] == [Denied] * 3
+    assert calls == len(ACCOUNTS)
+
+    with pytest.raises(Denied, match="unless you clear this task: act_901, act_902"):
+        _plan_anew()
+    assert platform.calls()["total"] == calls
+
+    platform.platform.set_storm(read_storm({}, "calm"))
+    assert _seen(runtime, clear(run, "warm", "account")) == {
+        "state": "success", "tries": 4, "warms": ["fetched"] * 2, "job": (2, 0),
+    }  # fmt: skip
+
+
+def _plan_anew() -> None:
+    """Plan a further run of the same form."""
+    from adwarm_airflow.tasks import warming
+
+    run = SimpleNamespace(dag_id=DAG, run_id="anew", run_type="manual", run_after=NOW, start_date=NOW)
+    warming.plan_strategies({"dag_run": run, "ti": SimpleNamespace(try_number=1), "params": FORM})
+
+
+def _retry(heard: list[BaseException]) -> Callable[..., Any]:
+    from airflow.sdk import RetryDecision
+
+    def evaluate(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> Any:
+        heard.append(exception)
+        return RetryDecision.default()
+
+    return evaluate
+
+
+def test_clearing_the_plan_plans_anew(
+    dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, platform: SimulatorServer
+) -> None:
+    """A run that is cleared as a whole lifts the denials of its form, and has each key in its plan once."""
+    connect("right")
+    platform.platform.set_storm(read_storm({"fault": [{"kind": "denied"}]}, "storm"))
+    run = dag.test(logical_date=None, run_conf=FORM)
+    assert _seen(runtime, run)["warms"] == ["denied"] * 2
+    platform.platform.set_storm(read_storm({}, "calm"))
+
+    run = clear(run, "plan", "warm", "account")
+    assert _seen(runtime, run) == {"state": "success", "tries": 2, "warms": ["fetched"] * 2, "job": (2, 0)}
