@@ -39,6 +39,7 @@ class Form(StrEnum):
     COUNT = "count"
     MONEY = "money"
     RATIO = "ratio"
+    AVERAGE = "average"
     CURVE = "curve"
 
 
@@ -117,6 +118,7 @@ _WRITERS: dict[Form, Callable[[float], Any]] = {
     Form.COUNT: lambda value: str(int(value)),
     Form.MONEY: lambda value: f"{value:.2f}",
     Form.RATIO: lambda value: f"{value:.6f}",
+    Form.AVERAGE: lambda value: str(int(value)),
     Form.CURVE: _curve,
 }
 _ACTIONS: Entries = (
@@ -197,7 +199,7 @@ LISTINGS: dict[str, Listing] = {
         Form.RATIO, _one("offsite_conversion.fb_pixel_purchase", lambda f: over(f.purchases * _PRICE, f.spend))
     ),
     "video_avg_time_watched_actions": Listing(
-        Form.COUNT, _one("video_view", lambda f: (f.views > 0) * (4 + f.views % 9))
+        Form.AVERAGE, _one("video_view", lambda f: (f.views > 0) * (4 + f.views % 9))
     ),
     "video_time_watched_actions": Listing(Form.COUNT, _one("video_view", lambda f: f.views * 6)),
     **{name: Listing(Form.COUNT, _watched(percent)) for name, percent in _WATCHED.items()},
