@@ -107,7 +107,7 @@ lock: $(READY) ## Compile the requirements again
 		--no-header --no-emit-index-url -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
 	@for tool in airbyte airflow; do \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-			--no-header --no-emit-index-url tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt; \
+			--no-header --no-emit-index-url tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
 	done
 
 clean: ## Remove what was installed and made

@@ -81,11 +81,14 @@ def listed(listing: Listing, figures: Figures, split: Split) -> list[list[Row] |
     chosen = [(name, values) for name, values in listing.entries if not (narrow and _is_on_the_site(name))]
     write = _WRITERS[listing.form]
     shares = _shares(split.windows) if listing.form in {Form.COUNT, Form.MONEY} else []
-    columns = [(name, values(figures).tolist()) for name, values in chosen]
-    rows = [
-        [_entry(name, values[index], write, shares, split.labels) for name, values in columns if values[index]]
-        for index in range(figures.size)
-    ]
+    rows: list[list[Row]] = [[] for _ in range(figures.size)]
+    for name, values in chosen:
+        for row, value in zip(rows, values(figures).tolist(), strict=True):
+            if value:
+                entry = {"action_type": name, **split.labels, "value": write(value)}
+                if shares:
+                    entry.update((window, write(value * share)) for window, share in shares if int(value * share))
+                row.append(entry)
     return [row or None for row in rows]
 
 
@@ -95,18 +98,6 @@ def _is_on_the_site(name: str) -> bool:
 
 def _shares(windows: Sequence[str]) -> list[tuple[str, float]]:
     return [(name, ATTRIBUTION_SHARES[name]) for name in windows if name in ATTRIBUTION_SHARES]
-
-
-def _entry(
-    name: str,
-    value: float,
-    write: Callable[[float], Any],
-    shares: Sequence[tuple[str, float]],
-    labels: Mapping[str, str],
-) -> Row:
-    row: Row = {"action_type": name, **labels, "value": write(value)}
-    row.update((window, write(value * share)) for window, share in shares if int(value * share))
-    return row
 
 
 def _curve(percent: float) -> list[int]:

@@ -18,7 +18,7 @@ from adwarm.simulator.words import folded, is_true, json_value
 MAX_ENTRIES = 50
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")
 _SHARED = ("access_token", "appsecret_proof")
-_KEYS = frozenset({"method", "relative_url", "body", "name", "omit_response_on_success", "headers", "include_headers"})
+_KEYS = frozenset({"method", "relative_url", "body", "name", "omit_response_on_success"})
 
 
 def batch_body(call: Call, reply: Callable[[Call], Reply], refused: Mapping[str, str]) -> list[dict[str, Any] | None]:

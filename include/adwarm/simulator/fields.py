@@ -5,6 +5,7 @@ Names are those of the platform's own list (AdsInsights.Field of facebook_busine
 
 from adwarm.simulator.actions import LISTINGS
 from adwarm.simulator.figures import COUNTS, RATIOS
+from adwarm.simulator.levels import FOUNDED
 
 NAME_FIELDS = frozenset({
     "account_id", "account_name", "account_currency", "campaign_id", "campaign_name", "adset_id", "adset_name",
@@ -19,6 +20,7 @@ CONSTANTS = {
     "social_spend": ("0", "account_id"),
     "objective": ("OUTCOME_SALES", "campaign_id"),
     "buying_type": ("AUCTION", "campaign_id"),
+    "adset_start": (f"{FOUNDED}T00:00:00+0000", "adset_id"),
     "optimization_goal": ("OFFSITE_CONVERSIONS", "adset_id"),
     "quality_ranking": ("AVERAGE", "ad_id"),
     "engagement_rate_ranking": ("AVERAGE", "ad_id"),
@@ -27,7 +29,7 @@ CONSTANTS = {
 """What a field says, and the id that an object has which says it: an ad has a ranking, a campaign has not."""
 
 EMPTY = frozenset({
-    "ad_click_actions", "ad_impression_actions", "adset_end", "adset_start", "advanced_actions_28d_view",
+    "ad_click_actions", "ad_impression_actions", "adset_end", "advanced_actions_28d_view",
     "advanced_reach_1d_lookback", "advanced_reach_28d_lookback", "advanced_reach_7d_lookback", "age_targeting",
     "aggregated_play_time_per_reach", "anchor_event_attribution_setting", "anchor_events_performance_indicator",
     "auction_bid", "auction_competitiveness", "auction_max_competitor_bid", "average_purchases_conversion_value",
