@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.simulator.conftest import RANGE, Driven, drive
 
 from adwarm.errors import BadRequest
@@ -43,12 +45,12 @@ def told(rows: Iterable[dict[str, str]], level: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def pages(driven: Driven, path: str, **params: Any) -> list[dict[str, str]]:
+def pages(driven: Driven, path: str, *, limit: int = 3, **params: Any) -> list[dict[str, str]]:
     """Every row of a path, page by page."""
     rows: list[dict[str, str]] = []
     after: dict[str, str] = {}
     while True:
-        body = driven.get(path, limit=3, **params, **after)
+        body = driven.get(path, limit=limit, **params, **after)
         rows += body["data"]
         if "next" not in body.get("paging", {}):
             return rows
@@ -68,6 +70,27 @@ def test_rows_equal_the_truth(level: str, daily: bool) -> None:
         assert len(found) == len(set(found))
         assert set(found) == expected
     assert len(expected) >= (7 if daily else 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    level=st.sampled_from(LEVELS),
+    increment=st.sampled_from(["1", "2", "5", "monthly", "all_days"]),
+    limit=st.integers(2, 40),
+    empty=st.booleans(),
+    order=st.sampled_from([None, "spend_descending", "reach_ascending,clicks_descending"]),
+)
+def test_no_row_is_lost_or_doubled(level: str, increment: str, limit: int, empty: bool, order: str | None) -> None:
+    """However long the pages, with empty ones between and in any order: every row comes once, and sums are true."""
+    driven = drive({}, ads=6, empty_middle_pages=empty)
+    asked = {"level": level, "fields": f"{level}_id,impressions,clicks,reach,spend", "time_range": RANGE}
+    asked |= {"time_increment": increment} | ({} if order is None else {"sort": order})
+    rows = pages(driven, "act_1/insights", limit=limit, **asked)
+    assert len({(row[f"{level}_id"], row["date_start"]) for row in rows}) == len(rows)
+    true = driven.platform.sums("act_1", level, WEEK)
+    for name in ("impressions", "clicks"):
+        assert sum(int(row[name]) for row in rows) == sum(getattr(item, name) for item in true)
+    assert round(100 * sum(float(row["spend"]) for row in rows)) == sum(item.spend_cents for item in true)
 
 
 def test_levels_tell_the_same_whole() -> None:
