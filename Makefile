@@ -3,11 +3,12 @@
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
+INTEROP := .adwarm/interop
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
+.PHONY: help setup demo up down test test-simulation test-stateful test-interop lint format bench bench-adaptive bench-forecast bench-patterns \
 	bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-requests bench-storm lock clean
 
@@ -42,6 +43,15 @@ test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and ch
 
 test-stateful: $(READY) ## Search for a course of events that breaks breaker, limiter, queue or shares
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
+
+test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
+	@$(BIN)/pytest -q tests/interop
+
+$(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
+	@echo "Installing into $(@D) ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
+	@touch $@
 
 lint: $(READY) ## Check style, types and the floors of the house
 	@$(BIN)/ruff check .
@@ -95,6 +105,10 @@ lock: $(READY) ## Compile the requirements again
 		--no-header --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 		--no-header --no-emit-index-url -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
+	@for tool in airbyte airflow; do \
+		$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
+			--no-header --no-emit-index-url tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
+	done
 
 clean: ## Remove what was installed and made
 	@rm -rf $(VENV) .adwarm

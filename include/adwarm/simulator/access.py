@@ -5,7 +5,7 @@ import hmac
 
 from adwarm.simulator.call import Call
 from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.errors import GraphError
+from adwarm.simulator.errors import GraphError, token_missing
 from adwarm.simulator.faults.kinds import REFUSING, FaultKind, error_of
 
 VERSIONS = ("v26.0", "v25.0")
@@ -22,13 +22,15 @@ def check_access(call: Call, config: SimulatorConfig) -> None:
             f"(#2635) You are calling a deprecated version of the Ads API. Please update to {VERSIONS[0]}.",
             code=2635,
         )
+    if not call.token:
+        raise token_missing(call.parts[0] if call.parts else "")
     if not any(hmac.compare_digest(call.token.encode(), known.encode()) for known in (config.token, *config.tokens)):
         raise GraphError("Error validating access token: Session has expired or is not valid.", code=190, subcode=463)
     if config.app_secret is not None:
         _check_proof(call, config.app_secret)
     refusing = call.fired.first(REFUSING)
     if refusing is not None:
-        raise error_of(refusing.kind, refusing.subcode)
+        raise error_of(refusing.kind, name=call.parts[0] if call.parts else "", subcode=refusing.subcode)
 
 
 def check_account(call: Call, account: str, config: SimulatorConfig) -> None:
@@ -38,7 +40,7 @@ def check_account(call: Call, account: str, config: SimulatorConfig) -> None:
         GraphError: another token reads the account.
     """
     if not config.may_read(call.token, account):
-        raise error_of(FaultKind.DENIED, 0)
+        raise error_of(FaultKind.DENIED)
 
 
 def _check_proof(call: Call, secret: str) -> None:

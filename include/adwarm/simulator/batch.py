@@ -13,26 +13,30 @@ import orjson
 from adwarm.simulator.call import Call, Reply
 from adwarm.simulator.errors import GraphError, bad_parameter
 from adwarm.simulator.references import filled_in, references
+from adwarm.simulator.words import folded, is_true, json_value
 
 MAX_ENTRIES = 50
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")
 _SHARED = ("access_token", "appsecret_proof")
+_KEYS = frozenset({"method", "relative_url", "body", "name", "omit_response_on_success"})
 
 
-def batch_body(call: Call, reply: Callable[[Call], Reply]) -> list[dict[str, Any] | None]:
+def batch_body(call: Call, reply: Callable[[Call], Reply], refused: Mapping[str, str]) -> list[dict[str, Any] | None]:
     """Return the answers in the order of the entries; None for an entry that timed out, whatever it did by then.
+
+    An entry that is refused without being made has the headers `refused`.
 
     Raises:
         GraphError: the batch as a whole is not one.
     """
     entries = _entries(call.params["batch"])
-    with_headers = call.params.get("include_headers", "true").lower() != "false"
+    with_headers = is_true("include_headers", call.params.get("include_headers", "true"))
     needed = {name for item in entries for text in _texts(item) for name in references(text)}
     answers: dict[str, Any] = {}
     found: list[dict[str, Any] | None] = []
     for item in entries:
         name = str(item.get("name", "")) if isinstance(item, dict) else ""
-        answered = _reply(item, call, answers, reply)
+        answered = _reply(item, call, answers, reply, refused)
         if name and answered.status < 400 and answered.wire is None:
             answers[name] = orjson.loads(answered.body)
         silent = name in needed and name in answers and item.get("omit_response_on_success", True)
@@ -40,13 +44,15 @@ def batch_body(call: Call, reply: Callable[[Call], Reply]) -> list[dict[str, Any
     return found
 
 
-def _reply(item: Any, outer: Call, answers: Mapping[str, Any], reply: Callable[[Call], Reply]) -> Reply:
+def _reply(
+    item: Any, outer: Call, answers: Mapping[str, Any], reply: Callable[[Call], Reply], refused: Mapping[str, str]
+) -> Reply:
     """Return the answer to one entry; one whose reference leads nowhere is not made, and is refused by itself."""
     try:
         filled = {**item, **{name: filled_in(text, answers) for name, text in _named_texts(item)}}
+        return reply(_entry(filled, outer))
     except GraphError as error:
-        return Reply(error.status, {}, orjson.dumps(error.body(0)))
-    return reply(_entry(filled, outer))
+        return Reply(error.status, refused, orjson.dumps(error.body(0)))
 
 
 def _texts(item: Any) -> list[str]:
@@ -60,10 +66,7 @@ def _named_texts(item: Any) -> list[tuple[str, str]]:
 
 
 def _entries(text: str) -> list[Any]:
-    try:
-        entries = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise bad_parameter("batch must be valid JSON") from None
+    entries = json_value("batch", text)
     if not isinstance(entries, list) or not entries:
         raise bad_parameter("batch must be a list of requests")
     if len(entries) > MAX_ENTRIES:
@@ -76,13 +79,16 @@ def _entries(text: str) -> list[Any]:
 
 
 def _entry(item: Any, outer: Call) -> Call:
+    strange = sorted(set(item) - _KEYS)
+    if strange:
+        raise bad_parameter(f'Invalid keys "{", ".join(strange)}" were found in param "batch".')
     path, _, query = item["relative_url"].partition("?")
     parts = [part for part in path.split("/") if part]
     version = parts.pop(0) if parts and _VERSION.fullmatch(parts[0]) else outer.version
     shared = {name: outer.params[name] for name in _SHARED if name in outer.params}
     body = item.get("body")
-    given = dict(parse_qsl(query)) | dict(parse_qsl(body if isinstance(body, str) else ""))
-    root = outer.url.partition(f"/{outer.version}")[0]
+    given = folded([*parse_qsl(query), *parse_qsl(body if isinstance(body, str) else "")])
+    root = outer.url.partition(f"/{outer.version}")[0].rstrip("/")
     return Call(
         version=version,
         parts=tuple(parts),

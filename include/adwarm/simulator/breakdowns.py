@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import date
 
 from adwarm.simulator.errors import bad_parameter
-from adwarm.simulator.query import Query, months_before, word_list
+from adwarm.simulator.query import Query, months_before
+from adwarm.simulator.words import word_list
 
 REACH_MONTHS = 13
 REACH_REPORTS_A_DAY = 10
@@ -32,7 +33,7 @@ def group_of(params: Mapping[str, str]) -> dict[str, str]:
     Raises:
         GraphError: there is no such breakdown, or no longer.
     """
-    wanted = word_list(params.get("breakdowns", ""))
+    wanted = word_list(params.get("breakdowns", ""), "breakdowns")
     unknown = [name for name in wanted if name not in _GROUP]
     if unknown:
         raise bad_parameter(f"breakdowns must be one of the following values: {', '.join(_GROUP)}; not {unknown[0]}")
@@ -47,7 +48,12 @@ def asks_too_far_back(query: Query, today: date) -> bool:
 
 def without_people(query: Query) -> Query:
     """Return the question without the fields that count people."""
-    return replace(query, fields=tuple(name for name in query.fields if name not in _OF_PEOPLE))
+
+    def left(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name not in _OF_PEOPLE)
+
+    summary = None if query.summary is None else left(query.summary)
+    return replace(query, fields=left(query.fields), summary=summary)
 
 
 def grouped(rows: Sequence[dict[str, object]], group: Mapping[str, str]) -> list[dict[str, object]]:

@@ -39,6 +39,11 @@ class Call:
     batched: bool = False
 
     @property
+    def verb(self) -> str:
+        """What the call does: its HTTP method, or what its parameter `method` says instead."""
+        return self.params.get("method", self.method).upper()
+
+    @property
     def account(self) -> str | None:
         """The account that the path names."""
         return self.parts[0] if self.parts and _ACCOUNT_NODE.fullmatch(self.parts[0]) else None

@@ -2,7 +2,8 @@
 
 `POST /control/clock {"now": "2026-11-25T12:00:00Z", "frozen": false}` or `{"advance_seconds": 3600}`,
 `GET /control/calls`, `GET /control/log?after=0`, `GET` and `POST /control/faults`, `GET /control/reports`,
-`GET /control/truth?account=act_1&day=2026-11-01`, `POST /control/reset`.
+`GET /control/truth?account=act_1&day=2026-11-01`,
+`GET /control/sums?account=act_1&level=campaign&since=2026-11-01&until=2026-11-07&daily=true`, `POST /control/reset`.
 """
 
 import ipaddress
@@ -10,11 +11,11 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any, Self
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from adwarm.errors import BadRequest
-from adwarm.model import account_id
+from adwarm.model import Window, account_id
 from adwarm.simulator.calls import CallCounts
 from adwarm.simulator.platform import Platform
 from adwarm.simulator.reports.job import progress
@@ -39,9 +40,14 @@ class ClockSetting(BaseModel):
 
 def control_routes(platform: Platform) -> APIRouter:
     """Return the control routes of a platform."""
-    router = APIRouter(prefix="/control", dependencies=[Depends(_from_this_machine)])
+
+    def dated(response: Response) -> None:
+        response.headers.update(platform.dated())
+
+    router = APIRouter(prefix="/control", dependencies=[Depends(_from_this_machine), Depends(dated)])
     _add_time(router, platform)
     _add_records(router, platform)
+    _add_sums(router, platform)
     _add_faults(router, platform)
     return router
 
@@ -85,6 +91,18 @@ def _add_records(router: APIRouter, platform: Platform) -> None:
     async def read_truth(account: str, day: date) -> list[dict[str, Any]]:
         try:
             return [asdict(truth) for truth in platform.world.truths(account_id(account), day)]
+        except BadRequest as error:
+            raise HTTPException(400, str(error)) from None
+
+
+def _add_sums(router: APIRouter, platform: Platform) -> None:
+    @router.get("/sums", response_model=None)
+    async def read_sums(
+        account: str, since: date, until: date, level: str = "ad", *, daily: bool = False
+    ) -> list[dict[str, Any]]:
+        try:
+            window = Window(since, until)
+            return [asdict(row) for row in platform.sums(account_id(account), level, window, daily=daily)]
         except BadRequest as error:
             raise HTTPException(400, str(error)) from None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class GraphError(Exception):
-    """An answer that is an error."""
+    """An answer that is an error; `transient` is told only when it is known, `retry_after` is a header in seconds."""
 
     def __init__(
         self,
@@ -15,11 +15,12 @@ class GraphError(Exception):
         subcode: int | None = None,
         status: int = 400,
         kind: str = "OAuthException",
-        transient: bool = False,
+        transient: bool | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.code, self.subcode = message, code, subcode
-        self.status, self.kind, self.transient = status, kind, transient
+        self.status, self.kind, self.transient, self.retry_after = status, kind, transient, retry_after
 
     def body(self, call_number: int) -> dict[str, Any]:
         """Return the error body; equal calls of equal histories get equal trace ids."""
@@ -27,8 +28,8 @@ class GraphError(Exception):
         error: dict[str, Any] = {"message": self.message, "type": self.kind, "code": self.code}
         if self.subcode is not None:
             error["error_subcode"] = self.subcode
-        if self.transient:
-            error["is_transient"] = True
+        if self.transient is not None:
+            error["is_transient"] = self.transient
         return {"error": error | {"fbtrace_id": f"A{trace}"}}
 
 
@@ -37,12 +38,20 @@ def bad_parameter(message: str) -> GraphError:
     return GraphError(f"(#100) {message}", code=100)
 
 
-def missing_object(name: str) -> GraphError:
-    """Return the platform's answer about an object that is not there, or not for this token."""
+def missing_object(name: str, verb: str = "get") -> GraphError:
+    """Return the platform's answer about an object that is not there, not for this token, or not for this verb."""
     return GraphError(
-        f"Unsupported get request. Object with ID '{name}' does not exist, cannot be loaded due to missing "
-        "permissions, or does not support this operation",
+        f"Unsupported {verb.lower()} request. Object with ID '{name}' does not exist, cannot be loaded due to missing "
+        "permissions, or does not support this operation. Please read the Graph API documentation at "
+        "https://developers.facebook.com/docs/graph-api",
         code=100,
         subcode=33,
         kind="GraphMethodException",
     )
+
+
+def token_missing(path: str) -> GraphError:
+    """Return the platform's answer to a call without any token, about `path`."""
+    if path == "me":
+        return GraphError("An active access token must be used to query information about the current user.", code=2500)
+    return GraphError("An access token is required to request this resource.", code=104)

@@ -1,22 +1,29 @@
-"""An insights question answered from the world: which rows there are, and one page of them."""
+"""An insights question answered from the world: which rows there are, in which order, one page of them, and totals."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from adwarm.model import Window
+from adwarm.simulator.actions import Split
 from adwarm.simulator.ads import Ad, Days, Metric
 from adwarm.simulator.breakdowns import grouped
 from adwarm.simulator.levels import Table, ad_names, at_level
-from adwarm.simulator.paging import page_of, paging
+from adwarm.simulator.paging import asked_page, paging
 from adwarm.simulator.query import Query
 from adwarm.simulator.rows import delivered, render
+from adwarm.simulator.view import sort_value, sorted_rows, split_of
 from adwarm.simulator.world import World
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows that answer a question, not yet rendered: window and object indexes into a table."""
+    """The rows that answer a question, not yet rendered: window and object indexes into a table.
+
+    Attributes:
+        whole: gathers the account over all of the question's days, for totals.
+    """
 
     account: str
     query: Query
@@ -24,6 +31,7 @@ class Selection:
     windows: Days
     objects: Days
     keep: Callable[[Ad], bool]
+    whole: Callable[[], Table]
 
     @property
     def rows(self) -> int:
@@ -44,18 +52,49 @@ def select(world: World, account: str, query: Query, now: datetime) -> Selection
     def keep(ad: Ad) -> bool:
         return query.keeps(ad_names(block, ad), has_ended=ad.truth.ended < today)
 
+    def whole() -> Table:
+        span = Window(min(w.since for w in query.windows), max(w.until for w in query.windows))
+        return at_level(world.block(account, [span], now), "account", keep)
+
     table = at_level(block, query.level, keep)
     windows, objects = delivered(table, query.more_impressions_than)
-    return Selection(account, query, table, windows, objects, keep)
+    return Selection(account, query, table, windows, objects, keep, whole)
 
 
 def page_body(
-    chosen: Selection, params: Mapping[str, str], url: str, *, limit: int, empty_between: bool
+    chosen: Selection, params: Mapping[str, str], url: str, *, empty_between: bool
 ) -> tuple[dict[str, Any], int]:
-    """Return the body of the page that `params` ask for, and how many rows it holds."""
-    if not chosen.rows:
-        return {"data": []}, 0
-    page = page_of(chosen.rows, limit, params.get("after"), empty_between=empty_between)
-    at = chosen.windows[page.start : page.stop], chosen.objects[page.start : page.stop]
-    data = grouped(render(chosen.table, at, chosen.query.fields, chosen.query.attribution), chosen.query.group)
-    return {"data": data, "paging": paging(page, url, params)}, len(data)
+    """Return the body of the page that `params` ask for, and how many rows it holds.
+
+    Raises:
+        GraphError: the parameters of the page are not valid.
+    """
+    query = chosen.query
+    page = asked_page(chosen.rows, params, empty_between=empty_between)
+    windows, objects = _in_order(chosen, query)
+    at = windows[page.start : page.stop], objects[page.start : page.stop]
+    data = grouped(render(chosen.table, at, query.fields, split_of(query)), query.group)
+    body: dict[str, Any] = {"data": data}
+    if chosen.rows:
+        body["paging"] = paging(page, url, params)
+    if query.summary is not None:
+        body["summary"] = _totals(chosen, query.summary, split_of(query, params))
+    return body, len(data)
+
+
+def _in_order(chosen: Selection, query: Query) -> tuple[Days, Days]:
+    at = chosen.windows, chosen.objects
+    if not query.order or not chosen.rows:
+        return at
+    rows = render(chosen.table, at, [name.partition(":")[0] for name, _ in query.order])
+    return sorted_rows(at, [([sort_value(row, name) for row in rows], most) for name, most in query.order])
+
+
+def _totals(chosen: Selection, fields: tuple[str, ...], split: Split) -> dict[str, Any]:
+    """Return the totals of all rows, whatever the page; people are counted once for all of the days."""
+    whole = chosen.whole()
+    if not chosen.rows or not whole.names:
+        return {}
+    totals = chosen.table.totals[:, chosen.windows, chosen.objects].sum(axis=1).reshape(-1, 1, 1)
+    table = replace(whole, totals=totals)
+    return render(table, delivered(table), fields, split)[0]

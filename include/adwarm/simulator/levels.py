@@ -6,6 +6,7 @@ the sum of its ads, and never falls below its best ad.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from adwarm.simulator.ads import Ad, Days
 from adwarm.simulator.world import Block, object_id, people
 
 LEVELS = ("account", "campaign", "adset", "ad")
+FOUNDED = date(2020, 1, 1)
+"""The day on which every account, campaign and ad set was made."""
 _ADSET_SLOTS = 2
 _CAMPAIGN_SLOTS = 4
 _OVERLAP_ROOM = {"adset": 0.5, "campaign": 0.75, "account": 1.0}
@@ -63,6 +66,13 @@ def slots_of_level(level: str) -> int:
     return _ADSET_SLOTS if level == "adset" else _CAMPAIGN_SLOTS
 
 
+def object_name(level: str, place: int, generation: int = 0) -> str:
+    """Return the name of the object of `level` at a place of its account; ads of a place differ by generation."""
+    if level == "ad":
+        return f"Ad {place + 1}.{generation % 1000}"
+    return f"{'Ad set' if level == 'adset' else 'Campaign'} {place + 1}"
+
+
 def ad_names(block: Block, ad: Ad) -> dict[str, str]:
     """Return the ids and names of an ad and of all it belongs to."""
     profile, slot = block.profile, ad.slot
@@ -72,15 +82,18 @@ def ad_names(block: Block, ad: Ad) -> dict[str, str]:
         "account_name": f"Simulated account {profile.number}",
         "account_currency": "USD",
         "campaign_id": object_id("3", profile, campaign),
-        "campaign_name": f"Campaign {campaign + 1}",
+        "campaign_name": object_name("campaign", campaign),
         "adset_id": object_id("2", profile, adset),
-        "adset_name": f"Ad set {adset + 1}",
+        "adset_name": object_name("adset", adset),
         "ad_id": ad.truth.ad_id,
-        "ad_name": f"Ad {slot + 1}.{ad.generation % 1000}",
+        "ad_name": object_name("ad", slot, ad.generation),
+        "created_time": str(ad.truth.started),
+        "updated_time": str(ad.truth.started),
     }
 
 
 def _common(names: dict[str, str], level: str) -> dict[str, str]:
     """Keep only the names that all objects of a group share."""
     shown: Sequence[str] = LEVELS[: LEVELS.index(level) + 1]
-    return {name: value for name, value in names.items() if name.split("_")[0] in shown}
+    own = {name: value for name, value in names.items() if name.split("_")[0] in shown}
+    return own | dict.fromkeys(("created_time", "updated_time"), str(FOUNDED))

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from adwarm.errors import NotFound
-from adwarm.simulator.levels import LEVELS, slots_of_level
-from adwarm.simulator.query import ACTIVE, ENDED
+from adwarm.simulator.ads import AdTruth
+from adwarm.simulator.facts import facts_of, time_of
+from adwarm.simulator.filters import ACTIVE, ENDED
+from adwarm.simulator.levels import FOUNDED, LEVELS, slots_of_level
 from adwarm.simulator.world import World, object_id
 
 EDGES = {"campaigns": "campaign", "adsets": "adset", "ads": "ad"}
@@ -45,8 +48,22 @@ def _is_there(world: World, node: Node, today: date) -> bool:
     return there and node.id == object_id(node.id[0], profile, place)
 
 
+def object_facts(world: World, node: Node, today: date) -> dict[str, Any]:
+    """Return everything known of an object."""
+    profile, place = world.profile(node.account), int(node.id[9:13])
+    ids = {"id": node.id, "account_id": node.account.removeprefix("act_")}
+    slot = place if node.level == "ad" else place * slots_of_level(node.level)
+    for level, kind in (("adset", "2"), ("campaign", "3")):
+        if LEVELS.index(level) < LEVELS.index(node.level):
+            ids[f"{level}_id"] = object_id(kind, profile, slot // slots_of_level(level))
+    if node.level != "ad":
+        return facts_of(node.level, ids, ACTIVE)
+    truth = world.truth(node.account, node.id)
+    return facts_of("ad", ids, _standing(truth, today), truth.started)
+
+
 def objects_below(world: World, account: str, node: Node | None, level: str, today: date) -> Iterator[dict[str, str]]:
-    """Yield the objects of `level` in an account, or below an object of it, with their standing, oldest ads first.
+    """Yield the objects of `level` in an account, or below an object of it: id, standing, last change; old ads first.
 
     Ads that ended over a year ago are not among them.
     """
@@ -57,11 +74,19 @@ def objects_below(world: World, account: str, node: Node | None, level: str, tod
     if level == "ad":
         for truth in world.truths_between(account, today - timedelta(_DAYS_LISTED), today):
             if int(truth.ad_id[9:13]) in slots:
-                yield {"id": truth.ad_id, "effective_status": ENDED if truth.ended < today else ACTIVE}
+                yield _listed(truth.ad_id, _standing(truth, today), truth.started)
         return
     per = slots_of_level(level)
     for place in range(slots.start // per, (slots.stop - 1) // per + 1):
-        yield {"id": object_id("2" if level == "adset" else "3", profile, place), "effective_status": ACTIVE}
+        yield _listed(object_id("2" if level == "adset" else "3", profile, place), ACTIVE, FOUNDED)
+
+
+def _listed(name: str, standing: str, updated: date) -> dict[str, str]:
+    return {"id": name, "effective_status": standing, "updated_time": time_of(updated)}
+
+
+def _standing(truth: AdTruth, today: date) -> str:
+    return ENDED if truth.ended < today else ACTIVE
 
 
 def _slots_of(node: Node | None, slots: int) -> range:

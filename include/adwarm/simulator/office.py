@@ -14,6 +14,7 @@ from adwarm.simulator.insights import Selection, page_body, select
 from adwarm.simulator.levels import LEVELS
 from adwarm.simulator.nodes import account_body, accounts_body, objects_body
 from adwarm.simulator.objects import Node
+from adwarm.simulator.parameters import check_parameters
 from adwarm.simulator.query import Query, page_limit, read_query
 from adwarm.simulator.quota.cost import LIGHT, Cost, cost_of_cells
 from adwarm.simulator.quota.engine import QuotaEngine
@@ -22,6 +23,7 @@ from adwarm.simulator.reports.desk import ReportDesk, run_body
 from adwarm.simulator.size import cells, check_page, check_size
 from adwarm.simulator.storm import Storm
 from adwarm.simulator.targets import Target
+from adwarm.simulator.view import report_shown_as, shown_as
 from adwarm.simulator.world import World
 
 
@@ -48,7 +50,7 @@ class Office:
         try:
             failing = call.fired.first(FAILING)
             if failing is not None:
-                raise error_of(failing.kind, failing.subcode)
+                raise error_of(failing.kind, seconds=failing.seconds)
             return self._body(call, target, now)
         except GraphError as error:
             if error.code == 100 and not error.transient and target.account:
@@ -59,13 +61,16 @@ class Office:
 
     def _check_there(self, call: Call, target: Target) -> None:
         if target.account is None or not self.world.exists(target.account):
-            raise missing_object(target.account or (call.parts[0] if call.parts else ""))
+            raise missing_object(target.account or (call.parts[0] if call.parts else ""), call.verb)
         check_account(call, target.account, self.config)
-        if target.route is Route.OTHER:
+        if target.route is Route.OTHER and call.verb == "GET":
             raise GraphError(f"Unknown path components: /{'/'.join(call.parts[1:])}", code=2500)
+        if target.route is Route.OTHER:
+            raise missing_object(call.parts[0], call.verb)
 
     def _body(self, call: Call, target: Target, now: datetime) -> Any:
         account = target.account or ""
+        check_parameters(target.route, call.params)
         match target.route:
             case Route.ADACCOUNTS:
                 return accounts_body(self.world, call, empty_between=self._empty_between(call))
@@ -75,12 +80,16 @@ class Office:
                 return objects_body(
                     self.world, call, account, target.node, now, empty_between=self._empty_between(call)
                 )
+            case Route.POLL if call.verb == "DELETE":
+                self.desk.delete(call.parts[0], self.storm, now)
+                return {"success": True}
             case Route.POLL:
                 job = self.desk.find(call.parts[0], self.storm, now)
                 return run_body(job, call.params, now, call.fired.skew())
             case Route.RESULT:
                 job = self.desk.find(call.parts[0], self.storm, now)
                 found = self.desk.result(job, now)
+                found = replace(found, query=report_shown_as(found.query, call.params))
                 check_page(found, page_limit(call.params), self.storm.size)
                 return self._page(call, found)
             case Route.SUBMIT:
@@ -96,7 +105,7 @@ class Office:
     def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
         zone = self.world.zone_of(account)
         params = call.params if node is None else {"level": node.level, **call.params}
-        query = replace(read_query(params, zone, now), group=group_of(params))
+        query = shown_as(replace(read_query(params, zone, now), group=group_of(params)), params)
         return query if node is None else _narrowed(query, node)
 
     def _submit(self, call: Call, account: str, node: Node | None, now: datetime) -> dict[str, str]:
@@ -110,9 +119,7 @@ class Office:
         return {"report_run_id": job.id}
 
     def _page(self, call: Call, chosen: Selection) -> dict[str, Any]:
-        body, call.bill.rows = page_body(
-            chosen, call.params, call.url, limit=page_limit(call.params), empty_between=self._empty_between(call)
-        )
+        body, call.bill.rows = page_body(chosen, call.params, call.url, empty_between=self._empty_between(call))
         return body
 
     def _empty_between(self, call: Call) -> bool:

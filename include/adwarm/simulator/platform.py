@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from adwarm.clock import AnchoredClock, Clock, FrozenClock, SystemClock
-from adwarm.simulator.access import check_access
+from adwarm.model import Window
+from adwarm.simulator.access import VERSIONS, check_access
 from adwarm.simulator.batch import batch_body
 from adwarm.simulator.call import Call, Reply
 from adwarm.simulator.calls import CallLog, LoggedCall
@@ -23,10 +24,14 @@ from adwarm.simulator.faults.kinds import Route
 from adwarm.simulator.faults.schedule import FaultSchedule
 from adwarm.simulator.faults.wire import befallen
 from adwarm.simulator.office import Office
+from adwarm.simulator.parameters import check_parameters
 from adwarm.simulator.quota.engine import QuotaEngine
 from adwarm.simulator.quota.hourly import HourlyQuota
+from adwarm.simulator.quota.told import told_usage
 from adwarm.simulator.reports.desk import ReportDesk
+from adwarm.simulator.several import several_body
 from adwarm.simulator.storm import Storm
+from adwarm.simulator.sums import TrueSum, true_sums
 from adwarm.simulator.targets import Target, target_of
 from adwarm.simulator.world import World
 
@@ -94,13 +99,18 @@ class Platform:
         told = self.quota.blocked_until(target.account, now) if target.account else None
         status, error = 200, None
         try:
-            body = orjson.dumps(self.answer(call))
+            found = self.answer(call)
         except GraphError as refusal:
             status, error = refusal.status, refusal
-            body = orjson.dumps(refusal.body(self.calls.counts()["total"]))
+            found = refusal.body(self.calls.counts()["total"])
+        body = orjson.dumps(found, option=orjson.OPT_INDENT_2 if _wants(call, "pretty") else 0)
+        if _wants(call, "suppress_http_code"):
+            status = 200
         status, media, body = befallen(call.fired, status, _MEDIA, body)
         self._log(call, target, now, status, error, early=told is not None)
         headers = {"content-type": media, **self._headers(call, target)}
+        if error is not None and error.retry_after is not None:
+            headers["retry-after"] = str(error.retry_after)
         return Reply(status, headers, body, call.fired.on_the_way())
 
     def answer(self, call: Call) -> Any:
@@ -112,9 +122,30 @@ class Platform:
         check_access(call, self.config)
         now = self.clock.now()
         target = target_of(call, self.world, self.desk, now)
+        if target.route is Route.BATCH and "batch" in call.params:
+            check_parameters(target.route, call.params)
+            return batch_body(call, self.reply, self._headers(call, target))
         if target.route is Route.BATCH:
-            return batch_body(call, self.reply)
+            return several_body(call, self.reply)
         return Office(self.config, self.storm, self.world, self.quota, self.desk).serve(call, target, now)
+
+    def sums(self, account: str, level: str, window: Window, *, daily: bool = False) -> list[TrueSum]:
+        """Return what is true now of every object of `level` in `account`, given in canonical form.
+
+        Raises:
+            BadRequest: there is no such level.
+        """
+        return true_sums(self.world, account, level, window, self.clock.now(), daily=daily)
+
+    def refuse(self, error: GraphError, version: str) -> Reply:
+        """Return a refusal of something that is no call: it is not logged, and carries the platform's own time."""
+        body = orjson.dumps(error.body(self.calls.counts()["total"]))
+        return Reply(error.status, {"content-type": _MEDIA, **self.dated(version)}, body)
+
+    def dated(self, version: str = VERSIONS[0], skew: timedelta = timedelta()) -> dict[str, str]:
+        """Return the headers of every answer: the version that answers, and the time on the platform's own clock."""
+        moment = (self.clock.now() + skew).replace(microsecond=0)
+        return {"facebook-api-version": version, "date": format_datetime(moment, usegmt=True)}
 
     def account_of(self, call: Call) -> str | None:
         """Return the account that a call is about, whether its path names it or a report or an object of it."""
@@ -133,11 +164,12 @@ class Platform:
 
     def _headers(self, call: Call, target: Target) -> dict[str, str]:
         now = self.clock.now()
-        skewed = now + call.fired.skew()
         insights = target.route in {Route.INSIGHTS, Route.SUBMIT, Route.RESULT}
-        usage = {} if target.route is Route.BATCH else self.quota.headers(target.account, now, insights=insights)
-        date = format_datetime(skewed.replace(microsecond=0), usegmt=True)
-        return {**usage, "facebook-api-version": call.version, "date": date}
+        usage: dict[str, str] = {}
+        if target.route is not Route.BATCH:
+            used = self.quota.headers(target.account, now, insights=insights)
+            usage = told_usage(used, self.storm.usage, target.account, insights=insights)
+        return {**usage, **self.dated(call.version, call.fired.skew())}
 
     def _log(
         self, call: Call, target: Target, now: datetime, status: int, error: GraphError | None, *, early: bool
@@ -161,3 +193,7 @@ class Platform:
             faults=tuple(rule.kind.value for rule in call.fired.rules),
         )
         self.calls.record(logged, call.account or target.account)
+
+
+def _wants(call: Call, name: str) -> bool:
+    return call.params.get(name, "0").lower() in {"1", "true"}

@@ -1,18 +1,20 @@
 """The parameters of an insights call, read as strictly as the platform reads them."""
 
 import calendar
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import orjson
-
 from adwarm.errors import BadRequest
 from adwarm.model import Window, resolve_window
+from adwarm.simulator.actions import ATTRIBUTION_SHARES, RETIRED_WINDOWS
 from adwarm.simulator.errors import GraphError, bad_parameter
+from adwarm.simulator.fields import FIELDS
+from adwarm.simulator.filters import ACTIVE, ENDED, read_filters
 from adwarm.simulator.levels import LEVELS
-from adwarm.simulator.rows import ATTRIBUTION_SHARES, FIELDS, RETIRED_WINDOWS
+from adwarm.simulator.words import json_value, whole_number, word_list
 
 MONTHS_KEPT = 37
 DEFAULT_LIMIT = 25
@@ -23,9 +25,8 @@ PRESETS = frozenset({
     "this_month", "last_month", "this_quarter", "last_quarter", "this_year", "last_year", "last_3d", "last_7d",
     "last_14d", "last_28d", "last_30d", "last_90d",
 })  # fmt: skip
-_ID_FILTERS = {"ad.id": "ad_id", "adset.id": "adset_id", "campaign.id": "campaign_id"}
-_STANDING_FILTERS = frozenset({"ad.effective_status", "adset.effective_status", "campaign.effective_status"})
-ACTIVE, ENDED = "ACTIVE", "ARCHIVED"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_ENDS = frozenset({"since", "until"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Query:
         not_ids: ids that are left out, by name field.
         group: the fields that breakdowns add to each row.
         standings: what standing an ad must have; any when absent. A filter alone asks for active ads only.
+        labels: what action breakdowns add to each entry of a list of actions.
+        order: the fields that rows are sorted by, and whether the most comes first; oldest first when empty.
+        summary: the fields of the row of totals; no such row when None.
     """
 
     level: str
@@ -50,6 +54,9 @@ class Query:
     not_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
     standings: frozenset[str] | None = None
     group: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    order: tuple[tuple[str, bool], ...] = ()
+    summary: tuple[str, ...] | None = None
 
     def keeps(self, names: Mapping[str, str], *, has_ended: bool) -> bool:
         """Whether the filters let an ad with these names through, running still or not."""
@@ -68,7 +75,7 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
     level = params.get("level", "account")
     if level not in LEVELS:
         raise bad_parameter(f"level must be one of the following values: {', '.join(LEVELS)}")
-    filters = _filters(params)
+    filters = read_filters(params)
     return Query(
         level=level,
         fields=_fields(params, level),
@@ -80,23 +87,6 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
         not_ids=filters.not_ids,
         standings=filters.standings,
     )
-
-
-def word_list(text: str) -> list[str]:
-    """Return the words of a comma list or of a JSON list."""
-    if not text.lstrip().startswith("["):
-        return [word.strip() for word in text.split(",") if word.strip()]
-    found = _json("fields", text)
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        raise bad_parameter("param must be an array of strings")
-    return found
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise bad_parameter(f"{name} must be valid JSON") from None
 
 
 def _fields(params: Mapping[str, str], level: str) -> tuple[str, ...]:
@@ -114,73 +104,29 @@ def page_limit(params: Mapping[str, str]) -> int:
     Raises:
         GraphError: it is not a number in range.
     """
-    text = params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+    limit = whole_number(params.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+    if limit is None:
         raise bad_parameter(f"limit must be a number from 1 to {MAX_LIMIT}")
-    return int(text)
+    return limit
 
 
 def _attribution(params: Mapping[str, str]) -> tuple[str, ...]:
-    wanted = word_list(params.get("action_attribution_windows", ""))
+    wanted = word_list(params.get("action_attribution_windows", ""), "action_attribution_windows")
     for name in wanted:
         if name not in ATTRIBUTION_SHARES and name not in RETIRED_WINDOWS:
             raise bad_parameter(f"action_attribution_windows does not take {name}")
     return tuple(name for name in wanted if name in ATTRIBUTION_SHARES)
 
 
-@dataclass
-class _Filters:
-    """What `filtering` says, entry by entry."""
-
-    ids: dict[str, frozenset[str]] = field(default_factory=dict)
-    not_ids: dict[str, frozenset[str]] = field(default_factory=dict)
-    more_impressions_than: int = 0
-    standings: frozenset[str] | None = None
-
-    def add(self, name: str, operator: str, value: Any) -> None:
-        """Take one entry.
-
-        Raises:
-            GraphError: there is no such filter.
-        """
-        words = frozenset(str(item) for item in (value if isinstance(value, list) else [value]))
-        if name in _ID_FILTERS and operator in {"IN", "EQUAL"}:
-            self.ids[_ID_FILTERS[name]] = self.ids.get(_ID_FILTERS[name], words) & words
-        elif name in _ID_FILTERS and operator in {"NOT_IN", "NOT_EQUAL"}:
-            self.not_ids[_ID_FILTERS[name]] = self.not_ids.get(_ID_FILTERS[name], frozenset()) | words
-        elif name in _STANDING_FILTERS and operator == "IN":
-            self.standings = words if name.startswith("ad.") else self.standings
-        elif name in {"ad.impressions", "impressions"} and operator == "GREATER_THAN" and str(value).isdecimal():
-            self.more_impressions_than = max(self.more_impressions_than, int(value))
-        else:
-            raise bad_parameter(f"filtering does not take {name} {operator}")
-
-
-def _filters(params: Mapping[str, str]) -> _Filters:
-    found = _Filters()
-    entries = _json("filtering", params.get("filtering", "[]"))
-    for entry in entries if isinstance(entries, list) else [None]:
-        found.add(*_filter_parts(entry))
-    if entries and found.standings is None and params.get("level", "account") == "ad":
-        found.standings = frozenset({ACTIVE})
-    return found
-
-
-def _filter_parts(entry: Any) -> tuple[str, str, Any]:
-    if not isinstance(entry, dict) or not {"field", "operator", "value"} <= set(entry):
-        raise bad_parameter("filtering must be a list of objects with field, operator and value")
-    return str(entry["field"]), str(entry["operator"]), entry["value"]
-
-
 def _windows(params: Mapping[str, str], zone_name: str, now: datetime) -> tuple[Window, ...]:
     today = resolve_window("today", zone_name, now).since
     if "time_ranges" in params:
-        entries = _json("time_ranges", params["time_ranges"])
+        entries = json_value("time_ranges", params["time_ranges"])
         if not isinstance(entries, list) or not entries:
             raise bad_parameter("time_ranges must be a list of time ranges")
         return tuple(_span(entry, today) for entry in entries)
     if "time_range" in params:
-        span = _span(_json("time_range", params["time_range"]), today)
+        span = _span(json_value("time_range", params["time_range"]), today)
     else:
         span = _preset(params.get("date_preset", "last_30d"), zone_name, now, today)
     return tuple(_cut(span, params.get("time_increment", "all_days")))
@@ -195,8 +141,11 @@ def _preset(name: str, zone_name: str, now: datetime, today: date) -> Window:
 
 
 def _span(entry: Any, today: date) -> Window:
+    more = sorted(set(entry) - _ENDS) if isinstance(entry, dict) else []
+    if more:
+        raise bad_parameter(f'Invalid keys "{", ".join(more)}" were found in param "time_range".')
     try:
-        span = Window(date.fromisoformat(entry["since"]), date.fromisoformat(entry["until"]))
+        span = Window(_day(entry["since"]), _day(entry["until"]))
     except (TypeError, KeyError, ValueError, BadRequest):
         raise bad_parameter("time range needs since and until as YYYY-MM-DD, since not after until") from None
     if span.since < months_before(today, MONTHS_KEPT):
@@ -208,6 +157,12 @@ def _span(entry: Any, today: date) -> Window:
     return span
 
 
+def _day(text: str) -> date:
+    if not _DAY.fullmatch(text):
+        raise ValueError(f"{text!r} is no day")
+    return date.fromisoformat(text)
+
+
 def months_before(today: date, count: int) -> date:
     """Return the same day some months ago, or the last day of a month that is shorter."""
     year, month = divmod(today.year * 12 + today.month - 1 - count, 12)
@@ -217,14 +172,15 @@ def months_before(today: date, count: int) -> date:
 def _cut(span: Window, increment: str) -> list[Window]:
     if increment == "all_days":
         return [span]
-    if increment != "monthly" and not (increment.isdecimal() and 1 <= int(increment) <= MAX_INCREMENT):
+    days = whole_number(increment, 1, MAX_INCREMENT)
+    if increment != "monthly" and days is None:
         raise bad_parameter("time_increment must be all_days, monthly or a number from 1 to 90")
     cuts, since = [], span.since
     while since <= span.until:
-        if increment == "monthly":
+        if days is None:
             end = since.replace(day=calendar.monthrange(since.year, since.month)[1])
         else:
-            end = since + timedelta(days=int(increment) - 1)
+            end = since + timedelta(days=days - 1)
         cuts.append(Window(since, min(end, span.until)))
         since = cuts[-1].until + timedelta(days=1)
     return cuts

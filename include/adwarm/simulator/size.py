@@ -6,7 +6,7 @@ from adwarm.simulator.errors import GraphError
 from adwarm.simulator.insights import Selection
 from adwarm.simulator.storm import Poison, SizeSetting
 
-_HEAVY = {"actions": 12, "cost_per_action_type": 12}
+_HEAVY = dict.fromkeys(("actions", "cost_per_action_type", "unique_actions", "cost_per_unique_action_type"), 12)
 
 
 def cells(fields: Sequence[str], rows: int) -> int:

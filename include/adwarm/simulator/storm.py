@@ -84,6 +84,39 @@ class SizeSetting(Part):
     async_rows: int | None = Field(default=None, ge=1)
 
 
+class UseCase(Part):
+    """One entry of the business-use-case header, told as it stands.
+
+    Attributes:
+        object: the business or account that it is about; the asked account when absent.
+    """
+
+    type: str = "ads_management"
+    object: str | None = None
+    call_count: int = Field(default=100, ge=0)
+    total_cputime: int = Field(default=0, ge=0)
+    total_time: int = Field(default=0, ge=0)
+    estimated_time_to_regain_access: int = Field(default=0, ge=0)
+
+
+class UsageSetting(Part):
+    """Usage that each answer tells, whatever is really used; what is absent is told as it is.
+
+    Attributes:
+        accounts: only answers about these, in canonical form; about all when empty.
+        acc_id_util_pct: of the account's score, and of the insights throttle on answers about insights.
+        app_id_util_pct: of the app, as the insights throttle tells it.
+        reset_time_duration: seconds until the account's score is back.
+        use_case: further entries of the business-use-case header.
+    """
+
+    accounts: frozenset[str] = frozenset()
+    acc_id_util_pct: float | None = Field(default=None, ge=0)
+    app_id_util_pct: float | None = Field(default=None, ge=0)
+    reset_time_duration: int | None = Field(default=None, ge=0)
+    use_case: tuple[UseCase, ...] = ()
+
+
 class Poison(Part):
     """An ad (by id, or by slot so that it is known beforehand) or a field that makes every question about it fail."""
 
@@ -111,7 +144,7 @@ class FaultRule(Part):
         for_seconds: how long it lasts from there.
         accounts: only these, in canonical form; all when empty.
         routes: only these; all that the kind can hit when empty.
-        seconds: length of a slow body in real seconds, or the skew of the platform's clock.
+        seconds: length of a slow body in real seconds, the skew of the platform's clock, or what Retry-After says.
         subcode: the subcode of `token_dead`.
     """
 
@@ -133,6 +166,7 @@ class Storm(Part):
 
     seed: int = Field(default=7, ge=0)
     quota: QuotaSetting | None = None
+    usage: UsageSetting = UsageSetting()
     reports: ReportSetting = ReportSetting()
     size: SizeSetting = SizeSetting()
     poison: tuple[Poison, ...] = ()

@@ -1,5 +1,6 @@
 """What a call is about: its route, its account, and the object that its path names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,10 @@ from adwarm.simulator.faults.kinds import Route
 from adwarm.simulator.objects import EDGES, Node, find_node
 from adwarm.simulator.reports.desk import ReportDesk
 from adwarm.simulator.world import World
+
+_EDGES_OF_IDS = frozenset({*EDGES, "insights"})
+_ASKED = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}
+_RUN = {("GET", ()): Route.POLL, ("DELETE", ()): Route.POLL, ("GET", ("insights",)): Route.RESULT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,34 +27,39 @@ class Target:
 
 
 def target_of(call: Call, world: World, desk: ReportDesk, now: datetime) -> Target:
-    """Return what `call` is about; a path that means nothing has the route `other`."""
+    """Return what `call` is about; a path that means nothing, or not for this verb, has the route `other`."""
+    if _is_envelope(call):
+        return Target(Route.BATCH)
     if call.parts == ("me", "adaccounts"):
-        return Target(Route.ADACCOUNTS)
+        return Target(Route.ADACCOUNTS if call.verb == "GET" else Route.OTHER)
     if not call.parts:
-        return Target(Route.BATCH if call.method == "POST" and "batch" in call.params else Route.OTHER)
+        return Target(Route.OTHER)
     if call.account is not None:
-        return Target(_route(call), _canonical(call.account))
-    if call.parts[1:2] and call.parts[1] in EDGES and len(call.parts) == 2:
-        node = find_node(world, call.parts[0], now.date())
-        if node is not None:
-            return Target(Route.OBJECTS if call.method == "GET" else Route.OTHER, node.account, node)
+        return Target(_route(call, {"GET": Route.ACCOUNT}), _canonical(call.account))
     owner = desk.owner(call.parts[0])
     if owner is not None:
-        routes = {(): Route.POLL, ("insights",): Route.RESULT}
-        return Target(routes.get(call.parts[1:], Route.OTHER), owner)
+        return Target(_RUN.get((call.verb, call.parts[1:]), Route.OTHER), owner)
     node = find_node(world, call.parts[0], now.date())
-    if node is None or call.parts[1:] != ("insights",):
-        return Target(Route.OTHER, None if node is None else node.account, node)
-    return Target(_route(call), node.account, node)
+    if node is None:
+        return Target(Route.OTHER)
+    return Target(_route(call, {"GET": Route.OBJECTS}), node.account, node)
 
 
-def _route(call: Call) -> Route:
-    if call.parts[1:] == ():
-        return Route.ACCOUNT
-    if len(call.parts) == 2 and call.parts[1] in EDGES and call.method == "GET":
-        return Route.OBJECTS
-    if call.parts[1:] == ("insights",):
-        return Route.SUBMIT if call.method == "POST" else Route.INSIGHTS
+def _is_envelope(call: Call) -> bool:
+    """Whether the call holds others: a batch, or one question about several ids."""
+    if not call.parts and "batch" in call.params:
+        return call.verb == "POST"
+    return "ids" in call.params and (not call.parts or (len(call.parts) == 1 and call.parts[0] in _EDGES_OF_IDS))
+
+
+def _route(call: Call, of_itself: Mapping[str, Route]) -> Route:
+    match call.parts[1:]:
+        case ():
+            return of_itself.get(call.verb, Route.OTHER)
+        case ("insights",):
+            return _ASKED.get(call.verb, Route.OTHER)
+        case (edge,) if edge in EDGES and call.verb == "GET":
+            return Route.OBJECTS
     return Route.OTHER
 
 

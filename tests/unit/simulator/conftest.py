@@ -23,7 +23,7 @@ class Driven:
     platform: Platform
     clock: VirtualClock
 
-    def call(self, path: str, method: str = "GET", **params: Any) -> Reply:
+    def call(self, path: str, method: str = "GET", /, **params: Any) -> Reply:
         """Make one call with the right token and return the answer as it is."""
         given = {"access_token": "tok"} | {name: str(value) for name, value in params.items()}
         parts = tuple(part for part in path.split("/") if part)

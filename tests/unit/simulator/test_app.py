@@ -105,7 +105,9 @@ def test_the_token_by_query_form_and_header() -> None:
     ("path", "params", "code", "subcode"),
     [
         ("/v26.0/act_1/insights", {"access_token": "other"}, 190, 463),
-        ("/v26.0/act_1/insights", {}, 190, 463),
+        ("/v26.0/act_1/insights", {}, 104, None),
+        ("/v26.0/me/adaccounts", {}, 2500, None),
+        ("/v26.0/insights", {"access_token": "tok", "ids": ""}, 2500, None),
         ("/v24.0/act_1/insights", {"access_token": "tok"}, 2635, None),
         ("/v26.0/act_1/pixels", {"access_token": "tok"}, 2500, None),
         ("/v26.0/act_x", {"access_token": "tok"}, 100, 33),
@@ -197,3 +199,89 @@ def test_an_empty_account_has_no_rows() -> None:
     """A day without delivery is an empty list without paging, not an error."""
     answer = insights(client(), time_range=json.dumps({"since": "2026-12-01", "until": "2026-12-02"}))
     assert answer.json() == {"data": []}
+
+
+def test_every_answer_tells_the_platforms_time() -> None:
+    """Rows, refusals, batches, their entries, strange verbs and control routes carry the simulated clock's Date."""
+    http = client()
+    http.post("/control/clock", json={"now": "2026-11-20T08:30:00Z", "frozen": True})
+    token = {"access_token": "tok"}
+    entries = [{"method": "GET", "relative_url": path} for path in ("act_1", "{result=none:$.id}", "nothing")]
+    batch = http.post("/v26.0/", data={**token, "batch": json.dumps(entries)})
+    answers = [
+        insights(http), insights(http, fields="colour"), http.get("/v26.0/act_1"), batch, http.put("/v26.0/act_1"),
+        http.get("/v26.0/insights", params={**token, "ids": "act_1"}), http.get("/"), http.get("/control/calls"),
+        http.post("/v26.0/act_1/insights", content=b"{", headers={"content-type": "application/json"}),
+    ]  # fmt: skip
+    assert {answer.headers["date"] for answer in answers} == {"Fri, 20 Nov 2026 08:30:00 GMT"}
+    inside = [{header["name"]: header["value"] for header in entry["headers"]} for entry in batch.json()]
+    assert [found["date"] for found in inside] == ["Fri, 20 Nov 2026 08:30:00 GMT"] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("PUT", "/v26.0/act_1", 100), ("PATCH", "/v26.0/act_1/insights", 100), ("DELETE", "/v26.0/act_1", 100),
+        ("GET", "/", 100), ("GET", "/favicon.ico", 100), ("GET", "/v26.0", 100), ("GET", "/v1.0/act_1", 2635),
+    ],
+)  # fmt: skip
+def test_every_refusal_has_the_platforms_shape(method: str, path: str, code: int) -> None:
+    """Whatever is called, the body is an error with message, type, code and trace id, and never the server's own."""
+    answer = client().request(method, path, params={"access_token": "tok"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, code)
+    assert {"message", "type", "code", "fbtrace_id"} <= set(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"{", "application/json"), (b"[1]", "application/json"), (b"x", "multipart/form-data; boundary=y")],
+)
+def test_a_body_that_cannot_be_read(content: bytes, kind: str) -> None:
+    """A broken form or JSON is code 100."""
+    answer = client().post("/v26.0/act_1/insights", content=content, headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, 100)
+
+
+def test_a_body_of_json() -> None:
+    """A question may be an object of JSON."""
+    body = {"access_token": "tok", "level": "ad", "fields": ["ad_id"], "time_range": json.loads(RANGE), "limit": 5}
+    assert "report_run_id" in client().post("/v26.0/act_1/insights", json=body).json()
+    found = client().post("/v26.0/act_1/insights?method=get", json=body).json()
+    assert len(found["data"]) == 5
+
+
+def test_a_range_with_brackets_and_single_quotes() -> None:
+    """`time_range[since]` and JSON with single quotes mean what plain JSON means."""
+    http = client()
+    plain = insights(http).json()
+    nested = {"time_range[since]": "2026-11-01", "time_range[until]": "2026-11-07", "time_range": None}
+    assert insights(http, **nested).json() == plain
+    assert insights(http, time_range=RANGE.replace('"', "'")).json() == plain
+
+
+def test_paths_without_a_version() -> None:
+    """A batch at the root, and a path without a version, are answered by the oldest version; `next` leads on."""
+    http = client()
+    entries = [{"method": "GET", "relative_url": "act_1/insights?level=ad&limit=1"}]
+    answer = http.post("/", data={"access_token": "tok", "batch": json.dumps(entries)})
+    assert answer.headers["facebook-api-version"] == "v25.0"
+    page = json.loads(answer.json()[0]["body"])
+    assert http.get(page["paging"]["next"]).json()["data"]
+    asked = {"access_token": "tok", "level": "ad", "limit": "1"}
+    found = http.get("/act_1/insights", params=asked).json()
+    assert http.get(found["paging"]["next"]).json()["data"]
+    several = http.get("/insights", params={**asked, "ids": "act_1"}).json()["act_1"]
+    assert http.get(several["paging"]["next"]).json()["data"]
+
+
+def test_sums_for_tests() -> None:
+    """The control route tells what every object delivered; a level that is none is a mistake."""
+    http = client()
+    asked = {"account": "1", "level": "campaign", "since": "2026-11-01", "until": "2026-11-07"}
+    found = http.get("/control/sums", params=asked).json()
+    rows = insights(http, level="campaign", fields="campaign_id,impressions,spend").json()["data"]
+    assert {row["campaign_id"]: int(row["impressions"]) for row in rows} == {i["id"]: i["impressions"] for i in found}
+    assert len(http.get("/control/sums", params={**asked, "daily": "true"}).json()) > len(found)
+    assert http.get("/control/sums", params={**asked, "level": "pixel"}).status_code == 400
+    assert http.get("/control/sums", params={**asked, "until": "2026-10-01"}).status_code == 400

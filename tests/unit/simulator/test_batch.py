@@ -116,3 +116,14 @@ def test_a_reference_that_leads_nowhere_is_refused_alone() -> None:
     found = batch(driven, entries)
     assert [entry["code"] for entry in found] == [400, 400, 400, 200]
     assert driven.platform.calls.counts()["total"] == 2
+
+
+def test_an_entry_says_nothing_that_is_ignored() -> None:
+    """A key or a parameter that an entry does not take refuses that entry alone; single quotes are read."""
+    driven = drive()
+    strange = [{"method": "GET", "relative_url": "act_1", "depends_on": "x"}, *urls("act_1?colour=red", "act_1")]
+    assert [entry["code"] for entry in batch(driven, strange)] == [400, 400, 200]
+    url = "act_1/insights?level=ad&time_range[since]=2026-11-01&time_range[until]=2026-11-02"
+    loose = f"[{{'method':'GET','relative_url':'{url}'}}]"
+    rows = json.loads(batch(driven, loose)[0]["body"])["data"]
+    assert {row["date_stop"] for row in rows} == {"2026-11-02"}

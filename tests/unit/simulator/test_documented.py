@@ -9,7 +9,17 @@ from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.control import control_routes
 from adwarm.simulator.faults.kinds import FaultKind, Route
 from adwarm.simulator.platform import Platform
-from adwarm.simulator.storm import FaultRule, Poison, QuotaSetting, ReportSetting, SizeSetting, Storm, load_storm
+from adwarm.simulator.storm import (
+    FaultRule,
+    Poison,
+    QuotaSetting,
+    ReportSetting,
+    SizeSetting,
+    Storm,
+    UsageSetting,
+    UseCase,
+    load_storm,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/how-to/simulator.md").read_text(encoding="utf-8")
@@ -24,7 +34,9 @@ def test_every_fault_and_route_is_explained() -> None:
     assert [path for path in sorted(control) if path not in PAGE] == []
 
 
-@pytest.mark.parametrize("part", [Storm, QuotaSetting, ReportSetting, SizeSetting, Poison, FaultRule])
+@pytest.mark.parametrize(
+    "part", [Storm, QuotaSetting, ReportSetting, SizeSetting, UsageSetting, UseCase, Poison, FaultRule]
+)
 def test_every_word_of_a_storm_is_explained(part: type[BaseModel]) -> None:
     """Each setting of each part of a storm file is named."""
     assert [name for name in part.model_fields if f"`{name}`" not in PAGE and f"[{name}]" not in PAGE] == []

@@ -11,10 +11,10 @@ from adwarm.simulator.breakdowns import REACH_REPORTS_A_DAY
 from adwarm.simulator.errors import GraphError, bad_parameter, missing_object
 from adwarm.simulator.faults.kinds import FaultKind
 from adwarm.simulator.insights import Selection, select
-from adwarm.simulator.query import word_list
 from adwarm.simulator.reports.job import Fate, Job, JobError, Status, progress, seconds_of
 from adwarm.simulator.size import cells, is_poisoned
 from adwarm.simulator.storm import Storm
+from adwarm.simulator.words import word_list
 from adwarm.simulator.world import World
 
 _FIRST_RUN = 6_023_920_149_050
@@ -45,6 +45,7 @@ class ReportDesk:
         self._world = world
         self._jobs: dict[str, Job] = {}
         self._results: dict[str, Selection] = {}
+        self._deleted: set[str] = set()
         self._counting: Counter[tuple[str, date]] = Counter()
         self._lock = threading.Lock()
 
@@ -86,13 +87,24 @@ class ReportDesk:
             GraphError: it is not visible yet, or forgotten (100/33).
         """
         with self._lock:
-            job = self._jobs.get(run_id)
+            job = None if run_id in self._deleted else self._jobs.get(run_id)
         if job is None:
             raise missing_object(run_id)
         age = now - job.created
         if age < timedelta(seconds=storm.reports.visible_after_seconds) or age >= timedelta(storm.reports.keep_days):
             raise missing_object(run_id)
         return job
+
+    def delete(self, run_id: str, storm: Storm, now: datetime) -> None:
+        """Forget a run that its caller needs no more.
+
+        Raises:
+            GraphError: as for `find`.
+        """
+        self.find(run_id, storm, now)
+        with self._lock:
+            self._deleted.add(run_id)
+            self._results.pop(run_id, None)
 
     def result(self, job: Job, now: datetime) -> Selection:
         """Return a completed run's rows, as they stood when it completed.
@@ -122,6 +134,7 @@ class ReportDesk:
         with self._lock:
             self._jobs.clear()
             self._results.clear()
+            self._deleted.clear()
             self._counting.clear()
 
 

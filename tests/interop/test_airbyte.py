@@ -1,0 +1,79 @@
+"""Airbyte's connector checks, discovers and reads the simulator as it does the platform."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.interop.conftest import ACCOUNTS, SINCE, UNTIL, Simulator, run, told
+
+
+def messages(simulator: Simulator, home: Path, command: str, **files: Any) -> list[dict[str, Any]]:
+    """What the connector says when it is run with a configuration and these files."""
+    config = {
+        "account_ids": [account.removeprefix("act_") for account in ACCOUNTS],
+        "credentials": {"auth_type": "Service", "access_token": "simulated-token"},
+        "start_date": f"{SINCE}T00:00:00Z",
+        "end_date": f"{UNTIL}T00:00:00Z",
+    }
+    words = []
+    for name, content in {"config": config, **files}.items():
+        (home / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+        words += [f"--{name}", str(home / f"{name}.json")]
+    lines = run("airbyte", "airbyte.py", simulator.url, command, *words, home=home).splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def read(simulator: Simulator, home: Path, stream: str) -> list[dict[str, Any]]:
+    """The records of a stream, with the fields that the connector asks for by default."""
+    found = next(said for said in messages(simulator, home, "discover") if said["type"] == "CATALOG")
+    chosen = next(item for item in found["catalog"]["streams"] if item["name"] == stream)
+    catalog = {"streams": [{"stream": chosen, "sync_mode": "full_refresh", "destination_sync_mode": "append"}]}
+    said = messages(simulator, home, "read", catalog=catalog)
+    return [message["record"]["data"] for message in said if message["type"] == "RECORD"]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [{"kind": "report_failed", "calls": 1}, {"kind": "transient_2", "calls": 1, "routes": ["result"]}],
+        [{"kind": "empty_pages"}, {"kind": "report_skipped", "calls": 2}],
+    ],
+    ids=["calm", "failing", "skipping"],
+)
+def test_ads_insights_are_the_true_rows(simulator: Simulator, tmp_path: Path, faults: list[dict[str, Any]]) -> None:
+    """Its default stream, with all of its fields: each row is the true one, and comes once, whatever fails midway."""
+    simulator.behave(*faults)
+    records = read(simulator, tmp_path, "ads_insights")
+    for account in ACCOUNTS:
+        rows = told([row for row in records if f"act_{row['account_id']}" == account], "ad")
+        assert len(rows) == len(set(rows))
+        assert set(rows) == simulator.truth(account, "ad")
+    assert len({name for row in records for name in row}) > 70
+    statuses = simulator.ask("/control/calls")["statuses"]
+    assert statuses.get("400", 0) == 0
+
+
+def test_ads_are_listed(simulator: Simulator, tmp_path: Path) -> None:
+    """Its stream of ads is read: each has a name, a campaign and times."""
+    simulator.behave()
+    records = read(simulator, tmp_path, "ads")
+    assert records
+    assert all({"id", "name", "campaign_id", "created_time", "updated_time"} <= set(row) for row in records)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (None, ""), ("denied_100", "Missing permissions"), ("denied_100_33", "missing permissions"),
+        ("token_dead", "Error validating access token"), ("no_capability", "capability"),
+    ],
+)  # fmt: skip
+def test_the_check_of_a_connection(simulator: Simulator, tmp_path: Path, kind: str | None, words: str) -> None:
+    """A connection is found to be right, or wrong for the reason that the platform gave."""
+    simulator.behave(*([] if kind is None else [{"kind": kind}]))
+    said = messages(simulator, tmp_path, "check")
+    status = next(message["connectionStatus"] for message in said if message["type"] == "CONNECTION_STATUS")
+    assert status["status"] == ("SUCCEEDED" if kind is None else "FAILED")
+    assert words in status.get("message", "")
