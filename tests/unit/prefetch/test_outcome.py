@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.conftest import NOW, Bench
 
-from adwarm.errors import (
+from adwarm.errors import (, NotAdmitted
     AdwarmError,
     BadRequest,
     Corrupt,
@@ -113,9 +113,9 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: Bench) -> None:
 
     bench.source.script = dict.fromkeys(raised, failing)
     wanted = [Wanted(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
-    for _ in range(2):
+    for waits in (Throttled, NotAdmitted):  # the second time admission itself keeps the throttled account waiting
         found = bench.prefetch.run(wanted, Priority.LOW, wait_seconds=0).outcomes
-        assert [type(outcome.error) for outcome in found] == [Denied, Throttled, BadRequest, Transient, type(None)]
+        assert [type(outcome.error) for outcome in found] == [Denied, waits, BadRequest, Transient, type(None)]
         assert all(outcome.error.__traceback__ is None for outcome in found if outcome.error)
     bench.source.script = {"act_5": lambda unit: _raise(TokenDead())}
     bench.clock.sleep(86_400)
