@@ -53,7 +53,8 @@ class _Published:
 
         self._first: dict[str, list[str]] = {}
         self._anywhere: dict[str, list[str]] = {}
-        first, anywhere = [], []
+        first: list[str] = []
+        anywhere: list[str] = []
         for entry in CRAWLER_USER_AGENTS_DATA:
             pattern, examples = entry["pattern"], entry.get("instances", ())
             if pattern in _OF_PERSONS:
