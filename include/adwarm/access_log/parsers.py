@@ -46,17 +46,17 @@ class JsonLines:
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
-            try:
-                found = orjson.loads(line)
-            except orjson.JSONDecodeError:
+            if line[:1] != b"{" and line.lstrip()[:1] != b"{":  # spares the error, which costs ten times as much
                 if line.strip():
                     reject("json", number)
                 continue
-            if type(found) is dict:
-                rows.append(number)
-                objects.append(found)
-            else:
+            try:
+                found = orjson.loads(line)
+            except orjson.JSONDecodeError:
                 reject("json", number)
+                continue
+            rows.append(number)
+            objects.append(found)
         present = set().union(*objects) if objects else set()
         names = [name for name in LOG_COLUMNS if name in present or name in REQUIRED]
         return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})

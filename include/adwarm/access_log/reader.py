@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adwarm.access_log import parquet as columnar
 from adwarm.access_log.arrays import numbers, shown_row
@@ -203,9 +202,9 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
 def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
     """Return first and last moment in microseconds and the rows of a Parquet file, if its statistics tell them."""
 
-    def told(parquet: pq.ParquetFile) -> tuple[int, int, int] | None:
+    def told(parquet: columnar.ParquetLog) -> tuple[int, int, int] | None:
         span = columnar.span_of(parquet)
-        return None if span is None else (*span, int(parquet.metadata.num_rows))
+        return None if span is None else (*span, parquet.rows)
 
     return _asked(file, told)
 
@@ -213,14 +212,14 @@ def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
 def parquet_groups(file: LogFile, since: datetime | None, until: datetime | None) -> list[tuple[int, int]]:
     """Return first row and rows of the row groups that may hold events of the window; none when it is no Parquet."""
 
-    def told(parquet: pq.ParquetFile) -> list[tuple[int, int]]:
+    def told(parquet: columnar.ParquetLog) -> list[tuple[int, int]]:
         found = columnar.wanted_groups(parquet, _micros(since), _micros(until))
         return [(first, rows) for _, rows, first in found]
 
     return _asked(file, told) or []
 
 
-def _asked(file: LogFile, question: Callable[[pq.ParquetFile], Answer]) -> Answer | None:
+def _asked(file: LogFile, question: Callable[[columnar.ParquetLog], Answer]) -> Answer | None:
     """Return what a Parquet file answers; None when it cannot be read, which reading it will put on record."""
     if file.problem:
         return None

@@ -70,7 +70,11 @@ class Vocabulary(dict[Any, int]):
         return self._code(_NO_WORD) if isinstance(value, (list, dict)) else self[value]
 
     def column(self, column: pa.Array) -> Codes:
-        """Return the code of each value of an Arrow column."""
+        """Return the code of each value of an Arrow column.
+
+        Raises:
+            ArrowInvalid: the column is damaged.
+        """
         if not pa.types.is_dictionary(column.type):
             try:
                 column = column.cast(pa.string()).dictionary_encode()
@@ -83,6 +87,8 @@ class Vocabulary(dict[Any, int]):
         if column.null_count:
             indices = indices.fill_null(len(known) - 1)
         places: Codes = numbers(indices)
+        if len(places) and not 0 <= places.min() <= places.max() < len(known):
+            raise pa.ArrowInvalid("a value points to a word that is not there")
         return known[places]
 
     def array(self, codes: Codes) -> pa.DictionaryArray:
