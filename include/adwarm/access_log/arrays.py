@@ -7,6 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+NO_VALUE = (ValueError, ArithmeticError, LookupError, NotImplementedError)
+"""What is raised by text that is not UTF-8, moments that no calendar has, and zones that nobody knows."""
+
 
 def numbers(array: pa.Array) -> npt.NDArray[Any]:
     """Return an Arrow array of integers or moments without nulls as a read-only view."""
@@ -14,6 +17,34 @@ def numbers(array: pa.Array) -> npt.NDArray[Any]:
     if not len(array):
         return np.empty(0, kind)
     return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
+
+
+def values_of(column: pa.Array) -> list[Any]:
+    """Return the values of a column; one that Python cannot hold becomes bytes, which no column of a log takes."""
+    try:
+        values = column.to_pylist()
+    except NO_VALUE:
+        values = [_value(column, row) for row in range(len(column))]
+    return [_text(value) if type(value) is bytes else value for value in values]
+
+
+def shown_row(batch: pa.RecordBatch, row: int) -> str:
+    """Return a row in words, whatever is in it."""
+    return str({name: _value(column, row) for name, column in zip(batch.schema.names, batch.columns, strict=True)})
+
+
+def _value(column: pa.Array, row: int) -> Any:
+    try:
+        return column[row].as_py()
+    except NO_VALUE:
+        return b"\xff"
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def array_of(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:

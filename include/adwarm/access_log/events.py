@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import vocabulary
-from adwarm.access_log.arrays import array_of
+from adwarm.access_log.arrays import array_of, values_of
 from adwarm.access_log.moments import BAD, Micros, parse_all, parse_column
 from adwarm.access_log.schema import EVENT_SCHEMA, WORDS
 from adwarm.access_log.vocabulary import REJECTED, Codes
@@ -89,7 +89,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _flag_column(column: pa.Array) -> pa.Array:
-    return column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, column.to_pylist())), pa.bool_())
+    return column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, values_of(column))), pa.bool_())
 
 
 def _duration(value: Any) -> float | None:
@@ -106,7 +106,7 @@ def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
 
 def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
     if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        return _durations(None if column is None else column.to_pylist(), rows)
+        return _durations(None if column is None else values_of(column), rows)
     numbers = column.cast(pa.float64(), safe=False)
     usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, 0))
     return pc.if_else(usable, numbers, pa.scalar(None, pa.float64()))

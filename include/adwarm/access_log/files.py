@@ -3,10 +3,13 @@
 import gzip
 import re
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
+from adwarm.access_log.damage import is_of_file, why
+from adwarm.access_log.folders import Found, local_folder, local_matches, without_twins
 from adwarm.errors import NotFound
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
@@ -16,6 +19,11 @@ _SUFFIXES: dict[str, Format] = {
 }  # fmt: skip
 _LOG_NAME = re.compile(r".*\.(log|txt)([.-]\d+)?(\.gz)?", re.IGNORECASE)
 _GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
+_FOREIGN = {
+    b"\x28\xb5\x2f\xfd": "zstd", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "a zip archive",
+    b"\x04\x22\x4d\x18": "lz4", b"Obj\x01": "Avro", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
+}  # fmt: skip
+_LOCAL = "file://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,8 @@ class LogFile:
         path: absolute, or the URL; what the file is known by.
         size: bytes as stored.
         mtime: seconds since the epoch; 0 where the storage does not say.
+        problem: why it is not read; empty when nothing speaks against it.
+        reason: what the quarantine counts the problem as.
     """
 
     path: str
@@ -33,6 +43,8 @@ class LogFile:
     mtime: float
     format: Format
     gzipped: bool
+    problem: str = ""
+    reason: str = "unreadable"
 
     def open(self) -> IO[bytes]:
         """Open the content, decompressed."""
@@ -50,36 +62,65 @@ class LogFile:
 
 
 def list_files(url: str) -> list[LogFile]:
-    """Return the files of the log, by path.
+    """Return the files of the log, by path; those that must not or cannot be read say why.
 
     Raises:
         NotFound: there is nothing at `url`.
     """
-    found = [_describe(path) for path in sorted(_candidates(url), key=str)]
+    found = sorted(_files(url), key=lambda file: file.path)
     if not found:
         raise NotFound(f"there is no access log at {url}; give a file, a folder or a glob in ADWARM_ACCESS_LOG_URL")
     return found
 
 
+def _files(url: str) -> Iterator[LogFile]:
+    is_local = "://" not in url or url.startswith(_LOCAL)
+    scheme = _LOCAL if url.startswith(_LOCAL) else ""
+    candidates = without_twins(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
+    for found in candidates:
+        path = f"{scheme}{found.path}"
+        file = _refused(path, found.problem, found.reason) if found.problem else _described(found.path, path)
+        if file is not None:
+            yield file
+
+
 def _path(url: str) -> Any:
-    if "://" not in url:
-        return Path(url)
+    if "://" not in url or url.startswith(_LOCAL):
+        return Path(url.removeprefix(_LOCAL))
     from upath import UPath  # a sixth of the time that counting a local log takes to start
 
     return UPath(url)
 
 
-def _candidates(url: str) -> list[Any]:
-    if "://" not in url:
-        url = str(Path(url).expanduser().absolute())
+def _local_candidates(url: str) -> Iterable[Found]:
+    path = Path(url).expanduser().absolute()
+    folder, pattern = _glob(str(path))
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and not is_of_file(error):
+            raise
+        if pattern:
+            return local_matches(Path(folder), pattern, lambda name: _is_meant(name, pattern))
+        return [Found(path, why(error))] if isinstance(error, PermissionError) else []
+    return local_folder(path, _is_log) if path.is_dir() else [Found(path)]
+
+
+def _candidates(url: str) -> list[Found]:
     path = _path(url)
-    glob = re.search(r"[*?\[]", url)
-    if glob and not path.exists():
-        cut = url.rfind("/", 0, glob.start()) + 1
-        return [item for item in _path(url[:cut]).glob(url[cut:]) if _is_meant(item.name, url) and item.is_file()]
+    folder, pattern = _glob(url)
+    if pattern and not path.exists():
+        return [Found(item) for item in _path(folder).glob(pattern) if _is_meant(item.name, url) and item.is_file()]
     if path.is_dir():
-        return [item for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
-    return [path] if path.exists() else []
+        return [Found(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
+    return [Found(path)] if path.exists() else []
+
+
+def _glob(url: str) -> tuple[str, str]:
+    """Return the folder that holds all a glob may mean, and the glob from there on; empty when it is none."""
+    glob = re.search(r"[*?\[]", url)
+    cut = url.rfind("/", 0, glob.start()) + 1 if glob else len(url)
+    return url[:cut], url[cut:]
 
 
 def _is_meant(name: str, pattern: str) -> bool:
@@ -92,19 +133,49 @@ def _is_log(name: str) -> bool:
     return not name.startswith((".", "_")) and bool(known or _LOG_NAME.fullmatch(name))
 
 
-def _describe(path: Any) -> LogFile:
-    stat = path.stat()
-    with path.open("rb") as file:
-        head = file.read(4096)
+def _described(path: Any, name: str) -> LogFile | None:
+    """Return what a look at the file tells; None when it is gone since it was listed."""
+    try:
+        stat = path.stat()
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if not is_of_file(error):
+            raise
+        return _refused(name, why(error), "unreadable")
     gzipped = head.startswith(_GZIP_MAGIC)
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    form = _SUFFIXES.get(suffix) or _sniff(zlib.decompressobj(31).decompress(head, 4096) if gzipped else head)
-    return LogFile(str(path), int(stat.st_size), float(getattr(stat, "st_mtime", 0.0) or 0.0), form, gzipped)
+    content = _unpacked(head) if gzipped else head
+    form = _format(path.name, content)
+    mtime = float(getattr(stat, "st_mtime", 0.0) or 0.0)
+    return LogFile(name, int(stat.st_size), mtime, form, gzipped, _foreign(content))
 
 
-def _sniff(head: bytes) -> Format:
-    if head.startswith(_PARQUET_MAGIC):
+def _refused(name: str, problem: str, reason: str) -> LogFile:
+    return LogFile(name, 0, 0.0, _format(name.rpartition("/")[2], b""), False, problem, reason)
+
+
+def _foreign(content: bytes) -> str:
+    """Return what is wrong with content that is no log by its first bytes."""
+    kind = next((kind for magic, kind in _FOREIGN.items() if content.startswith(magic)), "")
+    return kind and f"it holds {kind}, which is not read; give UTF-8 text or Parquet, plain or with gzip"
+
+
+def _unpacked(head: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(31).decompress(head, 4096)
+    except zlib.error:
+        return b""  # reading it says where it is damaged
+
+
+def _format(name: str, content: bytes) -> Format:
+    if content.startswith(_PARQUET_MAGIC):
         return "parquet"
+    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix) or _sniffed(content)
+
+
+def _sniffed(head: bytes) -> Format:
     first = head.lstrip(b"\xef\xbb\xbf \r\n\t").partition(b"\n")[0]
     if first.startswith(b"{"):
         return "jsonl"

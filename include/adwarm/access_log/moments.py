@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.access_log.arrays import numbers
+from adwarm.access_log.arrays import numbers, values_of
 
 Micros = npt.NDArray[np.int64]
 
@@ -65,7 +65,7 @@ def parse_column(column: pa.Array) -> Micros:
         return plausible(numbers(micros))
     if pa.types.is_integer(kind) and not column.null_count:
         return plausible(_scaled(numbers(column).astype(np.int64)))
-    return parse_all(column.to_pylist())
+    return parse_all(values_of(column))
 
 
 def plausible(micros: Micros) -> Micros:

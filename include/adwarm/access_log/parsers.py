@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import orjson
 
+from adwarm.access_log.agents import actor_of
 from adwarm.access_log.moments import to_micros
 from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED
 from adwarm.errors import BadRequest
-from adwarm.model import Actor
 
 Reject = Callable[[str, int], None]
 
@@ -46,17 +46,17 @@ class JsonLines:
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
-            try:
-                found = orjson.loads(line)
-            except orjson.JSONDecodeError:
+            if line[:1] != b"{" and line.lstrip()[:1] != b"{":  # spares the error, which costs ten times as much
                 if line.strip():
                     reject("json", number)
                 continue
-            if type(found) is dict:
-                rows.append(number)
-                objects.append(found)
-            else:
+            try:
+                found = orjson.loads(line)
+            except orjson.JSONDecodeError:
                 reject("json", number)
+                continue
+            rows.append(number)
+            objects.append(found)
         present = set().union(*objects) if objects else set()
         names = [name for name in LOG_COLUMNS if name in present or name in REQUIRED]
         return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
@@ -104,8 +104,10 @@ class CsvLines:
 class CombinedLines:
     """The combined log format of web servers.
 
-    An open is a GET that the path pattern maps to a report and that was not refused with 4xx; other requests are
-    counted by `ignore`. A user agent that names a program makes the open an `api` one.
+    An open is a GET that the path pattern maps to a report and that was answered; one that the reader gave up waiting
+    for (status 499) is an open too, and a miss. Other requests, and those answered with 4xx or 5xx, are counted by
+    `ignore`. The user agent tells persons from programs; a time in seconds behind it, as nginx writes its request time,
+    is the latency.
     """
 
     def __init__(self, path_pattern: str, ignore: Callable[[], None]) -> None:
@@ -118,7 +120,7 @@ class CombinedLines:
         self._ignore = ignore
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
-        """Return moment, key and actor of each open."""
+        """Return moment, key, actor and, where the log tells, miss and latency of each open."""
         rows: list[int] = []
         records: list[tuple[Any, ...]] = []
         for number, line in enumerate(lines):
@@ -131,13 +133,17 @@ class CombinedLines:
                 reject("format", number)
                 continue
             time, method, path, status, agent = found.groups()
-            key = self._path.search(path) if method == "GET" and not status.startswith("4") else None
+            opened = method == "GET" and (status[0] not in "45" or status == _GAVE_UP)
+            key = self._path.search(path) if opened else None
             if key is None:
                 self._ignore()
                 continue
             rows.append(number)
-            records.append((_log_time(time), key["account_id"], key["date_range"], _actor(agent)))
-        names = ("ts", "account_id", "date_range", "actor")
+            hit = False if status == _GAVE_UP else None
+            latency = _latency_ms(found.string[found.end() :])
+            who = actor_of(agent).value
+            records.append((_log_time(time), key["account_id"], key["date_range"], who, hit, latency))
+        names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
         return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
 
 
@@ -145,10 +151,13 @@ def _fields(line: str) -> list[str]:
     return next(csv.reader([line], strict=True), [])
 
 
+_TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
 _COMBINED = re.compile(
-    r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})(?: \S+ "[^"]*" "([^"]*)")?'
+    r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
+    rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
 )
-_PROGRAM = re.compile(r"(?i)bot\b|crawl|spider|^curl|^wget|^python|^go-http|^java/|okhttp|monitor|pingdom")
+_GAVE_UP = "499"
+_SECONDS = re.compile(r'(?:^|[\s"=:])(\d{1,6}\.\d{3})(?=["\s,;]|$)')
 
 
 @lru_cache(maxsize=4096)
@@ -159,8 +168,7 @@ def _log_time(text: str) -> int | None:
         return None
 
 
-@lru_cache(maxsize=4096)
-def _actor(agent: str | None) -> str:
-    if agent and agent.startswith("adwarm"):
-        return Actor.WARMER.value
-    return (Actor.API if agent and _PROGRAM.search(agent) else Actor.HUMAN).value
+def _latency_ms(tail: str) -> float | None:
+    """Return the first time in seconds with milliseconds; other numbers there may be anything."""
+    found = _SECONDS.search(tail) if tail else None
+    return float(found[1]) * 1000 if found else None

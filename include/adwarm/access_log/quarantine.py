@@ -1,10 +1,11 @@
-"""Keeps what could not be read: every line counted by reason, a bounded number kept with file, offset and text.
+"""Keeps what could not be read: every line and file counted by reason, a bounded number kept with file and text.
 
 Credentials in a kept excerpt are blanked, so that the quarantine may be shown.
 """
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import orjson
@@ -13,14 +14,17 @@ _SECRET = re.compile(
     r"(?i)((?:access_token|app_?secret|appsecret_proof|password|authorization|api_?key)\W{1,4})[^\s&\"',}]+"
 )
 _EXCERPT = 200
+FILE_REASONS = frozenset({"unreadable", "symlink"})
+"""Reasons that concern a whole file. However many lines are rejected, files are named too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One line that was not read.
+    """One line, or file, that was not read.
 
     Attributes:
         offset: bytes into the (decompressed) file; for Parquet the row's number.
+        excerpt: how the line begins; of a file, why it was not read.
     """
 
     file: str
@@ -31,10 +35,10 @@ class Rejected:
 
 @dataclass
 class Quarantine:
-    """The rejected lines of one run.
+    """The rejected lines and files of one run.
 
     Attributes:
-        limit: how many are kept as samples; all are counted.
+        limit: how many lines, and as many files, are kept as samples; all are counted.
         ignored: requests of a web server's log that open no report; they are nothing to worry about.
     """
 
@@ -42,17 +46,37 @@ class Quarantine:
     by_reason: Counter[str] = field(default_factory=Counter)
     samples: list[Rejected] = field(default_factory=list)
     ignored: int = 0
+    _lines: int = 0
+    _files: int = 0
 
     @property
     def count(self) -> int:
         """Lines rejected so far."""
         return self.by_reason.total()
 
+    def has_room(self, reason: str) -> bool:
+        """Whether a line or file rejected for that reason would be kept."""
+        return (self._files if reason in FILE_REASONS else self._lines) < self.limit
+
     def add(self, reason: str, file: str, offset: int, excerpt: str | bytes = b"") -> None:
-        """Count one line, and keep it while there is room."""
+        """Count one line or file, and keep it while there is room."""
         self.by_reason[reason] += 1
-        if len(self.samples) < self.limit:
-            self.samples.append(Rejected(file, int(offset), reason, _shown(excerpt)))
+        if self.has_room(reason):
+            self._keep(Rejected(file, int(offset), reason, _shown(excerpt)))
+
+    def join(self, by_reason: Mapping[str, int], samples: Iterable[Rejected]) -> None:
+        """Take over what another run has counted and kept, while there is room."""
+        self.by_reason.update(by_reason)
+        for sample in samples:
+            if self.has_room(sample.reason):
+                self._keep(sample)
+
+    def _keep(self, sample: Rejected) -> None:
+        self.samples.append(sample)
+        if sample.reason in FILE_REASONS:
+            self._files += 1
+        else:
+            self._lines += 1
 
     def tally(self, reason: str, count: int) -> None:
         """Count lines of which no sample is kept."""
@@ -62,6 +86,17 @@ class Quarantine:
     def to_jsonl(self) -> bytes:
         """Return the samples as JSON lines."""
         return b"".join(orjson.dumps(asdict(sample)) + b"\n" for sample in self.samples)
+
+
+def files_first(samples: Iterable[Rejected]) -> list[Rejected]:
+    """Return the samples with those that concern a whole file before the lines."""
+    return sorted(samples, key=lambda sample: sample.reason not in FILE_REASONS)
+
+
+def why_unreadable(samples: Iterable[Rejected]) -> str:
+    """Return why the first file that could not be read was not."""
+    named = (f"{sample.file}: {sample.excerpt}" for sample in samples if sample.reason in FILE_REASONS)
+    return next(named, "see the quarantine")
 
 
 def _shown(excerpt: str | bytes) -> str:

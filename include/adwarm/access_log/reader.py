@@ -4,27 +4,29 @@ Every reader of a log goes through `LogReader.pieces`. A line, row or file that 
 a failing network or disk raises.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log import parquet as columnar
-from adwarm.access_log.arrays import numbers
+from adwarm.access_log.arrays import numbers, shown_row
+from adwarm.access_log.damage import DAMAGE, is_of_file, why
 from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.files import LogFile, list_files
 from adwarm.access_log.lines import LineBlock, line_blocks
 from adwarm.access_log.moments import Micros, from_micros, to_micros
 from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
-from adwarm.access_log.quarantine import Quarantine
+from adwarm.access_log.quarantine import Quarantine, why_unreadable
 from adwarm.clock import utc
 from adwarm.errors import BadRequest, NotFound
 from adwarm.settings import Settings
 
 _CLOCK_SLACK = 366 * 86_400
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +71,24 @@ class LogReader:
         """
         # An event cannot be newer than the file that holds it; the slack is for clocks that are wrong.
         self._events.latest = int((file.mtime + _CLOCK_SLACK) * 1_000_000) if file.mtime else None
+        if file.problem:
+            self._unreadable(file, file.problem, file.reason)
+            return
+        if not file.size and file.format != "parquet":
+            return  # a log that was rotated and has no line yet
         try:
             if file.format == "parquet":
                 yield from self._parquet(file, _micros(since), _micros(until), start, stop)
             else:
                 yield from self._text(file, start, stop, quiet_before)
-        except (BadRequest, pa.ArrowInvalid, OSError) as error:
-            # Arrow reports damaged pages as an OSError without a number; those of the system have one.
-            if isinstance(error, OSError) and error.errno is not None:
+        except DAMAGE as error:
+            if not is_of_file(error):
                 raise
-            self._unreadable(file, error)
+            self._unreadable(file, why(error))
 
-    def _unreadable(self, file: LogFile, error: Exception) -> None:
+    def _unreadable(self, file: LogFile, why: str, reason: str = "unreadable") -> None:
         self.unreadable.add(file.path)
-        self.quarantine.add("unreadable", file.path, 0, str(error))
+        self.quarantine.add(reason, file.path, 0, why)
 
     def _parquet(
         self, file: LogFile, since: int | None, until: int | None, start: int, stop: int | None
@@ -91,7 +97,8 @@ class LogReader:
             for first, batch in columnar.batches(parquet, since, until, start, stop):
 
                 def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
-                    self.quarantine.add(reason, file.path, first + row, str(batch.slice(row, 1).to_pylist()))
+                    excerpt = shown_row(batch, row) if self.quarantine.has_room(reason) else ""
+                    self.quarantine.add(reason, file.path, first + row, excerpt)
 
                 yield Piece(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
 
@@ -165,8 +172,7 @@ def require_readable(files: list[LogFile], reader: LogReader) -> None:
         BadRequest: with what was wrong.
     """
     if files and all(file.path in reader.unreadable for file in files):
-        why = next((s.excerpt for s in reader.quarantine.samples if s.reason == "unreadable"), "see the quarantine")
-        raise BadRequest(f"no file of the access log can be read: {why}")
+        raise BadRequest(f"no file of the access log can be read: {why_unreadable(reader.quarantine.samples)}")
 
 
 def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
@@ -174,10 +180,12 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
 
     Raises:
         NotFound: there is no log at `url`, or no event in it.
+        BadRequest: none of its files can be read.
     """
     reader = LogReader(settings)
     first, last, events = [], [], 0
-    for file in list_files(url):
+    files = list_files(url)
+    for file in files:
         found = parquet_span(file) if file.format == "parquet" else None
         if found is None:
             found = _scan(reader, file)
@@ -186,28 +194,42 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
             last.append(found[1])
             events += found[2]
     if not events:
+        require_readable(files, reader)
         raise NotFound(f"the access log at {url} holds no event")
     return from_micros(min(first)), from_micros(max(last)), events
 
 
 def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
     """Return first and last moment in microseconds and the rows of a Parquet file, if its statistics tell them."""
-    try:
-        with columnar.opened(file) as parquet:
-            span = columnar.span_of(parquet)
-            return None if span is None else (*span, int(parquet.metadata.num_rows))
-    except BadRequest:
-        return None
+
+    def told(parquet: columnar.ParquetLog) -> tuple[int, int, int] | None:
+        span = columnar.span_of(parquet)
+        return None if span is None else (*span, parquet.rows)
+
+    return _asked(file, told)
 
 
 def parquet_groups(file: LogFile, since: datetime | None, until: datetime | None) -> list[tuple[int, int]]:
     """Return first row and rows of the row groups that may hold events of the window; none when it is no Parquet."""
+
+    def told(parquet: columnar.ParquetLog) -> list[tuple[int, int]]:
+        found = columnar.wanted_groups(parquet, _micros(since), _micros(until))
+        return [(first, rows) for _, rows, first in found]
+
+    return _asked(file, told) or []
+
+
+def _asked(file: LogFile, question: Callable[[columnar.ParquetLog], Answer]) -> Answer | None:
+    """Return what a Parquet file answers; None when it cannot be read, which reading it will put on record."""
+    if file.problem:
+        return None
     try:
         with columnar.opened(file) as parquet:
-            found = columnar.wanted_groups(parquet, _micros(since), _micros(until))
-            return [(first, rows) for _, rows, first in found]
-    except BadRequest:
-        return []
+            return question(parquet)
+    except DAMAGE as error:
+        if not is_of_file(error):
+            raise
+        return None
 
 
 def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:

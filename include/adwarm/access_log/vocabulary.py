@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.access_log.arrays import array_of, array_of_words, numbers
+from adwarm.access_log.arrays import NO_VALUE, array_of, array_of_words, numbers, values_of
 from adwarm.errors import BadRequest
 from adwarm.model import Actor, account_id, zone
 from adwarm.model.windows import check_range
@@ -15,6 +15,10 @@ from adwarm.model.windows import check_range
 Codes = npt.NDArray[np.int32]
 REJECTED = -1
 _CACHE_LIMIT = 500_000
+_CACHE_LONGEST = 256
+"""A longer raw word is not kept, so that hostile ones take no memory."""
+_NO_WORD = "\0"
+"""Stands for what is no text at all. It has no canonical form where one is needed."""
 
 
 class Vocabulary(dict[Any, int]):
@@ -34,9 +38,11 @@ class Vocabulary(dict[Any, int]):
 
     def __missing__(self, raw: Any) -> int:
         if type(raw) is int:  # not kept: as a key, 1 is the same as True and 1.0
-            return self._code(str(raw)) if abs(raw) < 10**20 else REJECTED
+            return self._code(str(raw) if abs(raw) < 10**20 else _NO_WORD)
         if raw is not None and type(raw) is not str:
-            return REJECTED
+            return self._code(_NO_WORD)
+        if raw is not None and len(raw) > _CACHE_LONGEST:
+            return self._code(raw)
         if len(self) >= _CACHE_LIMIT:
             self.clear()
         code = self[raw] = self._code(raw)
@@ -61,19 +67,28 @@ class Vocabulary(dict[Any, int]):
             return np.fromiter((self._code_of_anything(value) for value in values), np.int32, len(values))
 
     def _code_of_anything(self, value: Any) -> int:
-        return REJECTED if isinstance(value, (list, dict)) else self[value]
+        return self._code(_NO_WORD) if isinstance(value, (list, dict)) else self[value]
 
     def column(self, column: pa.Array) -> Codes:
-        """Return the code of each value of an Arrow column."""
+        """Return the code of each value of an Arrow column.
+
+        Raises:
+            ArrowInvalid: the column is damaged.
+        """
         if not pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string()).dictionary_encode()
+            try:
+                column = column.cast(pa.string()).dictionary_encode()
+            except NO_VALUE:  # some of it is no text
+                return self.codes(values_of(column))
         words = column.dictionary
         if self._last is None or not self._last[0].equals(words):  # a row group's batches share their dictionary
-            self._last = (words, self.codes([*words.to_pylist(), None]))
+            self._last = (words, self.codes([*values_of(words), None]))
         known, indices = self._last[1], column.indices
         if column.null_count:
             indices = indices.fill_null(len(known) - 1)
         places: Codes = numbers(indices)
+        if len(places) and not 0 <= places.min() <= places.max() < len(known):
+            raise pa.ArrowInvalid("a value points to a word that is not there")
         return known[places]
 
     def array(self, codes: Codes) -> pa.DictionaryArray:

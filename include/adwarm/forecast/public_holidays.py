@@ -1,7 +1,8 @@
 """Public holidays by country: known ahead, and as quiet as the log's earlier ones were.
 
-The country is that of the reader's zone. A zone without one (`UTC`) or with a country that has no calendar has no
-holidays, and where people come on holidays as on any day, nothing changes.
+The country is that of the reader's zone, under whichever name it goes: browsers report old ones (`Asia/Calcutta`). A
+zone without one (`UTC`) or with a country that has no calendar has no holidays, and where people come on holidays as on
+any day, nothing changes.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _PULL_DAYS, _PULL_OPENS = 0.5, 5.0
 """Usual days, and first opens, that the belief in an ordinary day is worth."""
 _CLOCK_CHANGE = 4
+_ACROSS_BORDERS = {
+    "Africa/Asmera": "ER", "Africa/Timbuktu": "ML", "America/Coral_Harbour": "CA", "America/Virgin": "VI",
+    "Antarctica/South_Pole": "AQ", "Atlantic/Jan_Mayen": "SJ", "Iceland": "IS", "Pacific/Ponape": "FM",
+    "Pacific/Truk": "FM", "Pacific/Yap": "FM",
+}  # fmt: skip
+"""Names that the database links to a zone of another country, because the clocks agree."""
+_ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
+"""Clocks of several countries; the one whose zone the database links them to is no better a guess than another."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,21 @@ def _holidays(country: str, year: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1)
 def _countries() -> dict[str, str]:
-    """Return zone to country as the time zone database has it, one country per zone."""
-    lines = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8").splitlines()
-    rows = (line.split("\t") for line in lines if line and not line.startswith("#"))
-    return {row[2]: row[0] for row in rows}
+    """Return zone to country as the time zone database has it, one country per zone, old names of a zone among them."""
+    rows = (line.split("\t") for line in _database("zone.tab") if not line.startswith("#"))
+    known = {row[2]: row[0] for row in rows}
+    found = dict(known)
+    # A link reads `L target name`; a target may be a link itself.
+    links = {name: target for _, target, name in map(str.split, _database("tzdata.zi", "L "))}
+    for name in links.keys() - known.keys() - _ABBREVIATIONS:
+        target = links[name]
+        while target not in known and target in links:
+            target = links[target]
+        if country := _ACROSS_BORDERS.get(name) or known.get(target):
+            found[name] = country
+    return found
+
+
+def _database(name: str, start: str = "") -> list[str]:
+    text = files("tzdata.zoneinfo").joinpath(name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and line.startswith(start)]

@@ -71,6 +71,11 @@ def _before(start: Callable[[date], date]) -> Callable[[date], Window]:
     return resolve
 
 
+def _kept(today: date) -> Window:
+    """Return all that the platform keeps: as long a window as anybody may ask for, which ends today."""
+    return Window(today - timedelta(days=MAX_DAYS - 1), today)
+
+
 PRESETS: dict[str, Callable[[date], Window]] = {
     "today": lambda today: Window(today, today),
     "yesterday": _last_days(1),
@@ -92,6 +97,8 @@ PRESETS: dict[str, Callable[[date], Window]] = {
     "last_quarter": _before(_quarter_start),
     "this_year": lambda today: Window(date(today.year, 1, 1), today),
     "last_year": _before(lambda day: date(day.year, 1, 1)),
+    "maximum": _kept,
+    "data_maximum": _kept,
 }
 
 _ABSOLUTE = re.compile(r"(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})")
@@ -129,7 +136,8 @@ def check_range(date_range: str) -> str:
 def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
     """Return the absolute days that `date_range` means at the moment `at` in `zone_name`.
 
-    `last_Nd` is N full days and ends yesterday; weeks start on Monday unless the name says otherwise.
+    `last_Nd` is N full days and ends yesterday; weeks start on Monday unless the name says otherwise; `maximum` is
+    the MAX_DAYS that end today.
 
     Raises:
         BadRequest: the range or the zone is unknown.

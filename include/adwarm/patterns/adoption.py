@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.moments import HOUR, to_micros
-from adwarm.access_log.quarantine import Quarantine
+from adwarm.access_log.quarantine import Quarantine, why_unreadable
 from adwarm.errors import BadRequest, Transient
 from adwarm.patterns.partials import Partial, stored_day
 from adwarm.patterns.partitions import Share
@@ -38,8 +38,7 @@ def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[P
         return found[0]
     quarantine = Quarantine()
     for part in found:
-        quarantine.by_reason.update(part.by_reason)
-        quarantine.samples += part.samples[: quarantine.limit - len(quarantine.samples)]
+        quarantine.join(part.by_reason, part.samples)
     unreadable = sorted({path for part in found for path in part.unreadable})
     return Partial(
         days=_added_up(objects, found),
@@ -95,8 +94,7 @@ def require_readable(plan: Plan, read: Partial) -> None:
     """
     paths = {part.file.path for part in plan.parts}
     if paths and not plan.idle and paths <= set(read.unreadable):
-        why = next((sample.excerpt for sample in read.samples if sample.reason == "unreadable"), "see the quarantine")
-        raise BadRequest(f"no file of the access log can be read: {why}")
+        raise BadRequest(f"no file of the access log can be read: {why_unreadable(read.samples)}")
 
 
 def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Partial]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from adwarm.access_log.files import list_files
-from adwarm.access_log.quarantine import Quarantine
+from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.clock import utc
 from adwarm.errors import BadRequest
 from adwarm.patterns.adoption import combined, publish, require_readable
@@ -34,7 +34,7 @@ class IngestReport:
     Attributes:
         events: read in the window, by anybody.
         opens: by persons, in the published hours.
-        samples: some of the rejected lines: file, offset, reason, excerpt.
+        samples: some of the rejected files and lines: file, offset, reason, excerpt.
         hours: published, each with at least one open.
         keys: distinct account, range and report; None when several workers read, none of whom saw all.
         since: start of the hours that were replaced; None when nothing was.
@@ -142,7 +142,7 @@ def adopt(engine: Engine, objects: ObjectStore, planned: Ingest, partials: Seque
         events=read.events,
         rejected=sum(read.by_reason.values()),
         rejected_by_reason=read.by_reason,
-        samples=[asdict(sample) for sample in read.samples[:_SAMPLES_SHOWN]],
+        samples=[asdict(sample) for sample in files_first(read.samples)[:_SAMPLES_SHOWN]],
         hours=len(hours),
         keys=read.keys,
         since=since,

@@ -86,7 +86,7 @@ def require_unchanged(share: Share) -> None:
         Transient: it was replaced, cut, or is gone.
     """
     for piece in share.slices:
-        if not _still(piece.part.file):
+        if not piece.part.file.problem and not _still(piece.part.file):
             raise Transient(f"{piece.part.file.path} changed while the log was read; start the run again")
 
 
@@ -151,7 +151,8 @@ def _pieces(work: _Reading, piece: Slice) -> Iterator[Piece]:
     if piece.start < part.known:
         border = part.known if stop is None else min(part.known, stop)
         yield from work.reader.pieces(part.file, start=piece.start, stop=border, quiet_before=part.known)
-    if stop is None or stop > part.known:
+    is_lost = part.file.path in work.reader.unreadable
+    if not is_lost and (stop is None or stop > part.known):
         yield from work.reader.pieces(part.file, start=max(piece.start, part.known), stop=stop)
 
 

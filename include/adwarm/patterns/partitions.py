@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+from adwarm.access_log.damage import DAMAGE, is_of_file
 from adwarm.access_log.files import LogFile
 from adwarm.access_log.reader import parquet_groups
 from adwarm.patterns.reading import Part, Plan
@@ -92,7 +93,7 @@ def _cut(plan: Plan, part: Part, each: int) -> list[Slice]:
     elif part.file.gzipped:
         starts = []  # it would have to be unpacked up to each cut
     else:
-        starts = list(_line_cuts(part.file, part.start, each * _LINE_BYTES))
+        starts = _line_starts(part.file, part.start, each * _LINE_BYTES)
     bounds: list[int | None] = [part.start, *starts, None]
     return [Slice(part, start or 0, stop) for start, stop in pairwise(bounds)]
 
@@ -106,6 +107,15 @@ def _group_cuts(part: Part, groups: Sequence[tuple[int, int]], each: int) -> lis
             held = 0
         held += rows
     return cuts
+
+
+def _line_starts(file: LogFile, start: int, step: int) -> list[int]:
+    try:
+        return list(_line_cuts(file, start, step))
+    except DAMAGE as error:
+        if not is_of_file(error):
+            raise
+        return []  # gone or closed since it was listed: reading it says so
 
 
 def _line_cuts(file: LogFile, start: int, step: int) -> Iterator[int]:

@@ -3,12 +3,11 @@
 A file may be skipped only when it cannot hold an event of the hours that the run recomputes.
 """
 
-import gzip
-import zlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.damage import DAMAGE, is_of_file
 from adwarm.access_log.files import LogFile
 from adwarm.access_log.moments import HOUR, to_micros
 from adwarm.clock import floor_to
@@ -78,7 +77,9 @@ def plan_live(
     gone = [row for path, row in rows.items() if path not in paths]
     gone += [rows[file.path] for file in files if file.path in rows and _was_replaced(file, rows[file.path])]
     parts = [part for file in files if (part := _live_part(file, rows.get(file.path), since))]
-    unchanged = all(part.file.path in rows and _same(part.file, rows[part.file.path]) for part in parts)
+    unchanged = all(
+        part.file.problem or (part.file.path in rows and _same(part.file, rows[part.file.path])) for part in parts
+    )
     pending = any(_reaches(rows[part.file.path], watermark) for part in parts if part.file.path in rows)
     # A clock that was set back must not cut the hours that are there already.
     return Plan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
@@ -127,8 +128,10 @@ def _ends_a_line(file: LogFile, row: FileRow) -> bool:
     try:
         with file.open_at(row.offset - 1) as stream:
             return stream.read(1) == b"\n"
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        return False  # cut short: to be read from its beginning, where the quarantine tells
+    except DAMAGE as error:
+        if not is_of_file(error):
+            raise
+        return False  # cut short, closed or gone: to be read from its beginning, where the quarantine tells
 
 
 def _same(file: LogFile, row: FileRow) -> bool:

@@ -72,6 +72,51 @@ def test_requests_of_a_web_server_become_opens() -> None:
     assert not rejected
 
 
+NGINX = b'h - - [08/Mar/2026:02:30:15 +0000] "GET /act/12/reports/today HTTP/1.1" %s 0 "-" "Mozilla/5.0"%s'
+
+
+def test_a_reader_who_gave_up_waiting_has_opened_and_missed() -> None:
+    """Status 499 is an open without an answer; the time it took stands behind the agent."""
+    columns, rejected = _parse(_combined(), NGINX % (b"499", b" 29.870"), NGINX % (b"200", b" 0.012"))
+    assert (columns["hit"], columns["latency_ms"]) == ([False, None], [29_870.0, 12.0])
+    assert columns["actor"] == ["human", "human"]
+    assert not rejected
+
+
+@pytest.mark.parametrize("status", [b"400", b"401", b"404", b"429", b"500", b"502", b"503", b"504", b"599"])
+def test_a_refused_or_failed_request_is_no_open(status: bytes) -> None:
+    """Nobody read a report there; it is ignored, not rejected."""
+    ignored: list[int] = []
+    columns, rejected = _parse(_combined(ignored), NGINX % (status, b" 0.500"))
+    assert columns["ts"] == []
+    assert not rejected
+    assert len(ignored) == 1
+
+
+@pytest.mark.parametrize("status", [b"200", b"206", b"304"])
+def test_an_answered_request_is_an_open(status: bytes) -> None:
+    """A page that the browser had kept was opened too."""
+    assert len(_parse(_combined(), NGINX % (status, b""))[0]["ts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("tail", "latency"),
+    [
+        (b"", None), (b' "203.0.113.125"', None), (b' "-" 0.250 0.249', 250.0), (b" rt=1.500 uct=0.001", 1500.0),
+        (b' "1.234"', 1234.0), (b" 5123", None), (b" 10.0.0.123", None), (b" nan", None), (b" 3.45", None),
+    ],
+)  # fmt: skip
+def test_latency_is_read_where_it_is_a_time(tail: bytes, latency: float | None) -> None:
+    """Seconds with milliseconds are a time; addresses, bytes and ratios are not."""
+    assert _parse(_combined(), NGINX % (b"200", tail))[0]["latency_ms"] == [latency]
+
+
+def test_quotes_within_a_header_do_not_hide_the_agent() -> None:
+    """A server writes a quote with a backslash; the agent behind it is still read."""
+    line = rb'h - - [08/Mar/2026:02:30:15 +0000] "GET /act/12/reports/today HTTP/1.1" 200 0 "a\"b" "curl/8.5 \"x\""'
+    assert _parse(_combined(), line)[0]["actor"] == ["api"]
+
+
 @pytest.mark.parametrize("request_line", [b"GET /style.css HTTP/1.1", b"POST /act/12/reports/today HTTP/1.1"])
 def test_other_requests_are_no_opens_and_no_errors(request_line: bytes) -> None:
     """A request that opens no report is ignored, not rejected."""

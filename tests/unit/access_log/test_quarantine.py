@@ -3,6 +3,7 @@
 import orjson
 
 from adwarm.access_log import Quarantine
+from adwarm.access_log.quarantine import files_first, why_unreadable
 
 
 def test_samples_are_bounded_and_counts_are_not() -> None:
@@ -25,3 +26,18 @@ def test_credentials_in_an_excerpt_are_blanked() -> None:
     assert "EAAB123" not in shown
     assert "hunter2" not in shown
     assert len(shown) <= 200
+
+
+def test_files_are_kept_beside_the_lines() -> None:
+    """However many lines are rejected, the files are named, within their own bound, and come first."""
+    one, other = Quarantine(limit=3), Quarantine(limit=3)
+    for number in range(10):
+        one.add("json", "a.jsonl", number, "line")
+        other.add("unreadable", f"{number}.parquet", 0, "damaged")
+    other.add("symlink", "link", 0, "leads out")
+    one.join(other.by_reason, other.samples)
+    assert one.by_reason == {"json": 10, "unreadable": 10, "symlink": 1}
+    assert [sample.file for sample in one.samples] == ["a.jsonl"] * 3 + ["0.parquet", "1.parquet", "2.parquet"]
+    assert [sample.file for sample in files_first(one.samples)][:3] == ["0.parquet", "1.parquet", "2.parquet"]
+    assert why_unreadable(one.samples) == "0.parquet: damaged"
+    assert not one.has_room("unreadable")

@@ -1,6 +1,7 @@
 """The same events come out of every format, place and packing."""
 
 import gzip
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,181 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_rest(tmp_path: Path) -> No
     quarantine = Quarantine()
     assert _rows(tmp_path, quarantine) == EVENTS
     assert quarantine.by_reason == {"unreadable": 1}
+
+
+def _columns(**changed: pa.Array) -> bytes:
+    """Return a Parquet log of two events with some columns changed."""
+    good = {
+        "ts": pa.array([START, START], pa.timestamp("us", "UTC")), "account_id": pa.array(["1", "2"]),
+        "date_range": pa.array(["today", "today"]),
+    }  # fmt: skip
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(good | changed), sink)
+    return sink.getvalue().to_pybytes()
+
+
+NESTED = {
+    "struct": pa.array([{"x": 1}, {"x": 2}]), "list": pa.array([["1"], ["2"]]), "map": pa.array([[("a", 1)], []],
+    pa.map_(pa.string(), pa.int64())), "large_list": pa.array([["1"], ["2"]], pa.large_list(pa.string())),
+}  # fmt: skip
+NO_TEXT = pa.array([b"\xff", b"1"])
+ODD = NESTED | {
+    "not UTF-8": NO_TEXT.view(pa.string()), "bytes": NO_TEXT, "coded": NO_TEXT.view(pa.string()).dictionary_encode(),
+    "no moment": pa.array([2**62, -(2**62)], pa.timestamp("us", "UTC")), "nothing": pa.nulls(2),
+    "no zone": pa.array([1, 2], pa.timestamp("us", "Mars/Olympus")), "time": pa.array([1, 2], pa.time64("us")),
+    "duration": pa.array([1, 2], pa.duration("us")), "yes or no": pa.array([True, None]), "part": pa.array([1.5, 2]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NESTED)
+@pytest.mark.parametrize("column", ["ts", "account_id", "date_range"])
+def test_a_needed_column_of_nested_values_costs_the_file(tmp_path: Path, column: str, kind: str) -> None:
+    """The other files are read, and the quarantine names the file, the column and what it holds."""
+    (tmp_path / "a.parquet").write_bytes(_columns(**{column: NESTED[kind]}))
+    (tmp_path / "b.jsonl").write_bytes(_jsonl(EVENTS))
+    quarantine = Quarantine()
+    assert _rows(tmp_path, quarantine) == EVENTS
+    assert [(sample.file, sample.reason) for sample in quarantine.samples] == [
+        (str(tmp_path / "a.parquet"), "unreadable")
+    ]
+    assert column in quarantine.samples[0].excerpt
+    assert "plain value" in quarantine.samples[0].excerpt
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("column", ["time_zone", "actor", "hit", "latency_ms", "other"])
+def test_an_optional_column_of_any_type_costs_nothing(tmp_path: Path, column: str, kind: str) -> None:
+    """Both events are read, by whatever type the column has."""
+    (tmp_path / "a.parquet").write_bytes(_columns(**{column: ODD[kind]}))
+    quarantine = Quarantine()
+    assert len(_rows(tmp_path, quarantine)) == 2
+    assert quarantine.count == 0
+    assert log_span(str(tmp_path), Settings()) == (START, START, 2)
+
+
+@pytest.mark.parametrize("kind", ODD.keys() - NESTED.keys())
+@pytest.mark.parametrize("column", ["ts", "account_id", "date_range", "report"])
+def test_a_needed_column_of_the_wrong_type_costs_its_rows(tmp_path: Path, column: str, kind: str) -> None:
+    """Each row is judged alone, and every one that is kept as a sample can be shown."""
+    (tmp_path / "a.parquet").write_bytes(_columns(**{column: ODD[kind]}))
+    quarantine = Quarantine()
+    assert len(_rows(tmp_path, quarantine)) + quarantine.count == 2
+    assert quarantine.by_reason.keys() <= {column}
+    assert b"a.parquet" in quarantine.to_jsonl() or not quarantine.count
+
+
+def test_columns_that_bear_the_same_name_cost_the_file(tmp_path: Path) -> None:
+    """Which of them is meant cannot be told."""
+    table = pa.table([pa.array(["1"])] * 4, names=["ts", "account_id", "date_range", "account_id"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(BadRequest, match="several columns named account_id"):
+        _rows(tmp_path)
+
+
+@pytest.mark.parametrize("value", [["api"], {"a": 1}, 1.5, True, 10**30, "x" * 1000])
+@pytest.mark.parametrize("name", ["time_zone", "actor", "hit", "latency"])
+def test_an_optional_value_of_any_type_costs_nothing(tmp_path: Path, name: str, value: object) -> None:
+    """Not its line, and not the file: what is no word counts as not told."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(_jsonl([EVENTS[0] | {name: value} if value != 10**30 else EVENTS[0], EVENTS[1]]))
+    if value == 10**30:
+        path.write_bytes(_jsonl(EVENTS[1:2]) + b'{"%s": %d, ' % (name.encode(), 10**30) + _jsonl(EVENTS[:1])[1:])
+    quarantine = Quarantine()
+    assert len(_rows(path, quarantine)) == 2
+    assert quarantine.count == 0
+
+
+def test_one_damaged_file_among_many_costs_itself(tmp_path: Path) -> None:
+    """Whatever byte of a Parquet file is wrong, it is quarantined with its reason, and every other file is read."""
+    whole = _parquet(EVENTS)
+    for number in range(20):
+        (tmp_path / f"{number:02}.parquet").write_bytes(whole)
+    damaged = {
+        "03": whole[:-1], "05": whole[:200], "08": whole[:4] + b"\xff" * 400 + whole[404:],
+        "11": whole[:-600] + b"\x00" * 300 + whole[-300:], "15": b"PAR1" + b"\x00" * 90 + b"PAR1",
+    }  # fmt: skip
+    for name, data in damaged.items():
+        (tmp_path / f"{name}.parquet").write_bytes(data)
+    (tmp_path / "17.parquet.gz").write_bytes(gzip.compress(whole)[:-50])
+    quarantine = Quarantine()
+    rows = _rows(tmp_path, quarantine)
+    assert len(rows) == 15 * len(EVENTS)
+    assert sorted(Path(s.file).name for s in quarantine.samples) == [
+        *(f"{name}.parquet" for name in damaged), "17.parquet.gz",
+    ]  # fmt: skip
+    assert all(sample.excerpt for sample in quarantine.samples)
+    assert log_span(str(tmp_path), Settings())[:2] == (EVENTS[0]["ts"], EVENTS[-1]["ts"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=12), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_no_damage_to_a_parquet_file_stops_the_read(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], in_footer: bool
+) -> None:
+    """Whichever bytes are changed, the file next to it is read, and nothing raises."""
+    folder = tmp_path_factory.mktemp("damage")
+    data = bytearray(_parquet(EVENTS))
+    for place, value in changes:
+        data[-1 - place % 1200 if in_footer else place % len(data)] = value
+    (folder / "a.parquet").write_bytes(bytes(data))
+    (folder / "b.jsonl").write_bytes(_jsonl(EVENTS))
+    rows = _rows(folder, since=EVENTS[10]["ts"])
+    assert rows[-90:] == EVENTS[10:]
+    assert log_span(str(folder), Settings())[2] >= len(EVENTS)
+
+
+def test_statistics_of_another_column_are_not_taken_for_moments(tmp_path: Path) -> None:
+    """A file whose `ts` is a struct has no span; the last column's figures are not its moments."""
+    table = {"account_id": ["1"], "date_range": ["today"], "ts": [{"x": 1}], "z": [1_772_500_000]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl").write_bytes(_jsonl(EVENTS))
+    assert log_span(str(tmp_path), Settings()) == (EVENTS[0]["ts"], EVENTS[-1]["ts"], len(EVENTS))
+
+
+def test_a_bomb_within_gzip_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What swells beyond reason does not fill the disk, and what is no Parquet is not unpacked at all."""
+    monkeypatch.setattr("adwarm.access_log.parquet._UNPACKED_BYTES", 1 << 20)
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(b"PAR1" + bytes(20 << 20)))
+    (tmp_path / "b.parquet.gz").write_bytes(gzip.compress(bytes(20 << 20)))
+    (tmp_path / "c.jsonl").write_bytes(_jsonl(EVENTS))
+    quarantine = Quarantine()
+    assert _rows(tmp_path, quarantine) == EVENTS
+    assert [sample.excerpt.partition(" more")[0] for sample in quarantine.samples] == [
+        "it unpacks to", "it is not Parquet: it does not begin with PAR1",
+    ]  # fmt: skip
+
+
+def test_a_flood_of_bad_lines_takes_no_memory_and_hide_no_file(tmp_path: Path) -> None:
+    """All are counted and a thousand kept, in a few megabytes; a broken file behind them is named all the same."""
+    lines = (b'{"ts": oops}\n' + b"x\n" + b'{"ts":1,"account_id":"%s","date_range":"always"}\n' % (b"n" * 300)) * 20_000
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines, 1))
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 but not really")
+    (tmp_path / "c.jsonl").write_bytes(_jsonl(EVENTS))
+    quarantine = Quarantine()
+    tracemalloc.start()
+    try:
+        assert sum(batch.num_rows for batch in read_events(str(tmp_path), Settings(), quarantine=quarantine)) == 100
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert quarantine.by_reason == {"json": 40_000, "ts": 20_000, "unreadable": 1}
+    assert [s.file for s in quarantine.samples if s.reason == "unreadable"] == [str(tmp_path / "b.parquet")]
+    assert len(quarantine.samples) == quarantine.limit + 1
+    assert len(quarantine.to_jsonl()) < 600 * len(quarantine.samples)
+    assert peak < 40 << 20
+
+
+def test_long_words_are_not_remembered(tmp_path: Path) -> None:
+    """Half a million ids as long as lines would fill the memory; none of them is kept."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(_jsonl([EVENTS[0] | {"account_id": f"{number}" + "x" * 60_000} for number in range(400)]))
+    tracemalloc.start()
+    try:
+        list(read_events(str(path), Settings()))
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 20 << 20
 
 
 def test_row_groups_outside_the_window_are_not_read(tmp_path: Path) -> None:

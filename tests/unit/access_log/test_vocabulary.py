@@ -1,5 +1,6 @@
 """Words are checked once and keep their code."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -67,3 +68,22 @@ def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
     column = pa.array(["today", None, "last_7d", "today", "nope"]).dictionary_encode()
     assert ranges.column(column).tolist() == [0, REJECTED, 1, 0, REJECTED]
     assert ranges.column(pa.array(["last_7d"])).tolist() == [1]
+
+
+@pytest.mark.parametrize("place", [3, 2**31 - 1, -1])
+def test_a_value_that_points_beyond_the_words_is_damage(place: int) -> None:
+    """Neither another word nor a raw error comes of a damaged dictionary."""
+    places = pa.Array.from_buffers(pa.int32(), 2, [None, pa.py_buffer(np.array([0, place], np.int32))])
+    column = pa.DictionaryArray.from_arrays(places, pa.array(["1", "2"]), safe=False)
+    with pytest.raises(pa.ArrowInvalid, match="not there"):
+        vocabulary.accounts().column(column)
+
+
+@pytest.mark.parametrize("value", [["api"], {"a": 1}, 1.5, True, 10**30])
+def test_what_is_no_word_is_not_told_or_rejected(value: object) -> None:
+    """It has no zone and no class, which count as not told, and is neither an account nor a report."""
+    zones, actors = vocabulary.time_zones(), vocabulary.actors()
+    assert [zones.words[code] for code in zones.codes([value])] == [""]
+    assert [actors.words[code] for code in actors.codes([value])] == ["human"]
+    for needed in (vocabulary.accounts(), vocabulary.date_ranges(), vocabulary.reports(["default"])):
+        assert needed.codes([value]).tolist() == [REJECTED]

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from importlib.resources import files
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,49 @@ def test_the_country_is_that_of_the_zone() -> None:
     assert country_of("Europe/Amsterdam") == "NL"
     assert country_of("America/New_York") == "US"
     assert country_of("UTC") == country_of("Mars/Olympus") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "country"),
+    [
+        ("Asia/Calcutta", "IN"), ("Asia/Saigon", "VN"), ("Asia/Katmandu", "NP"), ("Asia/Rangoon", "MM"),
+        ("Europe/Kiev", "UA"), ("America/Buenos_Aires", "AR"), ("America/Godthab", "GL"), ("Atlantic/Faeroe", "FO"),
+        ("America/Indianapolis", "US"), ("US/Eastern", "US"), ("Canada/Pacific", "CA"), ("Brazil/East", "BR"),
+        ("GB", "GB"), ("Japan", "JP"), ("NZ", "NZ"), ("Turkey", "TR"), ("Singapore", "SG"),
+        # The clock is that of another country, the holidays are not.
+        ("Africa/Asmera", "ER"), ("America/Coral_Harbour", "CA"), ("Pacific/Truk", "FM"), ("Iceland", "IS"),
+        ("EST", ""), ("CET", ""), ("Etc/GMT+5", ""), ("EST5EDT", ""),
+    ],
+)  # fmt: skip
+def test_old_names_of_a_zone_have_its_country(name: str, country: str) -> None:
+    """Browsers report names that the database keeps for compatibility; a clock of several countries names none."""
+    assert country_of(name) == country
+
+
+def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
+    """Names with one zone's clock are one country, unless the zone is linked across a border or names no place."""
+    lines = files("tzdata.zoneinfo").joinpath("tzdata.zi").read_text(encoding="utf-8").splitlines()
+    target = {name: zone for kind, zone, name, *_ in (line.split(" ") + [""] * 3 for line in lines) if kind == "L"}
+    foreign = {"Africa/Asmera", "Africa/Timbuktu", "America/Coral_Harbour", "America/Virgin", "Antarctica/South_Pole",
+               "Atlantic/Jan_Mayen", "Iceland", "Pacific/Ponape", "Pacific/Truk", "Pacific/Yap"}  # fmt: skip
+    nowhere = {"CET", "EET", "EST", "HST", "MET", "MST", "WET"}
+    tab = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
+    placed = {line.split("\t")[2] for line in tab.splitlines() if not line.startswith("#")}
+    checked = 0
+    for name in available_timezones() & target.keys() - placed:
+        assert country_of(name) or not country_of(target[name]) or name in nowhere
+        if name not in foreign | nowhere:
+            assert country_of(name) == country_of(target[name])
+            checked += bool(country_of(name))
+        elif name in foreign:
+            assert country_of(name) not in {"", country_of(target[name])}
+    assert checked > 100
+
+
+def test_an_old_name_has_the_holidays_of_the_new_one() -> None:
+    """Republic Day is off for a reader whose browser says Calcutta."""
+    share, noon = HolidayShare({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
+    assert share.at("Asia/Calcutta", noon) == share.at("Asia/Kolkata", noon) == 0.25
 
 
 def test_holidays_come_from_the_country_and_the_year() -> None:

@@ -1,16 +1,17 @@
 """Windows: every preset on the edges of months, quarters, years and clock changes."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
+from facebook_business.adobjects.adsinsights import AdsInsights
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.errors import BadRequest
-from adwarm.model import PRESETS, Window, local_day, resolve_window, zone
-from adwarm.model.windows import check_range
+from adwarm.model import PRESETS, ReportKey, Window, local_day, resolve_window, zone
+from adwarm.model.windows import MAX_DAYS, check_range
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
 DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
@@ -54,6 +55,8 @@ def _window(text: str) -> Window:
         ("this_year", "2026-01-01", "2026-01-01..2026-01-01"),
         ("this_year", "2028-12-31", "2028-01-01..2028-12-31"),
         ("last_year", "2026-01-01", "2025-01-01..2025-12-31"),
+        ("maximum", "2026-11-25", "2023-10-31..2026-11-25"),
+        ("data_maximum", "2026-11-25", "2023-10-31..2026-11-25"),
         ("2026-02-28..2026-03-01", "2030-01-01", "2026-02-28..2026-03-01"),
     ],
 )
@@ -67,6 +70,35 @@ def test_every_preset_has_a_case() -> None:
     """No preset goes without a word in the table above."""
     cases = test_ranges_on_the_edges.pytestmark[0].args[1]
     assert {case[0] for case in cases} >= set(PRESETS)
+
+
+PLATFORMS = sorted(name for name in vars(AdsInsights.DatePreset) if not name.startswith("_"))
+
+
+def test_the_platform_has_twenty_presets() -> None:
+    """The list below is read off the SDK, and is not empty by accident."""
+    assert len(PLATFORMS) == 20
+
+
+@pytest.mark.parametrize("preset", PLATFORMS)
+@given(today=DAYS)
+def test_every_preset_of_the_platform_is_a_key_and_a_window(preset: str, today: date) -> None:
+    """What the SDK names parses to itself, and its days are a range that may be asked for."""
+    key = ReportKey.parse("act_1", f" {preset} ")
+    assert key == ReportKey.parse(*str(key).split())
+    noon = datetime.combine(today, time(12), UTC)
+    window = resolve_window(key.date_range, "UTC", noon)
+    assert resolve_window(check_range(str(window)), "UTC", noon) == window
+
+
+@given(today=DAYS)
+def test_maximum_is_what_the_platform_keeps(today: date) -> None:
+    """It ends today and lies within 37 months, wherever the months are short."""
+    window = PRESETS["maximum"](today)
+    assert (window.until, len(window)) == (today, MAX_DAYS)
+    year, month = divmod(today.year * 12 + today.month - 1 - 37, 12)
+    assert date(year, month + 1, min(today.day, 28)) <= window.since
+    assert PRESETS["data_maximum"](today) == window
 
 
 @given(today=DAYS, preset=st.sampled_from(sorted(PRESETS)))

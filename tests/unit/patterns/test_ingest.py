@@ -1,5 +1,6 @@
 """However the log is read, in one go, in steps or by windows, the same hours come out."""
 
+import errno
 import gzip
 import os
 from collections.abc import Iterable, Iterator
@@ -16,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.access_log import LogReader, log_span
+from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.errors import BadRequest, Transient
-from adwarm.patterns.ingest import IngestReport, ingest
+from adwarm.patterns.ingest import IngestReport, carry_out, ingest, plan_ingest
 from adwarm.patterns.load import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
@@ -369,3 +370,94 @@ def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small:
     assert (report.events, report.rejected) == (events, 0)
     assert len(found) == len(expected)
     assert found["ts"].sort_values().tolist() == expected["ts"].sort_values().tolist()
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_published(house: House, tmp_path: Path) -> None:
+    """A broken file, a symlink out of the folder and a flood of bad lines cost no open of the other files."""
+    house.append([START, START + HOUR])
+    (house.log / "b.jsonl").write_bytes(b"no line\n" * 3000)
+    (house.log / "c.parquet").write_bytes(b"PAR1 but not really")
+    table = pa.Table.from_pylist([{"ts": START, "account_id": ["1"], "date_range": "today"}])
+    pq.write_table(table, house.log / "d.parquet")
+    (tmp_path / "elsewhere.jsonl").write_bytes(_line(START))
+    (house.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    report = house.ingest(START + 2 * HOUR)
+    assert house.hours() == [(START, 1), (START + HOUR, 1)]
+    assert report.rejected_by_reason == {"json": 3000, "symlink": 1, "unreadable": 2}
+    assert [Path(str(sample["file"])).name for sample in report.samples[:3]] == ["c.parquet", "d.parquet", "e.jsonl"]
+    assert report.quarantine_hash is not None
+    kept = [orjson.loads(line) for line in house.objects.get(report.quarantine_hash, ".jsonl").splitlines()]
+    assert len(kept) == 1000 + 3
+    assert all(row["excerpt"] for row in kept)
+
+
+def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: House) -> None:
+    """The others are published; what an earlier run has read of the vanished one stays."""
+    small.append([START], "a.jsonl")
+    small.append([START + HOUR], "b.jsonl", "act_2")
+    small.ingest(START + 2 * HOUR)
+    small.append([START + 2 * HOUR], "a.jsonl")
+    small.append([START + 2 * HOUR], "b.jsonl", "act_2")
+    log = Settings(access_log_url=str(small.log))
+    planned = plan_ingest(small.engine, log, START + 3 * HOUR)
+    (small.log / "b.jsonl").unlink()
+    report = carry_out(small.engine, small.objects, log, planned)
+    assert report.rejected_by_reason == {"unreadable": 1}
+    assert small.hours() == [(START, 1), (START + HOUR, 1), (START + 2 * HOUR, 1)]
+
+
+def test_a_file_that_is_closed_for_a_while_loses_nothing(small: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hours stay while it cannot be opened, at planning or at reading, and what came in is read afterwards."""
+    small.append([START], "a.jsonl")
+    small.append([START, START + HOUR], "b.jsonl", "act_2")
+    small.ingest(START + 2 * HOUR)
+    small.append([START + 2 * HOUR], "a.jsonl")
+    small.append([START + 2 * HOUR], "b.jsonl", "act_2")
+    opened = Path.open
+
+    def refusing(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "b.jsonl":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refusing)
+        assert small.ingest(START + 3 * HOUR).rejected_by_reason == {"unreadable": 1}
+        assert small.hours() == [(START, 2), (START + HOUR, 1), (START + 2 * HOUR, 1)]
+    assert small.ingest(START + 4 * HOUR).rejected == 0
+    assert small.hours() == [(START, 2), (START + HOUR, 1), (START + 2 * HOUR, 2)]
+
+
+@pytest.mark.parametrize("how", ["gone", "closed"])
+def test_planning_survives_a_file_that_changes_under_it(
+    small: House, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Looking where its lines end, or where it could be cut, is no reason to give up the run."""
+    small.append([START + n * HOUR / 60 for n in range(50)])
+    small.append([START], "b.jsonl")
+    small.ingest(START + HOUR)
+    small.append([START + HOUR], "a.jsonl")
+    files = list_files(str(small.log))
+    monkeypatch.setattr("adwarm.patterns.ingest.list_files", lambda url: files)
+    opened = Path.open
+    error = FileNotFoundError(errno.ENOENT, "gone") if how == "gone" else PermissionError(errno.EACCES, "closed")
+
+    def refusing(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "a.jsonl":
+            raise error
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    log = Settings(access_log_url=str(small.log), access_log={"share_events": 5})
+    report = carry_out(small.engine, small.objects, log, plan_ingest(small.engine, log, START + 2 * HOUR))
+    assert report.rejected_by_reason == {"unreadable": 1}
+    assert small.hours() == [(START, 51)]
+
+
+def test_a_symlink_that_is_left_alone_does_not_keep_a_quiet_log_busy(small: House, tmp_path: Path) -> None:
+    """When nothing has changed but a symlink stands in the folder, nothing is read."""
+    (tmp_path / "elsewhere.jsonl").write_bytes(_line(START))
+    (small.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    small.append([START])
+    assert small.ingest(START + HOUR).rejected_by_reason == {"symlink": 1}
+    assert plan_ingest(small.engine, Settings(access_log_url=str(small.log)), START + 5 * HOUR).shares == []

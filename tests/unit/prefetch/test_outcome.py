@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.conftest import NOW, Bench
 
-from adwarm.errors import (, NotAdmitted
+from adwarm.errors import (
     AdwarmError,
     BadRequest,
     Corrupt,
     Denied,
+    NotAdmitted,
     NotFound,
     Refused,
     Throttled,

@@ -1,0 +1,98 @@
+"""Programs are told from persons by their user agents."""
+
+import time
+from pathlib import Path
+
+import pytest
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
+
+from adwarm.access_log import agents
+from adwarm.access_log.agents import actor_of
+from adwarm.model import Actor
+
+BROWSERS = Path(__file__).with_name("browser_agents.txt").read_text(encoding="utf-8").splitlines()
+"""What browsers, browsers within applications, and desktop applications send."""
+
+LIBRARIES = [
+    "python-requests/2.32.3", "Python-urllib/3.12", "python-httpx/0.27.0", "Python/3.11 aiohttp/3.9.5", "urllib3/2.2.1",
+    "curl/8.7.1", "libcurl-agent/1.0", "Wget/1.24.5", "axios/1.7.2", "node-fetch/1.0", "node", "undici",
+    "got (https://github.com/sindresorhus/got)", "Go-http-client/2.0", "go-resty/2.13.1", "fasthttp", "grpc-go/1.64.0",
+    "Java/17.0.11", "Java-http-client/21.0.3", "Apache-HttpClient/4.5.14 (Java/17.0.8)", "okhttp/4.12.0",
+    "Jersey/2.41", "ReactorNetty/1.1.19", "ktor-client", "libwww-perl/6.77", "Mojolicious (Perl)", "Ruby",
+    "Faraday v2.9.0", "http.rb/5.2.0", "Typhoeus - https://github.com/typhoeus/typhoeus", "GuzzleHttp/7", "PHP/8.3",
+    "Symfony HttpClient/Curl", "WordPress/6.5; https://example.com", "RestSharp/110.2.0.0", "dotnet-httpclient/8",
+    "reqwest/0.12.4", "hyper/1.3", "ureq/2.9.7", "Dart/3.4 (dart:io)", "Deno/1.44.0", "Bun/1.1.12", "hackney/1.20.1",
+    "PostmanRuntime/7.39.0", "insomnia/9.2.0", "HTTPie/3.2.2", "k6/0.51.0 (https://k6.io/)", "ApacheBench/2.3",
+    "Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.22621.2506",
+    "Mozilla/4.0 (compatible; Win32; WinHttp.WinHttpRequest.5)", "Mozilla/3.0 (compatible; Indy Library)",
+    "Mozilla/5.0 (compatible; Google-Apps-Script; beanserver; +https://script.google.com; id: x)",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/125.0.0.0 Safari/537.36",
+]  # fmt: skip
+
+MONITORS = [
+    "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", "Uptime-Kuma/1.23.13", "StatusCake",
+    "Pingdom.com_bot_version_1.4_(http://www.pingdom.com/)", "Better Uptime Bot", "Site24x7", "Checkly/1.0",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120 Safari/537.36 StatusCake",
+    "GoogleStackdriverMonitoring-UptimeChecks(https://cloud.google.com/monitoring)", "kube-probe/1.29",
+    "ELB-HealthChecker/2.0", "Amazon-Route53-Health-Check-Service (ref 1; report http://amzn.to/1)", "GoogleHC/1.0",
+    "Prometheus/2.52.0", "Blackbox Exporter/0.25.0", "Zabbix", "check_http/v2.4.9 (nagios-plugins 2.4.9)", "Datadog/7",
+    "Azure Traffic Manager Endpoint Monitor", "Consul Health Check", "Freshping", "updown.io daemon 2.11", "Icinga",
+    "Mozilla/5.0 (compatible; PRTG Network Monitor (www.paessler.com); Windows)", "Elastic-Heartbeat/8.14.0",
+    "Apache/2.4.59 (internal dummy connection)", "Grafana/11.0.0", "SomebodysMonitor/2.0",
+]  # fmt: skip
+
+
+def test_published_crawlers_are_programs() -> None:
+    """Of the published examples at least 98 in a hundred are told; the rest are browsers that the list mistakes."""
+    examples = {example for entry in CRAWLER_USER_AGENTS_DATA for example in entry["instances"]}
+    missed = {example for example in examples if actor_of(example) is not Actor.API}
+    assert len(examples) > 2000
+    assert len(missed) <= 0.02 * len(examples)
+    assert all(example.startswith("Mozilla/5.0 (") for example in missed)
+
+
+def test_browsers_are_persons() -> None:
+    """Not one of two hundred agents of browsers is taken for a program."""
+    assert len(set(BROWSERS)) == len(BROWSERS) >= 200
+    assert [agent for agent in BROWSERS if actor_of(agent) is not Actor.HUMAN] == []
+
+
+@pytest.mark.parametrize("agent", [*LIBRARIES, *MONITORS])
+def test_libraries_and_monitors_are_programs(agent: str) -> None:
+    """Nobody is waiting for their answer."""
+    assert actor_of(agent) is Actor.API
+
+
+@pytest.mark.parametrize(
+    "agent",
+    ["Mozilla/5.0 (compatible; Brandnewbot/0.1)", "Mozilla/5.0 (compatible; Newcomer/1.0; +https://example.com/about)"],
+)
+def test_crawlers_nobody_has_published_give_themselves_away(agent: str) -> None:
+    """A name that ends in bot, or an address to complain to, is no browser's."""
+    assert actor_of(agent) is Actor.API
+
+
+def test_adwarm_knows_itself_and_an_unknown_agent_is_a_person() -> None:
+    """A log that names no agent, and an application of somebody's own, count as persons."""
+    assert actor_of("adwarm/0.1") is Actor.WARMER
+    assert {actor_of(agent) for agent in (None, "", "-", "AcmeDashboards/3.2 (iPhone; iOS 18.1)")} == {Actor.HUMAN}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """An agent as long as a line is cut before it is kept, and is judged by its beginning."""
+    agents._actor.cache_clear()
+    tail = "x" * 60_000
+    assert {actor_of(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
+    assert agents._actor.cache_info().currsize == 50
+    assert actor_of("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
+
+
+def test_an_agent_is_judged_once() -> None:
+    """A hundred thousand lines of two hundred agents cost the look-up, not the judging."""
+    agents._actor.cache_clear()
+    start = time.process_time()
+    for _ in range(500):
+        for agent in BROWSERS:
+            actor_of(agent)
+    assert agents._actor.cache_info().misses == len(BROWSERS)
+    assert time.process_time() - start < 5

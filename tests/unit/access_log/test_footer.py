@@ -1,0 +1,107 @@
+"""Footers are read as pyarrow reads them where they are whole, and refused where they are not."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.access_log import list_files
+from adwarm.access_log.footer import RowGroup, row_groups
+from adwarm.access_log.moments import to_micros
+from adwarm.access_log.parquet import opened, span_of
+from adwarm.errors import BadRequest
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+MOMENTS = [START + timedelta(minutes=20 * n) for n in range(100)]
+
+
+def _parquet(moments: pa.Array, **how: object) -> bytes:
+    rows = len(moments)
+    key = {"account_id": ["1"] * rows, "date_range": ["today"] * rows}
+    table = pa.table({"x": [["a", "b"]] * rows, **key, "ts": moments, "y": [{"z": 1.5}] * rows})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=30, **how)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.4", "2.6"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_rows_and_statistics_are_those_pyarrow_tells(unit: str, version: str) -> None:
+    """Between nested columns, in every unit and version of the format."""
+    data = _parquet(pa.array(MOMENTS, pa.timestamp(unit, "UTC")), version=version)
+    metadata = pq.read_metadata(io.BytesIO(data))
+    paths = [metadata.schema.column(index).path for index in range(len(metadata.schema))]
+    found = row_groups(io.BytesIO(data), paths.index("ts"))
+    assert [group.rows for group in found] == [30, 30, 30, 10]
+    stats = [metadata.row_group(group).column(paths.index("ts")).statistics for group in range(4)]
+    told = [(int.from_bytes(g.least or b"", "little"), int.from_bytes(g.most or b"", "little")) for g in found]
+    assert told == [(stat.min_raw, stat.max_raw) for stat in stats]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC", "Asia/Tokyo")),
+        pa.int64(), pa.int32(), pa.date32(), pa.date64(),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> None:
+    """Whatever type a log stores its moments in; a day is its midnight."""
+    exact = pa.array(MOMENTS, pa.timestamp("s"))
+    if pa.types.is_integer(kind):
+        moments = exact.cast(pa.int64()).cast(kind)
+    else:
+        moments = exact.cast(kind) if not pa.types.is_date(kind) else exact.cast(pa.date32()).cast(kind)
+    (tmp_path / "a.parquet").write_bytes(_parquet(moments))
+    with opened(list_files(str(tmp_path))[0]) as log:
+        last = MOMENTS[-1].replace(hour=0, minute=0) if pa.types.is_date(kind) else MOMENTS[-1]
+        assert span_of(log) == (to_micros(START), to_micros(last))
+        assert log.rows == 100
+
+
+@pytest.mark.parametrize("moments", [pa.array(["2026-03-02"] * 40), pa.array([1.5] * 40), pa.array([1, 2**60] * 20)])
+def test_what_statistics_cannot_tell_is_left_open(tmp_path: Path, moments: pa.Array) -> None:
+    """Text and fractions are ordered otherwise than moments, and so are numbers of several units."""
+    (tmp_path / "a.parquet").write_bytes(_parquet(moments))
+    with opened(list_files(str(tmp_path))[0]) as log:
+        assert span_of(log) is None
+
+
+def test_a_log_without_statistics_says_so() -> None:
+    """The rows are known, the span is not."""
+    data = _parquet(pa.array(MOMENTS, pa.timestamp("us")), write_statistics=False)
+    assert row_groups(io.BytesIO(data), 3)[0] == RowGroup(30, None, None)
+
+
+def _read_or_refused(data: bytes, column: int) -> bool:
+    try:
+        return all(group.rows >= 0 for group in row_groups(io.BytesIO(data), column))
+    except BadRequest as error:
+        return "footer" in str(error)
+
+
+@given(st.binary(max_size=300), st.integers(0, 400))
+@settings(max_examples=300)
+def test_a_footer_of_any_bytes_is_read_or_refused(footer: bytes, size: int) -> None:
+    """Nothing but one error comes of it, at once."""
+    data = b"PAR1" + footer + size.to_bytes(4, "little") + b"PAR1"
+    assert _read_or_refused(data, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), min_size=1, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_a_changed_footer_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
+    """Lengths, counts and kinds that are wrong lead neither out of the footer nor around in circles."""
+    data = bytearray(_WHOLE)
+    for place, value in changes:
+        data[-9 - place] = value
+    assert _read_or_refused(bytes(data), 3)
+
+
+_WHOLE = _parquet(pa.array(MOMENTS, pa.timestamp("us")))
