@@ -7,7 +7,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
+.PHONY: help setup demo up down test test-hostile test-simulation test-stateful lint format bench bench-adaptive bench-forecast bench-patterns \
 	bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-requests bench-storm lock clean
 
@@ -36,6 +36,9 @@ down: $(READY) ## Stop all of it
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile
+
+test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 45 ways, beside healthy accounts
+	@$(BIN)/pytest -q tests/hostile
 
 test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
 	@$(BIN)/python -m tests.simulation
