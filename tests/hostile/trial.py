@@ -19,6 +19,7 @@ from tests.hostile.rows import Row, days, window_rows
 from tests.hostile.server import Elsewhere, Upstream
 
 from adwarm.compression import unpack
+from adwarm.patterns.lean import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import reading
@@ -48,8 +49,6 @@ SHORT = {
     "BACKPRESSURE__BREAKER_MIN_CALLS": "10000",
 }
 """Deadlines and limits that make the batch short; those that the settings do not have are left out."""
-
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 Cast = dict[str, Behavior | None]
 """What befalls each account; None for one that is plainly healthy."""
