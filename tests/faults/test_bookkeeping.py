@@ -34,7 +34,6 @@ import sys
 from adwarm.prefetch import holding
 from adwarm.prefetch.warming import warm_batch
 from adwarm.runtime import Runtime
-from adwarm.sources import build
 from adwarm.sources.meta import source
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -47,7 +46,7 @@ for line in sys.stdin:
         os._exit(0)
     print(worker, flush=True)
 """
-"""Starts a worker for each line that it reads, and prints its process id. Forking spares each worker the imports."""
+"""Starts a worker for each line that it reads, and prints its process id. Forking saves each worker the imports."""
 
 
 class Workers:
@@ -75,8 +74,8 @@ class Workers:
 
     def kill_all(self) -> None:
         """End what is left."""
-        for worker in filter(is_alive, self._begun):
-            os.kill(worker, signal.SIGKILL)
+        for worker in self._begun:
+            kill(worker)
 
 
 @contextmanager
@@ -98,6 +97,15 @@ def is_alive(worker: int) -> bool:
     """Whether a process is there, stopped or not."""
     try:
         os.kill(worker, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill(worker: int) -> bool:
+    """End a process at once; False when it had ended by itself."""
+    try:
+        os.kill(worker, signal.SIGKILL)
     except ProcessLookupError:
         return False
     return True
@@ -216,18 +224,19 @@ def test_a_worker_that_lost_its_lease_changes_no_books(runtime: Runtime, after: 
 
 def test_kills_at_any_point_leave_exact_counts(runtime: Runtime) -> None:
     """Twenty workers are killed just after they wrote down what they did, or anywhere: the job counts each key once."""
-    keys, draw = plan(runtime, 40, "last_7d"), random.Random(7)
+    keys, draw, hit = plan(runtime, 60, "last_7d"), random.Random(7), 0
     with workers() as start:
         for number in range(KILLS):
             worker, before = start.begin(), carried_out(runtime)
             if number % 2:
-                time.sleep(draw.uniform(0.05, 1.5))
+                time.sleep(draw.uniform(0.05, 0.8))
             else:
                 until(lambda worker=worker, before=before: carried_out(runtime) > before or not is_alive(worker))
-            os.kill(worker, signal.SIGKILL)
+            hit += kill(worker)
             start.finish(worker)
         start.finish(start.begin())
 
     rows = warms.of_run(runtime.engine, RUN)
+    assert hit >= KILLS / 2
     assert {row["status"] for row in rows} <= {"fetched", "fresh"}
     assert counts(runtime) == (keys, keys, 0)

@@ -10,19 +10,27 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.hostile.rows import FOREIGN, Row, digits, rows_of
 from tests.hostile.server import Upstream
 from tests.hostile.wire import Call, Ending, Piece, Wait, answer, chunks, drip, dumps, error, head, zipped
 
-Act = Callable[[Upstream, str, Call], Any]
-"""Pieces of an answer; on the route `poll` the body of the report's entry, None for null."""
+Act = Callable[[Upstream, str, Call], Iterable[Piece]]
+"""Returns the pieces of an answer to a call about an account."""
+
+Poll = Callable[[str, int], Any]
+"""Returns what is said of a report at the n-th look, None for null."""
+
+DIRECT = ("insights",)
+INSIGHTS = ("insights", "read")
 
 WEEK, QUARTER = "last_7d", "last_90d"
 STRANGER = "999000999"
 _MANY = 300_000
 _BOMB_BYTES = 2 * 2**30
 _PAGE_BYTES = 24 * 10**6
+_UNAVAILABLE = answer(error(2, "Service temporarily unavailable", is_transient=True), status="503 Service Unavailable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +39,24 @@ class Behavior:
 
     Attributes:
         says: what it does, in a line.
-        route: where it does it: account, insights, submit, poll, read.
+        routes: where `act` applies: account, insights, submit, read (of a report).
         date_range: what is asked of the account; a quarter goes as a report made in the background.
+        poll: what is said of the account's reports.
     """
 
     name: str
     says: str
     act: Act
-    route: str = "insights"
+    routes: tuple[str, ...] = INSIGHTS
     date_range: str = WEEK
+    poll: Poll | None = None
 
 
 def _rows(change: Callable[[list[Row]], Any]) -> Act:
     """Answer with the right rows, changed."""
 
     def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-        params = upstream.run_params(call.parts[0]) if not call.parts[0].startswith("act_") else call.params
-        return [answer({"data": change(rows_of(account, params))})]
+        return [answer({"data": change(rows_of(account, call.question))})]
 
     return act
 
@@ -64,7 +73,7 @@ def _text(change: Callable[[bytes], bytes | Iterable[Piece]]) -> Act:
     """Answer with the right body, sent in another manner."""
 
     def act(upstream: Upstream, account: str, call: Call) -> Iterable[Piece]:
-        sent = change(dumps(upstream.page(account, call.params)))
+        sent = change(dumps(upstream.page(account, call.question)))
         return [sent] if isinstance(sent, bytes) else sent
 
     return act
@@ -99,21 +108,21 @@ def _without_ids(rows: list[Row]) -> list[Row]:
 
 def _ahead(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [answer({"data": _moved(60)(rows_of(account, call.params))}, [("Date", moment)])]
+    return [answer({"data": _moved(60)(rows_of(account, call.question))}, [("Date", moment)])]
 
 
 def _overflow(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    text = dumps({"data": _every(spend="@")(rows_of(account, call.params))})
+    text = dumps({"data": _every(spend="@")(rows_of(account, call.question))})
     return [answer(text.replace(b'"@"', b"1e999"))]
 
 
 def _nested(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    text = dumps({"data": _every(actions="@")(rows_of(account, call.params))})
+    text = dumps({"data": _every(actions="@")(rows_of(account, call.question))})
     return [answer(text.replace(b'"@"', b"[" * 10_000 + b"]" * 10_000))]
 
 
 def _doubled_keys(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    text = dumps({"data": _every(again="@")(rows_of(account, call.params))})
+    text = dumps({"data": _every(again="@")(rows_of(account, call.question))})
     return [answer(text.replace(b'"again":"@"', f'"account_id":"{STRANGER}"'.encode()))]
 
 
@@ -125,7 +134,7 @@ def _paged(cursor: Callable[[Call], str | None], *, padding: int = 0) -> Act:
     """Answer each call with rows and a cursor to more of them."""
 
     def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-        rows = rows_of(account, call.params)
+        rows = rows_of(account, call.question)
         body: dict[str, Any] = {"data": rows, "paging": {"next": f"{upstream.url}/v26.0/{account}/insights?more"}}
         after = cursor(call)
         if after is not None:
@@ -140,7 +149,7 @@ def _paged(cursor: Callable[[Call], str | None], *, padding: int = 0) -> Act:
 
 
 def _slow_head(upstream: Upstream, account: str, call: Call) -> Iterator[Piece]:
-    return drip(answer(upstream.page(account, call.params)))
+    return drip(answer(upstream.page(account, call.question)))
 
 
 def _slow_body(body: bytes) -> Iterator[Piece]:
@@ -172,14 +181,10 @@ def _gzip_bomb(upstream: Upstream, account: str, call: Call) -> list[Piece]:
 
 def _redirect(address: Callable[[Upstream], str]) -> Act:
     def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-        path = f"/v26.0/{account}/insights?time_range={call.params.get('time_range', '')}"
-        if "time_ranges" in call.params:
-            path = f"/v26.0/{account}/insights?time_ranges={call.params['time_ranges']}"
-        elif "time_increment" in call.params:
-            path += f"&time_increment={call.params['time_increment']}"
         target = address(upstream)
-        where = target if target.startswith("file:") else target + path
-        return [head([("Location", where)], length=0, status="302 Found")]
+        if not target.startswith("file:"):
+            target += f"/v26.0/{account}/insights?{urlencode(call.question)}"
+        return [head([("Location", target)], length=0, status="302 Found")]
 
     return act
 
@@ -206,16 +211,18 @@ def _endless_chunks(body: bytes) -> Iterator[Piece]:
 
 
 def _other_report(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    return [answer({"report_run_id": upstream.run_id(f"act_{STRANGER}", call.params)})]
+    if call.method == "POST":
+        return [answer({"report_run_id": upstream.run_id(f"act_{STRANGER}", call.params)})]
+    return [_UNAVAILABLE]
 
 
-def _backwards(upstream: Upstream, account: str, call: Call) -> Any:
-    percent = max(0, 90 - 10 * call.number)
-    return {"id": call.parts[0], "async_status": "Job Running", "async_percent_completion": percent}
+def _running(percent: Callable[[int], int]) -> Poll:
+    """Say that a report is running, for ever."""
 
+    def poll(run_id: str, number: int) -> dict[str, Any]:
+        return {"id": run_id, "async_status": "Job Running", "async_percent_completion": percent(number)}
 
-def _never(upstream: Upstream, account: str, call: Call) -> Any:
-    return {"id": call.parts[0], "async_status": "Job Running", "async_percent_completion": 0}
+    return poll
 
 
 def _parked_for_ages(upstream: Upstream, account: str, call: Call) -> list[Piece]:
@@ -236,7 +243,7 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("nan_figures", "NaN and Infinity as text", _rows(_every(impressions="NaN", spend="-Infinity"))),
     Behavior("overflow", "the number 1e999", _overflow),
     Behavior("nested_value", "a value nested ten thousand deep", _nested),
-    Behavior("long_currency", "a currency of 320 characters", _long_currency, "account"),
+    Behavior("long_currency", "a currency of 320 characters", _long_currency, ("account",)),
     Behavior("wrong_types", "lists, objects and booleans where text belongs",
              _rows(_every(ad_id=["7"], impressions={"value": 1}, spend=True))),
     Behavior("rows_not_objects", "text, numbers and null where rows belong",
@@ -257,7 +264,7 @@ HOSTILE: tuple[Behavior, ...] = (
              _text(lambda body: answer(body[: len(body) // 2]))),
     Behavior("gzip_bomb", "2 MB of gzip that unpack to 2 GB", _gzip_bomb),
     Behavior("gzip_garbage", "bytes that are not the gzip they are said to be",
-             _always(head([("Content-Encoding", "gzip")], length=1_000) + b"\x00not gzip" * 100)),
+             _always(head([("Content-Encoding", "gzip")], length=900) + b"\x00not gzip" * 100)),
     Behavior("json_bomb", "300,000 lists inside each other", _always(answer(b"[" * _MANY + b"]" * _MANY))),
     Behavior("redirect_loop", "a redirect to itself", _redirect(lambda upstream: upstream.url)),
     Behavior("redirect_port", "a redirect to a port that nobody configured", _redirect(_other_port)),
@@ -274,12 +281,16 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("invalid_utf8", "text that is not UTF-8",
              _text(lambda body: answer(body.replace(b"Ad 1", b"Ad \xff\xfe")))),
     Behavior("array_root", "a list where an object belongs", _text(lambda body: answer(b"[" + body + b"]"))),
-    Behavior("report_stands_still", "a report that never progresses", _never, "poll", QUARTER),
-    Behavior("report_goes_back", "a report whose percentage falls", _backwards, "poll", QUARTER),
-    Behavior("report_of_another", "the id of another account's report", _other_report, "submit", QUARTER),
+    Behavior("report_stands_still", "a report that never progresses, and no other way to its rows",
+             _always(_UNAVAILABLE), DIRECT, QUARTER, _running(lambda number: 0)),
+    Behavior("report_goes_back", "a report whose percentage falls, and no other way to its rows",
+             _always(_UNAVAILABLE), DIRECT, QUARTER, _running(lambda number: max(0, 90 - 10 * number))),
+    Behavior("report_of_another", "the id of another account's report, and no other way to the rows",
+             _other_report, ("submit", "insights"), QUARTER),
     Behavior("report_foreign_rows", "a report that is ready and holds another account's rows",
-             _rows(_every(account_id=STRANGER)), "read", QUARTER),
-    Behavior("null_polls", "null for every look at a report", lambda upstream, account, call: None, "poll", QUARTER),
+             _rows(_every(account_id=STRANGER)), INSIGHTS, QUARTER),
+    Behavior("null_polls", "null for every look at a report, and no other way to its rows",
+             _always(_UNAVAILABLE), DIRECT, QUARTER, lambda run_id, number: None),
     Behavior("park_for_ages", "a throttle for a billion minutes", _parked_for_ages),
 )  # fmt: skip
 
@@ -287,18 +298,18 @@ HOSTILE: tuple[Behavior, ...] = (
 def _odd_usage(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     usage = [("X-App-Usage", "{not json"), ("X-Ad-Account-Usage", '{"acc_id_util_pct":"a lot"}'),
              ("X-Business-Use-Case-Usage", "[1,2]"), ("X-FB-Ads-Insights-Throttle", "null")]  # fmt: skip
-    return [answer(upstream.page(account, call.params), usage)]
+    return [answer(upstream.page(account, call.question), usage)]
 
 
 def _date_ahead(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [answer(upstream.page(account, call.params), [("Date", moment)])]
+    return [answer(upstream.page(account, call.question), [("Date", moment)])]
 
 
 def _empty_between(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     more = {"next": f"{upstream.url}/more"}
     if "after" not in call.params:
-        return [answer({**upstream.page(account, call.params), "paging": {**more, "cursors": {"after": "one"}}})]
+        return [answer({**upstream.page(account, call.question), "paging": {**more, "cursors": {"after": "one"}}})]
     if call.params["after"] == "one":
         return [answer({"data": [], "paging": {**more, "cursors": {"after": "two"}}})]
     return [answer({"data": []})]

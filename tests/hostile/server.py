@@ -68,10 +68,6 @@ class Upstream:
             self._runs[str(number)] = dict(params)
         return str(number)
 
-    def run_params(self, run_id: str) -> Mapping[str, str]:
-        """Return what a report is of; empty when there is none of that id."""
-        return self._runs.get(run_id, {})
-
     def page(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Return the right answer to a question about an account, all in one page."""
         return {"data": rows_of(account, params)}
@@ -119,8 +115,9 @@ class Upstream:
             return [answer([self._poll(entry) for entry in json.loads(call.params["batch"])])]
         account, route = self._place(call)
         call.number = self._count(account, route)
+        call.question = self._runs.get(call.parts[0], {}) if route == "read" else call.params
         behavior = self.behaviors.get(account)
-        if behavior is not None and behavior.route == route:
+        if behavior is not None and route in behavior.routes:
             return iter(behavior.act(self, account, call))
         return [answer(self._right(account, route, call))]
 
@@ -142,12 +139,10 @@ class Upstream:
     def _right(self, account: str, route: str, call: Call) -> Any:
         if route == "account":
             return {"id": account, "timezone_name": "UTC", "currency": "EUR", "account_status": 1}
-        if route == "insights":
-            return self.page(account, call.params)
+        if route in {"insights", "read"} and call.question:
+            return self.page(account, call.question)
         if route == "submit":
             return {"report_run_id": self.run_id(account, call.params)}
-        if route == "read":
-            return self.page(account, self.run_params(call.parts[0]))
         if route in {"campaigns", "adsets", "ads"}:
             return {"data": [{"id": f"21{digits(account)}001"}]}
         return error(100, f"Unknown path components: /{'/'.join(call.parts)}")
@@ -158,8 +153,8 @@ class Upstream:
         behavior = self.behaviors.get(account)
         number = self._count(account, "poll")
         done: Any = {"id": run_id, "async_status": "Job Completed", "async_percent_completion": 100}
-        if behavior is not None and behavior.route == "poll":
-            done = behavior.act(self, account, Call("GET", (run_id,), {}, number=number))
+        if behavior is not None and behavior.poll is not None:
+            done = behavior.poll(run_id, number)
         return None if done is None else {"code": 200, "headers": [], "body": json.dumps(done)}
 
 

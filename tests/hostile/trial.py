@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from adwarm.store import reading
 from adwarm.store.tables import account, entry, partition, payload
 
 ROOT = Path(__file__).resolve().parents[2]
+ADDRESS_BYTES = 6 * 2**30
 SECRET = "hostile-token"
 PLAIN = 8
 """Healthy accounts without any peculiarity; the first of them asks for a report made in the background."""
@@ -33,7 +35,7 @@ PLAIN = 8
 SHORT = {
     "SOURCE__CONNECT_TIMEOUT": "2",
     "SOURCE__READ_TIMEOUT": "2",
-    "SOURCE__CALL_SECONDS": "5",
+    "SOURCE__CALL_TIMEOUT": "5",
     "SOURCE__REPORT_POLL_SECONDS": "0.3",
     "SOURCE__REPORT_POLL_MAX_SECONDS": "1",
     "SOURCE__REPORT_STUCK_SECONDS": "5",
@@ -119,7 +121,13 @@ def _run(env: Mapping[str, str], cast: Cast, seconds: float, upstream: Upstream)
     keys = json.dumps([[name, date_range(cast, name)] for name in cast])
     command = [sys.executable, "-m", "tests.hostile.batch", keys]
     with subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_bounded,
     ) as process:
         try:
             output, errors = process.communicate(timeout=seconds)
@@ -132,6 +140,11 @@ def _run(env: Mapping[str, str], cast: Cast, seconds: float, upstream: Upstream)
         return Found(error=errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}")
     told = json.loads(output.splitlines()[-1])
     return Found({one["account"]: _ended(one, upstream) for one in told["outcomes"]}, told["peak_mb"])
+
+
+def _bounded() -> None:
+    """Keep a process that fails this test from taking the machine with it."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
 
 
 def _ended(one: Mapping[str, Any], upstream: Upstream) -> Ended:

@@ -31,14 +31,19 @@ Piece = bytes | Wait | str
 
 @dataclass(slots=True)
 class Call:
-    """One request: its path below the version, and its parameters from query and form together."""
+    """One request: its path below the version, and its parameters from query and form together.
+
+    Attributes:
+        question: the parameters of the insights that it is about; those of the submit when a report is read.
+        number: how often this account has been called on this route, this call included.
+    """
 
     method: str
     parts: tuple[str, ...]
     params: dict[str, str]
     headers: dict[str, str] = field(default_factory=dict)
+    question: Mapping[str, str] = field(default_factory=dict)
     number: int = 1
-    """How often this account has been called on this route, this call included."""
 
 
 def read_call(reader: BinaryIO) -> Call | None:
