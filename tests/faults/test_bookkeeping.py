@@ -23,9 +23,9 @@ from adwarm.store.tables import lease, warm
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "dag/1"
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 0.8
 KILLS = 20
-LATENCY_MS = 100
+LATENCY_MS = 60
 
 WORKERS = f"""
 import os
@@ -118,7 +118,7 @@ def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         values = {
             "HOME": str(tmp_path / "home"),
             "DATABASE_URL": engine.url.render_as_string(hide_password=False),
-            "WORKERS": "2",
+            "WORKERS": "6",
             "SOURCE__GRAPH_URL": platform.url,
             "SOURCE__ACCESS_TOKEN": "simulated-token",
             "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS),

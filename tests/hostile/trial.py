@@ -231,13 +231,14 @@ def _short(row: Row) -> str:
     return json.dumps(row)[:160]
 
 
-def true_rows(name: str, rows: list[Row]) -> list[Row]:
-    """Return what the account really has of the days and windows that stored rows are about."""
-    spans = {(date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])) for row in rows}
-    return [row for since, until in sorted(spans) for row in window_rows(name, since, until)]
-
-
-def days_of(rows: list[Row]) -> int:
-    """Return the number of days that the longest window of some rows has."""
+def true_answer(name: str, rows: list[Row]) -> list[Row]:
+    """Return what a stored answer for an account should hold: its longest window, and each day of that."""
     spans = [(date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])) for row in rows]
-    return max((len(list(days(since, until))) for since, until in spans), default=0)
+    since, until = max(spans, key=lambda span: span[1] - span[0])
+    windows = [(since, until), *((day, day) for day in days(since, until))]
+    return in_order([row for first, last in windows for row in window_rows(name, first, last)])
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Return rows by window and ad."""
+    return sorted(rows, key=lambda row: (row["date_start"], row["date_stop"], row["ad_id"]))
