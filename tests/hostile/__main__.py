@@ -28,7 +28,7 @@ def alone(behavior: Behavior) -> dict[str, Any]:
     wanted = bad is not None and bad.status in {"failed", "parked", "stale"} and bool(bad.reason)
     if behavior in ODD:
         wanted = bad is not None and bad.status == "fetched"
-    return {
+    row = {
         "what": behavior.name,
         "holds": "yes" if wanted and served and not found.untrue and not found.leaked else "NO",
         "status": bad.status if bad else "-",
@@ -38,6 +38,8 @@ def alone(behavior: Behavior) -> dict[str, Any]:
         "untrue": len(found.untrue),
         "reason": (bad.reason if bad else found.error)[:150],
     }
+    print(*row.values(), sep="  ", flush=True)
+    return row
 
 
 def main(names: Sequence[str]) -> int:
