@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from tests.hostile.rows import FOREIGN, digits, rows_of
+from tests.hostile.rows import ADS, FOREIGN, digits, rows_of
 from tests.hostile.wire import Call, Ending, Piece, Wait, answer, error, read_call, reset
 
 _RUN_ID = 500_000_000_000
 _RUNS_OF_AN_ACCOUNT = 10_000
+_BELOW = {"campaigns": "21", "adsets": "22", "ads": "23"}
+"""What is listed below an object, and how the ids there begin; they go on with the account's digits and a number."""
 
 
 @dataclass
@@ -124,6 +126,8 @@ class Upstream:
     def _place(self, call: Call) -> tuple[str, str]:
         """Return the account that a call is about, and what is asked of it."""
         first, edge = call.parts[0], call.parts[1] if len(call.parts) > 1 else ""
+        if edge in _BELOW:
+            return (first if first.startswith("act_") else f"act_{first[2:-3]}"), edge
         if not first.startswith("act_"):
             return _owner(first), "read" if edge == "insights" else edge or "poll"
         if edge == "insights":
@@ -143,8 +147,9 @@ class Upstream:
             return self.page(account, call.question)
         if route == "submit":
             return {"report_run_id": self.run_id(account, call.params)}
-        if route in {"campaigns", "adsets", "ads"}:
-            return {"data": [{"id": f"21{digits(account)}001"}]}
+        if route in _BELOW:
+            numbers = range(1, ADS + 1 if route == "ads" else 2)
+            return {"data": [{"id": f"{_BELOW[route]}{digits(account)}{number:03d}"} for number in numbers]}
         return error(100, f"Unknown path components: /{'/'.join(call.parts)}")
 
     def _poll(self, entry: Mapping[str, Any]) -> Any:
