@@ -1,4 +1,7 @@
-"""Runs one batch in a process of its own, as a worker does, and prints what became of each key as a line of JSON."""
+"""Runs one batch in a process of its own, as a worker does, and prints a line of JSON for each key as it ends.
+
+The last line is about the process itself.
+"""
 
 import json
 import sys
@@ -13,29 +16,36 @@ from adwarm.prefetch import KeyOutcome, Wanted
 from adwarm.runtime import Runtime
 
 
-def main(keys: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Make every key fresh, and return the outcomes and the process's own peak."""
-    told: dict[str, float] = {}
+def main(keys: Sequence[Sequence[str]]) -> None:
+    """Make every key fresh, and tell of each."""
+    told: set[str] = set()
 
     def progress(outcomes: Sequence[KeyOutcome]) -> None:
-        told.update({outcome.wanted.key.account_id: time.monotonic() for outcome in outcomes})
+        for outcome in outcomes:
+            told.add(outcome.wanted.key.account_id)
+            _say(**_about(outcome), told_at=time.monotonic())
 
     wanted = [Wanted(ReportKey.parse(account, date_range)) for account, date_range in keys]
     report = Runtime().prefetch().run(wanted, Priority.NORMAL, progress=progress)
+    for outcome in report.outcomes:
+        if outcome.wanted.key.account_id not in told:
+            _say(**_about(outcome), told_at=None)
+    _say(peak_mb=peak_mb())
+
+
+def _about(outcome: KeyOutcome) -> dict[str, Any]:
     return {
-        "peak_mb": peak_mb(),
-        "outcomes": [
-            {
-                "account": outcome.wanted.key.account_id,
-                "status": str(outcome.status),
-                "reason": outcome.reason,
-                "retry_after": outcome.retry_after,
-                "told_at": told.get(outcome.wanted.key.account_id),
-            }
-            for outcome in report.outcomes
-        ],
+        "account": outcome.wanted.key.account_id,
+        "status": str(outcome.status),
+        "reason": outcome.reason,
+        "retry_after": outcome.retry_after,
     }
 
 
+def _say(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")  # one write, because several threads tell
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    main(json.loads(sys.argv[1]))

@@ -131,15 +131,24 @@ def _run(env: Mapping[str, str], cast: Cast, seconds: float, upstream: Upstream)
     ) as process:
         try:
             output, errors = process.communicate(timeout=seconds)
+            found = Found()
         except subprocess.TimeoutExpired:
-            peak = _peak_of(process.pid)
+            found = Found(peak_mb=_peak_of(process.pid), error=f"still running after {seconds:.0f} s")
             process.kill()
-            process.communicate()
-            return Found(peak_mb=peak, error=f"still running after {seconds:.0f} s")
-    if process.returncode:
-        return Found(error=errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}")
-    told = json.loads(output.splitlines()[-1])
-    return Found({one["account"]: _ended(one, upstream) for one in told["outcomes"]}, told["peak_mb"])
+            output, errors = process.communicate()
+    if process.returncode > 0:
+        found.error = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}"
+    for told in map(json.loads, filter(_is_whole, output.splitlines())):
+        if "account" in told:
+            found.ended[told["account"]] = _ended(told, upstream)
+        else:
+            found.peak_mb = told["peak_mb"]
+    return found
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line was printed to its end, as the last one before a kill may not be."""
+    return line.startswith("{") and line.endswith("}")
 
 
 def _bounded() -> None:
