@@ -23,14 +23,17 @@ RUN uv pip install --python /opt/venv/bin/python --no-deps .
 
 FROM python:3.12-slim-bookworm
 
-# HOME and USER, because a user id from AIRFLOW_UID has no line in /etc/passwd.
+# HOME and USER, because a user id from AIRFLOW_UID has no line in /etc/passwd. The last two return free memory to the
+# system instead of keeping some for each thread.
 ENV AIRFLOW_HOME=/opt/airflow \
     HOME=/opt/airflow \
     USER=airflow \
     PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2 \
+    ARROW_DEFAULT_MEMORY_POOL=system
 
 # Group 0 may write, so that any AIRFLOW_UID works; volumes mounted on logs and data take over these rights.
 RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --no-create-home --shell /usr/sbin/nologin airflow \

@@ -8,9 +8,9 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test test-simulation test-stateful test-interop lint format bench bench-adaptive bench-forecast bench-patterns \
-	bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-requests bench-storm lock clean
+.PHONY: help setup demo up down test test-hostile test-interop test-simulation test-stateful lint format bench \
+	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
+	bench-backfill bench-memory bench-requests bench-storm lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ $(READY): requirements-bootstrap.txt requirements-dev.txt requirements.in pyproj
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Set before the process starts; afterwards they count no more.
+demo: export MALLOC_ARENA_MAX := 2
+demo: export ARROW_DEFAULT_MEMORY_POOL := system
 demo: $(READY) ## Run the main job on real flights: learn, plan, warm, score, serve
 	@$(BIN)/python -m adwarm_airflow.local.demo
 
@@ -37,6 +40,9 @@ down: $(READY) ## Stop all of it
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile
+
+test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 45 ways, beside healthy accounts
+	@$(BIN)/pytest -q tests/hostile
 
 test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
 	@$(BIN)/python -m tests.simulation
@@ -93,6 +99,9 @@ bench-requests: $(READY) ## Count requests for a warmed key over a day
 
 bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfway
 	@$(BIN)/python -m tests.benchmarks.backfill
+
+bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and without the allocator's settings
+	@$(BIN)/python -m tests.benchmarks.memory
 
 bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +24,15 @@ def median_seconds(call: Callable[[], Any], repeats: int = 7) -> float:
         call()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
+
+
+def peak_mb() -> float:
+    """Return this process's own peak; that of `getrusage`, taken where nothing else is, begins with its parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii").splitlines()
+        return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def report(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import peak_mb, report
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)
 WEEKS = 8
@@ -102,16 +102,10 @@ def worker(snapshot: str) -> dict[str, Any]:
     plan = forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
     return {
         "seconds": time.perf_counter() - started,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
         "planned": len(plan.recommendations),
         "cut": plan.cut_total,
     }
-
-
-def _peak_mb() -> float:
-    """Return this process's own peak; that of `getrusage` begins with what its parent held."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(float(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def run(accounts: int = 10_000) -> None:

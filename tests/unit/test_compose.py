@@ -11,7 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
+from adwarm.patterns.lean import ALLOCATOR
 from adwarm.settings import SqlSettings
+from adwarm_airflow.local.environment import local_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
@@ -90,6 +92,18 @@ def test_airflow_services_share_folders_and_settings(name: str) -> None:
     assert environment["AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER"] == "1"
     assert int(environment["AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"]) > 20
     assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm")
+
+
+@pytest.mark.parametrize("name", AIRFLOW)
+def test_free_memory_goes_back_to_the_system(name: str) -> None:
+    """Services, image, `make demo` and a local Airflow start with the allocator settings of the core."""
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    assert ALLOCATOR.items() <= SERVICES[name]["environment"].items()
+    assert ALLOCATOR.items() <= local_environment(ROOT, "http://127.0.0.1:9", "log").items()
+    assert all(f" {variable}={value}" in image for variable, value in ALLOCATOR.items())
+    assert all(f"demo: export {variable} := {value}\n" in makefile for variable, value in ALLOCATOR.items())
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

@@ -5,6 +5,12 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Environment of a process with many threads, so that free memory goes back to the system; read once, at its start.
+
+Without it the C library keeps an arena of free memory for each thread, and Arrow a pool of its own.
+"""
+
 
 @contextmanager
 def lean_memory() -> Iterator[None]:

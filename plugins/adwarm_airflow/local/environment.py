@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from adwarm.patterns.lean import ALLOCATOR
+
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE_LOG = ROOT / "examples" / "access_log.parquet"
 TOKEN = "simulated-token"
@@ -29,6 +31,7 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
         **inherited,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "include"), str(ROOT / "plugins")]),
+        **ALLOCATOR,
         "NO_PROXY": "127.0.0.1,localhost",
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),

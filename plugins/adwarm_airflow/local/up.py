@@ -11,11 +11,13 @@ import time
 import urllib.request
 from pathlib import Path
 
+from adwarm.patterns.lean import ALLOCATOR
 from adwarm_airflow.local.environment import ROOT, local_environment, log_url
 from adwarm_airflow.local.metadata import start_metadata
 from adwarm_airflow.local.stack import HOME, MARK, processes, remember, stop
 
 _START_SECONDS = 180
+_FOR_A_SHELL = ("AIRFLOW", "ADWARM_", "PYTHONPATH", *ALLOCATOR)
 _DAGS = (
     "adwarm_access_patterns",
     "adwarm_intelligent_warming",
@@ -75,7 +77,7 @@ def _environment(port: int, simulator: int, metadata: str) -> dict[str, str]:
 
 def _write_environment(env: dict[str, str]) -> None:
     """Write what a shell needs to use the `airflow` and `adwarm` commands on this installation."""
-    wanted = {name: value for name, value in env.items() if name.startswith(("AIRFLOW", "ADWARM_", "PYTHONPATH"))}
+    wanted = {name: value for name, value in env.items() if name.startswith(_FOR_A_SHELL)}
     wanted.pop(MARK)
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(wanted.items())]
     path = HOME / "env"

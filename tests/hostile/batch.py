@@ -1,0 +1,51 @@
+"""Runs one batch in a process of its own, as a worker does, and prints a line of JSON for each key as it ends.
+
+The last line is about the process itself.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tests.benchmarks.measure import peak_mb
+
+from adwarm.model import Priority, ReportKey
+from adwarm.prefetch import KeyOutcome, Wanted
+from adwarm.runtime import Runtime
+
+
+def main(keys: Sequence[Sequence[str]]) -> None:
+    """Make every key fresh, and tell of each."""
+    told: set[str] = set()
+
+    def progress(outcomes: Sequence[KeyOutcome]) -> None:
+        for outcome in outcomes:
+            told.add(outcome.wanted.key.account_id)
+            _say(**_about(outcome), told_at=time.monotonic())
+
+    wanted = [Wanted(ReportKey.parse(account, date_range)) for account, date_range in keys]
+    report = Runtime().prefetch().run(wanted, Priority.NORMAL, progress=progress)
+    for outcome in report.outcomes:
+        if outcome.wanted.key.account_id not in told:
+            _say(**_about(outcome), told_at=None)
+    _say(peak_mb=peak_mb())
+
+
+def _about(outcome: KeyOutcome) -> dict[str, Any]:
+    return {
+        "account": outcome.wanted.key.account_id,
+        "status": str(outcome.status),
+        "reason": outcome.reason,
+        "retry_after": outcome.retry_after,
+    }
+
+
+def _say(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")  # one write, because several threads tell
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
