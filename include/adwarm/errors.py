@@ -18,8 +18,9 @@ AdwarmError
 """
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
+Failure = TypeVar("Failure", bound="AdwarmError")
 _LONGEST_WAIT_SECONDS = 366 * 86_400.0
 
 
@@ -152,3 +153,14 @@ class Corrupt(Permanent):
 def _bounded(seconds: float) -> float:
     """Return a wait as it can be reckoned with: 0 to a year; what is no number is 0."""
     return min(seconds, _LONGEST_WAIT_SECONDS) if seconds > 0 else 0.0
+
+
+def without_frames(error: Failure) -> Failure:
+    """Let go of what the frames behind an error and its causes hold, which may be whole answers, and return it."""
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

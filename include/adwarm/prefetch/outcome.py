@@ -101,17 +101,6 @@ def restated(error: AdwarmError, message: str) -> AdwarmError:
     return told
 
 
-def without_frames(error: AdwarmError) -> AdwarmError:
-    """Let go of what the frames behind an error and its causes hold, which may be whole answers, and return it."""
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
-
-
 @dataclass(slots=True)
 class BatchReport:
     """How a batch ended."""

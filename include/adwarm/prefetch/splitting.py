@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adwarm.errors import TooMuchData
+from adwarm.errors import TooMuchData, without_frames
 from adwarm.model import Window
 from adwarm.prefetch.rows import RowBuffer, row_key
 from adwarm.sources.protocol import Row, Unit
@@ -114,17 +114,14 @@ class Splitter:
             TooMuchData: it can neither be answered nor split, or too much of it cannot be read.
         """
         asked, apart, gaps = self._around_gaps(unit)
-        try:
-            found = self._whole(asked)
-        except _TooManyQuestions:
-            raise
-        except TooMuchData as error:
+        found = self._tried(asked)
+        if isinstance(found, TooMuchData):
             smaller = self._split(asked) or self._narrowed(asked)
             if smaller and smaller[0].windows != asked.windows:
                 for part in self._split(unit):
                     yield from self.parts(part)
                 return
-            found = self._below(asked, smaller) if smaller else self._by_fields(asked, error)
+            found = self._below(asked, smaller) if smaller else self._by_fields(asked, found)
         whole = joined(found, (self._alone(part) for part in apart))
         yield replace(whole, gaps=tuple(dict.fromkeys((*gaps, *whole.gaps))))
 
@@ -166,8 +163,8 @@ class Splitter:
         """Ask without any figure, then for halves of the figures, and of what fails, until single ones are left."""
         naming = [name for name in unit.spec.fields if name.endswith(_NAMING)]
         figures = [name for name in unit.spec.fields if name not in naming and name not in _DATES]
-        bare = self._tried(with_fields(unit, naming)) if figures else None
-        if bare is None:
+        bare = self._tried(with_fields(unit, naming)) if figures else error
+        if isinstance(bare, TooMuchData):
             return self._given_up(unit, error)
         found, failing = [bare], [figures]
         gaps: list[Gap] = []
@@ -179,20 +176,21 @@ class Splitter:
             middle = len(suspects) // 2
             for half in (suspects[:middle], suspects[middle:]):
                 answer = self._tried(with_fields(unit, [*naming, *half]))
-                if answer is None:
+                if isinstance(answer, TooMuchData):
                     failing.append(half)
                 else:
                     found.append(answer)
         rows = merged(found, unit.spec.level)
         return replace(joined(bare, found[1:]), rows=rows, gaps=tuple(gaps))
 
-    def _tried(self, unit: Unit) -> Fetched | None:
+    def _tried(self, unit: Unit) -> Fetched | TooMuchData:
+        """Return the answer, or why there is none, without the frames behind it: they hold what was read."""
         try:
             return self._whole(unit)
         except _TooManyQuestions:
             raise
-        except TooMuchData:
-            return None
+        except TooMuchData as error:
+            return without_frames(error)
 
     def _given_up(self, unit: Unit, error: TooMuchData) -> Fetched:
         if not is_about_one(unit):
@@ -223,12 +221,8 @@ class Splitter:
 
     def _alone(self, unit: Unit) -> Fetched:
         """Ask for an object that failed elsewhere; what fails again is a gap as a whole."""
-        try:
-            return self._whole(unit)
-        except _TooManyQuestions:
-            raise
-        except TooMuchData as error:
-            return self._given_up(unit, error)
+        found = self._tried(unit)
+        return self._given_up(unit, found) if isinstance(found, TooMuchData) else found
 
 
 def _holds(outer: Window, inner: Window) -> bool:

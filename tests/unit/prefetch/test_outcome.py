@@ -23,10 +23,11 @@ from adwarm.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    without_frames,
 )
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchReport, KeyOutcome, KeyStatus, Wanted
-from adwarm.prefetch.outcome import gravest, restated, without_frames
+from adwarm.prefetch.outcome import gravest, restated
 from adwarm.sources.protocol import Page, Unit
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
