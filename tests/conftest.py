@@ -3,9 +3,11 @@
 import os
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -102,13 +104,17 @@ def one_connection_at_a_time() -> Iterator[None]:
     itself."""
     held, nested = threading.local(), list[str]()
 
-    def taken(_connection: object, _record: object, _proxy: object) -> None:
-        held.count = getattr(held, "count", 0) + 1
-        if held.count > 1:
+    def taken(_connection: object, record: Any, _proxy: object) -> None:
+        counts = held.__dict__.setdefault("counts", Counter())  # by pool: Airflow has one of its own
+        counts[_pool(record)] += 1
+        if counts[_pool(record)] > 1:
             nested.append("".join(traceback.format_stack(limit=25)))
 
-    def given_back(_connection: object, _record: object) -> None:
-        held.count = getattr(held, "count", 1) - 1
+    def given_back(_connection: object, record: Any) -> None:
+        held.__dict__.setdefault("counts", Counter())[_pool(record)] -= 1
+
+    def _pool(record: Any) -> int:
+        return id(record._ConnectionRecord__pool)
 
     event.listen(QueuePool, "checkout", taken)
     event.listen(QueuePool, "checkin", given_back)

@@ -82,7 +82,8 @@ class Runtime:
     @cached_property
     def blocks(self) -> BlockAdmission:
         """The shared budget, taken in blocks of permits and spent in this process."""
-        return BlockAdmission(self.admission, self.settings.backpressure.block_permits)
+        permits, longest = self.settings.backpressure.block_permits, self.settings.account_seconds
+        return BlockAdmission(self.admission, permits, longest_call_seconds=longest)
 
     @cached_property
     def single_calls(self) -> MemoryAwareAdmission:

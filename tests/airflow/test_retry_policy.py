@@ -27,6 +27,7 @@ TREE = {
     errors.AdwarmError: (errors.AdwarmError("every key failed"), "default"),
     errors.Transient: (errors.Transient("busy"), "default"),
     errors.Throttled: (errors.Throttled("slow", scope="account:act_1", until=SOON), "retry"),
+    errors.Blocked: (errors.Blocked("no capability", scope="app:1", until=SOON), "retry"),
     errors.NotAdmitted: (errors.NotAdmitted("parked", scope="account:act_1", until=SOON), "retry"),
     errors.Permanent: (errors.Permanent("no"), "fail"),
     errors.TooMuchData: (errors.TooMuchData("much"), "fail"),

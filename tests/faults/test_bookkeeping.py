@@ -1,5 +1,6 @@
 """Stopped and killed workers leave true books: each warm says what became of it, and a job counts each key once."""
 
+import fcntl
 import os
 import random
 import signal
@@ -180,7 +181,17 @@ def has_open_transaction(engine: Engine) -> bool:
         except sqlite3.OperationalError:
             return True
         connection.execute("ROLLBACK")
-        return False
+    return any(_is_locked(Path(f"{engine.url.database}-turn{suffix}")) for suffix in ("", ".gate"))
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a worker holds the turn to write to SQLite."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def stop_in_a_fetch(runtime: Runtime, worker: int) -> None:

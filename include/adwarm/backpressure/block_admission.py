@@ -94,6 +94,7 @@ class BlockAdmission:
         permits: the most a block is asked to hold; the budget gives fewer where capacity is scarce.
         keep: whether a thread of its own renews the leases of long calls and gives back idle blocks; without it,
             call `tend` now and then.
+        longest_call_seconds: a call that takes longer hangs: its lease is not renewed any more, so that its slot is free.
         monotonic: this process's clock, in seconds.
     """
 
@@ -103,10 +104,12 @@ class BlockAdmission:
         permits: int,
         *,
         keep: bool = True,
+        longest_call_seconds: float = 900.0,
         monotonic: Callable[[], float] = system_monotonic,
     ) -> None:
         self._source = source
         self._permits = permits
+        self._longest_call_seconds = longest_call_seconds
         self._monotonic = monotonic
         self._idle: dict[Key, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
@@ -183,7 +186,8 @@ class BlockAdmission:
                 if (left := [block for block in blocks if not self._is_over(block, now)])
             }
             self._used_up = {key: last for key, last in self._used_up.items() if now - last[1] < FOLLOWING_SECONDS}
-            long = [block for block in self._busy.values() if now >= block.renew_at]
+            begun_since = now - self._longest_call_seconds
+            long = [block for block in self._busy.values() if now >= block.renew_at and block.used_at > begun_since]
             count = len(self._busy) + sum(map(len, self._idle.values()))
         if over:
             self._source.give_back([block.returned() for block in over])

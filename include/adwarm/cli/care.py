@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from adwarm.cli.output import JsonOption, print_json, print_table
-from adwarm.errors import AdwarmError
+from adwarm.errors import AdwarmError, BadRequest
 
 
 def verify(
@@ -68,6 +68,7 @@ def doctor(as_json: JsonOption = False) -> None:
             _check("access log", lambda: _log(runtime)),
             _check("forecast", lambda: _forecast(runtime)),
             _check("source", lambda: _source(runtime)),
+            _check("clock", lambda: _clock(runtime)),
             _check("time zones", lambda: _zones(runtime)),
         ]
     if as_json:
@@ -113,6 +114,22 @@ def _source(runtime: Any) -> str:
     source = source_factory(runtime.settings)()
     first = next(iter(source.accounts()), None)
     return f"{source.name} answers; " + (f"first account {first.id}" if first else "it lists no account")
+
+
+def _clock(runtime: Any) -> str:
+    from adwarm.prefetch.context import MAX_CLOCK_OFFSET_SECONDS
+    from adwarm.runtime import source_factory
+
+    source = source_factory(runtime.settings)()
+    next(iter(source.accounts()), None)
+    offset = source.clock_offset_seconds
+    if offset is None:
+        return f"{source.name} does not tell the time; this machine's clock is used"
+    if abs(offset) > MAX_CLOCK_OFFSET_SECONDS:
+        side = "behind" if offset > 0 else "ahead of"
+        words = f"this machine's clock is {abs(offset) / 3600:.1f} h {side} the platform's"
+        raise BadRequest(f"{words}; set it right: until then days settle by the platform's clock")
+    return f"within {abs(offset):.0f} s of the platform's"
 
 
 def _zones(runtime: Any) -> str:

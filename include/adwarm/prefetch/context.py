@@ -15,7 +15,8 @@ from adwarm.sources.protocol import InsightsSource
 from adwarm.store import denials
 from adwarm.store.objects import ObjectStore
 
-_CLOCKS_DIFFER = timedelta(hours=1)
+MAX_CLOCK_OFFSET_SECONDS = 3_600.0
+"""Clocks that differ by more are not both right; the platform's is taken for settling."""
 
 
 @dataclass
@@ -58,4 +59,4 @@ def platform_time(now: datetime, offset_seconds: float | None) -> datetime:
         offset_seconds: how far the platform's clock is ahead of it; None when the platform did not say.
     """
     offset = timedelta(seconds=offset_seconds or 0.0)
-    return now + offset if abs(offset) > _CLOCKS_DIFFER else now
+    return now + offset if abs(offset.total_seconds()) > MAX_CLOCK_OFFSET_SECONDS else now

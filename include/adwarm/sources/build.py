@@ -35,7 +35,7 @@ def build_factory(
         return lambda: ParquetSource(url, **options)
     from adwarm.sources.sql import SqlSource
 
-    return lambda: SqlSource(url, source.table, **options)
+    return lambda: SqlSource(url, source.table, limits=settings.sql, **options)
 
 
 def table_options(settings: Settings, connection: str) -> dict[str, Any]:

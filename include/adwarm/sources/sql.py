@@ -1,7 +1,9 @@
 """Daily rows in a SQL table or view, through SQLAlchemy: whatever database it speaks to."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -13,12 +15,14 @@ from sqlalchemy import (
     Numeric,
     Table,
     create_engine,
+    make_url,
     select,
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
 from adwarm.errors import BadRequest, Transient
 from adwarm.model import Window
+from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TabularSource, days_as
 
 _SESSION_ZONE = {
@@ -39,14 +43,17 @@ class SqlSource(TabularSource):
     Args:
         database: an engine, or an SQLAlchemy URL to open one.
         table: its name, with its schema before a dot where needed; the layout's own by default.
+        limits: how many connections the threads of this process share, and how long one waits for them.
         options: as for any table (`columns`, `layout`, `level`, ...).
     """
 
     name = "sql"
 
-    def __init__(self, database: Engine | str, table: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, database: Engine | str, table: str | None = None, *, limits: SqlSettings | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._engine = database if isinstance(database, Engine) else _open(database)
+        self._engine = database if isinstance(database, Engine) else _shared(database, limits or SqlSettings())
         schema, _, self._name = (table or self._layout.table).rpartition(".")
         self._schema = schema or None
         self._found: dict[str, Table | None] = {}
@@ -138,9 +145,20 @@ def _narrowed(query: Any, table: Table, account: tuple[str, str] | None) -> Any:
     return query.where(column == int(digits) if is_number else column.in_([digits, name]))
 
 
-def _open(url: str) -> Engine:
+def _shared(url: str, limits: SqlSettings) -> Engine:
+    """Return this process's engine for `url`: sources are made per thread, and their connections are shared."""
+    return _open(url, limits.pool_size, limits.pool_timeout_seconds, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _open(url: str, pool_size: int, pool_timeout: float, pid: int) -> Engine:
+    del pid  # part of the cache's key: engines do not survive a fork
     try:
-        return create_engine(url, pool_pre_ping=True)
+        backend = make_url(url).get_backend_name()
+        pool = {} if backend == "sqlite" else {
+            "pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_timeout, "pool_recycle": 1_800,
+        }  # fmt: skip
+        return create_engine(url, pool_pre_ping=True, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise BadRequest("ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed") from None
 

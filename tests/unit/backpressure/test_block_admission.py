@@ -244,6 +244,16 @@ def test_a_long_call_keeps_its_slot(pair: Pair) -> None:
     call(pair.two)
 
 
+def test_a_call_that_hangs_loses_its_slot(pair: Pair) -> None:
+    """After the longest time that a call may take its lease is not renewed, and another worker is let in."""
+    pair.one._longest_call_seconds = 60.0
+    assert isinstance(ask(pair.one), Granted)
+    for _ in range(12):
+        pair.time.now += 11
+        pair.one.tend()
+    call(pair.two)
+
+
 def test_a_lost_lease_cannot_be_renewed(pair: Pair) -> None:
     """A worker that slept too long learns that others may hold its slot; one that tends its blocks goes on."""
     decision = ask(pair.one)

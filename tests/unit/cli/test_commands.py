@@ -17,6 +17,7 @@ from adwarm.prefetch import Wanted
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
+from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.server import SimulatorServer
 from adwarm.store import scores
 from adwarm.store.engine import writing
@@ -181,6 +182,15 @@ def test_the_doctor_sees_every_room(adwarm: Adwarm, tmp_path: Path, monkeypatch:
     healthy = adwarm("doctor")
     assert healthy.code == 0
     assert "FIX" not in healthy.out
+
+
+def test_the_doctor_compares_clocks(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that differs from the platform's by more than an hour is named, and which way it is wrong."""
+    with SimulatorServer(SimulatorConfig(ads=1, now=datetime.now(UTC) - timedelta(days=60))) as behind:
+        monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", behind.url)
+        (check,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "clock"]
+    assert not check["ok"]
+    assert "1440.0 h ahead of the platform's" in check["detail"]
 
 
 def test_the_doctor_of_bad_settings(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,3 +212,19 @@ def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: Bench)
 
     assert (first.outcomes[0].status, second.outcomes[0].status) == (KeyStatus.FETCHED, KeyStatus.FRESH)
     assert second.requests == 0
+
+
+def test_a_clock_that_is_ahead_settles_nothing(bench: Bench) -> None:
+    """Days that were read while the local clock was 60 days ahead are as old as the platform says, and read again."""
+    window = "2026-11-18..2026-11-24"
+    bench.clock.sleep(60 * 86_400)
+    bench.source.clock_offset_seconds = -60 * 86_400.0
+    (outcome,) = bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes
+    assert outcome.fetched_at == NOW
+    spec = bench.settings.spec("default").hash
+    assert not any(state.settled for state in partitions.states(bench.engine, "act_1", spec, WEEK).values())
+    bench.clock.set(NOW + timedelta(days=1))
+    bench.source.clock_offset_seconds = 0.0
+    asked = len(bench.source.asked)
+    assert bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes[0].status == KeyStatus.FETCHED
+    assert len(bench.source.asked) > asked
