@@ -10,7 +10,7 @@ import pytest
 
 from adwarm.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
 from adwarm.model import Account
-from adwarm.runtime import Runtime, source_factory
+from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer
 from adwarm.store import accounts, denials, entries
 
@@ -86,8 +86,10 @@ def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
     """An account that was denied costs no call for a day, and the error is a denial; a person who clears asks again."""
     accounts.put(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
-    source = runtime.make_source() if runtime.make_source else source_factory(runtime.settings)()
-    denials.record(runtime.engine, "act_508", "facebook_default", source.credential, "no", datetime.now(UTC))
+    from adwarm_airflow.house import open_runtime
+
+    source = open_runtime(conn_id="facebook_default").prefetch().make_source()
+    denials.record(runtime.engine, "act_508", source.connection, source.credential, "no", datetime.now(UTC))
     operator, calls = _prefetch(accounts=["508"], date_ranges=["yesterday"]), simulator.calls()["total"]
     for _ in range(2):
         with pytest.raises(Denied, match="every key failed; the first reasons: act_508 yesterday"):
