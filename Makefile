@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test test-hostile test-interop test-simulation test-stateful lint format bench \
+.PHONY: help setup demo up down test test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-memory bench-requests bench-storm lock clean
 
@@ -43,6 +43,9 @@ test: $(READY) ## Run the tests on SQLite and PostgreSQL
 
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 45 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile
+
+test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
+	@$(BIN)/pytest -q --numprocesses 2 -m long
 
 test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
 	@$(BIN)/python -m tests.simulation

@@ -91,6 +91,7 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
     return {**figures, "ahead": len(ahead)}
 
 
+@pytest.mark.long
 def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     """What the quickstart reads can be learned from."""
     figures = _trained(tmp_path, EXAMPLE)
@@ -98,6 +99,10 @@ def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     assert figures["ahead"] > 0
 
 
+@pytest.mark.parametrize("shared_log", ["helpdesk", *(
+    pytest.param(name, marks=pytest.mark.long)
+    for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
+)], indirect=True)  # fmt: skip
 def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path) -> None:
     """Real logs, sparse and dense, are read whole and give a forecast."""
     figures = _trained(tmp_path, shared_log)

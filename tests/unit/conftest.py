@@ -1,5 +1,6 @@
 """An engine over the simulator, and over a source whose every answer a test decides."""
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,14 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
 from adwarm.store import ObjectStore
 from adwarm.store.errors_log import ErrorsLog
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of another test's process reaches a unit test."""
+    for name in [name for name in os.environ if name.startswith("ADWARM_")]:
+        monkeypatch.delenv(name)
+
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 

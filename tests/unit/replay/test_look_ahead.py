@@ -26,7 +26,10 @@ def _warms(name: str, log: pd.DataFrame, split: Split) -> pd.DataFrame:
     return warms.sort_values(COLUMNS, ignore_index=True)
 
 
-@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in {"oracle", "none"}])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.long if name == "adwarm" else ())
+    for name in BUILT_IN if name not in {"oracle", "none"}
+])  # fmt: skip
 @trials(
     max_examples=3,
     phases=[Phase.explicit, Phase.generate],
