@@ -134,7 +134,7 @@ class Runtime:
         """Tell a person that a platform asked for a silence that is too long to be meant."""
         longest = self.settings.backpressure.longest_park_seconds
         words = (
-            f"the platform asked for {seconds:.3g} s of silence; {scope} is parked for at most {longest / 3600:.3g} h "
+            f"the platform asked for {seconds:,.0f} s of silence; {scope} is parked for at most {longest:,.0f} s "
             "(ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS)"
         )
         self.pipeline.alert(str(scope), "OverlongPark", words)
