@@ -94,7 +94,7 @@ class BlockAdmission:
         permits: the most a block is asked to hold; the budget gives fewer where capacity is scarce.
         keep: whether a thread of its own renews the leases of long calls and gives back idle blocks; without it,
             call `tend` now and then.
-        longest_call_seconds: a call that takes longer hangs: its lease is not renewed any more, so that its slot is free.
+        longest_call_seconds: a call that takes longer hangs: its lease is not renewed any more, which frees its slot.
         monotonic: this process's clock, in seconds.
     """
 

@@ -14,10 +14,10 @@ from uuid import uuid4
 from adwarm.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, without_frames
 from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
-from adwarm.prefetch.batch import Batch, BatchOver
+from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.context import FetchContext
 from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, LeaseLost, hold
-from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.fetcher import BatchOver, Fetcher
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.refresh import Refresh, plan_refresh
 from adwarm.recovery.redaction import redact

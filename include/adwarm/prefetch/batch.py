@@ -8,19 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from adwarm.errors import AdwarmError, Refused, TokenDead, Transient
+from adwarm.errors import AdwarmError, Refused, TokenDead
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import HeldLease
-from adwarm.prefetch.fetcher import OutOfTime
+from adwarm.prefetch.fetcher import BatchOver, OutOfTime
 from adwarm.prefetch.report_schedule import RunningReport
 from adwarm.sources.protocol import JobProgress
-
-
-class BatchOver(Transient):
-    """The batch is stopped; what is left goes on in the next attempt."""
-
-    own_refusal = True
 
 
 @dataclass
@@ -54,13 +48,19 @@ class Batch:
         self._started = self.monotonic()
 
     @contextmanager
-    def turn(self) -> Iterator["Turn"]:
+    def turn(self) -> Iterator["AccountTurn"]:
         """Wait for a slot and hold it while the block runs, but for the times it waits for a report."""
-        self._slots.acquire()
+        with self._slots:
+            yield AccountTurn(self, self.monotonic())
+
+    @contextmanager
+    def without_slot(self) -> Iterator[None]:
+        """Let another account have the slot while the block runs."""
+        self._slots.release()
         try:
-            yield Turn(self, self.monotonic())
+            yield
         finally:
-            self._slots.release()
+            self._slots.acquire()
 
     def check(self, connection: str, source: str) -> None:
         """Check that a call may be made.
@@ -123,7 +123,7 @@ class Batch:
 
 
 @dataclass
-class Turn:
+class AccountTurn:
     """An account's turn in the batch, under its own time limit."""
 
     batch: Batch
@@ -150,9 +150,8 @@ class Turn:
             TokenDead: the token of the report is dead.
         """
         began = self.batch.monotonic()
-        self.batch._slots.release()
         try:
-            return self.batch.poller.wait(connection, report)
+            with self.batch.without_slot():
+                return self.batch.poller.wait(connection, report)
         finally:
-            self.batch._slots.acquire()
             self._started += self.batch.monotonic() - began

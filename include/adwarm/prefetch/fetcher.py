@@ -45,15 +45,21 @@ _INTERRUPTED = "the account had to be left alone between two pages"
 
 
 class OutOfTime(Transient):
-    """The account, or the batch, took longer than it may."""
+    """The account took longer than it may."""
 
 
-ENDS_FOR_NOW = (Throttled, Refused, ReportPending, LeaseLost, OutOfTime)
+class BatchOver(Transient):
+    """The batch is stopped; what is left goes on in the next attempt."""
+
+    own_refusal = True
+
+
+ENDS_FOR_NOW = (Throttled, Refused, ReportPending, LeaseLost, OutOfTime, BatchOver)
 """Errors after which an account is left for now: what the platform has begun, and what was read, stays as it is."""
 
 
-class Turn(Protocol):
-    """One account's turn in a batch, as the batch grants it."""
+class BatchAccess(Protocol):
+    """What a fetch may do within its batch."""
 
     def check(self, connection: str, source: str) -> None:
         """Raise why no call may be made now; return when one may."""
@@ -69,7 +75,7 @@ class Fetcher:
     """Fetches units of one account. Made for one fetch of an account and used by its thread.
 
     Attributes:
-        turn: says before each call whether it may be made, and waits for reports.
+        batch: says before each call whether it may be made, and waits for async reports.
         wait_seconds: how long a call may wait for admission before it gives up with `Throttled` or `Refused`.
         connection: whose token is used.
         requests: upstream calls made so far, failed ones included.
@@ -82,7 +88,7 @@ class Fetcher:
     """
 
     context: FetchContext
-    turn: Turn
+    batch: BatchAccess
     priority: Priority
     wait_seconds: float
     connection: str = ""
@@ -119,7 +125,7 @@ class Fetcher:
         """Yield every row of `unit` that can be read, each part as soon as it is whole for its windows.
 
         Raises:
-            Throttled, Refused, ReportPending, LeaseLost, OutOfTime: the rest has to be fetched another time.
+            Throttled, Refused, ReportPending, LeaseLost, OutOfTime, BatchOver: the rest has to be fetched another time.
             Denied, TokenDead, TooMuchData, Corrupt, Transient: as the upstream says, after what could be done.
         """
         if self._splitter is None:
@@ -142,10 +148,10 @@ class Fetcher:
     def call(self, account_id: str, operation: Callable[[], T]) -> T:
         """Make one upstream call under admission, with retries."""
         source = self.source
-        self.turn.check(self.connection, source.name)
+        self.batch.check(self.connection, source.name)
 
         def once() -> T:
-            self.turn.check(self.connection, source.name)
+            self.batch.check(self.connection, source.name)
             with admitted(
                 self.context.admission, self.context.clock, source.scopes(account_id), self.priority,
                 source=source.name, timeout_seconds=self.wait_seconds,
@@ -239,7 +245,7 @@ class Fetcher:
 
     def _wait_for(self, notes: ReportNotes, report: RunningReport) -> None:
         try:
-            progress, looks = self.turn.wait_for(self.connection, report)
+            progress, looks = self.batch.wait_for(self.connection, report)
         except ReportPending as pending:
             if pending.seen:
                 notes.save_progress(pending.seen.percent, pending.seen.quiet)

@@ -1,6 +1,6 @@
-"""Daily and range rows: what names a row, rows as Parquet objects without losing a digit, and rows of a large answer.
+"""Daily and range rows: what identifies a row, rows as Parquet objects, and the rows of a large answer.
 
-A row is named by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campaign` by `campaign_id` and `account` by
+A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campaign` by `campaign_id` and `account` by
 `account_id`, each with its day or window.
 """
 

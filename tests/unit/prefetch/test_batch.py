@@ -15,9 +15,9 @@ from adwarm.errors import Refused, TokenDead
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.async_reports import ReportPoller
-from adwarm.prefetch.batch import Batch, BatchOver
+from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.fetch_lease import HeldLease, LeaseLost
-from adwarm.prefetch.fetcher import OutOfTime
+from adwarm.prefetch.fetcher import BatchOver, OutOfTime
 from adwarm.prefetch.report_schedule import ReportWatch
 from adwarm.settings import SourceSettings
 from adwarm.store import leases

@@ -319,3 +319,16 @@ def test_two_callers_share_one_fetch(make_staging: Callable[..., Staging]) -> No
     assert sorted(statuses(report)[0] for report in reports) == ["fetched", "fresh", "fresh"]
     assert len(staging.calls("insights")) == 2
     assert sum(report.requests for report in reports) == len([call for call in staging.calls() if call.account])
+
+
+def test_a_batch_that_is_over_leaves_its_reports(make_staging: Callable[..., Staging]) -> None:
+    """What the platform makes when the batch's time ends is taken up by the next attempt, and not begun again."""
+    staging = make_staging(report_poll_seconds=0.5)
+    staging.storm(reports={"base_seconds": 400, "spread": 0})
+    settings = staging.prefetch.settings
+    first = staging.run("act_1", "act_2", settings=settings.model_copy(update={"batch_seconds": 0.01}))
+    assert set(statuses(first)) == {"parked"}
+    assert len(staging.calls("submit")) <= 2
+    staging.clock.sleep(500)
+    assert statuses(staging.run("act_1", "act_2")) == ["fetched"] * 2
+    assert len(staging.calls("submit")) == 2
