@@ -100,9 +100,14 @@ class AccountFetch:
         if not self._stale(account, keys, now):
             self._mark_fresh(keys)
             return
+        self._check_calls()
         name = f"fetch:{account.id}:{self.context.settings.spec(self.wanted[0].key.report).hash}"
         with self.batch.keeping(self._hold(name)) as held:
             self._refresh(account, held)
+
+    def _check_calls(self) -> None:
+        """Check that calls may be made at all, before a lease is taken for them: a refused key costs a few reads."""
+        self._fetcher.batch.check(self._fetcher.connection, self._fetcher.source.name)
 
     def _refresh(self, account: Account, held: HeldLease) -> None:
         """Make what is stale fresh; another worker may have fetched it while the lease was awaited."""
@@ -188,6 +193,7 @@ class AccountFetch:
             raise Denied(words, account_id=name, code=_DENIED_BEFORE)
         if found is not None and found.is_told and found.status != "denied" and names[0] == self._name_of(own):
             return found
+        self._check_calls()
         with self.batch.keeping(self._hold(f"account:{name}")) as held:
             self._fetcher.lease = held
             other = accounts.get(context.engine, name)
