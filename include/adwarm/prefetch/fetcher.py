@@ -42,6 +42,8 @@ _SMALLEST_PAGE = 20
 _PAGE_STEP = 4
 _REPORT_TRIES = 2
 _INTERRUPTED = "the account had to be left alone between two pages"
+_NO_REPORT = "-"
+"""Stands in the lease for the id of a report where the pages of a unit itself are kept."""
 
 
 class OutOfTime(Transient):
@@ -177,11 +179,14 @@ class Fetcher:
 
     def _answer(self, unit: Unit) -> Fetched:
         known = self.too_large.get(unit.hash)
+        running = self.notes.running(unit) if self.notes else None
+        if running and running.handle.id == _NO_REPORT:
+            return self._read_on(unit)
         if known == _INTERRUPTED and self._can_report and not split_by_time(unit):
             return self._as_report(unit)
         if known is not None:
             raise TooMuchData(known)
-        if (self.notes and self.notes.running(unit)) or self._goes_as_report(unit):
+        if running or self._goes_as_report(unit):
             return self._as_report(unit)
         try:
             return self._pages(unit)
@@ -206,6 +211,15 @@ class Fetcher:
         rules = self.context.settings.source
         days = sum(len(window) for window in unit.windows)
         return days > rules.report_days or days * self.rows_per_day > rules.report_rows
+
+    def _read_on(self, unit: Unit) -> Fetched:
+        """Read the pages of a unit behind those that an earlier fetch has read."""
+        notes = self.notes
+        pages = notes.noted.pages if notes and notes.noted else None
+        found = self._pages(unit, pages)
+        if notes:
+            notes.forget()
+        return found
 
     def _as_report(self, unit: Unit) -> Fetched:
         """Have the unit made in the background and read it; after the second bad end it has to be split."""
@@ -286,13 +300,23 @@ class Fetcher:
             progress.resume(rows, read)
 
     def _interrupted(self, asked: Unit | Handle, progress: "_Pages") -> None:
-        """Keep what was read of a report; a unit that needs several pages is asked for in smaller ones from now on."""
+        """Keep what was read, where reading on is safe; else ask for smaller units from now on.
+
+        The pages of a report do not change. Those of a unit may, so they are kept only where it cannot be made smaller
+        and the source makes no reports.
+        """
+        notes = self.notes
         if isinstance(asked, Unit):
-            if progress.count:
+            if progress.count == 0:
+                return
+            if self._can_report or notes is None or split_by_time(asked):
                 self.too_large[asked.hash] = _INTERRUPTED
-        elif self.notes:
+                return
+            if notes.running(asked) is None:
+                notes.begin(asked, lambda: Handle(_NO_REPORT, asked))
+        if notes:
             digest = self.context.objects.put(pack_rows(list(progress.rows.rows()))) if progress.count else None
-            self.notes.save_pages(PagesRead(progress.cursor, digest, progress.size, progress.count))
+            notes.save_pages(PagesRead(progress.cursor, digest, progress.size, progress.count))
 
     def _made_by_itself(self, handle: Handle) -> Fetched:
         """Wait for a report that the source chose to make by itself."""

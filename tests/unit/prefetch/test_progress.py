@@ -133,15 +133,26 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     page=st.integers(1, 6),
     calls=st.integers(1, 3),
     ranges=st.sets(st.sampled_from(["yesterday", "last_3d", "last_7d", "today"]), min_size=1),
+    reports=st.booleans(),
 )
 def test_one_call_a_run_is_enough(
-    database: Engine, tmp_path_factory: pytest.TempPathFactory, ads: int, page: int, calls: int, ranges: set[str]
+    database: Engine,
+    tmp_path_factory: pytest.TempPathFactory,
+    ads: int,
+    page: int,
+    calls: int,
+    ranges: set[str],
+    reports: bool,
 ) -> None:
-    """However few calls a run may make and however small the pages are, every key is published after some runs."""
+    """However few calls a run may make and however small the pages are, every key is published after some runs.
+
+    With and without async reports, which a source may not have.
+    """
     with writing(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
+    stage.source.caps = Capabilities(async_jobs=reports)
     names = sorted(ranges)
     for turn in range(200):
         statuses = {str(outcome.status) for outcome in stage.run(*names).outcomes}
