@@ -60,12 +60,6 @@ def chosen(engine: Engine, asked: Sequence[str], at: datetime, default_zone: str
     return [known.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
 
 
-def told_at(engine: Engine, account_id: str) -> datetime | None:
-    """Return when the account's standing was last told; None when it has never been seen."""
-    with reading(engine) as connection:
-        return connection.execute(select(table.c.updated_at).where(table.c.id == account_id)).scalar_one_or_none()
-
-
 def put(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
     """Store what the upstream says of accounts; the newest word wins."""
     rows = [_row(item, at) for item in accounts]
