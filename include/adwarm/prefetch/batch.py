@@ -1,5 +1,6 @@
 """What the threads of one batch share: who may work now, what must not be asked again, and when the batch is over."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,8 @@ from adwarm.prefetch.fetch_lease import HeldLease
 from adwarm.prefetch.fetcher import BatchOver, OutOfTime
 from adwarm.prefetch.report_schedule import RunningReport
 from adwarm.sources.protocol import JobProgress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -119,7 +122,10 @@ class Batch:
         with self._lock:
             kept = list(self._leases)
         for held in kept:
-            held.beat()
+            try:
+                held.beat()
+            except AdwarmError as error:  # tried again in a second; a lease that runs out meanwhile is found lost
+                log.warning("%s: the lease could not be renewed: %s", held.lease.name, error)
 
 
 @dataclass

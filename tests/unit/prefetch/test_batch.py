@@ -11,7 +11,7 @@ from tests.unit.prefetch.conftest import OpenAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
 from adwarm.clock import VirtualClock
-from adwarm.errors import Refused, TokenDead
+from adwarm.errors import Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.async_reports import ReportPoller
@@ -135,3 +135,24 @@ def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: 
     held.beat()
     with pytest.raises(LeaseLost):
         held.progress()
+
+
+def test_a_database_that_is_away_for_a_moment_ends_no_batch(
+    batch: Batch, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease that cannot be renewed is tried again with the next beat."""
+    tries: list[int] = []
+
+    def away(*held: object) -> bool:
+        tries.append(1)
+        raise Transient("the database cannot be reached")
+
+    monkeypatch.setattr(fetch_lease.leases, "renew", away)
+    lease = leases.claim(sqlite_engine, "fetch:act_1:x", "one", 30)
+    assert lease is not None
+    held = HeldLease(sqlite_engine, lease, 1e9, -1e9)
+    with batch.keeping(held):
+        for _ in range(2):
+            batch._beat()
+    assert len(tries) == 2
+    held.progress()
