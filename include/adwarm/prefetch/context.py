@@ -41,13 +41,16 @@ class FetchContext:
     sources: Mapping[str, Callable[[], InsightsSource]] = field(default_factory=dict)
     release: Callable[[], None] = field(default=lambda: None)
     _local: threading.local = field(default_factory=threading.local)
+    _lifted: set[str] = field(default_factory=set, init=False)
 
     def source(self, connection: str) -> InsightsSource:
         """Return the source of a connection, as made for the calling thread."""
         made: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
         if connection not in made:
             source = made[connection] = self.sources.get(connection, self.make_source)()
-            denials.lift_outdated(self.engine, source.connection, source.credential)
+            if connection not in self._lifted:  # once a connection, whatever number of threads use it
+                self._lifted.add(connection)
+                denials.lift_outdated(self.engine, source.connection, source.credential)
         return made[connection]
 
 

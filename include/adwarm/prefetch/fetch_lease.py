@@ -6,8 +6,6 @@ worker takes over.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -88,12 +86,3 @@ def hold(engine: Engine, clock: Clock, name: str, owner: str, wait_seconds: floa
         clock.sleep(pause)
         waited += pause
         pause = min(1.0, pause * 2)
-
-
-@contextmanager
-def holding(held: HeldLease) -> Iterator[HeldLease]:
-    """Hold the lease while the block runs."""
-    try:
-        yield held
-    finally:
-        held.release()

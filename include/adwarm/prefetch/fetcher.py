@@ -101,7 +101,7 @@ class Fetcher:
     too_large: dict[str, str] = field(default_factory=dict)
     listed: dict[str, list[str]] = field(default_factory=dict)
     api_version: str = ""
-    _splitter: Splitter | None = None
+    _splitter: Splitter = field(init=False)
     _smaller_pages_help: bool = True
     _reports_help: bool = True
 
@@ -115,7 +115,7 @@ class Fetcher:
         self.too_large, self.listed = dict(lesson.too_large), dict(lesson.listed)
 
     def start(self, known: Sequence[Gap] = ()) -> None:
-        """Begin a fetch.
+        """Begin a fetch; called before `parts`.
 
         Args:
             known: what could not be read the last time.
@@ -130,12 +130,9 @@ class Fetcher:
             Throttled, Refused, ReportPending, LeaseLost, OutOfTime, BatchOver: the rest has to be fetched another time.
             Denied, TokenDead, TooMuchData, Corrupt, Transient: as the upstream says, after what could be done.
         """
-        if self._splitter is None:
-            self.start()
-        splitter = self._splitter or Splitter(self._ask, self.source.split, None)
         empty: list[Fetched] = []
         any_rows = False
-        for part in splitter.parts(unit):
+        for part in self._splitter.parts(unit):
             self.api_version = part.api_version or self.api_version
             any_rows = any_rows or len(part.rows) > 0
             if part.gaps and not any_rows:

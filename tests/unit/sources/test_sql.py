@@ -134,3 +134,14 @@ def test_how_a_session_is_told_its_zone() -> None:
     assert session_zone("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
     assert session_zone("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
     assert session_zone("sqlite", "UTC") is None
+
+
+def test_the_threads_of_a_process_share_a_tables_connections(postgres_url: str) -> None:
+    """Sources are made per thread; together they hold no more connections than the pool has."""
+    from adwarm.settings import SqlSettings
+
+    limits = SqlSettings(pool_size=2)
+    engines = {id(SqlSource(postgres_url, "insights", limits=limits)._engine) for _ in range(8)}
+    assert len(engines) == 1
+    pool = SqlSource(postgres_url, "insights", limits=limits)._engine.pool
+    assert (pool.size(), pool._max_overflow) == (2, 0)  # type: ignore[attr-defined]
