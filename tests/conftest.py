@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import QueuePool
 
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.store.engine import open_engine, writing
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade

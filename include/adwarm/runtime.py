@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory import machine_turn
-from adwarm.clock import Clock, SystemClock
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock, SystemClock
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.needs import StoredNeeds

@@ -9,8 +9,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 from pydantic import ValidationError
 
-from adwarm.clock import Clock
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.build import build_factory
 from adwarm.sources.protocol import InsightsSource

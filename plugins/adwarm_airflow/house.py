@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from adwarm.clock import Clock, SystemClock
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock, SystemClock
+from adwarm.foundation.errors import BadRequest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings
 from adwarm.sources.build import table_options
 from adwarm.sources.protocol import InsightsSource

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from adwarm.clock import SystemClock
 from adwarm.compression import compress_path
+from adwarm.foundation.clock import SystemClock
 from adwarm.runtime import Runtime
 from adwarm.serving.repacking import repack_entries
 from adwarm.settings import CompressionSettings, Settings
@@ -22,7 +22,7 @@ def pack_files(settings: Settings, path: str, codec: str, include: tuple[str, ..
 def _with_codec(settings: Settings, codec: str) -> CompressionSettings:
     from pydantic import ValidationError
 
-    from adwarm.errors import BadRequest
+    from adwarm.foundation.errors import BadRequest
 
     try:
         return CompressionSettings.model_validate({**settings.compression.model_dump(), "codec": codec})

@@ -1,11 +1,11 @@
-"""Which task failures Airflow tries again, and when: read off the tree of `adwarm.errors`."""
+"""Which task failures Airflow tries again, and when: read off the tree of `adwarm.foundation.errors`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from adwarm.errors import Permanent, Refused, Throttled, Transient
+from adwarm.foundation.errors import Permanent, Refused, Throttled, Transient
 
 _LONGEST = timedelta(days=1)
 """A task asks again after a day, whatever it was told: a wait of years is a fault of the answer."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.clock import Clock, FrozenClock, SystemClock, floor_to, utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, floor_to, utc
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
 from adwarm_airflow.inputs import word
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from adwarm.errors import Denied
+from adwarm.foundation.errors import Denied
 from adwarm.runtime import Runtime
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.server import SimulatorServer

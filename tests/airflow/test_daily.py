@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings

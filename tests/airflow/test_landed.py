@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment, Page

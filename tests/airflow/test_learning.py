@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings

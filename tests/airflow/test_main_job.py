@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus

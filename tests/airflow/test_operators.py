@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
 from adwarm.model import Account
 from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adwarm.backpressure.queue import QueueStatus
-from adwarm.errors import BadRequest, TokenDead
+from adwarm.foundation.errors import BadRequest, TokenDead
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
 from adwarm.simulator.server import SimulatorServer

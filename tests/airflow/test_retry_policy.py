@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adwarm import errors
+from adwarm.foundation import errors
 
 
 def _decide(error: BaseException) -> Any:

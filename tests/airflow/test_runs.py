@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from adwarm.clock import FrozenClock, SystemClock
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import FrozenClock, SystemClock
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
 from adwarm_airflow.runs import day_param, decision, moment_param, run_time, was_cleared
 

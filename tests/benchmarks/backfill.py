@@ -25,7 +25,7 @@ from sqlalchemy import select
 from tests.benchmarks.meta import at_home, digest
 from tests.benchmarks.verdicts import Verdicts
 
-from adwarm.clock import FrozenClock
+from adwarm.foundation.clock import FrozenClock
 from adwarm.model import Window
 from adwarm.runtime import Runtime
 from adwarm.store import reading

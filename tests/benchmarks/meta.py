@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import select as select_rows
 
-from adwarm.clock import Clock, VirtualClock
+from adwarm.foundation.clock import Clock, VirtualClock
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.prefetch.assembly import daily_rows
 from adwarm.runtime import Runtime

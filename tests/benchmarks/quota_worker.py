@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from adwarm.backpressure import Admission, BlockAdmission, Passage, SqlAdmission, admitted
-from adwarm.clock import SystemClock
-from adwarm.errors import AdwarmError, Refused, Throttled
+from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.meta.errors import Caller, error_of

@@ -13,8 +13,8 @@ import orjson
 from tests.benchmarks.meta import SPEC, Difference, house, introduce, set_time, true_rows
 from tests.benchmarks.verdicts import Verdicts
 
-from adwarm.clock import VirtualClock
 from adwarm.compression import unpack
+from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
 from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime, source_factory

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from adwarm.cli import main
-from adwarm.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime

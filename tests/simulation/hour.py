@@ -9,7 +9,7 @@ from random import Random
 
 from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.backpressure.queue import QueueRules
-from adwarm.errors import Refused
+from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.simulator.storm import QuotaSetting

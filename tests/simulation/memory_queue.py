@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from adwarm.backpressure.queue import QueueRules, makes_room, retry_hint
-from adwarm.errors import Refused
+from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.store.requests import QueuedRequest, RequestStatus
 

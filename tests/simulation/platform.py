@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from adwarm.backpressure import Outcome, OutcomeKind
-from adwarm.errors import Throttled
+from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.simulator.errors import GraphError
 from adwarm.simulator.faults.kinds import Route, load_shed

@@ -17,7 +17,7 @@ from statistics import fmean
 from adwarm.backpressure import FLEET, Grant
 from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.backpressure.queue import QueueRules
-from adwarm.errors import Refused
+from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.simulator.storm import QuotaSetting

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.backpressure import SqlAdmission
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.prefetch import PrefetchEngine
 from adwarm.recovery import RecoveryPipeline

@@ -28,7 +28,7 @@ WALL_CLOCK = {
 GENERATORS = {"random.Random", "random.SystemRandom"}
 SEEDED = {"random.default_rng", "random.Generator", "random.SeedSequence", "random.PCG64"}
 OWN_CLOCK = {
-    "include/adwarm/clock.py",
+    "include/adwarm/foundation/clock.py",
     "include/adwarm/simulator/server.py",  # waits for a real server thread
 }
 ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail")

@@ -5,7 +5,7 @@ import zlib
 
 import pyarrow as pa
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 DAMAGE = (BadRequest, pa.ArrowException, EOFError, zlib.error, UnicodeDecodeError, OSError)
 """What reading a damaged file may raise; ask `is_of_file` about what was caught."""

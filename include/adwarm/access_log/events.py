@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import vocabulary
-from adwarm.access_log.arrays import array_of, values_of
 from adwarm.access_log.moments import BAD, Micros, parse_all, parse_column
 from adwarm.access_log.schema import EVENT_SCHEMA, WORDS
 from adwarm.access_log.vocabulary import REJECTED, Codes
+from adwarm.foundation.arrow_arrays import array_of, values_of
 from adwarm.settings import Settings
 
 Reject = Callable[[str, int], None]

@@ -10,7 +10,7 @@ from typing import IO, Any, Literal, cast
 
 from adwarm.access_log.damage import is_of_file, why
 from adwarm.access_log.folders import Found, local_folder, local_matches, without_twins
-from adwarm.errors import NotFound
+from adwarm.foundation.errors import NotFound
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 _, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
 _ROW_GROUPS, _COLUMNS, _ROWS, _META, _STATISTICS = 4, 1, 3, 3, 12

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.access_log.arrays import numbers, values_of
+from adwarm.foundation.arrow_arrays import numbers, values_of
 
 Micros = npt.NDArray[np.int64]
 

@@ -15,7 +15,7 @@ from adwarm.access_log.files import LogFile
 from adwarm.access_log.footer import RowGroup, row_groups
 from adwarm.access_log.moments import BAD, HOUR, parse_all, plausible
 from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED, WORDS
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 BATCH_ROWS = 32_768
 _MAGIC = b"PAR1"

@@ -13,7 +13,7 @@ import orjson
 from adwarm.access_log.agents import actor_of
 from adwarm.access_log.moments import to_micros
 from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
 

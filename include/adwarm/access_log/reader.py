@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log import parquet as columnar
-from adwarm.access_log.arrays import numbers, shown_row
 from adwarm.access_log.damage import DAMAGE, is_of_file, why
 from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.files import LogFile, list_files
@@ -21,8 +20,9 @@ from adwarm.access_log.lines import LineBlock, line_blocks
 from adwarm.access_log.moments import Micros, from_micros, to_micros
 from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
 from adwarm.access_log.quarantine import Quarantine, why_unreadable
-from adwarm.clock import utc
-from adwarm.errors import BadRequest, NotFound
+from adwarm.foundation.arrow_arrays import numbers, shown_row
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import Settings
 
 _CLOCK_SLACK = 366 * 86_400

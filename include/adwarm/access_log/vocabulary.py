@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.access_log.arrays import NO_VALUE, array_of, array_of_words, numbers, values_of
-from adwarm.errors import BadRequest
+from adwarm.foundation.arrow_arrays import NO_VALUE, array_of, array_of_words, numbers, values_of
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Actor, account_id, zone
 from adwarm.model.windows import check_range
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from adwarm.clock import utc
+from adwarm.foundation.clock import utc
 from adwarm.model import Actor, ReportKey
 
 

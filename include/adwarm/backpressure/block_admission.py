@@ -29,7 +29,7 @@ from adwarm.backpressure.decision import (
 )
 from adwarm.backpressure.open_breakers import OpenBreakers
 from adwarm.backpressure.usage import SLOW_PERCENT
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope
 
 log = logging.getLogger(__name__)

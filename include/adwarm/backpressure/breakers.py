@@ -8,8 +8,8 @@ into being with the first failure, and is forgotten once its window holds none.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
 from adwarm.backpressure.decision import Grant, Outcome, OutcomeKind
+from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.model import Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 

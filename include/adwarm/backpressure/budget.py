@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
-from adwarm.backpressure.breaker import Breaker
 from adwarm.backpressure.breakers import Breakers
 from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Returned, Wait
 from adwarm.backpressure.judgement import Question, blocked, full, lacking, longer, paced
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, status_of
 from adwarm.backpressure.usage import Pace, band
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.circuit import Breaker
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 

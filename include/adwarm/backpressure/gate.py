@@ -10,8 +10,17 @@ from datetime import datetime
 
 from adwarm.backpressure.decision import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
 from adwarm.backpressure.decision import Refused as RefusedDecision
-from adwarm.clock import Clock, moment_after, utc
-from adwarm.errors import AdwarmError, BadRequest, NotAdmitted, Permanent, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.clock import Clock, moment_after, utc
+from adwarm.foundation.errors import (
+    AdwarmError,
+    BadRequest,
+    NotAdmitted,
+    Permanent,
+    Refused,
+    Throttled,
+    TokenDead,
+    Transient,
+)
 from adwarm.model import Priority, Scope, UsageSample
 
 _SHORTEST_SLEEP_SECONDS = 0.001

@@ -8,13 +8,13 @@ nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adwarm.backpressure.breaker import BreakerState
 from adwarm.backpressure.breakers import Guard
 from adwarm.backpressure.decision import Refused, Wait
 from adwarm.backpressure.meter import FIGURE_SECONDS, SLICES
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shares import Shares
 from adwarm.backpressure.usage import Pace
+from adwarm.foundation.circuit import BreakerState
 from adwarm.model import Priority
 
 SHORTEST_POLL_SECONDS = 0.05

@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from adwarm.backpressure.decision import Admission, Decision, Grant, Outcome, Wait
-from adwarm.clock import Clock
+from adwarm.foundation.clock import Clock
 from adwarm.model import Priority, Scope
 from adwarm.store import leases
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure.queue import QueueRules, QueueStatus, makes_room, queue_status, retry_hint
-from adwarm.errors import BadRequest, Refused
+from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import requests

@@ -20,7 +20,7 @@ from adwarm.backpressure.combining import Combiner
 from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Returned, Wait
 from adwarm.backpressure.sql_rows import Needs
 from adwarm.backpressure.status import AdmissionStatus
-from adwarm.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.engine import database_time, reading, writing

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
-from adwarm.backpressure.breaker import Breaker
 from adwarm.backpressure.budget import Budget
 from adwarm.backpressure.decision import FLEET, Grant
 from adwarm.backpressure.scope_state import ScopeState
+from adwarm.foundation.circuit import Breaker
 from adwarm.model import Priority, Scope
 from adwarm.store.engine import insert_new, upsert
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from adwarm.backpressure.breaker import Breaker, BreakerState
 from adwarm.backpressure.breakers import Breakers, account_in
 from adwarm.backpressure.scope_state import ScopeState
+from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.model import Priority
 
 _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()

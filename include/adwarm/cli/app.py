@@ -10,7 +10,7 @@ from rich.console import Console
 
 from adwarm.cli import backfilling, caching, care, database, queueing, reading, replaying, running
 from adwarm.cli.output import print_error, print_failure
-from adwarm.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError
 
 app = typer.Typer(
     name="adwarm",

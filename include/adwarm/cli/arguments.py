@@ -6,8 +6,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from adwarm.clock import Clock, FrozenClock, SystemClock, utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, utc
+from adwarm.foundation.errors import BadRequest
 
 T = TypeVar("T")
 

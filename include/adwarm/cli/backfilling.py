@@ -121,7 +121,7 @@ def _made(runtime: Any) -> Any:
 
 
 def _estimated(runtime: Any, chosen: list[Any], window: Any, report: str) -> Any:
-    from adwarm.errors import BadRequest
+    from adwarm.foundation.errors import BadRequest
     from adwarm.prefetch.backfill import check_range, find_gaps
     from adwarm.prefetch.estimate import estimate
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from adwarm.cli.output import JsonOption, print_json, print_table
-from adwarm.errors import AdwarmError, BadRequest
+from adwarm.foundation.errors import AdwarmError, BadRequest
 
 
 def verify(

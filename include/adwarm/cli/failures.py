@@ -6,9 +6,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from adwarm.clock import SystemClock
-from adwarm.errors import AdwarmError
-from adwarm.recovery.redaction import redact
+from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.redaction import redact
 
 _LONGEST_WORDS = 300
 _MOST_LINES = 4_000

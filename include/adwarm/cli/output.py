@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from adwarm.errors import AdwarmError, Refused
+from adwarm.foundation.errors import AdwarmError, Refused
 
 _PIPE_WIDTH = 160
 """Columns where nobody's window says how many there are: a table in a file or a pipe should not be folded."""

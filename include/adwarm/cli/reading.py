@@ -22,7 +22,7 @@ def plan(
 
     Below it stands what the budget cuts, and why. Fetches and records nothing.
     """
-    from adwarm.clock import floor_to
+    from adwarm.foundation.clock import floor_to
     from adwarm.planning.decide import StoreView, forecast_plan
     from adwarm.runtime import Runtime
 
@@ -99,7 +99,7 @@ def patterns(
 
         count(log, limit, out, as_json=as_json)
         return
-    from adwarm.errors import NotFound
+    from adwarm.foundation.errors import NotFound
     from adwarm.patterns.load import load_slots
     from adwarm.patterns.profile import profile
     from adwarm.runtime import Runtime
@@ -125,7 +125,7 @@ def fatigue(
     as_json: JsonOption = False,
 ) -> None:
     """Show the newest fatigue scores of an account, the most worn ad first."""
-    from adwarm.errors import NotFound
+    from adwarm.foundation.errors import NotFound
     from adwarm.model import account_id
     from adwarm.runtime import Runtime
     from adwarm.store import scores
@@ -196,8 +196,8 @@ def _brief(value: Any) -> Any:
 
 
 def _forecast(runtime: Any) -> dict[str, Any]:
-    from adwarm.errors import NotFound
     from adwarm.forecast.snapshot import live_snapshot
+    from adwarm.foundation.errors import NotFound
 
     try:
         live = live_snapshot(runtime.engine)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from adwarm.cli.output import print_table
-from adwarm.clock import utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")

@@ -55,7 +55,7 @@ def get(
     as_json: JsonOption = False,
 ) -> None:
     """Read one report through the one read path, and print its JSON. A note on its age goes to standard error."""
-    from adwarm.errors import NotFound
+    from adwarm.foundation.errors import NotFound
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
     from adwarm.serving import read_or_fetch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from adwarm.compression.codecs import decode, encode
 from adwarm.compression.envelope import Codec, Envelope, known_codec, open_envelope, seal
-from adwarm.errors import Corrupt, TooMuchData
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 

@@ -13,7 +13,7 @@ import zstandard
 from isal import igzip_lib, isal_zlib
 
 from adwarm.compression.envelope import Codec
-from adwarm.errors import Corrupt, TooMuchData
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 _GZIP_FORMAT = 31

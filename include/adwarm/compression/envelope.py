@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal, get_args
 
-from adwarm.errors import BadRequest, Corrupt
+from adwarm.foundation.errors import BadRequest, Corrupt
 
 Codec = Literal["identity", "gzip", "brotli", "zstd"]
 """How a body is encoded. The order is part of the format: a codec is stored as its position."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from adwarm.compression.codecs import decode, encode
 from adwarm.compression.envelope import Codec, known_codec
-from adwarm.errors import AdwarmError, BadRequest, Corrupt, NotFound
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.settings import CompressionSettings
 
 SUFFIXES: Final[dict[Codec, str]] = {"zstd": ".zst", "gzip": ".gz", "brotli": ".br"}

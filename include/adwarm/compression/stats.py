@@ -8,7 +8,7 @@ from typing import Any
 
 from adwarm.compression.choice import Packed, decoded, pack
 from adwarm.compression.envelope import open_envelope
-from adwarm.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError
 from adwarm.settings import CompressionSettings
 
 

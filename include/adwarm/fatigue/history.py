@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any, Final
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 Row = Mapping[str, Any]
 """An insights row: numbers as numeric strings, days as ISO text, absent where zero or undefined."""

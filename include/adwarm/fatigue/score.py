@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from adwarm.errors import BadRequest
 from adwarm.fatigue.curves import ALGORITHM, AUDIENCE, CREATIVE
 from adwarm.fatigue.history import (
     AdHistory,
@@ -27,6 +26,7 @@ from adwarm.fatigue.history import (
     with_spend,
 )
 from adwarm.fatigue.trend import TREND_DAYS, days_until, slope_per_day
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import FatigueSettings
 
 CALCULATOR_VERSION: Final = "canonical-2"

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.moments import to_micros
-from adwarm.clock import utc
 from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel
 from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.grid import SLOT
@@ -22,6 +21,7 @@ from adwarm.forecast.local_hours import LocalSlot, local_slots
 from adwarm.forecast.model_form import pack, unpack
 from adwarm.forecast.protocol import KEY_COLUMNS, Recent
 from adwarm.forecast.sweep import sweep
+from adwarm.foundation.clock import utc
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"

@@ -5,7 +5,7 @@ What happens to be known beyond that is not looked at, so that a plan made again
 
 from datetime import datetime, timedelta
 
-from adwarm.clock import floor_to
+from adwarm.foundation.clock import floor_to
 from adwarm.settings import Settings
 
 ARRIVAL = timedelta(minutes=5)

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.clock import utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import zone
 
 HOURS = 168

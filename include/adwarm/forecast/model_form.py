@@ -8,7 +8,7 @@ from typing import Any
 
 import sklearn
 
-from adwarm.errors import AdwarmError, Corrupt
+from adwarm.foundation.errors import AdwarmError, Corrupt
 
 with warnings.catch_warnings():
     # It asks every loaded module for a thousand names, and those of the host application warn that theirs are old.

@@ -15,8 +15,8 @@ import holidays
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.clock import utc
 from adwarm.forecast.grid import DAY, OpenGrid, Rows
+from adwarm.foundation.clock import utc
 from adwarm.model import zone
 
 Floats = npt.NDArray[np.float64]

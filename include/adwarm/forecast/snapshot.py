@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.clock import utc
-from adwarm.errors import Corrupt, NotFound
 from adwarm.forecast import adwarm_forecast, population
 from adwarm.forecast.hour_of_week import KIND, HourOfWeek
 from adwarm.forecast.population import PopulationProfile
 from adwarm.forecast.protocol import Forecast
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Mode
 from adwarm.store import ObjectStore, reading, writing
 from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set_policy

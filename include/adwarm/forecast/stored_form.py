@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.errors import Corrupt
 from adwarm.forecast.observations import Observations, Strengths
 from adwarm.forecast.protocol import KEY_COLUMNS
+from adwarm.foundation.errors import Corrupt
 
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}

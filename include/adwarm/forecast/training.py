@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.access_log.moments import from_micros, to_micros
-from adwarm.clock import utc
 from adwarm.forecast.adwarm_forecast import AdwarmForecast
 from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.scoring import HeldBack, Score
 from adwarm.forecast.snapshot import Snapshot, make_live, save_snapshot
 from adwarm.forecast.trainers import COMPETING, TRAINERS, Trainer, life_of
+from adwarm.foundation.clock import utc
 from adwarm.model import Account
 from adwarm.patterns.known import known_opens
 from adwarm.patterns.opens import QUIET, Opens

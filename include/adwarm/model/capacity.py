@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 
 class ScopeKind(StrEnum):

@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adwarm.clock import utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
 
 ONE_DAY = timedelta(days=1)
 MAX_DAYS = 1122

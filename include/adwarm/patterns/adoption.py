@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.moments import HOUR, to_micros
 from adwarm.access_log.quarantine import Quarantine, why_unreadable
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.partials import Partial, stored_day
 from adwarm.patterns.partitions import Share
 from adwarm.patterns.reading import Plan, outlived, remembered

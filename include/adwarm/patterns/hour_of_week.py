@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.arrays import array_of, numbers
 from adwarm.access_log.reader import micros_of, read_events
+from adwarm.foundation.arrow_arrays import array_of, numbers
 from adwarm.patterns.ahead import ahead
 from adwarm.patterns.cells import Cells
 from adwarm.patterns.lean import lean_memory

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from adwarm.access_log.files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
-from adwarm.clock import utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.adoption import combined, publish, require_readable
 from adwarm.patterns.partials import Partial, read_share
 from adwarm.patterns.partitions import Share, shares, whole

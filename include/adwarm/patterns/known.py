@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.access_log.arrays import numbers
+from adwarm.foundation.arrow_arrays import numbers
 from adwarm.patterns.load import stored_slots
 from adwarm.patterns.opens import QUIET, Opens, numbered
 from adwarm.patterns.slots import SLOT_MICROS, SLOT_SCHEMA

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
-from adwarm.clock import floor_to, utc
+from adwarm.foundation.clock import floor_to, utc
 from adwarm.patterns.slots import SLOT_SCHEMA
 from adwarm.store import accounts, aggregates
 from adwarm.store.engine import reading

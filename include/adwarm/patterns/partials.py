@@ -20,7 +20,7 @@ from adwarm.access_log.files import LogFile, list_files
 from adwarm.access_log.moments import HOUR, from_micros, to_micros
 from adwarm.access_log.quarantine import Quarantine, Rejected
 from adwarm.access_log.reader import LogReader, Piece, micros_of, parquet_span, within
-from adwarm.errors import NotFound, Transient
+from adwarm.foundation.errors import NotFound, Transient
 from adwarm.patterns.lean import lean_memory
 from adwarm.patterns.partitions import Share, Slice, window_of
 from adwarm.patterns.reading import Plan

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from adwarm.access_log.arrays import numbers
+from adwarm.foundation.arrow_arrays import numbers
 from adwarm.model import Actor
 
 _PERSONS = frozenset(str(actor) for actor in Actor if actor.is_person)

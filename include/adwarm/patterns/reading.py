@@ -10,7 +10,7 @@ from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.damage import DAMAGE, is_of_file
 from adwarm.access_log.files import LogFile
 from adwarm.access_log.moments import HOUR, to_micros
-from adwarm.clock import floor_to
+from adwarm.foundation.clock import floor_to
 from adwarm.store.aggregates import FileRow
 
 ONE_HOUR = timedelta(hours=1)

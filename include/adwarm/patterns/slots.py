@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from adwarm.access_log.moments import SECOND
 from adwarm.access_log.reader import micros_of
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.persons import by_persons
 from adwarm.patterns.words import Codes, Words
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.access_log.arrays import array_of_words, numbers
+from adwarm.foundation.arrow_arrays import array_of_words, numbers
 
 Longs = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
-from adwarm.clock import utc
+from adwarm.foundation.clock import utc
 from adwarm.model import Account, local_day, zone
 from adwarm.settings import PlanningSettings
 

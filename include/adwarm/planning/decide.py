@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
-from adwarm.clock import floor_to
 from adwarm.forecast.lateness import known_until
 from adwarm.forecast.protocol import Forecast, Recent
 from adwarm.forecast.snapshot import live_forecast
+from adwarm.foundation.clock import floor_to
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
 from adwarm.patterns.known import known_opens, log_known_until
 from adwarm.planning.budget import calls_left, within_budget

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, time, timedelta
 
-from adwarm.clock import utc
+from adwarm.foundation.clock import utc
 from adwarm.model import Account, FreshnessRules, ReportKey, expires_at, resolve_window, zone
 
 NEVER = datetime.max.replace(tzinfo=UTC)

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from adwarm.clock import utc
+from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.life import NEVER
 from adwarm.planning.needs import Need

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.clock import utc
+from adwarm.foundation.clock import utc
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 _FAR = 10**10

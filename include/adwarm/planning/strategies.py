@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Priority, ReportKey, WarmReason, account_id
 from adwarm.planning.recommendation import Recommendation
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from adwarm.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, without_frames
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, without_frames
+from adwarm.foundation.redaction import redact
 from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.batch import Batch
@@ -20,7 +21,6 @@ from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, LeaseLost, hol
 from adwarm.prefetch.fetcher import BatchOver, Fetcher
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.refresh import Refresh, plan_refresh
-from adwarm.recovery.redaction import redact
 from adwarm.store import accounts, denials, entries, leases, traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import Learned

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from adwarm.compression import pack
-from adwarm.errors import AdwarmError, Corrupt, NotFound
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window, expires_at
 from adwarm.prefetch.keeping import each_once
 from adwarm.prefetch.rows import in_order, unpack_rows

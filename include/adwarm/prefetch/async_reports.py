@@ -19,8 +19,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.clock import Clock
-from adwarm.errors import AdwarmError, Transient
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Transient
 from adwarm.prefetch.fetch_lease import LeaseLost
 from adwarm.prefetch.report_schedule import Look, ReportWatch, RunningReport, Watched
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, Unit

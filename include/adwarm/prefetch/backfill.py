@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Account, Priority, ReportKey, Window, local_day
 from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.engine import PrefetchEngine

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from adwarm.errors import AdwarmError, Refused, TokenDead
+from adwarm.foundation.errors import AdwarmError, Refused, TokenDead
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import HeldLease

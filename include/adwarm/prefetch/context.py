@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from adwarm.backpressure import Admission
-from adwarm.clock import Clock
+from adwarm.foundation.clock import Clock
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import InsightsSource

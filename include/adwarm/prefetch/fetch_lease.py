@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from adwarm.clock import Clock
-from adwarm.errors import Transient
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import Transient
 from adwarm.store import leases
 
 LEASE_SECONDS = 30.0

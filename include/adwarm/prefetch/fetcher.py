@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from adwarm.backpressure import admitted
-from adwarm.errors import (
+from adwarm.foundation.errors import (
     AdwarmError,
     Corrupt,
     Denied,

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import unpack
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Window
 from adwarm.prefetch.rows import row_key
 from adwarm.prefetch.splitting import Gap

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Window
 from adwarm.prefetch.assembly import DamagedObjects, Provenance, build_entry, daily_rows
 from adwarm.prefetch.calendar import SettleCalendar

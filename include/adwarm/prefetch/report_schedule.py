@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from adwarm.backpressure import Admission, admitted
-from adwarm.clock import Clock
-from adwarm.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, JobState

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
-from adwarm.errors import Corrupt, Transient
+from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.model import Window
 from adwarm.sources.protocol import Row
 

@@ -8,8 +8,8 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import unpack
-from adwarm.errors import Corrupt, NotFound
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
+from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Window
 from adwarm.prefetch.assembly import daily_rows
 from adwarm.settings import Settings

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adwarm.errors import TooMuchData, without_frames
+from adwarm.foundation.errors import TooMuchData, without_frames
 from adwarm.model import Window
 from adwarm.prefetch.rows import RowBuffer, row_key
 from adwarm.sources.protocol import Row, Unit

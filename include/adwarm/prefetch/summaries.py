@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import unpack
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Window
 from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.settings import CompressionSettings

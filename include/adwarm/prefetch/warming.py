@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.errors import AdwarmError, Denied
+from adwarm.foundation.errors import AdwarmError, Denied
 from adwarm.model import Priority, ReportKey, WarmReason
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.outcome import BatchReport, KeyOutcome, KeyStatus, Wanted

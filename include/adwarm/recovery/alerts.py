@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adwarm.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
+from adwarm.foundation.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
 from adwarm.recovery.healing import CooldownLedger
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.settings import RecoverySettings

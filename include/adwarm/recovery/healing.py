@@ -8,8 +8,8 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from adwarm.clock import Clock
-from adwarm.recovery.redaction import redact
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.redaction import redact
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-from adwarm.clock import Clock
+from adwarm.foundation.clock import Clock
 from adwarm.settings import RecoverySettings
 
 

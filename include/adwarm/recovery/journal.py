@@ -5,8 +5,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from adwarm.errors import AdwarmError
-from adwarm.recovery.redaction import redact
+from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.redaction import redact
 from adwarm.store.errors_log import ErrorEvent
 
 __all__ = ["ErrorEvent", "ErrorJournal", "MemoryJournal", "describe"]

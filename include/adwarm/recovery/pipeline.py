@@ -19,15 +19,15 @@ from datetime import datetime
 from random import Random
 from typing import Generic, TypeVar
 
-from adwarm.clock import Clock
-from adwarm.errors import AdwarmError, Permanent
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Permanent
+from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
 from adwarm.recovery.budget import RetryBudget
 from adwarm.recovery.fallback import Fallback, within
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import IsolationBook, IsolationRules, IsolationStore, MemoryIsolationStore
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, describe
-from adwarm.recovery.redaction import redact
 from adwarm.recovery.retry import Retrier
 from adwarm.settings import RecoverySettings
 

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from adwarm.access_log import read_events
 from adwarm.access_log.moments import to_micros
-from adwarm.clock import utc
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Actor
 from adwarm.patterns.opens import QUIET, Opens, numbered, opens_of
 from adwarm.settings import Settings

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay import baselines, hour_profiles
 from adwarm.replay.adwarm_policy import Adwarm

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.clock import utc
-from adwarm.errors import BadRequest, NotFound
 from adwarm.forecast.snapshot import Snapshot
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.replay.verdict import Verdict
 from adwarm.store import writing
 from adwarm.store.reviews import close_review, find_review

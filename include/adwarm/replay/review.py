@@ -14,10 +14,10 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.access_log.moments import to_micros
-from adwarm.clock import floor_to, utc
-from adwarm.errors import BadRequest, NotFound
 from adwarm.forecast.snapshot import Snapshot, live_snapshot
 from adwarm.forecast.training import train_candidates
+from adwarm.foundation.clock import floor_to, utc
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.known import known_opens
 from adwarm.patterns.opens import QUIET, Opens
 from adwarm.replay.drift import Watched, drift

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay.cache import Delays, Tally
 from adwarm.replay.curve import Thresholds, learn_thresholds

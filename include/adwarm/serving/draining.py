@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from adwarm.backpressure import Admission, Claim, Decision, Grant, Outcome, RequestQueue
 from adwarm.backpressure.decision import Refused
-from adwarm.errors import AdwarmError, Corrupt, Permanent
-from adwarm.errors import Refused as RefusedError
+from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
+from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from adwarm.compression import open_envelope, unpack
-from adwarm.errors import Corrupt, NotFound
+from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, entries, partitions, reading
 from adwarm.store.tables import access_aggregate, partition

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from sqlalchemy import Engine
 
-from adwarm.clock import Clock
 from adwarm.compression import (
     DecodedCache,
     choose_encoding,
@@ -17,7 +16,8 @@ from adwarm.compression import (
     transcode,
     unpack,
 )
-from adwarm.errors import AdwarmError, Corrupt, NotFound
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key, was_meant
 from adwarm.prefetch import PrefetchEngine, Wanted
 from adwarm.settings import Settings

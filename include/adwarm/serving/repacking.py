@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.compression import pack, unpack
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
 from adwarm.store.engine import writing

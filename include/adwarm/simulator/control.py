@@ -14,7 +14,7 @@ from typing import Any, Self
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window, account_id
 from adwarm.simulator.calls import CallCounts
 from adwarm.simulator.platform import Platform

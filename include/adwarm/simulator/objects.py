@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from adwarm.errors import NotFound
+from adwarm.foundation.errors import NotFound
 from adwarm.simulator.ads import AdTruth
 from adwarm.simulator.facts import facts_of, time_of
 from adwarm.simulator.filters import ACTIVE, ENDED

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from adwarm.clock import AnchoredClock, Clock, FrozenClock, SystemClock
+from adwarm.foundation.clock import AnchoredClock, Clock, FrozenClock, SystemClock
 from adwarm.model import Window
 from adwarm.simulator.access import VERSIONS, check_access
 from adwarm.simulator.batch import batch_body

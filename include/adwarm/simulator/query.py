@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window, resolve_window
 from adwarm.simulator.actions import ATTRIBUTION_SHARES, RETIRED_WINDOWS
 from adwarm.simulator.errors import GraphError, bad_parameter

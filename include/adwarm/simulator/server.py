@@ -9,7 +9,7 @@ from typing import Self
 
 import uvicorn
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.simulator.app import create_app
 from adwarm.simulator.calls import CallCounts
 from adwarm.simulator.config import SimulatorConfig

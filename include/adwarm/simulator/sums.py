@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from adwarm.simulator.ads import Metric
 from adwarm.simulator.levels import LEVELS, at_level, slots_of_level

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.clock import utc
-from adwarm.errors import NotFound
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import NotFound
 from adwarm.model import Window, account_id, local_day, zone
 from adwarm.simulator.ads import (
     AccountProfile,

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from adwarm.clock import Clock
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import InsightsSource
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 
 
 @dataclass

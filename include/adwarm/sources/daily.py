@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from adwarm.errors import BadRequest, Corrupt
+from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import QuerySpec, Window, account_id
 from adwarm.sources.formats import ADDITIVE, as_day, as_decimal, as_number, as_text, is_absent, ratios
 from adwarm.sources.protocol import Row

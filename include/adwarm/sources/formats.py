@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from adwarm.errors import BadRequest, Corrupt
+from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import zone
 
 ADDITIVE = ("impressions", "clicks", "inline_link_clicks", "spend")

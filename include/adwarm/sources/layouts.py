@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 LayoutName = Literal["plain", "fivetran", "airbyte", "dlt"]
 

@@ -1,7 +1,7 @@
 """The seam every upstream fits: plan, submit, poll, read, split. A source holds no policy about waiting or retrying.
 
 The engine above owns budget, concurrency, parking, retries and writes. A source raises only errors of
-`adwarm.errors` (`Transient`, `Throttled`, `TooMuchData`, `Denied`, `TokenDead`, `BadRequest`).
+`adwarm.foundation.errors` (`Transient`, `Throttled`, `TooMuchData`, `Denied`, `TokenDead`, `BadRequest`).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from adwarm.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Window
 
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.sources.protocol import Increment, Row, Unit
 
 CODE = "row"

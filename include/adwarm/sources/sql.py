@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TabularSource, days_as

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, Window, account_id, zone
 from adwarm.model.windows import ONE_DAY
 from adwarm.sources.beside import newest_versions, of_completed_loads, sides_for

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
 
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.settings import SqlSettings
 from adwarm.store.waits import explained
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from upath import UPath
 
-from adwarm.clock import utc
-from adwarm.errors import BadRequest, Corrupt, NotFound
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")

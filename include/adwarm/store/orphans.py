@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, select
 
-from adwarm.errors import NotFound
+from adwarm.foundation.errors import NotFound
 from adwarm.store import entries
 from adwarm.store.engine import reading
 from adwarm.store.objects import ObjectStore

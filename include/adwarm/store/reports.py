@@ -10,7 +10,7 @@ from typing import Any
 
 from upath import UPath
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.(json|html)")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Label, case, func, select, update
 
-from adwarm.clock import floor_to
+from adwarm.foundation.clock import floor_to
 from adwarm.model import Actor
 from adwarm.store.engine import insert_new, reading, writing
 from adwarm.store.tables import traffic_hour as table

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.store.engine import limits_of
 
 Files = tuple[int, int]

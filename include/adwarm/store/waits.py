@@ -5,7 +5,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 
 _POSTGRESQL = {
     "53300": (

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from adwarm.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError
 
 
 class DagRuns:

@@ -57,7 +57,7 @@ class Demo:
             return self._live_through(day, simulator)
 
     def _live_through(self, day: Any, simulator: Any) -> int:
-        from adwarm.clock import VirtualClock
+        from adwarm.foundation.clock import VirtualClock
         from adwarm.runtime import Runtime
         from adwarm.settings import load_settings
         from adwarm_airflow.connections import source_factory
@@ -146,7 +146,7 @@ def _zone(name: str) -> Any:
 
 def main() -> int:
     """Run the demo; an error is one line that says what to do."""
-    from adwarm.errors import AdwarmError
+    from adwarm.foundation.errors import AdwarmError
 
     console = Console(width=None if sys.stdout.isatty() else 118)
     logging.getLogger().setLevel(logging.WARNING)

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 import pandas as pd
 
 from adwarm.access_log import log_span, read_events
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Actor, ReportKey, zone
 from adwarm.settings import Settings
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import NotFound
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, ReportKey
 from adwarm.planning import useful_until
 from adwarm.runtime import Runtime

@@ -19,8 +19,8 @@ class AdmittedOperator(BaseOperator):
 
     Waits under 30 seconds are waited out; for longer ones the task is deferred until there is capacity. While the
     machine's memory is above `ADWARM_BACKPRESSURE__MEMORY_PERCENT`, one call a second is begun on it; critical ones
-    pass. Errors of `adwarm.errors` raised by the callable teach the budget: `Throttled` parks the scope, `Transient`
-    counts for the breaker.
+    pass. Errors of `adwarm.foundation.errors` raised by the callable change the budget: `Throttled` parks the scope,
+    `Transient` counts for the breaker.
 
     Args:
         python_callable: what to call.
@@ -56,7 +56,7 @@ class AdmittedOperator(BaseOperator):
     def attempt(self, context: Context, event: Any = None) -> Any:
         """Try once; called again after each deferral."""
         from adwarm.backpressure import admitted
-        from adwarm.errors import Refused, Throttled
+        from adwarm.foundation.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
         from adwarm_airflow.house import open_runtime
         from adwarm_airflow.inputs import word

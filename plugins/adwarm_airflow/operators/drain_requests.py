@@ -46,7 +46,7 @@ class DrainRequestsOperator(BaseOperator):
             BadRequest: the connection or a number is not valid.
             TokenDead: no request was completed, and the access token is dead.
         """
-        from adwarm.errors import BadRequest, TokenDead
+        from adwarm.foundation.errors import BadRequest, TokenDead
         from adwarm.prefetch.outcome import gravest, restated
         from adwarm_airflow.house import open_runtime
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class RecoveringOperator(BaseOperator):
     """Calls `python_callable`; when it keeps failing, the first fallback that answers stands in.
 
-    Only transient errors (`adwarm.errors.Transient`, timeouts, lost connections) are retried. Returns
+    Only transient errors (`adwarm.foundation.errors.Transient`, timeouts, lost connections) are retried. Returns
     `{"value", "source", "degraded", "reason", "attempts"}`, so that a degraded answer is never mistaken for a good one.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Mode, Window, local_day
 from adwarm.planning.decide import closing_recommendation, store_plan
 from adwarm.prefetch.backfill import check_range, missing_spans

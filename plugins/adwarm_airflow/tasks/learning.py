@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from adwarm.errors import NotFound
 from adwarm.forecast.snapshot import live_snapshot
 from adwarm.forecast.training import train_until
+from adwarm.foundation.errors import NotFound
 from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
 from adwarm.patterns.ingest import IngestReport, carry_out, plan_ingest
 from adwarm.runtime import Runtime

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.replay.promotion import promote as promote_review
 from adwarm.replay.promotion import reject
 from adwarm.replay.review import review_policies

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from adwarm.errors import AdwarmError, Denied, NotFound, Permanent
+from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, ReportKey, WarmReason, account_id
 from adwarm.planning.accounting import settle_accounts
 from adwarm.planning.decide import decide

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 
 from . import SEARCH
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import Connection, Engine, delete
 
 from adwarm.backpressure import Claim, RequestQueue
-from adwarm.errors import Refused
+from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.engine import open_engine, reading, writing

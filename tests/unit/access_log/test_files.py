@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adwarm.access_log import Quarantine, list_files, read_events
-from adwarm.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import Settings
 
 LINE = b'{"ts": 1772500000, "account_id": "act_1", "date_range": "today"}\n'

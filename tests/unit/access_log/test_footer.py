@@ -14,7 +14,7 @@ from adwarm.access_log import list_files
 from adwarm.access_log.footer import RowGroup, row_groups
 from adwarm.access_log.moments import to_micros
 from adwarm.access_log.parquet import opened, span_of
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 MOMENTS = [START + timedelta(minutes=20 * n) for n in range(100)]

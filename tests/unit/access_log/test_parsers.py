@@ -3,7 +3,7 @@
 import pytest
 
 from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
 
 

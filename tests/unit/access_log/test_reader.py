@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.access_log import EVENT_SCHEMA, LogReader, Quarantine, list_files, log_span, read_events
-from adwarm.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import Settings
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

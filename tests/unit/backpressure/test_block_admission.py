@@ -19,7 +19,7 @@ from adwarm.backpressure import (
 )
 from adwarm.backpressure.block_admission import FOLLOWING_SECONDS, IDLE_SECONDS, LOOK_SECONDS
 from adwarm.backpressure.decision import Grant
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 

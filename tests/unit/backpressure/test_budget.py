@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.backpressure import Budget, Grant, Granted, LocalAdmission, Outcome, OutcomeKind, Refused, Wait
 from adwarm.backpressure.budget import REMEMBERED_SECONDS
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 

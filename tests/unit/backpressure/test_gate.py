@@ -8,8 +8,8 @@ import pytest
 
 from adwarm.backpressure import Decision, Grant, Granted, Outcome, OutcomeKind, Wait, admitted
 from adwarm.backpressure import Refused as RefusedDecision
-from adwarm.clock import VirtualClock
-from adwarm.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")

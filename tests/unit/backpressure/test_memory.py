@@ -7,7 +7,7 @@ from sqlalchemy import Engine, update
 
 from adwarm.backpressure import Decision, Grant, Granted, MemoryAwareAdmission, Outcome, OutcomeKind, Wait
 from adwarm.backpressure.memory import machine_turn, used_percent
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, Scope
 from adwarm.store import writing
 from adwarm.store.tables import lease

@@ -9,8 +9,8 @@ import pytest
 
 from adwarm.backpressure import BlockAdmission, Decision, LocalAdmission, admitted
 from adwarm.backpressure.decision import Returned
-from adwarm.clock import VirtualClock
-from adwarm.errors import AdwarmError, Refused, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select, update
 
 from adwarm.backpressure import FLEET, Grant, Granted, Outcome, OutcomeKind, Refused, SqlAdmission, Wait
 from adwarm.backpressure.budget import REMEMBERED_SECONDS
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.store.engine import reading, writing

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from adwarm.access_log import AccessLogWriter
-from adwarm.clock import SystemClock
 from adwarm.forecast.training import train_until
+from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
 from adwarm.patterns.ingest import ingest
 from adwarm.prefetch import Wanted

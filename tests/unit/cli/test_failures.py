@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.recovery import Fallback
 from adwarm.runtime import Runtime
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from adwarm.cli.app import app
 from adwarm.cli.replaying import span, targets
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 

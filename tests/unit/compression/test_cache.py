@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adwarm.compression.cache import DecodedCache
 from adwarm.compression.choice import pack, unpack
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adwarm.compression.choice import pack, transcode, unpack
 from adwarm.compression.codecs import decode
 from adwarm.compression.envelope import CODECS, Codec, open_envelope, seal
-from adwarm.errors import BadRequest, Corrupt, TooMuchData
+from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 SETTINGS = CompressionSettings()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from adwarm.compression.codecs import decode, encode
 from adwarm.compression.envelope import CODECS, Codec
-from adwarm.errors import Corrupt, TooMuchData
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 SETTINGS = CompressionSettings()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.compression.envelope import CODECS, Codec, known_codec, open_envelope, seal
-from adwarm.errors import BadRequest, Corrupt
+from adwarm.foundation.errors import BadRequest, Corrupt
 
 
 @given(body=st.binary(max_size=200), codec=st.sampled_from(CODECS), raw_bytes=st.integers(0, 2**63))

@@ -11,7 +11,7 @@ import zstandard
 
 from adwarm.compression import files
 from adwarm.compression.files import compress_path
-from adwarm.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import CompressionSettings
 
 SETTINGS = CompressionSettings()

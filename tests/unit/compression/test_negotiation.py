@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from adwarm.compression.envelope import CODECS, Codec
 from adwarm.compression.negotiation import choose_encoding, content_coding
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 
 
 @pytest.mark.parametrize(

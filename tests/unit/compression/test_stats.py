@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from adwarm.compression.stats import CompressionStats
-from adwarm.errors import Corrupt, TooMuchData
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 SETTINGS = CompressionSettings(max_decoded_bytes=100_000)

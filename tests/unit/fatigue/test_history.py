@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from adwarm.errors import BadRequest
 from adwarm.fatigue.history import (
     Delivery,
     number,
@@ -15,6 +14,7 @@ from adwarm.fatigue.history import (
     usual_cpm,
     usual_ctr,
 )
+from adwarm.foundation.errors import BadRequest
 
 DAY = date(2026, 11, 24)
 AD = ("act_1", "7")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest
 from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, band, score_account
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import FatigueSettings
 
 AS_OF = date(2026, 11, 24)

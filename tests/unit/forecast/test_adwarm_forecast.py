@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from adwarm.errors import AdwarmError, Corrupt
 from adwarm.forecast import model_form
 from adwarm.forecast.adwarm_forecast import EVEN, AdwarmForecast, share_of
 from adwarm.forecast.calibration import Calibration
@@ -20,6 +19,7 @@ from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
 from adwarm.forecast.public_holidays import HolidayShare
 from adwarm.forecast.sweep import sweep
 from adwarm.forecast.trainers import train_adwarm
+from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.settings import Settings
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from adwarm.errors import Corrupt
 from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.observations import observe
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS
+from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
 
 from .conftest import MakeOpens

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adwarm.errors import Corrupt
 from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.observations import observe
 from adwarm.forecast.population import KIND, PopulationProfile
+from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
 
 from .conftest import MakeOpens

@@ -7,7 +7,6 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, update
 
-from adwarm.errors import Corrupt, NotFound
 from adwarm.forecast.hour_of_week import HourOfWeek
 from adwarm.forecast.snapshot import (
     live_forecast,
@@ -17,6 +16,7 @@ from adwarm.forecast.snapshot import (
     save_snapshot,
 )
 from adwarm.forecast.trainers import train_hour_of_week
+from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.patterns.opens import opens_of
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, writing

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS, Account, EntryKey, QuerySpec, ReportKey, Window, account_id, resolve_key, was_meant
 
 HOSTILE = [

@@ -9,7 +9,7 @@ from facebook_business.adobjects.adsinsights import AdsInsights
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS, ReportKey, Window, local_day, resolve_window, zone
 from adwarm.model.windows import MAX_DAYS, check_range
 

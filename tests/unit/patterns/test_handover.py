@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
 from adwarm.patterns.ingest import IngestReport, ingest, plan_ingest
 from adwarm.settings import Settings

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.access_log import LogReader, list_files, log_span
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest import IngestReport, carry_out, ingest, plan_ingest
 from adwarm.patterns.load import first_opens, load_slots
 from adwarm.settings import Settings

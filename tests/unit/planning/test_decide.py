@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.errors import NotFound
 from adwarm.forecast.snapshot import make_live, save_snapshot
 from adwarm.forecast.trainers import train_hour_of_week
+from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
 from adwarm.patterns.opens import opens_of
 from adwarm.planning.day_close import closes_at

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Priority, ReportKey, WarmReason
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, batches, expand, recommend, shard_by_account

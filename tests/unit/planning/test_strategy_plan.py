@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.conftest import NOW, Bench
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
 from adwarm.planning.strategy_plan import StrategyDecision, decide_strategies, enabled_strategies

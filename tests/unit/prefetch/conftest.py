@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from tests.unit.conftest import NOW
 
 from adwarm.backpressure.decision import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Scope, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
 from adwarm.prefetch.assembly import daily_rows

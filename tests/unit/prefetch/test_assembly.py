@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from adwarm.compression import unpack
-from adwarm.errors import Corrupt, NotFound
+from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window
 from adwarm.prefetch.assembly import Provenance, build_entry, daily_rows
 from adwarm.prefetch.rows import content_hash, pack_rows

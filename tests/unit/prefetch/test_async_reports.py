@@ -9,8 +9,8 @@ from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import OpenAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import TokenDead
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import TokenDead
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller
 from adwarm.prefetch.report_schedule import ReportWatch

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
-from adwarm.errors import BadRequest, Denied, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
 from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate

@@ -10,8 +10,8 @@ from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import OpenAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import Refused, TokenDead, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.async_reports import ReportPoller

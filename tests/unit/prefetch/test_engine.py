@@ -7,7 +7,7 @@ import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.compression import unpack
-from adwarm.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
 from adwarm.sources.protocol import Increment, Page, Unit

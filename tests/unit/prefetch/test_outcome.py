@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.conftest import NOW, Bench
 
-from adwarm.errors import (
+from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
     Corrupt,

@@ -14,8 +14,8 @@ from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
 from tests.unit.prefetch.conftest import OpenAdmission
 
 from adwarm.backpressure.decision import Decision, Wait
-from adwarm.clock import VirtualClock
-from adwarm.errors import Corrupt, TooMuchData
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Scope, UsageSample, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
 from adwarm.prefetch.assembly import daily_rows

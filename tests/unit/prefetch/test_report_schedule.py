@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import LONG, OpenAdmission
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import NotFound, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import NotFound, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
 from adwarm.prefetch.report_schedule import ReportWatch, RunningReport
 from adwarm.settings import SourceSettings

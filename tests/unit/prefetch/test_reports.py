@@ -9,7 +9,7 @@ import pytest
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import LONG, Staging
 
-from adwarm.clock import SystemClock, VirtualClock
+from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.store import accounts, leases, partitions

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.prefetch.rows import RowBuffer, by_day, content_hash, pack_rows, unpack_rows, without_duplicates
 
 TEXT = st.text(min_size=1, max_size=20)

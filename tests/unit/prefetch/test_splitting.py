@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.prefetch.conftest import LONG, Staging
 
 from adwarm.compression import unpack
-from adwarm.errors import TooMuchData
+from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Window
 from adwarm.prefetch.rows import RowBuffer
 from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter

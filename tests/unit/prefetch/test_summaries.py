@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from tests.unit.conftest import Bench, one_ad
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
 from adwarm.prefetch.calendar import SettleCalendar

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
-from adwarm.errors import Denied, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Priority
 from adwarm.prefetch import BatchReport
 from adwarm.prefetch.warming import ended_before, lift_denials, reopen_batch, warm_batch

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
 from adwarm.recovery.healing import MemoryLedger
 from adwarm.recovery.journal import MemoryJournal, describe

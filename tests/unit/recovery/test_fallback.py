@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from adwarm.errors import NotFound
+from adwarm.foundation.errors import NotFound
 from adwarm.recovery.fallback import within
 
 word: contextvars.ContextVar[str] = contextvars.ContextVar("word")

@@ -1,7 +1,7 @@
 """Tests of healing."""
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import TokenDead, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import TokenDead, Transient
 from adwarm.recovery.healing import MemoryLedger, heal
 
 

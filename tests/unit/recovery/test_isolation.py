@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.recovery.isolation import (
     Isolation,
     IsolationBook,

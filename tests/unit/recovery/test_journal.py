@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import Transient
 from adwarm.recovery.journal import MemoryJournal, describe
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import (
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import (
     AdwarmError,
     Corrupt,
     NotAdmitted,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
+from adwarm.foundation.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
 from adwarm.recovery.budget import RetryBudget
 from adwarm.recovery.retry import Retrier, delay, is_retryable
 from adwarm.settings import RecoverySettings

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.replay import baselines
 from adwarm.replay.hour_profiles import hour_chances, week_hour

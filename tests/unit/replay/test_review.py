@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.errors import BadRequest, NotFound
 from adwarm.forecast.snapshot import live_forecast, live_snapshot, make_live
 from adwarm.forecast.training import train_candidates, train_until
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest import ingest
 from adwarm.patterns.opens import opens_of
 from adwarm.replay.promotion import REVIEW, promote, reject

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay.log import Split, read_opens
 from adwarm.replay.policy import Decisions, Scores, SimplePolicy, Terms

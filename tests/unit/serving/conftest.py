@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 from tests.unit.conftest import Bench
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.serving import Answer, Reader, read_or_fetch

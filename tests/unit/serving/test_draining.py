@@ -10,7 +10,7 @@ import pytest
 from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.backpressure import Refused, RequestQueue
-from adwarm.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.serving import Drainer, DrainReport
 from adwarm.settings import BackpressureSettings

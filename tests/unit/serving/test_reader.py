@@ -11,7 +11,7 @@ import zstandard
 from tests.unit.conftest import NOW
 
 from adwarm.compression import open_envelope
-from adwarm.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader

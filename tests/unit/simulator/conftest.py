@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from adwarm.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock
 from adwarm.simulator.call import Call, Reply
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.platform import Platform

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.simulator.config import SimulatorConfig
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.simulator.conftest import NOW, RANGE, drive, error_of
 
-from adwarm.clock import FrozenClock
+from adwarm.foundation.clock import FrozenClock
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.platform import Platform
 from adwarm.simulator.storm import read_storm

@@ -7,7 +7,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.simulator.config import SimulatorConfig
 from adwarm.simulator.server import SimulatorServer
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.simulator.faults.kinds import FaultKind
 from adwarm.simulator.storm import Storm, load_storm, read_storm
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.simulator.conftest import RANGE, Driven, drive
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from adwarm.simulator.levels import LEVELS
 from adwarm.simulator.sums import TrueSum

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.errors import NotFound
+from adwarm.foundation.errors import NotFound
 from adwarm.model import Window
 from adwarm.simulator.ads import AdKind, Metric
 from adwarm.simulator.config import SimulatorConfig

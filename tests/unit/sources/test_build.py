@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 from tests.unit.sources.conftest import Scripted
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import BadRequest, Throttled
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import BadRequest, Throttled
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.build import build_factories, build_factory
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 
-from adwarm.errors import AdwarmError, BadRequest, NotFound
+from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import SourceSettings
 from adwarm.simulator.config import SimulatorConfig

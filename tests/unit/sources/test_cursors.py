@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.sources.cursors import CursorTrail
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest, Corrupt
+from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import QuerySpec, Window
 from adwarm.sources.daily import Shape, added_up, below, newest_only, read_daily
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from adwarm.errors import AdwarmError, BadRequest
 from adwarm.fatigue import score_account
+from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import FatigueSettings
 from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, layout_named

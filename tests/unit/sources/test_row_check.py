@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import Corrupt
+from adwarm.foundation.errors import Corrupt
 from adwarm.model import QuerySpec, Window
 from adwarm.sources.protocol import Increment, Unit
 from adwarm.sources.row_check import CODE, MAX_FIELDS, check_ids, check_rows

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine
 
-from adwarm.errors import AdwarmError, BadRequest, Corrupt, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Transient
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources.formats import as_day, as_number, as_text
 from adwarm.sources.parquet import ParquetSource

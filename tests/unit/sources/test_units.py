@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources.protocol import Capabilities, Increment, Unit
 from adwarm.sources.units import (

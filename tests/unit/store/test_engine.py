@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import StatementError
 
-from adwarm.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.store.engine import database_time, insert_new, open_engine, reading, upsert, writing
 from adwarm.store.tables import watermark
 

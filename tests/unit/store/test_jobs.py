@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.errors import NotFound
+from adwarm.foundation.errors import NotFound
 from adwarm.store import jobs, writing
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.errors import BadRequest, Corrupt, NotFound
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.store.objects import ObjectStore
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.store.reports import ReportFolder
 
 

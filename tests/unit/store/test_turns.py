@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
 from adwarm.store.engine import open_engine
 from adwarm.store.turns import Turnstile

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
 from adwarm.store.engine import limits_of, open_engine, reading, writing
 from adwarm.store.schema import upgrade

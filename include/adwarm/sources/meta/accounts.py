@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from adwarm.errors import BadRequest, Corrupt
+from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import Account, account_id, zone
 from adwarm.sources.row_check import CODE, MAX_CURRENCY
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from adwarm.errors import (
+from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
     Blocked,

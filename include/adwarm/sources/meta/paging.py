@@ -7,7 +7,7 @@ page is asked for by the cursor of the same answer.
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from adwarm.errors import Transient
+from adwarm.foundation.errors import Transient
 
 _MAX_CURSOR = 4_000
 _MAX_ADDRESS = 64_000

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from adwarm.sources.protocol import Increment, Unit
 

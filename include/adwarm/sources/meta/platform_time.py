@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from statistics import median
 
-from adwarm.clock import Clock
+from adwarm.foundation.clock import Clock
 
 LONGEST_WAIT = 365 * 86_400.0
 """Longer times are not taken at their word: no moment has to be computed beyond the calendar."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from adwarm.errors import AdwarmError, Corrupt, Denied, NotFound, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, Corrupt, Denied, NotFound, TokenDead, Transient
 from adwarm.sources.meta.errors import Caller, error_of
 from adwarm.sources.meta.transport import Answer
 from adwarm.sources.protocol import JobProgress, JobState

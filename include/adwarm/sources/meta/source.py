@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from adwarm.clock import Clock, SystemClock
-from adwarm.errors import BadRequest
+from adwarm.foundation.clock import Clock, SystemClock
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.cursors import CursorTrail

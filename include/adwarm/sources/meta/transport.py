@@ -1,4 +1,4 @@
-"""One guarded call to the Graph API: what comes back is a decoded object or an error of `adwarm.errors`.
+"""One guarded call to the Graph API: what comes back is a decoded object or an error of `adwarm.foundation.errors`.
 
 facebook-business carries the call (session, signature, version, address); everything it leaves open is closed here: the
 token travels in the `Authorization` header only, every call has one deadline, the size of an answer is bounded while it
@@ -21,8 +21,8 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as WireTimeout
 
-from adwarm.clock import Clock
-from adwarm.errors import AdwarmError, BadRequest, Transient
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials

@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
-from adwarm.errors import TooMuchData, Transient
+from adwarm.foundation.errors import TooMuchData, Transient
 
 _CHUNK = 65_536
 _HEAD_ROOM = 8 * 2**20

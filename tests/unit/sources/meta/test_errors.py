@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.errors import (
+from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
     Blocked,

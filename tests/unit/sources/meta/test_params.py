@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from adwarm.errors import BadRequest
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import QuerySpec, Window
 from adwarm.sources.meta.params import request_params
 from adwarm.sources.protocol import Increment, Unit

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from tests.unit.sources.conftest import TOKEN, Scripted
 
-from adwarm.errors import (
+from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
     Corrupt,

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from tests.unit.sources.conftest import TOKEN, Scripted
 
-from adwarm.errors import BadRequest, Corrupt, Throttled, Transient
+from adwarm.foundation.errors import BadRequest, Corrupt, Throttled, Transient
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 from tests.unit.sources.conftest import TOKEN, Scripted
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from tests.unit.sources.conftest import TOKEN
 
-from adwarm.clock import VirtualClock
-from adwarm.errors import AdwarmError, TooMuchData, Transient
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.transport import GraphTransport

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm import errors
+from adwarm.foundation import errors
 
 UNTIL = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from adwarm.backpressure.breaker import Breaker, BreakerRules, BreakerState
+from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 
 RULES = BreakerRules(window_seconds=60, min_calls=10, cooldown_seconds=30, probes=3)
 SHARED = replace(RULES, min_accounts=3)

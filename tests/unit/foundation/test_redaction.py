@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.recovery.redaction import HIDDEN, MAX_CHARACTERS, redact
+from adwarm.foundation.redaction import HIDDEN, MAX_CHARACTERS, redact
 
 SECRET = "s3cr3tValue0123456789abcdef"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.clock import AnchoredClock, SystemClock, VirtualClock, floor_to, moment_after, utc
+from adwarm.foundation.clock import AnchoredClock, SystemClock, VirtualClock, floor_to, moment_after, utc
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))

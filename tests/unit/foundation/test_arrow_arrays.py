@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.arrays import array_of, array_of_words, numbers
+from adwarm.foundation.arrow_arrays import array_of, array_of_words, numbers
 
 
 @given(st.lists(st.integers(0, 127)), st.integers(0, 5))

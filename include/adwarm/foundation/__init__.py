@@ -1,0 +1,1 @@
+"""What every package may use: errors, clocks, local time, arrays, circuits, redaction. It imports no other package."""
