@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="adwarm-airflow-"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.integration.test_canary_token import CANARY, SECRET, _hits
 
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 from .conftest import HOME, NOW
 

@@ -16,9 +16,9 @@ from adwarm.backpressure import Granted, Outcome, OutcomeKind
 from adwarm.backpressure.waiting import Outlook, Waiter
 from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store import accounts, warms, writing
 from adwarm.store.tables import breaker, capacity_scope
+from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)
 CONTEXT: Any = {"ti": SimpleNamespace(task_id="t", try_number=1, max_tries=2, task=TASK), "params": {}}

@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from adwarm.foundation.errors import Denied
 from adwarm.runtime import Runtime
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
-from adwarm.simulator.storm import read_storm
 from adwarm.store import jobs, warms
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import read_storm
 
 from .conftest import NOW
 

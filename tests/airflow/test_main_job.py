@@ -13,8 +13,8 @@ from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.settings import load_settings
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store import warms
+from graph_simulator.server import SimulatorServer
 
 from .conftest import NOW, read_dags
 

@@ -11,8 +11,8 @@ import pytest
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
 from adwarm.model import Account
 from adwarm.runtime import Runtime
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store import accounts, denials, entries
+from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)
 CONTEXT: Any = {"ti": SimpleNamespace(task_id="t", try_number=1, max_tries=2, task=TASK), "params": {}}

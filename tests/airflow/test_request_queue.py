@@ -13,8 +13,8 @@ from adwarm.backpressure.queue import QueueStatus
 from adwarm.foundation.errors import BadRequest, TokenDead
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store.requests import RequestStatus
+from graph_simulator.server import SimulatorServer
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from tests.benchmarks.measure import median_seconds, report
 
 from adwarm.compression import open_envelope, pack, unpack
 from adwarm.settings import CompressionSettings
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.platform import Platform
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.platform import Platform
 
 DAYS = 30
 
@@ -19,7 +19,7 @@ def payload() -> bytes:
     """About a megabyte of daily rows as the simulator gives them."""
     from fastapi.testclient import TestClient
 
-    from adwarm.simulator.app import create_app
+    from graph_simulator.app import create_app
 
     config = SimulatorConfig(ads=50, seed=7)
     until = date.today() - timedelta(days=40)

@@ -17,13 +17,13 @@ from adwarm.model import Account, QuerySpec, Window
 from adwarm.prefetch.assembly import daily_rows
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from adwarm.simulator.insights import select
-from adwarm.simulator.query import read_query
-from adwarm.simulator.rows import render
-from adwarm.simulator.server import SimulatorServer
 from adwarm.sources.protocol import Increment, Row
 from adwarm.store import accounts, partitions, reading
 from adwarm.store.tables import partition
+from graph_simulator.insights import select
+from graph_simulator.query import read_query
+from graph_simulator.rows import render
+from graph_simulator.server import SimulatorServer
 
 SPEC = QuerySpec()
 _OWN_FIELDS = {"campaign_id", "campaign_name", "adset_id", "adset_name"}

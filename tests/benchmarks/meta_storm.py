@@ -27,11 +27,11 @@ from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
 from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
 from adwarm.runtime import Runtime, source_factory
-from adwarm.simulator.config import FIRST_ACCOUNT, SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
-from adwarm.simulator.storm import Storm, read_storm
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
+from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import Storm, read_storm
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 25, 1, tzinfo=UTC)

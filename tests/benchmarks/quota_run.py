@@ -25,12 +25,12 @@ from tests.benchmarks.quota_worker import Task
 
 from adwarm.model import Priority
 from adwarm.settings import BackpressureSettings
-from adwarm.simulator.calls import LoggedCall
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
-from adwarm.simulator.storm import read_storm
 from adwarm.store.engine import open_engine
 from adwarm.store.schema import upgrade
+from graph_simulator.calls import LoggedCall
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import read_storm
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_SECONDS = 30.0

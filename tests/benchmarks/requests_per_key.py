@@ -18,10 +18,10 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
 from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime, source_factory
-from adwarm.simulator.config import FIRST_ACCOUNT, SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
 from adwarm.sources.protocol import Increment, Unit
 from adwarm.store import accounts, entries
+from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 RANGES = ("last_7d", "last_30d", "yesterday", "today")
 ZONES = ("UTC", "America/New_York", "Europe/Berlin")

@@ -17,10 +17,10 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from adwarm.runtime import Runtime
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store import jobs, reading, warms
 from adwarm.store.tables import lease, warm
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "dag/1"

@@ -17,10 +17,10 @@ from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.serving.integrity import verify_store
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store import entries, jobs, reading, warms
 from adwarm.store.tables import entry, partition, warm
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "dag/1"

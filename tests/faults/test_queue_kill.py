@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store.requests import RequestStatus
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 1.0

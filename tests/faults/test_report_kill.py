@@ -15,12 +15,12 @@ from adwarm.model import ReportKey
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
-from adwarm.simulator.storm import read_storm
 from adwarm.store.engine import reading
 from adwarm.store.errors_log import ErrorsLog
 from adwarm.store.tables import lease
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import read_storm
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = [f"act_{number}" for number in range(1, 5)]

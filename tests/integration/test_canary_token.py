@@ -16,12 +16,12 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.errors import GraphError
-from adwarm.simulator.platform import Call, Reply
-from adwarm.simulator.server import SimulatorServer
-from adwarm.simulator.storm import read_storm
-from adwarm.simulator.targets import target_of
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.errors import GraphError
+from graph_simulator.platform import Call, Reply
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import read_storm
+from graph_simulator.targets import target_of
 
 CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
 SECRET = "app+secret/canary=41c9"

@@ -5,7 +5,7 @@ from tests.benchmarks.meta_storm import DENIED, Scene, by_adwarm, judged, silent
 from tests.benchmarks.requests_per_key import LIMIT
 from tests.benchmarks.requests_per_key import measure as requests_per_key
 
-from adwarm.simulator.server import SimulatorServer
+from graph_simulator.server import SimulatorServer
 
 
 def test_a_storm_costs_no_row_and_hides_no_reason() -> None:

@@ -11,13 +11,13 @@ from random import Random
 from adwarm.backpressure import Outcome, OutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.simulator.errors import GraphError
-from adwarm.simulator.faults.kinds import Route, load_shed
-from adwarm.simulator.quota.cost import Cost
-from adwarm.simulator.quota.engine import QuotaEngine
-from adwarm.simulator.storm import QuotaSetting
 from adwarm.sources.meta.errors import Caller, error_of
 from adwarm.sources.meta.usage import usage_samples
+from graph_simulator.errors import GraphError
+from graph_simulator.faults.kinds import Route, load_shed
+from graph_simulator.quota.cost import Cost
+from graph_simulator.quota.engine import QuotaEngine
+from graph_simulator.storm import QuotaSetting
 
 APP = Scope(ScopeKind.APP, "100000")
 TOKEN = Scope(ScopeKind.TOKEN, "simulated")

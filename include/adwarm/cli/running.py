@@ -90,9 +90,9 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
-    from adwarm.simulator.config import SimulatorConfig
-    from adwarm.simulator.server import run_forever
-    from adwarm.simulator.storm import Storm, load_storm
+    from graph_simulator.config import SimulatorConfig
+    from graph_simulator.server import run_forever
+    from graph_simulator.storm import Storm, load_storm
 
     config = SimulatorConfig(
         accounts=accounts or "any",

@@ -46,9 +46,9 @@ class Demo:
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
         settings = load_settings()
 
-        from adwarm.simulator.config import SimulatorConfig
-        from adwarm.simulator.server import SimulatorServer
         from adwarm_airflow.local.history import choose_day
+        from graph_simulator.config import SimulatorConfig
+        from graph_simulator.server import SimulatorServer
 
         self.console.print(f"reading {url}")
         day = choose_day(url, settings)

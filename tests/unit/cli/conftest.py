@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from adwarm.cli import main
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 
 @dataclass

@@ -17,11 +17,11 @@ from adwarm.prefetch import Wanted
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
 from adwarm.store import scores
 from adwarm.store.engine import writing
 from adwarm.store.tables import payload
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 from .conftest import Said
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adwarm.cli import main
-from adwarm.simulator import server
-from adwarm.simulator.config import SimulatorConfig
+from graph_simulator import server
+from graph_simulator.config import SimulatorConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -20,15 +20,15 @@ from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
 from adwarm.prefetch.assembly import daily_rows
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
-from adwarm.simulator.calls import LoggedCall
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
-from adwarm.simulator.storm import read_storm
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+from graph_simulator.calls import LoggedCall
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import read_storm
 
 TOKEN = "simulated-token"
 SPAN = "2026-09-01..2026-11-24"

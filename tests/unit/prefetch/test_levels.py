@@ -19,9 +19,9 @@ from adwarm.prefetch.backfill import run_backfill
 from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.settings import ReportSettings
-from adwarm.simulator.storm import read_storm
 from adwarm.sources.protocol import Increment, Page, Row
 from adwarm.store import entries, partitions
+from graph_simulator.storm import read_storm
 
 LEVELS = ("ad", "adset", "campaign", "account")
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))

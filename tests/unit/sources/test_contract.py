@@ -12,13 +12,13 @@ from sqlalchemy import create_engine
 from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import SourceSettings
-from adwarm.simulator.config import SimulatorConfig
-from adwarm.simulator.server import SimulatorServer
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.parquet import ParquetSource
 from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobState, Page, Row, Unit
 from adwarm.sources.sql import SqlSource
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ACCOUNTS = ("act_11", "act_12")

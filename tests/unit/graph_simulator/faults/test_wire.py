@@ -1,0 +1,87 @@
+"""What a client of a real server sees of broken answers."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from graph_simulator.app import create_app
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+from graph_simulator.storm import read_storm
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+PATH = "/v26.0/act_1?access_token=simulated-token&fields=currency,name"
+
+
+@pytest.fixture
+def server() -> Iterator[SimulatorServer]:
+    """A running simulator."""
+    with SimulatorServer(SimulatorConfig(now=NOW, ads=2)) as running:
+        yield running
+
+
+def fetch(server: SimulatorServer, kind: str | None = None, **rule: Any) -> tuple[http.client.HTTPResponse, bytes]:
+    """One call to a platform with one fault."""
+    faults = [] if kind is None else [{"kind": kind, **rule}]
+    server.platform.set_storm(read_storm({"fault": faults}, "storm"))
+    connection = http.client.HTTPConnection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), timeout=20)
+    try:
+        connection.request("GET", PATH)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+def test_the_connection_ends_without_an_answer(server: SimulatorServer) -> None:
+    """A reset ends the connection before any byte of an answer, and the server goes on."""
+    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+        fetch(server, "reset")
+    assert fetch(server)[0].status == 200
+
+
+def test_the_body_is_cut(server: SimulatorServer) -> None:
+    """A cut body is shorter than its length says."""
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        fetch(server, "cut_body")
+
+
+def test_the_json_is_truncated(server: SimulatorServer) -> None:
+    """A truncated answer is a complete HTTP answer whose JSON is not."""
+    answer, body = fetch(server, "truncated")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json; charset=UTF-8")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(body)
+
+
+def test_a_slow_body_arrives_whole(server: SimulatorServer) -> None:
+    """A slow body is the same body."""
+    assert fetch(server, "slow_body", seconds=0.05)[1] == fetch(server)[1]
+
+
+def test_a_page_instead_of_json(server: SimulatorServer) -> None:
+    """An HTML page with status 500 takes the answer's place, with the usage headers."""
+    answer, body = fetch(server, "html_500")
+    assert (answer.status, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert body.startswith(b"<!DOCTYPE html>")
+    assert answer.headers["X-App-Usage"]
+
+
+def test_the_clock_seems_off(server: SimulatorServer) -> None:
+    """The Date header is the platform's time, or off by the skew."""
+    server.set_now(NOW, frozen=True)
+    assert fetch(server)[0].headers["date"] == "Wed, 25 Nov 2026 12:00:00 GMT"
+    assert fetch(server, "clock_skew", seconds=-3600)[0].headers["date"] == "Wed, 25 Nov 2026 11:00:00 GMT"
+
+
+def test_a_server_that_hides_its_connection() -> None:
+    """Where the connection cannot be reached, a reset is an error of the server."""
+    storm = read_storm({"fault": [{"kind": "reset"}]}, "storm")
+    client = TestClient(create_app(SimulatorConfig(storm=storm)))
+    with pytest.raises(ConnectionResetError):
+        client.get(PATH)

@@ -1,0 +1,167 @@
+"""The limits hold whatever order calls come in."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graph_simulator.errors import GraphError
+from graph_simulator.faults.kinds import Route
+from graph_simulator.quota.cost import Cost
+from graph_simulator.quota.engine import QuotaEngine
+from graph_simulator.storm import QuotaSetting
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+gaps = st.lists(st.tuples(st.integers(0, 900), st.integers(0, 400)), min_size=1, max_size=60)
+
+
+def engine(**changes: object) -> QuotaEngine:
+    """Limits of five calls and two seconds of computing an hour."""
+    values = {"base_calls": 5, "calls_per_ad": 0, "cpu_seconds": 2, "score": False, **changes}
+    return QuotaEngine(QuotaSetting(**values), lambda account: 10)  # type: ignore[arg-type]
+
+
+def admitted(quota: QuotaEngine, now: datetime, cpu_ms: int = 1, account: str = "act_1") -> bool:
+    """Make one call; whether it was let in."""
+    try:
+        quota.admit(account, Route.INSIGHTS, now)
+    except GraphError:
+        return False
+    quota.charge(account, now, Cost(1, cpu_ms, 1))
+    return True
+
+
+def run(quota: QuotaEngine, steps: list[tuple[int, int]], account: str = "act_1") -> list[tuple[datetime, bool]]:
+    """Make calls after gaps of seconds with costs of milliseconds; when each was, and whether it was let in."""
+    now, seen = NOW, []
+    for gap, cpu_ms in steps:
+        now += timedelta(seconds=gap)
+        seen.append((now, admitted(quota, now, cpu_ms, account)))
+    return seen
+
+
+@given(gaps)
+def test_no_hour_holds_more_than_the_limit(steps: list[tuple[int, int]]) -> None:
+    """In every rolling hour at most the limit of calls is let in."""
+    let_in = [at for at, inside in run(engine(), steps) if inside]
+    assert all(sum(at - HOUR < other <= at for other in let_in) <= 5 for at in let_in)
+
+
+@given(gaps)
+def test_who_stays_away_is_let_in_when_told(steps: list[tuple[int, int]]) -> None:
+    """A blocked account that waits until the moment it was told is let in then."""
+    quota = engine()
+    now = run(quota, steps)[-1][0]
+    until = quota.blocked_until("act_1", now)
+    assert until is None or admitted(quota, until)
+
+
+@given(gaps, st.lists(st.integers(0, 30), min_size=1, max_size=10))
+def test_calling_while_blocked_makes_it_longer(steps: list[tuple[int, int]], calls: list[int]) -> None:
+    """Each call during a block moves its end back by the penalty, up to the longest block, and never forward."""
+    quota = engine(penalty_seconds=60)
+    now = run(quota, steps)[-1][0]
+    for gap in calls:
+        now += timedelta(seconds=gap)
+        before = quota.blocked_until("act_1", now)
+        if before is None:
+            return
+        assert not admitted(quota, now)
+        after = quota.blocked_until("act_1", now)
+        assert after == max(before, min(before + timedelta(seconds=60), now + 2 * HOUR))
+
+
+@given(gaps, gaps)
+def test_accounts_do_not_take_from_each_other(own: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+    """What one account is let do does not depend on what another did."""
+    shared = engine()
+    run(shared, other, "act_2")
+    assert run(shared, own) == run(engine(), own)
+
+
+@given(gaps)
+def test_the_header_tells_what_the_limit_does(steps: list[tuple[int, int]]) -> None:
+    """Time to regain access is stated exactly while the next call would be refused, in minutes rounded up."""
+    quota = engine(headers_above=0)
+    now = run(quota, steps)[-1][0]
+    usage = json.loads(quota.headers("act_1", now, insights=True)["X-Business-Use-Case-Usage"])["1"]
+    own = next(entry for entry in usage if entry["type"] == "ads_insights")
+    minutes = own["estimated_time_to_regain_access"]
+    assert (minutes == 0) == admitted(quota, now)
+    until = quota.blocked_until("act_1", now)
+    assert until is None or minutes <= -(-(until - now).total_seconds() // 60)
+
+
+def test_tiers() -> None:
+    """The limited tier lets in 600 and 400 for each ad; the caller's own errors take from it."""
+    quota = QuotaEngine(QuotaSetting(tier="development_access", score=False), lambda account: 1)
+    for _ in range(2_000):
+        quota.mistake("act_1", NOW)
+    assert sum(admitted(quota, NOW, 0) for _ in range(1_100)) == 998
+
+
+def test_computing_time_limits_before_calls_do() -> None:
+    """One heavy question uses the hour up, shows as more than 100 %, and the refusal is 80000/2446079."""
+    quota = engine()
+    assert admitted(quota, NOW, cpu_ms=2_400)
+    usage = json.loads(quota.headers("act_1", NOW, insights=True)["X-Business-Use-Case-Usage"])["1"][1]
+    assert (usage["total_cputime"], usage["call_count"], usage["estimated_time_to_regain_access"]) == (120, 20, 60)
+    with pytest.raises(GraphError) as refused:
+        quota.admit("act_1", Route.POLL, NOW)
+    assert (refused.value.code, refused.value.subcode) == (80000, 2446079)
+
+
+def test_headers_are_absent_at_low_use() -> None:
+    """An account that has hardly called gets the insights throttle only."""
+    quota = engine(base_calls=1_000, headers_above=2)
+    admitted(quota, NOW, 0)
+    assert list(quota.headers("act_1", NOW, insights=True)) == ["X-FB-Ads-Insights-Throttle"]
+    assert quota.headers("act_1", NOW, insights=False) == {}
+    assert quota.headers(None, NOW, insights=False) == {}
+
+
+def test_points() -> None:
+    """The 61st read of the limited tier is 17/2446079, for 300 s; writes weigh three, polls nothing."""
+    quota = engine(base_calls=10_000, tier="development_access", score=True)
+    assert sum(admitted(quota, NOW, 0) for _ in range(57)) == 57
+    quota.admit("act_1", Route.POLL, NOW)
+    quota.admit("act_1", Route.SUBMIT, NOW)
+    with pytest.raises(GraphError) as refused:
+        quota.admit("act_1", Route.INSIGHTS, NOW)
+    assert (refused.value.code, refused.value.subcode) == (17, 2446079)
+    assert quota.blocked_until("act_1", NOW) == NOW + timedelta(seconds=300)
+    assert not admitted(quota, NOW + timedelta(seconds=200))
+    assert not admitted(quota, NOW + timedelta(seconds=300))
+    assert admitted(quota, NOW + timedelta(seconds=600))
+
+
+def test_the_app_runs_out() -> None:
+    """The app's hour is shared by its accounts and is code 4 without a subcode."""
+    quota = engine(app_calls=2)
+    assert admitted(quota, NOW, account="act_1")
+    assert admitted(quota, NOW, account="act_2")
+    with pytest.raises(GraphError) as refused:
+        quota.admit(None, Route.ADACCOUNTS, NOW)
+    assert (refused.value.code, refused.value.subcode) == (4, None)
+    assert json.loads(quota.headers(None, NOW, insights=False)["X-App-Usage"])["call_count"] == 100
+
+
+def test_load_is_shed() -> None:
+    """Over the app's computing time of a minute any account is 4/1504022, and a minute later it is let in."""
+    quota = engine(shed_cpu_per_minute=1)
+    assert admitted(quota, NOW, cpu_ms=1_000)
+    with pytest.raises(GraphError) as refused:
+        quota.admit("act_2", Route.INSIGHTS, NOW)
+    assert (refused.value.code, refused.value.subcode) == (4, 1504022)
+    assert admitted(quota, NOW + timedelta(seconds=60), account="act_2")
+
+
+def test_clearing_forgets() -> None:
+    """After clearing, a blocked account is let in."""
+    quota = engine()
+    assert not all(admitted(quota, NOW) for _ in range(6))
+    quota.clear()
+    assert admitted(quota, NOW)

@@ -1,0 +1,23 @@
+"""A simulated platform is described without mistakes."""
+
+import pytest
+
+from adwarm.foundation.errors import BadRequest
+from graph_simulator.config import SimulatorConfig
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ads": 0}, {"seed": -1}, {"zone": "Mars/Base"}, {"zone": {"act_1": "nowhere"}}, {"time_scale": 0}, {"decoys": 2}],
+)
+def test_mistakes_are_named(wrong: dict[str, object]) -> None:
+    """A value that cannot be is refused at construction."""
+    with pytest.raises(BadRequest):
+        SimulatorConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_secrets_are_not_printed() -> None:
+    """Printing a configuration shows neither the token nor the secret."""
+    shown = repr(SimulatorConfig(token="tok-123", app_secret="sec-456"))
+    assert "tok-123" not in shown
+    assert "sec-456" not in shown

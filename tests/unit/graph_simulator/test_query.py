@@ -1,0 +1,115 @@
+"""Parameters are read as strictly as the platform reads them."""
+
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+
+from adwarm.model import Window
+from graph_simulator.errors import GraphError
+from graph_simulator.query import read_query
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def read(**params: str) -> list[str]:
+    """The windows that parameters mean, as text."""
+    return [str(window) for window in read_query(params, "UTC", NOW).windows]
+
+
+def span(since: str, until: str) -> str:
+    """A time range as JSON."""
+    return json.dumps({"since": since, "until": until})
+
+
+def test_fields_in_both_forms() -> None:
+    """A comma list and a JSON list of fields mean the same."""
+    comma = read_query({"fields": "ad_id,spend"}, "UTC", NOW)
+    listed = read_query({"fields": '["ad_id","spend"]'}, "UTC", NOW)
+    assert comma == listed
+    assert comma.fields == ("ad_id", "spend")
+
+
+def test_windows_of_increments() -> None:
+    """A span is cut by days, by weeks with a shorter last one, by months, or not at all."""
+    range_ = span("2026-10-30", "2026-11-05")
+    assert read(time_range=range_) == ["2026-10-30..2026-11-05"]
+    assert len(read(time_range=range_, time_increment="1")) == 7
+    assert read(time_range=range_, time_increment="5") == ["2026-10-30..2026-11-03", "2026-11-04..2026-11-05"]
+    assert read(time_range=range_, time_increment="monthly") == ["2026-10-30..2026-10-31", "2026-11-01..2026-11-05"]
+
+
+def test_time_ranges_win() -> None:
+    """With time_ranges, one window each; range, preset and increment are ignored."""
+    found = read(
+        time_ranges=f"[{span('2026-11-01', '2026-11-02')},{span('2026-11-05', '2026-11-05')}]",
+        time_range=span("2026-10-01", "2026-10-02"),
+        time_increment="1",
+    )
+    assert found == ["2026-11-01..2026-11-02", "2026-11-05..2026-11-05"]
+
+
+def test_presets_are_in_the_accounts_zone() -> None:
+    """Yesterday depends on where the account is, and the last 30 days are the default."""
+    late = NOW.replace(hour=23)
+    auckland = read_query({"date_preset": "yesterday"}, "Pacific/Auckland", late)
+    assert auckland.windows == (Window(date(2026, 11, 25), date(2026, 11, 25)),)
+    assert read() == ["2026-10-26..2026-11-24"]
+
+
+def test_too_long_ago() -> None:
+    """A start before 37 months ago refuses the whole call; the first day inside is taken."""
+    with pytest.raises(GraphError) as caught:
+        read(time_range=span("2023-10-24", "2026-11-01"))
+    assert caught.value.code == 3018
+    assert read(time_range=span("2023-10-25", "2023-10-25")) == ["2023-10-25..2023-10-25"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"level": "pixel"},
+        {"fields": "spend,colour"},
+        {"fields": "[1]"},
+        {"fields": "[spend"},
+        {"limit": "0"},
+        {"limit": "many"},
+        {"date_preset": "last_week"},
+        {"time_increment": "0"},
+        {"time_range": "yesterday"},
+        {"time_range": '{"since":"2026-11-02","until":"2026-11-01"}'},
+        {"time_range": '{"since":"2026-11-02"}'},
+        {"time_ranges": "[]"},
+        {"filtering": '[{"field":"ad.name","operator":"CONTAIN","value":"x"}]'},
+        {"filtering": "[1]"},
+        {"action_attribution_windows": "3d_click"},
+    ],
+)
+def test_mistakes_are_code_100(params: dict[str, str]) -> None:
+    """A parameter the platform does not take is code 100."""
+    with pytest.raises(GraphError) as caught:
+        read(**params)
+    assert caught.value.code == 100
+
+
+def test_bad_fields_are_listed() -> None:
+    """The message names every field that does not exist."""
+    with pytest.raises(GraphError, match="colour, taste are not valid for fields param"):
+        read(fields="spend,colour,taste")
+
+
+def test_filters() -> None:
+    """Filters by id narrow each other; retired attribution windows are dropped silently."""
+    query = read_query(
+        {
+            "filtering": '[{"field":"ad.id","operator":"IN","value":["1","2"]},{"field":"ad.id","operator":"EQUAL",'
+            '"value":"2"},{"field":"ad.impressions","operator":"GREATER_THAN","value":9}]',
+            "action_attribution_windows": "7d_click,28d_view",
+        },
+        "UTC",
+        NOW,
+    )
+    assert query.keeps({"ad_id": "2"}, has_ended=False)
+    assert not query.keeps({"ad_id": "1"}, has_ended=False)
+    assert query.more_impressions_than == 9
+    assert query.attribution == ("7d_click",)

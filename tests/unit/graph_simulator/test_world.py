@@ -1,0 +1,236 @@
+"""The simulated world keeps its word: same question, same figures, and figures that could be true."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.foundation.errors import NotFound
+from adwarm.model import Window
+from graph_simulator.ads import AdKind, Metric
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.world import Block, World, people
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+TODAY = NOW.date()
+accounts = st.integers(1, 10**17).map(lambda number: f"act_{number}")
+windows = st.tuples(st.integers(0, 120), st.integers(0, 40)).map(
+    lambda pair: Window(TODAY - timedelta(days=pair[0] + pair[1]), TODAY - timedelta(days=pair[0]))
+)
+
+
+def world(seed: int = 7, **changes: object) -> World:
+    """A world with few ads, so that many can be tried."""
+    return World(SimulatorConfig(**{"ads": 4, "seed": seed, **changes}))  # type: ignore[arg-type]
+
+
+def daily(window: Window) -> list[Window]:
+    """Each day of a window as its own."""
+    return [Window(day, day) for day in window.days()]
+
+
+def figures(block: Block) -> list[tuple[str, list[int], int]]:
+    """What a block says, ads without delivery aside, window by window."""
+    return [
+        (f"{window} {ad.truth.ad_id}", block.totals[:, w, a].tolist(), int(block.reach[w, a]))
+        for w, window in enumerate(block.windows)
+        for a, ad in enumerate(block.ads)
+        if block.totals[Metric.IMPRESSIONS, w, a]
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(accounts, st.lists(windows, min_size=1, max_size=4))
+def test_windows_together_equal_windows_alone(account: str, asked: list[Window]) -> None:
+    """What a window holds depends neither on the others asked for with it nor on what was asked before."""
+    together = figures(world().block(account, asked, NOW))
+    other = world()
+    alone = [row for window in reversed(asked) for row in figures(other.block(account, [window], NOW))]
+    assert sorted(together) == sorted(alone)
+
+
+@settings(max_examples=25, deadline=None)
+@given(accounts, windows, st.integers(0, 3))
+def test_figures_could_be_true(account: str, window: Window, seed: int) -> None:
+    """Reach never exceeds impressions, link clicks never clicks, clicks never impressions."""
+    block = world(seed).block(account, daily(window), NOW)
+    shown = block.totals
+    assert (block.reach <= shown[Metric.IMPRESSIONS]).all()
+    assert ((block.reach > 0) == (shown[Metric.IMPRESSIONS] > 0)).all()
+    assert (shown[Metric.CLICKS] <= shown[Metric.IMPRESSIONS]).all()
+    assert (shown[Metric.LINK_CLICKS] <= shown[Metric.CLICKS]).all()
+    assert (shown[Metric.PURCHASES] <= shown[Metric.CARTS]).all()
+    assert (shown >= 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(accounts, windows)
+def test_people_of_a_span_are_not_the_sum_of_its_days(account: str, window: Window) -> None:
+    """A span reaches at least as many people as its best day and at most as many as all its days."""
+    source = world()
+    span = source.block(account, [window], NOW)
+    days = source.block(account, daily(window), NOW)
+    assert (span.reach[0] <= days.reach.sum(axis=0)).all()
+    assert (span.reach[0] >= days.reach.max(axis=0, initial=0)).all()
+    assert (span.totals[:, 0] == days.totals.sum(axis=1)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(accounts, st.integers(0, 60), st.integers(0, 72))
+def test_restatement_only_adds(account: str, age: int, later_hours: int) -> None:
+    """A day's figures only grow as it ages, and stand still once it is older than 28 days."""
+    source = world()
+    day = TODAY - timedelta(days=age)
+    before = source.block(account, [Window(day, day)], NOW)
+    after = source.block(account, [Window(day, day)], NOW + timedelta(hours=later_hours))
+    assert (after.totals >= before.totals).all()
+    if age >= 28:
+        assert (after.totals == before.totals).all()
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_people_are_reached_ever_more_slowly(audience: int, one: int, other: int) -> None:
+    """Reaching by two pushes in one span never counts more people than the two pushes apart."""
+    shown = np.array([one, other, one + other], dtype=np.int64)
+    first, second, both = people(shown, np.full(3, float(audience))).tolist()
+    assert max(first, second) <= both <= first + second
+
+
+def test_nothing_happens_tomorrow() -> None:
+    """Days that have not come yet hold nothing, and today holds only what has passed of it."""
+    source = world()
+    tomorrow = TODAY + timedelta(days=1)
+    assert not source.block("act_1", [Window(tomorrow, tomorrow)], NOW).totals.any()
+    morning = source.block("act_1", [Window(TODAY, TODAY)], NOW - timedelta(hours=6)).totals
+    assert morning.sum() < source.block("act_1", [Window(TODAY, TODAY)], NOW).totals.sum()
+
+
+def test_days_are_counted_in_the_accounts_zone() -> None:
+    """Where it is tomorrow already, tomorrow's delivery has begun."""
+    source = world(zone={"act_1": "Pacific/Auckland"})
+    late = NOW.replace(hour=23)
+    assert source.today("act_1", late) == date(2026, 11, 26)
+    assert source.block("act_1", [Window(date(2026, 11, 26), date(2026, 11, 26))], late).totals.any()
+
+
+def planted(kind: AdKind) -> list[tuple[str, str]]:
+    """Accounts and ads of a kind that lived out their lives before NOW."""
+    source = world()
+    names = [f"act_{number}" for number in range(1, 60)]
+    return [
+        (account, truth.ad_id)
+        for account in names
+        for truth in source.truths(account, TODAY - timedelta(days=150))
+        if truth.kind is kind
+    ]
+
+
+def ctr_and_frequency(account: str, ad_id: str, since: date, days: int) -> tuple[float, float]:
+    """Click rate and mean daily frequency of an ad over some days."""
+    block = world().block(account, daily(Window(since, since + timedelta(days=days - 1))), NOW)
+    index = [ad.truth.ad_id for ad in block.ads].index(ad_id)
+    shown = block.totals[Metric.IMPRESSIONS, :, index].sum()
+    return block.totals[Metric.CLICKS, :, index].sum() / shown, shown / block.reach[:, index].sum()
+
+
+def test_planted_fatigue_shows() -> None:
+    """A fatigued ad's click rate falls by a fifth and its frequency rises within two weeks of its onset."""
+    source = world()
+    falls, rises = [], []
+    for account, ad_id in planted(AdKind.FATIGUED):
+        truth = source.truth(account, ad_id)
+        assert truth.onset is not None
+        if (truth.onset - truth.started).days < 10 or (truth.ended - truth.onset).days < 14:
+            continue
+        before = ctr_and_frequency(account, ad_id, truth.onset - timedelta(days=10), 10)
+        after = ctr_and_frequency(account, ad_id, truth.onset + timedelta(days=8), 6)
+        falls.append(after[0] / before[0])
+        rises.append(after[1] / before[1])
+    assert len(falls) > 10
+    assert np.median(falls) < 0.8
+    assert np.median(rises) > 1.15
+
+
+def test_other_ads_do_not_tire() -> None:
+    """Healthy ads, dips at weekends and low volume have no onset; healthy click rates hold."""
+    source = world()
+    for kind in (AdKind.HEALTHY, AdKind.LOW_VOLUME, AdKind.WEEKEND_DIP):
+        assert all(source.truth(*names).onset is None for names in planted(kind))
+    ratios = []
+    for account, ad_id in planted(AdKind.HEALTHY)[:20]:
+        truth = source.truth(account, ad_id)
+        early = ctr_and_frequency(account, ad_id, truth.started, 10)
+        late = ctr_and_frequency(account, ad_id, truth.ended - timedelta(days=9), 10)
+        ratios.append(late[0] / early[0])
+    assert 0.85 < np.median(ratios) < 1.15
+
+
+def test_truth_of_a_stranger() -> None:
+    """Asking for an ad of another account, or of none, is refused."""
+    source = world()
+    stranger = source.truths("act_2", TODAY)[0].ad_id
+    for ad_id in (stranger, "1", "x" * 18):
+        with pytest.raises(NotFound):
+            source.truth("act_1", ad_id)
+
+
+def test_other_seeds_are_other_worlds() -> None:
+    """The seed changes the rows."""
+    window = Window(TODAY - timedelta(days=40), TODAY - timedelta(days=35))
+    assert figures(world(1).block("act_1", [window], NOW)) != figures(world(2).block("act_1", [window], NOW))
+
+
+def test_which_accounts_there_are() -> None:
+    """Accounts are as many as configured, as listed, or any that is asked for."""
+    counted, listed, any_of = world(accounts=3), world(accounts=("5", "act_6")), world()
+    assert len(counted.account_ids()) == 3
+    assert counted.exists(counted.account_ids()[0])
+    assert not counted.exists("act_5")
+    assert listed.account_ids() == ("act_5", "act_6")
+    assert any_of.account_ids() == ()
+    assert any_of.exists("act_9")
+    assert any_of.account_ids() == ("act_9",)
+
+
+def test_decoys_change_nothing_but_themselves() -> None:
+    """Decoys replace healthy ads only; all others, and each decoy before its turn, keep the figures they had."""
+    plain, decoyed = world(), world(decoys=0.5)
+    window = Window(TODAY - timedelta(days=100), TODAY - timedelta(days=40))
+    kinds = set()
+    for account in (f"act_{number}" for number in range(1, 30)):
+        before, after = plain.block(account, daily(window), NOW), decoyed.block(account, daily(window), NOW)
+        for index, (old, new) in enumerate(zip(before.ads, after.ads, strict=True)):
+            kinds.add(new.truth.kind)
+            same = before.totals[:, :, index] == after.totals[:, :, index]
+            if new.truth.turn is None:
+                assert same.all()
+                continue
+            assert old.truth.kind is AdKind.HEALTHY
+            assert same[:, : max(0, (new.truth.turn - window.since).days)].all()
+    assert kinds == set(AdKind)
+
+
+@pytest.mark.parametrize(("kind", "volume", "price"), [(AdKind.BUDGET_CUT, 0.35, 1.0), (AdKind.PRICE_SHOCK, 1.0, 1.6)])
+def test_decoys_only_seem_to_tire(kind: AdKind, volume: float, price: float) -> None:
+    """A cut budget takes volume, a dearer auction raises the price; click rates hold in both."""
+    plain, decoyed = world(), world(decoys=1.0)
+    volumes, prices, rates = [], [], []
+    for account in (f"act_{number}" for number in range(1, 30)):
+        day = TODAY - timedelta(days=60)
+        windows = [Window(day, day)]
+        before, after = plain.block(account, windows, NOW), decoyed.block(account, windows, NOW)
+        for index, ad in enumerate(after.ads):
+            if ad.truth.kind is not kind or ad.truth.turn is None or not ad.truth.turn <= day <= ad.truth.ended:
+                continue
+            old, new = before.totals[:, 0, index], after.totals[:, 0, index]
+            if new[Metric.IMPRESSIONS] < 300:
+                continue
+            share = new / np.maximum(old, 1)
+            volumes.append(share[Metric.IMPRESSIONS])
+            prices.append(share[Metric.SPEND_CENTS] / share[Metric.IMPRESSIONS])
+            rates.append(share[Metric.CLICKS] / share[Metric.IMPRESSIONS])
+    assert np.median(volumes) == pytest.approx(volume, rel=0.05)
+    assert np.median(prices) == pytest.approx(price, rel=0.05)
+    assert np.median(rates) == pytest.approx(1, rel=0.1)
