@@ -5,10 +5,10 @@ Everything here is immutable and does no I/O. Warmer and reader resolve keys thr
 
 from adwarm.model.account import Account
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
+from adwarm.model.enums import Actor, Mode, Priority, WarmReason
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, account_id, resolve_key, was_meant
 from adwarm.model.windows import PRESETS, Window, local_day, resolve_window, zone
-from adwarm.model.words import Actor, Mode, Priority, WarmReason
 
 __all__ = [
     "PRESETS",
