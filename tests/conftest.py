@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import QueuePool
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.store.engine import open_engine, writing
+from adwarm.store.database import open_engine, writing
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata

@@ -22,9 +22,9 @@ from adwarm.serving.draining import BATCH_SIZE
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import ObjectStore, open_engine, upgrade
-from adwarm.store.errors_log import ErrorsLog
-from adwarm.store.healing import HealingStore
-from adwarm.store.isolation import IsolationStore
+from adwarm.store.error_events import ErrorsLog
+from adwarm.store.healing_runs import HealingStore
+from adwarm.store.isolated_sources import IsolationStore
 from adwarm.store.schema import current, head, require_current
 
 SourceFactory = Callable[[], InsightsSource]

@@ -24,7 +24,7 @@ from tests.benchmarks.measure import report
 from adwarm.backpressure import BlockAdmission, Granted, Outcome, OutcomeKind, SqlAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import open_engine
+from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 
 PROCESSES = 4

@@ -25,7 +25,7 @@ from tests.benchmarks.quota_worker import Task
 
 from adwarm.model import Priority
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import open_engine
+from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig

@@ -25,7 +25,7 @@ from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.meta.errors import Caller, error_of
 from adwarm.sources.meta.usage import usage_samples
-from adwarm.store.engine import open_engine
+from adwarm.store.database import open_engine
 
 APP, TOKEN = Scope(ScopeKind.APP, "100000"), Scope(ScopeKind.TOKEN, "simulated")
 QUERY = {"level": "account", "fields": "impressions", "date_preset": "yesterday", "access_token": "simulated-token"}

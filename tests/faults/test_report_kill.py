@@ -15,8 +15,8 @@ from adwarm.model import ReportKey
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
-from adwarm.store.engine import reading
-from adwarm.store.errors_log import ErrorsLog
+from adwarm.store.database import reading
+from adwarm.store.error_events import ErrorsLog
 from adwarm.store.tables import lease
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer

@@ -17,7 +17,7 @@ from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
 from adwarm.store import ObjectStore
-from adwarm.store.errors_log import ErrorsLog
+from adwarm.store.error_events import ErrorsLog
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import requests
-from adwarm.store.engine import database_time, reading, writing
+from adwarm.store.database import database_time, reading, writing
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
 KEPT_SECONDS = 7 * 86_400.0

@@ -23,8 +23,8 @@ from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import database_time, reading, writing
-from adwarm.store.turns import Turnstile
+from adwarm.store.database import database_time, reading, writing
+from adwarm.store.writer_queue import Turnstile
 
 log = logging.getLogger(__name__)
 OnOverlong = Callable[[Scope, float], None]

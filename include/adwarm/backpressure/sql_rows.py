@@ -15,7 +15,7 @@ from adwarm.backpressure.decision import FLEET, Grant
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.foundation.circuit import Breaker
 from adwarm.model import Priority, Scope
-from adwarm.store.engine import insert_new, upsert
+from adwarm.store.database import insert_new, upsert
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
 _PREFIX = "source:"

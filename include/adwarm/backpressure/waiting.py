@@ -18,7 +18,7 @@ from adwarm.backpressure.judgement import LONGEST_POLL_SECONDS
 from adwarm.backpressure.sql_rows import Needs
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import database_time, reading
+from adwarm.store.database import database_time, reading
 
 
 @dataclass(frozen=True, slots=True)

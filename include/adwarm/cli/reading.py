@@ -52,7 +52,7 @@ def status(as_json: JsonOption = False) -> None:
     from adwarm.cli.limits import print_limits
     from adwarm.cli.queueing import print_queue
     from adwarm.runtime import Runtime
-    from adwarm.store import entries, jobs, traffic, warms
+    from adwarm.store import entries, jobs, read_traffic, warms
 
     runtime = Runtime()
     now, budget = runtime.clock.now(), runtime.admission.status()
@@ -63,7 +63,7 @@ def status(as_json: JsonOption = False) -> None:
         "usage_7d": warms.usage(runtime.engine, now - timedelta(days=7)),
         "forecast": _forecast(runtime),
         "review": _review(runtime),
-        "traffic_24h": traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
+        "traffic_24h": read_traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": jobs.latest(runtime.engine, now),
         "queue": runtime.queue.status().to_dict(),
         "admission": budget.to_dict(),

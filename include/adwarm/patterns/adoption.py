@@ -23,7 +23,7 @@ from adwarm.patterns.reading import Plan, outlived, remembered
 from adwarm.patterns.slots import SlotAggregator
 from adwarm.store import aggregates
 from adwarm.store.aggregates import FileRow, HourRow
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.objects import ObjectStore
 
 

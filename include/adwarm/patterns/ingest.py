@@ -21,7 +21,7 @@ from adwarm.patterns.partitions import Share, shares, whole
 from adwarm.patterns.reading import Plan, plan_live, plan_window
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.engine import reading
+from adwarm.store.database import reading
 from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.patterns.slots import SLOT_SCHEMA
 from adwarm.store import accounts, aggregates
-from adwarm.store.engine import reading
+from adwarm.store.database import reading
 from adwarm.store.objects import ObjectStore
 
 QUIET = timedelta(minutes=30)

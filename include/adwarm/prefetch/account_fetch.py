@@ -21,7 +21,7 @@ from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, LeaseLost, hol
 from adwarm.prefetch.fetcher import BatchOver, Fetcher
 from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.refresh import Refresh, plan_refresh
-from adwarm.store import accounts, denials, entries, leases, traffic
+from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import Learned
 
@@ -331,6 +331,6 @@ class AccountFetch:
         }
         if any(counts.values()):
             now = self.context.clock.now()
-            traffic.add(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
+            read_traffic.add(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
         if self.progress:
             self.progress(outcomes)

@@ -25,7 +25,7 @@ from adwarm.prefetch.fetch_lease import LeaseLost
 from adwarm.prefetch.report_schedule import Look, ReportWatch, RunningReport, Watched
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, Unit
 from adwarm.store import leases
-from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorsLog
 
 ORPHAN = "OrphanReport"
 """Kind of the error event that counts a report nobody will read."""

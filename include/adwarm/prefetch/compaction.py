@@ -14,7 +14,7 @@ from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.prefetch.assembly import daily_rows
 from adwarm.prefetch.rows import by_day, content_hash, pack_rows, unpack_rows
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.orphans import drop_orphans
 from adwarm.store.partitions import FrozenMonth, PartitionState
 

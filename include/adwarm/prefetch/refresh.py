@@ -23,9 +23,9 @@ from adwarm.prefetch.splitting import Fetched, Gap
 from adwarm.prefetch.summaries import Summary, due_summaries, kept_summaries, version_sum
 from adwarm.sources.protocol import Increment, Row, Unit
 from adwarm.store import entries, leases, partitions
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.entries import Entry
-from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorsLog
 from adwarm.store.partitions import PartitionState
 
 log = logging.getLogger(__name__)

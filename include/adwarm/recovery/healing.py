@@ -35,7 +35,7 @@ class Healer(Protocol):
 
 
 class CooldownLedger(Protocol):
-    """When named actions last ran. `adwarm.store.healing.HealingStore` keeps it in SQL for all workers."""
+    """When named actions last ran. `adwarm.store.healing_runs.HealingStore` keeps it in SQL for all workers."""
 
     def claim(self, name: str, cooldown_seconds: float) -> bool:
         """Take the right to run the action now; exactly one caller in a cool-down gets it."""

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
-from adwarm.store.errors_log import ErrorEvent
+from adwarm.store.error_events import ErrorEvent
 
 __all__ = ["ErrorEvent", "ErrorJournal", "MemoryJournal", "describe"]
 
 
 class ErrorJournal(Protocol):
-    """A bounded record of failed attempts. `adwarm.store.errors_log.ErrorsLog` keeps it in SQL."""
+    """A bounded record of failed attempts. `adwarm.store.error_events.ErrorsLog` keeps it in SQL."""
 
     def record(self, event: ErrorEvent) -> None:
         """Add the event."""

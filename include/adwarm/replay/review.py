@@ -31,7 +31,7 @@ from adwarm.replay.run import Rules, replay
 from adwarm.replay.verdict import POLICIES, Judgement, Verdict, judge
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import ObjectStore, aggregates, reading, writing
-from adwarm.store.reports import ReportFolder
+from adwarm.store.page_files import ReportFolder
 from adwarm.store.reviews import find_review, put_review
 
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)

@@ -21,7 +21,7 @@ from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key, was_meant
 from adwarm.prefetch import PrefetchEngine, Wanted
 from adwarm.settings import Settings
-from adwarm.store import accounts, entries, traffic
+from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.entries import Entry
 
 
@@ -82,7 +82,7 @@ class Reader:
         """Add one read to the traffic of its hour; what somebody had to wait for is a miss."""
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(answer.status, "misses")
         account = answer.key.account_id
-        traffic.add(self._engine, answer.at, account, actor.value, latency_ms=latency_ms, **{column: 1})
+        read_traffic.add(self._engine, answer.at, account, actor.value, latency_ms=latency_ms, **{column: 1})
 
     def body(self, answer: Answer) -> bytes:
         """Return the answer's JSON, decoded.

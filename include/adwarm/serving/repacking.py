@@ -10,7 +10,7 @@ from adwarm.compression import pack, unpack
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 
 
 def repack_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:

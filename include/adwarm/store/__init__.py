@@ -1,6 +1,6 @@
 """Data at rest: SQL for facts that change, immutable objects named by their content for everything large."""
 
-from adwarm.store.engine import open_engine, reading, writing
+from adwarm.store.database import open_engine, reading, writing
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 

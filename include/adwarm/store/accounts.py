@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, select, update
 
 from adwarm.model import Account, account_id
-from adwarm.store.engine import insert_new, reading, upsert, writing
+from adwarm.store.database import insert_new, reading, upsert, writing
 from adwarm.store.tables import account as table
 
 DENIED_FOR = timedelta(days=1)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
-from adwarm.store.engine import upsert
+from adwarm.store.database import upsert
 from adwarm.store.tables import access_aggregate, log_file, watermark
 
 WATERMARK = "access_log"

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, null, select, update
 
 from adwarm.store.accounts import DENIED_FOR
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.tables import account as table
 
 _MAX_REASON = 500

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
 
 from adwarm.model import EntryKey, Window
-from adwarm.store.engine import reading, upsert, writing
+from adwarm.store.database import reading, upsert, writing
 from adwarm.store.tables import entry as table
 from adwarm.store.tables import payload
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select, update
 
 from adwarm.foundation.errors import NotFound
-from adwarm.store.engine import reading, upsert, writing
+from adwarm.store.database import reading, upsert, writing
 from adwarm.store.tables import warming_job as table
 
 MAX_ERRORS = 50

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, Update, select, update
 
-from adwarm.store.engine import database_time, insert_new, reading, writing
+from adwarm.store.database import database_time, insert_new, reading, writing
 from adwarm.store.tables import lease as table
 
 

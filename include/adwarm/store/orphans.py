@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from adwarm.foundation.errors import NotFound
 from adwarm.store import entries
-from adwarm.store.engine import reading
+from adwarm.store.database import reading
 from adwarm.store.objects import ObjectStore
 from adwarm.store.tables import metadata
 

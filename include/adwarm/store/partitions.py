@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, and_, case, delete, extract, func, select, update
 
 from adwarm.model import Window
-from adwarm.store.engine import reading, upsert, writing
+from adwarm.store.database import reading, upsert, writing
 from adwarm.store.tables import partition as table
 
 

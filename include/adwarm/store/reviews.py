@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from adwarm.store.engine import upsert
+from adwarm.store.database import upsert
 from adwarm.store.tables import policy_review as table
 
 

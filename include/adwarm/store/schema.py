@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 
 VERSION_TABLE = "adwarm_alembic"
 _PATIENCE = "10min"

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
 
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.tables import fatigue_score as table
 
 STATUSES: Final = ("healthy", "warning", "critical", "pending")

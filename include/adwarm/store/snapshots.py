@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from adwarm.model import Mode
-from adwarm.store.engine import insert_new, upsert
+from adwarm.store.database import insert_new, upsert
 from adwarm.store.tables import forecast_snapshot, policy
 
 LIVE = "live"

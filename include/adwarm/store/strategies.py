@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from adwarm.store.engine import insert_new, upsert
+from adwarm.store.database import insert_new, upsert
 from adwarm.store.tables import strategy
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from adwarm.store.moment_type import Moment
+from adwarm.store.timestamp_type import Moment
 
 metadata = MetaData(
     naming_convention={

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, func, or_, select, update
 
 from adwarm.model import Mode, ReportKey
 from adwarm.store import jobs
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.tables import warm as table
 
 Warm = dict[str, Any]

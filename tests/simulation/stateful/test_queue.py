@@ -13,7 +13,7 @@ from adwarm.backpressure import Claim, RequestQueue
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import open_engine, reading, writing
+from adwarm.store.database import open_engine, reading, writing
 from adwarm.store.requests import QueuedRequest, RequestStatus, find
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import request as table

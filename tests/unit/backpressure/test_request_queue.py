@@ -15,7 +15,7 @@ from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import requests
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from adwarm.store.tables import request as table
 

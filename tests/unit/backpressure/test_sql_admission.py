@@ -13,7 +13,7 @@ from adwarm.backpressure.budget import REMEMBERED_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.tables import capacity_grant, capacity_scope
 
 if TYPE_CHECKING:

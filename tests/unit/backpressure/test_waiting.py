@@ -9,7 +9,7 @@ from adwarm.backpressure import Granted, Outcome, OutcomeKind, SqlAdmission
 from adwarm.backpressure.waiting import Outlook, Waiter, outlooks
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.engine import reading
+from adwarm.store.database import reading
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
 from .conftest import DatabaseClock

@@ -8,7 +8,7 @@ from adwarm.prefetch.rows import content_hash, pack_rows
 from adwarm.runtime import Runtime
 from adwarm.sources.protocol import Row
 from adwarm.store import partitions
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.partitions import PartitionState
 
 from .conftest import Said

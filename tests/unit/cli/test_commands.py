@@ -18,7 +18,7 @@ from adwarm.prefetch.scoring import score_accounts
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import scores
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.tables import payload
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer

@@ -19,7 +19,7 @@ from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
 from adwarm.patterns.ingest import IngestReport, ingest, plan_ingest
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.engine import open_engine, reading
+from adwarm.store.database import open_engine, reading
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 

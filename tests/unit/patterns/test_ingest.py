@@ -23,7 +23,7 @@ from adwarm.patterns.ingest import IngestReport, carry_out, ingest, plan_ingest
 from adwarm.patterns.load import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.engine import open_engine, reading, writing
+from adwarm.store.database import open_engine, reading, writing
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 

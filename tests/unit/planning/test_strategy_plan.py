@@ -11,7 +11,7 @@ from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
 from adwarm.planning.strategy_plan import StrategyDecision, decide_strategies, enabled_strategies
 from adwarm.prefetch import Wanted
 from adwarm.store import warms
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.strategies import put_strategy
 
 RUN = "adwarm_strategy_warming/r1"

@@ -24,7 +24,7 @@ from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorsLog
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer

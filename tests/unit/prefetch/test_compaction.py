@@ -12,7 +12,7 @@ from adwarm.prefetch.assembly import daily_rows
 from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.rows import by_day, content_hash, pack_rows
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.partitions import PartitionState
 
 NOW = datetime.now(UTC)

@@ -24,8 +24,8 @@ from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Row, Unit
 from adwarm.sources.units import split_by_time
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.engine import open_engine, writing
-from adwarm.store.errors_log import ErrorsLog
+from adwarm.store.database import open_engine, writing
+from adwarm.store.error_events import ErrorsLog
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition
 

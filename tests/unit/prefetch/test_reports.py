@@ -13,7 +13,7 @@ from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.store import accounts, leases, partitions
-from adwarm.store.engine import reading
+from adwarm.store.database import reading
 from adwarm.store.tables import lease as lease_table
 
 

@@ -12,7 +12,7 @@ from adwarm.model import Account, Priority
 from adwarm.prefetch import BatchReport
 from adwarm.prefetch.warming import ended_before, lift_denials, reopen_batch, warm_batch
 from adwarm.sources.protocol import Page, Unit
-from adwarm.store import accounts, jobs, traffic, warms
+from adwarm.store import accounts, jobs, read_traffic, warms
 
 RUN = "dag/1"
 
@@ -122,7 +122,7 @@ def test_calls_are_counted_as_traffic(bench: Bench) -> None:
     """What a batch cost upstream is in the traffic of its hour."""
     _plan(bench, _row("act_1"))
     report = warm_batch(bench.prefetch, RUN, 0)
-    counted = traffic.totals(bench.engine, NOW, NOW + timedelta(hours=1))
+    counted = read_traffic.totals(bench.engine, NOW, NOW + timedelta(hours=1))
     assert (report.requests, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
 
 

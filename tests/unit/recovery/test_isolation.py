@@ -14,7 +14,7 @@ from adwarm.recovery.isolation import (
     MemoryIsolationStore,
 )
 from adwarm.settings import RecoverySettings
-from adwarm.store.isolation import IsolationStore
+from adwarm.store.isolated_sources import IsolationStore
 
 RULES = IsolationRules.of(RecoverySettings())
 

@@ -11,7 +11,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.serving import Answer, Reader, read_or_fetch
 from adwarm.sources.protocol import Page, Unit
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.tables import payload
 
 

@@ -16,7 +16,7 @@ from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader
 from adwarm.settings import CompressionSettings
-from adwarm.store import accounts, entries, traffic
+from adwarm.store import accounts, entries, read_traffic
 
 from .conftest import Desk
 
@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 
 def _counts(desk: Desk) -> tuple[float, ...]:
-    found = traffic.totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
+    found = read_traffic.totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
     return tuple(found[name] for name in ("hits", "stale", "misses"))
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from adwarm.store import aggregates
 from adwarm.store.aggregates import FileRow, HourRow
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 
 START = datetime(2026, 3, 8, tzinfo=UTC)
 HOURS = [HourRow(START + timedelta(hours=n), f"{n:064x}", opens=n + 1, keys=1) for n in range(6)]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import entries
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.entries import FOREVER, Entry
 from adwarm.store.tables import payload
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import Connection, Engine
 
 from adwarm.store import leases
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.leases import Learned, Lease, PagesRead, Report
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.engine import writing
+from adwarm.store.database import writing
 from adwarm.store.orphans import drop_orphans, used_objects
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata

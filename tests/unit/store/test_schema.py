@@ -4,7 +4,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, select
 
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.schema import VERSION_TABLE, current, downgrade, head, upgrade
 from adwarm.store.tables import breaker, isolation, metadata
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import StatementError
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.store.engine import database_time, insert_new, open_engine, reading, upsert, writing
+from adwarm.store.database import database_time, insert_new, open_engine, reading, upsert, writing
 from adwarm.store.tables import watermark
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)

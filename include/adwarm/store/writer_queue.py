@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Transient
-from adwarm.store.engine import limits_of
+from adwarm.store.database import limits_of
 
 Files = tuple[int, int]
 """Descriptors of the gate and the room. Whoever leaves the room queues at the gate again, behind who waits in it."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from adwarm.store.engine import reading, upsert, writing
+from adwarm.store.database import reading, upsert, writing
 from adwarm.store.tables import isolation
 
 _NAME_LENGTH = 200

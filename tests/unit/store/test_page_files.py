@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.store.reports import ReportFolder
+from adwarm.store.page_files import ReportFolder
 
 
 def test_a_report_is_written_where_a_person_finds_it(tmp_path: Path) -> None:

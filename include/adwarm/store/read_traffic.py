@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Engine, Label, case, func, select, update
 
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Actor
-from adwarm.store.engine import insert_new, reading, writing
+from adwarm.store.database import insert_new, reading, writing
 from adwarm.store.tables import traffic_hour as table
 
 _READS = ("hits", "stale", "misses", "latency_ms")

@@ -9,8 +9,8 @@ import pytest
 
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
-from adwarm.store.engine import open_engine
-from adwarm.store.turns import Turnstile
+from adwarm.store.database import open_engine
+from adwarm.store.writer_queue import Turnstile
 
 
 def _add(url: str, path: Path, times: int) -> None:

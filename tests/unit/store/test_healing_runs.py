@@ -4,7 +4,7 @@ import threading
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.store.healing import HealingStore
+from adwarm.store.healing_runs import HealingStore
 
 
 class DatabaseClock:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
-from adwarm.store.engine import reading, writing
+from adwarm.store.database import reading, writing
 from adwarm.store.tables import error_event
 
 _PRUNE_EVERY = 100

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
-from adwarm.store.engine import limits_of, open_engine, reading, writing
+from adwarm.store.database import limits_of, open_engine, reading, writing
 from adwarm.store.schema import upgrade
 
 SHORT = SqlSettings(pool_size=2, pool_timeout_seconds=0.2, lock_timeout_seconds=0.2, statement_timeout_seconds=0.5)

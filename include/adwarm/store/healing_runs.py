@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select, update
 
-from adwarm.store.engine import database_time, insert_new, reading, writing
+from adwarm.store.database import database_time, insert_new, reading, writing
 from adwarm.store.tables import healing_action
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

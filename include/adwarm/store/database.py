@@ -23,7 +23,7 @@ from sqlalchemy.sql.dml import Insert
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.settings import SqlSettings
-from adwarm.store.waits import explained
+from adwarm.store.lock_waits import explained
 
 _LIMITS = "adwarm_limits"
 _LIVELY = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}

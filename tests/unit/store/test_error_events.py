@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
-from adwarm.store.errors_log import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorsLog
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
