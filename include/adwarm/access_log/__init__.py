@@ -1,10 +1,10 @@
 """Reads access events in bounded memory; a malformed line costs that line only."""
 
-from adwarm.access_log.files import LogFile, list_files
+from adwarm.access_log.event_schema import EVENT_SCHEMA
+from adwarm.access_log.log_files import LogFile, list_files
+from adwarm.access_log.log_reader import LogReader, log_span, read_events
 from adwarm.access_log.quarantine import Quarantine
-from adwarm.access_log.reader import LogReader, log_span, read_events
-from adwarm.access_log.schema import EVENT_SCHEMA
-from adwarm.access_log.writer import AccessLogWriter
+from adwarm.serving.open_log import AccessLogWriter
 
 __all__ = [
     "EVENT_SCHEMA",

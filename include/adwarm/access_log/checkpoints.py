@@ -6,7 +6,7 @@ is made when a block of lines reaches a later hour than any block before it.
 
 from collections.abc import Iterable
 
-from adwarm.access_log.moments import HOUR
+from adwarm.access_log.timestamps import HOUR
 
 
 class Checkpoints:

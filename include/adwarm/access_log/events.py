@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.access_log import vocabulary
-from adwarm.access_log.moments import BAD, Micros, parse_all, parse_column
-from adwarm.access_log.schema import EVENT_SCHEMA, WORDS
-from adwarm.access_log.vocabulary import REJECTED, Codes
+from adwarm.access_log import dictionary_columns
+from adwarm.access_log.dictionary_columns import REJECTED, Codes
+from adwarm.access_log.event_schema import EVENT_SCHEMA, WORDS
+from adwarm.access_log.timestamps import BAD, Micros, parse_all, parse_column
 from adwarm.foundation.arrow_arrays import array_of, values_of
 from adwarm.settings import Settings
 
@@ -32,11 +32,11 @@ class EventBuilder:
     def __init__(self, settings: Settings) -> None:
         self.latest: int | None = None
         self._words = {
-            "account_id": vocabulary.accounts(),
-            "date_range": vocabulary.date_ranges(),
-            "report": vocabulary.reports(settings.reports),
-            "time_zone": vocabulary.time_zones(),
-            "actor": vocabulary.actors(),
+            "account_id": dictionary_columns.accounts(),
+            "date_range": dictionary_columns.date_ranges(),
+            "report": dictionary_columns.reports(settings.reports),
+            "time_zone": dictionary_columns.time_zones(),
+            "actor": dictionary_columns.actors(),
         }
 
     def from_lists(self, columns: Mapping[str, Sequence[Any]], rows: int, reject: Reject) -> pa.RecordBatch:

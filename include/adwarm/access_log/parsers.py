@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from adwarm.access_log.agents import actor_of
-from adwarm.access_log.moments import to_micros
-from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED
+from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED
+from adwarm.access_log.timestamps import to_micros
+from adwarm.access_log.user_agents import actor_of
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]

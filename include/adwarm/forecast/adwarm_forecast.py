@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel
 from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.grid import SLOT

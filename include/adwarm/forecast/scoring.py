@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.access_log.moments import from_micros, to_micros
+from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.adwarm_forecast import AdwarmForecast, share_of
 from adwarm.forecast.calibration import Calibration, calibrate
 from adwarm.forecast.choosing import Course

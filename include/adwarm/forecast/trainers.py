@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.adwarm_forecast import KIND as ADWARM
 from adwarm.forecast.adwarm_forecast import VERSION, AdwarmForecast
 from adwarm.forecast.adwarm_model import Reach

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.access_log.moments import from_micros, to_micros
+from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.adwarm_forecast import AdwarmForecast
 from adwarm.forecast.calibration import Calibration
 from adwarm.forecast.scoring import HeldBack, Score

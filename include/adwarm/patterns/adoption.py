@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.moments import HOUR, to_micros
 from adwarm.access_log.quarantine import Quarantine, why_unreadable
+from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.partials import Partial, stored_day
 from adwarm.patterns.partitions import Share

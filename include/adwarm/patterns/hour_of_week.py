@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.reader import micros_of, read_events
+from adwarm.access_log.log_reader import micros_of, read_events
 from adwarm.foundation.arrow_arrays import array_of, numbers
 from adwarm.patterns.ahead import ahead
 from adwarm.patterns.cells import Cells

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from adwarm.access_log.files import list_files
+from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.files import LogFile, list_files
-from adwarm.access_log.moments import HOUR, from_micros, to_micros
+from adwarm.access_log.log_files import LogFile, list_files
+from adwarm.access_log.log_reader import LogReader, Piece, micros_of, parquet_span, within
 from adwarm.access_log.quarantine import Quarantine, Rejected
-from adwarm.access_log.reader import LogReader, Piece, micros_of, parquet_span, within
+from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.patterns.lean import lean_memory
 from adwarm.patterns.partitions import Share, Slice, window_of

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from adwarm.access_log.damage import DAMAGE, is_of_file
-from adwarm.access_log.files import LogFile
-from adwarm.access_log.reader import parquet_groups
+from adwarm.access_log.file_errors import DAMAGE, is_of_file
+from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.log_reader import parquet_groups
 from adwarm.patterns.reading import Part, Plan
 
 _LINE_BYTES = 100

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.damage import DAMAGE, is_of_file
-from adwarm.access_log.files import LogFile
-from adwarm.access_log.moments import HOUR, to_micros
+from adwarm.access_log.file_errors import DAMAGE, is_of_file
+from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
 from adwarm.store.aggregates import FileRow
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from adwarm.access_log.moments import SECOND
-from adwarm.access_log.reader import micros_of
+from adwarm.access_log.log_reader import micros_of
+from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.persons import by_persons
 from adwarm.patterns.words import Codes, Words

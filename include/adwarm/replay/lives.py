@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.access_log.moments import from_micros, to_micros
+from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.model import Account, FreshnessRules, ReportKey, local_day, resolve_window, zone
 from adwarm.patterns.opens import Opens
 from adwarm.planning.life import NEVER, useful_until

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import read_events
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Actor

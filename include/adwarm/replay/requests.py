@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from adwarm.access_log.moments import from_micros
+from adwarm.access_log.timestamps import from_micros
 from adwarm.model import FreshnessRules, local_day, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.prefetch.calendar import settle_weekday

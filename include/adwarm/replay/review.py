@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from sqlalchemy import Engine
 
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.snapshot import Snapshot, live_snapshot
 from adwarm.forecast.training import train_candidates
 from adwarm.foundation.clock import floor_to, utc

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.moments import HOUR
+from adwarm.access_log.timestamps import HOUR
 
 
 @given(st.lists(st.integers(0, 400), max_size=300), st.integers(0, 420), st.sampled_from([4, 256]))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from adwarm.access_log import list_files
 from adwarm.access_log.footer import RowGroup, row_groups
-from adwarm.access_log.moments import to_micros
-from adwarm.access_log.parquet import opened, span_of
+from adwarm.access_log.parquet_log import opened, span_of
+from adwarm.access_log.timestamps import to_micros
 from adwarm.foundation.errors import BadRequest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

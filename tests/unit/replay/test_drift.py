@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.replay.drift import LEAST, MOVED, Watched, by_chance, drift, stability
 from adwarm.replay.hour_profiles import hour_of_week

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.model import PRESETS, Account, ReportKey
 from adwarm.patterns.opens import opens_of
 from adwarm.planning.life import NEVER, useful_until

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.moments import to_micros
+from adwarm.access_log.timestamps import to_micros
 from adwarm.model import FreshnessRules, Window
 from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.planner import combined, plan_fetch

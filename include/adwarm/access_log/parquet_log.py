@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.files import LogFile
+from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED, WORDS
 from adwarm.access_log.footer import RowGroup, row_groups
-from adwarm.access_log.moments import BAD, HOUR, parse_all, plausible
-from adwarm.access_log.schema import LOG_COLUMNS, REQUIRED, WORDS
+from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.timestamps import BAD, HOUR, parse_all, plausible
 from adwarm.foundation.errors import BadRequest
 
 BATCH_ROWS = 32_768

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from adwarm.access_log.damage import is_of_file, why
-from adwarm.access_log.folders import Found, local_folder, local_matches, without_twins
+from adwarm.access_log.file_errors import is_of_file, why
+from adwarm.access_log.folder_scan import Found, local_folder, local_matches, without_twins
 from adwarm.foundation.errors import NotFound
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from adwarm.access_log import parquet as columnar
-from adwarm.access_log.damage import DAMAGE, is_of_file, why
+from adwarm.access_log import parquet_log as columnar
 from adwarm.access_log.events import EventBuilder
-from adwarm.access_log.files import LogFile, list_files
+from adwarm.access_log.file_errors import DAMAGE, is_of_file, why
 from adwarm.access_log.lines import LineBlock, line_blocks
-from adwarm.access_log.moments import Micros, from_micros, to_micros
+from adwarm.access_log.log_files import LogFile, list_files
 from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
 from adwarm.access_log.quarantine import Quarantine, why_unreadable
+from adwarm.access_log.timestamps import Micros, from_micros, to_micros
 from adwarm.foundation.arrow_arrays import numbers, shown_row
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound

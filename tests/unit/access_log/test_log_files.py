@@ -137,7 +137,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_named(log: Path, monkeypatch:
     (log / "b.jsonl").write_bytes(LINE)
     listed = list_files(str(log))
     (log / "b.jsonl").unlink()
-    monkeypatch.setattr("adwarm.access_log.reader.list_files", lambda url: listed)
+    monkeypatch.setattr("adwarm.access_log.log_reader.list_files", lambda url: listed)
     events, quarantine = _read(log)
     assert (events, _named(quarantine)) == (1, [("b.jsonl", "unreadable")])
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
-from adwarm.access_log import agents
-from adwarm.access_log.agents import actor_of
+from adwarm.access_log import user_agents
+from adwarm.access_log.user_agents import actor_of
 from adwarm.model import Actor
 
 BROWSERS = Path(__file__).with_name("browser_agents.txt").read_text(encoding="utf-8").splitlines()
@@ -80,19 +80,19 @@ def test_adwarm_knows_itself_and_an_unknown_agent_is_a_person() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """An agent as long as a line is cut before it is kept, and is judged by its beginning."""
-    agents._actor.cache_clear()
+    user_agents._actor.cache_clear()
     tail = "x" * 60_000
     assert {actor_of(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
-    assert agents._actor.cache_info().currsize == 50
+    assert user_agents._actor.cache_info().currsize == 50
     assert actor_of("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
 
 
 def test_an_agent_is_judged_once() -> None:
     """A hundred thousand lines of two hundred agents cost the look-up, not the judging."""
-    agents._actor.cache_clear()
+    user_agents._actor.cache_clear()
     start = time.process_time()
     for _ in range(500):
         for agent in BROWSERS:
             actor_of(agent)
-    assert agents._actor.cache_info().misses == len(BROWSERS)
+    assert user_agents._actor.cache_info().misses == len(BROWSERS)
     assert time.process_time() - start < 5

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.moments import BAD, from_micros, parse_all, parse_column, to_micros
+from adwarm.access_log.timestamps import BAD, from_micros, parse_all, parse_column, to_micros
 
 AT = datetime(2026, 3, 8, 7, 30, 15, tzinfo=UTC)
 MICROS = to_micros(AT)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adwarm.access_log.damage import is_of_file, why
+from adwarm.access_log.file_errors import is_of_file, why
 
 Wanted = Callable[[str], bool]
 """Whether a file of that name is meant."""
