@@ -4,11 +4,9 @@ from adwarm.access_log.event_schema import EVENT_SCHEMA
 from adwarm.access_log.log_files import LogFile, list_files
 from adwarm.access_log.log_reader import LogReader, log_span, read_events
 from adwarm.access_log.quarantine import Quarantine
-from adwarm.serving.open_log import AccessLogWriter
 
 __all__ = [
     "EVENT_SCHEMA",
-    "AccessLogWriter",
     "LogFile",
     "LogReader",
     "Quarantine",

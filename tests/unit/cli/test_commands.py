@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.access_log import AccessLogWriter
 from adwarm.forecast.training import train_until
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
@@ -16,6 +15,7 @@ from adwarm.patterns.ingest import ingest
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.runtime import Runtime
+from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import load_settings
 from adwarm.store import scores
 from adwarm.store.database import writing

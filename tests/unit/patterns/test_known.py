@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.access_log import AccessLogWriter
 from adwarm.model import Account, Actor, ReportKey
 from adwarm.patterns.ingest import ingest
 from adwarm.patterns.known import known_opens
 from adwarm.patterns.opens import Opens, opens_of
+from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from adwarm.access_log import AccessLogWriter
 from adwarm.model import Actor, Mode, ReportKey
 from adwarm.patterns.ingest import ingest
 from adwarm.planning.accounting import Accounts, settle_accounts
+from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, warms
 
