@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import aggregates, open_engine, reading, upgrade

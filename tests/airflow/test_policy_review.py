@@ -15,7 +15,7 @@ from sqlalchemy.orm import joinedload
 
 from adwarm.forecast.snapshot import live_snapshot, make_live
 from adwarm.forecast.training import train_candidates
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import reading

@@ -69,7 +69,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     from adwarm.forecast.trainers import COMPETING, TRAINERS
     from adwarm.forecast.training import load_opens
     from adwarm.model import Account
-    from adwarm.patterns.ingest import ingest
+    from adwarm.patterns.ingest.run import ingest
     from adwarm.runtime import Runtime
     from adwarm.store import accounts as accounts_table
 

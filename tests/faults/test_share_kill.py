@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
-from adwarm.patterns.ingest import ingest, plan_ingest
+from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest.run import ingest, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import aggregates, open_engine, reading, upgrade
@@ -22,7 +22,7 @@ NOW = START + timedelta(days=6)
 
 WORKER = """
 import os, signal, sys
-from adwarm.patterns.handover import read_handed
+from adwarm.patterns.ingest.distributed import read_handed
 from adwarm.runtime import Runtime
 
 runtime = Runtime()

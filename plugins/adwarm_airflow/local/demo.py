@@ -101,7 +101,7 @@ class Demo:
 
         A warm is there one start latency after its decision, so opens sooner than that still come before it.
         """
-        from adwarm.patterns.ingest import ingest
+        from adwarm.patterns.ingest.run import ingest
 
         runtime = readers.runtime
         latency = timedelta(seconds=runtime.settings.planning.lead_seconds)

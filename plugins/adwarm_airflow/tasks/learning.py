@@ -8,8 +8,8 @@ from typing import Any
 from adwarm.forecast.snapshot import live_snapshot
 from adwarm.forecast.training import train_until
 from adwarm.foundation.errors import NotFound
-from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
-from adwarm.patterns.ingest import IngestReport, carry_out, plan_ingest
+from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest.run import IngestReport, carry_out, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, reading
 from adwarm_airflow.house import open_runtime

@@ -11,7 +11,7 @@ import pytest
 from adwarm.forecast.training import train_until
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.runtime import Runtime

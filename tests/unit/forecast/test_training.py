@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from adwarm.forecast.snapshot import live_forecast, live_snapshot, load_snapshot
 from adwarm.forecast.trainers import COMPETING, TRAINERS
 from adwarm.forecast.training import _better, train_candidates, train_until
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, writing
 from adwarm.store.snapshots import list_snapshots, record_choice

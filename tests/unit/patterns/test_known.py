@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.model import Account, Actor, ReportKey
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.known import known_opens
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.serving.open_log import AccessLogWriter

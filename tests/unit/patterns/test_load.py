@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.model import Account
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import accounts

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adwarm.model import Actor, Mode, ReportKey
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.accounting import Accounts, settle_accounts
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import make_live, save_snapshot
 from adwarm.forecast.trainers import COMPETING, TRAINERS
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_of
 from adwarm.planning.decide import forecast_plan
 from adwarm.planning.recommendation import Plan

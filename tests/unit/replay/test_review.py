@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from adwarm.forecast.snapshot import live_forecast, live_snapshot, make_live
 from adwarm.forecast.training import train_candidates, train_until
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.patterns.ingest import ingest
+from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_of
 from adwarm.replay.promotion import REVIEW, promote, reject
 from adwarm.replay.review import review_policies, sample, split_of

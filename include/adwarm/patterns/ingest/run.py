@@ -15,10 +15,10 @@ from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.adoption import combined, publish, require_readable
-from adwarm.patterns.partials import Partial, read_share
-from adwarm.patterns.partitions import Share, shares, whole
-from adwarm.patterns.reading import Plan, plan_live, plan_window
+from adwarm.patterns.ingest.commit import combined, publish, require_readable
+from adwarm.patterns.ingest.plan import Plan, plan_live, plan_window
+from adwarm.patterns.ingest.read_split import Partial, read_share
+from adwarm.patterns.ingest.splits import Share, shares, whole
 from adwarm.settings import Settings
 from adwarm.store import aggregates
 from adwarm.store.database import reading

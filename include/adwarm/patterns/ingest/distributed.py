@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter
 from sqlalchemy import Engine
 
-from adwarm.patterns.ingest import Ingest, IngestReport, adopt
-from adwarm.patterns.partials import Partial, read_share, require_unchanged
+from adwarm.patterns.ingest.read_split import Partial, read_share, require_unchanged
+from adwarm.patterns.ingest.run import Ingest, IngestReport, adopt
 from adwarm.settings import Settings
 from adwarm.store.objects import ObjectStore
 

@@ -21,9 +21,9 @@ from adwarm.access_log.log_reader import LogReader, Piece, micros_of, parquet_sp
 from adwarm.access_log.quarantine import Quarantine, Rejected
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
+from adwarm.patterns.ingest.plan import Plan
+from adwarm.patterns.ingest.splits import Share, Slice, window_of
 from adwarm.patterns.lean import lean_memory
-from adwarm.patterns.partitions import Share, Slice, window_of
-from adwarm.patterns.reading import Plan
 from adwarm.patterns.slots import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store.aggregates import FileRow, HourRow

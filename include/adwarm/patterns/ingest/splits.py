@@ -12,7 +12,7 @@ from itertools import pairwise
 from adwarm.access_log.file_errors import DAMAGE, is_of_file
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.log_reader import parquet_groups
-from adwarm.patterns.reading import Part, Plan
+from adwarm.patterns.ingest.plan import Part, Plan
 
 _LINE_BYTES = 100
 _ROW_BYTES = 6

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.handover import adopt_handed, hand_over, read_handed
-from adwarm.patterns.ingest import IngestReport, ingest, plan_ingest
+from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest.run import IngestReport, ingest, plan_ingest
 from adwarm.settings import Settings
 from adwarm.store import aggregates
 from adwarm.store.database import open_engine, reading

@@ -17,9 +17,9 @@ from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.quarantine import Quarantine, why_unreadable
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.partials import Partial, stored_day
-from adwarm.patterns.partitions import Share
-from adwarm.patterns.reading import Plan, outlived, remembered
+from adwarm.patterns.ingest.plan import Plan, outlived, remembered
+from adwarm.patterns.ingest.read_split import Partial, stored_day
+from adwarm.patterns.ingest.splits import Share
 from adwarm.patterns.slots import SlotAggregator
 from adwarm.store import aggregates
 from adwarm.store.aggregates import FileRow, HourRow

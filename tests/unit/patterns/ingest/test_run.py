@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest import IngestReport, carry_out, ingest, plan_ingest
+from adwarm.patterns.ingest.run import IngestReport, carry_out, ingest, plan_ingest
 from adwarm.patterns.load import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
@@ -438,7 +438,7 @@ def test_planning_survives_a_file_that_changes_under_it(
     small.ingest(START + HOUR)
     small.append([START + HOUR], "a.jsonl")
     files = list_files(str(small.log))
-    monkeypatch.setattr("adwarm.patterns.ingest.list_files", lambda url: files)
+    monkeypatch.setattr("adwarm.patterns.ingest.run.list_files", lambda url: files)
     opened = Path.open
     error = FileNotFoundError(errno.ENOENT, "gone") if how == "gone" else PermissionError(errno.EACCES, "closed")
 

@@ -1,0 +1,1 @@
+"""Reads the access log into aggregates: plan the splits, read each, commit the hours."""
