@@ -23,7 +23,7 @@ from typing import Any
 from tests.benchmarks.measure import peak_mb
 from tests.benchmarks.verdicts import Verdicts
 
-from adwarm.patterns.lean import ALLOCATOR
+from adwarm.patterns.arrow_memory import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE_RANGE = "last_30d"

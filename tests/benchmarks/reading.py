@@ -10,7 +10,7 @@ import pandas as pd
 from tests.benchmarks.measure import median_seconds, report
 
 from adwarm.access_log import read_events
-from adwarm.patterns.slots import SlotAggregator
+from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 
 EVENTS = 1_000_000

@@ -20,7 +20,7 @@ from tests.hostile.rows import ADS, Row, days, window_rows
 from tests.hostile.server import Elsewhere, Upstream
 
 from adwarm.compression import unpack
-from adwarm.patterns.lean import ALLOCATOR
+from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import reading

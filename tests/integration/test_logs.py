@@ -16,7 +16,7 @@ from adwarm.access_log import log_span
 from adwarm.forecast.snapshot import live_forecast
 from adwarm.forecast.training import train_until
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load import first_opens, load_slots
+from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, open_engine, upgrade
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from adwarm.patterns.lean import ALLOCATOR
+from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.settings import SqlSettings
 from adwarm_airflow.local.environment import local_environment
 

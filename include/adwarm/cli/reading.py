@@ -100,7 +100,7 @@ def patterns(
         count(log, limit, out, as_json=as_json)
         return
     from adwarm.foundation.errors import NotFound
-    from adwarm.patterns.load import load_slots
+    from adwarm.patterns.load_slots import load_slots
     from adwarm.patterns.profile import profile
     from adwarm.runtime import Runtime
     from adwarm.store import aggregates, reading

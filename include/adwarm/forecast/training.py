@@ -15,7 +15,7 @@ from adwarm.forecast.snapshot import Snapshot, make_live, save_snapshot
 from adwarm.forecast.trainers import COMPETING, TRAINERS, Trainer, life_of
 from adwarm.foundation.clock import utc
 from adwarm.model import Account
-from adwarm.patterns.known import known_opens
+from adwarm.patterns.open_history import known_opens
 from adwarm.patterns.opens import QUIET, Opens
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, aggregates, reading

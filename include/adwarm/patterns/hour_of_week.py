@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from adwarm.access_log.log_reader import micros_of, read_events
 from adwarm.foundation.arrow_arrays import array_of, numbers
-from adwarm.patterns.ahead import ahead
-from adwarm.patterns.cells import Cells
-from adwarm.patterns.lean import lean_memory
+from adwarm.patterns.arrow_memory import lean_memory
+from adwarm.patterns.background_iterator import ahead
+from adwarm.patterns.dictionary_encoder import Codes, Words
+from adwarm.patterns.hour_counts import Cells
 from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, Hours, LocalHours
-from adwarm.patterns.pairs import Pairs
+from adwarm.patterns.pair_index import Pairs
 from adwarm.patterns.persons import by_persons
-from adwarm.patterns.words import Codes, Words
 from adwarm.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.patterns.load import first_opens
+from adwarm.patterns.load_slots import first_opens
 from adwarm.patterns.local_hours import WEEK_HOURS
 
 _SURE = 0.05 / WEEK_HOURS  # one false alarm in twenty profiles, over all hours of the week

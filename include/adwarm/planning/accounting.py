@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.model import Mode, WarmReason
-from adwarm.patterns.known import log_known_until
-from adwarm.patterns.load import load_slots
+from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import log_known_until
 from adwarm.store import ObjectStore, warms
 
 NEVER_EXPIRES_AFTER = timedelta(days=7)

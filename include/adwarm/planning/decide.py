@@ -17,7 +17,7 @@ from adwarm.forecast.protocol import Forecast, Recent
 from adwarm.forecast.snapshot import live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
-from adwarm.patterns.known import known_opens, log_known_until
+from adwarm.patterns.open_history import known_opens, log_known_until
 from adwarm.planning.budget import calls_left, within_budget
 from adwarm.planning.day_close import closing_accounts
 from adwarm.planning.life import useful_until

@@ -18,7 +18,7 @@ from adwarm.forecast.snapshot import Snapshot, live_snapshot
 from adwarm.forecast.training import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.patterns.known import known_opens
+from adwarm.patterns.open_history import known_opens
 from adwarm.patterns.opens import QUIET, Opens
 from adwarm.replay.drift import Watched, drift
 from adwarm.replay.lives import FixedLife

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from adwarm.patterns.lean import ALLOCATOR
+from adwarm.patterns.arrow_memory import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE_LOG = ROOT / "examples" / "access_log.parquet"

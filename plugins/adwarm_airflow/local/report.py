@@ -10,7 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from adwarm.patterns.load import QUIET, load_slots
+from adwarm.patterns.load_slots import QUIET, load_slots
 from adwarm.planning.accounting import settle_accounts
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms

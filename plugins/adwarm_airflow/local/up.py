@@ -11,7 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from adwarm.patterns.lean import ALLOCATOR
+from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm_airflow.local.environment import ROOT, local_environment, log_url
 from adwarm_airflow.local.metadata import start_metadata
 from adwarm_airflow.local.stack import HOME, MARK, processes, remember, stop

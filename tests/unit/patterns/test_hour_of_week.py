@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adwarm.access_log.event_schema import EVENT_SCHEMA
 from adwarm.patterns.hour_of_week import HOUR_SCHEMA, HourOfWeekTable, count_log, write_table
-from adwarm.patterns.slots import SlotAggregator
+from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 
 ZONES = [

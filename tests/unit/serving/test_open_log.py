@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adwarm.access_log import read_events
 from adwarm.model import Actor, ReportKey
-from adwarm.serving.open_log import AccessLogWriter, read_events
+from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 
 

@@ -20,7 +20,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.plan import Plan, outlived, remembered
 from adwarm.patterns.ingest.read_split import Partial, stored_day
 from adwarm.patterns.ingest.splits import Share
-from adwarm.patterns.slots import SlotAggregator
+from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.store import aggregates
 from adwarm.store.aggregates import FileRow, HourRow
 from adwarm.store.database import writing

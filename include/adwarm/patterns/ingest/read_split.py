@@ -21,10 +21,10 @@ from adwarm.access_log.log_reader import LogReader, Piece, micros_of, parquet_sp
 from adwarm.access_log.quarantine import Quarantine, Rejected
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
+from adwarm.patterns.arrow_memory import lean_memory
 from adwarm.patterns.ingest.plan import Plan
 from adwarm.patterns.ingest.splits import Share, Slice, window_of
-from adwarm.patterns.lean import lean_memory
-from adwarm.patterns.slots import SlotAggregator
+from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store.aggregates import FileRow, HourRow
 from adwarm.store.objects import ObjectStore

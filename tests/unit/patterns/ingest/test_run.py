@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import IngestReport, carry_out, ingest, plan_ingest
-from adwarm.patterns.load import first_opens, load_slots
+from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
 from adwarm.store.database import open_engine, reading, writing

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account, Actor, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.known import known_opens
+from adwarm.patterns.open_history import known_opens
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings

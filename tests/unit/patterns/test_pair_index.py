@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.pairs import Pairs
+from adwarm.patterns.pair_index import Pairs
 
 BATCH = st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 20)), max_size=30)
 

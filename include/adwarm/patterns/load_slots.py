@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import floor_to, utc
-from adwarm.patterns.slots import SLOT_SCHEMA
+from adwarm.patterns.slot_counts import SLOT_SCHEMA
 from adwarm.store import accounts, aggregates
 from adwarm.store.database import reading
 from adwarm.store.objects import ObjectStore

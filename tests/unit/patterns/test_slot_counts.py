@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.access_log.event_schema import EVENT_SCHEMA
-from adwarm.patterns.slots import SLOT_SCHEMA, SlotAggregator, _order
+from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator, _order
 
 START = datetime(2026, 3, 7, 22, tzinfo=UTC)
 Event = tuple[int, str, str, str, str]

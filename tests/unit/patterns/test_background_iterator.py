@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.ahead import ahead
+from adwarm.patterns.background_iterator import ahead
 
 
 @given(st.lists(st.one_of(st.none(), st.integers())), st.integers(1, 3))

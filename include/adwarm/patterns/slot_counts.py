@@ -16,8 +16,8 @@ import pyarrow as pa
 from adwarm.access_log.log_reader import micros_of
 from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.errors import BadRequest
+from adwarm.patterns.dictionary_encoder import Codes, Words
 from adwarm.patterns.persons import by_persons
-from adwarm.patterns.words import Codes, Words
 
 SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND

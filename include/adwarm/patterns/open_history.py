@@ -13,10 +13,10 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from adwarm.foundation.arrow_arrays import numbers
-from adwarm.patterns.load import stored_slots
+from adwarm.patterns.dictionary_encoder import Words
+from adwarm.patterns.load_slots import stored_slots
 from adwarm.patterns.opens import QUIET, Opens, numbered
-from adwarm.patterns.slots import SLOT_MICROS, SLOT_SCHEMA
-from adwarm.patterns.words import Words
+from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 from adwarm.store import ObjectStore, accounts, aggregates, reading
 
 _NAMES = ("account_id", "date_range", "report", "time_zone")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.patterns.cells import Cells
+from adwarm.patterns.hour_counts import Cells
 
 PART = st.tuples(
     st.sampled_from([0, 1, 8191, 8192, 40_000]),

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load import first_opens, load_slots
+from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import accounts
 from adwarm.store.objects import ObjectStore
