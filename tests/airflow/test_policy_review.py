@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from adwarm.forecast.snapshot import live_snapshot, make_live
-from adwarm.forecast.training import train_candidates
+from adwarm.forecast.training.train import train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings

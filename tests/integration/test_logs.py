@@ -14,7 +14,7 @@ import pytest
 
 from adwarm.access_log import log_span
 from adwarm.forecast.snapshot import live_forecast
-from adwarm.forecast.training import train_until
+from adwarm.forecast.training.train import train_until
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.forecast import adwarm_forecast, population
-from adwarm.forecast.hour_of_week import KIND, HourOfWeek
-from adwarm.forecast.population import PopulationProfile
+from adwarm.forecast.models import boosted, population
+from adwarm.forecast.models.population import PopulationProfile
+from adwarm.forecast.models.seasonal import KIND, HourOfWeek
 from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
@@ -20,7 +20,7 @@ from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
     KIND: HourOfWeek.from_bytes,
     population.KIND: PopulationProfile.from_bytes,
-    adwarm_forecast.KIND: adwarm_forecast.AdwarmForecast.from_bytes,
+    boosted.KIND: boosted.AdwarmForecast.from_bytes,
 }
 
 

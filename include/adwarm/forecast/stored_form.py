@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.forecast.observations import Observations, Strengths
 from adwarm.forecast.protocol import KEY_COLUMNS
+from adwarm.forecast.training.observations import Observations, Strengths
 from adwarm.foundation.errors import Corrupt
 
 _META = b"adwarm_forecast"

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel
-from adwarm.forecast.grid import SLOT, Crowd, OpenGrid, Rows
+from adwarm.forecast.features.grid import SLOT, Crowd, OpenGrid, Rows
+from adwarm.forecast.models.boosted_model import HISTORY, AdwarmModel
 from adwarm.patterns.opens import Opens
 
 Floats = npt.NDArray[np.float64]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adwarm.forecast.adwarm_model import HISTORY, AdwarmModel, Reach, train
-from adwarm.forecast.grid import DAY, SLOT, OpenGrid
+from adwarm.forecast.features.grid import DAY, SLOT, OpenGrid
+from adwarm.forecast.models.boosted_model import HISTORY, AdwarmModel, Reach, train
 from adwarm.patterns.opens import Opens
 from adwarm.replay.policy import Claim, Decisions, Scores, Terms
 
@@ -15,7 +15,7 @@ _DIGITS = 9
 
 
 class Adwarm:
-    """See `adwarm.forecast.adwarm_model`; everything learned is replaced by each fit."""
+    """See `adwarm.forecast.models.boosted_model`; everything learned is replaced by each fit."""
 
     name = "adwarm"
     about = (

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.snapshot import Snapshot, live_snapshot
-from adwarm.forecast.training import train_candidates
+from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.open_history import known_opens

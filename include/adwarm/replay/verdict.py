@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from adwarm.forecast import adwarm_forecast, hour_of_week, population
+from adwarm.forecast.models import boosted, population, seasonal
 from adwarm.settings import ReviewSettings
 
 JUDGED_AT = 2.0
 """Policies are compared at this multiple of the calls of no warming."""
 POLICIES = {
-    hour_of_week.KIND: "hour-of-week",
-    adwarm_forecast.KIND: "adwarm",
+    seasonal.KIND: "hour-of-week",
+    boosted.KIND: "adwarm",
     population.KIND: "population-profile",
 }
 """By kind of forecast, the policy that replays it."""

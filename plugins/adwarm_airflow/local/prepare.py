@@ -3,7 +3,7 @@
 import os
 import sys
 
-from adwarm.forecast.training import train_until
+from adwarm.forecast.training.train import train_until
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm_airflow.local.moved_log import move_to_now

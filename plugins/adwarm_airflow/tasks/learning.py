@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.forecast.snapshot import live_snapshot
-from adwarm.forecast.training import train_until
+from adwarm.forecast.training.train import train_until
 from adwarm.foundation.errors import NotFound
 from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
 from adwarm.patterns.ingest.run import IngestReport, carry_out, plan_ingest

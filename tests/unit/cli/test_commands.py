@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.forecast.training import train_until
+from adwarm.forecast.training.train import train_until
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest

@@ -7,7 +7,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sqlalchemy import Engine, update
 
-from adwarm.forecast.hour_of_week import HourOfWeek
+from adwarm.forecast.models.seasonal import HourOfWeek
 from adwarm.forecast.snapshot import (
     live_forecast,
     live_snapshot,
@@ -15,7 +15,7 @@ from adwarm.forecast.snapshot import (
     make_live,
     save_snapshot,
 )
-from adwarm.forecast.trainers import train_hour_of_week
+from adwarm.forecast.training.trainers import train_hour_of_week
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.patterns.opens import opens_of
 from adwarm.settings import Settings

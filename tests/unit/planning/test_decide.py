@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import make_live, save_snapshot
-from adwarm.forecast.trainers import train_hour_of_week
+from adwarm.forecast.training.trainers import train_hour_of_week
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
 from adwarm.patterns.opens import opens_of

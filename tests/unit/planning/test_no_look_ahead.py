@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import make_live, save_snapshot
-from adwarm.forecast.trainers import COMPETING, TRAINERS
+from adwarm.forecast.training.trainers import COMPETING, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_of
 from adwarm.planning.decide import forecast_plan

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import live_forecast, live_snapshot, make_live
-from adwarm.forecast.training import train_candidates, train_until
+from adwarm.forecast.training.train import train_candidates, train_until
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_of

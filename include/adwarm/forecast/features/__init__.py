@@ -1,0 +1,1 @@
+"""Turns opens into the features that a forecast is made from."""

@@ -1,0 +1,70 @@
+"""Pairs of key and quarter of an hour that features are asked for, and counting in what lies left of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.forecast.features.grid import OpenGrid, Rows
+from adwarm.forecast.features.working_days import WorkingDays
+
+Floats = npt.NDArray[np.float64]
+Window = tuple[int, int]
+"""Quarters of an hour, relative to a moment; the end is left out."""
+
+DAY_KEEP, WEEK_KEEP = 0.93, 0.8
+"""What a day, or a week, counts against the one after it."""
+
+
+@dataclass
+class Asked:
+    """Pairs of key and column, and the features of them so far."""
+
+    grid: OpenGrid
+    key: Rows
+    column: Rows
+    found: dict[str, Any] = field(default_factory=dict)
+    places: dict[int, Rows] = field(default_factory=dict)
+
+    @cached_property
+    def account(self) -> Rows:
+        """Per pair, number of the key's account."""
+        return self.grid.account[self.key]
+
+    @cached_property
+    def days(self) -> WorkingDays:
+        """Which days before each pair's column were worked."""
+        return WorkingDays(self.grid.crowd, self.column)
+
+    def back(self, days: int) -> Rows:
+        """Return the columns of the same wall clock time `days` before; below 0 when that was before the log."""
+        if days not in self.places:
+            self.places[days] = self.grid.earlier(self.key, self.column, days)
+        return self.places[days]
+
+    def until(self, totals: npt.NDArray[Any], row: Rows | None, end: Rows) -> npt.NDArray[Any]:
+        """Read running totals left of `end`, of which nothing at or after the asked column is read."""
+        place = np.minimum(np.maximum(end, 0), self.column)
+        return totals.ravel().take(place if row is None else place + row * totals.shape[1])
+
+    def count(self, totals: npt.NDArray[Any], row: Rows | None, start: Rows, end: Rows) -> Floats:
+        """Count in `[start, end)`; see `until`."""
+        return np.asarray(self.until(totals, row, end) - self.until(totals, row, start), np.float64)
+
+    def counts(
+        self, totals: npt.NDArray[Any], row: Rows | None, place: Rows, windows: Sequence[Window]
+    ) -> dict[Window, Floats]:
+        """Count in each of `windows` around `place`."""
+        edges = sorted({edge for window in windows for edge in window})
+        until = {edge: self.until(totals, row, place + edge) for edge in edges}
+        return {(begin, end): np.asarray(until[end] - until[begin], np.float64) for begin, end in windows}
+
+    def once_per_account(self) -> tuple["Asked", Rows]:
+        """Return one pair for each account, zone and column among these, and per pair of these the place of its one."""
+        grid = self.grid
+        clock = self.account * len(grid.zones) + grid.zone_of[self.key]
+        _, one, place = np.unique(clock * (grid.columns + 1) + self.column, return_index=True, return_inverse=True)
+        return Asked(grid, self.key[one], self.column[one]), place

@@ -1,0 +1,145 @@
+"""Public holidays by country: known ahead, and as quiet as the log's earlier ones were.
+
+The country is that of the reader's zone, under whichever name it goes: browsers report old ones (`Asia/Calcutta`). A
+zone without one (`UTC`) or with a country that has no calendar has no holidays, and where people come on holidays as on
+any day, nothing changes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
+from importlib.resources import files
+
+import holidays
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.forecast.features.grid import DAY, OpenGrid, Rows
+from adwarm.foundation.clock import utc
+from adwarm.model import zone
+
+Floats = npt.NDArray[np.float64]
+_EPOCH = date(1970, 1, 1).toordinal()
+_PULL_DAYS, _PULL_OPENS = 0.5, 5.0
+"""Usual days, and first opens, that the belief in an ordinary day is worth."""
+_CLOCK_CHANGE = 4
+_ACROSS_BORDERS = {
+    "Africa/Asmera": "ER", "Africa/Timbuktu": "ML", "America/Coral_Harbour": "CA", "America/Virgin": "VI",
+    "Antarctica/South_Pole": "AQ", "Atlantic/Jan_Mayen": "SJ", "Iceland": "IS", "Pacific/Ponape": "FM",
+    "Pacific/Truk": "FM", "Pacific/Yap": "FM",
+}  # fmt: skip
+"""Names that the database links to a zone of another country, because the clocks agree."""
+_ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
+"""Clocks of several countries; the one whose zone the database links them to is no better a guess than another."""
+
+
+@dataclass(frozen=True)
+class HolidayShare:
+    """What is left of a usual day's first opens on a public holiday.
+
+    Attributes:
+        by_country: ISO code to a share, 0 to 1. A country without a holiday in what was learned from is left out, and
+            its holidays count as usual days.
+    """
+
+    by_country: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def learned(cls, grid: OpenGrid) -> "HolidayShare":
+        """Return what the holidays in the grid say, against the middle one of the same weekday in other weeks."""
+        seen: dict[str, list[tuple[float, float]]] = {}
+        for place, name in enumerate(grid.zones):
+            country = country_of(name)
+            if country:
+                seen.setdefault(country, []).extend(_against_usual(grid, place, country))
+        return cls({country: _share(days) for country, days in sorted(seen.items()) if days})
+
+    def of(self, grid: OpenGrid, key: Rows, column: Rows) -> Floats:
+        """Return the share for each pair of key and column, 1 where the reader's day is no holiday."""
+        result = np.ones(len(key))
+        day, zone_of = grid.local_day(key, column), grid.zone_of[key]
+        for place, name in enumerate(grid.zones):
+            country = country_of(name)
+            if country in self.by_country:
+                here = np.flatnonzero(zone_of == place)
+                result[here[np.isin(day[here], days_off(country, day[here]))]] = self.by_country[country]
+        return result
+
+    def at(self, zone_name: str, moment: datetime) -> float:
+        """Return the share for a moment in a reader's zone."""
+        country = country_of(zone_name)
+        if country not in self.by_country:
+            return 1.0
+        day = np.array([utc(moment).astimezone(zone(zone_name)).toordinal() - _EPOCH])
+        return self.by_country[country] if day[0] in days_off(country, day) else 1.0
+
+
+def country_of(zone_name: str) -> str:
+    """Return the ISO code of the country that an IANA zone was made for, empty when it belongs to none."""
+    return _countries().get(zone_name, "")
+
+
+def days_off(country: str, days: Rows) -> Rows:
+    """Return the public holidays of the years that `days` lie in; both count days since 1970."""
+    if not len(days):
+        return np.zeros(0, np.int64)
+    first, last = (date.fromordinal(_EPOCH + int(day)).year for day in (days.min(), days.max()))
+    found = [day for year in range(first, last + 1) for day in _holidays(country, year)]
+    return np.array(found, np.int64)
+
+
+def _share(days: list[tuple[float, float]]) -> float:
+    """Return opens over usual opens, leaning on 1: one quiet holiday is little evidence."""
+    opens, usual = sum(opens for opens, _ in days), sum(usual for _, usual in days)
+    pull = _PULL_DAYS * usual / len(days) + _PULL_OPENS
+    return min((opens + pull) / (usual + pull), 1.0)
+
+
+def _against_usual(grid: OpenGrid, place: int, country: str) -> Iterator[tuple[float, float]]:
+    """Yield first opens and usual first opens of each holiday that the keys of a zone have lived through."""
+    opens = np.diff(grid.firsts[grid.zone_of == place].sum(axis=0, dtype=np.int64))
+    column = np.arange(grid.columns)
+    day = (column + grid.origin + grid.offset[place, : grid.columns]) // DAY
+    if not len(day):
+        return
+    size = np.bincount(day - day[0])
+    total = np.bincount(day - day[0], opens)
+    whole = size >= DAY - _CLOCK_CHANGE
+    off = np.isin(np.arange(len(size)) + day[0], days_off(country, day))
+    for at in np.flatnonzero(off & whole).tolist():
+        others = np.arange(at % 7, len(size), 7)
+        others = others[whole[others] & ~off[others]]
+        if len(others):
+            yield float(total[at]), float(np.median(total[others]))
+
+
+@lru_cache(maxsize=512)
+def _holidays(country: str, year: int) -> tuple[int, ...]:
+    try:
+        calendar = holidays.country_holidays(country, years=year)
+    except NotImplementedError:
+        return ()
+    return tuple(sorted(day.toordinal() - _EPOCH for day in calendar))
+
+
+@lru_cache(maxsize=1)
+def _countries() -> dict[str, str]:
+    """Return zone to country as the time zone database has it, one country per zone, old names of a zone among them."""
+    rows = (line.split("\t") for line in _database("zone.tab") if not line.startswith("#"))
+    known = {row[2]: row[0] for row in rows}
+    found = dict(known)
+    # A link reads `L target name`; a target may be a link itself.
+    links = {name: target for _, target, name in map(str.split, _database("tzdata.zi", "L "))}
+    for name in links.keys() - known.keys() - _ABBREVIATIONS:
+        target = links[name]
+        while target not in known and target in links:
+            target = links[target]
+        if country := _ACROSS_BORDERS.get(name) or known.get(target):
+            found[name] = country
+    return found
+
+
+def _database(name: str, start: str = "") -> list[str]:
+    text = files("tzdata.zoneinfo").joinpath(name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and line.startswith(start)]

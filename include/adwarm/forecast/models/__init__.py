@@ -1,0 +1,1 @@
+"""The models that turn features into calibrated probabilities."""

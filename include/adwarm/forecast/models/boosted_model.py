@@ -1,0 +1,258 @@
+"""The adwarm model: trained on opens up to a moment, it says how likely a first open is, soon and in an entry's life.
+
+Training holds back the last weeks, lets plain and able candidates compete on them, calibrates the winner there, and
+fits it again on everything. A model is a pure function of the opens before that moment and of the terms.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.forecast.features.grid import DAY, SLOT, WEEK, OpenGrid, Rows
+from adwarm.forecast.features.key_features import features
+from adwarm.forecast.features.public_holidays import HolidayShare
+from adwarm.forecast.features.sibling_reports import Siblings
+from adwarm.forecast.features.working_days import WorkingDays
+from adwarm.forecast.models.calibration import Calibration, calibrate
+from adwarm.forecast.models.classifiers import (
+    Boosted,
+    Candidate,
+    Lesson,
+    Linear,
+    Mixture,
+    Rhythm,
+    asked,
+    can_learn,
+    mixed,
+)
+from adwarm.forecast.training.backtest import Course, Standing, best, worth
+from adwarm.patterns.opens import Opens
+
+Floats = npt.NDArray[np.float64]
+HISTORY = 8 * WEEK * SLOT
+"""How far back the model looks, microseconds."""
+USUAL = "linear and trees"
+"""The blend that is right for most logs."""
+PLAIN = "week"
+"""The weekly rhythm alone, when there is little to learn from."""
+_TRUST, _LEAST_TRUST = 2_000, 0.4
+"""First opens after which trees weigh as much as the regression, and the least they weigh."""
+_ROWS, _TRIAL_ROWS, _HELD_ROWS = 120_000, 50_000, 25_000
+_COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
+_BLOCK = 60_000
+_CURVE_TRUST = 2 / 3
+"""How far a curve learned in a few days, of a model with less to learn from, is followed."""
+_LEAST, _PART = 18, 14
+"""Days that were worked: how many training takes, and how many it holds back, or leaves for looking back, at most."""
+_SEED = 1_986
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is foretold, in quarters of an hour: until the next decision, and within the life of an entry.
+
+    Attributes:
+        delay: how long an open takes to become known, microseconds.
+    """
+
+    soon: int = 1
+    life: int = 12
+    delay: int = 0
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """The windows chances are of: until the next decision, and the life."""
+        return self.soon, self.life
+
+
+@dataclass(frozen=True)
+class AdwarmModel:
+    """A trained model.
+
+    Attributes:
+        siblings: the kinds of report whose latest opens it looks at.
+        choice: name of the blend that stood its ground on the held-back weeks.
+        hits: what each blend hit there.
+        quiet: whether it warms nothing, since there doubling the calls did not pay.
+        holidays: what is left of a usual day on public holidays.
+    """
+
+    reach: Reach
+    candidate: Candidate
+    siblings: Siblings
+    life: Calibration = field(default_factory=Calibration)
+    choice: str = PLAIN
+    hits: dict[str, float] = field(default_factory=dict)
+    quiet: bool = False
+    holidays: HolidayShare = field(default_factory=HolidayShare)
+
+    def judge(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
+        """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
+
+        The order of warms is that of the chances as the candidate states them: it was chosen by those.
+        """
+        stated = _in_blocks([self.candidate], grid, key, column, self.siblings)[0]
+        share = self.holidays.of(grid, key, column)
+        chance = self.life(stated[-1]) * share
+        value = worth(stated * share, self.reach.windows, chance)
+        return np.zeros(len(value)) if self.quiet else value, chance
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What is learned from.
+
+    Attributes:
+        known: what was known when: opens lie in the column in which they became known.
+        true: what happened when; the same, but for the delay.
+    """
+
+    known: OpenGrid
+    true: OpenGrid
+    reach: Reach
+
+    @classmethod
+    def of(cls, opens: Opens, until: int, reach: Reach) -> "_Past":
+        known = OpenGrid.of(opens, until, since=until - HISTORY, delay=reach.delay)
+        return cls(known, OpenGrid.of(opens, until, since=until - HISTORY) if reach.delay else known, reach)
+
+    @property
+    def end(self) -> int:
+        """The first column whose life is not over yet."""
+        return self.known.columns - self.reach.life
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """The kinds of report that were opened most."""
+        return Siblings.most_opened(self.known)
+
+    @cached_property
+    def ages(self) -> Rows:
+        """How many days ago the worked days were, the latest first."""
+        return WorkingDays(self.known.crowd, np.array([self.known.columns])).ages()
+
+    def worked(self, start: int, end: int) -> Rows:
+        """Return the columns in `[start, end)` that lie in worked days."""
+        column = np.arange(start, end, dtype=np.int64)
+        return column[np.isin((self.known.columns - column + DAY - 1) // DAY, self.ages)]
+
+    def true_column(self, column: Rows) -> Rows:
+        return column + (self.known.origin - self.true.origin)
+
+    def came(self, key: Rows, column: Rows) -> npt.NDArray[np.bool_]:
+        """Return windows x pairs: whether a first open came."""
+        place = self.true_column(column)
+        return np.stack([self.true.happened(key, place, slots) for slots in self.reach.windows])
+
+
+def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
+    """Return the model learned from the opens before `until`, microseconds, and from nothing else."""
+    past = _Past.of(known.before(until), until, reach)
+    grid = past.known
+    names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), past.siblings)[1]
+    week = Rhythm.of(names, reach.windows)
+    ages = past.ages
+    if not grid.keys or len(ages) < _LEAST:
+        return AdwarmModel(reach, week, past.siblings)
+    part = min(_PART, len(ages) // 4)
+    start, split, half = (int(grid.columns - DAY * ages[place]) for place in (-part - 1, part - 1, part // 2 - 1))
+    trial = _lesson(past, start, split - reach.life, _TRIAL_ROWS)
+    if not can_learn(trial):
+        return AdwarmModel(reach, week, past.siblings)
+    parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
+    blends = _blends(int(grid.firsts[:, -1].sum()))
+    won = _compete(past, parts, blends, split, half)
+    weights = blends[won.choice]
+    lesson = _lesson(past, start, past.end, _ROWS)
+    fitted: list[Candidate] = [
+        week,
+        Linear.fit(lesson) if weights[1] else parts[1],
+        Boosted.fit(lesson) if weights[2] else parts[2],
+    ]
+    return replace(won, candidate=_blend(fitted, weights), holidays=HolidayShare.learned(past.true))
+
+
+def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
+    """Return what competes, the usual one first: weights of the rhythm, the regression and the trees.
+
+    Args:
+        opens: first opens to learn from. The more there are, the more can be left to trees.
+    """
+    trees = max(opens / (opens + _TRUST), _LEAST_TRUST)
+    return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), PLAIN: (1.0, 0.0, 0.0)}
+
+
+def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
+    used = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight]
+    return used[0][0] if len(used) == 1 else Mixture(*map(list, zip(*used, strict=True)))
+
+
+def _compete(
+    past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[float]], split: int, half: int
+) -> AdwarmModel:
+    """Play the held-back weeks with each blend; return the one that stays, calibrated on their first half.
+
+    A model is at work for a week or less until it is trained again: how true its chances are weeks later tells little.
+    """
+    reach, chosen = past.reach, _some_accounts(past, split)
+    columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
+    course = Course(_only(past.true, chosen), past.true_column(columns), reach.life)
+    key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
+    stated = _in_blocks(parts, past.known, key, column, past.siblings)
+
+    def standing(weights: Sequence[float]) -> Standing:
+        value = worth(mixed(stated, weights), reach.windows, np.ones(1))
+        return course.standing(value.reshape(len(columns), len(chosen)))
+
+    standings = {name: standing(weights) for name, weights in blends.items()}
+    name = best(standings)
+    candidate, held = _blend(parts, blends[name]), _lesson(past, split, half, _HELD_ROWS)
+    curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight).leaning(_CURVE_TRUST)
+    hits = {name: standing.hits for name, standing in standings.items()}
+    return AdwarmModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
+
+
+def _some_accounts(past: _Past, split: int) -> Rows:
+    """Return the keys of a fair sample of accounts: some hundred, and more when few of them are opened."""
+    grid = past.true
+    order = np.random.default_rng(_SEED).permutation(len(grid.account_keys))
+    key = np.argsort(np.argsort(order)[grid.account], kind="stable")
+    opened = np.cumsum(grid.firsts[key, -1] - grid.firsts[key, split])
+    enough = max(_COURSE_KEYS, int(np.searchsorted(opened, _COURSE_OPENS)) + 1)
+    return np.sort(key[: min(enough, _MOST_COURSE_KEYS)]).astype(np.int64)
+
+
+def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
+    return replace(
+        grid, opens=grid.opens[keys], firsts=grid.firsts[keys], account=grid.account[keys],
+        zone_of=grid.zone_of[keys], kind_of=grid.kind_of[keys],
+    )  # fmt: skip
+
+
+def _lesson(past: _Past, start: int, end: int, rows: int) -> Lesson:
+    """Draw pairs of worked days in `[start, end)`: more of those near an open, weighted by what they stand for."""
+    generator, grid = np.random.default_rng(_SEED), past.known
+    columns = past.worked(start, end)
+    pairs = len(columns) * grid.keys
+    drawn = min(pairs, 20 * rows)
+    flat = generator.choice(pairs, drawn, replace=False) if drawn < pairs else np.arange(pairs)
+    key, column = flat % grid.keys, columns[flat // grid.keys]
+    came = past.came(key, column)
+    account = grid.account[key]
+    busy = grid.account_opens[account, column] > grid.account_opens[account, np.maximum(column - 12, 0)]
+    share = np.where(came[0], 1.0, np.where(came[-1] | busy, 0.5, 0.1))
+    share *= min(1.0, rows / share.sum())
+    kept = generator.random(drawn) < share
+    key, column, weight = key[kept], column[kept], pairs / drawn / share[kept]
+    found, names = features(grid, key, column, past.siblings)
+    return Lesson(found, names, weight, came[:, kept])
+
+
+def _in_blocks(models: list[Candidate], grid: OpenGrid, key: Rows, column: Rows, siblings: Siblings) -> list[Floats]:
+    """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]
+    stated = [asked(models, features(grid, key[block], column[block], siblings)[0]) for block in blocks]
+    return [np.concatenate(parts, axis=1) for parts in zip(*stated, strict=True)]

@@ -1,0 +1,126 @@
+"""What the model is told of an account: when its people come, since when they are there, what they opened before."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.forecast.features.account_features import arrivals, sibling_recency
+from adwarm.forecast.features.context import Asked
+from adwarm.forecast.features.grid import DAY, OpenGrid
+from adwarm.forecast.features.key_features import features
+from adwarm.forecast.features.sibling_reports import Siblings
+from adwarm.patterns.opens import Opens, opens_of
+
+MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))
+"""Four weeks before the clocks are set on."""
+
+
+def opens(*moments: tuple[str, str, datetime]) -> Opens:
+    """Return opens of accounts and date ranges in Berlin."""
+    frame = pd.DataFrame(moments, columns=["account_id", "date_range", "ts"])
+    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="Europe/Berlin"))
+
+
+def micros(moment: datetime) -> int:
+    """Return a moment as the core counts it."""
+    return int(moment.timestamp()) * 1_000_000
+
+
+def ask(log: Opens, at: datetime) -> Asked:
+    """Ask about all keys of `log` at one moment, from a grid that ends a day later."""
+    grid = OpenGrid.of(log, micros(at + timedelta(days=1)))
+    return Asked(grid, np.arange(grid.keys), np.full(grid.keys, grid.column(micros(at))))
+
+
+def found(asked: Asked, name: str) -> npt.NDArray[np.float64]:
+    """Return one feature of all keys."""
+    return np.asarray(asked.found[name], np.float64)
+
+
+def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, datetime]]:
+    """Return, per day, somebody who comes at nine with one report, and opens the other three quarters later."""
+    days = [MONDAY + timedelta(days=day, hours=9) for day in range(count)]
+    return [
+        (account, name, day + wait)
+        for day in days
+        for name, wait in (("today", timedelta()), ("last_7d", timedelta(minutes=45)))
+    ]
+
+
+@pytest.mark.parametrize(("wait", "came"), [(0, 1.0), (45, 0.0)])
+def test_arrivals_are_told_from_presence(wait: int, came: float) -> None:
+    """At nine somebody comes every day; at a quarter to ten they are there but do not come, as nobody was away."""
+    asked = ask(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
+    arrivals(asked)
+    assert np.allclose(found(asked, "arrival_day_4"), came)
+    assert np.allclose(found(asked, "arrival_week_12"), came)
+    assert np.allclose(found(asked, "there_day_4"), 1.0)
+
+
+def test_arrivals_keep_to_the_wall_clock() -> None:
+    """The day after the clocks were set on, nine is still when they come, though it is an hour earlier in UTC."""
+    asked = ask(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
+    arrivals(asked)
+    assert np.allclose(found(asked, "arrival_day_4"), 1.0)
+
+
+def test_who_came_is_remembered_until_they_come_again() -> None:
+    """The last arrival is that of nine, not the later open of the same visit; before any, it is long ago."""
+    log = opens(*working_days(3), ("act_2", "today", MONDAY + timedelta(days=2, hours=12)))
+    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
+    arrivals(asked)
+    since = dict(zip(log.account_id.tolist(), found(asked, "since_arrival").tolist(), strict=True))
+    assert since["act_1"] == 8
+    assert since["act_2"] >= DAY
+
+
+def test_the_latest_open_of_each_kind_is_known_to_all_reports_of_the_account() -> None:
+    """Both reports know how long ago each was opened; a kind that the account never opened is unknown."""
+    log = opens(*working_days(3), ("act_2", "last_90d", MONDAY))
+    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
+    sibling_recency(asked, Siblings(("today/default", "last_7d/default", "last_90d/default")))
+    for key, (account, kind) in enumerate(zip(log.account_id.tolist(), log.date_range.tolist(), strict=True)):
+        told = [found(asked, f"since_kind_{place}")[key] for place in range(3)]
+        assert np.array_equal(told, [8, 5, np.nan] if account == "act_1" else [np.nan, np.nan, 59 * 4], equal_nan=True)
+        assert found(asked, "kind")[key] == ["today", "last_7d", "last_90d"].index(kind)
+
+
+def test_a_kind_that_will_be_opened_later_is_not_yet_known() -> None:
+    """A key of the grid whose first open lies ahead is as unknown as one that does not exist."""
+    log = opens(*working_days(3), ("act_1", "last_90d", MONDAY + timedelta(days=2, hours=12)))
+    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
+    sibling_recency(asked, Siblings(("last_90d/default",)))
+    assert np.isnan(found(asked, "since_kind_0")).all()
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 6 * DAY)), min_size=1, max_size=60),
+    st.data(),
+)
+def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
+    events: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    """No feature depends on the other pairs that are asked for with it, nor on opens at or after its moment."""
+    named = [
+        (f"act_{account}", f"range_{kind}", MONDAY + timedelta(minutes=15 * slot)) for account, kind, slot in events
+    ]
+    log = opens(*named)
+    at = data.draw(st.integers(1, 6 * DAY))
+    moment = micros(MONDAY) + at * 900_000_000
+    known, siblings = log.before(moment), Siblings(("range_0/default", "range_1/default"))
+    whole, cut = (OpenGrid.of(part, micros(MONDAY + timedelta(days=7))) for part in (log, known))
+    if not known.keys:
+        return
+    key = np.arange(known.keys)
+    column = np.full(known.keys, cut.column(moment))
+    among = np.tile(np.arange(whole.keys), 2)
+    told, _ = features(whole, among, np.repeat([cut.column(moment), whole.columns - 1], whole.keys), siblings)
+    alone, _ = features(cut, key, column, siblings)
+    assert np.array_equal(told[: known.keys], alone, equal_nan=True)

@@ -1,0 +1,157 @@
+"""A holiday is expected to be as quiet as earlier ones of its country were, and other days stay as they are."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adwarm.forecast.features.grid import OpenGrid
+from adwarm.forecast.features.public_holidays import HolidayShare, country_of, days_off
+from adwarm.forecast.models.boosted_model import AdwarmModel, Reach, train
+from adwarm.patterns.opens import Opens, opens_of
+
+EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
+FIRST = date(2026, 3, 30)
+
+
+def log(zone: str, closed: set[date], days: int = 56, keys: int = 20) -> Opens:
+    """Return opens at ten on each weekday, of eight weeks that begin before Easter, except on closed days."""
+    rows = []
+    for day in (FIRST + timedelta(days=n) for n in range(days)):
+        if day.weekday() < 5 and day not in closed:
+            ten = datetime(day.year, day.month, day.day, 10, tzinfo=ZoneInfo(zone))
+            rows += [(f"act_{key % 5}", f"last_{key + 1}d", ten + timedelta(minutes=key)) for key in range(keys)]
+    frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"])
+    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone=zone))
+
+
+def micros(day: date, hour: int = 0, zone: str = "Europe/Amsterdam") -> int:
+    """Return a moment of the wall clock."""
+    moment = datetime(day.year, day.month, day.day, hour, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    return int(moment.timestamp() * 1_000_000)
+
+
+def shares(opens: Opens, until: date = FIRST + timedelta(days=56)) -> dict[str, float]:
+    """Return what the log teaches."""
+    return HolidayShare.learned(OpenGrid.of(opens, micros(until))).by_country
+
+
+def test_the_country_is_that_of_the_zone() -> None:
+    """Zones of one country name it; UTC and what nobody knows name none."""
+    assert country_of("Europe/Amsterdam") == "NL"
+    assert country_of("America/New_York") == "US"
+    assert country_of("UTC") == country_of("Mars/Olympus") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "country"),
+    [
+        ("Asia/Calcutta", "IN"), ("Asia/Saigon", "VN"), ("Asia/Katmandu", "NP"), ("Asia/Rangoon", "MM"),
+        ("Europe/Kiev", "UA"), ("America/Buenos_Aires", "AR"), ("America/Godthab", "GL"), ("Atlantic/Faeroe", "FO"),
+        ("America/Indianapolis", "US"), ("US/Eastern", "US"), ("Canada/Pacific", "CA"), ("Brazil/East", "BR"),
+        ("GB", "GB"), ("Japan", "JP"), ("NZ", "NZ"), ("Turkey", "TR"), ("Singapore", "SG"),
+        # The clock is that of another country, the holidays are not.
+        ("Africa/Asmera", "ER"), ("America/Coral_Harbour", "CA"), ("Pacific/Truk", "FM"), ("Iceland", "IS"),
+        ("EST", ""), ("CET", ""), ("Etc/GMT+5", ""), ("EST5EDT", ""),
+    ],
+)  # fmt: skip
+def test_old_names_of_a_zone_have_its_country(name: str, country: str) -> None:
+    """Browsers report names that the database keeps for compatibility; a clock of several countries names none."""
+    assert country_of(name) == country
+
+
+def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
+    """Names with one zone's clock are one country, unless the zone is linked across a border or names no place."""
+    lines = files("tzdata.zoneinfo").joinpath("tzdata.zi").read_text(encoding="utf-8").splitlines()
+    target = {name: zone for kind, zone, name, *_ in (line.split(" ") + [""] * 3 for line in lines) if kind == "L"}
+    foreign = {"Africa/Asmera", "Africa/Timbuktu", "America/Coral_Harbour", "America/Virgin", "Antarctica/South_Pole",
+               "Atlantic/Jan_Mayen", "Iceland", "Pacific/Ponape", "Pacific/Truk", "Pacific/Yap"}  # fmt: skip
+    nowhere = {"CET", "EET", "EST", "HST", "MET", "MST", "WET"}
+    tab = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
+    placed = {line.split("\t")[2] for line in tab.splitlines() if not line.startswith("#")}
+    checked = 0
+    for name in available_timezones() & target.keys() - placed:
+        assert country_of(name) or not country_of(target[name]) or name in nowhere
+        if name not in foreign | nowhere:
+            assert country_of(name) == country_of(target[name])
+            checked += bool(country_of(name))
+        elif name in foreign:
+            assert country_of(name) not in {"", country_of(target[name])}
+    assert checked > 100
+
+
+def test_an_old_name_has_the_holidays_of_the_new_one() -> None:
+    """Republic Day is off for a reader whose browser says Calcutta."""
+    share, noon = HolidayShare({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
+    assert share.at("Asia/Calcutta", noon) == share.at("Asia/Kolkata", noon) == 0.25
+
+
+def test_holidays_come_from_the_country_and_the_year() -> None:
+    """Days count from 1970; a range over New Year has the holidays of both years; unknown countries have none."""
+    found = days_off("NL", np.array([(day - date(1970, 1, 1)).days for day in (date(2025, 12, 1), date(2026, 6, 1))]))
+    assert {(day - date(1970, 1, 1)).days for day in (date(2025, 12, 26), EASTER_MONDAY, WHIT_MONDAY)} <= set(found)
+    assert not len(days_off("NL", np.zeros(0, np.int64)))
+    assert not len(days_off("XX", np.array([20_000])))
+
+
+def test_quiet_holidays_leave_little_and_busy_ones_change_nothing() -> None:
+    """The more quiet holidays there were, the smaller the share; where people came as usual it is 1."""
+    one, many = ({EASTER_MONDAY}, {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14)})
+    quiet, quieter, busy = (shares(log("Europe/Amsterdam", closed))["NL"] for closed in (one, many, set()))
+    assert busy == 1.0
+    assert quieter < quiet < busy
+    assert quieter < 0.4
+
+
+def test_a_log_without_a_holiday_or_a_country_says_nothing() -> None:
+    """June has no Dutch holiday, and UTC is no country."""
+    june = log("Europe/Amsterdam", set())
+    june = OpenGrid.of(
+        june.since(micros(date(2026, 5, 26))), micros(date(2026, 5, 31)), since=micros(date(2026, 5, 26))
+    )
+    assert HolidayShare.learned(june).by_country == {}
+    assert shares(log("UTC", {EASTER_MONDAY})) == {}
+
+
+def test_nothing_after_the_end_of_training_is_read() -> None:
+    """A holiday that is not over yet teaches nothing."""
+    opens, until = log("Europe/Amsterdam", {EASTER_MONDAY, WHIT_MONDAY}, days=70), date(2026, 5, 25)
+    cut = opens.before(micros(until))
+    whole = HolidayShare.learned(OpenGrid.of(opens, micros(until)))
+    assert whole == HolidayShare.learned(OpenGrid.of(cut, micros(until)))
+
+
+@pytest.fixture(scope="module")
+def model() -> AdwarmModel:
+    """A model of an office that was closed on each holiday of eight weeks, up to the day before Whit Monday."""
+    closed = {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14), date(2026, 5, 15)}
+    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Reach(4, 12))
+
+
+def test_the_model_expects_little_of_the_next_holiday(model: AdwarmModel) -> None:
+    """At nine on Whit Monday chance and worth are the usual ones times the share; on Tuesday nothing is taken off."""
+    opens = log("Europe/Amsterdam", set(), days=55)
+    plain = replace(model, holidays=HolidayShare())
+    for day, share in ((WHIT_MONDAY, model.holidays.by_country["NL"]), (WHIT_MONDAY + timedelta(days=1), 1.0)):
+        at = micros(day, 9)
+        grid = OpenGrid.of(opens.before(at), at)
+        key = np.arange(grid.keys)
+        told, usual = (each.judge(grid, key, np.full(grid.keys, grid.column(at))) for each in (model, plain))
+        assert np.allclose(told[1], usual[1] * share)
+        assert (told[0] <= usual[0]).all()
+        assert usual[1].max() > 0.5
+    assert model.holidays.by_country["NL"] < 0.4
+
+
+@pytest.mark.parametrize(("day", "holiday"), [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True),
+                                              (WHIT_MONDAY + timedelta(days=1), False)])  # fmt: skip
+def test_a_moment_is_judged_by_the_readers_date(day: date, holiday: bool) -> None:
+    """Just after midnight in Amsterdam it is still yesterday in UTC."""
+    share = HolidayShare({"NL": 0.25})
+    moment = datetime(day.year, day.month, day.day, 0, 30, tzinfo=ZoneInfo("Europe/Amsterdam"))
+    assert share.at("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
+    assert share.at("UTC", moment) == share.at("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0

@@ -1,0 +1,68 @@
+"""The kinds of report that a model looks at are the most opened ones, and mean the same in every grid."""
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+
+from adwarm.forecast.features.grid import SLOT, OpenGrid
+from adwarm.forecast.features.sibling_reports import MOST, NONE, Siblings
+from adwarm.patterns.opens import Opens, opens_of
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+END = int((START + timedelta(days=2)).timestamp()) * 1_000_000
+
+
+def log(*named: tuple[str, str, str, int]) -> Opens:
+    """Return opens an hour apart: account, date range, report, how many."""
+    rows = [
+        (account, date_range, report, START + timedelta(hours=hour))
+        for account, date_range, report, count in named
+        for hour in range(count)
+    ]
+    return opens_of(pd.DataFrame(rows, columns=["account_id", "date_range", "report", "ts"]))
+
+
+def grid_of(*named: tuple[str, str, str, int]) -> OpenGrid:
+    """Return the grid of such a log."""
+    return OpenGrid.of(log(*named), END)
+
+
+def test_the_most_opened_kinds_are_kept_over_all_accounts() -> None:
+    """Opens of a kind add up over accounts; reports of one date range are told apart; no more than `MOST` are kept."""
+    grid = grid_of(
+        ("a", "today", "ads", 3), ("b", "today", "ads", 3), ("a", "last_7d", "ads", 5), ("a", "today", "x", 1)
+    )
+    assert Siblings.most_opened(grid).kinds == ("today/ads", "last_7d/ads", "today/x")
+    many = grid_of(*(("a", f"range_{number:02}", "ads", 20 - number) for number in range(MOST + 4)))
+    assert Siblings.most_opened(many).kinds == tuple(f"range_{number:02}/ads" for number in range(MOST))
+
+
+def test_a_log_without_opens_has_no_kinds() -> None:
+    """An empty grid gives an empty tuple."""
+    grid = OpenGrid.of(log(("a", "today", "ads", 1)).before(0), 10 * SLOT)
+    assert Siblings.most_opened(grid).kinds == ()
+
+
+def test_an_accounts_keys_are_found_by_kind_in_any_grid() -> None:
+    """In a grid with other keys in another order, ranks stay, and what an account does not have is `NONE`."""
+    siblings = Siblings(("today/ads", "last_7d/ads"))
+    grid = grid_of(("b", "last_7d", "ads", 2), ("b", "last_90d", "ads", 1), ("a", "today", "ads", 2))
+    keys = {(account, kind): key for key, (account, kind) in enumerate(_names(grid))}
+    found = siblings.keys(grid)
+    first, second = (int(grid.account[keys[name]]) for name in (("b", "last_7d/ads"), ("a", "today/ads")))
+    assert found[first].tolist() == [NONE, keys["b", "last_7d/ads"]]
+    assert found[second].tolist() == [keys["a", "today/ads"], NONE]
+    rank = siblings.rank(grid)
+    assert [rank[keys[name]] for name in (("b", "last_7d/ads"), ("b", "last_90d/ads"), ("a", "today/ads"))] == [
+        1,
+        NONE,
+        0,
+    ]
+
+
+def _names(grid: OpenGrid) -> list[tuple[str, str]]:
+    accounts = ["a", "b"]
+    return [
+        (accounts[number], grid.kinds[kind])
+        for number, kind in zip(grid.account.tolist(), grid.kind_of.tolist(), strict=True)
+    ]

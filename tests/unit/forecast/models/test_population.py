@@ -1,0 +1,83 @@
+"""The population's week as a forecast."""
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from adwarm.forecast.models.population import KIND, PopulationProfile
+from adwarm.forecast.models.seasonal import HourOfWeek
+from adwarm.forecast.training.observations import observe
+from adwarm.foundation.errors import Corrupt
+from adwarm.settings import Settings
+
+from .conftest import MakeOpens
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+
+
+@pytest.fixture
+def opens(make_opens: MakeOpens) -> pd.DataFrame:
+    """Nine keys of three accounts that are opened on working days at nine, one of them at five, one almost never."""
+    days = [MONDAY - n * DAY for n in range(1, 57) if (MONDAY - n * DAY).weekday() < 5]
+    frames = [
+        make_opens([day + timedelta(hours=9, minutes=number) for day in days], f"act_{number % 3}", f"last_{number}d")
+        for number in range(1, 8)
+    ]
+    frames.append(make_opens([day + timedelta(hours=17) for day in days], "act_1", "today"))
+    frames.append(make_opens([MONDAY - 30 * DAY], "act_2", "yesterday"))
+    return pd.concat(frames, ignore_index=True)
+
+
+def profile(opens: pd.DataFrame) -> PopulationProfile:
+    """The profile trained up to Monday."""
+    return PopulationProfile(observe(opens, Settings(), MONDAY))
+
+
+def chance(model: HourOfWeek, date_range: str, hour: int) -> float:
+    """The chance of a key in an hour of the week."""
+    place = int((model.keys["date_range"] == date_range).to_numpy().argmax())
+    return float(model.rates(hour)[place])
+
+
+def test_every_key_has_the_shape_of_all(opens: pd.DataFrame) -> None:
+    """A key with hours of its own is taken for one like the others, at its own level."""
+    model = profile(opens)
+    assert chance(model, "today", 9) > 0.5 > chance(model, "today", 17)
+    assert chance(model, "last_3d", 9) == pytest.approx(chance(model, "today", 9), rel=0.05)
+    assert chance(model, "last_3d", 24 * 5 + 9) < 0.05
+
+
+def test_rare_and_new_keys_stay_quiet(opens: pd.DataFrame, make_opens: MakeOpens) -> None:
+    """A key that was opened once, long ago or yesterday, gets a small part of what a busy one gets."""
+    idle = [make_opens([MONDAY - n * DAY], f"act_{n}", "last_90d") for n in range(10, 30)]
+    newcomer = make_opens([MONDAY - DAY], "act_9", "last_month")
+    model = profile(pd.concat([opens, *idle, newcomer], ignore_index=True))
+    busy = chance(model, "last_3d", 9)
+    assert chance(model, "yesterday", 9) < 0.25 * busy
+    assert chance(model, "last_month", 9) < 0.4 * busy
+
+
+def test_expected_opens_are_those_that_come(opens: pd.DataFrame) -> None:
+    """Over a week like the others, the chances of all keys add up to about the opens of all keys."""
+    model = profile(opens)
+    stated = sum(float(model.rates(hour).sum()) for hour in range(168))
+    assert stated == pytest.approx(len(opens) / 8, rel=0.15)
+
+
+def test_the_stored_form_gives_the_same_forecast(opens: pd.DataFrame) -> None:
+    """It comes back with its id, which is not that of the finer model of the same opens."""
+    model = profile(opens)
+    again = PopulationProfile.from_bytes(model.to_bytes())
+    assert (again.id, again.kind) == (model.id, KIND)
+    assert model.id != HourOfWeek(model.seen).id
+    assert_frame_equal(again.probabilities(MONDAY, DAY), model.probabilities(MONDAY, DAY), check_dtype=False)
+    with pytest.raises(Corrupt, match="hour_of_week"):
+        PopulationProfile.from_bytes(HourOfWeek(model.seen).to_bytes())
+
+
+def test_nothing_seen_predicts_nothing(opens: pd.DataFrame) -> None:
+    """Without a log there is an empty forecast."""
+    assert profile(opens[:0]).probabilities(MONDAY, DAY).empty

@@ -1,0 +1,88 @@
+"""Forecasts are asked about time they have not seen, and compared with what was opened then."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adwarm.forecast.models.calibration import Calibration
+from adwarm.forecast.training.metrics import SAMPLE, HeldBack
+from adwarm.forecast.training.trainers import life_of, train_adwarm, train_hour_of_week, train_population
+from adwarm.patterns.opens import Opens, opens_of
+from adwarm.settings import Settings
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+SPLIT = MONDAY - timedelta(days=7)
+SETTINGS = Settings(planning={"step_minutes": 60})
+
+
+def _log(keys: int = 12, weeks: int = 8) -> Opens:
+    """Each key is opened at its own hour of every day, but for two in ten days."""
+    draw = np.random.default_rng(1)
+    rows = [
+        (
+            f"act_{key // 2}",
+            ("today", "last_7d")[key % 2],
+            MONDAY - timedelta(days=day) + timedelta(hours=key % 20 + 0.4),
+        )
+        for day in range(1, weeks * 7 + 1)
+        for key in range(keys)
+        if draw.random() < 0.8
+    ]
+    frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"])
+    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
+
+
+def _held(known: Opens) -> HeldBack:
+    held = HeldBack.of(known, SPLIT, MONDAY, SETTINGS, life_of(SETTINGS))
+    assert held is not None
+    return held
+
+
+def test_regular_keys_are_foreseen() -> None:
+    """Models that know each key's hour do far better than the base rate, and than everybody's profile."""
+    known = _log()
+    held = _held(known)
+    scores = {train: held.score(train(known, SETTINGS, SPLIT))[0] for train in (train_hour_of_week, train_population)}
+    weekly, plain = scores[train_hour_of_week], scores[train_population]
+    assert weekly.base_rate == plain.base_rate == pytest.approx(0.8 * 3 / 24, abs=0.02)
+    assert weekly.skill > 0.5 > plain.skill
+    assert weekly.hits > 0.7 > plain.hits
+    assert weekly.brier < plain.brier
+    assert weekly.log_loss < plain.log_loss
+    assert 0 <= weekly.ece < 0.35
+    assert weekly.cases == 12 * (168 - 3)
+
+
+def test_what_is_held_back_is_not_trained_on() -> None:
+    """Scores do not depend on what a forecast could have seen of the week: trained with it or cut, they are equal."""
+    known = _log()
+    held = _held(known)
+    cut = known.before(int(SPLIT.timestamp()) * 10**6)
+    for train in (train_hour_of_week, train_population):
+        assert held.score(train(known, SETTINGS, SPLIT)) == held.score(train(cut, SETTINGS, SPLIT))
+
+
+def test_the_curve_makes_chances_come_true() -> None:
+    """The adwarm model's chances come with a curve that was learned on the held-back week; the rhythm's with none."""
+    known = _log()
+    held = _held(known)
+    assert held.score(train_hour_of_week(known, SETTINGS, SPLIT))[1] == Calibration()
+    score, curve = held.score(train_adwarm(known, SETTINGS, SPLIT))
+    assert curve != Calibration()
+    assert score.ece < 0.1
+
+
+def test_many_keys_are_sampled_by_account() -> None:
+    """Of more keys than the sample some accounts are asked about, whole but for the last."""
+    held = _held(_log(keys=2 * SAMPLE, weeks=2))
+    assert held.grid.keys == SAMPLE
+    assert (held.names.groupby("account_id").size() == 2).mean() > 0.99
+
+
+def test_nothing_to_ask_about() -> None:
+    """A log without a key before the week, or without room for a life, has no score."""
+    known = _log()
+    assert HeldBack.of(known, MONDAY - timedelta(days=300), MONDAY - timedelta(days=299), SETTINGS, 12) is None
+    assert HeldBack.of(known, MONDAY - timedelta(hours=2), MONDAY, SETTINGS, 12) is None
