@@ -87,6 +87,6 @@ def test_the_plugin_loads(airflow_home: Path) -> None:
 
 def test_the_forecast_adds_no_noise_to_a_tasks_log() -> None:
     """What the model is stored with looks at every loaded module; that it wakes Airflow's old names is kept quiet."""
-    code = "import airflow.utils.timezone, airflow.serialization.serde\nimport adwarm.forecast.model_form"
+    code = "import airflow.utils.timezone, airflow.serialization.serde\nimport adwarm.forecast.serialization"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "deprecated" not in found.stderr

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
-from adwarm.forecast.lateness import known_until
+from adwarm.forecast.data_cutoff import known_until
 from adwarm.forecast.protocol import Forecast, Recent
 from adwarm.forecast.snapshot import live_forecast
 from adwarm.foundation.clock import floor_to

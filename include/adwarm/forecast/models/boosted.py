@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.timestamps import to_micros
+from adwarm.forecast.batch_predict import sweep
 from adwarm.forecast.features.grid import SLOT
 from adwarm.forecast.local_hours import LocalSlot, local_slots
-from adwarm.forecast.model_form import pack, unpack
 from adwarm.forecast.models.boosted_model import HISTORY, AdwarmModel
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import FEATURES, FLOOR, HourOfWeek, Places
 from adwarm.forecast.protocol import KEY_COLUMNS, Recent
-from adwarm.forecast.sweep import sweep
+from adwarm.forecast.serialization import pack, unpack
 from adwarm.foundation.clock import utc
 from adwarm.patterns.opens import Opens
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.forecast.data_cutoff import known_until
 from adwarm.forecast.features.grid import DAY, SLOT, Crowd, OpenGrid, Rows
-from adwarm.forecast.lateness import known_until
 from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.models.boosted import AdwarmForecast, share_of
 from adwarm.forecast.models.calibration import Calibration, calibrate

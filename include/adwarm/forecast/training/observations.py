@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.forecast.local_hours import hour_of_week_at, known_zone, localise
+from adwarm.forecast.open_minute import early_minutes
 from adwarm.forecast.protocol import KEY_COLUMNS
-from adwarm.forecast.timing import early_minutes
 from adwarm.foundation.clock import utc
 from adwarm.settings import Settings
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from adwarm.access_log.timestamps import to_micros
+from adwarm.forecast.data_cutoff import worst_age
 from adwarm.forecast.features.grid import SLOT
-from adwarm.forecast.lateness import worst_age
 from adwarm.forecast.models.boosted import KIND as ADWARM
 from adwarm.forecast.models.boosted import VERSION, AdwarmForecast
 from adwarm.forecast.models.boosted_model import Reach

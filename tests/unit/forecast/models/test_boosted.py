@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from adwarm.forecast import model_form
+from adwarm.forecast import serialization
+from adwarm.forecast.batch_predict import sweep
 from adwarm.forecast.features.public_holidays import HolidayShare
 from adwarm.forecast.models.boosted import EVEN, AdwarmForecast, share_of
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import HourOfWeek
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
-from adwarm.forecast.sweep import sweep
 from adwarm.forecast.training.trainers import train_adwarm
 from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.patterns.opens import Opens, opens_of
@@ -183,13 +183,13 @@ def test_only_known_types_are_read(forecast: AdwarmForecast) -> None:
     """A type that is no plain data of ours is refused when stored and when read, and so is damage and another kind."""
     data = forecast.to_bytes()
     with pytest.raises(Corrupt, match="another version 1 of scikit-learn"):
-        model_form.unpack(data, "another", "1")
+        serialization.unpack(data, "another", "1")
     with pytest.raises(Corrupt, match="cannot be read"):
-        model_form.unpack(data[: len(data) // 2], "adwarm", "1")
+        serialization.unpack(data[: len(data) // 2], "adwarm", "1")
     with pytest.raises(Corrupt, match="cannot be read"):
-        model_form.unpack(b"", "adwarm", "1")
+        serialization.unpack(b"", "adwarm", "1")
     with pytest.raises(AdwarmError, match="datetime"):
-        model_form.pack({"id": MONDAY}, "adwarm", "1")
+        serialization.pack({"id": MONDAY}, "adwarm", "1")
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 3)), min_size=1, max_size=8), st.floats(0, 1))

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from adwarm.forecast.timing import LEAN, early_minutes
+from adwarm.forecast.open_minute import LEAN, early_minutes
 
 
 def _events(minutes: list[float], hour: int = 9, row: int = 0) -> pd.DataFrame:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.unit.forecast.test_adwarm_model import log, micros
 
+from adwarm.forecast.batch_predict import sweep
 from adwarm.forecast.features.grid import SLOT, OpenGrid
 from adwarm.forecast.models.boosted_model import Reach, train
-from adwarm.forecast.sweep import sweep
 from adwarm.patterns.opens import opens_of
 
 
