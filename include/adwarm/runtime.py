@@ -10,7 +10,7 @@ from functools import cached_property
 from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
-from adwarm.backpressure.memory import machine_turn
+from adwarm.backpressure.memory_pressure import machine_turn
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from adwarm.backpressure import Granted, Outcome, OutcomeKind
-from adwarm.backpressure.waiting import Outlook, Waiter
+from adwarm.backpressure.capacity_preview import Outlook, Waiter
 from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, writing

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from adwarm.backpressure import Grant
-from adwarm.backpressure.budget import Budget
+from adwarm.backpressure.shared_budget import Budget
 from adwarm.model import Priority, Scope
 
 CONTENDED_SECONDS = 120.0

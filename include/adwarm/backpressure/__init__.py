@@ -3,9 +3,7 @@
 `admitted` is the way in; `SqlAdmission` is the budget behind it; `RequestQueue` keeps what waits for it.
 """
 
-from adwarm.backpressure.block_admission import BlockAdmission
-from adwarm.backpressure.budget import Budget
-from adwarm.backpressure.decision import (
+from adwarm.backpressure.admission import (
     FLEET,
     Admission,
     Decision,
@@ -16,10 +14,12 @@ from adwarm.backpressure.decision import (
     Refused,
     Wait,
 )
+from adwarm.backpressure.block_admission import BlockAdmission
 from adwarm.backpressure.gate import Passage, admitted
 from adwarm.backpressure.local_admission import LocalAdmission
-from adwarm.backpressure.memory import MemoryAwareAdmission
+from adwarm.backpressure.memory_pressure import MemoryAwareAdmission
 from adwarm.backpressure.request_queue import Claim, RequestQueue, Ticket
+from adwarm.backpressure.shared_budget import Budget
 from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.backpressure.status import AdmissionStatus, BreakerStatus, ScopeStatus
 

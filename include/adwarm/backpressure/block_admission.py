@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic as system_monotonic
 from typing import Protocol
 
-from adwarm.backpressure.decision import (
+from adwarm.backpressure.admission import (
     Admission,
     Decision,
     Grant,

@@ -8,7 +8,7 @@ into being with the first failure, and is forgotten once its window holds none.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from adwarm.backpressure.decision import Grant, Outcome, OutcomeKind
+from adwarm.backpressure.admission import Grant, Outcome, OutcomeKind
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.model import Scope, ScopeKind
 from adwarm.settings import BackpressureSettings

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from adwarm.backpressure.decision import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
-from adwarm.backpressure.decision import Refused as RefusedDecision
+from adwarm.backpressure.admission import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.backpressure.admission import Refused as RefusedDecision
 from adwarm.foundation.clock import Clock, moment_after, utc
 from adwarm.foundation.errors import (
     AdwarmError,

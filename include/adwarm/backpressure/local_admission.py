@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
-from adwarm.backpressure.budget import Budget
-from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Returned, Wait
+from adwarm.backpressure.admission import Decision, Grant, Outcome, Refused, Returned, Wait
+from adwarm.backpressure.shared_budget import Budget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings

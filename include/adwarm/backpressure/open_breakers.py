@@ -7,8 +7,8 @@ kept for a second at the most: a breaker that a person closes is noticed, and on
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from adwarm.backpressure.admission import Decision, Refused
 from adwarm.backpressure.breakers import source_scope, the_account
-from adwarm.backpressure.decision import Decision, Refused
 from adwarm.model import Scope
 
 REMEMBERED_SECONDS = 1.0

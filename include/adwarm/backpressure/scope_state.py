@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules, RunningLatency
-from adwarm.backpressure.meter import UsageMeter
 from adwarm.backpressure.parking import Parking
+from adwarm.backpressure.quota_usage import UsageMeter
 from adwarm.backpressure.shares import CLASSES, Askers, Shares, room
 from adwarm.backpressure.token_bucket import BucketRules, SharedBucket
 from adwarm.backpressure.usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, band

@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure import sql_rows
+from adwarm.backpressure import budget_rows
+from adwarm.backpressure.admission import Decision, Grant, Outcome, Refused, Returned, Wait
 from adwarm.backpressure.breakers import breaker_names
-from adwarm.backpressure.budget import Budget
-from adwarm.backpressure.combining import Combiner
-from adwarm.backpressure.decision import Decision, Grant, Outcome, Refused, Returned, Wait
-from adwarm.backpressure.sql_rows import Needs
+from adwarm.backpressure.budget_rows import Needs
+from adwarm.backpressure.group_commit import Combiner
+from adwarm.backpressure.shared_budget import Budget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope
@@ -133,7 +133,7 @@ class SqlAdmission:
         budget = Budget(self._settings, self._rng)
         with reading(self._engine) as connection:
             now = self._time(connection)
-            sql_rows.load(connection, budget, _asking(scopes, source), now)
+            budget_rows.load(connection, budget, _asking(scopes, source), now)
         return budget.forbidden(scopes, priority, source=source, now=now)
 
     def status(self) -> AdmissionStatus:
@@ -141,7 +141,7 @@ class SqlAdmission:
         budget = Budget(self._settings, self._rng)
         with reading(self._engine) as connection:
             now = self._time(connection)
-            sql_rows.load_all(connection, budget)
+            budget_rows.load_all(connection, budget)
         return budget.status(now)
 
     def _do(self, needs: Needs, ask: Callable[[Budget, float], T]) -> T:
@@ -156,15 +156,15 @@ class SqlAdmission:
         """Answer every question that waits, in one transaction."""
         budget = Budget(self._settings, self._rng)
         with self._turnstile.turn(), writing(self._engine) as connection:
-            now = sql_rows.lock(connection, budget, self._time)
+            now = budget_rows.lock(connection, budget, self._time)
             jobs = take()
             needs = Needs()
             for job in jobs:
                 needs |= job.needs
-            loaded = sql_rows.load(connection, budget, needs, now)
+            loaded = budget_rows.load(connection, budget, needs, now)
             for job in jobs:
                 job.run(budget, now)
-            sql_rows.save(connection, budget, loaded, self._owner)
+            budget_rows.save(connection, budget, loaded, self._owner)
         for scope, seconds in budget.overlong_parks():
             self._on_overlong(scope, seconds)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from adwarm.backpressure import Admission, Claim, Decision, Grant, Outcome, RequestQueue
-from adwarm.backpressure.decision import Refused
+from adwarm.backpressure.admission import Refused
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.model import Priority, Scope, ScopeKind

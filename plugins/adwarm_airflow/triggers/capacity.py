@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from adwarm.backpressure.waiting import Outlook, Waiter
+    from adwarm.backpressure.capacity_preview import Outlook, Waiter
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -135,7 +135,7 @@ class _Budget:
     runtime: Runtime | None = None
 
     def look(self, waiters: Sequence[Waiter]) -> list[Outlook]:
-        from adwarm.backpressure.waiting import outlooks
+        from adwarm.backpressure.capacity_preview import outlooks
         from adwarm_airflow.house import open_runtime
 
         self.runtime = self.runtime or open_runtime()
@@ -171,7 +171,7 @@ class CapacityTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with everybody else, then fire once."""
-        from adwarm.backpressure.waiting import Waiter
+        from adwarm.backpressure.capacity_preview import Waiter
         from adwarm.model import Priority, Scope
 
         priority = Priority.parse(self.priority)

@@ -17,8 +17,8 @@ from adwarm.backpressure import (
     SqlAdmission,
     Wait,
 )
+from adwarm.backpressure.admission import Grant
 from adwarm.backpressure.block_admission import FOLLOWING_SECONDS, IDLE_SECONDS, LOOK_SECONDS
-from adwarm.backpressure.decision import Grant
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from adwarm.backpressure import BlockAdmission, Decision, LocalAdmission, admitted
-from adwarm.backpressure.decision import Returned
+from adwarm.backpressure.admission import Returned
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from adwarm.backpressure import FLEET, Grant, Granted, Outcome, OutcomeKind, Refused, SqlAdmission, Wait
-from adwarm.backpressure.budget import REMEMBERED_SECONDS
+from adwarm.backpressure.shared_budget import REMEMBERED_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 from tests.unit.conftest import NOW
 
-from adwarm.backpressure.decision import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.backpressure.admission import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Scope, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
 from tests.unit.prefetch.conftest import OpenAdmission
 
-from adwarm.backpressure.decision import Decision, Wait
+from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Scope, UsageSample, Window

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from adwarm.backpressure import Budget, Grant, Granted, LocalAdmission, Outcome, OutcomeKind, Refused, Wait
-from adwarm.backpressure.budget import REMEMBERED_SECONDS
+from adwarm.backpressure.shared_budget import REMEMBERED_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure.decision import Admission, Decision, Grant, Outcome, Wait
+from adwarm.backpressure.admission import Admission, Decision, Grant, Outcome, Wait
 from adwarm.foundation.clock import Clock
 from adwarm.model import Priority, Scope
 from adwarm.store import leases

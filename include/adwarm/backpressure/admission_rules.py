@@ -8,9 +8,9 @@ nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adwarm.backpressure.admission import Refused, Wait
 from adwarm.backpressure.breakers import Guard
-from adwarm.backpressure.decision import Refused, Wait
-from adwarm.backpressure.meter import FIGURE_SECONDS, SLICES
+from adwarm.backpressure.quota_usage import FIGURE_SECONDS, SLICES
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shares import Shares
 from adwarm.backpressure.usage import Pace

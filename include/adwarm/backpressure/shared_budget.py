@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
+from adwarm.backpressure.admission import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Returned, Wait
+from adwarm.backpressure.admission_rules import Question, blocked, full, lacking, longer, paced
 from adwarm.backpressure.breakers import Breakers
-from adwarm.backpressure.decision import FLEET, Decision, Grant, Granted, Outcome, OutcomeKind, Refused, Returned, Wait
-from adwarm.backpressure.judgement import Question, blocked, full, lacking, longer, paced
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, status_of
 from adwarm.backpressure.usage import Pace, band

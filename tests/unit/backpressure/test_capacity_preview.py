@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import Granted, Outcome, OutcomeKind, SqlAdmission
-from adwarm.backpressure.waiting import Outlook, Waiter, outlooks
+from adwarm.backpressure.capacity_preview import Outlook, Waiter, outlooks
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import reading

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
-from adwarm.backpressure.budget import Budget
-from adwarm.backpressure.decision import FLEET, Grant
+from adwarm.backpressure.admission import FLEET, Grant
 from adwarm.backpressure.scope_state import ScopeState
+from adwarm.backpressure.shared_budget import Budget
 from adwarm.foundation.circuit import Breaker
 from adwarm.model import Priority, Scope
 from adwarm.store.database import insert_new, upsert

@@ -10,12 +10,12 @@ from random import Random
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure import sql_rows
+from adwarm.backpressure import budget_rows
+from adwarm.backpressure.admission import Refused, Wait
+from adwarm.backpressure.admission_rules import LONGEST_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
-from adwarm.backpressure.budget import Budget
-from adwarm.backpressure.decision import Refused, Wait
-from adwarm.backpressure.judgement import LONGEST_POLL_SECONDS
-from adwarm.backpressure.sql_rows import Needs
+from adwarm.backpressure.budget_rows import Needs
+from adwarm.backpressure.shared_budget import Budget
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import database_time, reading
@@ -60,7 +60,7 @@ def outlooks(
     )
     with reading(engine) as connection:
         now = database_time(connection)
-        sql_rows.load(connection, budget, needs, now)
+        budget_rows.load(connection, budget, needs, now)
     return [
         _outlook(budget.verdict(waiter.scopes, waiter.priority, source=waiter.source, now=now)) for waiter in waiters
     ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.meter import SLICES, UsageMeter
+from adwarm.backpressure.quota_usage import SLICES, UsageMeter
 
 WINDOW = 3600.0
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adwarm.backpressure.combining import MOST_JOBS, Combiner
+from adwarm.backpressure.group_commit import MOST_JOBS, Combiner
 
 
 def together(combiner: Combiner[int], jobs: list[int], into: list[BaseException]) -> list[threading.Thread]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, update
 
 from adwarm.backpressure import Decision, Grant, Granted, MemoryAwareAdmission, Outcome, OutcomeKind, Wait
-from adwarm.backpressure.memory import machine_turn, used_percent
+from adwarm.backpressure.memory_pressure import machine_turn, used_percent
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, Scope
 from adwarm.store import writing
