@@ -4,9 +4,9 @@
 imported here. The rest is light.
 """
 
-from adwarm.planning.budget import calls_left, within_budget
+from adwarm.planning.call_budget import calls_left, within_budget
 from adwarm.planning.day_close import closes_at, closing_accounts
-from adwarm.planning.life import useful_until
+from adwarm.planning.expiry import useful_until
 from adwarm.planning.recommendation import Plan, Recommendation
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, batches, expand, shard_by_account
 

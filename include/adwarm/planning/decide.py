@@ -18,13 +18,13 @@ from adwarm.forecast.snapshot import live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
 from adwarm.patterns.open_history import known_opens, log_known_until
-from adwarm.planning.budget import calls_left, within_budget
+from adwarm.planning.call_budget import calls_left, within_budget
 from adwarm.planning.day_close import closing_accounts
-from adwarm.planning.life import useful_until
-from adwarm.planning.needs import FetchNeeds, Need, nothing_is_there
+from adwarm.planning.expiry import useful_until
 from adwarm.planning.plan import KEPT_CUTS, LOOKAHEAD, plan_warms
 from adwarm.planning.price import Quota
 from adwarm.planning.recommendation import Plan, Recommendation
+from adwarm.planning.request_pricer import FetchNeeds, Need, nothing_is_there
 from adwarm.planning.strategies import shard_by_account
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, entries, warms

@@ -16,12 +16,12 @@ import pandas as pd
 
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
-from adwarm.planning.life import NEVER
-from adwarm.planning.needs import Need
+from adwarm.planning.expiry import NEVER
+from adwarm.planning.explanations import Evidence, why_cut, why_now, why_opened, why_price
 from adwarm.planning.price import Cost, Quota, Wishes, choose
 from adwarm.planning.recommendation import Plan, Recommendation
-from adwarm.planning.slots import KEY_COLUMNS, Floats, Ints, Slots
-from adwarm.planning.why import Evidence, why_cut, why_now, why_opened, why_price
+from adwarm.planning.request_pricer import Need
+from adwarm.planning.slot_arrays import KEY_COLUMNS, Floats, Ints, Slots
 from adwarm.settings import Settings
 
 LOOKAHEAD = timedelta(hours=24)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.model import Mode
-from adwarm.planning.budget import within_budget
+from adwarm.planning.call_budget import within_budget
 from adwarm.planning.decide import StoreView, left_this_hour, store_plan
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, recommend

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from sqlalchemy import Engine
 
 from adwarm.model import Account, ReportKey, Window, resolve_key
-from adwarm.planning.needs import Need
+from adwarm.planning.request_pricer import Need
 from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.planner import plan_fetch
 from adwarm.settings import Settings
@@ -21,7 +21,7 @@ _States = Mapping[str, Mapping[date, PartitionState]]
 
 @dataclass(frozen=True)
 class StoredNeeds:
-    """What fetching takes, given the days that are stored; see `adwarm.planning.needs.FetchNeeds`."""
+    """What fetching takes, given the days that are stored; see `adwarm.planning.request_pricer.FetchNeeds`."""
 
     engine: Engine
     settings: Settings

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.model import Account, FreshnessRules, ReportKey, local_day, resolve_window, zone
 from adwarm.patterns.opens import Opens
-from adwarm.planning.life import NEVER, useful_until
+from adwarm.planning.expiry import NEVER, useful_until
 
 Longs = npt.NDArray[np.int64]
 FOREVER = np.iinfo(np.int64).max // 4

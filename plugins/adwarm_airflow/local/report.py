@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adwarm.patterns.load_slots import QUIET, load_slots
-from adwarm.planning.accounting import settle_accounts
+from adwarm.planning.warm_outcomes import settle_accounts
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms
 from adwarm_airflow.local.history import ReplayDay

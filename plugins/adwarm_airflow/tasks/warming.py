@@ -7,10 +7,10 @@ from typing import Any
 
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, ReportKey, WarmReason, account_id
-from adwarm.planning.accounting import settle_accounts
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
 from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
+from adwarm.planning.warm_outcomes import settle_accounts
 from adwarm.prefetch.scoring import ScoreReport, score_accounts
 from adwarm.prefetch.warming import lift_denials
 from adwarm.runtime import Runtime

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from tests.unit.conftest import NOW, Bench
 
 from adwarm.model import Account, Priority, ReportKey
-from adwarm.planning.needs import Need, nothing_is_there
+from adwarm.planning.request_pricer import Need, nothing_is_there
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.needs import StoredNeeds
 from adwarm.sources.protocol import Increment

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adwarm.access_log.timestamps import to_micros
 from adwarm.model import PRESETS, Account, ReportKey
 from adwarm.patterns.opens import opens_of
-from adwarm.planning.life import NEVER, useful_until
+from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.replay.lives import FOREVER, ClassLife, FixedLife
 
 NAMES = [*PRESETS, "2026-03-01..2026-03-20", "2025-01-01..2025-01-31"]

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Actor, Mode, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.planning.accounting import Accounts, settle_accounts
+from adwarm.planning.warm_outcomes import Accounts, settle_accounts
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, warms

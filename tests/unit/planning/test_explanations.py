@@ -2,8 +2,8 @@
 
 import pytest
 
+from adwarm.planning.explanations import Evidence, why_cut, why_opened, why_price
 from adwarm.planning.price import Cost
-from adwarm.planning.why import Evidence, why_cut, why_opened, why_price
 
 
 @pytest.mark.parametrize(

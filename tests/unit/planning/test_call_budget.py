@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adwarm.model import ReportKey
-from adwarm.planning.budget import calls_left, within_budget
+from adwarm.planning.call_budget import calls_left, within_budget
 from adwarm.planning.recommendation import Recommendation
 from adwarm.settings import Settings
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adwarm.model import Account, ReportKey
-from adwarm.planning.life import NEVER, useful_until
+from adwarm.planning.expiry import NEVER, useful_until
 
 BERLIN = Account("act_1", "Europe/Berlin")
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
