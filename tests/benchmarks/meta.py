@@ -14,7 +14,7 @@ from sqlalchemy import select as select_rows
 
 from adwarm.foundation.clock import Clock, VirtualClock
 from adwarm.model import Account, QuerySpec, Window
-from adwarm.prefetch.assembly import daily_rows
+from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment, Row

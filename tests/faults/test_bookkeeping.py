@@ -34,7 +34,7 @@ import os
 import signal
 import sys
 from adwarm.prefetch import fetch_lease
-from adwarm.prefetch.warming import warm_batch
+from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.runtime import Runtime
 from adwarm.sources.meta import source
 

@@ -30,7 +30,7 @@ LEASE_SECONDS = 1.0
 
 WORKER = f"""
 from adwarm.prefetch import fetch_lease
-from adwarm.prefetch.warming import warm_batch
+from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.runtime import Runtime
 
 fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}

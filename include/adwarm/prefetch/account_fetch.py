@@ -16,10 +16,10 @@ from adwarm.foundation.redaction import redact
 from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.batch import Batch
+from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.context import FetchContext
 from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, LeaseLost, hold
 from adwarm.prefetch.fetcher import BatchOver, Fetcher
-from adwarm.prefetch.outcome import KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.refresh import Refresh, plan_refresh
 from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry

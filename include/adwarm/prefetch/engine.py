@@ -12,8 +12,8 @@ from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.batch import Batch
+from adwarm.prefetch.batch_result import BatchReport, KeyOutcome, Wanted
 from adwarm.prefetch.context import FetchContext
-from adwarm.prefetch.outcome import BatchReport, KeyOutcome, Wanted
 from adwarm.prefetch.report_schedule import ReportWatch
 
 Progress = Callable[[Sequence[KeyOutcome]], None]

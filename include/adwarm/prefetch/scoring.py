@@ -11,7 +11,7 @@ from adwarm.compression import unpack
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Window
-from adwarm.prefetch.assembly import daily_rows
+from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore, entries, partitions, scores

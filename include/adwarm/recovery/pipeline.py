@@ -23,12 +23,12 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Permanent
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
-from adwarm.recovery.budget import RetryBudget
 from adwarm.recovery.fallback import Fallback, within
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import IsolationBook, IsolationRules, IsolationStore, MemoryIsolationStore
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, describe
 from adwarm.recovery.retry import Retrier
+from adwarm.recovery.retry_budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
 log = logging.getLogger(__name__)

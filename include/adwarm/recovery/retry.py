@@ -11,7 +11,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, stop_never
 
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
-from adwarm.recovery.budget import RetryBudget
+from adwarm.recovery.retry_budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
 T = TypeVar("T")

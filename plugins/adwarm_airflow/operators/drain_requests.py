@@ -47,7 +47,7 @@ class DrainRequestsOperator(BaseOperator):
             TokenDead: no request was completed, and the access token is dead.
         """
         from adwarm.foundation.errors import BadRequest, TokenDead
-        from adwarm.prefetch.outcome import gravest, restated
+        from adwarm.prefetch.batch_result import gravest, restated
         from adwarm_airflow.house import open_runtime
 
         del context

@@ -39,7 +39,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
     def start_over(self, context: Context, *, by_person: bool) -> None:
         """Put what failed of the batch back to planned; for a person also what was denied."""
-        from adwarm.prefetch.warming import reopen_batch
+        from adwarm.prefetch.warm_batch import reopen_batch
         from adwarm_airflow.house import open_runtime
 
         run = _run(context)
@@ -49,7 +49,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
     def whole(self, context: Context, report: BatchReport) -> BatchReport:
         """Return the report with the keys of the batch that had ended before."""
         from adwarm.prefetch import BatchReport
-        from adwarm.prefetch.warming import ended_before
+        from adwarm.prefetch.warm_batch import ended_before
         from adwarm_airflow.house import open_runtime
 
         before = ended_before(open_runtime().engine, _run(context).run_id, int(self.batch), report)
@@ -68,7 +68,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
     def prefetch(self, context: Context) -> BatchReport:
         """Warm what is left of the batch."""
-        from adwarm.prefetch.warming import warm_batch
+        from adwarm.prefetch.warm_batch import warm_batch
         from adwarm_airflow.house import open_runtime
 
         run = _run(context)

@@ -12,7 +12,7 @@ from adwarm.prefetch.backfill import check_range, missing_spans
 from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.estimate import estimate
 from adwarm.prefetch.planner import closing_windows
-from adwarm.prefetch.warming import lift_denials
+from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime, SourceFactory
 from adwarm.store import accounts, jobs
 from adwarm_airflow.house import DEFAULT_CONNECTION, open_runtime

@@ -12,7 +12,7 @@ from adwarm.planning.strategies import Strategy
 from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
 from adwarm.planning.warm_outcomes import settle_accounts
 from adwarm.prefetch.scoring import ScoreReport, score_accounts
-from adwarm.prefetch.warming import lift_denials
+from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
 from adwarm.store import accounts, denials, jobs, warms

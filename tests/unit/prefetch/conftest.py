@@ -17,7 +17,7 @@ from adwarm.backpressure.admission import Decision, Grant, Granted, Outcome, Out
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Scope, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
-from adwarm.prefetch.assembly import daily_rows
+from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.model import Window
-from adwarm.prefetch.assembly import daily_rows
 from adwarm.prefetch.compaction import compact
+from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.prefetch.rows import by_day, content_hash, pack_rows
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.database import writing

@@ -14,9 +14,9 @@ from tests.unit.prefetch.conftest import Staging
 from adwarm.compression import unpack
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import Wanted
-from adwarm.prefetch.assembly import daily_rows
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.prefetch.compaction import compact
+from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, Page, Row

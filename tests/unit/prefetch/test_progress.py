@@ -18,7 +18,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Scope, UsageSample, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
-from adwarm.prefetch.assembly import daily_rows
+from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Row, Unit

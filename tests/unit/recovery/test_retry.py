@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
-from adwarm.recovery.budget import RetryBudget
 from adwarm.recovery.retry import Retrier, delay, is_retryable
+from adwarm.recovery.retry_budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
 SETTINGS = RecoverySettings()

@@ -10,9 +10,9 @@ import orjson
 from adwarm.compression import pack
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window, expires_at
-from adwarm.prefetch.keeping import each_once
+from adwarm.prefetch.gap_filling import each_once
+from adwarm.prefetch.range_summaries import Summary
 from adwarm.prefetch.rows import in_order, unpack_rows
-from adwarm.prefetch.summaries import Summary
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
 from adwarm.store.entries import Entry

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.recovery.budget import RetryBudget
+from adwarm.recovery.retry_budget import RetryBudget
 
 
 @given(st.lists(st.booleans(), max_size=400))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Window
-from adwarm.prefetch.keeping import missing_text, with_older
+from adwarm.prefetch.gap_filling import missing_text, with_older
 from adwarm.prefetch.splitting import Gap
 from adwarm.sources.protocol import Row
 

@@ -10,7 +10,7 @@ from tests.unit.conftest import NOW, Bench, one_ad
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Priority
 from adwarm.prefetch import BatchReport
-from adwarm.prefetch.warming import ended_before, lift_denials, reopen_batch, warm_batch
+from adwarm.prefetch.warm_batch import ended_before, lift_denials, reopen_batch, warm_batch
 from adwarm.sources.protocol import Page, Unit
 from adwarm.store import accounts, jobs, read_traffic, warms
 

@@ -27,7 +27,7 @@ from adwarm.foundation.errors import (
 )
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchReport, KeyOutcome, KeyStatus, Wanted
-from adwarm.prefetch.outcome import gravest, restated
+from adwarm.prefetch.batch_result import gravest, restated
 from adwarm.sources.protocol import Page, Unit
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)

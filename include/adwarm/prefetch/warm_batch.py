@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError, Denied
 from adwarm.model import Priority, ReportKey, WarmReason
+from adwarm.prefetch.batch_result import BatchReport, KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.engine import PrefetchEngine
-from adwarm.prefetch.outcome import BatchReport, KeyOutcome, KeyStatus, Wanted
 from adwarm.store import denials, warms
 
 log = logging.getLogger(__name__)
