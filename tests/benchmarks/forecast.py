@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from tests.benchmarks.measure import FOLDER, report
 
-from adwarm.replay.log import Split, read_opens
 from adwarm.replay.policies import BOUNDS
+from adwarm.replay.replay_log import Split, read_opens
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import load_settings
 

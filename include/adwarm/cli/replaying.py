@@ -39,7 +39,7 @@ def replay(
     warms_out: Annotated[Path | None, typer.Option(help="Write every warm to this Parquet file.")] = None,
 ) -> None:
     """Play a log back: what each policy would have fetched, served and wasted. Calls nothing."""
-    from adwarm.replay.log import read_opens
+    from adwarm.replay.replay_log import read_opens
     from adwarm.replay.run import Rules
     from adwarm.replay.run import replay as run
     from adwarm.settings import load_settings
@@ -93,7 +93,7 @@ def _moment(name: str, text: str) -> datetime:
 
 def _split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
     from adwarm.access_log import log_span
-    from adwarm.replay.log import Split
+    from adwarm.replay.replay_log import Split
 
     end = _moment("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
     test = _moment("--test-from", test_from) if test_from else end - _TEST
@@ -126,7 +126,7 @@ def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Pat
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found.document, option=orjson.OPT_INDENT_2) + b"\n")
     if html is not None:
-        from adwarm.replay.page import report_page
+        from adwarm.replay.replay_page import report_page
 
         html.write_text(report_page(found.document), encoding="utf-8")
     if warms_out is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.replay.cache import Tally
+from adwarm.replay.cache_simulation import Tally
 
 Floats = npt.NDArray[np.float64]
 SEED = 20_130_411

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from adwarm.patterns.opens import Codes, Micros, Opens
-from adwarm.replay.lives import Life
+from adwarm.replay.entry_lifetimes import Life
 from adwarm.replay.policy import Claim, Decisions, Scores, Terms
 
 

@@ -8,8 +8,8 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay import baselines, hour_profiles
 from adwarm.replay.adwarm_policy import Adwarm
+from adwarm.replay.entry_lifetimes import Life
 from adwarm.replay.hybrid_histogram import HybridHistogram
-from adwarm.replay.lives import Life
 from adwarm.replay.oracle import Oracle
 from adwarm.replay.policy import Policy
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 from adwarm.forecast.snapshot import Snapshot
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.replay.verdict import Verdict
+from adwarm.replay.review_rules import Verdict
 from adwarm.store import writing
 from adwarm.store.reviews import close_review, find_review
 from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy

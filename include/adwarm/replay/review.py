@@ -21,14 +21,14 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.open_history import known_opens
 from adwarm.patterns.opens import QUIET, Opens
 from adwarm.replay.drift import Watched, drift
-from adwarm.replay.lives import FixedLife
-from adwarm.replay.log import Split
-from adwarm.replay.page import report_page
+from adwarm.replay.entry_lifetimes import FixedLife
 from adwarm.replay.policies import policies
 from adwarm.replay.policy import Policy
 from adwarm.replay.promotion import fall_back
+from adwarm.replay.replay_log import Split
+from adwarm.replay.replay_page import report_page
+from adwarm.replay.review_rules import POLICIES, Judgement, Verdict, judge
 from adwarm.replay.run import Rules, replay
-from adwarm.replay.verdict import POLICIES, Judgement, Verdict, judge
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import ObjectStore, aggregates, reading, writing
 from adwarm.store.page_files import ReportFolder

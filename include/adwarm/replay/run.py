@@ -14,17 +14,17 @@ import pandas as pd
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache import Delays, Tally
-from adwarm.replay.curve import Thresholds, learn_thresholds
-from adwarm.replay.findings import OURS, Finding, compared, finding_of
-from adwarm.replay.lives import ClassLife, FixedLife, Life
-from adwarm.replay.log import Split
-from adwarm.replay.play import World, play
+from adwarm.replay.cache_simulation import Delays, Tally
+from adwarm.replay.entry_lifetimes import ClassLife, FixedLife, Life
+from adwarm.replay.evaluation_period import DAY, Stretch, scored
 from adwarm.replay.policies import policies
 from adwarm.replay.policy import Policy, Terms
 from adwarm.replay.quality import Quality
-from adwarm.replay.requests import RequestCount
-from adwarm.replay.stretch import DAY, Stretch, scored
+from adwarm.replay.replay_log import Split
+from adwarm.replay.request_count import RequestCount
+from adwarm.replay.results import OURS, Finding, compared, finding_of
+from adwarm.replay.simulate import World, play
+from adwarm.replay.threshold_curve import Thresholds, learn_thresholds
 from adwarm.settings import Settings
 
 TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)

@@ -9,8 +9,8 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.replay.promotion import promote as promote_review
 from adwarm.replay.promotion import reject
 from adwarm.replay.review import review_policies
-from adwarm.replay.review_words import body_of
-from adwarm.replay.verdict import Verdict
+from adwarm.replay.review_rules import Verdict
+from adwarm.replay.review_summary import body_of
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.house import open_runtime
 from adwarm_airflow.operators.approval import ANSWERED_BY

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adwarm.patterns.opens import Opens, opens_of
-from adwarm.replay.log import Split
+from adwarm.replay.replay_log import Split
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

@@ -11,7 +11,7 @@ from adwarm.access_log.timestamps import to_micros
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.replay.drift import LEAST, MOVED, Watched, by_chance, drift, stability
 from adwarm.replay.hour_profiles import hour_of_week
-from adwarm.replay.log import Split
+from adwarm.replay.replay_log import Split
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import Settings
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adwarm.replay.cache import Tally
+from adwarm.replay.cache_simulation import Tally
 from adwarm.replay.intervals import curve_points, interval, resampled_ratio
 
 

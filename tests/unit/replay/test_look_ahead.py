@@ -9,8 +9,8 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from adwarm.patterns.opens import opens_of
-from adwarm.replay.log import Split, chosen
 from adwarm.replay.policies import BUILT_IN
+from adwarm.replay.replay_log import Split, chosen
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import Settings
 

@@ -11,12 +11,12 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens, opens_of
 from adwarm.replay import baselines
+from adwarm.replay.entry_lifetimes import FixedLife
 from adwarm.replay.hour_profiles import hour_chances, week_hour
 from adwarm.replay.hybrid_histogram import idle_window
-from adwarm.replay.lives import FixedLife
-from adwarm.replay.log import Split
 from adwarm.replay.policies import BUILT_IN, policies
 from adwarm.replay.policy import Terms
+from adwarm.replay.replay_log import Split
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import Settings
 

@@ -10,10 +10,10 @@ import pytest
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
-from adwarm.replay.log import Split, read_opens
+from adwarm.replay.evaluation_period import Stretch, scored
 from adwarm.replay.policy import Decisions, Scores, SimplePolicy, Terms
+from adwarm.replay.replay_log import Split, read_opens
 from adwarm.replay.run import Replayed, Rules, replay
-from adwarm.replay.stretch import Stretch, scored
 from adwarm.settings import Settings
 
 IDEAL = Rules(step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(1.5, 2.0, 3.0))

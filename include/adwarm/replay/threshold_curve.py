@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.replay.play import World, play
+from adwarm.replay.evaluation_period import Progress, Stretch, no_progress, scored
 from adwarm.replay.policy import Policy, Scores
-from adwarm.replay.stretch import Progress, Stretch, no_progress, scored
+from adwarm.replay.simulate import World, play
 
 Floats = npt.NDArray[np.float64]
 COARSE, FINE = 32, 40

@@ -11,7 +11,7 @@ from adwarm.access_log.timestamps import to_micros
 from adwarm.model import PRESETS, Account, ReportKey
 from adwarm.patterns.opens import opens_of
 from adwarm.planning.expiry import NEVER, useful_until
-from adwarm.replay.lives import FOREVER, ClassLife, FixedLife
+from adwarm.replay.entry_lifetimes import FOREVER, ClassLife, FixedLife
 
 NAMES = [*PRESETS, "2026-03-01..2026-03-20", "2025-01-01..2025-01-31"]
 ZONES = ["Europe/Berlin", "Asia/Kolkata", "America/New_York"]

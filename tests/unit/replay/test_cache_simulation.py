@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.patterns.opens import Opens, opens_of
-from adwarm.replay.cache import WEEK, Cache, Delays, Tally, age_quantile
-from adwarm.replay.lives import FixedLife
+from adwarm.replay.cache_simulation import WEEK, Cache, Delays, Tally, age_quantile
+from adwarm.replay.entry_lifetimes import FixedLife
 from adwarm.replay.policy import Scores
 
 MINUTE = 60_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from adwarm.replay.verdict import JUDGED_AT, POLICIES, Verdict
+from adwarm.replay.review_rules import JUDGED_AT, POLICIES, Verdict
 
 
 def body_of(row: Mapping[str, Any]) -> str:

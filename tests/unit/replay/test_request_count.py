@@ -10,7 +10,7 @@ from adwarm.model import FreshnessRules, Window
 from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.planner import combined, plan_fetch
 from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
-from adwarm.replay.requests import DayShelf
+from adwarm.replay.request_count import DayShelf
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.cache import DecodedCache
 from adwarm.compression.choice import pack, unpack
+from adwarm.compression.decoded_cache import DecodedCache
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 

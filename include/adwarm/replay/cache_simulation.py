@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.lives import FOREVER, Life
+from adwarm.replay.entry_lifetimes import FOREVER, Life
 from adwarm.replay.policy import Scores
 
 Longs = npt.NDArray[np.int64]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.replay.cache import Counts, Tally, age_quantile
-from adwarm.replay.curve import Thresholds
+from adwarm.replay.cache_simulation import Counts, Tally, age_quantile
 from adwarm.replay.intervals import CurvePoints, curve_points, interval, resampled_ratio
 from adwarm.replay.policy import Policy
+from adwarm.replay.threshold_curve import Thresholds
 
 READ_AT = (1.5, 2.0, 3.0)
 """Multiples at which curves are always read off."""

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from adwarm.compression.stats import CompressionStats
+from adwarm.compression.statistics import CompressionStats
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 

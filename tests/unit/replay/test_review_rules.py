@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from adwarm.replay.review_page import review_section
-from adwarm.replay.review_words import body_of
-from adwarm.replay.verdict import Verdict, judge
+from adwarm.replay.review_rules import Verdict, judge
+from adwarm.replay.review_summary import body_of
 from adwarm.settings import ReviewSettings
 
 RULES = ReviewSettings()

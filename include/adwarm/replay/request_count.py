@@ -14,8 +14,8 @@ from adwarm.access_log.timestamps import from_micros
 from adwarm.model import FreshnessRules, local_day, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.prefetch.calendar import settle_weekday
-from adwarm.replay.cache import WEEK, Counts, Tally
-from adwarm.replay.stretch import Stretch
+from adwarm.replay.cache_simulation import WEEK, Counts, Tally
+from adwarm.replay.evaluation_period import Stretch
 from adwarm.sources.protocol import Capabilities
 
 _QUARTER = 900_000_000

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.log import Split
-from adwarm.replay.page import report_page
+from adwarm.replay.replay_log import Split
+from adwarm.replay.replay_page import report_page
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import Settings
 

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache import Cache, Counts, Delays, Longs, Tally
-from adwarm.replay.lives import Life
+from adwarm.replay.cache_simulation import Cache, Counts, Delays, Longs, Tally
+from adwarm.replay.entry_lifetimes import Life
+from adwarm.replay.evaluation_period import Stretch
 from adwarm.replay.policy import Scores, Terms
-from adwarm.replay.stretch import Stretch
 
 Floats = npt.NDArray[np.float64]
 RequestCounter = Callable[[Tally, Stretch], Counts]
