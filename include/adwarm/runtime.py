@@ -165,7 +165,7 @@ def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFact
     Raises:
         BadRequest: a setting it needs is missing; the message says which.
     """
-    from adwarm.sources.build import build_factory
+    from adwarm.sources.factory import build_factory
 
     return build_factory(settings, clock=clock)
 
@@ -178,6 +178,6 @@ def further_factories(settings: Settings, clock: Clock | None = None) -> dict[st
     """
     if not settings.connections:
         return {}
-    from adwarm.sources.build import build_factories
+    from adwarm.sources.factory import build_factories
 
     return build_factories(settings, clock)

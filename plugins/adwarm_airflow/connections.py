@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.build import build_factory
+from adwarm.sources.factory import build_factory
 from adwarm.sources.protocol import InsightsSource
 from adwarm_airflow.landed import landed_factory
 

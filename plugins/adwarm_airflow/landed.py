@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings
-from adwarm.sources.build import table_options
+from adwarm.sources.factory import table_options
 from adwarm.sources.protocol import InsightsSource
 
 FOLDER_TYPES = frozenset({"fs"})

@@ -23,8 +23,8 @@ from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.sources.meta.errors import Caller, error_of
-from adwarm.sources.meta.usage import usage_samples
+from adwarm.sources.meta.graph_errors import Caller, error_of
+from adwarm.sources.meta.usage_headers import usage_samples
 from adwarm.store.database import open_engine
 
 APP, TOKEN = Scope(ScopeKind.APP, "100000"), Scope(ScopeKind.TOKEN, "simulated")

@@ -11,8 +11,8 @@ from random import Random
 from adwarm.backpressure import Outcome, OutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.errors import Caller, error_of
-from adwarm.sources.meta.usage import usage_samples
+from adwarm.sources.meta.graph_errors import Caller, error_of
+from adwarm.sources.meta.usage_headers import usage_samples
 from graph_simulator.errors import GraphError
 from graph_simulator.faults.kinds import Route, load_shed
 from graph_simulator.quota.cost import Cost

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.prefetch.conftest import Staging, source_of
 
-from adwarm.sources.meta.errors import error_of
+from adwarm.sources.meta.graph_errors import error_of
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, denials
 

@@ -8,11 +8,11 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.cursors import CursorTrail
-from adwarm.sources.meta.accounts import account_of, listed_account
+from adwarm.sources.meta.account_discovery import account_of, listed_account
+from adwarm.sources.meta.async_runs import POLL_FIELDS, progress_of, run_id_of
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.paging import next_cursor, rows_of
 from adwarm.sources.meta.params import object_params, report_params, request_params
-from adwarm.sources.meta.reports import POLL_FIELDS, progress_of, run_id_of
 from adwarm.sources.meta.transport import Answer, Entry, GraphTransport
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
 from adwarm.sources.row_check import check_ids, check_rows

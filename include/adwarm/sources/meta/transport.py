@@ -26,9 +26,9 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.errors import Caller, clean, error_of, refused_for_now
+from adwarm.sources.meta.graph_errors import Caller, clean, error_of, refused_for_now
 from adwarm.sources.meta.platform_time import ClockOffset, seconds_asked
-from adwarm.sources.meta.usage import usage_samples
+from adwarm.sources.meta.usage_headers import usage_samples
 from adwarm.sources.meta.wire import CallBounds, body_of, bounded, too_large
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, Denied, NotFound, TokenDead, Transient
-from adwarm.sources.meta.errors import Caller, error_of
+from adwarm.sources.meta.graph_errors import Caller, error_of
 from adwarm.sources.meta.transport import Answer
 from adwarm.sources.protocol import JobProgress, JobState
 

@@ -20,7 +20,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.errors import Caller, error_of, refused_for_now
+from adwarm.sources.meta.graph_errors import Caller, error_of, refused_for_now
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ACCOUNT, APP, TOKEN = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7"), Scope(ScopeKind.TOKEN, "ab")

@@ -9,7 +9,7 @@ from tests.unit.sources.conftest import Scripted
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Throttled
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.build import build_factories, build_factory
+from adwarm.sources.factory import build_factories, build_factory
 
 
 @pytest.mark.parametrize(
