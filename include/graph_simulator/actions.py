@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from graph_simulator.errors import bad_parameter
 from graph_simulator.figures import Figures, over
-from graph_simulator.words import word_list
+from graph_simulator.parameter_values import word_list
 
 Row = dict[str, Any]
 Values = npt.NDArray[Any]

@@ -12,13 +12,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from graph_simulator.access import VERSIONS
+from graph_simulator.app_state import Platform
 from graph_simulator.call import Call
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
 from graph_simulator.errors import GraphError, bad_parameter
 from graph_simulator.faults.wire import WireResponse
-from graph_simulator.platform import Platform
-from graph_simulator.words import folded
+from graph_simulator.parameter_values import folded
 
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")

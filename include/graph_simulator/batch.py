@@ -12,8 +12,8 @@ import orjson
 
 from graph_simulator.call import Call, Reply
 from graph_simulator.errors import GraphError, bad_parameter
+from graph_simulator.parameter_values import folded, is_true, json_value
 from graph_simulator.references import filled_in, references
-from graph_simulator.words import folded, is_true, json_value
 
 MAX_ENTRIES = 50
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import date
 
 from graph_simulator.errors import bad_parameter
+from graph_simulator.parameter_values import word_list
 from graph_simulator.query import Query, months_before
-from graph_simulator.words import word_list
 
 REACH_MONTHS = 13
 REACH_REPORTS_A_DAY = 10

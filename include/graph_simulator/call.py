@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graph_simulator.fault_profile import FaultRule
 from graph_simulator.faults.schedule import Fired
 from graph_simulator.quota.cost import NOTHING, Cost
-from graph_simulator.storm import FaultRule
 
 _ACCOUNT_NODE = re.compile(r"act_[0-9]{1,20}")
 

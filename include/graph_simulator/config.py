@@ -7,7 +7,7 @@ from typing import Literal
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import account_id, zone
-from graph_simulator.storm import Storm
+from graph_simulator.fault_profile import Storm
 
 FIRST_ACCOUNT = 100_000_000_000_001
 MAX_ADS = 8_000

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window, account_id
+from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
-from graph_simulator.platform import Platform
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.reports.job import progress
-from graph_simulator.storm import read_storm
 
 
 class ClockSetting(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graph_simulator.ads import Days, Metric
-from graph_simulator.world import Floats
+from graph_simulator.dataset import Floats
 
 _REPEATS = 12
 

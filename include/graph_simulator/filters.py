@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph_simulator.errors import bad_parameter
-from graph_simulator.words import json_value
+from graph_simulator.parameter_values import json_value
 
 ACTIVE, ENDED = "ACTIVE", "ARCHIVED"
 _KEYS = frozenset({"field", "operator", "value"})

@@ -9,12 +9,12 @@ from adwarm.model import Window
 from graph_simulator.actions import Split
 from graph_simulator.ads import Ad, Days, Metric
 from graph_simulator.breakdowns import grouped
+from graph_simulator.dataset import World
 from graph_simulator.levels import Table, ad_names, at_level
 from graph_simulator.paging import asked_page, paging
 from graph_simulator.query import Query
+from graph_simulator.row_view import sort_value, sorted_rows, split_of
 from graph_simulator.rows import delivered, render
-from graph_simulator.view import sort_value, sorted_rows, split_of
-from graph_simulator.world import World
 
 
 @dataclass(frozen=True)

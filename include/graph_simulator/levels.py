@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 
 from graph_simulator.ads import Ad, Days
-from graph_simulator.world import Block, object_id, people
+from graph_simulator.dataset import Block, object_id, people
 
 LEVELS = ("account", "campaign", "adset", "ad")
 FOUNDED = date(2020, 1, 1)

@@ -7,10 +7,10 @@ from typing import Any
 
 from adwarm.foundation.errors import NotFound
 from graph_simulator.ads import AdTruth
+from graph_simulator.dataset import World, object_id
 from graph_simulator.facts import facts_of, time_of
 from graph_simulator.filters import ACTIVE, ENDED
 from graph_simulator.levels import FOUNDED, LEVELS, slots_of_level
-from graph_simulator.world import World, object_id
 
 EDGES = {"campaigns": "campaign", "adsets": "adset", "ads": "ad"}
 _DAYS_LISTED = 400

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from graph_simulator.errors import bad_parameter
 from graph_simulator.faults.kinds import Route
-from graph_simulator.words import is_true
+from graph_simulator.parameter_values import is_true
 
 OF_EVERY_CALL = frozenset({
     "access_token", "appsecret_proof", "appsecret_time", "format", "locale", "method", "pretty", "suppress_http_code",

@@ -14,7 +14,7 @@ from graph_simulator.errors import GraphError, bad_parameter
 from graph_simulator.fields import FIELDS
 from graph_simulator.filters import ACTIVE, ENDED, read_filters
 from graph_simulator.levels import LEVELS
-from graph_simulator.words import json_value, whole_number, word_list
+from graph_simulator.parameter_values import json_value, whole_number, word_list
 
 MONTHS_KEPT = 37
 DEFAULT_LIMIT = 25

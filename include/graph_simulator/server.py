@@ -11,10 +11,10 @@ import uvicorn
 
 from adwarm.foundation.errors import Transient
 from graph_simulator.app import create_app
+from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.faults.wire import KnownTransport
-from graph_simulator.platform import Platform
 
 _START_SECONDS = 20.0
 

@@ -11,8 +11,8 @@ from datetime import date, datetime
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from graph_simulator.ads import Metric
+from graph_simulator.dataset import World, object_id
 from graph_simulator.levels import LEVELS, at_level, slots_of_level
-from graph_simulator.world import World, object_id
 
 _KINDS = {"campaign": "3", "adset": "2"}
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import account_id
 from graph_simulator.call import Call
+from graph_simulator.dataset import World
 from graph_simulator.faults.kinds import Route
 from graph_simulator.objects import EDGES, Node, find_node
-from graph_simulator.reports.desk import ReportDesk
-from graph_simulator.world import World
+from graph_simulator.reports.report_runs import ReportDesk
 
 _EDGES_OF_IDS = frozenset({*EDGES, "insights"})
 _ASKED = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}

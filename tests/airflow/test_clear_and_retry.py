@@ -15,8 +15,8 @@ from adwarm.foundation.errors import Denied
 from adwarm.runtime import Runtime
 from adwarm.store import jobs, warms
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import read_storm
 
 from .conftest import NOW
 

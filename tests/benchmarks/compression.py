@@ -9,8 +9,8 @@ from tests.benchmarks.measure import median_seconds, report
 
 from adwarm.compression import open_envelope, pack, unpack
 from adwarm.settings import CompressionSettings
+from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.platform import Platform
 
 DAYS = 30
 

@@ -30,8 +30,8 @@ from adwarm.runtime import Runtime, source_factory
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
+from graph_simulator.fault_profile import Storm, read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import Storm, read_storm
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 25, 1, tzinfo=UTC)

@@ -29,8 +29,8 @@ from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import read_storm
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_SECONDS = 30.0

@@ -19,8 +19,8 @@ from adwarm.store.database import reading
 from adwarm.store.error_events import ErrorsLog
 from adwarm.store.tables import lease
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import read_storm
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = [f"act_{number}" for number in range(1, 5)]

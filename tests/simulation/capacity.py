@@ -14,7 +14,7 @@ from adwarm.backpressure import Grant, Granted, Outcome, OutcomeKind, Refused
 from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
-from graph_simulator.storm import QuotaSetting
+from graph_simulator.fault_profile import QuotaSetting
 
 from .agenda import Agenda
 from .platform import APP, Law, Platform

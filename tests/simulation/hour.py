@@ -13,7 +13,7 @@ from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.requests import QueuedRequest, RequestStatus
-from graph_simulator.storm import QuotaSetting
+from graph_simulator.fault_profile import QuotaSetting
 
 from .agenda import Agenda
 from .fleet import Desk, World, staff

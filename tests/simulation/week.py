@@ -20,7 +20,7 @@ from adwarm.backpressure.queue import QueueRules
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
-from graph_simulator.storm import QuotaSetting
+from graph_simulator.fault_profile import QuotaSetting
 
 from .agenda import Agenda
 from .fleet import Desk, World, staff

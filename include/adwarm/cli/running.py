@@ -91,8 +91,8 @@ def simulate(
 ) -> None:
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
     from graph_simulator.config import SimulatorConfig
+    from graph_simulator.fault_profile import Storm, load_storm
     from graph_simulator.server import run_forever
-    from graph_simulator.storm import Storm, load_storm
 
     config = SimulatorConfig(
         accounts=accounts or "any",

@@ -1,8 +1,8 @@
 """The limits of an account's hour by access tier, and the errors that say one was reached."""
 
 from graph_simulator.errors import GraphError
+from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.quota.cost import Cost
-from graph_simulator.storm import QuotaSetting
 
 _BASE_CALLS = {"development_access": 600, "standard_access": 190_000}
 

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from graph_simulator.fault_profile import ReportSetting
 from graph_simulator.query import Query
-from graph_simulator.storm import ReportSetting
 
 _PLATEAUS = 5
 _NOT_STARTED_SHARE, _STARTED_SHARE, _BREAK_SHARE = 0.05, 0.15, 0.6

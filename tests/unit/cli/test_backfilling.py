@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import read_storm
 
 from .conftest import Said
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adwarm.foundation.clock import VirtualClock
+from graph_simulator.app_state import Platform
 from graph_simulator.call import Call, Reply
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.platform import Platform
-from graph_simulator.storm import read_storm
+from graph_simulator.fault_profile import read_storm
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})

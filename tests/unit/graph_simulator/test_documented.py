@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
-from graph_simulator.faults.kinds import FaultKind, Route
-from graph_simulator.platform import Platform
-from graph_simulator.storm import (
+from graph_simulator.fault_profile import (
     FaultRule,
     Poison,
     QuotaSetting,
@@ -20,6 +19,7 @@ from graph_simulator.storm import (
     UseCase,
     load_storm,
 )
+from graph_simulator.faults.kinds import FaultKind, Route
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/how-to/simulator.md").read_text(encoding="utf-8")

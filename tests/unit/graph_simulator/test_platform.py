@@ -8,9 +8,9 @@ import pytest
 from tests.unit.graph_simulator.conftest import NOW, RANGE, drive, error_of
 
 from adwarm.foundation.clock import FrozenClock
+from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.platform import Platform
-from graph_simulator.storm import read_storm
+from graph_simulator.fault_profile import read_storm
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.errors import BadRequest
+from graph_simulator.fault_profile import Storm, load_storm, read_storm
 from graph_simulator.faults.kinds import FaultKind
-from graph_simulator.storm import Storm, load_storm, read_storm
 
 EXAMPLE = Path(__file__).parents[3] / "examples/storm.toml"
 

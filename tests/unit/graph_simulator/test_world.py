@@ -11,7 +11,7 @@ from adwarm.foundation.errors import NotFound
 from adwarm.model import Window
 from graph_simulator.ads import AdKind, Metric
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.world import Block, World, people
+from graph_simulator.dataset import Block, World, people
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()

@@ -27,8 +27,8 @@ from adwarm.store import ObjectStore, partitions
 from adwarm.store.error_events import ErrorEvent, ErrorsLog
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import read_storm
 
 TOKEN = "simulated-token"
 SPAN = "2026-09-01..2026-11-24"

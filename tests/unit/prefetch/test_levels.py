@@ -21,7 +21,7 @@ from adwarm.prefetch.scoring import score_accounts
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, Page, Row
 from adwarm.store import entries, partitions
-from graph_simulator.storm import read_storm
+from graph_simulator.fault_profile import read_storm
 
 LEVELS = ("ad", "adset", "campaign", "account")
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))

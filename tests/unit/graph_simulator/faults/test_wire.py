@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 
 from graph_simulator.app import create_app
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
-from graph_simulator.storm import read_storm
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 PATH = "/v26.0/act_1?access_token=simulated-token&fields=currency,name"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.graph_simulator.conftest import NOW, drive
 
-from graph_simulator.quota.cooling import Cooling
+from graph_simulator.quota.decaying_usage import Cooling
 
 
 def test_it_halves() -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graph_simulator.fault_profile import ReportSetting
 from graph_simulator.query import read_query
 from graph_simulator.reports.job import Fate, Job, Status, progress, seconds_of
-from graph_simulator.storm import ReportSetting
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ORDER = list(Status)

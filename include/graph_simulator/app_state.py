@@ -19,21 +19,21 @@ from graph_simulator.batch import batch_body
 from graph_simulator.call import Call, Reply
 from graph_simulator.calls import CallLog, LoggedCall
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.dataset import World
 from graph_simulator.errors import GraphError
+from graph_simulator.fault_profile import Storm
 from graph_simulator.faults.kinds import Route
 from graph_simulator.faults.schedule import FaultSchedule
 from graph_simulator.faults.wire import befallen
-from graph_simulator.office import Office
 from graph_simulator.parameters import check_parameters
-from graph_simulator.quota.engine import QuotaEngine
+from graph_simulator.quota.fixed_usage import told_usage
 from graph_simulator.quota.hourly import HourlyQuota
-from graph_simulator.quota.told import told_usage
-from graph_simulator.reports.desk import ReportDesk
-from graph_simulator.several import several_body
-from graph_simulator.storm import Storm
+from graph_simulator.quota.quota_engine import QuotaEngine
+from graph_simulator.reports.report_runs import ReportDesk
+from graph_simulator.request_handler import Office
+from graph_simulator.several_ids import several_body
 from graph_simulator.sums import TrueSum, true_sums
 from graph_simulator.targets import Target, target_of
-from graph_simulator.world import World
 
 __all__ = ["Call", "Platform", "Reply"]
 _MEDIA = "application/json; charset=UTF-8"

@@ -8,7 +8,9 @@ from graph_simulator.access import check_account
 from graph_simulator.breakdowns import asks_too_far_back, group_of, without_people
 from graph_simulator.call import Call
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.dataset import World
 from graph_simulator.errors import GraphError, bad_parameter, missing_object
+from graph_simulator.fault_profile import Storm
 from graph_simulator.faults.kinds import FAILING, FATES, FaultKind, Route, error_of
 from graph_simulator.insights import Selection, page_body, select
 from graph_simulator.levels import LEVELS
@@ -17,14 +19,12 @@ from graph_simulator.objects import Node
 from graph_simulator.parameters import check_parameters
 from graph_simulator.query import Query, page_limit, read_query
 from graph_simulator.quota.cost import LIGHT, Cost, cost_of_cells
-from graph_simulator.quota.engine import QuotaEngine
 from graph_simulator.quota.hourly import HourlyQuota
-from graph_simulator.reports.desk import ReportDesk, run_body
-from graph_simulator.size import cells, check_page, check_size
-from graph_simulator.storm import Storm
+from graph_simulator.quota.quota_engine import QuotaEngine
+from graph_simulator.reports.report_runs import ReportDesk, run_body
+from graph_simulator.row_view import report_shown_as, shown_as
+from graph_simulator.size_limits import cells, check_page, check_size
 from graph_simulator.targets import Target
-from graph_simulator.view import report_shown_as, shown_as
-from graph_simulator.world import World
 
 
 @dataclass(frozen=True)

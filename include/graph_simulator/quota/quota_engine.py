@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from graph_simulator.errors import GraphError
+from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.faults.kinds import Route, load_shed
-from graph_simulator.quota.cooling import Cooling
 from graph_simulator.quota.cost import HOUR, Cost, RollingWindow, is_under, percents
+from graph_simulator.quota.decaying_usage import Cooling
 from graph_simulator.quota.headers import Usage, usage_headers
 from graph_simulator.quota.limits import app_limit_reached, hour_limits, score_reached, too_many_calls
 from graph_simulator.quota.score import READ_POINTS, WRITE_POINTS, Score
-from graph_simulator.storm import QuotaSetting
 
 _POINTS = {Route.INSIGHTS: READ_POINTS, Route.ACCOUNT: READ_POINTS, Route.SUBMIT: WRITE_POINTS}
 _MINUTE = timedelta(minutes=1)

@@ -10,8 +10,8 @@ from graph_simulator.actions import Split, labels_of
 from graph_simulator.ads import Days
 from graph_simulator.errors import GraphError, bad_parameter
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, FIELDS, NAME_FIELDS
+from graph_simulator.parameter_values import is_true, word_list
 from graph_simulator.query import Query
-from graph_simulator.words import is_true, word_list
 
 _DIRECTIONS = {"_ascending": False, "_descending": True}
 _ALL = frozenset({"true", "1"})

@@ -9,7 +9,7 @@ import orjson
 from graph_simulator.call import Bill, Call, Reply
 from graph_simulator.errors import GraphError, bad_parameter
 from graph_simulator.faults.schedule import Fired
-from graph_simulator.words import word_list
+from graph_simulator.parameter_values import word_list
 
 MAX_IDS = 50
 

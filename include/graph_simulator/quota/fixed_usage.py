@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from graph_simulator.storm import UsageSetting
+from graph_simulator.fault_profile import UsageSetting
 
 _ACCOUNT, _CASES, _THROTTLE = "X-Ad-Account-Usage", "X-Business-Use-Case-Usage", "X-FB-Ads-Insights-Throttle"
 

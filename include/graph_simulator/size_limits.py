@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from graph_simulator.errors import GraphError
+from graph_simulator.fault_profile import Poison, SizeSetting
 from graph_simulator.insights import Selection
-from graph_simulator.storm import Poison, SizeSetting
 
 _HEAVY = dict.fromkeys(("actions", "cost_per_action_type", "unique_actions", "cost_per_unique_action_type"), 12)
 

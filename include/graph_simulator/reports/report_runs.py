@@ -8,14 +8,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from graph_simulator.breakdowns import REACH_REPORTS_A_DAY
+from graph_simulator.dataset import World
 from graph_simulator.errors import GraphError, bad_parameter, missing_object
+from graph_simulator.fault_profile import Storm
 from graph_simulator.faults.kinds import FaultKind
 from graph_simulator.insights import Selection, select
+from graph_simulator.parameter_values import word_list
 from graph_simulator.reports.job import Fate, Job, JobError, Status, progress, seconds_of
-from graph_simulator.size import cells, is_poisoned
-from graph_simulator.storm import Storm
-from graph_simulator.words import word_list
-from graph_simulator.world import World
+from graph_simulator.size_limits import cells, is_poisoned
 
 _FIRST_RUN = 6_023_920_149_050
 _RUN_STEP = 7_919
