@@ -14,7 +14,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.factory import build_factory
 from adwarm.sources.protocol import InsightsSource
-from adwarm_airflow.landed import landed_factory
+from adwarm_airflow.table_connections import landed_factory
 
 DEFAULT_CONNECTION = "facebook_default"
 META_TYPE = "facebook_social"
@@ -29,7 +29,7 @@ def source_factory(
 
     A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
     `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other is a place where rows were landed: see
-    `adwarm_airflow.landed`. The settings say what the source is only in place of the default connection, when that does
+    `adwarm_airflow.table_connections`. The settings say what the source is only in place of the default connection, when that does
     not exist, or is the platform's and the settings name another source; the log says so. Any other connection is the
     one that was named, or an error. It is read once, here, before any thread starts.
 

@@ -73,7 +73,7 @@ def test_settings_stand_in_for_the_default_connection(source: dict[str, Any], na
 
 def test_accounts_of_another_connection_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accounts whose own connection the task does not have are named, with the one that reads them now."""
-    from adwarm_airflow.house import open_runtime, strangers
+    from adwarm_airflow.task_context import open_runtime, strangers
 
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     places = {"act_1": "gone", "act_2": "second", "act_3": "default", "act_4": "gone"}
@@ -89,7 +89,7 @@ def test_accounts_of_another_connection_are_told(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("source", [{"access_token": SECRET}, PLACE], ids=["token", "place"])
 def test_a_mistyped_connection_is_an_error(connection: Any, source: dict[str, Any]) -> None:
     """Whatever the settings hold, another id than the default stands for itself, alone or among several."""
-    from adwarm_airflow.house import open_runtime
+    from adwarm_airflow.task_context import open_runtime
 
     with pytest.raises(BadRequest, match="'facebok_default' does not exist; check its name"):
         _factory("facebok_default", source=source)
@@ -100,7 +100,7 @@ def test_a_mistyped_connection_is_an_error(connection: Any, source: dict[str, An
 @pytest.mark.parametrize("names", ["", "  ", " , "])
 def test_no_connection_is_none(names: str) -> None:
     """An empty name does not quietly mean the settings."""
-    from adwarm_airflow.house import open_runtime
+    from adwarm_airflow.task_context import open_runtime
 
     with pytest.raises(BadRequest, match="names no connection"):
         open_runtime(conn_id=names)
@@ -131,7 +131,7 @@ def test_several_connections_are_named_with_commas(connection: Any, monkeypatch:
     first = connection(access_token=SECRET, app_id="77")
     extra = {"access_token": "another", "app_id": "88", "access_tier": "development_access"}
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
-    from adwarm_airflow.house import open_runtime
+    from adwarm_airflow.task_context import open_runtime
 
     engine = open_runtime(conn_id=f"{first}, second").prefetch()
     assert set(engine.sources) == {"second"}

@@ -86,7 +86,7 @@ def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
     """An account that was denied costs no call for a day, and the error is a denial; a person who clears asks again."""
     accounts.put(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
-    from adwarm_airflow.house import open_runtime
+    from adwarm_airflow.task_context import open_runtime
 
     source = open_runtime(conn_id="facebook_default").prefetch().make_source()
     denials.record(runtime.engine, "act_508", source.connection, source.credential, "no", datetime.now(UTC))

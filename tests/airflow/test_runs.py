@@ -9,7 +9,7 @@ import pytest
 from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
-from adwarm_airflow.runs import day_param, decision, moment_param, run_time, was_cleared
+from adwarm_airflow.run_window import day_param, decision, moment_param, run_time, was_cleared
 
 HOUR = timedelta(hours=1)
 AT = datetime(2026, 11, 25, 9, 20, 30, tzinfo=UTC)

@@ -58,8 +58,8 @@ class AdmittedOperator(BaseOperator):
         from adwarm.backpressure import admitted
         from adwarm.foundation.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
-        from adwarm_airflow.house import open_runtime
-        from adwarm_airflow.inputs import word
+        from adwarm_airflow.params import word
+        from adwarm_airflow.task_context import open_runtime
 
         del context, event
         runtime = open_runtime()

@@ -39,8 +39,8 @@ class CompressEntriesOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Pack and report."""
-        from adwarm_airflow.house import open_runtime
-        from adwarm_airflow.packing import pack_entries, pack_files
+        from adwarm_airflow.compress_paths import pack_entries, pack_files
+        from adwarm_airflow.task_context import open_runtime
 
         del context
         runtime = open_runtime()

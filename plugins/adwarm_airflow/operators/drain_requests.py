@@ -48,7 +48,7 @@ class DrainRequestsOperator(BaseOperator):
         """
         from adwarm.foundation.errors import BadRequest, TokenDead
         from adwarm.prefetch.batch_result import gravest, restated
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         del context
         size, seconds = int(self.batch_size), float(self.max_seconds)

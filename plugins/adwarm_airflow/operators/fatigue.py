@@ -40,8 +40,8 @@ class ScoreFatigueOperator(BaseOperator):
         from adwarm.model import account_id
         from adwarm.prefetch.scoring import score_accounts
         from adwarm.store import accounts as known
-        from adwarm_airflow.house import open_runtime
-        from adwarm_airflow.inputs import word
+        from adwarm_airflow.params import word
+        from adwarm_airflow.task_context import open_runtime
         from adwarm_airflow.tasks.warming import told_scores
 
         del context

@@ -65,7 +65,7 @@ class PrefetchInsightsOperator(BaseOperator):
         Raises:
             AdwarmError: not one key ended fresh; it is of the class of the gravest reason.
         """
-        from adwarm_airflow.runs import was_cleared
+        from adwarm_airflow.run_window import was_cleared
 
         self.start_over(context, by_person=was_cleared(context))
         return self.attempt(context, None, 0)
@@ -74,7 +74,7 @@ class PrefetchInsightsOperator(BaseOperator):
         """Prepare an attempt: one that a person asked for by clearing the task lifts the denials of its accounts."""
         from adwarm.model import account_id
         from adwarm.store import denials
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         del context
         if by_person:
@@ -83,7 +83,7 @@ class PrefetchInsightsOperator(BaseOperator):
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; called again after each deferral."""
-        from adwarm_airflow.house import strangers
+        from adwarm_airflow.task_context import strangers
 
         del event
         report = self.prefetch(context)
@@ -119,7 +119,7 @@ class PrefetchInsightsOperator(BaseOperator):
     def _capacity(self, parked: Sequence[KeyOutcome], priority: str) -> CapacityTrigger:
         """Return what wakes the task when a parked account may be called, those first that wait the shortest."""
         from adwarm.store import accounts
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         names = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
         latest = next((item.retry_after for item in parked if item.timed), None)
@@ -142,8 +142,8 @@ class PrefetchInsightsOperator(BaseOperator):
         """
         from adwarm.model import Priority, ReportKey
         from adwarm.prefetch import Wanted
-        from adwarm_airflow.house import open_runtime
-        from adwarm_airflow.inputs import word
+        from adwarm_airflow.params import word
+        from adwarm_airflow.task_context import open_runtime
 
         del context
         keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]

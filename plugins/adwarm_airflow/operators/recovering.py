@@ -49,7 +49,7 @@ class RecoveringOperator(BaseOperator):
         from functools import partial
 
         from adwarm.recovery import Fallback
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         arguments = dict(self.op_kwargs)
         chain = [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from adwarm.prefetch import BatchReport, KeyOutcome
-    from adwarm_airflow.runs import RunTime
+    from adwarm_airflow.run_window import RunTime
 
 
 class WarmBatchOperator(PrefetchInsightsOperator):
@@ -40,7 +40,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
     def start_over(self, context: Context, *, by_person: bool) -> None:
         """Put what failed of the batch back to planned; for a person also what was denied."""
         from adwarm.prefetch.warm_batch import reopen_batch
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         run = _run(context)
         runtime = open_runtime(run.clock)
@@ -50,7 +50,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         """Return the report with the keys of the batch that had ended before."""
         from adwarm.prefetch import BatchReport
         from adwarm.prefetch.warm_batch import ended_before
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         before = ended_before(open_runtime().engine, _run(context).run_id, int(self.batch), report)
         return BatchReport([*before, *report.outcomes])
@@ -59,7 +59,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         """Return the most urgent class that the plan gave to a parked key."""
         from adwarm.model import Priority
         from adwarm.store import warms
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         waiting = {item.wanted.reference for item in parked}
         rows = warms.batch(open_runtime().engine, _run(context).run_id, int(self.batch))
@@ -69,7 +69,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
     def prefetch(self, context: Context) -> BatchReport:
         """Warm what is left of the batch."""
         from adwarm.prefetch.warm_batch import warm_batch
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         run = _run(context)
         return warm_batch(
@@ -86,6 +86,6 @@ def _run(context: Context) -> RunTime:
     """Return the run whose plan is carried out, and the clock it acts by."""
     from datetime import timedelta
 
-    from adwarm_airflow.runs import run_time
+    from adwarm_airflow.run_window import run_time
 
     return run_time(context, timedelta(hours=1))

@@ -15,8 +15,8 @@ from adwarm.prefetch.planner import closing_windows
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime, SourceFactory
 from adwarm.store import accounts, jobs
-from adwarm_airflow.house import DEFAULT_CONNECTION, open_runtime
-from adwarm_airflow.runs import RunTime, day_param, run_time, was_cleared
+from adwarm_airflow.run_window import RunTime, day_param, run_time, was_cleared
+from adwarm_airflow.task_context import DEFAULT_CONNECTION, open_runtime
 
 DAY = timedelta(days=1)
 log = logging.getLogger(__name__)

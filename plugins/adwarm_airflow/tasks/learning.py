@@ -12,8 +12,8 @@ from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_han
 from adwarm.patterns.ingest.run import IngestReport, carry_out, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, reading
-from adwarm_airflow.house import open_runtime
-from adwarm_airflow.runs import RunTime, run_time
+from adwarm_airflow.run_window import RunTime, run_time
+from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
 TRAIN_EVERY = timedelta(hours=24)

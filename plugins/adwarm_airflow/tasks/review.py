@@ -12,9 +12,9 @@ from adwarm.replay.review import review_policies
 from adwarm.replay.review_rules import Verdict
 from adwarm.replay.review_summary import body_of
 from adwarm.settings import ReviewSettings, Settings
-from adwarm_airflow.house import open_runtime
 from adwarm_airflow.operators.approval import ANSWERED_BY
-from adwarm_airflow.runs import RunTime, run_time
+from adwarm_airflow.run_window import RunTime, run_time
+from adwarm_airflow.task_context import open_runtime
 
 WEEK = timedelta(weeks=1)
 NOBODY = "nobody in time"

@@ -16,8 +16,8 @@ from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
 from adwarm.store import accounts, denials, jobs, warms
-from adwarm_airflow.house import open_runtime
-from adwarm_airflow.runs import RunTime, decision, run_time, was_cleared
+from adwarm_airflow.run_window import RunTime, decision, run_time, was_cleared
+from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
 log = logging.getLogger(__name__)

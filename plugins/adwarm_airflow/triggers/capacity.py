@@ -136,7 +136,7 @@ class _Budget:
 
     def look(self, waiters: Sequence[Waiter]) -> list[Outlook]:
         from adwarm.backpressure.capacity_preview import outlooks
-        from adwarm_airflow.house import open_runtime
+        from adwarm_airflow.task_context import open_runtime
 
         self.runtime = self.runtime or open_runtime()
         return outlooks(self.runtime.engine, self.runtime.settings.backpressure, waiters)

@@ -79,7 +79,7 @@ class PendingRequestsTrigger(BaseEventTrigger):
     def _status(self) -> QueueStatus:
         """Return the queue as it stands; the database is opened at the first look."""
         if self._queue is None:
-            from adwarm_airflow.house import open_runtime
+            from adwarm_airflow.task_context import open_runtime
 
             self._queue = open_runtime().queue
         return self._queue.status()

@@ -11,7 +11,7 @@ from typing import Any
 from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
-from adwarm_airflow.inputs import word
+from adwarm_airflow.params import word
 
 
 @dataclass(frozen=True, slots=True)
