@@ -28,9 +28,9 @@ def source_factory(
     """Return what builds the upstream behind the connection `conn_id`.
 
     A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
-    `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other is a place where rows were landed: see
-    `adwarm_airflow.table_connections`. The settings say what the source is only in place of the default connection, when that does
-    not exist, or is the platform's and the settings name another source; the log says so. Any other connection is the
+    `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other holds tables of rows: see
+    `adwarm_airflow.table_connections`. The settings name the source only in place of the default connection: when that
+    does not exist, or is the platform's and the settings name another source; the log says so. Any other connection is the
     one that was named, or an error. It is read once, here, before any thread starts.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.unit.forecast.test_adwarm_model import log, micros
+from tests.unit.forecast.models.test_boosted_model import log, micros
 
 from adwarm.forecast.batch_predict import sweep
 from adwarm.forecast.features.grid import SLOT, OpenGrid

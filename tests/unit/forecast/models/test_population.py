@@ -12,7 +12,7 @@ from adwarm.forecast.training.observations import observe
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
 
-from .conftest import MakeOpens
+from tests.unit.forecast.conftest import MakeOpens
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY, WEEK = timedelta(days=1), timedelta(days=7)

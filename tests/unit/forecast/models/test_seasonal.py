@@ -16,7 +16,7 @@ from adwarm.forecast.training.observations import observe
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
 
-from .conftest import MakeOpens
+from tests.unit.forecast.conftest import MakeOpens
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 SETTINGS = Settings()

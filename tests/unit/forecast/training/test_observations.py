@@ -9,7 +9,7 @@ import pytest
 from adwarm.forecast.training.observations import observe
 from adwarm.settings import Settings
 
-from .conftest import MakeOpens
+from tests.unit.forecast.conftest import MakeOpens
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 SETTINGS = Settings(default_zone="Asia/Tokyo")
