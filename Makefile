@@ -30,13 +30,13 @@ $(READY): requirements-bootstrap.txt requirements-dev.txt requirements.in pyproj
 demo: export MALLOC_ARENA_MAX := 2
 demo: export ARROW_DEFAULT_MEMORY_POOL := system
 demo: $(READY) ## Run the main job on real flights: learn, plan, warm, score, serve
-	@$(BIN)/python -m adwarm_airflow.local.demo
+	@$(BIN)/python -m dev.demo
 
 up: $(READY) ## Start Airflow with the DAGs, the simulator and demo data
-	@$(BIN)/python -m adwarm_airflow.local.up
+	@$(BIN)/python -m dev.up
 
 down: $(READY) ## Stop all of it
-	@$(BIN)/python -m adwarm_airflow.local.down
+	@$(BIN)/python -m dev.down
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile

@@ -30,8 +30,8 @@ def source_factory(
     A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
     `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other holds tables of rows: see
     `adwarm_airflow.table_connections`. The settings name the source only in place of the default connection: when that
-    does not exist, or is the platform's and the settings name another source; the log says so. Any other connection is the
-    one that was named, or an error. It is read once, here, before any thread starts.
+    does not exist, or is the platform's and the settings name another source; the log says so. Any other connection is
+    the one that was named, or an error. It is read once, here, before any thread starts.
 
     Raises:
         BadRequest: there is no such connection and nothing in its place, or an extra is wrong.

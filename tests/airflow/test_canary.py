@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.test_canary_token import CANARY, SECRET, _hits
 
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.integration.test_canary_token import CANARY, SECRET, _hits
 
 from .conftest import HOME, NOW
 

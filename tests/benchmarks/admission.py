@@ -19,13 +19,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.benchmarks.measure import report
-
 from adwarm.backpressure import BlockAdmission, Granted, Outcome, OutcomeKind, SqlAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
+from tests.benchmarks.measure import report
 
 PROCESSES = 4
 THREADS = 16

@@ -22,14 +22,14 @@ from typing import Any
 import orjson
 import requests
 from sqlalchemy import select
-from tests.benchmarks.meta import at_home, digest
-from tests.benchmarks.verdicts import Verdicts
 
 from adwarm.foundation.clock import FrozenClock
 from adwarm.model import Window
 from adwarm.runtime import Runtime
 from adwarm.store import reading
 from adwarm.store.tables import partition
+from tests.benchmarks.meta import at_home, digest
+from tests.benchmarks.verdicts import Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

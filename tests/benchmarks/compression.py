@@ -5,12 +5,12 @@ from datetime import date, timedelta
 
 import brotli
 import orjson
-from tests.benchmarks.measure import median_seconds, report
 
 from adwarm.compression import open_envelope, pack, unpack
 from adwarm.settings import CompressionSettings
 from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
+from tests.benchmarks.measure import median_seconds, report
 
 DAYS = 30
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from tests.benchmarks.measure import FOLDER, report
 
 from adwarm.replay.policies import BOUNDS
 from adwarm.replay.replay_log import Split, read_opens
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import load_settings
+from tests.benchmarks.measure import FOLDER, report
 
 TARGETS = (1.5, 2.0, 3.0)
 WEEK = timedelta(weeks=1)

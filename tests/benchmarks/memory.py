@@ -20,10 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from adwarm.patterns.arrow_memory import ALLOCATOR
 from tests.benchmarks.measure import peak_mb
 from tests.benchmarks.verdicts import Verdicts
-
-from adwarm.patterns.arrow_memory import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE_RANGE = "last_30d"
@@ -81,10 +80,9 @@ def read(keys: int) -> dict[str, Any]:
 
 def plan(snapshot: str) -> dict[str, Any]:
     """Plan once, and return the peak before and after."""
-    from tests.benchmarks.planning_run import worker
-
     import adwarm.planning.decide  # noqa: F401 -- its imports are not the run's own memory
     from adwarm.forecast import snapshot as _  # noqa: F401
+    from tests.benchmarks.planning_run import worker
 
     first = peak_mb()
     done = worker(snapshot)

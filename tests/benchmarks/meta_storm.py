@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from tests.benchmarks.meta import Difference, by_key, house, stored_rows, true_rows
-from tests.benchmarks.verdicts import Verdicts
 
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
@@ -32,6 +30,8 @@ from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.fault_profile import Storm, read_storm
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.meta import Difference, by_key, house, stored_rows, true_rows
+from tests.benchmarks.verdicts import Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 25, 1, tzinfo=UTC)

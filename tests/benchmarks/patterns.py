@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measure import report
 

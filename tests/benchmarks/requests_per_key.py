@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
-from tests.benchmarks.meta import SPEC, Difference, house, introduce, set_time, true_rows
-from tests.benchmarks.verdicts import Verdicts
 
 from adwarm.compression import unpack
 from adwarm.foundation.clock import VirtualClock
@@ -22,6 +20,8 @@ from adwarm.sources.protocol import Increment, Unit
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.meta import SPEC, Difference, house, introduce, set_time, true_rows
+from tests.benchmarks.verdicts import Verdicts
 
 RANGES = ("last_7d", "last_30d", "yesterday", "today")
 ZONES = ("UTC", "America/New_York", "Europe/Berlin")

@@ -9,11 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tests.benchmarks.measure import peak_mb
-
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyOutcome, Wanted
 from adwarm.runtime import Runtime
+from tests.benchmarks.measure import peak_mb
 
 
 def main(keys: Sequence[Sequence[str]]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+
 from tests.hostile.behaviors import HOSTILE, ODD
 from tests.hostile.rows import ADS
 from tests.hostile.trial import PLAIN, Cast, Ended, Found, date_range, full_cast, hold_trial, in_order, true_answer

@@ -15,9 +15,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import select
-from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
-from tests.hostile.rows import ADS, Row, days, window_rows
-from tests.hostile.server import Elsewhere, Upstream
 
 from adwarm.compression import unpack
 from adwarm.patterns.arrow_memory import ALLOCATOR
@@ -25,6 +22,9 @@ from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import reading
 from adwarm.store.tables import account, entry, partition, payload
+from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
+from tests.hostile.rows import ADS, Row, days, window_rows
+from tests.hostile.server import Elsewhere, Upstream
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS_BYTES = 6 * 2**30

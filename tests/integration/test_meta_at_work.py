@@ -1,11 +1,10 @@
 """Small versions of the must-show runs: a storm, a day of warms, and a backfill that is killed halfway."""
 
+from graph_simulator.server import SimulatorServer
 from tests.benchmarks.backfill import measure as backfill
 from tests.benchmarks.meta_storm import DENIED, Scene, by_adwarm, judged, silent
 from tests.benchmarks.requests_per_key import LIMIT
 from tests.benchmarks.requests_per_key import measure as requests_per_key
-
-from graph_simulator.server import SimulatorServer
 
 
 def test_a_storm_costs_no_row_and_hides_no_reason() -> None:

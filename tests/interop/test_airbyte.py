@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.interop.conftest import ACCOUNTS, SINCE, UNTIL, Simulator, run, told
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.interop.conftest import ACCOUNTS, FIELDS, SINCE, UNTIL, Simulator, run, told
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.settings import SqlSettings
-from adwarm_airflow.local.environment import local_environment
+from dev.environment import local_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tests.unit.forecast.models.test_boosted_model import log, micros
 
 from adwarm.forecast.batch_predict import sweep
 from adwarm.forecast.features.grid import SLOT, OpenGrid
 from adwarm.forecast.models.boosted_model import Reach, train
 from adwarm.patterns.opens import opens_of
+from tests.unit.forecast.models.test_boosted_model import log, micros
 
 
 @pytest.mark.parametrize("keys_at_once", [1, 4, 100])

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tests.unit.graph_simulator.conftest import PLAIN, Driven, drive, error_of
 
 LONG_AGO = json.dumps({"since": "2025-09-01", "until": "2025-09-07"})

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from facebook_business.adobjects.adsinsights import AdsInsights
-from tests.unit.graph_simulator.conftest import RANGE, drive, error_of
 
 from graph_simulator.fields import FIELDS
+from tests.unit.graph_simulator.conftest import RANGE, drive, error_of
 
 LISTS: dict[str, Any] = json.loads(Path(__file__).with_name("default_fields.json").read_text(encoding="utf-8"))
 CLICKS = ["1d_click", "7d_click", "28d_click", "1d_view"]

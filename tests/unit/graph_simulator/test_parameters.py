@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tests.unit.graph_simulator.conftest import RANGE, Driven, drive, error_of
 
 QUICK = {"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}}

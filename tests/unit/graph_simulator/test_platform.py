@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.graph_simulator.conftest import NOW, RANGE, drive, error_of
 
 from adwarm.foundation.clock import FrozenClock
 from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
+from tests.unit.graph_simulator.conftest import NOW, RANGE, drive, error_of
 
 
 @pytest.mark.parametrize(

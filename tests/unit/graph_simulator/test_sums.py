@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.graph_simulator.conftest import RANGE, Driven, drive
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from graph_simulator.levels import LEVELS
 from graph_simulator.parameter_values import json_value
 from graph_simulator.sums import TrueSum
+from tests.unit.graph_simulator.conftest import RANGE, Driven, drive
 
 QUICK = {"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}}
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.unit.graph_simulator.conftest import Driven, drive, error_of
 
 ACTIONS = "ad_id,actions,cost_per_action_type,spend"

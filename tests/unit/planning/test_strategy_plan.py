@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.conftest import NOW, Bench
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
@@ -13,6 +12,7 @@ from adwarm.prefetch import Wanted
 from adwarm.store import warms
 from adwarm.store.database import writing
 from adwarm.store.strategies import put_strategy
+from tests.unit.conftest import NOW, Bench
 
 RUN = "adwarm_strategy_warming/r1"
 PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))

@@ -11,7 +11,6 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
-from tests.unit.conftest import NOW
 
 from adwarm.backpressure.admission import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
 from adwarm.foundation.clock import VirtualClock
@@ -29,6 +28,7 @@ from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
+from tests.unit.conftest import NOW
 
 TOKEN = "simulated-token"
 SPAN = "2026-09-01..2026-11-24"

@@ -5,9 +5,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
-from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import OpenAdmission
-from tests.unit.prefetch.test_report_schedule import Desk, report
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import TokenDead
@@ -16,6 +13,9 @@ from adwarm.prefetch.async_reports import ReportPending, ReportPoller
 from adwarm.prefetch.report_schedule import ReportWatch
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import JobProgress, JobState
+from tests.unit.conftest import NOW
+from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.prefetch.test_report_schedule import Desk, report
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from datetime import date, datetime, timedelta
 
 import pytest
-from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
@@ -12,6 +11,7 @@ from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
 from adwarm.prefetch.planner import aligned_block
 from adwarm.sources.protocol import Capabilities, Increment, Page, Unit
 from adwarm.store import jobs, partitions
+from tests.unit.conftest import NOW, Bench, one_ad
 
 RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
 ACCOUNTS = [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2, 3)]

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import Engine
-from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import OpenAdmission
-from tests.unit.prefetch.test_report_schedule import Desk, report
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Refused, TokenDead, Transient
@@ -21,6 +18,9 @@ from adwarm.prefetch.fetcher import BatchOver, OutOfTime
 from adwarm.prefetch.report_schedule import ReportWatch
 from adwarm.settings import SourceSettings
 from adwarm.store import leases
+from tests.unit.conftest import NOW
+from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.prefetch.test_report_schedule import Desk, report
 
 
 @dataclass

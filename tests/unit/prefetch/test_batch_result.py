@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.conftest import NOW, Bench
 
 from adwarm.foundation.errors import (
     AdwarmError,
@@ -29,6 +28,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchReport, KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.batch_result import gravest, restated
 from adwarm.sources.protocol import Page, Unit
+from tests.unit.conftest import NOW, Bench
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
 LATER = Throttled("slower", scope="account:act_2", until=NOW + timedelta(hours=5))

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.prefetch.conftest import Staging, source_of
 
 from adwarm.sources.meta.graph_errors import error_of
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, denials
+from tests.unit.prefetch.conftest import Staging, source_of
 
 EUROPE = ("act_5", "act_6")
 

@@ -4,7 +4,6 @@ from datetime import date, timedelta
 
 import orjson
 import pytest
-from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.compression import unpack
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
@@ -12,6 +11,7 @@ from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
 from adwarm.sources.protocol import Increment, Page, Unit
 from adwarm.store import accounts, entries, leases, partitions
+from tests.unit.conftest import NOW, Bench, one_ad
 
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.prefetch.conftest import LONG, Staging
 
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.meta.transport import Answer
 from adwarm.store import entries
+from tests.unit.prefetch.conftest import LONG, Staging
 
 
 def spoiled(staging: Staging, spoil: Callable[[dict[str, Any]], None]) -> Staging:

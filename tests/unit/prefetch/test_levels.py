@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.unit.prefetch.conftest import Staging
 
 from adwarm.compression import unpack
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
@@ -22,6 +21,7 @@ from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, Page, Row
 from adwarm.store import entries, partitions
 from graph_simulator.fault_profile import read_storm
+from tests.unit.prefetch.conftest import Staging
 
 LEVELS = ("ad", "adset", "campaign", "account")
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))

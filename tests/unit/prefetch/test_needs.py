@@ -2,13 +2,12 @@
 
 from datetime import date, timedelta
 
-from tests.unit.conftest import NOW, Bench
-
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.planning.request_pricer import Need, nothing_is_there
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.needs import StoredNeeds
 from adwarm.sources.protocol import Increment
+from tests.unit.conftest import NOW, Bench
 
 KEYS = [ReportKey(account, name) for account in ("act_1", "act_2") for name in ("today", "yesterday", "last_7d")]
 HOUR = timedelta(hours=1)

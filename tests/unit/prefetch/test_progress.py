@@ -10,8 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
-from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
-from tests.unit.prefetch.conftest import OpenAdmission
 
 from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
@@ -28,6 +26,8 @@ from adwarm.store.database import open_engine, writing
 from adwarm.store.error_events import ErrorsLog
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition
+from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
+from tests.unit.prefetch.conftest import OpenAdmission
 
 
 @dataclass

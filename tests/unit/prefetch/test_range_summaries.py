@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from tests.unit.conftest import Bench, one_ad
 
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
@@ -14,6 +13,7 @@ from adwarm.prefetch.rows import check_not_emptied
 from adwarm.sources.protocol import Increment, Page, Unit
 from adwarm.store import entries
 from adwarm.store.partitions import PartitionState
+from tests.unit.conftest import Bench, one_ad
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import LONG, OpenAdmission
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import NotFound, Refused, Throttled, TokenDead, Transient
@@ -17,6 +15,8 @@ from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
 from adwarm.prefetch.report_schedule import ReportWatch, RunningReport
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Unit
+from tests.unit.conftest import NOW
+from tests.unit.prefetch.conftest import LONG, OpenAdmission
 
 
 def handle(number: int) -> Handle:

@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import LONG, Staging
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
@@ -15,6 +13,8 @@ from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import reading
 from adwarm.store.tables import lease as lease_table
+from tests.unit.conftest import NOW
+from tests.unit.prefetch.conftest import LONG, Staging
 
 
 def statuses(report: Any) -> list[str]:

@@ -3,13 +3,12 @@
 from datetime import date
 from pathlib import Path
 
-from tests.unit.conftest import NOW, Bench, one_ad
-
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.scoring import ScoreReport, score_accounts
 from adwarm.sources.protocol import Page, Unit
 from adwarm.store import ObjectStore, scores
+from tests.unit.conftest import NOW, Bench, one_ad
 
 DAY = date(2026, 11, 24)
 WEEK = "2026-11-18..2026-11-24"

@@ -9,7 +9,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.prefetch.conftest import LONG, Staging
 
 from adwarm.compression import unpack
 from adwarm.foundation.errors import TooMuchData
@@ -19,6 +18,7 @@ from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter
 from adwarm.sources.protocol import Increment, Row, Unit
 from adwarm.sources.units import named_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
+from tests.unit.prefetch.conftest import LONG, Staging
 
 MONTH = Window(date(2026, 10, 26), date(2026, 11, 24))
 FIELDS = ("ad_id", "ad_name", "spend", "clicks", "reach", "impressions")

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from tests.unit.prefetch.conftest import Staging
-
 from adwarm.model import Window
 from adwarm.prefetch import KeyOutcome
+from tests.unit.prefetch.conftest import Staging
 
 ACCOUNTS = [f"act_{number}" for number in range(1, 25)]
 SPAN, WINDOW = "2026-10-01..2026-11-24", Window(date(2026, 10, 1), date(2026, 11, 24))

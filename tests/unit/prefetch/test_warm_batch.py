@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Priority
@@ -13,6 +12,7 @@ from adwarm.prefetch import BatchReport
 from adwarm.prefetch.warm_batch import ended_before, lift_denials, reopen_batch, warm_batch
 from adwarm.sources.protocol import Page, Unit
 from adwarm.store import accounts, jobs, read_traffic, warms
+from tests.unit.conftest import NOW, Bench, one_ad
 
 RUN = "dag/1"
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import Engine
-from tests.unit.conftest import Bench
 
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey
@@ -13,6 +12,7 @@ from adwarm.serving import Answer, Reader, read_or_fetch
 from adwarm.sources.protocol import Page, Unit
 from adwarm.store.database import writing
 from adwarm.store.tables import payload
+from tests.unit.conftest import Bench
 
 
 @dataclass

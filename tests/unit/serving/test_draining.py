@@ -7,7 +7,6 @@ from threading import Event
 from typing import Any
 
 import pytest
-from tests.unit.conftest import NOW, Bench, one_ad
 
 from adwarm.backpressure import Refused, RequestQueue
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
@@ -16,6 +15,7 @@ from adwarm.serving import Drainer, DrainReport
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import Page, Unit
 from adwarm.store.requests import QueuedRequest, RequestStatus
+from tests.unit.conftest import NOW, Bench, one_ad
 
 
 class Time:

@@ -8,7 +8,6 @@ import brotli
 import orjson
 import pytest
 import zstandard
-from tests.unit.conftest import NOW
 
 from adwarm.compression import open_envelope
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -17,6 +16,7 @@ from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader
 from adwarm.settings import CompressionSettings
 from adwarm.store import accounts, entries, read_traffic
+from tests.unit.conftest import NOW
 
 from .conftest import Desk
 

@@ -1,13 +1,13 @@
 """Packing anew keeps every answer and only ever makes it smaller."""
 
 import pytest
-from tests.unit.conftest import NOW
 
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.serving.repacking import repack_entries
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
+from tests.unit.conftest import NOW
 
 from .conftest import Desk
 

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
-from tests.unit.sources.conftest import Scripted
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Throttled
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.factory import build_factories, build_factory
+from tests.unit.sources.conftest import Scripted
 
 
 @pytest.mark.parametrize(

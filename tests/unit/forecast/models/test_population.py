@@ -11,7 +11,6 @@ from adwarm.forecast.models.seasonal import HourOfWeek
 from adwarm.forecast.training.observations import observe
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
-
 from tests.unit.forecast.conftest import MakeOpens
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

@@ -8,7 +8,6 @@ import pytest
 
 from adwarm.forecast.training.observations import observe
 from adwarm.settings import Settings
-
 from tests.unit.forecast.conftest import MakeOpens
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

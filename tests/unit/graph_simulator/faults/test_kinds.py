@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from tests.unit.graph_simulator.conftest import drive
 
 from graph_simulator.faults.kinds import FAILING, REFUSING, FaultKind
+from tests.unit.graph_simulator.conftest import drive
 
 SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [
     (FaultKind.DENIED, 403, {"code": 200}),

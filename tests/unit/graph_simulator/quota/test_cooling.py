@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.graph_simulator.conftest import NOW, drive
 
 from graph_simulator.quota.decaying_usage import Cooling
+from tests.unit.graph_simulator.conftest import NOW, drive
 
 
 def test_it_halves() -> None:

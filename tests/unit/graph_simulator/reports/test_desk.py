@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.unit.graph_simulator.conftest import Driven, drive, error_of
 
 QUICK = {"base_seconds": 10, "seconds_per_1000_cells": 0, "spread": 0, "full_seconds": 2}

@@ -6,7 +6,6 @@ from urllib.parse import parse_qs
 
 import orjson
 import pytest
-from tests.unit.sources.conftest import TOKEN, Scripted
 
 from adwarm.foundation.errors import (
     AdwarmError,
@@ -22,6 +21,7 @@ from adwarm.foundation.errors import (
 from adwarm.model import QuerySpec, Scope, ScopeKind, Window
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.protocol import Handle, Increment, JobState, Unit
+from tests.unit.sources.conftest import TOKEN, Scripted
 
 UNIT = Unit("act_1", (Window(date(2026, 9, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
 RUNS = [Handle(str(number), replace(UNIT, account_id=f"act_{number}")) for number in range(1, 4)]

@@ -4,7 +4,6 @@ from datetime import date
 
 import pytest
 from pydantic import SecretStr, ValidationError
-from tests.unit.sources.conftest import TOKEN, Scripted
 
 from adwarm.foundation.errors import BadRequest, Corrupt, Throttled, Transient
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Window
@@ -12,6 +11,7 @@ from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.protocol import Increment, Page, Unit
+from tests.unit.sources.conftest import TOKEN, Scripted
 
 UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
 

@@ -8,7 +8,6 @@ import traceback
 
 import pytest
 from pydantic import SecretStr
-from tests.unit.sources.conftest import TOKEN, Scripted
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
@@ -16,6 +15,7 @@ from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.meta.transport import GraphTransport
+from tests.unit.sources.conftest import TOKEN, Scripted
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 

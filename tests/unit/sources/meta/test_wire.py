@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from tests.unit.sources.conftest import TOKEN
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
@@ -20,6 +19,7 @@ from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.transport import GraphTransport
 from adwarm.sources.meta.wire import CallBounds, _Unpacker
+from tests.unit.sources.conftest import TOKEN
 
 Script = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

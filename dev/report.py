@@ -14,8 +14,8 @@ from adwarm.patterns.load_slots import QUIET, load_slots
 from adwarm.planning.warm_outcomes import settle_accounts
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms
-from adwarm_airflow.local.history import ReplayDay
-from adwarm_airflow.local.replay import Tally
+from dev.history import ReplayDay
+from dev.replay import Tally
 
 
 @dataclass

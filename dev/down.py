@@ -2,7 +2,7 @@
 
 import sys
 
-from adwarm_airflow.local.stack import processes, stop
+from dev.stack import processes, stop
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from adwarm_airflow.local.environment import ROOT
-from adwarm_airflow.local.metadata import stop_metadata
+from dev.environment import ROOT
+from dev.metadata import stop_metadata
 
 HOME = ROOT / ".adwarm" / "up"
 MARK = "ADWARM_LOCAL_STACK"

@@ -6,8 +6,8 @@ import sys
 from adwarm.forecast.training.train import train_until
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
-from adwarm_airflow.local.moved_log import move_to_now
-from adwarm_airflow.local.stack import HOME
+from dev.moved_log import move_to_now
+from dev.stack import HOME
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE_LOG = ROOT / "examples" / "access_log.parquet"
 TOKEN = "simulated-token"
 """What the built-in simulator accepts; a secret of nobody."""

@@ -10,7 +10,7 @@ from adwarm.model import Account, ReportKey
 from adwarm.planning import useful_until
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, read_or_fetch
-from adwarm_airflow.local.history import Open
+from dev.history import Open
 
 
 @dataclass

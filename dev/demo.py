@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from adwarm_airflow.local.environment import ROOT, TOKEN, local_environment, log_url
+from dev.environment import ROOT, TOKEN, local_environment, log_url
 
 STEP = timedelta(hours=1)
 STRATEGY_ACCOUNTS = 5
@@ -46,7 +46,7 @@ class Demo:
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
         settings = load_settings()
 
-        from adwarm_airflow.local.history import choose_day
+        from dev.history import choose_day
         from graph_simulator.config import SimulatorConfig
         from graph_simulator.server import SimulatorServer
 
@@ -61,9 +61,9 @@ class Demo:
         from adwarm.runtime import Runtime
         from adwarm.settings import load_settings
         from adwarm_airflow.connections import source_factory
-        from adwarm_airflow.local.dag_runs import DagRuns
-        from adwarm_airflow.local.replay import Readers, without_warming
-        from adwarm_airflow.local.report import DemoReport
+        from dev.dag_runs import DagRuns
+        from dev.replay import Readers, without_warming
+        from dev.report import DemoReport
 
         settings = load_settings()
         clock = VirtualClock(day.start)

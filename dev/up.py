@@ -12,9 +12,9 @@ import urllib.request
 from pathlib import Path
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
-from adwarm_airflow.local.environment import ROOT, local_environment, log_url
-from adwarm_airflow.local.metadata import start_metadata
-from adwarm_airflow.local.stack import HOME, MARK, processes, remember, stop
+from dev.environment import ROOT, local_environment, log_url
+from dev.metadata import start_metadata
+from dev.stack import HOME, MARK, processes, remember, stop
 
 _START_SECONDS = 180
 _FOR_A_SHELL = ("AIRFLOW", "ADWARM_", "PYTHONPATH", *ALLOCATOR)
@@ -40,7 +40,7 @@ def main() -> int:
     _write_environment(env)
     _say("preparing demo data: the example log, moved to end this week, and a forecast learned from it")
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
-    subprocess.run([sys.executable, "-m", "adwarm_airflow.local.prepare"], env=env, check=True)
+    subprocess.run([sys.executable, "-m", "dev.prepare"], env=env, cwd=ROOT, check=True)
     _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
     _start(["-m", "airflow", "standalone"], env, "airflow.log")
     _say("starting Airflow ...")
