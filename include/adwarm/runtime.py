@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
+from adwarm.fetch_plan.request_cost import StoredNeeds
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
-from adwarm.prefetch.needs import StoredNeeds
 from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import Drainer, Reader
 from adwarm.serving.draining import BATCH_SIZE

@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from adwarm.fetch_plan.planner import aligned_blocks, plan_fetch
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Account, Priority, ReportKey, Window, local_day
 from adwarm.prefetch.batch_result import BatchReport, KeyOutcome, KeyStatus, Wanted, restated
-from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.engine import PrefetchEngine
-from adwarm.prefetch.planner import aligned_blocks, plan_fetch
 from adwarm.settings import Settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import jobs, partitions

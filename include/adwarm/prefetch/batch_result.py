@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
+from adwarm.fetch_plan.planner import closing_windows
 from adwarm.foundation.errors import AdwarmError, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.model import ReportKey, Window
-from adwarm.prefetch.planner import closing_windows
 
 
 class KeyStatus(StrEnum):

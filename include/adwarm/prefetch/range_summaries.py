@@ -13,9 +13,9 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import unpack
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Window
-from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Row
 from adwarm.store import entries

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
+from adwarm.fetch_plan.planner import FetchPlan, combined, plan_fetch
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Window
-from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.context import FetchContext, platform_time
 from adwarm.prefetch.entry_builder import DamagedObjects, Provenance, build_entry, daily_rows
 from adwarm.prefetch.fetch_lease import HeldLease, LeaseLost
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import missing_text, older_summaries, with_older
-from adwarm.prefetch.planner import FetchPlan, combined, plan_fetch
 from adwarm.prefetch.range_summaries import Summary, due_summaries, kept_summaries, version_sum
 from adwarm.prefetch.rows import check_not_emptied, content_hash, in_order, pack_rows
 from adwarm.prefetch.splitting import Fetched, Gap

@@ -4,11 +4,11 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
+from adwarm.fetch_plan.planner import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
 from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
-from adwarm.prefetch.planner import aligned_block
 from adwarm.sources.protocol import Capabilities, Increment, Page, Unit
 from adwarm.store import jobs, partitions
 from tests.unit.conftest import NOW, Bench, one_ad

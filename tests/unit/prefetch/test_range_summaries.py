@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
-from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
 from adwarm.prefetch.rows import check_not_emptied
 from adwarm.sources.protocol import Increment, Page, Unit

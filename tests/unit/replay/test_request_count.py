@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log.timestamps import to_micros
+from adwarm.fetch_plan.planner import combined, plan_fetch
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.model import FreshnessRules, Window
-from adwarm.prefetch.calendar import SettleCalendar
-from adwarm.prefetch.planner import combined, plan_fetch
 from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
 from adwarm.replay.request_count import DayShelf
 from adwarm.sources.protocol import Capabilities

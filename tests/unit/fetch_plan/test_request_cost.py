@@ -2,10 +2,10 @@
 
 from datetime import date, timedelta
 
+from adwarm.fetch_plan.request_cost import StoredNeeds
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.planning.request_pricer import Need, nothing_is_there
 from adwarm.prefetch import Wanted
-from adwarm.prefetch.needs import StoredNeeds
 from adwarm.sources.protocol import Increment
 from tests.unit.conftest import NOW, Bench
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.model import Window
 from adwarm.model.windows import ONE_DAY
-from adwarm.prefetch.calendar import SettleCalendar
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 

@@ -7,10 +7,10 @@ from datetime import date, datetime
 
 from sqlalchemy import Engine
 
+from adwarm.fetch_plan.planner import plan_fetch
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.model import Account, ReportKey, Window, resolve_key
 from adwarm.planning.request_pricer import Need
-from adwarm.prefetch.calendar import SettleCalendar
-from adwarm.prefetch.planner import plan_fetch
 from adwarm.settings import Settings
 from adwarm.store import partitions
 from adwarm.store.partitions import PartitionState

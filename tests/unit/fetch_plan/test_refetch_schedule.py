@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar, settle_weekday
 from adwarm.model import Account, FreshnessRules, Window
-from adwarm.prefetch.calendar import SettleCalendar, settle_weekday
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 25)

@@ -6,9 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.model import Window
-from adwarm.prefetch.calendar import SettleCalendar
-from adwarm.prefetch.planner import (
+from adwarm.fetch_plan.planner import (
     FetchPlan,
     aligned_block,
     aligned_blocks,
@@ -17,6 +15,8 @@ from adwarm.prefetch.planner import (
     needs_fetch,
     plan_fetch,
 )
+from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.model import Window
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 

@@ -1,0 +1,1 @@
+"""Keeps the store healthy: compaction, garbage collection, integrity checks, recompression."""
