@@ -4,8 +4,8 @@ from typing import Any
 
 from adwarm.compression import compress_path
 from adwarm.foundation.clock import SystemClock
+from adwarm.maintenance.recompression import repack_entries
 from adwarm.runtime import Runtime
-from adwarm.serving.repacking import repack_entries
 from adwarm.settings import CompressionSettings, Settings
 
 

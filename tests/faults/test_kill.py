@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from adwarm.maintenance.integrity import verify_store
 from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
-from adwarm.serving.integrity import verify_store
 from adwarm.store import entries, jobs, reading, warms
 from adwarm.store.tables import entry, partition, warm
 from graph_simulator.config import SimulatorConfig

@@ -15,7 +15,7 @@ def cache() -> None:
 @app.command("compact")
 def compact_store(as_json: JsonOption = False) -> None:
     """Bring the final days of each account and month together, and delete what nothing has pointed at for a day."""
-    from adwarm.prefetch.compaction import compact
+    from adwarm.maintenance.compaction import compact
     from adwarm.runtime import Runtime
 
     runtime = Runtime()

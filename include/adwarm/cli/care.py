@@ -17,8 +17,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check every stored entry and partition object against its checksum."""
+    from adwarm.maintenance.integrity import verify_store
     from adwarm.runtime import Runtime
-    from adwarm.serving.integrity import verify_store
 
     runtime = Runtime()
     found = verify_store(runtime.engine, runtime.objects, runtime.settings, repair=repair)

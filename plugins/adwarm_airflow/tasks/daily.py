@@ -7,10 +7,10 @@ from typing import Any
 
 from adwarm.fetch_plan.planner import closing_windows
 from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Mode, Window, local_day
 from adwarm.planning.decide import closing_recommendation, store_plan
 from adwarm.prefetch.backfill import check_range, missing_spans
-from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.estimate import estimate
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime, SourceFactory

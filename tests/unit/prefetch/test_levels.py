@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from adwarm.compression import unpack
+from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.backfill import run_backfill
-from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.prefetch.scoring import score_accounts
 from adwarm.settings import ReportSettings

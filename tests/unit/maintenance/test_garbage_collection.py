@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from adwarm.maintenance.garbage_collection import drop_orphans, used_objects
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.database import writing
-from adwarm.store.orphans import drop_orphans, used_objects
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata
 
@@ -52,7 +52,7 @@ def test_an_orphan_that_is_put_again_while_it_is_judged_stays(
         objects.put(b"rows")
         return set()
 
-    monkeypatch.setattr("adwarm.store.orphans.used_objects", meanwhile)
+    monkeypatch.setattr("adwarm.maintenance.garbage_collection.used_objects", meanwhile)
     assert drop_orphans(engine, objects, NOW) == (0, 0)
     assert objects.get(digest) == b"rows"
 

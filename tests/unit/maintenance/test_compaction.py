@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from adwarm.maintenance.compaction import compact
 from adwarm.model import Window
-from adwarm.prefetch.compaction import compact
 from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.prefetch.rows import by_day, content_hash, pack_rows
 from adwarm.store import ObjectStore, partitions

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from adwarm.maintenance.integrity import verify_store
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
-from adwarm.serving.integrity import verify_store
 from adwarm.store import ObjectStore
 
 from .conftest import Desk

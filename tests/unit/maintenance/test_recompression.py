@@ -2,9 +2,9 @@
 
 import pytest
 
+from adwarm.maintenance.recompression import repack_entries
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
-from adwarm.serving.repacking import repack_entries
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
 from tests.unit.conftest import NOW
