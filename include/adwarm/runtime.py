@@ -16,9 +16,9 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
+from adwarm.prefetch.queue_worker import BATCH_SIZE
 from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import Drainer, Reader
-from adwarm.serving.draining import BATCH_SIZE
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import ObjectStore, open_engine, upgrade

@@ -37,8 +37,8 @@ class ScoreFatigueOperator(BaseOperator):
         """
         from datetime import date
 
+        from adwarm.fatigue.account_scores import score_accounts
         from adwarm.model import account_id
-        from adwarm.prefetch.scoring import score_accounts
         from adwarm.store import accounts as known
         from adwarm_airflow.params import word
         from adwarm_airflow.task_context import open_runtime

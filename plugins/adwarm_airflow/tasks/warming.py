@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from adwarm.fatigue.account_scores import ScoreReport, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, ReportKey, WarmReason, account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
 from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
 from adwarm.planning.warm_outcomes import settle_accounts
-from adwarm.prefetch.scoring import ScoreReport, score_accounts
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from adwarm.fatigue.account_scores import score_accounts
 from adwarm.forecast.training.train import train_until
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.prefetch import Wanted
-from adwarm.prefetch.scoring import score_accounts
 from adwarm.runtime import Runtime
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import load_settings

@@ -11,12 +11,12 @@ import orjson
 import pytest
 
 from adwarm.compression import unpack
+from adwarm.fatigue.account_scores import score_accounts
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.prefetch.entry_builder import daily_rows
-from adwarm.prefetch.scoring import score_accounts
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, Page, Row
 from adwarm.store import entries, partitions

@@ -3,9 +3,9 @@
 from datetime import date
 from pathlib import Path
 
+from adwarm.fatigue.account_scores import ScoreReport, score_accounts
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
-from adwarm.prefetch.scoring import ScoreReport, score_accounts
 from adwarm.sources.protocol import Page, Unit
 from adwarm.store import ObjectStore, scores
 from tests.unit.conftest import NOW, Bench, one_ad
