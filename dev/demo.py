@@ -139,7 +139,7 @@ def _teller(progress: Progress, task: Any) -> Callable[[str], None]:
 
 
 def _zone(name: str) -> Any:
-    from adwarm.model import zone
+    from adwarm.foundation.local_time import zone
 
     return zone(name)
 

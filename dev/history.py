@@ -7,7 +7,8 @@ import pandas as pd
 
 from adwarm.access_log import log_span, read_events
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Actor, ReportKey, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import Actor, ReportKey
 from adwarm.settings import Settings
 
 LOOK_BACK = timedelta(days=28)

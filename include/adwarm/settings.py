@@ -19,7 +19,8 @@ from pydantic_settings import (
 )
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import FreshnessRules, QuerySpec, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import FreshnessRules, QuerySpec
 
 
 class _Section(BaseModel):

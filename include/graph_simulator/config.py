@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import account_id, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import account_id
 from graph_simulator.fault_profile import Storm
 
 FIRST_ACCOUNT = 100_000_000_000_001

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import NotFound
-from adwarm.model import Window, account_id, local_day, zone
+from adwarm.foundation.local_time import local_day, zone
+from adwarm.model import Window, account_id
 from graph_simulator.ads import (
     AccountProfile,
     Ad,

@@ -13,12 +13,12 @@ import orjson
 from sqlalchemy import select as select_rows
 
 from adwarm.foundation.clock import Clock, VirtualClock
-from adwarm.model import Account, QuerySpec, Window
-from adwarm.prefetch.entry_builder import daily_rows
+from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Increment, Row
+from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, partitions, reading
+from adwarm.store.partition_rows import daily_rows
 from adwarm.store.tables import partition
 from graph_simulator.insights import select
 from graph_simulator.query import read_query

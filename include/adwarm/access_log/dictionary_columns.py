@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from adwarm.foundation.arrow_arrays import NO_VALUE, array_of, array_of_words, numbers, values_of
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Actor, account_id, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import Actor, account_id
 from adwarm.model.windows import check_range
 
 Codes = npt.NDArray[np.int32]

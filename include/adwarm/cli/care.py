@@ -133,7 +133,7 @@ def _clock(runtime: Any) -> str:
 
 
 def _zones(runtime: Any) -> str:
-    from adwarm.model import zone
+    from adwarm.foundation.local_time import zone
     from adwarm.store import accounts
 
     known = accounts.many(runtime.engine).values()

@@ -10,12 +10,11 @@ from sqlalchemy import Engine
 from adwarm.compression import unpack
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.model import EntryKey, Window
-from adwarm.prefetch.entry_builder import daily_rows
+from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore, entries, partitions, scores
 from adwarm.store.entries import Entry
+from adwarm.store.partition_rows import daily_rows
 
 
 @dataclass

@@ -8,7 +8,8 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from adwarm.model import Account, FreshnessRules, Window, is_settled, local_day, zone
+from adwarm.foundation.local_time import local_day, zone
+from adwarm.model import Account, FreshnessRules, Window, is_settled
 from adwarm.model.windows import ONE_DAY
 
 

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
 
 from adwarm.fetch_plan.planner import plan_fetch
 from adwarm.fetch_plan.refetch_schedule import SettleCalendar
-from adwarm.model import Account, ReportKey, Window, resolve_key
-from adwarm.planning.request_pricer import Need
+from adwarm.model import Account, ReportKey, Window, resolve_key, resolve_window
 from adwarm.settings import Settings
 from adwarm.store import partitions
 from adwarm.store.partitions import PartitionState
@@ -19,9 +19,39 @@ ACCOUNTS_AT_ONCE = 500
 _States = Mapping[str, Mapping[date, PartitionState]]
 
 
+class Need(NamedTuple):
+    """The requests a key takes by itself; keys of one account and report share both.
+
+    Attributes:
+        days: one request for the days that are not there or not fresh.
+        summary: one request for the range summary.
+    """
+
+    days: bool
+    summary: bool
+
+
+class FetchNeeds(Protocol):
+    """Says what fetching takes."""
+
+    def __call__(
+        self, keys: Sequence[ReportKey], accounts: Sequence[Account], moments: Sequence[datetime]
+    ) -> list[Need]:
+        """Return what each key of each account would take at each moment."""
+        ...
+
+
+def nothing_is_there(keys: Sequence[ReportKey], accounts: Sequence[Account], moments: Sequence[datetime]) -> list[Need]:
+    """Return what keys take when no day is stored: their days, and a summary where there is more than one day."""
+    return [
+        Need(True, len(resolve_window(key.date_range, account.data_zone, at)) > 1)
+        for key, account, at in zip(keys, accounts, moments, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class StoredNeeds:
-    """What fetching takes, given the days that are stored; see `adwarm.planning.request_pricer.FetchNeeds`."""
+    """What fetching takes, given the days that are stored; see `FetchNeeds`."""
 
     engine: Engine
     settings: Settings

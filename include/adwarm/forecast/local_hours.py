@@ -9,7 +9,7 @@ import pandas as pd
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import zone
+from adwarm.foundation.local_time import zone
 
 HOURS = 168
 _HOUR = timedelta(hours=1)

@@ -12,10 +12,9 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.maintenance.garbage_collection import drop_orphans
-from adwarm.prefetch.entry_builder import daily_rows
-from adwarm.prefetch.rows import by_day, content_hash, pack_rows, unpack_rows
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.database import writing
+from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows, unpack_rows
 from adwarm.store.partitions import FrozenMonth, PartitionState
 
 

@@ -8,7 +8,8 @@ from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, account_id, resolve_key, was_meant
-from adwarm.model.windows import PRESETS, Window, local_day, resolve_window, zone
+from adwarm.model.row import Row
+from adwarm.model.windows import PRESETS, Window, resolve_window
 
 __all__ = [
     "PRESETS",
@@ -20,6 +21,7 @@ __all__ = [
     "Priority",
     "QuerySpec",
     "ReportKey",
+    "Row",
     "Scope",
     "ScopeKind",
     "UsageSample",
@@ -28,9 +30,7 @@ __all__ = [
     "account_id",
     "expires_at",
     "is_settled",
-    "local_day",
     "resolve_key",
     "resolve_window",
     "was_meant",
-    "zone",
 ]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from adwarm.model.windows import Window, local_day
+from adwarm.foundation.local_time import local_day
+from adwarm.model.windows import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import local_day
 
 ONE_DAY = timedelta(days=1)
 MAX_DAYS = 1122
@@ -102,24 +100,6 @@ PRESETS: dict[str, Callable[[date], Window]] = {
 }
 
 _ABSOLUTE = re.compile(r"(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})")
-
-
-@lru_cache(maxsize=1024)
-def zone(name: str) -> ZoneInfo:
-    """Return the IANA zone `name`.
-
-    Raises:
-        BadRequest: there is no such zone.
-    """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadRequest(f"time zone {name!r} is unknown; use an IANA name such as Europe/Berlin") from None
-
-
-def local_day(moment: datetime, zone_name: str) -> date:
-    """Return the calendar day of `moment` in `zone_name`."""
-    return utc(moment).astimezone(zone(zone_name)).date()
 
 
 def check_range(date_range: str) -> str:

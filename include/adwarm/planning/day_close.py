@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
 from adwarm.foundation.clock import utc
-from adwarm.model import Account, local_day, zone
+from adwarm.foundation.local_time import local_day, zone
+from adwarm.model import Account
 from adwarm.settings import PlanningSettings
 
 _DAY = timedelta(days=1)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
+from adwarm.fetch_plan.request_cost import FetchNeeds, Need, nothing_is_there
 from adwarm.forecast.data_cutoff import known_until
 from adwarm.forecast.protocol import Forecast, Recent
 from adwarm.forecast.snapshot import live_forecast
@@ -24,7 +25,6 @@ from adwarm.planning.expiry import useful_until
 from adwarm.planning.plan import KEPT_CUTS, LOOKAHEAD, plan_warms
 from adwarm.planning.price import Quota
 from adwarm.planning.recommendation import Plan, Recommendation
-from adwarm.planning.request_pricer import FetchNeeds, Need, nothing_is_there
 from adwarm.planning.strategies import shard_by_account
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, entries, warms

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, time, timedelta
 
 from adwarm.foundation.clock import utc
-from adwarm.model import Account, FreshnessRules, ReportKey, expires_at, resolve_window, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import Account, FreshnessRules, ReportKey, expires_at, resolve_window
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 _FORESIGHT_DAYS = 8

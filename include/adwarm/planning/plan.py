@@ -14,13 +14,13 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from adwarm.fetch_plan.request_cost import Need
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.expiry import NEVER
 from adwarm.planning.explanations import Evidence, why_cut, why_now, why_opened, why_price
 from adwarm.planning.price import Cost, Quota, Wishes, choose
 from adwarm.planning.recommendation import Plan, Recommendation
-from adwarm.planning.request_pricer import Need
 from adwarm.planning.slot_arrays import KEY_COLUMNS, Floats, Ints, Slots
 from adwarm.settings import Settings
 

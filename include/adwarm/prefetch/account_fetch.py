@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, without_frames
+from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
-from adwarm.model import Account, Actor, EntryKey, Window, local_day, resolve_key, was_meant
+from adwarm.model import Account, Actor, EntryKey, Window, resolve_key, was_meant
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus, Wanted

@@ -16,7 +16,8 @@ from sqlalchemy import Engine
 from adwarm.fetch_plan.planner import aligned_blocks, plan_fetch
 from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.model import Account, Priority, ReportKey, Window, local_day
+from adwarm.foundation.local_time import local_day
+from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch.batch_result import BatchReport, KeyOutcome, KeyStatus, Wanted, restated
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.settings import Settings

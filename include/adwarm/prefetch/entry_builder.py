@@ -1,6 +1,6 @@
 """Builds the answer for a key out of range rows and daily partitions, and seals it as an entry."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -8,15 +8,13 @@ from typing import Any
 import orjson
 
 from adwarm.compression import pack
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window, expires_at
+from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, expires_at
 from adwarm.prefetch.gap_filling import each_once
 from adwarm.prefetch.range_summaries import Summary
-from adwarm.prefetch.rows import in_order, unpack_rows
 from adwarm.settings import CompressionSettings
-from adwarm.sources.protocol import Row
 from adwarm.store.entries import Entry
 from adwarm.store.objects import ObjectStore
+from adwarm.store.partition_rows import daily_rows
 from adwarm.store.partitions import PartitionState
 
 
@@ -27,37 +25,6 @@ class Provenance:
     source: str
     api_version: str
     fetched_at: datetime
-
-
-class DamagedObjects(Corrupt):
-    """Objects that hold the rows of some days are lost or damaged."""
-
-    def __init__(self, digests: Sequence[str], first: AdwarmError) -> None:
-        others = f" (and {len(digests) - 1} more)" if len(digests) > 1 else ""
-        super().__init__(f"{first}{others}")
-        self.digests = tuple(digests)
-
-
-def daily_rows(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> list[Row]:
-    """Return the daily rows of a window from its partitions, oldest day first, in the order of their ids.
-
-    Raises:
-        DamagedObjects: some of the rows cannot be read; it names every such object.
-    """
-    wanted: dict[str, list[date]] = {}
-    for day in window.days():
-        if day in states and states[day].rows:
-            wanted.setdefault(states[day].object_hash, []).append(day)
-    rows: list[Row] = []
-    damaged: dict[str, AdwarmError] = {}
-    for digest, days in wanted.items():
-        try:
-            rows += unpack_rows(objects.get(digest), days)
-        except (Corrupt, NotFound) as error:
-            damaged[digest] = error
-    if damaged:
-        raise DamagedObjects(list(damaged), next(iter(damaged.values())))
-    return in_order(rows)
 
 
 def build_entry(

@@ -23,18 +23,19 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.model import Priority
+from adwarm.model import Priority, Row
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.context import FetchContext
 from adwarm.prefetch.fetch_lease import HeldLease, LeaseLost
 from adwarm.prefetch.report_schedule import RunningReport
-from adwarm.prefetch.rows import RowBuffer, pack_rows, unpack_rows
+from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import Fetched, Gap, Splitter
 from adwarm.settings import SourceSettings
 from adwarm.sources.cursors import CursorTrail
-from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Row, Unit
+from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Unit
 from adwarm.sources.units import is_about_one, split_by_time
 from adwarm.store.leases import Learned, PagesRead
+from adwarm.store.partition_rows import pack_rows, unpack_rows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

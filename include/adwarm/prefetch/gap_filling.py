@@ -9,12 +9,11 @@ from sqlalchemy import Engine
 
 from adwarm.compression import unpack
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import EntryKey, Window
-from adwarm.prefetch.rows import row_key
+from adwarm.model import EntryKey, Row, Window
 from adwarm.prefetch.splitting import Gap
 from adwarm.settings import CompressionSettings
-from adwarm.sources.protocol import Row
 from adwarm.store import entries
+from adwarm.store.partition_rows import row_key
 
 _BETWEEN = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
 

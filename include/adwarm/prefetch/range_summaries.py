@@ -15,9 +15,8 @@ from sqlalchemy import Engine
 from adwarm.compression import unpack
 from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import EntryKey, Window
+from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import CompressionSettings
-from adwarm.sources.protocol import Row
 from adwarm.store import entries
 from adwarm.store.partitions import PartitionState
 

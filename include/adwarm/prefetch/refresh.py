@@ -12,20 +12,20 @@ from functools import cached_property
 from adwarm.fetch_plan.planner import FetchPlan, combined, plan_fetch
 from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Window
+from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.context import FetchContext, platform_time
-from adwarm.prefetch.entry_builder import DamagedObjects, Provenance, build_entry, daily_rows
+from adwarm.prefetch.entry_builder import Provenance, build_entry
 from adwarm.prefetch.fetch_lease import HeldLease, LeaseLost
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import missing_text, older_summaries, with_older
 from adwarm.prefetch.range_summaries import Summary, due_summaries, kept_summaries, version_sum
-from adwarm.prefetch.rows import check_not_emptied, content_hash, in_order, pack_rows
 from adwarm.prefetch.splitting import Fetched, Gap
-from adwarm.sources.protocol import Increment, Row, Unit
+from adwarm.sources.protocol import Increment, Unit
 from adwarm.store import entries, leases, partitions
 from adwarm.store.database import writing
 from adwarm.store.entries import Entry
 from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
 from adwarm.store.partitions import PartitionState
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adwarm.foundation.errors import TooMuchData, without_frames
-from adwarm.model import Window
-from adwarm.prefetch.rows import RowBuffer, row_key
-from adwarm.sources.protocol import Row, Unit
+from adwarm.model import Row, Window
+from adwarm.prefetch.row_buffer import RowBuffer
+from adwarm.sources.protocol import Unit
 from adwarm.sources.units import about, is_about_one, level_below, named_objects, narrowed, with_fields, without_objects
+from adwarm.store.partition_rows import row_key
 
 MAX_QUESTIONS = 600
 MAX_GAPS = 20

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.model import Account, FreshnessRules, ReportKey, local_day, resolve_window, zone
+from adwarm.foundation.local_time import local_day, zone
+from adwarm.model import Account, FreshnessRules, ReportKey, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.planning.expiry import NEVER, useful_until
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.access_log.timestamps import from_micros
-from adwarm.model import zone
+from adwarm.foundation.local_time import zone
 from adwarm.patterns.opens import Micros, Opens
 from adwarm.replay.policy import Claim, Decisions, Floats, Scores, Terms
 

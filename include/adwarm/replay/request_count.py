@@ -12,7 +12,8 @@ import numpy as np
 
 from adwarm.access_log.timestamps import from_micros
 from adwarm.fetch_plan.refetch_schedule import settle_weekday
-from adwarm.model import FreshnessRules, local_day, resolve_window
+from adwarm.foundation.local_time import local_day
+from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.replay.cache_simulation import WEEK, Counts, Tally
 from adwarm.replay.evaluation_period import Stretch

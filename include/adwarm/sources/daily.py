@@ -10,9 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.model import QuerySpec, Window, account_id
+from adwarm.model import QuerySpec, Row, Window, account_id
 from adwarm.sources.formats import ADDITIVE, as_day, as_decimal, as_number, as_text, is_absent, ratios
-from adwarm.sources.protocol import Row
 from adwarm.sources.units import LEVELS
 
 _NAMED = ("_id", "_name", "_currency")

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.model import zone
+from adwarm.foundation.local_time import zone
 
 ADDITIVE = ("impressions", "clicks", "inline_link_clicks", "spend")
 _COUNTS = frozenset({"impressions", "clicks", "inline_link_clicks", "reach"})

@@ -9,16 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from adwarm.foundation.errors import AdwarmError
-from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Window
-
-Row = dict[str, Any]
-"""One insights row: every number as the platform's own numeric string, ids as text, lists of actions as lists.
-
-`account_id`, `ad_id`, `date_start` and `date_stop` are always there; a metric that is zero or undefined may be absent.
-"""
+from adwarm.model import Account, QuerySpec, Row, Scope, ScopeKind, UsageSample, Window
 
 
 class Increment(StrEnum):

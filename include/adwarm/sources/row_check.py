@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.sources.protocol import Increment, Row, Unit
+from adwarm.model import Row
+from adwarm.sources.protocol import Increment, Unit
 
 CODE = "row"
 """`code` of the error: tells an answer that was refused from stored bytes that do not verify."""

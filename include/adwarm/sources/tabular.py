@@ -14,7 +14,8 @@ from datetime import date, datetime
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, QuerySpec, Scope, Window, account_id, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import Account, QuerySpec, Row, Scope, Window, account_id
 from adwarm.model.windows import ONE_DAY
 from adwarm.sources.daily import Daily, Shape, added_up, as_rows, below, newest_only, read_daily
 from adwarm.sources.formats import ADDITIVE, as_text, is_absent
@@ -27,7 +28,7 @@ from adwarm.sources.layouts import (
     layout_named,
 )
 from adwarm.sources.loader_tables import newest_versions, of_completed_loads, sides_for
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Row, Unit
+from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
 from adwarm.sources.row_check import check_rows
 from adwarm.sources.units import LEVELS, plan_units, split_by_time
 

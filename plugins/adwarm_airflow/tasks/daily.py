@@ -7,8 +7,9 @@ from typing import Any
 
 from adwarm.fetch_plan.planner import closing_windows
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.compaction import compact
-from adwarm.model import Account, Mode, Window, local_day
+from adwarm.model import Account, Mode, Window
 from adwarm.planning.decide import closing_recommendation, store_plan
 from adwarm.prefetch.backfill import check_range, missing_spans
 from adwarm.prefetch.estimate import estimate

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from adwarm.prefetch.rows import content_hash, pack_rows
+from adwarm.model import Row
 from adwarm.runtime import Runtime
-from adwarm.sources.protocol import Row
 from adwarm.store import partitions
 from adwarm.store.database import writing
+from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 
 from .conftest import Said

@@ -2,9 +2,8 @@
 
 from datetime import date, timedelta
 
-from adwarm.fetch_plan.request_cost import StoredNeeds
+from adwarm.fetch_plan.request_cost import Need, StoredNeeds, nothing_is_there
 from adwarm.model import Account, Priority, ReportKey
-from adwarm.planning.request_pricer import Need, nothing_is_there
 from adwarm.prefetch import Wanted
 from adwarm.sources.protocol import Increment
 from tests.unit.conftest import NOW, Bench

@@ -9,10 +9,9 @@ from sqlalchemy import Engine
 
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Window
-from adwarm.prefetch.entry_builder import daily_rows
-from adwarm.prefetch.rows import by_day, content_hash, pack_rows
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.database import writing
+from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
 
 NOW = datetime.now(UTC)

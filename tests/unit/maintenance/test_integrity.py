@@ -6,8 +6,7 @@ from adwarm.maintenance.integrity import verify_store
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.store import ObjectStore
-
-from .conftest import Desk
+from tests.unit.serving.conftest import Desk
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
 

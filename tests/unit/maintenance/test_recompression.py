@@ -8,8 +8,7 @@ from adwarm.serving import ReadStatus
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
 from tests.unit.conftest import NOW
-
-from .conftest import Desk
+from tests.unit.serving.conftest import Desk
 
 KEY = ReportKey("act_1", "last_30d")
 PLAIN = CompressionSettings(codec="identity")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import PRESETS, ReportKey, Window, local_day, resolve_window, zone
+from adwarm.foundation.local_time import local_day, zone
+from adwarm.model import PRESETS, ReportKey, Window, resolve_window
 from adwarm.model.windows import MAX_DAYS, check_range
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adwarm.fetch_plan.request_cost import Need
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.planning.plan import plan_warms
 from adwarm.planning.price import Quota
 from adwarm.planning.recommendation import Plan
-from adwarm.planning.request_pricer import Need
 from adwarm.settings import Settings
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)

@@ -14,16 +14,15 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure.admission import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import Priority, ReportKey, Scope, Window
+from adwarm.model import Priority, ReportKey, Row, Scope, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
-from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.partition_rows import daily_rows
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm

@@ -7,13 +7,12 @@ import pytest
 
 from adwarm.compression import unpack
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Window
-from adwarm.prefetch.entry_builder import Provenance, build_entry, daily_rows
+from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, Window
+from adwarm.prefetch.entry_builder import Provenance, build_entry
 from adwarm.prefetch.range_summaries import Summary
-from adwarm.prefetch.rows import content_hash, pack_rows
 from adwarm.settings import CompressionSettings
-from adwarm.sources.protocol import Row
 from adwarm.store import ObjectStore
+from adwarm.store.partition_rows import content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
 
 SPEC = QuerySpec()

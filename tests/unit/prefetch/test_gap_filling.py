@@ -5,10 +5,9 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.model import Window
+from adwarm.model import Row, Window
 from adwarm.prefetch.gap_filling import missing_text, with_older
 from adwarm.prefetch.splitting import Gap
-from adwarm.sources.protocol import Row
 
 DAY, NEXT = date(2026, 11, 1), date(2026, 11, 2)
 BOTH = Window(DAY, NEXT)

@@ -13,13 +13,13 @@ import pytest
 from adwarm.compression import unpack
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.maintenance.compaction import compact
-from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
+from adwarm.model import Account, EntryKey, Priority, ReportKey, Row, Window
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.backfill import run_backfill
-from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.settings import ReportSettings
-from adwarm.sources.protocol import Increment, Page, Row
+from adwarm.sources.protocol import Increment, Page
 from adwarm.store import entries, partitions
+from adwarm.store.partition_rows import daily_rows
 from graph_simulator.fault_profile import read_storm
 from tests.unit.prefetch.conftest import Staging
 

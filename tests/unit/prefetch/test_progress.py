@@ -14,16 +14,16 @@ from sqlalchemy import Engine
 from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
-from adwarm.model import Priority, ReportKey, Scope, UsageSample, Window
+from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
-from adwarm.prefetch.entry_builder import daily_rows
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Row, Unit
+from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Unit
 from adwarm.sources.units import split_by_time
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.database import open_engine, writing
 from adwarm.store.error_events import ErrorsLog
+from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition
 from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad

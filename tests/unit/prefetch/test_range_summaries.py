@@ -9,9 +9,9 @@ from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
 from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
-from adwarm.prefetch.rows import check_not_emptied
 from adwarm.sources.protocol import Increment, Page, Unit
 from adwarm.store import entries
+from adwarm.store.partition_rows import check_not_emptied
 from adwarm.store.partitions import PartitionState
 from tests.unit.conftest import Bench, one_ad
 

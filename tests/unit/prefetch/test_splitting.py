@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from adwarm.compression import unpack
 from adwarm.foundation.errors import TooMuchData
-from adwarm.model import EntryKey, QuerySpec, Window
-from adwarm.prefetch.rows import RowBuffer
+from adwarm.model import EntryKey, QuerySpec, Row, Window
+from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter
-from adwarm.sources.protocol import Increment, Row, Unit
+from adwarm.sources.protocol import Increment, Unit
 from adwarm.sources.units import named_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
 from tests.unit.prefetch.conftest import LONG, Staging

@@ -10,12 +10,12 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
-from adwarm.model import Account, QuerySpec, Window
+from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobState, Page, Row, Unit
+from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobState, Page, Unit
 from adwarm.sources.sql import SqlSource
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer

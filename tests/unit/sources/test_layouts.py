@@ -13,10 +13,10 @@ from sqlalchemy import Engine, create_engine, text
 
 from adwarm.fatigue import score_account
 from adwarm.foundation.errors import AdwarmError, BadRequest
-from adwarm.model import Account, QuerySpec, Window
+from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import FatigueSettings
 from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, layout_named
-from adwarm.sources.protocol import Increment, Page, Row
+from adwarm.sources.protocol import Increment, Page
 from adwarm.sources.sql import SqlSource
 
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import create_engine
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Transient
-from adwarm.model import Account, QuerySpec, Window
+from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.sources.formats import as_day, as_number, as_text
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Increment, Page, Row
+from adwarm.sources.protocol import Increment, Page
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TabularSource
 

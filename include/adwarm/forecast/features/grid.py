@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.model import zone
+from adwarm.foundation.local_time import zone
 from adwarm.patterns.opens import Opens
 
 SLOT = 900_000_000

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from adwarm.forecast.features.grid import DAY, OpenGrid, Rows
 from adwarm.foundation.clock import utc
-from adwarm.model import zone
+from adwarm.foundation.local_time import zone
 
 Floats = npt.NDArray[np.float64]
 _EPOCH = date(1970, 1, 1).toordinal()

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.model import Account, account_id, zone
+from adwarm.foundation.local_time import zone
+from adwarm.model import Account, account_id
 from adwarm.sources.row_check import CODE, MAX_CURRENCY
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.prefetch.rows import RowBuffer, by_day, content_hash, pack_rows, unpack_rows, without_duplicates
+from adwarm.prefetch.row_buffer import RowBuffer
+from adwarm.store.partition_rows import by_day, content_hash, pack_rows, unpack_rows, without_duplicates
 
 TEXT = st.text(min_size=1, max_size=20)
 ROW = st.fixed_dictionaries(

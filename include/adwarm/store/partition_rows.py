@@ -1,4 +1,4 @@
-"""Daily and range rows: what identifies a row, rows as Parquet objects, and the rows of a large answer.
+"""Daily and range rows: what identifies a row, rows as Parquet objects, and the rows of a window from its partitions.
 
 A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campaign` by `campaign_id` and `account` by
 `account_id`, each with its day or window.
@@ -6,22 +6,21 @@ A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campa
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import zstandard
 
-from adwarm.foundation.errors import Corrupt, Transient
-from adwarm.model import Window
-from adwarm.sources.protocol import Row
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
+from adwarm.model import Row, Window
+from adwarm.store.objects import ObjectStore
+from adwarm.store.partitions import PartitionState
 
 _CODED = b"adwarm.json"
 _IDS = ("ad_id", "adset_id", "campaign_id", "account_id")
-_LOOSE_ROWS = 2_000
 
 
 def row_key(row: Mapping[str, object], level: str) -> tuple[str, str, str]:
@@ -103,80 +102,32 @@ def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:
         )
 
 
-class RowBuffer:
-    """The rows of one answer by window, packed once they are many, so that a large answer stays small in memory.
+class DamagedObjects(Corrupt):
+    """Objects that hold the rows of some days are lost or damaged."""
 
-    Args:
-        level: the level of the rows, which says what names one.
-        rows: the first rows.
-        loose_rows: rows that are kept as they are; more are packed.
+    def __init__(self, digests: Sequence[str], first: AdwarmError) -> None:
+        others = f" (and {len(digests) - 1} more)" if len(digests) > 1 else ""
+        super().__init__(f"{first}{others}")
+        self.digests = tuple(digests)
+
+
+def daily_rows(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> list[Row]:
+    """Return the daily rows of a window from its partitions, oldest day first, in the order of their ids.
+
+    Raises:
+        DamagedObjects: some of the rows cannot be read; it names every such object.
     """
-
-    def __init__(self, level: str, rows: Iterable[Row] = (), loose_rows: int = _LOOSE_ROWS) -> None:
-        self.level = level
-        self._most_loose = loose_rows
-        self._loose: dict[Window, list[Row]] = {}
-        self._packed: dict[Window, list[bytes]] = {}
-        self._counts: dict[Window, int] = {}
-        self._loose_rows = 0
-        self.add(rows)
-
-    def __len__(self) -> int:
-        return sum(self._counts.values())
-
-    def add(self, rows: Iterable[Row]) -> None:
-        """Take rows in."""
-        for row in rows:
-            window = Window(date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"])))
-            self._loose.setdefault(window, []).append(row)
-            self._counts[window] = self._counts.get(window, 0) + 1
-            self._loose_rows += 1
-        if self._loose_rows > self._most_loose:
-            self._pack()
-
-    def extend(self, other: "RowBuffer") -> None:
-        """Take the rows of another buffer in, which is empty afterwards."""
-        for window in list(other._counts):
-            self._packed.setdefault(window, []).extend(other._packed.pop(window, ()))
-            loose = other._loose.pop(window, [])
-            self._loose.setdefault(window, []).extend(loose)
-            self._loose_rows += len(loose)
-            self._counts[window] = self._counts.get(window, 0) + other._counts.pop(window)
-        other._loose_rows = 0
-        if self._loose_rows > self._most_loose:
-            self._pack()
-
-    def count(self, window: Window) -> int:
-        """Return how many rows of `window` were taken in, repeated ones included."""
-        return self._counts.get(window, 0)
-
-    def windows(self) -> list[Window]:
-        """Return the windows that have rows, oldest first."""
-        return sorted(self._counts)
-
-    def take(self, window: Window) -> list[Row]:
-        """Return the rows of a window by id, each object once, the later row of two; they leave the buffer."""
-        rows = [row for packed in self._packed.pop(window, ()) for row in _unpacked(packed)]
-        loose = self._loose.pop(window, [])
-        self._loose_rows -= len(loose)
-        self._counts.pop(window, None)
-        return in_order(without_duplicates([*rows, *loose], self.level))
-
-    def rows(self) -> Iterator[Row]:
-        """Yield every row as it was taken in; the buffer keeps them."""
-        for window in self.windows():
-            for packed in self._packed.get(window, ()):
-                yield from _unpacked(packed)
-            yield from self._loose.get(window, ())
-
-    def _pack(self) -> None:
-        for window, rows in self._loose.items():
-            packed = zstandard.ZstdCompressor(level=1).compress(orjson.dumps(rows))
-            self._packed.setdefault(window, []).append(packed)
-        self._loose.clear()
-        self._loose_rows = 0
-
-
-def _unpacked(packed: bytes) -> list[Row]:
-    rows: list[Row] = orjson.loads(zstandard.ZstdDecompressor().decompress(packed))
-    return rows
+    wanted: dict[str, list[date]] = {}
+    for day in window.days():
+        if day in states and states[day].rows:
+            wanted.setdefault(states[day].object_hash, []).append(day)
+    rows: list[Row] = []
+    damaged: dict[str, AdwarmError] = {}
+    for digest, days in wanted.items():
+        try:
+            rows += unpack_rows(objects.get(digest), days)
+        except (Corrupt, NotFound) as error:
+            damaged[digest] = error
+    if damaged:
+        raise DamagedObjects(list(damaged), next(iter(damaged.values())))
+    return in_order(rows)

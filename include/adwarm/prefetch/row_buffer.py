@@ -1,0 +1,91 @@
+"""The rows of one answer while they are read: packed in memory once they are many."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+
+import orjson
+import zstandard
+
+from adwarm.model import Row, Window
+from adwarm.store.partition_rows import in_order, without_duplicates
+
+_LOOSE_ROWS = 2_000
+
+
+class RowBuffer:
+    """The rows of one answer by window, packed once they are many, so that a large answer stays small in memory.
+
+    Args:
+        level: the level of the rows, which says what names one.
+        rows: the first rows.
+        loose_rows: rows that are kept as they are; more are packed.
+    """
+
+    def __init__(self, level: str, rows: Iterable[Row] = (), loose_rows: int = _LOOSE_ROWS) -> None:
+        self.level = level
+        self._most_loose = loose_rows
+        self._loose: dict[Window, list[Row]] = {}
+        self._packed: dict[Window, list[bytes]] = {}
+        self._counts: dict[Window, int] = {}
+        self._loose_rows = 0
+        self.add(rows)
+
+    def __len__(self) -> int:
+        return sum(self._counts.values())
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take rows in."""
+        for row in rows:
+            window = Window(date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"])))
+            self._loose.setdefault(window, []).append(row)
+            self._counts[window] = self._counts.get(window, 0) + 1
+            self._loose_rows += 1
+        if self._loose_rows > self._most_loose:
+            self._pack()
+
+    def extend(self, other: "RowBuffer") -> None:
+        """Take the rows of another buffer in, which is empty afterwards."""
+        for window in list(other._counts):
+            self._packed.setdefault(window, []).extend(other._packed.pop(window, ()))
+            loose = other._loose.pop(window, [])
+            self._loose.setdefault(window, []).extend(loose)
+            self._loose_rows += len(loose)
+            self._counts[window] = self._counts.get(window, 0) + other._counts.pop(window)
+        other._loose_rows = 0
+        if self._loose_rows > self._most_loose:
+            self._pack()
+
+    def count(self, window: Window) -> int:
+        """Return how many rows of `window` were taken in, repeated ones included."""
+        return self._counts.get(window, 0)
+
+    def windows(self) -> list[Window]:
+        """Return the windows that have rows, oldest first."""
+        return sorted(self._counts)
+
+    def take(self, window: Window) -> list[Row]:
+        """Return the rows of a window by id, each object once, the later row of two; they leave the buffer."""
+        rows = [row for packed in self._packed.pop(window, ()) for row in _unpacked(packed)]
+        loose = self._loose.pop(window, [])
+        self._loose_rows -= len(loose)
+        self._counts.pop(window, None)
+        return in_order(without_duplicates([*rows, *loose], self.level))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row as it was taken in; the buffer keeps them."""
+        for window in self.windows():
+            for packed in self._packed.get(window, ()):
+                yield from _unpacked(packed)
+            yield from self._loose.get(window, ())
+
+    def _pack(self) -> None:
+        for window, rows in self._loose.items():
+            packed = zstandard.ZstdCompressor(level=1).compress(orjson.dumps(rows))
+            self._packed.setdefault(window, []).append(packed)
+        self._loose.clear()
+        self._loose_rows = 0
+
+
+def _unpacked(packed: bytes) -> list[Row]:
+    rows: list[Row] = orjson.loads(zstandard.ZstdDecompressor().decompress(packed))
+    return rows
