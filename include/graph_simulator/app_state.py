@@ -4,7 +4,6 @@
 the same platform can be driven in process. Every answer is logged, and carries the usage headers, also as an error.
 """
 
-import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -12,20 +11,20 @@ from typing import Any
 
 import orjson
 
-from adwarm.foundation.clock import AnchoredClock, Clock, FrozenClock, SystemClock
-from adwarm.model import Window
 from graph_simulator.access import VERSIONS, check_access
 from graph_simulator.batch import batch_body
 from graph_simulator.call import Call, Reply
 from graph_simulator.calls import CallLog, LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.dataset import World
+from graph_simulator.date_ranges import DateRange
 from graph_simulator.errors import GraphError
 from graph_simulator.fault_profile import Storm
 from graph_simulator.faults.kinds import Route
 from graph_simulator.faults.schedule import FaultSchedule
 from graph_simulator.faults.wire import befallen
 from graph_simulator.parameters import check_parameters
+from graph_simulator.platform_clock import PlatformClock
 from graph_simulator.quota.fixed_usage import told_usage
 from graph_simulator.quota.hourly import HourlyQuota
 from graph_simulator.quota.quota_engine import QuotaEngine
@@ -44,7 +43,7 @@ class Platform:
     """One simulated platform with its world, its clock, its limits, its reports, its faults and its log."""
 
     config: SimulatorConfig
-    clock: Clock = field(init=False)
+    clock: PlatformClock = field(init=False)
     world: World = field(init=False)
     quota: HourlyQuota | QuotaEngine = field(init=False)
     calls: CallLog = field(init=False)
@@ -60,20 +59,16 @@ class Platform:
 
     def reset_clock(self) -> None:
         """Go back to the moment of the configuration."""
-        started = self.config.now
-        if started is None and self.config.time_scale == 1:
-            self.clock = SystemClock()
-        else:
-            self.clock = self._running_from(SystemClock().now() if started is None else started)
+        self.clock = PlatformClock(self.config.now, scale=self.config.time_scale)
 
     def set_now(self, moment: datetime, *, frozen: bool = False) -> None:
         """Let it be `moment`; time goes on from there unless `frozen`."""
-        self.clock = FrozenClock(moment) if frozen else self._running_from(moment)
+        self.clock = PlatformClock(moment, scale=self.config.time_scale, frozen=frozen)
         self.faults.not_after(self.clock.now())
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once; a clock that stood still goes on standing still."""
-        self.set_now(self.clock.now() + timedelta(seconds=seconds), frozen=isinstance(self.clock, FrozenClock))
+        self.set_now(self.clock.now() + timedelta(seconds=seconds), frozen=self.clock.frozen)
 
     def set_storm(self, storm: Storm) -> None:
         """Behave as `storm` says from now on; what was spent is kept unless the limits change."""
@@ -129,11 +124,11 @@ class Platform:
             return several_body(call, self.reply)
         return Office(self.config, self.storm, self.world, self.quota, self.desk).serve(call, target, now)
 
-    def sums(self, account: str, level: str, window: Window, *, daily: bool = False) -> list[TrueSum]:
+    def sums(self, account: str, level: str, window: DateRange, *, daily: bool = False) -> list[TrueSum]:
         """Return what is true now of every object of `level` in `account`, given in canonical form.
 
         Raises:
-            BadRequest: there is no such level.
+            InvalidValue: there is no such level.
         """
         return true_sums(self.world, account, level, window, self.clock.now(), daily=daily)
 
@@ -150,10 +145,6 @@ class Platform:
     def account_of(self, call: Call) -> str | None:
         """Return the account that a call is about, whether its path names it or a report or an object of it."""
         return target_of(call, self.world, self.desk, self.clock.now()).account
-
-    def _running_from(self, moment: datetime) -> AnchoredClock:
-        scale = self.config.time_scale
-        return AnchoredClock(moment, lambda: time.monotonic() * scale)
 
     def _new_quota(self) -> None:
         limits = self.storm.quota

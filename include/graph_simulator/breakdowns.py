@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
+from graph_simulator.date_ranges import months_before
 from graph_simulator.errors import bad_parameter
 from graph_simulator.parameter_values import word_list
-from graph_simulator.query import Query, months_before
+from graph_simulator.query import Query
 
 REACH_MONTHS = 13
 REACH_REPORTS_A_DAY = 10

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.local_time import zone
-from adwarm.model import account_id
+from graph_simulator.date_ranges import time_zone
+from graph_simulator.errors import InvalidValue
 from graph_simulator.fault_profile import Storm
 
 FIRST_ACCOUNT = 100_000_000_000_001
@@ -51,15 +50,15 @@ class SimulatorConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.ads <= MAX_ADS:
-            raise BadRequest(f"ads must be 1 to {MAX_ADS}, not {self.ads}")
+            raise InvalidValue(f"ads must be 1 to {MAX_ADS}, not {self.ads}")
         if self.seed < 0:
-            raise BadRequest(f"seed must be 0 or more, not {self.seed}")
+            raise InvalidValue(f"seed must be 0 or more, not {self.seed}")
         if not self.time_scale > 0:
-            raise BadRequest(f"time_scale must be more than 0, not {self.time_scale}")
+            raise InvalidValue(f"time_scale must be more than 0, not {self.time_scale}")
         if not 0 <= self.decoys <= 1:
-            raise BadRequest(f"decoys must be 0 to 1, not {self.decoys}")
+            raise InvalidValue(f"decoys must be 0 to 1, not {self.decoys}")
         for name in [self.zone] if isinstance(self.zone, str) else self.zone.values():
-            zone(name)
+            time_zone(name)
 
     def account_ids(self) -> tuple[str, ...]:
         """The accounts that exist from the start; none when any account does."""
@@ -67,7 +66,7 @@ class SimulatorConfig:
             return ()
         if isinstance(self.accounts, int):
             return tuple(f"act_{FIRST_ACCOUNT + index}" for index in range(self.accounts))
-        return tuple(account_id(text) for text in self.accounts)
+        return tuple(canonical_account(text) for text in self.accounts)
 
     def may_read(self, token: str, account: str) -> bool:
         """Whether a token that is accepted reads `account`, given in canonical form."""
@@ -77,3 +76,15 @@ class SimulatorConfig:
     def zone_of(self, account: str) -> str:
         """The zone in which `account` counts its days."""
         return self.zone if isinstance(self.zone, str) else self.zone.get(account, "UTC")
+
+
+def canonical_account(text: str) -> str:
+    """Return an account id in the form `act_` and digits; the prefix is optional in `text`.
+
+    Raises:
+        InvalidValue: it is not an account id.
+    """
+    digits = text.strip().removeprefix("act_")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 20):
+        raise InvalidValue(f"{text[:60]!r} is not an account id; write act_ and up to 20 digits, such as act_1234")
+    return f"act_{digits}"

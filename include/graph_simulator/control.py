@@ -14,10 +14,11 @@ from typing import Any, Self
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window, account_id
 from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
+from graph_simulator.config import canonical_account
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.errors import InvalidValue
 from graph_simulator.fault_profile import read_storm
 from graph_simulator.reports.job import progress
 
@@ -90,8 +91,8 @@ def _add_records(router: APIRouter, platform: Platform) -> None:
     @router.get("/truth", response_model=None)
     async def read_truth(account: str, day: date) -> list[dict[str, Any]]:
         try:
-            return [asdict(truth) for truth in platform.world.truths(account_id(account), day)]
-        except BadRequest as error:
+            return [asdict(truth) for truth in platform.world.truths(canonical_account(account), day)]
+        except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
 
 
@@ -101,9 +102,9 @@ def _add_sums(router: APIRouter, platform: Platform) -> None:
         account: str, since: date, until: date, level: str = "ad", *, daily: bool = False
     ) -> list[dict[str, Any]]:
         try:
-            window = Window(since, until)
-            return [asdict(row) for row in platform.sums(account_id(account), level, window, daily=daily)]
-        except BadRequest as error:
+            window = DateRange(since, until)
+            return [asdict(row) for row in platform.sums(canonical_account(account), level, window, daily=daily)]
+        except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
 
 
@@ -116,7 +117,7 @@ def _add_faults(router: APIRouter, platform: Platform) -> None:
     async def set_faults(values: dict[str, Any]) -> dict[str, Any]:
         try:
             platform.set_storm(read_storm(values, "faults"))
-        except BadRequest as error:
+        except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
         return platform.storm.model_dump(mode="json")
 

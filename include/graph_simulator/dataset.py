@@ -15,10 +15,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.foundation.clock import utc
-from adwarm.foundation.errors import NotFound
-from adwarm.foundation.local_time import local_day, zone
-from adwarm.model import Window, account_id
 from graph_simulator.ads import (
     AccountProfile,
     Ad,
@@ -29,7 +25,9 @@ from graph_simulator.ads import (
     grow_ad,
     slot_cycle,
 )
-from graph_simulator.config import SimulatorConfig
+from graph_simulator.config import SimulatorConfig, canonical_account
+from graph_simulator.date_ranges import DateRange, local_time
+from graph_simulator.errors import UnknownAd
 
 Floats = npt.NDArray[np.float64]
 SETTLE_DAYS = 28
@@ -48,7 +46,7 @@ class Block:
 
     account_id: str
     profile: AccountProfile
-    windows: tuple[Window, ...]
+    windows: tuple[DateRange, ...]
     ads: tuple[Ad, ...]
     totals: Days
     reach: Days
@@ -84,9 +82,9 @@ class World:
 
     def today(self, account: str, now: datetime) -> date:
         """The account's calendar day at `now`."""
-        return local_day(now, self.zone_of(account))
+        return local_time(now, self.zone_of(account)).date()
 
-    def block(self, account: str, windows: Sequence[Window], now: datetime) -> Block:
+    def block(self, account: str, windows: Sequence[DateRange], now: datetime) -> Block:
         """Return every ad's totals over each window, as the platform would state them at `now`."""
         first = min(window.since for window in windows).toordinal()
         last = max(window.until for window in windows).toordinal()
@@ -106,12 +104,12 @@ class World:
         """Return the planted truth of an ad.
 
         Raises:
-            NotFound: the account has no such ad.
+            UnknownAd: the account has no such ad.
         """
         profile = self.profile(account)
         slot, generation = (int(ad_id[-9:-5]), int(ad_id[-5:])) if ad_id.isdigit() and len(ad_id) == 18 else (0, 0)
         if ad_id != object_id("1", profile, slot, generation) or slot >= profile.slots:
-            raise NotFound(f"account {account} has no ad {ad_id}")
+            raise UnknownAd(f"account {account} has no ad {ad_id}")
         return self._ad(profile, slot, generation).truth
 
     def truths(self, account: str, day: date) -> list[AdTruth]:
@@ -135,7 +133,7 @@ class World:
 
     def profile(self, account: str) -> AccountProfile:
         """Return what all ads of `account` share."""
-        return _profile(self.config.seed, int(account_id(account)[4:]), self.config.ads, self.config.decoys)
+        return _profile(self.config.seed, int(canonical_account(account)[4:]), self.config.ads, self.config.decoys)
 
     def _ad(self, profile: AccountProfile, slot: int, generation: int) -> Ad:
         length, phase = _cycle(profile, slot)
@@ -169,7 +167,7 @@ class World:
 
     def _known(self, first: int, last: int, account: str, now: datetime) -> tuple[Floats, Floats]:
         """Return, for each day, the shares of its final delivery and of its final conversions known at `now`."""
-        local = utc(now).astimezone(zone(self.zone_of(account)))
+        local = local_time(now, self.zone_of(account))
         today = local.date().toordinal()
         elapsed = (local.hour * 60 + local.minute) // (_REFRESH.seconds // 60) * _REFRESH.seconds / 86_400
         age = today - np.arange(first, last + 1)

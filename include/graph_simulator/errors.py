@@ -1,7 +1,23 @@
-"""Refusals in the platform's own words: HTTP status, code, subcode and an error body with a trace id."""
+"""Errors: those that the platform answers with, and those of code that configures or runs the simulator."""
 
 import hashlib
 from typing import Any
+
+
+class SimulatorError(Exception):
+    """Base of the errors for code that configures or runs the simulator."""
+
+
+class InvalidValue(SimulatorError, ValueError):
+    """A setting or an argument is not valid."""
+
+
+class UnknownAd(SimulatorError, LookupError):
+    """An account has no such ad."""
+
+
+class ServerUnavailable(SimulatorError):
+    """The server cannot listen on its port, or did not start in time."""
 
 
 class GraphError(Exception):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adwarm.foundation.errors import BadRequest
+from graph_simulator.errors import InvalidValue
 from graph_simulator.faults.kinds import FaultKind, Route
 
 
@@ -177,26 +177,26 @@ def read_storm(values: Any, name: str) -> Storm:
     """Return the storm that parsed TOML or JSON means.
 
     Raises:
-        BadRequest: it does not; the message names the place in `name` and what is wrong there.
+        InvalidValue: it does not; the message names the place in `name` and what is wrong there.
     """
     try:
         return Storm.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"{name}: {place or 'the file'}: {first['msg']}") from None
+        raise InvalidValue(f"{name}: {place or 'the file'}: {first['msg']}") from None
 
 
 def load_storm(path: Path) -> Storm:
     """Read a storm from a TOML file.
 
     Raises:
-        BadRequest: there is no such file, it is not TOML, or it is not a storm.
+        InvalidValue: there is no such file, it is not TOML, or it is not a storm.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read ({error.strerror}); --faults takes a TOML file") from None
+        raise InvalidValue(f"{path} cannot be read ({error.strerror}); --faults takes a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"{path} is not TOML: {error}") from None
+        raise InvalidValue(f"{path} is not TOML: {error}") from None
     return read_storm(values, str(path))

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from adwarm.model import Window
 from graph_simulator.actions import Split
 from graph_simulator.ads import Ad, Days, Metric
 from graph_simulator.breakdowns import grouped
 from graph_simulator.dataset import World
+from graph_simulator.date_ranges import DateRange
 from graph_simulator.levels import Table, ad_names, at_level
 from graph_simulator.paging import asked_page, paging
 from graph_simulator.query import Query
@@ -53,7 +53,7 @@ def select(world: World, account: str, query: Query, now: datetime) -> Selection
         return query.keeps(ad_names(block, ad), has_ended=ad.truth.ended < today)
 
     def whole() -> Table:
-        span = Window(min(w.since for w in query.windows), max(w.until for w in query.windows))
+        span = DateRange(min(w.since for w in query.windows), max(w.until for w in query.windows))
         return at_level(world.block(account, [span], now), "account", keep)
 
     table = at_level(block, query.level, keep)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from adwarm.foundation.errors import NotFound
 from graph_simulator.ads import AdTruth
 from graph_simulator.dataset import World, object_id
+from graph_simulator.errors import UnknownAd
 from graph_simulator.facts import facts_of, time_of
 from graph_simulator.filters import ACTIVE, ENDED
 from graph_simulator.levels import FOUNDED, LEVELS, slots_of_level
@@ -40,7 +40,7 @@ def _is_there(world: World, node: Node, today: date) -> bool:
     if node.level == "ad":
         try:
             return world.truth(node.account, node.id).started <= today
-        except NotFound:
+        except UnknownAd:
             return False
     profile = world.profile(node.account)
     place = int(node.id[9:13])

@@ -7,24 +7,17 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window, resolve_window
 from graph_simulator.actions import ATTRIBUTION_SHARES, RETIRED_WINDOWS
-from graph_simulator.errors import GraphError, bad_parameter
+from graph_simulator.date_ranges import RETENTION_MONTHS, DateRange, local_time, months_before, preset_range
+from graph_simulator.errors import GraphError, InvalidValue, bad_parameter
 from graph_simulator.fields import FIELDS
 from graph_simulator.filters import ACTIVE, ENDED, read_filters
 from graph_simulator.levels import LEVELS
 from graph_simulator.parameter_values import json_value, whole_number, word_list
 
-MONTHS_KEPT = 37
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 5000
 MAX_INCREMENT = 90
-PRESETS = frozenset({
-    "today", "yesterday", "this_week_mon_today", "this_week_sun_today", "last_week_mon_sun", "last_week_sun_sat",
-    "this_month", "last_month", "this_quarter", "last_quarter", "this_year", "last_year", "last_3d", "last_7d",
-    "last_14d", "last_28d", "last_30d", "last_90d",
-})  # fmt: skip
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ENDS = frozenset({"since", "until"})
 
@@ -46,7 +39,7 @@ class Query:
 
     level: str
     fields: tuple[str, ...]
-    windows: tuple[Window, ...]
+    windows: tuple[DateRange, ...]
     limit: int
     attribution: tuple[str, ...]
     ids: Mapping[str, frozenset[str]]
@@ -118,8 +111,8 @@ def _attribution(params: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in ATTRIBUTION_SHARES)
 
 
-def _windows(params: Mapping[str, str], zone_name: str, now: datetime) -> tuple[Window, ...]:
-    today = resolve_window("today", zone_name, now).since
+def _windows(params: Mapping[str, str], zone_name: str, now: datetime) -> tuple[DateRange, ...]:
+    today = local_time(now, zone_name).date()
     if "time_ranges" in params:
         entries = json_value("time_ranges", params["time_ranges"])
         if not isinstance(entries, list) or not entries:
@@ -128,27 +121,26 @@ def _windows(params: Mapping[str, str], zone_name: str, now: datetime) -> tuple[
     if "time_range" in params:
         span = _span(json_value("time_range", params["time_range"]), today)
     else:
-        span = _preset(params.get("date_preset", "last_30d"), zone_name, now, today)
+        span = _preset(params.get("date_preset", "last_30d"), today)
     return tuple(_cut(span, params.get("time_increment", "all_days")))
 
 
-def _preset(name: str, zone_name: str, now: datetime, today: date) -> Window:
-    if name in {"maximum", "data_maximum"}:
-        return Window(months_before(today, MONTHS_KEPT), today)
-    if name not in PRESETS:
-        raise bad_parameter(f"date_preset must be one of the following values: {', '.join(sorted(PRESETS))}")
-    return resolve_window(name, zone_name, now)
+def _preset(name: str, today: date) -> DateRange:
+    try:
+        return preset_range(name, today)
+    except InvalidValue as error:
+        raise bad_parameter(str(error)) from None
 
 
-def _span(entry: Any, today: date) -> Window:
+def _span(entry: Any, today: date) -> DateRange:
     more = sorted(set(entry) - _ENDS) if isinstance(entry, dict) else []
     if more:
         raise bad_parameter(f'Invalid keys "{", ".join(more)}" were found in param "time_range".')
     try:
-        span = Window(_day(entry["since"]), _day(entry["until"]))
-    except (TypeError, KeyError, ValueError, BadRequest):
+        span = DateRange(_day(entry["since"]), _day(entry["until"]))
+    except (TypeError, KeyError, ValueError, InvalidValue):
         raise bad_parameter("time range needs since and until as YYYY-MM-DD, since not after until") from None
-    if span.since < months_before(today, MONTHS_KEPT):
+    if span.since < months_before(today, RETENTION_MONTHS):
         raise GraphError(
             "(#3018) The start date of the time range cannot be beyond 37 months from the current date", code=3018
         )
@@ -163,13 +155,7 @@ def _day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def months_before(today: date, count: int) -> date:
-    """Return the same day some months ago, or the last day of a month that is shorter."""
-    year, month = divmod(today.year * 12 + today.month - 1 - count, 12)
-    return date(year, month + 1, min(today.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _cut(span: Window, increment: str) -> list[Window]:
+def _cut(span: DateRange, increment: str) -> list[DateRange]:
     if increment == "all_days":
         return [span]
     days = whole_number(increment, 1, MAX_INCREMENT)
@@ -181,6 +167,6 @@ def _cut(span: Window, increment: str) -> list[Window]:
             end = since.replace(day=calendar.monthrange(since.year, since.month)[1])
         else:
             end = since + timedelta(days=days - 1)
-        cuts.append(Window(since, min(end, span.until)))
+        cuts.append(DateRange(since, min(end, span.until)))
         since = cuts[-1].until + timedelta(days=1)
     return cuts

@@ -9,11 +9,11 @@ from typing import Self
 
 import uvicorn
 
-from adwarm.foundation.errors import Transient
 from graph_simulator.app import create_app
 from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.errors import ServerUnavailable
 from graph_simulator.faults.wire import KnownTransport
 
 _START_SECONDS = 20.0
@@ -44,8 +44,8 @@ class SimulatorServer:
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 self._stop()
-                raise Transient("the simulator did not start; see the server's own message above")
-            time.sleep(0.005)
+                raise ServerUnavailable("the simulator did not start; see the server's own message above")
+            self._thread.join(timeout=0.005)
         return self
 
     def __exit__(
@@ -84,7 +84,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=512)
     except OSError as error:
-        raise Transient(
+        raise ServerUnavailable(
             f"the simulator cannot listen on {host}:{port} ({error.strerror}); choose another port"
         ) from error
 

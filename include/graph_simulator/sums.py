@@ -8,10 +8,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window
 from graph_simulator.ads import Metric
 from graph_simulator.dataset import World, object_id
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.errors import InvalidValue
 from graph_simulator.levels import LEVELS, at_level, slots_of_level
 
 _KINDS = {"campaign": "3", "adset": "2"}
@@ -38,16 +38,16 @@ class TrueSum:
 
 
 def true_sums(
-    world: World, account: str, level: str, window: Window, now: datetime, *, daily: bool = False
+    world: World, account: str, level: str, window: DateRange, now: datetime, *, daily: bool = False
 ) -> list[TrueSum]:
     """Return what every object of `level` with delivery delivered in `window`, in all or day by day, as of `now`.
 
     Raises:
-        BadRequest: there is no such level.
+        InvalidValue: there is no such level.
     """
     if level not in LEVELS:
-        raise BadRequest(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
-    windows = [Window(day, day) for day in window.days()] if daily else [window]
+        raise InvalidValue(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+    windows = [DateRange(day, day) for day in window.days()] if daily else [window]
     block = world.block(account, windows, now)
     people = at_level(block, level)
     reach = {names[f"{level}_id"]: people.reach[:, index].tolist() for index, names in enumerate(people.names)}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import account_id
 from graph_simulator.call import Call
+from graph_simulator.config import canonical_account
 from graph_simulator.dataset import World
+from graph_simulator.errors import InvalidValue
 from graph_simulator.faults.kinds import Route
 from graph_simulator.objects import EDGES, Node, find_node
 from graph_simulator.reports.report_runs import ReportDesk
@@ -65,6 +65,6 @@ def _route(call: Call, of_itself: Mapping[str, Route]) -> Route:
 
 def _canonical(name: str) -> str | None:
     try:
-        return account_id(name)
-    except BadRequest:
+        return canonical_account(name)
+    except InvalidValue:
         return None

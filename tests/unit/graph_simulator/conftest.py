@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from adwarm.foundation.clock import VirtualClock
 from graph_simulator.app_state import Platform
 from graph_simulator.call import Call, Reply
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
+from graph_simulator.platform_clock import PlatformClock
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})
@@ -18,10 +18,9 @@ PLAIN = "ad_id,impressions,reach,clicks,spend"
 
 @dataclass
 class Driven:
-    """A platform and the clock it runs on."""
+    """A platform whose clock stands still between two calls."""
 
     platform: Platform
-    clock: VirtualClock
 
     def call(self, path: str, method: str = "GET", /, **params: Any) -> Reply:
         """Make one call with the right token and return the answer as it is."""
@@ -45,7 +44,7 @@ class Driven:
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        self.clock.moment += timedelta(seconds=seconds)
+        self.platform.advance(seconds)
 
 
 def error_of(reply: Reply) -> tuple[int, int | None]:
@@ -58,7 +57,6 @@ def drive(storm: dict[str, Any] | None = None, **changes: Any) -> Driven:
     """Return a fresh platform with a storm."""
     settings = {"now": NOW, "token": "tok", "ads": 6, "storm": read_storm(storm or {}, "storm"), **changes}
     platform = Platform(SimulatorConfig(**settings))
-    clock = VirtualClock(NOW)
-    platform.clock = clock
+    platform.clock = PlatformClock(NOW, frozen=True)
     platform.set_storm(platform.storm)
-    return Driven(platform, clock)
+    return Driven(platform)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from adwarm.foundation.errors import BadRequest
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.errors import InvalidValue
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from graph_simulator.config import SimulatorConfig
 )
 def test_mistakes_are_named(wrong: dict[str, object]) -> None:
     """A value that cannot be is refused at construction."""
-    with pytest.raises(BadRequest):
+    with pytest.raises(InvalidValue):
         SimulatorConfig(**wrong)  # type: ignore[arg-type]
 
 

@@ -103,4 +103,6 @@ def test_a_mistake_is_the_callers_own() -> None:
     driven = drive({"quota": {"headers_above": 0, "tier": "development_access", "base_calls": 10, "calls_per_ad": 0}})
     for _ in range(3):
         assert error_of(driven.insights(shoe_size="43")) == (100, None)
-    assert driven.platform.quota.headers("act_1", driven.clock.moment, insights=True)["X-Business-Use-Case-Usage"]
+    assert driven.platform.quota.headers("act_1", driven.platform.clock.now(), insights=True)[
+        "X-Business-Use-Case-Usage"
+    ]

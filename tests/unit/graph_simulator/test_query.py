@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from adwarm.model import Window
+from graph_simulator.date_ranges import DateRange
 from graph_simulator.errors import GraphError
 from graph_simulator.query import read_query
 
@@ -53,7 +53,7 @@ def test_presets_are_in_the_accounts_zone() -> None:
     """Yesterday depends on where the account is, and the last 30 days are the default."""
     late = NOW.replace(hour=23)
     auckland = read_query({"date_preset": "yesterday"}, "Pacific/Auckland", late)
-    assert auckland.windows == (Window(date(2026, 11, 25), date(2026, 11, 25)),)
+    assert auckland.windows == (DateRange(date(2026, 11, 25), date(2026, 11, 25)),)
     assert read() == ["2026-10-26..2026-11-24"]
 
 

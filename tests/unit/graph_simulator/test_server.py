@@ -7,8 +7,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from adwarm.foundation.errors import Transient
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.errors import ServerUnavailable
 from graph_simulator.server import SimulatorServer
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -50,5 +50,5 @@ def test_a_taken_port_is_named() -> None:
     """A port in use is refused with its number."""
     with SimulatorServer(CONFIG) as server:
         port = int(server.url.rsplit(":", 1)[1])
-        with pytest.raises(Transient, match=f":{port} "):
+        with pytest.raises(ServerUnavailable, match=f":{port} "):
             SimulatorServer(CONFIG, port)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.foundation.errors import BadRequest
+from graph_simulator.errors import InvalidValue
 from graph_simulator.fault_profile import Storm, load_storm, read_storm
 from graph_simulator.faults.kinds import FaultKind
 
@@ -41,15 +41,15 @@ def test_nothing_means_calm() -> None:
 )
 def test_mistakes_are_named_with_their_place(values: Any, place: str) -> None:
     """What is wrong is refused, and the message says where."""
-    with pytest.raises(BadRequest, match=place):
+    with pytest.raises(InvalidValue, match=place):
         read_storm(values, "storm.toml")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     """A missing file and one that is not TOML are refused by name."""
-    with pytest.raises(BadRequest, match="--faults takes a TOML file"):
+    with pytest.raises(InvalidValue, match="--faults takes a TOML file"):
         load_storm(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[fault", encoding="utf-8")
-    with pytest.raises(BadRequest, match="is not TOML"):
+    with pytest.raises(InvalidValue, match="is not TOML"):
         load_storm(broken)

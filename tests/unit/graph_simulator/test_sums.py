@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.errors import InvalidValue
 from graph_simulator.levels import LEVELS
 from graph_simulator.parameter_values import json_value
 from graph_simulator.sums import TrueSum
 from tests.unit.graph_simulator.conftest import RANGE, Driven, drive
 
 QUICK = {"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}}
-WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
+WEEK = DateRange(date(2026, 11, 1), date(2026, 11, 7))
 
 
 def truth(driven: Driven, level: str, *, daily: bool) -> set[tuple[Any, ...]]:
@@ -110,7 +110,7 @@ def test_levels_tell_the_same_whole() -> None:
 
 def test_a_level_that_is_none() -> None:
     """An unknown level is a mistake with a reason."""
-    with pytest.raises(BadRequest, match="level must be one of"):
+    with pytest.raises(InvalidValue, match="level must be one of"):
         drive().platform.sums("act_1", "creative", WEEK)
 
 

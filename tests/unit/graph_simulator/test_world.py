@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.foundation.errors import NotFound
-from adwarm.model import Window
 from graph_simulator.ads import AdKind, Metric
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.dataset import Block, World, people
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.errors import UnknownAd
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()
 accounts = st.integers(1, 10**17).map(lambda number: f"act_{number}")
 windows = st.tuples(st.integers(0, 120), st.integers(0, 40)).map(
-    lambda pair: Window(TODAY - timedelta(days=pair[0] + pair[1]), TODAY - timedelta(days=pair[0]))
+    lambda pair: DateRange(TODAY - timedelta(days=pair[0] + pair[1]), TODAY - timedelta(days=pair[0]))
 )
 
 
@@ -26,9 +26,9 @@ def world(seed: int = 7, **changes: object) -> World:
     return World(SimulatorConfig(**{"ads": 4, "seed": seed, **changes}))  # type: ignore[arg-type]
 
 
-def daily(window: Window) -> list[Window]:
+def daily(window: DateRange) -> list[DateRange]:
     """Each day of a window as its own."""
-    return [Window(day, day) for day in window.days()]
+    return [DateRange(day, day) for day in window.days()]
 
 
 def figures(block: Block) -> list[tuple[str, list[int], int]]:
@@ -43,7 +43,7 @@ def figures(block: Block) -> list[tuple[str, list[int], int]]:
 
 @settings(max_examples=25, deadline=None)
 @given(accounts, st.lists(windows, min_size=1, max_size=4))
-def test_windows_together_equal_windows_alone(account: str, asked: list[Window]) -> None:
+def test_windows_together_equal_windows_alone(account: str, asked: list[DateRange]) -> None:
     """What a window holds depends neither on the others asked for with it nor on what was asked before."""
     together = figures(world().block(account, asked, NOW))
     other = world()
@@ -53,7 +53,7 @@ def test_windows_together_equal_windows_alone(account: str, asked: list[Window])
 
 @settings(max_examples=25, deadline=None)
 @given(accounts, windows, st.integers(0, 3))
-def test_figures_could_be_true(account: str, window: Window, seed: int) -> None:
+def test_figures_could_be_true(account: str, window: DateRange, seed: int) -> None:
     """Reach never exceeds impressions, link clicks never clicks, clicks never impressions."""
     block = world(seed).block(account, daily(window), NOW)
     shown = block.totals
@@ -67,7 +67,7 @@ def test_figures_could_be_true(account: str, window: Window, seed: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(accounts, windows)
-def test_people_of_a_span_are_not_the_sum_of_its_days(account: str, window: Window) -> None:
+def test_people_of_a_span_are_not_the_sum_of_its_days(account: str, window: DateRange) -> None:
     """A span reaches at least as many people as its best day and at most as many as all its days."""
     source = world()
     span = source.block(account, [window], NOW)
@@ -83,8 +83,8 @@ def test_restatement_only_adds(account: str, age: int, later_hours: int) -> None
     """A day's figures only grow as it ages, and stand still once it is older than 28 days."""
     source = world()
     day = TODAY - timedelta(days=age)
-    before = source.block(account, [Window(day, day)], NOW)
-    after = source.block(account, [Window(day, day)], NOW + timedelta(hours=later_hours))
+    before = source.block(account, [DateRange(day, day)], NOW)
+    after = source.block(account, [DateRange(day, day)], NOW + timedelta(hours=later_hours))
     assert (after.totals >= before.totals).all()
     if age >= 28:
         assert (after.totals == before.totals).all()
@@ -102,9 +102,9 @@ def test_nothing_happens_tomorrow() -> None:
     """Days that have not come yet hold nothing, and today holds only what has passed of it."""
     source = world()
     tomorrow = TODAY + timedelta(days=1)
-    assert not source.block("act_1", [Window(tomorrow, tomorrow)], NOW).totals.any()
-    morning = source.block("act_1", [Window(TODAY, TODAY)], NOW - timedelta(hours=6)).totals
-    assert morning.sum() < source.block("act_1", [Window(TODAY, TODAY)], NOW).totals.sum()
+    assert not source.block("act_1", [DateRange(tomorrow, tomorrow)], NOW).totals.any()
+    morning = source.block("act_1", [DateRange(TODAY, TODAY)], NOW - timedelta(hours=6)).totals
+    assert morning.sum() < source.block("act_1", [DateRange(TODAY, TODAY)], NOW).totals.sum()
 
 
 def test_days_are_counted_in_the_accounts_zone() -> None:
@@ -112,7 +112,7 @@ def test_days_are_counted_in_the_accounts_zone() -> None:
     source = world(zone={"act_1": "Pacific/Auckland"})
     late = NOW.replace(hour=23)
     assert source.today("act_1", late) == date(2026, 11, 26)
-    assert source.block("act_1", [Window(date(2026, 11, 26), date(2026, 11, 26))], late).totals.any()
+    assert source.block("act_1", [DateRange(date(2026, 11, 26), date(2026, 11, 26))], late).totals.any()
 
 
 def planted(kind: AdKind) -> list[tuple[str, str]]:
@@ -129,7 +129,7 @@ def planted(kind: AdKind) -> list[tuple[str, str]]:
 
 def ctr_and_frequency(account: str, ad_id: str, since: date, days: int) -> tuple[float, float]:
     """Click rate and mean daily frequency of an ad over some days."""
-    block = world().block(account, daily(Window(since, since + timedelta(days=days - 1))), NOW)
+    block = world().block(account, daily(DateRange(since, since + timedelta(days=days - 1))), NOW)
     index = [ad.truth.ad_id for ad in block.ads].index(ad_id)
     shown = block.totals[Metric.IMPRESSIONS, :, index].sum()
     return block.totals[Metric.CLICKS, :, index].sum() / shown, shown / block.reach[:, index].sum()
@@ -172,13 +172,13 @@ def test_truth_of_a_stranger() -> None:
     source = world()
     stranger = source.truths("act_2", TODAY)[0].ad_id
     for ad_id in (stranger, "1", "x" * 18):
-        with pytest.raises(NotFound):
+        with pytest.raises(UnknownAd):
             source.truth("act_1", ad_id)
 
 
 def test_other_seeds_are_other_worlds() -> None:
     """The seed changes the rows."""
-    window = Window(TODAY - timedelta(days=40), TODAY - timedelta(days=35))
+    window = DateRange(TODAY - timedelta(days=40), TODAY - timedelta(days=35))
     assert figures(world(1).block("act_1", [window], NOW)) != figures(world(2).block("act_1", [window], NOW))
 
 
@@ -197,7 +197,7 @@ def test_which_accounts_there_are() -> None:
 def test_decoys_change_nothing_but_themselves() -> None:
     """Decoys replace healthy ads only; all others, and each decoy before its turn, keep the figures they had."""
     plain, decoyed = world(), world(decoys=0.5)
-    window = Window(TODAY - timedelta(days=100), TODAY - timedelta(days=40))
+    window = DateRange(TODAY - timedelta(days=100), TODAY - timedelta(days=40))
     kinds = set()
     for account in (f"act_{number}" for number in range(1, 30)):
         before, after = plain.block(account, daily(window), NOW), decoyed.block(account, daily(window), NOW)
@@ -219,7 +219,7 @@ def test_decoys_only_seem_to_tire(kind: AdKind, volume: float, price: float) -> 
     volumes, prices, rates = [], [], []
     for account in (f"act_{number}" for number in range(1, 30)):
         day = TODAY - timedelta(days=60)
-        windows = [Window(day, day)]
+        windows = [DateRange(day, day)]
         before, after = plain.block(account, windows, NOW), decoyed.block(account, windows, NOW)
         for index, ad in enumerate(after.ads):
             if ad.truth.kind is not kind or ad.truth.turn is None or not ad.truth.turn <= day <= ad.truth.ended:
