@@ -25,7 +25,7 @@ def several_body(call: Call, reply: Callable[[Call], Reply]) -> dict[str, Any]:
         raise GraphError("Cannot specify an empty identifier", code=2500)
     if len(ids) > MAX_IDS:
         raise bad_parameter(f"Too many IDs. Maximum: {MAX_IDS}. Provided: {len(ids)}.")
-    return {name: _answer(reply(_about(call, name))) for name in ids}
+    return {name: _body_of(reply(_about(call, name))) for name in ids}
 
 
 def _about(call: Call, name: str) -> Call:
@@ -37,7 +37,7 @@ def _about(call: Call, name: str) -> Call:
     )
 
 
-def _answer(found: Reply) -> Any:
+def _body_of(found: Reply) -> Any:
     """Return an answer's body.
 
     Raises:
