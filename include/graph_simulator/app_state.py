@@ -11,28 +11,24 @@ from typing import Any
 
 import orjson
 
-from graph_simulator.access import VERSIONS, check_access
-from graph_simulator.batch import batch_body
-from graph_simulator.call import Call, Reply
-from graph_simulator.calls import CallLog, LoggedCall
+from graph_simulator.calls import Call, CallLog, LoggedCall, Reply
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.dataset import World
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.errors import GraphError
+from graph_simulator.fault_kinds import Route
 from graph_simulator.fault_profile import Storm
-from graph_simulator.faults.kinds import Route
-from graph_simulator.faults.schedule import FaultSchedule
-from graph_simulator.faults.wire import befallen
+from graph_simulator.fault_schedule import FaultSchedule
+from graph_simulator.faulty_response import befallen
+from graph_simulator.graph_batch import batch_body, several_body
+from graph_simulator.graph_errors import GraphError
+from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.parameters import check_parameters
 from graph_simulator.platform_clock import PlatformClock
-from graph_simulator.quota.fixed_usage import told_usage
-from graph_simulator.quota.hourly import HourlyQuota
-from graph_simulator.quota.quota_engine import QuotaEngine
-from graph_simulator.reports.report_runs import ReportDesk
-from graph_simulator.request_handler import Office
-from graph_simulator.several_ids import several_body
-from graph_simulator.sums import TrueSum, true_sums
-from graph_simulator.targets import Target, target_of
+from graph_simulator.quota_engine import QuotaEngine
+from graph_simulator.report_runs import ReportDesk
+from graph_simulator.request_handler import VERSIONS, Office, Target, check_access, target_of
+from graph_simulator.true_sums import TrueSum, true_sums
+from graph_simulator.usage_headers import told_usage
 
 __all__ = ["Call", "Platform", "Reply"]
 _MEDIA = "application/json; charset=UTF-8"

@@ -1,16 +1,80 @@
-"""The calls that were answered: counts for summaries, and a log of each for tests. Safe to use from several threads.
+"""One call as plain values, and one answer as bytes: what the platform takes and gives, without any HTTP server."""
 
-A call is what the limits count: a page, a submit, a poll, an entry of a batch. The envelope of a batch is a request and
-no call.
-"""
-
+import re
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
+
+from graph_simulator.call_cost import NOTHING, Cost
+from graph_simulator.fault_profile import FaultRule
+from graph_simulator.fault_schedule import Fired
+
+_ACCOUNT_NODE = re.compile(r"act_[0-9]{1,20}")
+
+
+@dataclass(slots=True)
+class Bill:
+    """What answering a call took, filled in while it is answered."""
+
+    cost: Cost = NOTHING
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: `parts` is the path after the version; `url` is its address without the query.
+
+    Attributes:
+        fired: the faults that hit it.
+        batched: whether it came as an entry of a batch.
+    """
+
+    version: str
+    parts: tuple[str, ...]
+    params: Mapping[str, str]
+    url: str
+    bearer: str | None = None
+    method: str = "GET"
+    fired: Fired = field(default_factory=Fired)
+    bill: Bill = field(default_factory=Bill)
+    batched: bool = False
+
+    @property
+    def verb(self) -> str:
+        """What the call does: its HTTP method, or what its parameter `method` says instead."""
+        return self.params.get("method", self.method).upper()
+
+    @property
+    def account(self) -> str | None:
+        """The account that the path names."""
+        return self.parts[0] if self.parts and _ACCOUNT_NODE.fullmatch(self.parts[0]) else None
+
+    @property
+    def kind(self) -> str:
+        """What is called, for the counts."""
+        if self.account is not None:
+            return self.parts[1] if len(self.parts) > 1 else "account"
+        return self.parts[-1] if self.parts else "root"
+
+    @property
+    def token(self) -> str:
+        """The access token that the call carries; a header goes before a parameter."""
+        return self.bearer or self.params.get("access_token", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer; `wire` is what befalls it on the way, if anything does."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    wire: FaultRule | None = None
+
 
 LOG_LENGTH = 200_000
 

@@ -18,9 +18,9 @@ from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import canonical_account
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.errors import InvalidValue
 from graph_simulator.fault_profile import read_storm
-from graph_simulator.reports.job import progress
+from graph_simulator.graph_errors import InvalidValue
+from graph_simulator.report_runs import progress
 
 
 class ClockSetting(BaseModel):

@@ -3,8 +3,7 @@
 Names are those of the platform's own list (AdsInsights.Field of facebook_business 26.0.3).
 """
 
-from graph_simulator.actions import LISTINGS
-from graph_simulator.figures import COUNTS, RATIOS
+from graph_simulator.figures import COUNTS, LISTINGS, RATIOS
 from graph_simulator.levels import FOUNDED
 
 NAME_FIELDS = frozenset({

@@ -1,20 +1,66 @@
-"""An insights question answered from the world: which rows there are, in which order, one page of them, and totals."""
+"""What is too much to answer: pages over a weight, questions over a number of rows, and poison at any size."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from graph_simulator.actions import Split
+import numpy as np
+
 from graph_simulator.ads import Ad, Days, Metric
-from graph_simulator.breakdowns import grouped
+from graph_simulator.cursors import asked_page, paging
 from graph_simulator.dataset import World
 from graph_simulator.date_ranges import DateRange
+from graph_simulator.fault_profile import Poison, SizeSetting
+from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, NAME_FIELDS
+from graph_simulator.figures import COUNTS, LISTINGS, RATIOS, Figures, Row, Split, listed
+from graph_simulator.graph_errors import GraphError
 from graph_simulator.levels import Table, ad_names, at_level
-from graph_simulator.paging import asked_page, paging
-from graph_simulator.query import Query
-from graph_simulator.row_view import sort_value, sorted_rows, split_of
-from graph_simulator.rows import delivered, render
+from graph_simulator.query import Query, grouped, sort_value, sorted_rows, split_of
+
+_PLAIN = Split()
+
+
+def delivered(table: Table, more_than: int = 0) -> tuple[Days, Days]:
+    """Return window and object indexes of the rows there are, oldest window first."""
+    if not table.names:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    windows, objects = np.nonzero(table.totals[Metric.IMPRESSIONS] > more_than)
+    return windows, objects
+
+
+def render(table: Table, at: tuple[Days, Days], fields: Sequence[str], split: Split = _PLAIN) -> list[Row]:
+    """Return the rows at the given window and object indexes, with the wanted fields that are not zero."""
+    windows, objects = at
+    figures = Figures(table.totals[:, windows, objects], table.reach[windows, objects])
+    spans = [(str(window.since), str(window.until)) for window in table.block.windows]
+    named = [table.names[index] for index in objects.tolist()]
+    columns: dict[str, Sequence[Any]] = {}
+    for name in fields:
+        if name in NAME_FIELDS:
+            columns[name] = [names.get(name) for names in named]
+        elif name in CONSTANTS:
+            text, owner = CONSTANTS[name]
+            columns[name] = [text if owner in names else None for names in named]
+        elif name not in DATE_FIELDS | EMPTY:
+            columns[name] = _column(name, figures, split)
+    columns["date_start"] = [spans[index][0] for index in windows.tolist()]
+    columns["date_stop"] = [spans[index][1] for index in windows.tolist()]
+    names = tuple(columns)
+    return [
+        {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def _column(name: str, figures: Figures, split: Split) -> Sequence[Any]:
+    if name in COUNTS:
+        return [str(value) if value or name in ALWAYS else None for value in COUNTS[name](figures).tolist()]
+    if name == "spend":
+        return [f"{cents / 100:.2f}" for cents in figures.totals[Metric.SPEND_CENTS].tolist()]
+    if name in LISTINGS:
+        return listed(LISTINGS[name], figures, split)
+    return [None if value == 0 else f"{value:.6f}" for value in RATIOS[name](figures).tolist()]
 
 
 @dataclass(frozen=True)
@@ -98,3 +144,61 @@ def _totals(chosen: Selection, fields: tuple[str, ...], split: Split) -> dict[st
     totals = chosen.table.totals[:, chosen.windows, chosen.objects].sum(axis=1).reshape(-1, 1, 1)
     table = replace(whole, totals=totals)
     return render(table, delivered(table), fields, split)[0]
+
+
+_HEAVY = dict.fromkeys(("actions", "cost_per_action_type", "unique_actions", "cost_per_unique_action_type"), 12)
+
+
+def cells(fields: Sequence[str], rows: int) -> int:
+    """Return the weight of so many rows with these fields; lists of actions weigh as much as a dozen figures."""
+    return rows * sum(_HEAVY.get(name, 1) for name in fields)
+
+
+def reduce_the_amount() -> GraphError:
+    """Return the refusal of a page that cannot be computed: waiting does not help."""
+    return GraphError("Please reduce the amount of data you're asking for, then retry your request", code=1, status=500)
+
+
+def too_many_rows() -> GraphError:
+    """Return the refusal of a question with too many rows; it says transient, and is not."""
+    return GraphError(
+        "(#100) There are too many rows to return; narrow the time range or the level",
+        code=100,
+        subcode=1487534,
+        transient=True,
+    )
+
+
+def check_size(chosen: Selection, setting: SizeSetting, poison: Sequence[Poison]) -> None:
+    """Check a synchronous question, poison first.
+
+    Raises:
+        GraphError: it is too large, or poisoned.
+    """
+    if is_poisoned(chosen, poison):
+        raise reduce_the_amount()
+    if setting.sync_rows is not None and chosen.rows > setting.sync_rows:
+        raise too_many_rows()
+    check_page(chosen, chosen.query.limit, setting)
+
+
+def check_page(chosen: Selection, limit: int, setting: SizeSetting) -> None:
+    """Check one page of up to `limit` rows, of a synchronous question or of a report.
+
+    Raises:
+        GraphError: the page is too heavy.
+    """
+    weight = cells(chosen.query.fields, min(chosen.rows, limit))
+    if setting.page_cells is not None and weight > setting.page_cells:
+        raise reduce_the_amount()
+
+
+def is_poisoned(chosen: Selection, poison: Sequence[Poison]) -> bool:
+    """Whether the question touches a poisoned ad or field."""
+    return any(_touches(chosen, drop) for drop in poison if drop.account in {None, chosen.account})
+
+
+def _touches(chosen: Selection, drop: Poison) -> bool:
+    if drop.field is not None:
+        return drop.field in chosen.query.fields
+    return any(drop.ad == ad.truth.ad_id or drop.slot == ad.slot for ad in chosen.ads())

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from graph_simulator.call import Call
+from graph_simulator.ad_objects import EDGES, Node, fact_fields, object_facts, objects_below
+from graph_simulator.calls import Call
+from graph_simulator.cursors import asked_page, paging
 from graph_simulator.dataset import World
-from graph_simulator.errors import bad_parameter
-from graph_simulator.facts import fact_fields
-from graph_simulator.filters import ACTIVE, filter_parts
-from graph_simulator.objects import EDGES, Node, object_facts, objects_below
-from graph_simulator.paging import asked_page, paging
-from graph_simulator.parameter_values import json_value, word_list
+from graph_simulator.graph_errors import bad_parameter
+from graph_simulator.parameters import json_value, word_list
+from graph_simulator.query import ACTIVE, filter_parts
 
 _ACCOUNT_FIELDS = frozenset({
     "id", "account_id", "name", "account_status", "currency", "timezone_name", "timezone_id",

@@ -1,30 +1,135 @@
 """The desks behind the door: a call that may come in is counted, fails on purpose or is served, and is charged."""
 
+import hashlib
+import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from graph_simulator.access import check_account
-from graph_simulator.breakdowns import asks_too_far_back, group_of, without_people
-from graph_simulator.call import Call
-from graph_simulator.config import SimulatorConfig
+from graph_simulator.ad_objects import EDGES, Node, find_node
+from graph_simulator.call_cost import LIGHT, Cost, cost_of_cells
+from graph_simulator.calls import Call
+from graph_simulator.config import SimulatorConfig, canonical_account
 from graph_simulator.dataset import World
-from graph_simulator.errors import GraphError, bad_parameter, missing_object
+from graph_simulator.fault_kinds import FAILING, FATES, REFUSING, FaultKind, Route, error_of
 from graph_simulator.fault_profile import Storm
-from graph_simulator.faults.kinds import FAILING, FATES, FaultKind, Route, error_of
-from graph_simulator.insights import Selection, page_body, select
+from graph_simulator.graph_errors import GraphError, InvalidValue, bad_parameter, missing_object, token_missing
+from graph_simulator.hourly_quota import HourlyQuota
+from graph_simulator.insights import Selection, cells, check_page, check_size, page_body, select
 from graph_simulator.levels import LEVELS
 from graph_simulator.nodes import account_body, accounts_body, objects_body
-from graph_simulator.objects import Node
 from graph_simulator.parameters import check_parameters
-from graph_simulator.query import Query, page_limit, read_query
-from graph_simulator.quota.cost import LIGHT, Cost, cost_of_cells
-from graph_simulator.quota.hourly import HourlyQuota
-from graph_simulator.quota.quota_engine import QuotaEngine
-from graph_simulator.reports.report_runs import ReportDesk, run_body
-from graph_simulator.row_view import report_shown_as, shown_as
-from graph_simulator.size_limits import cells, check_page, check_size
-from graph_simulator.targets import Target
+from graph_simulator.query import (
+    Query,
+    asks_too_far_back,
+    group_of,
+    page_limit,
+    read_query,
+    report_shown_as,
+    shown_as,
+    without_people,
+)
+from graph_simulator.quota_engine import QuotaEngine
+from graph_simulator.report_runs import ReportDesk, run_body
+
+_EDGES_OF_IDS = frozenset({*EDGES, "insights"})
+_ASKED = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}
+_RUN = {("GET", ()): Route.POLL, ("DELETE", ()): Route.POLL, ("GET", ("insights",)): Route.RESULT}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A call's route and account (in canonical form, existing or not), and the campaign, ad set or ad it names."""
+
+    route: Route
+    account: str | None = None
+    node: Node | None = None
+
+
+def target_of(call: Call, world: World, desk: ReportDesk, now: datetime) -> Target:
+    """Return what `call` is about; a path that means nothing, or not for this verb, has the route `other`."""
+    if _is_envelope(call):
+        return Target(Route.BATCH)
+    if call.parts == ("me", "adaccounts"):
+        return Target(Route.ADACCOUNTS if call.verb == "GET" else Route.OTHER)
+    if not call.parts:
+        return Target(Route.OTHER)
+    if call.account is not None:
+        return Target(_route(call, {"GET": Route.ACCOUNT}), _canonical(call.account))
+    owner = desk.owner(call.parts[0])
+    if owner is not None:
+        return Target(_RUN.get((call.verb, call.parts[1:]), Route.OTHER), owner)
+    node = find_node(world, call.parts[0], now.date())
+    if node is None:
+        return Target(Route.OTHER)
+    return Target(_route(call, {"GET": Route.OBJECTS}), node.account, node)
+
+
+def _is_envelope(call: Call) -> bool:
+    """Whether the call holds others: a batch, or one question about several ids."""
+    if not call.parts and "batch" in call.params:
+        return call.verb == "POST"
+    return "ids" in call.params and (not call.parts or (len(call.parts) == 1 and call.parts[0] in _EDGES_OF_IDS))
+
+
+def _route(call: Call, of_itself: Mapping[str, Route]) -> Route:
+    match call.parts[1:]:
+        case ():
+            return of_itself.get(call.verb, Route.OTHER)
+        case ("insights",):
+            return _ASKED.get(call.verb, Route.OTHER)
+        case (edge,) if edge in EDGES and call.verb == "GET":
+            return Route.OBJECTS
+    return Route.OTHER
+
+
+def _canonical(name: str) -> str | None:
+    try:
+        return canonical_account(name)
+    except InvalidValue:
+        return None
+
+
+VERSIONS = ("v26.0", "v25.0")
+
+
+def check_access(call: Call, config: SimulatorConfig) -> None:
+    """Let a call in.
+
+    Raises:
+        GraphError: its version, token or proof is not accepted, or a fault refuses it.
+    """
+    if call.version not in VERSIONS:
+        raise GraphError(
+            f"(#2635) You are calling a deprecated version of the Ads API. Please update to {VERSIONS[0]}.",
+            code=2635,
+        )
+    if not call.token:
+        raise token_missing(call.parts[0] if call.parts else "")
+    if not any(hmac.compare_digest(call.token.encode(), known.encode()) for known in (config.token, *config.tokens)):
+        raise GraphError("Error validating access token: Session has expired or is not valid.", code=190, subcode=463)
+    if config.app_secret is not None:
+        _check_proof(call, config.app_secret)
+    refusing = call.fired.first(REFUSING)
+    if refusing is not None:
+        raise error_of(refusing.kind, name=call.parts[0] if call.parts else "", subcode=refusing.subcode)
+
+
+def check_account(call: Call, account: str, config: SimulatorConfig) -> None:
+    """Let a call about `account` pass.
+
+    Raises:
+        GraphError: another token reads the account.
+    """
+    if not config.may_read(call.token, account):
+        raise error_of(FaultKind.DENIED)
+
+
+def _check_proof(call: Call, secret: str) -> None:
+    proof = hmac.new(secret.encode(), call.token.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(call.params.get("appsecret_proof", "").encode(), proof.encode()):
+        raise GraphError("Invalid appsecret_proof provided in the API argument", code=100, kind="GraphMethodException")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Self
 
 import uvicorn
 
-from graph_simulator.app import create_app
 from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.errors import ServerUnavailable
-from graph_simulator.faults.wire import KnownTransport
+from graph_simulator.faulty_response import KnownTransport
+from graph_simulator.graph_errors import ServerUnavailable
+from graph_simulator.http_app import create_app
 
 _START_SECONDS = 20.0
 

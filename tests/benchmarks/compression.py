@@ -19,7 +19,7 @@ def payload() -> bytes:
     """About a megabyte of daily rows as the simulator gives them."""
     from fastapi.testclient import TestClient
 
-    from graph_simulator.app import create_app
+    from graph_simulator.http_app import create_app
 
     config = SimulatorConfig(ads=50, seed=7)
     until = date.today() - timedelta(days=40)

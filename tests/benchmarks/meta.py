@@ -20,9 +20,8 @@ from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, partitions, reading
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.tables import partition
-from graph_simulator.insights import select
+from graph_simulator.insights import render, select
 from graph_simulator.query import read_query
-from graph_simulator.rows import render
 from graph_simulator.server import SimulatorServer
 
 SPEC = QuerySpec()

@@ -18,10 +18,10 @@ from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime
 from graph_simulator.app_state import Call, Reply
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.errors import GraphError
 from graph_simulator.fault_profile import read_storm
+from graph_simulator.graph_errors import GraphError
+from graph_simulator.request_handler import target_of
 from graph_simulator.server import SimulatorServer
-from graph_simulator.targets import target_of
 
 CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
 SECRET = "app+secret/canary=41c9"

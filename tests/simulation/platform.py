@@ -13,11 +13,11 @@ from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import Caller, error_of
 from adwarm.sources.meta.usage_headers import usage_samples
-from graph_simulator.errors import GraphError
+from graph_simulator.call_cost import Cost
+from graph_simulator.fault_kinds import Route, load_shed
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.faults.kinds import Route, load_shed
-from graph_simulator.quota.cost import Cost
-from graph_simulator.quota.quota_engine import QuotaEngine
+from graph_simulator.graph_errors import GraphError
+from graph_simulator.quota_engine import QuotaEngine
 
 APP = Scope(ScopeKind.APP, "100000")
 TOKEN = Scope(ScopeKind.TOKEN, "simulated")

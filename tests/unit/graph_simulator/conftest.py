@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graph_simulator.app_state import Platform
-from graph_simulator.call import Call, Reply
+from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
 from graph_simulator.platform_clock import PlatformClock

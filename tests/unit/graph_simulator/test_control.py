@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from graph_simulator.app import create_app
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.http_app import create_app
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TOKEN = {"access_token": "simulated-token"}

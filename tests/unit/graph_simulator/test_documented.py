@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
+from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import (
     FaultRule,
     Poison,
@@ -19,7 +20,6 @@ from graph_simulator.fault_profile import (
     UseCase,
     load_storm,
 )
-from graph_simulator.faults.kinds import FaultKind, Route
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/how-to/simulator.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.errors import GraphError
+from graph_simulator.graph_errors import GraphError
 from graph_simulator.query import read_query
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.errors import InvalidValue
+from graph_simulator.graph_errors import InvalidValue
 from graph_simulator.levels import LEVELS
-from graph_simulator.parameter_values import json_value
-from graph_simulator.sums import TrueSum
+from graph_simulator.parameters import json_value
+from graph_simulator.true_sums import TrueSum
 from tests.unit.graph_simulator.conftest import RANGE, Driven, drive
 
 QUICK = {"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.errors import GraphError
-from graph_simulator.parameter_values import folded, is_true, json_value, whole_number, word_list
+from graph_simulator.graph_errors import GraphError
+from graph_simulator.parameters import folded, is_true, json_value, whole_number, word_list
 
 WORDS = st.text(st.characters(blacklist_characters="'\"\\", blacklist_categories=("Cs", "Cc")), max_size=12)
 VALUES = st.recursive(

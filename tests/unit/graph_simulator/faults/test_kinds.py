@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from graph_simulator.faults.kinds import FAILING, REFUSING, FaultKind
+from graph_simulator.fault_kinds import FAILING, REFUSING, FaultKind
 from tests.unit.graph_simulator.conftest import drive
 
 SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [

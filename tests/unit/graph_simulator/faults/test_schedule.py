@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graph_simulator.fault_kinds import FaultKind, Route, routes_of
 from graph_simulator.fault_profile import read_storm
-from graph_simulator.faults.kinds import FaultKind, Route, routes_of
-from graph_simulator.faults.schedule import FaultSchedule
+from graph_simulator.fault_schedule import FaultSchedule
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 names = st.sampled_from(["act_1", "act_2", "act_3"])

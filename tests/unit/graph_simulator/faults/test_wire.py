@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from graph_simulator.app import create_app
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
+from graph_simulator.http_app import create_app
 from graph_simulator.server import SimulatorServer
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.quota.decaying_usage import Cooling
+from graph_simulator.quota_engine import Cooling
 from tests.unit.graph_simulator.conftest import NOW, drive
 
 

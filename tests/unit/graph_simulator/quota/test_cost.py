@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.quota.cost import HOUR, NOTHING, Cost, RollingWindow, cost_of_cells, is_under
+from graph_simulator.call_cost import HOUR, NOTHING, Cost, RollingWindow, cost_of_cells, is_under
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 spending = st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 90)), max_size=40)

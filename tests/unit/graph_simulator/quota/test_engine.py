@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.errors import GraphError
+from graph_simulator.call_cost import Cost
+from graph_simulator.fault_kinds import Route
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.faults.kinds import Route
-from graph_simulator.quota.cost import Cost
-from graph_simulator.quota.quota_engine import QuotaEngine
+from graph_simulator.graph_errors import GraphError
+from graph_simulator.quota_engine import QuotaEngine
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

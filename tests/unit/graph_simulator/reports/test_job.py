@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graph_simulator.fault_profile import ReportSetting
 from graph_simulator.query import read_query
-from graph_simulator.reports.job import Fate, Job, Status, progress, seconds_of
+from graph_simulator.report_runs import Fate, Job, Status, progress, seconds_of
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ORDER = list(Status)

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import orjson
 
-from graph_simulator.faults.kinds import Route
-from graph_simulator.quota.cost import HOUR, Cost
-from graph_simulator.quota.limits import too_many_calls
+from graph_simulator.call_cost import HOUR, Cost
+from graph_simulator.fault_kinds import Route
+from graph_simulator.quota_engine import too_many_calls
 
 FULL_TIER_CALLS = 190_000
 _TIER = "standard_access"

@@ -8,15 +8,110 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
-from graph_simulator.errors import GraphError
+from graph_simulator.call_cost import HOUR, Cost, RollingWindow, is_under, percents
+from graph_simulator.fault_kinds import Route, load_shed
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.faults.kinds import Route, load_shed
-from graph_simulator.quota.cost import HOUR, Cost, RollingWindow, is_under, percents
-from graph_simulator.quota.decaying_usage import Cooling
-from graph_simulator.quota.headers import Usage, usage_headers
-from graph_simulator.quota.limits import app_limit_reached, hour_limits, score_reached, too_many_calls
-from graph_simulator.quota.score import READ_POINTS, WRITE_POINTS, Score
+from graph_simulator.graph_errors import GraphError
+from graph_simulator.usage_headers import Usage, usage_headers
+
+_BASE_CALLS = {"development_access": 600, "standard_access": 190_000}
+
+
+def hour_limits(setting: QuotaSetting, active_ads: int, user_errors: int) -> Cost:
+    """Return what an account may spend in an hour; errors of the caller take from the calls."""
+    base = _BASE_CALLS[setting.tier] if setting.base_calls is None else setting.base_calls
+    calls = base + setting.calls_per_ad * active_ads - user_errors // 1000
+    return Cost(max(1, calls), max(1, round(setting.cpu_seconds * 1000)), max(1, round(setting.wall_seconds * 1000)))
+
+
+def too_many_calls() -> GraphError:
+    """Return the refusal of an account whose hour is used up."""
+    return GraphError(
+        "(#80000) There have been too many calls from this ad-account. Please wait a bit and try again.",
+        code=80000,
+        subcode=2446079,
+    )
+
+
+def score_reached() -> GraphError:
+    """Return the refusal of the score limiter."""
+    return GraphError("(#17) User request limit reached", code=17, subcode=2446079, transient=True)
+
+
+def app_limit_reached() -> GraphError:
+    """Return the refusal of the whole app."""
+    return GraphError("(#4) Application request limit reached", code=4, transient=True)
+
+
+Tier = Literal["development_access", "standard_access"]
+DECAY_SECONDS = 300.0
+_MOST = {"development_access": 60.0, "standard_access": 9_000.0}
+_BLOCK_SECONDS = {"development_access": 300.0, "standard_access": 60.0}
+READ_POINTS, WRITE_POINTS = 1, 3
+
+
+@dataclass
+class Score:
+    """One account's points. A call that would exceed the most starts a block; a call during it starts it anew."""
+
+    tier: Tier
+    points: float = 0.0
+    at: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def most(self) -> float:
+        """The points that may be held at once."""
+        return _MOST[self.tier]
+
+    def held(self, now: datetime) -> float:
+        """Return the points left at `now`; the most of them melts away within `DECAY_SECONDS`."""
+        if self.at is None:
+            return 0.0
+        melted = self.most / DECAY_SECONDS * max(0.0, (now - self.at).total_seconds())
+        return max(0.0, self.points - melted)
+
+    def take(self, points: int, now: datetime) -> bool:
+        """Add a call's points; return False when it must be refused, which starts the block, or starts it anew."""
+        held = self.held(now)
+        if self.is_blocked(now) or held + points > self.most:
+            self.until = now + timedelta(seconds=_BLOCK_SECONDS[self.tier])
+            return False
+        self.points, self.at = held + points, now
+        return True
+
+    def is_blocked(self, now: datetime) -> bool:
+        """Whether calls are refused at `now`; a clock set back ends the block."""
+        return self.until is not None and timedelta() < self.until - now <= self._block
+
+    def seconds_left(self, now: datetime) -> float:
+        """Return how long the block lasts still; without one, how long the points take to melt."""
+        if self.until is not None and self.is_blocked(now):
+            return (self.until - now).total_seconds()
+        return self.held(now) / self.most * DECAY_SECONDS
+
+    @property
+    def _block(self) -> timedelta:
+        return timedelta(seconds=_BLOCK_SECONDS[self.tier])
+
+
+@dataclass
+class Cooling:
+    """The highest figure heard lately; what was heard halves every `half_life_seconds`, or at once when that is 0."""
+
+    half_life_seconds: float
+    value: float = 0.0
+    at: datetime | None = None
+
+    def heard(self, percent: float, now: datetime) -> float:
+        """Return the figure at `now`, at which `percent` is really used."""
+        seconds = 0.0 if self.at is None else max(0.0, (now - self.at).total_seconds())
+        left = self.value * 0.5 ** (seconds / self.half_life_seconds) if self.half_life_seconds else 0.0
+        self.value, self.at = max(percent, left), now
+        return self.value
+
 
 _POINTS = {Route.INSIGHTS: READ_POINTS, Route.ACCOUNT: READ_POINTS, Route.SUBMIT: WRITE_POINTS}
 _MINUTE = timedelta(minutes=1)

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from graph_simulator.ads import Metric
 from graph_simulator.dataset import World, object_id
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.errors import InvalidValue
+from graph_simulator.graph_errors import InvalidValue
 from graph_simulator.levels import LEVELS, at_level, slots_of_level
 
 _KINDS = {"campaign": "3", "adset": "2"}

@@ -5,15 +5,16 @@ A call that has a `name` may be referred to by later ones; its own answer is the
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
-from graph_simulator.call import Call, Reply
-from graph_simulator.errors import GraphError, bad_parameter
-from graph_simulator.parameter_values import folded, is_true, json_value
-from graph_simulator.references import filled_in, references
+from graph_simulator.calls import Bill, Call, Reply
+from graph_simulator.fault_schedule import Fired
+from graph_simulator.graph_errors import GraphError, bad_parameter
+from graph_simulator.parameters import folded, is_true, json_value, word_list
 
 MAX_ENTRIES = 50
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")
@@ -107,3 +108,89 @@ def _answer(found: Reply, *, with_headers: bool) -> dict[str, Any] | None:
     if with_headers:
         answer["headers"] = [{"name": name, "value": value} for name, value in found.headers.items()]
     return answer
+
+
+_REFERENCE = re.compile(r"\{result=([A-Za-z0-9_-]+):\$((?:\.[A-Za-z0-9_*-]+|\[(?:\d+|\*)\])+)\}")
+_STEP = re.compile(r"\.([A-Za-z0-9_*-]+)|\[(\d+|\*)\]")
+
+
+def references(text: str) -> set[str]:
+    """Return the names of the calls that `text` refers to."""
+    return {found[1] for found in _REFERENCE.finditer(text)}
+
+
+def filled_in(text: str, answers: Mapping[str, Any]) -> str:
+    """Return `text` with every reference replaced by the values it leads to, joined by commas.
+
+    Raises:
+        GraphError: it leads nowhere.
+    """
+    return _REFERENCE.sub(lambda found: _values(found[1], found[2], answers), text)
+
+
+def _values(name: str, path: str, answers: Mapping[str, Any]) -> str:
+    there = [answers[name]] if name in answers else []
+    for step in _STEP.finditer(path):
+        there = [value for item in there for value in _below(item, step[1] or step[2])]
+    if not there:
+        raise bad_parameter(f"Failed to resolve the reference to {name}{path}")
+    return ",".join(str(value) for value in there)
+
+
+def _below(item: Any, step: str) -> list[Any]:
+    if step == "*":
+        return list(item.values()) if isinstance(item, dict) else list(item) if isinstance(item, list) else []
+    if isinstance(item, list):
+        return [item[int(step)]] if step.isdecimal() and int(step) < len(item) else []
+    return [item[step]] if isinstance(item, dict) and step in item else []
+
+
+MAX_IDS = 50
+
+
+def several_body(call: Call, reply: Callable[[Call], Reply]) -> dict[str, Any]:
+    """Return the answers by id; each id is a call of its own, as in a batch.
+
+    Raises:
+        GraphError: there is no id or too many, or one of them is refused.
+    """
+    ids = list(dict.fromkeys(word_list(call.params["ids"], "ids")))
+    if not ids:
+        raise GraphError("Cannot specify an empty identifier", code=2500)
+    if len(ids) > MAX_IDS:
+        raise bad_parameter(f"Too many IDs. Maximum: {MAX_IDS}. Provided: {len(ids)}.")
+    return {name: _body_of(reply(_about(call, name))) for name in ids}
+
+
+def _about(call: Call, name: str) -> Call:
+    root = call.url.rstrip("/").removesuffix("/".join(("", *call.parts))) if call.parts else call.url.rstrip("/")
+    parts = (name, *call.parts)
+    params = {key: value for key, value in call.params.items() if key != "ids"}
+    return replace(
+        call, parts=parts, params=params, url="/".join([root, *parts]), batched=True, fired=Fired(), bill=Bill()
+    )
+
+
+def _body_of(found: Reply) -> Any:
+    """Return an answer's body.
+
+    Raises:
+        GraphError: it is a refusal, or something befell it on its way.
+    """
+    try:
+        body = None if found.wire is not None else orjson.loads(found.body)
+    except orjson.JSONDecodeError:
+        body = None
+    if body is None:
+        raise GraphError("An unknown error occurred", code=1, status=500)
+    if "error" not in body:
+        return body
+    error = body["error"]
+    raise GraphError(
+        error["message"],
+        code=error["code"],
+        subcode=error.get("error_subcode"),
+        status=found.status,
+        kind=error["type"],
+        transient=error.get("is_transient"),
+    )

@@ -11,14 +11,14 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from graph_simulator.access import VERSIONS
 from graph_simulator.app_state import Platform
-from graph_simulator.call import Call
+from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
-from graph_simulator.errors import GraphError, bad_parameter
-from graph_simulator.faults.wire import WireResponse
-from graph_simulator.parameter_values import folded
+from graph_simulator.faulty_response import WireResponse
+from graph_simulator.graph_errors import GraphError, bad_parameter
+from graph_simulator.parameters import folded
+from graph_simulator.request_handler import VERSIONS
 
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")

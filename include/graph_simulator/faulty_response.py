@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graph_simulator.call import Reply
-from graph_simulator.faults.kinds import FaultKind
-from graph_simulator.faults.schedule import Fired
+from graph_simulator.calls import Reply
+from graph_simulator.fault_kinds import FaultKind
+from graph_simulator.fault_schedule import Fired
 
 _PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Sorry, something went wrong.</body></html>"
 _TRANSPORT = "adwarm.transport"

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from graph_simulator.fault_kinds import WHOLE_ANSWER, FaultKind, Route, routes_of
 from graph_simulator.fault_profile import FaultRule, Storm
-from graph_simulator.faults.kinds import WHOLE_ANSWER, FaultKind, Route, routes_of
 
 
 class Fired:
