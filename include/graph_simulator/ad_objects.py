@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from graph_simulator.ads import AdTruth
-from graph_simulator.dataset import World, object_id
+from graph_simulator.dataset import Dataset, object_id
 from graph_simulator.graph_errors import UnknownAd, bad_parameter
 from graph_simulator.levels import FOUNDED, LEVELS, object_name, slots_of_level
 from graph_simulator.query import ACTIVE, ENDED
@@ -25,31 +25,31 @@ class Node:
     id: str
 
 
-def find_node(world: World, name: str, today: date) -> Node | None:
+def find_node(dataset: Dataset, name: str, today: date) -> Node | None:
     """Return the object with the id `name`; None when there is none by `today`."""
     level = _LEVELS.get(name[:1]) if len(name) == 18 and name.isdecimal() and name.isascii() else None
-    account = None if level is None else world.account_by_part(name[1:9])
+    account = None if level is None else dataset.account_by_part(name[1:9])
     if level is None or account is None:
         return None
     node = Node(account, level, name)
-    return node if _is_there(world, node, today) else None
+    return node if _is_there(dataset, node, today) else None
 
 
-def _is_there(world: World, node: Node, today: date) -> bool:
+def _is_there(dataset: Dataset, node: Node, today: date) -> bool:
     if node.level == "ad":
         try:
-            return world.truth(node.account, node.id).started <= today
+            return dataset.truth(node.account, node.id).started <= today
         except UnknownAd:
             return False
-    profile = world.profile(node.account)
+    profile = dataset.profile(node.account)
     place = int(node.id[9:13])
     there = place * slots_of_level(node.level) < profile.slots
     return there and node.id == object_id(node.id[0], profile, place)
 
 
-def object_facts(world: World, node: Node, today: date) -> dict[str, Any]:
+def object_facts(dataset: Dataset, node: Node, today: date) -> dict[str, Any]:
     """Return everything known of an object."""
-    profile, place = world.profile(node.account), int(node.id[9:13])
+    profile, place = dataset.profile(node.account), int(node.id[9:13])
     ids = {"id": node.id, "account_id": node.account.removeprefix("act_")}
     slot = place if node.level == "ad" else place * slots_of_level(node.level)
     for level, kind in (("adset", "2"), ("campaign", "3")):
@@ -57,21 +57,23 @@ def object_facts(world: World, node: Node, today: date) -> dict[str, Any]:
             ids[f"{level}_id"] = object_id(kind, profile, slot // slots_of_level(level))
     if node.level != "ad":
         return facts_of(node.level, ids, ACTIVE)
-    truth = world.truth(node.account, node.id)
+    truth = dataset.truth(node.account, node.id)
     return facts_of("ad", ids, _standing(truth, today), truth.started)
 
 
-def objects_below(world: World, account: str, node: Node | None, level: str, today: date) -> Iterator[dict[str, str]]:
+def objects_below(
+    dataset: Dataset, account: str, node: Node | None, level: str, today: date
+) -> Iterator[dict[str, str]]:
     """Yield the objects of `level` in an account, or below an object of it: id, standing, last change; old ads first.
 
     Ads that ended over a year ago are not among them.
     """
-    profile = world.profile(account)
+    profile = dataset.profile(account)
     slots = _slots_of(node, profile.slots)
     if node is not None and LEVELS.index(level) <= LEVELS.index(node.level):
         return
     if level == "ad":
-        for truth in world.truths_between(account, today - timedelta(_DAYS_LISTED), today):
+        for truth in dataset.truths_between(account, today - timedelta(_DAYS_LISTED), today):
             if int(truth.ad_id[9:13]) in slots:
                 yield _listed(truth.ad_id, _standing(truth, today), truth.started)
         return

@@ -13,10 +13,10 @@ import orjson
 
 from graph_simulator.calls import Call, CallLog, LoggedCall, Reply
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.dataset import World
+from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.fault_kinds import Route
-from graph_simulator.fault_profile import Storm
+from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.fault_schedule import FaultSchedule
 from graph_simulator.faulty_response import befallen
 from graph_simulator.graph_batch import batch_body, several_body
@@ -25,32 +25,32 @@ from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.parameters import check_parameters
 from graph_simulator.platform_clock import PlatformClock
 from graph_simulator.quota_engine import QuotaEngine
-from graph_simulator.report_runs import ReportDesk
-from graph_simulator.request_handler import VERSIONS, Office, Target, check_access, target_of
+from graph_simulator.report_runs import ReportRuns
+from graph_simulator.request_handler import VERSIONS, RequestHandler, Target, check_access, target_of
 from graph_simulator.true_sums import TrueSum, true_sums
 from graph_simulator.usage_headers import told_usage
 
-__all__ = ["Call", "Platform", "Reply"]
+__all__ = ["AppState", "Call", "Reply"]
 _MEDIA = "application/json; charset=UTF-8"
 
 
 @dataclass
-class Platform:
+class AppState:
     """One simulated platform with its world, its clock, its limits, its reports, its faults and its log."""
 
     config: SimulatorConfig
     clock: PlatformClock = field(init=False)
-    world: World = field(init=False)
+    dataset: Dataset = field(init=False)
     quota: HourlyQuota | QuotaEngine = field(init=False)
     calls: CallLog = field(init=False)
-    desk: ReportDesk = field(init=False)
-    storm: Storm = field(init=False)
+    report_runs: ReportRuns = field(init=False)
+    fault_profile: FaultProfile = field(init=False)
     faults: FaultSchedule = field(init=False)
 
     def __post_init__(self) -> None:
-        self.world = World(self.config)
+        self.dataset = Dataset(self.config)
         self.calls = CallLog()
-        self.desk = ReportDesk(self.world)
+        self.report_runs = ReportRuns(self.dataset)
         self.reset()
 
     def reset_clock(self) -> None:
@@ -66,26 +66,26 @@ class Platform:
         """Let `seconds` pass at once; a clock that stood still goes on standing still."""
         self.set_now(self.clock.now() + timedelta(seconds=seconds), frozen=self.clock.frozen)
 
-    def set_storm(self, storm: Storm) -> None:
+    def set_fault_profile(self, profile: FaultProfile) -> None:
         """Behave as `storm` says from now on; what was spent is kept unless the limits change."""
-        changed = storm.quota != self.storm.quota
-        self.storm, self.faults = storm, FaultSchedule(storm, self.clock.now())
+        changed = profile.quota != self.fault_profile.quota
+        self.fault_profile, self.faults = profile, FaultSchedule(profile, self.clock.now())
         if changed:
             self._new_quota()
 
     def reset(self) -> None:
         """Forget calls, reports and what was spent, and go back to the configured moment and behaviour."""
         self.calls.reset()
-        self.desk.clear()
+        self.report_runs.clear()
         self.reset_clock()
-        self.storm = self.config.storm
-        self.faults = FaultSchedule(self.storm, self.clock.now())
+        self.fault_profile = self.config.fault_profile
+        self.faults = FaultSchedule(self.fault_profile, self.clock.now())
         self._new_quota()
 
     def reply(self, call: Call) -> Reply:
         """Return the answer to a call, whatever it is, and log it."""
         now = self.clock.now()
-        target = target_of(call, self.world, self.desk, now)
+        target = target_of(call, self.dataset, self.report_runs, now)
         call = replace(call, fired=self.faults.fire(target.account, target.route, now))
         told = self.quota.blocked_until(target.account, now) if target.account else None
         status, error = 200, None
@@ -112,13 +112,15 @@ class Platform:
         """
         check_access(call, self.config)
         now = self.clock.now()
-        target = target_of(call, self.world, self.desk, now)
+        target = target_of(call, self.dataset, self.report_runs, now)
         if target.route is Route.BATCH and "batch" in call.params:
             check_parameters(target.route, call.params)
             return batch_body(call, self.reply, self._headers(call, target))
         if target.route is Route.BATCH:
             return several_body(call, self.reply)
-        return Office(self.config, self.storm, self.world, self.quota, self.desk).serve(call, target, now)
+        return RequestHandler(self.config, self.fault_profile, self.dataset, self.quota, self.report_runs).serve(
+            call, target, now
+        )
 
     def sums(self, account: str, level: str, window: DateRange, *, daily: bool = False) -> list[TrueSum]:
         """Return what is true now of every object of `level` in `account`, given in canonical form.
@@ -126,7 +128,7 @@ class Platform:
         Raises:
             InvalidValue: there is no such level.
         """
-        return true_sums(self.world, account, level, window, self.clock.now(), daily=daily)
+        return true_sums(self.dataset, account, level, window, self.clock.now(), daily=daily)
 
     def refuse(self, error: GraphError, version: str) -> Reply:
         """Return a refusal of something that is no call: it is not logged, and carries the platform's own time."""
@@ -140,14 +142,14 @@ class Platform:
 
     def account_of(self, call: Call) -> str | None:
         """Return the account that a call is about, whether its path names it or a report or an object of it."""
-        return target_of(call, self.world, self.desk, self.clock.now()).account
+        return target_of(call, self.dataset, self.report_runs, self.clock.now()).account
 
     def _new_quota(self) -> None:
-        limits = self.storm.quota
+        limits = self.fault_profile.quota
         if limits is None:
             self.quota = HourlyQuota(self.config.hourly_limit)
         else:
-            self.quota = QuotaEngine(limits, self.world.active_ads)
+            self.quota = QuotaEngine(limits, self.dataset.active_ads)
 
     def _headers(self, call: Call, target: Target) -> dict[str, str]:
         now = self.clock.now()
@@ -155,7 +157,7 @@ class Platform:
         usage: dict[str, str] = {}
         if target.route is not Route.BATCH:
             used = self.quota.headers(target.account, now, insights=insights)
-            usage = told_usage(used, self.storm.usage, target.account, insights=insights)
+            usage = told_usage(used, self.fault_profile.usage, target.account, insights=insights)
         return {**usage, **self.dated(call.version, call.fired.skew())}
 
     def _log(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
 
-from graph_simulator.call_cost import NOTHING, Cost
+from graph_simulator.call_cost import NOTHING, CallCost
 from graph_simulator.fault_profile import FaultRule
 from graph_simulator.fault_schedule import Fired
 
@@ -20,7 +20,7 @@ _ACCOUNT_NODE = re.compile(r"act_[0-9]{1,20}")
 class Bill:
     """What answering a call took, filled in while it is answered."""
 
-    cost: Cost = NOTHING
+    cost: CallCost = NOTHING
     rows: int = 0
 
 

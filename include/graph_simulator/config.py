@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from graph_simulator.date_ranges import time_zone
-from graph_simulator.fault_profile import Storm
+from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.graph_errors import InvalidValue
 
 FIRST_ACCOUNT = 100_000_000_000_001
@@ -46,7 +46,7 @@ class SimulatorConfig:
     empty_middle_pages: bool = False
     time_scale: float = 1.0
     decoys: float = 0.0
-    storm: Storm = field(default_factory=Storm)
+    fault_profile: FaultProfile = field(default_factory=FaultProfile)
 
     def __post_init__(self) -> None:
         if not 1 <= self.ads <= MAX_ADS:

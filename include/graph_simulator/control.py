@@ -14,11 +14,11 @@ from typing import Any, Self
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import canonical_account
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.graph_errors import InvalidValue
 from graph_simulator.report_runs import progress
 
@@ -39,7 +39,7 @@ class ClockSetting(BaseModel):
         return self
 
 
-def control_routes(platform: Platform) -> APIRouter:
+def control_routes(platform: AppState) -> APIRouter:
     """Return the control routes of a platform."""
 
     def dated(response: Response) -> None:
@@ -53,7 +53,7 @@ def control_routes(platform: Platform) -> APIRouter:
     return router
 
 
-def _add_time(router: APIRouter, platform: Platform) -> None:
+def _add_time(router: APIRouter, platform: AppState) -> None:
     @router.post("/clock")
     async def set_clock(setting: ClockSetting) -> dict[str, str]:
         if setting.now is not None:
@@ -68,7 +68,7 @@ def _add_time(router: APIRouter, platform: Platform) -> None:
         return {"reset": True}
 
 
-def _add_records(router: APIRouter, platform: Platform) -> None:
+def _add_records(router: APIRouter, platform: AppState) -> None:
     @router.get("/calls", response_model=None)
     async def read_calls() -> CallCounts:
         return platform.calls.counts()
@@ -81,7 +81,7 @@ def _add_records(router: APIRouter, platform: Platform) -> None:
     @router.get("/reports", response_model=None)
     async def read_reports() -> list[dict[str, Any]]:
         now = platform.clock.now()
-        found = [(job, progress(job, now)) for job in platform.desk.jobs()]
+        found = [(job, progress(job, now)) for job in platform.report_runs.jobs()]
         return [
             {"id": job.id, "account": job.account, "fate": job.fate, "status": seen.status, "percent": seen.percent,
              "created": job.created, "ready_at": job.ready_at}
@@ -91,12 +91,12 @@ def _add_records(router: APIRouter, platform: Platform) -> None:
     @router.get("/truth", response_model=None)
     async def read_truth(account: str, day: date) -> list[dict[str, Any]]:
         try:
-            return [asdict(truth) for truth in platform.world.truths(canonical_account(account), day)]
+            return [asdict(truth) for truth in platform.dataset.truths(canonical_account(account), day)]
         except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
 
 
-def _add_sums(router: APIRouter, platform: Platform) -> None:
+def _add_sums(router: APIRouter, platform: AppState) -> None:
     @router.get("/sums", response_model=None)
     async def read_sums(
         account: str, since: date, until: date, level: str = "ad", *, daily: bool = False
@@ -108,18 +108,18 @@ def _add_sums(router: APIRouter, platform: Platform) -> None:
             raise HTTPException(400, str(error)) from None
 
 
-def _add_faults(router: APIRouter, platform: Platform) -> None:
+def _add_faults(router: APIRouter, platform: AppState) -> None:
     @router.get("/faults", response_model=None)
     async def read_faults() -> dict[str, Any]:
-        return platform.storm.model_dump(mode="json")
+        return platform.fault_profile.model_dump(mode="json")
 
     @router.post("/faults", response_model=None)
     async def set_faults(values: dict[str, Any]) -> dict[str, Any]:
         try:
-            platform.set_storm(read_storm(values, "faults"))
+            platform.set_fault_profile(parse_fault_profile(values, "faults"))
         except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
-        return platform.storm.model_dump(mode="json")
+        return platform.fault_profile.model_dump(mode="json")
 
 
 def _from_this_machine(request: Request) -> None:

@@ -52,7 +52,7 @@ class Block:
     reach: Days
 
 
-class World:
+class Dataset:
     """Everything that is true on the simulated platform. Safe to read from several threads."""
 
     def __init__(self, config: SimulatorConfig) -> None:

@@ -161,7 +161,7 @@ class FaultRule(Part):
     subcode: int = 463
 
 
-class Storm(Part):
+class FaultProfile(Part):
     """Everything about a platform's behaviour that is not its data; equal storms hit equal calls."""
 
     seed: int = Field(default=7, ge=0)
@@ -173,21 +173,21 @@ class Storm(Part):
     fault: tuple[FaultRule, ...] = ()
 
 
-def read_storm(values: Any, name: str) -> Storm:
+def parse_fault_profile(values: Any, name: str) -> FaultProfile:
     """Return the storm that parsed TOML or JSON means.
 
     Raises:
         InvalidValue: it does not; the message names the place in `name` and what is wrong there.
     """
     try:
-        return Storm.model_validate(values)
+        return FaultProfile.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidValue(f"{name}: {place or 'the file'}: {first['msg']}") from None
 
 
-def load_storm(path: Path) -> Storm:
+def load_fault_profile(path: Path) -> FaultProfile:
     """Read a storm from a TOML file.
 
     Raises:
@@ -199,4 +199,4 @@ def load_storm(path: Path) -> Storm:
         raise InvalidValue(f"{path} cannot be read ({error.strerror}); --faults takes a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidValue(f"{path} is not TOML: {error}") from None
-    return read_storm(values, str(path))
+    return parse_fault_profile(values, str(path))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from graph_simulator.fault_kinds import WHOLE_ANSWER, FaultKind, Route, routes_of
-from graph_simulator.fault_profile import FaultRule, Storm
+from graph_simulator.fault_profile import FaultProfile, FaultRule
 
 
 class Fired:
@@ -41,8 +41,8 @@ class Fired:
 class FaultSchedule:
     """Decides for each call which rules hit it; safe to use from several threads."""
 
-    def __init__(self, storm: Storm, started: datetime) -> None:
-        self._storm, self._started = storm, started
+    def __init__(self, profile: FaultProfile, started: datetime) -> None:
+        self._profile, self._started = profile, started
         self._seen: Counter[int] = Counter()
         self._by_account: Counter[tuple[int, str]] = Counter()
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class FaultSchedule:
         with self._lock:
             hits = [
                 rule
-                for index, rule in enumerate(self._storm.fault)
+                for index, rule in enumerate(self._profile.fault)
                 if _matches(rule, account, route) and _in_time(rule, age) and self._hits(index, rule, account or "")
             ]
         return Fired(hits)
@@ -71,7 +71,7 @@ class FaultSchedule:
         return rule.rate >= 1 or self._draw(index, account) < rule.rate
 
     def _draw(self, index: int, account: str) -> float:
-        words = f"{self._storm.seed}:{index}:{account}:{self._by_account[index, account]}"
+        words = f"{self._profile.seed}:{index}:{account}:{self._by_account[index, account]}"
         return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8]) / 2**64
 
 

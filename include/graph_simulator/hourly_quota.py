@@ -6,7 +6,7 @@ from datetime import datetime
 
 import orjson
 
-from graph_simulator.call_cost import HOUR, Cost
+from graph_simulator.call_cost import HOUR, CallCost
 from graph_simulator.fault_kinds import Route
 from graph_simulator.quota_engine import too_many_calls
 
@@ -42,7 +42,7 @@ class HourlyQuota:
         if full:
             raise too_many_calls()
 
-    def charge(self, account: str | None, now: datetime, cost: Cost) -> None:
+    def charge(self, account: str | None, now: datetime, cost: CallCost) -> None:
         """Take nothing: only calls count here."""
 
     def mistake(self, account: str, now: datetime) -> None:

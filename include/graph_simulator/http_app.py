@@ -11,7 +11,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
@@ -24,9 +24,9 @@ _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")
 
 
-def create_app(config: SimulatorConfig, platform: Platform | None = None) -> FastAPI:
+def create_app(config: SimulatorConfig, platform: AppState | None = None) -> FastAPI:
     """Return the server of one platform; a new one unless `platform` is given."""
-    behind = platform or Platform(config)
+    behind = platform or AppState(config)
     app = FastAPI(title="adwarm simulator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.platform = behind
     app.include_router(control_routes(behind))

@@ -9,7 +9,7 @@ import numpy as np
 
 from graph_simulator.ads import Ad, Days, Metric
 from graph_simulator.cursors import asked_page, paging
-from graph_simulator.dataset import World
+from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.fault_profile import Poison, SizeSetting
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, NAME_FIELDS
@@ -91,16 +91,16 @@ class Selection:
         return [ad for index, ad in enumerate(block.ads) if shown[index] and self.keep(ad)]
 
 
-def select(world: World, account: str, query: Query, now: datetime) -> Selection:
+def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selection:
     """Return the rows that answer `query` about `account`, as they stand at `now`."""
-    block, today = world.block(account, query.windows, now), world.today(account, now)
+    block, today = dataset.block(account, query.windows, now), dataset.today(account, now)
 
     def keep(ad: Ad) -> bool:
         return query.keeps(ad_names(block, ad), has_ended=ad.truth.ended < today)
 
     def whole() -> Table:
         span = DateRange(min(w.since for w in query.windows), max(w.until for w in query.windows))
-        return at_level(world.block(account, [span], now), "account", keep)
+        return at_level(dataset.block(account, [span], now), "account", keep)
 
     table = at_level(block, query.level, keep)
     windows, objects = delivered(table, query.more_impressions_than)

@@ -7,7 +7,7 @@ from typing import Any
 from graph_simulator.ad_objects import EDGES, Node, fact_fields, object_facts, objects_below
 from graph_simulator.calls import Call
 from graph_simulator.cursors import asked_page, paging
-from graph_simulator.dataset import World
+from graph_simulator.dataset import Dataset
 from graph_simulator.graph_errors import bad_parameter
 from graph_simulator.parameters import json_value, word_list
 from graph_simulator.query import ACTIVE, filter_parts
@@ -27,7 +27,7 @@ _ACCOUNT_FIELDS = frozenset({
 _TOTAL = frozenset({"true", "1", "total_count", '["total_count"]'})
 
 
-def account_body(world: World, account: str, fields: str) -> dict[str, Any]:
+def account_body(dataset: Dataset, account: str, fields: str) -> dict[str, Any]:
     """Return the wanted facts about an account.
 
     Raises:
@@ -40,7 +40,7 @@ def account_body(world: World, account: str, fields: str) -> dict[str, Any]:
         "name": f"Simulated account {number}",
         "account_status": 1,
         "currency": "USD",
-        "timezone_name": world.zone_of(account),
+        "timezone_name": dataset.zone_of(account),
         "created_time": "2020-01-01T00:00:00+0000",
         "disable_reason": 0,
         "is_personal": 0,
@@ -52,16 +52,16 @@ def account_body(world: World, account: str, fields: str) -> dict[str, Any]:
     return _shown(everything, [*wanted, "id"])
 
 
-def accounts_body(world: World, call: Call, *, empty_between: bool) -> dict[str, Any]:
+def accounts_body(dataset: Dataset, call: Call, *, empty_between: bool) -> dict[str, Any]:
     """Return one page of the accounts that the call's token reads."""
     fields = call.params.get("fields", "id,account_id")
-    own = [account for account in world.account_ids() if world.config.may_read(call.token, account)]
+    own = [account for account in dataset.account_ids() if dataset.config.may_read(call.token, account)]
     found = _paged(call, own, empty_between=empty_between)
-    return found | {"data": [account_body(world, account, fields) for account in found["data"]]}
+    return found | {"data": [account_body(dataset, account, fields) for account in found["data"]]}
 
 
 def objects_body(
-    world: World, call: Call, account: str, node: Node | None, now: datetime, *, empty_between: bool
+    dataset: Dataset, call: Call, account: str, node: Node | None, now: datetime, *, empty_between: bool
 ) -> Any:
     """Return one page of the objects below an account or an object, or the object itself when no edge is named.
 
@@ -70,21 +70,21 @@ def objects_body(
     Raises:
         GraphError: there is no such field or filter.
     """
-    today, wanted = world.today(account, now), word_list(call.params.get("fields", "id"))
+    today, wanted = dataset.today(account, now), word_list(call.params.get("fields", "id"))
     if node is not None and len(call.parts) == 1:
-        return _shown(object_facts(world, node, today), fact_fields(node.level, wanted))
+        return _shown(object_facts(dataset, node, today), fact_fields(node.level, wanted))
     level = EDGES[call.parts[1]]
     fields, keeps = fact_fields(level, wanted), _kept(call.params, level)
-    there = objects_below(world, account, node, level, today)
+    there = objects_below(dataset, account, node, level, today)
     found = _paged(call, [item for item in there if keeps(item)], empty_between=empty_between)
-    return found | {"data": [_facts(world, account, level, item, fields, today) for item in found["data"]]}
+    return found | {"data": [_facts(dataset, account, level, item, fields, today) for item in found["data"]]}
 
 
 def _facts(
-    world: World, account: str, level: str, item: Mapping[str, Any], fields: Sequence[str], today: date
+    dataset: Dataset, account: str, level: str, item: Mapping[str, Any], fields: Sequence[str], today: date
 ) -> dict[str, Any]:
     """Return the wanted facts about a listed object; everything about it is gathered only when that is needed."""
-    known = item if set(fields) <= set(item) else object_facts(world, Node(account, level, item["id"]), today)
+    known = item if set(fields) <= set(item) else object_facts(dataset, Node(account, level, item["id"]), today)
     return _shown(known, fields)
 
 

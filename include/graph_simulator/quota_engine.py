@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from graph_simulator.call_cost import HOUR, Cost, RollingWindow, is_under, percents
+from graph_simulator.call_cost import HOUR, CallCost, RollingWindow, is_under, percents
 from graph_simulator.fault_kinds import Route, load_shed
 from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.graph_errors import GraphError
@@ -19,11 +19,13 @@ from graph_simulator.usage_headers import Usage, usage_headers
 _BASE_CALLS = {"development_access": 600, "standard_access": 190_000}
 
 
-def hour_limits(setting: QuotaSetting, active_ads: int, user_errors: int) -> Cost:
+def hour_limits(setting: QuotaSetting, active_ads: int, user_errors: int) -> CallCost:
     """Return what an account may spend in an hour; errors of the caller take from the calls."""
     base = _BASE_CALLS[setting.tier] if setting.base_calls is None else setting.base_calls
     calls = base + setting.calls_per_ad * active_ads - user_errors // 1000
-    return Cost(max(1, calls), max(1, round(setting.cpu_seconds * 1000)), max(1, round(setting.wall_seconds * 1000)))
+    return CallCost(
+        max(1, calls), max(1, round(setting.cpu_seconds * 1000)), max(1, round(setting.wall_seconds * 1000))
+    )
 
 
 def too_many_calls() -> GraphError:
@@ -53,7 +55,7 @@ READ_POINTS, WRITE_POINTS = 1, 3
 
 
 @dataclass
-class Score:
+class ScoreLimiter:
     """One account's points. A call that would exceed the most starts a block; a call during it starts it anew."""
 
     tier: Tier
@@ -98,7 +100,7 @@ class Score:
 
 
 @dataclass
-class Cooling:
+class DecayingUsage:
     """The highest figure heard lately; what was heard halves every `half_life_seconds`, or at once when that is 0."""
 
     half_life_seconds: float
@@ -121,12 +123,12 @@ _MINUTE = timedelta(minutes=1)
 class _Account:
     """What is kept of one account."""
 
-    score: Score
+    score: ScoreLimiter
     hour: RollingWindow = field(default_factory=RollingWindow)
     refused: RollingWindow = field(default_factory=RollingWindow)
     errors: RollingWindow = field(default_factory=RollingWindow)
     until: datetime | None = None
-    throttle: Cooling = field(default_factory=lambda: Cooling(0.0))
+    throttle: DecayingUsage = field(default_factory=lambda: DecayingUsage(0.0))
 
 
 class QuotaEngine:
@@ -136,7 +138,7 @@ class QuotaEngine:
         self._setting, self._active_ads = setting, active_ads
         self._accounts: dict[str, _Account] = {}
         self._app, self._load = RollingWindow(), RollingWindow(_MINUTE)
-        self._throttle = Cooling(setting.throttle_half_life_seconds)
+        self._throttle = DecayingUsage(setting.throttle_half_life_seconds)
         self._lock = threading.Lock()
 
     def admit(self, account: str | None, route: Route, now: datetime) -> None:
@@ -148,13 +150,13 @@ class QuotaEngine:
         with self._lock:
             refusal = self._app_refusal(now) or (self._account_refusal(account, route, now) if account else None)
             if refusal is None:
-                self._app.add(now, Cost())
+                self._app.add(now, CallCost())
             elif account:
-                self._state(account).refused.add(now, Cost())
+                self._state(account).refused.add(now, CallCost())
         if refusal is not None:
             raise refusal
 
-    def charge(self, account: str | None, now: datetime, cost: Cost) -> None:
+    def charge(self, account: str | None, now: datetime, cost: CallCost) -> None:
         """Take the cost of a call that was let in."""
         with self._lock:
             self._load.add(now, cost)
@@ -164,7 +166,7 @@ class QuotaEngine:
     def mistake(self, account: str, now: datetime) -> None:
         """Count an error that was the caller's own."""
         with self._lock:
-            self._state(account).errors.add(now, Cost())
+            self._state(account).errors.add(now, CallCost())
 
     def blocked_until(self, account: str, now: datetime) -> datetime | None:
         """Return until when the account was told to stay away; None when it may call."""
@@ -188,15 +190,15 @@ class QuotaEngine:
         with self._lock:
             self._accounts.clear()
             self._app, self._load = RollingWindow(), RollingWindow(_MINUTE)
-            self._throttle = Cooling(self._setting.throttle_half_life_seconds)
+            self._throttle = DecayingUsage(self._setting.throttle_half_life_seconds)
 
     def _state(self, account: str) -> _Account:
         if account not in self._accounts:
-            throttle = Cooling(self._setting.throttle_half_life_seconds)
-            self._accounts[account] = _Account(Score(self._setting.tier), throttle=throttle)
+            throttle = DecayingUsage(self._setting.throttle_half_life_seconds)
+            self._accounts[account] = _Account(ScoreLimiter(self._setting.tier), throttle=throttle)
         return self._accounts[account]
 
-    def _limits(self, account: str, state: _Account, now: datetime) -> Cost:
+    def _limits(self, account: str, state: _Account, now: datetime) -> CallCost:
         return hour_limits(self._setting, self._active_ads(account), state.errors.total(now).calls)
 
     def _app_refusal(self, now: datetime) -> GraphError | None:
@@ -240,7 +242,7 @@ class QuotaEngine:
         if account is None:
             return usage
         state = self._state(account)
-        spent = state.hour.total(now) + Cost(state.refused.total(now).calls)
+        spent = state.hour.total(now) + CallCost(state.refused.total(now).calls)
         regain = (state.until - now).total_seconds() if state.until and self._is_blocked(state, now) else 0.0
         limits = self._limits(account, state, now)
         if not regain and not is_under(state.hour.total(now), limits):

@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from graph_simulator.dataset import World
+from graph_simulator.dataset import Dataset
 from graph_simulator.fault_kinds import FaultKind
-from graph_simulator.fault_profile import ReportSetting, Storm
+from graph_simulator.fault_profile import FaultProfile, ReportSetting
 from graph_simulator.graph_errors import GraphError, bad_parameter, missing_object
 from graph_simulator.insights import Selection, cells, is_poisoned, select
 from graph_simulator.parameters import word_list
@@ -44,7 +44,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class JobError:
+class ReportError:
     """Why a run failed; codes may be negative."""
 
     code: int
@@ -63,7 +63,7 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ReportRun:
     """One run: whose it is, what it asks, when it was made, how long it takes in seconds, and how it ends."""
 
     id: str
@@ -73,7 +73,7 @@ class Job:
     seconds: float
     full_seconds: float
     fate: Fate = Fate.COMPLETE
-    error: JobError | None = None
+    error: ReportError | None = None
 
     @property
     def ready_at(self) -> datetime:
@@ -95,7 +95,7 @@ def seconds_of(setting: ReportSetting, cells: int, chance: random.Random) -> flo
     return min(setting.longest_seconds, law * math.exp(chance.gauss(0, setting.spread)))
 
 
-def progress(job: Job, now: datetime) -> Progress:
+def progress(job: ReportRun, now: datetime) -> Progress:
     """Return where the run is at `now`."""
     age = (now - job.created).total_seconds()
     share = age / job.seconds if job.seconds > 0 else 1.0
@@ -112,7 +112,7 @@ def progress(job: Job, now: datetime) -> Progress:
     return Progress(Status.RUNNING, _plateau(job, share))
 
 
-def _plateau(job: Job, share: float) -> int:
+def _plateau(job: ReportRun, share: float) -> int:
     chance = random.Random(job.id)  # noqa: S311 -- a seeded draw, no secret
     times = sorted(chance.uniform(_STARTED_SHARE, 1) for _ in range(_PLATEAUS))
     marks = sorted(chance.randrange(1, 100) for _ in range(_PLATEAUS))
@@ -129,41 +129,41 @@ _FATES = {
     FaultKind.REPORT_STUCK_FULL: Fate.STUCK_FULL,
 }
 _INTERMITTENT = (
-    JobError(2, 1504044, "An unknown error occurred while the report was created"),
-    JobError(-2, 2490547, "The report failed"),
+    ReportError(2, 1504044, "An unknown error occurred while the report was created"),
+    ReportError(-2, 2490547, "The report failed"),
 )
-_TOO_LARGE = JobError(100, 1487534, "There are too many rows in the report; narrow the time range or the level")
-_POISONED = JobError(-3, 1504045, "The report is too large to be created")
+_TOO_LARGE = ReportError(100, 1487534, "There are too many rows in the report; narrow the time range or the level")
+_POISONED = ReportError(-3, 1504045, "The report is too large to be created")
 _OPTIONAL = frozenset({
     "time_completed", "date_start", "date_stop", "error_code", "error_subcode", "error_message", "error_user_title",
     "error_user_msg",
 })  # fmt: skip
 
 
-class ReportDesk:
+class ReportRuns:
     """Keeps the runs of one platform."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._jobs: dict[str, Job] = {}
+    def __init__(self, dataset: Dataset) -> None:
+        self._world = dataset
+        self._jobs: dict[str, ReportRun] = {}
         self._results: dict[str, Selection] = {}
         self._deleted: set[str] = set()
         self._counting: Counter[tuple[str, date]] = Counter()
         self._lock = threading.Lock()
 
-    def submit(self, chosen: Selection, fate: FaultKind | None, storm: Storm, now: datetime) -> Job:
+    def submit(self, chosen: Selection, fate: FaultKind | None, profile: FaultProfile, now: datetime) -> ReportRun:
         """Start the run that will answer what `chosen` answers now."""
         with self._lock:
             run_id = str(_FIRST_RUN + _RUN_STEP * len(self._jobs))
-            chance = random.Random(f"{storm.seed}:{run_id}")  # noqa: S311 -- a seeded draw, no secret
-            ending, error = _ending(chosen, fate, storm, chance)
-            job = Job(
+            chance = random.Random(f"{profile.seed}:{run_id}")  # noqa: S311 -- a seeded draw, no secret
+            ending, error = _ending(chosen, fate, profile, chance)
+            job = ReportRun(
                 id=run_id,
                 account=chosen.account,
                 query=chosen.query,
                 created=now,
-                seconds=seconds_of(storm.reports, cells(chosen.query.fields, chosen.rows), chance),
-                full_seconds=storm.reports.full_seconds,
+                seconds=seconds_of(profile.reports, cells(chosen.query.fields, chosen.rows), chance),
+                full_seconds=profile.reports.full_seconds,
                 fate=ending,
                 error=error,
             )
@@ -182,7 +182,7 @@ class ReportDesk:
             job = self._jobs.get(run_id)
         return None if job is None else job.account
 
-    def find(self, run_id: str, storm: Storm, now: datetime) -> Job:
+    def find(self, run_id: str, profile: FaultProfile, now: datetime) -> ReportRun:
         """Return a run.
 
         Raises:
@@ -193,22 +193,24 @@ class ReportDesk:
         if job is None:
             raise missing_object(run_id)
         age = now - job.created
-        if age < timedelta(seconds=storm.reports.visible_after_seconds) or age >= timedelta(storm.reports.keep_days):
+        if age < timedelta(seconds=profile.reports.visible_after_seconds) or age >= timedelta(
+            profile.reports.keep_days
+        ):
             raise missing_object(run_id)
         return job
 
-    def delete(self, run_id: str, storm: Storm, now: datetime) -> None:
+    def delete(self, run_id: str, profile: FaultProfile, now: datetime) -> None:
         """Forget a run that its caller needs no more.
 
         Raises:
             GraphError: as for `find`.
         """
-        self.find(run_id, storm, now)
+        self.find(run_id, profile, now)
         with self._lock:
             self._deleted.add(run_id)
             self._results.pop(run_id, None)
 
-    def result(self, job: Job, now: datetime) -> Selection:
+    def result(self, job: ReportRun, now: datetime) -> Selection:
         """Return a completed run's rows, as they stood when it completed.
 
         Raises:
@@ -226,7 +228,7 @@ class ReportDesk:
                     del self._results[next(iter(self._results))]
         return found
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ReportRun]:
         """Return every run, oldest first."""
         with self._lock:
             return list(self._jobs.values())
@@ -240,7 +242,7 @@ class ReportDesk:
             self._counting.clear()
 
 
-def run_body(job: Job, params: Mapping[str, str], now: datetime, skew: timedelta) -> dict[str, Any]:
+def run_body(job: ReportRun, params: Mapping[str, str], now: datetime, skew: timedelta) -> dict[str, Any]:
     """Return what a poll sees; times are off by `skew`.
 
     Raises:
@@ -268,11 +270,11 @@ def run_body(job: Job, params: Mapping[str, str], now: datetime, skew: timedelta
 
 
 def _ending(
-    chosen: Selection, fate: FaultKind | None, storm: Storm, chance: random.Random
-) -> tuple[Fate, JobError | None]:
-    if is_poisoned(chosen, storm.poison):
+    chosen: Selection, fate: FaultKind | None, profile: FaultProfile, chance: random.Random
+) -> tuple[Fate, ReportError | None]:
+    if is_poisoned(chosen, profile.poison):
         return Fate.FAIL, _POISONED
-    if storm.size.async_rows is not None and chosen.rows > storm.size.async_rows:
+    if profile.size.async_rows is not None and chosen.rows > profile.size.async_rows:
         return Fate.FAIL, _TOO_LARGE
     if fate is None:
         return Fate.COMPLETE, None

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from graph_simulator.ad_objects import EDGES, Node, find_node
-from graph_simulator.call_cost import LIGHT, Cost, cost_of_cells
+from graph_simulator.call_cost import LIGHT, CallCost, cost_of_cells
 from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig, canonical_account
-from graph_simulator.dataset import World
+from graph_simulator.dataset import Dataset
 from graph_simulator.fault_kinds import FAILING, FATES, REFUSING, FaultKind, Route, error_of
-from graph_simulator.fault_profile import Storm
+from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.graph_errors import GraphError, InvalidValue, bad_parameter, missing_object, token_missing
 from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.insights import Selection, cells, check_page, check_size, page_body, select
@@ -31,7 +31,7 @@ from graph_simulator.query import (
     without_people,
 )
 from graph_simulator.quota_engine import QuotaEngine
-from graph_simulator.report_runs import ReportDesk, run_body
+from graph_simulator.report_runs import ReportRuns, run_body
 
 _EDGES_OF_IDS = frozenset({*EDGES, "insights"})
 _ASKED = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}
@@ -47,7 +47,7 @@ class Target:
     node: Node | None = None
 
 
-def target_of(call: Call, world: World, desk: ReportDesk, now: datetime) -> Target:
+def target_of(call: Call, dataset: Dataset, report_runs: ReportRuns, now: datetime) -> Target:
     """Return what `call` is about; a path that means nothing, or not for this verb, has the route `other`."""
     if _is_envelope(call):
         return Target(Route.BATCH)
@@ -57,10 +57,10 @@ def target_of(call: Call, world: World, desk: ReportDesk, now: datetime) -> Targ
         return Target(Route.OTHER)
     if call.account is not None:
         return Target(_route(call, {"GET": Route.ACCOUNT}), _canonical(call.account))
-    owner = desk.owner(call.parts[0])
+    owner = report_runs.owner(call.parts[0])
     if owner is not None:
         return Target(_RUN.get((call.verb, call.parts[1:]), Route.OTHER), owner)
-    node = find_node(world, call.parts[0], now.date())
+    node = find_node(dataset, call.parts[0], now.date())
     if node is None:
         return Target(Route.OTHER)
     return Target(_route(call, {"GET": Route.OBJECTS}), node.account, node)
@@ -133,14 +133,14 @@ def _check_proof(call: Call, secret: str) -> None:
 
 
 @dataclass(frozen=True)
-class Office:
+class RequestHandler:
     """Serves the calls of one platform as it is set at one moment."""
 
     config: SimulatorConfig
-    storm: Storm
-    world: World
+    profile: FaultProfile
+    dataset: Dataset
     quota: HourlyQuota | QuotaEngine
-    desk: ReportDesk
+    report_runs: ReportRuns
 
     def serve(self, call: Call, target: Target, now: datetime) -> Any:
         """Return the body for a call that has access; its bill is filled in.
@@ -165,7 +165,7 @@ class Office:
             self.quota.charge(target.account, now, call.bill.cost)
 
     def _check_there(self, call: Call, target: Target) -> None:
-        if target.account is None or not self.world.exists(target.account):
+        if target.account is None or not self.dataset.exists(target.account):
             raise missing_object(target.account or (call.parts[0] if call.parts else ""), call.verb)
         check_account(call, target.account, self.config)
         if target.route is Route.OTHER and call.verb == "GET":
@@ -178,49 +178,49 @@ class Office:
         check_parameters(target.route, call.params)
         match target.route:
             case Route.ADACCOUNTS:
-                return accounts_body(self.world, call, empty_between=self._empty_between(call))
+                return accounts_body(self.dataset, call, empty_between=self._empty_between(call))
             case Route.ACCOUNT:
-                return account_body(self.world, account, call.params.get("fields", "id,account_id"))
+                return account_body(self.dataset, account, call.params.get("fields", "id,account_id"))
             case Route.OBJECTS:
                 return objects_body(
-                    self.world, call, account, target.node, now, empty_between=self._empty_between(call)
+                    self.dataset, call, account, target.node, now, empty_between=self._empty_between(call)
                 )
             case Route.POLL if call.verb == "DELETE":
-                self.desk.delete(call.parts[0], self.storm, now)
+                self.report_runs.delete(call.parts[0], self.profile, now)
                 return {"success": True}
             case Route.POLL:
-                job = self.desk.find(call.parts[0], self.storm, now)
+                job = self.report_runs.find(call.parts[0], self.profile, now)
                 return run_body(job, call.params, now, call.fired.skew())
             case Route.RESULT:
-                job = self.desk.find(call.parts[0], self.storm, now)
-                found = self.desk.result(job, now)
+                job = self.report_runs.find(call.parts[0], self.profile, now)
+                found = self.report_runs.result(job, now)
                 found = replace(found, query=report_shown_as(found.query, call.params))
-                check_page(found, page_limit(call.params), self.storm.size)
+                check_page(found, page_limit(call.params), self.profile.size)
                 return self._page(call, found)
             case Route.SUBMIT:
                 return self._submit(call, account, target.node, now)
             case _:
                 query = self._query(call, account, target.node, now)
-                far = asks_too_far_back(query, self.world.today(account, now))
-                asked = select(self.world, account, without_people(query) if far else query, now)
-                check_size(asked, self.storm.size, self.storm.poison)
+                far = asks_too_far_back(query, self.dataset.today(account, now))
+                asked = select(self.dataset, account, without_people(query) if far else query, now)
+                check_size(asked, self.profile.size, self.profile.poison)
                 call.bill.cost = _cost(asked, min(asked.rows, asked.query.limit))
                 return self._page(call, asked)
 
     def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
-        zone = self.world.zone_of(account)
+        zone = self.dataset.zone_of(account)
         params = call.params if node is None else {"level": node.level, **call.params}
         query = shown_as(replace(read_query(params, zone, now), group=group_of(params)), params)
         return query if node is None else _narrowed(query, node)
 
     def _submit(self, call: Call, account: str, node: Node | None, now: datetime) -> dict[str, str]:
-        query, today = self._query(call, account, node, now), self.world.today(account, now)
-        if asks_too_far_back(query, today) and not self.desk.may_count_people(account, today):
+        query, today = self._query(call, account, node, now), self.dataset.today(account, now)
+        if asks_too_far_back(query, today) and not self.report_runs.may_count_people(account, today):
             query = without_people(query)
-        asked = select(self.world, account, query, now)
+        asked = select(self.dataset, account, query, now)
         call.bill.cost = _cost(asked, asked.rows)
         fate = call.fired.first(FATES)
-        job = self.desk.submit(asked, None if fate is None else fate.kind, self.storm, now)
+        job = self.report_runs.submit(asked, None if fate is None else fate.kind, self.profile, now)
         return {"report_run_id": job.id}
 
     def _page(self, call: Call, chosen: Selection) -> dict[str, Any]:
@@ -239,5 +239,5 @@ def _narrowed(query: Query, node: Node) -> Query:
     return replace(query, ids={**query.ids, name: query.ids.get(name, own) & own})
 
 
-def _cost(asked: Selection, rows: int) -> Cost:
+def _cost(asked: Selection, rows: int) -> CallCost:
     return cost_of_cells(cells(asked.query.fields, rows))

@@ -9,7 +9,7 @@ from typing import Self
 
 import uvicorn
 
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.faulty_response import KnownTransport
@@ -30,10 +30,10 @@ class SimulatorServer:
     """
 
     def __init__(self, config: SimulatorConfig, port: int = 0) -> None:
-        self.platform = Platform(config)
+        self.state = AppState(config)
         self._socket = _listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(_uvicorn_config(config, self.platform))
+        self._server = uvicorn.Server(_uvicorn_config(config, self.state))
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="adwarm-simulator", daemon=True
         )
@@ -55,15 +55,15 @@ class SimulatorServer:
 
     def set_now(self, moment: datetime, *, frozen: bool = False) -> None:
         """Let it be `moment` on the platform; time goes on from there unless `frozen`."""
-        self.platform.set_now(moment, frozen=frozen)
+        self.state.set_now(moment, frozen=frozen)
 
     def calls(self) -> CallCounts:
         """Return the counts of calls answered so far."""
-        return self.platform.calls.counts()
+        return self.state.calls.counts()
 
     def reset(self) -> None:
         """Forget calls, reports and quotas, and go back to the configured moment and behaviour."""
-        self.platform.reset()
+        self.state.reset()
 
     def _stop(self) -> None:
         self._server.should_exit = True
@@ -75,7 +75,7 @@ def run_forever(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 80
     """Serve in the foreground until interrupted."""
     listening = _listen(host, port)
     try:
-        uvicorn.Server(_uvicorn_config(config, Platform(config))).run([listening])
+        uvicorn.Server(_uvicorn_config(config, AppState(config))).run([listening])
     finally:
         listening.close()
 
@@ -89,7 +89,7 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _uvicorn_config(config: SimulatorConfig, platform: Platform) -> uvicorn.Config:
+def _uvicorn_config(config: SimulatorConfig, platform: AppState) -> uvicorn.Config:
     return uvicorn.Config(
         KnownTransport(create_app(config, platform)),
         log_level="warning",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from graph_simulator.ads import Metric
-from graph_simulator.dataset import World, object_id
+from graph_simulator.dataset import Dataset, object_id
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.graph_errors import InvalidValue
 from graph_simulator.levels import LEVELS, at_level, slots_of_level
@@ -38,7 +38,7 @@ class TrueSum:
 
 
 def true_sums(
-    world: World, account: str, level: str, window: DateRange, now: datetime, *, daily: bool = False
+    dataset: Dataset, account: str, level: str, window: DateRange, now: datetime, *, daily: bool = False
 ) -> list[TrueSum]:
     """Return what every object of `level` with delivery delivered in `window`, in all or day by day, as of `now`.
 
@@ -48,12 +48,12 @@ def true_sums(
     if level not in LEVELS:
         raise InvalidValue(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
     windows = [DateRange(day, day) for day in window.days()] if daily else [window]
-    block = world.block(account, windows, now)
+    block = dataset.block(account, windows, now)
     people = at_level(block, level)
     reach = {names[f"{level}_id"]: people.reach[:, index].tolist() for index, names in enumerate(people.names)}
     members: dict[str, list[int]] = defaultdict(list)
     for index, ad in enumerate(block.ads):
-        members[_owner(world, account, level, ad.truth.ad_id)].append(index)
+        members[_owner(dataset, account, level, ad.truth.ad_id)].append(index)
     return [
         TrueSum(
             level=level,
@@ -73,9 +73,9 @@ def true_sums(
     ]
 
 
-def _owner(world: World, account: str, level: str, ad_id: str) -> str:
+def _owner(dataset: Dataset, account: str, level: str, ad_id: str) -> str:
     if level == "account":
         return account.removeprefix("act_")
     if level == "ad":
         return ad_id
-    return object_id(_KINDS[level], world.profile(account), int(ad_id[9:13]) // slots_of_level(level))
+    return object_id(_KINDS[level], dataset.profile(account), int(ad_id[9:13]) // slots_of_level(level))

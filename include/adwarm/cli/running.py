@@ -92,7 +92,7 @@ def simulate(
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
     from adwarm.foundation.errors import BadRequest, Transient
     from graph_simulator.config import SimulatorConfig
-    from graph_simulator.fault_profile import Storm, load_storm
+    from graph_simulator.fault_profile import FaultProfile, load_fault_profile
     from graph_simulator.graph_errors import InvalidValue, ServerUnavailable
     from graph_simulator.server import run_forever
 
@@ -107,7 +107,7 @@ def simulate(
             time_scale=time_scale,
             now=None if at is None else clock_at(at).now(),
             decoys=decoys,
-            storm=Storm() if faults is None else load_storm(faults),
+            fault_profile=FaultProfile() if faults is None else load_fault_profile(faults),
         )
     except InvalidValue as error:
         raise BadRequest(str(error)) from None

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.platform_clock import PlatformClock
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -20,7 +20,7 @@ PLAIN = "ad_id,impressions,reach,clicks,spend"
 class Driven:
     """A platform whose clock stands still between two calls."""
 
-    platform: Platform
+    platform: AppState
 
     def call(self, path: str, method: str = "GET", /, **params: Any) -> Reply:
         """Make one call with the right token and return the answer as it is."""
@@ -53,10 +53,16 @@ def error_of(reply: Reply) -> tuple[int, int | None]:
     return error["code"], error.get("error_subcode")
 
 
-def drive(storm: dict[str, Any] | None = None, **changes: Any) -> Driven:
-    """Return a fresh platform with a storm."""
-    settings = {"now": NOW, "token": "tok", "ads": 6, "storm": read_storm(storm or {}, "storm"), **changes}
-    platform = Platform(SimulatorConfig(**settings))
+def drive(profile: dict[str, Any] | None = None, **changes: Any) -> Driven:
+    """Return a fresh platform with a fault profile."""
+    settings = {
+        "now": NOW,
+        "token": "tok",
+        "ads": 6,
+        "fault_profile": parse_fault_profile(profile or {}, "profile"),
+        **changes,
+    }
+    platform = AppState(SimulatorConfig(**settings))
     platform.clock = PlatformClock(NOW, frozen=True)
-    platform.set_storm(platform.storm)
+    platform.set_fault_profile(platform.fault_profile)
     return Driven(platform)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from tests.unit.graph_simulator.conftest import NOW, RANGE, drive, error_of
 
 
@@ -137,7 +137,7 @@ def test_a_calm_hourly_limit_tells_early_calls() -> None:
 
 def test_time_can_be_scaled_and_jumped() -> None:
     """At a scale the platform's clock runs faster; a jump moves it, and leaves a clock that stands still standing."""
-    platform = Platform(SimulatorConfig(now=NOW, time_scale=3_600_000))
+    platform = AppState(SimulatorConfig(now=NOW, time_scale=3_600_000))
     first = platform.clock.now()
     while (passed := platform.clock.now() - first) == timedelta():
         pass
@@ -151,15 +151,15 @@ def test_a_storm_can_change() -> None:
     """New faults keep what was spent; new limits forget it; a reset brings the first storm and no reports back."""
     driven = drive(hourly_limit=1)
     driven.submit()
-    driven.platform.set_storm(read_storm({"fault": [{"kind": "denied"}]}, "storm"))
+    driven.platform.set_fault_profile(parse_fault_profile({"fault": [{"kind": "denied"}]}, "storm"))
     assert error_of(driven.insights()) == (200, None)
-    driven.platform.set_storm(read_storm({}, "storm"))
+    driven.platform.set_fault_profile(parse_fault_profile({}, "storm"))
     assert error_of(driven.insights()) == (80000, 2446079)
-    driven.platform.set_storm(read_storm({"quota": {}}, "storm"))
+    driven.platform.set_fault_profile(parse_fault_profile({"quota": {}}, "storm"))
     assert driven.insights().status == 200
     driven.platform.reset()
-    assert driven.platform.desk.jobs() == []
-    assert driven.platform.storm == driven.platform.config.storm
+    assert driven.platform.report_runs.jobs() == []
+    assert driven.platform.fault_profile == driven.platform.config.fault_profile
 
 
 def test_equal_storms_are_equal() -> None:

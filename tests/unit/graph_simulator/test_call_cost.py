@@ -5,20 +5,20 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.call_cost import HOUR, NOTHING, Cost, RollingWindow, cost_of_cells, is_under
+from graph_simulator.call_cost import HOUR, NOTHING, CallCost, RollingWindow, cost_of_cells, is_under
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 spending = st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 90)), max_size=40)
 
 
-def spend(steps: list[tuple[int, int]]) -> tuple[RollingWindow, list[tuple[datetime, Cost]], datetime]:
+def spend(steps: list[tuple[int, int]]) -> tuple[RollingWindow, list[tuple[datetime, CallCost]], datetime]:
     """A window after some spending, what was spent, and the moment it ended."""
     window, log, now = RollingWindow(), [], NOW
     for gap, amount in steps:
         now += timedelta(seconds=gap)
         window.total(now)
-        window.add(now, Cost(1, amount, 2 * amount))
-        log.append((now, Cost(1, amount, 2 * amount)))
+        window.add(now, CallCost(1, amount, 2 * amount))
+        log.append((now, CallCost(1, amount, 2 * amount)))
     return window, log, now
 
 
@@ -34,7 +34,7 @@ def test_sums_are_those_of_the_last_hour(steps: list[tuple[int, int]], later: in
 def test_below_is_the_first_moment_under_the_limit(steps: list[tuple[int, int]]) -> None:
     """At the stated moment everything is under its limit, and just before it something was not."""
     window, log, now = spend(steps)
-    limits = Cost(5, 300, 500)
+    limits = CallCost(5, 300, 500)
     moment = window.below(now, limits)
     at = [sum((cost for t, cost in log if m - HOUR < t), NOTHING) for m in (moment, moment - timedelta(microseconds=1))]
     assert is_under(at[0], limits)

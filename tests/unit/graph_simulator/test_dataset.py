@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graph_simulator.ads import AdKind, Metric
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.dataset import Block, World, people
+from graph_simulator.dataset import Block, Dataset, people
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.graph_errors import UnknownAd
 
@@ -21,9 +21,9 @@ windows = st.tuples(st.integers(0, 120), st.integers(0, 40)).map(
 )
 
 
-def world(seed: int = 7, **changes: object) -> World:
+def world(seed: int = 7, **changes: object) -> Dataset:
     """A world with few ads, so that many can be tried."""
-    return World(SimulatorConfig(**{"ads": 4, "seed": seed, **changes}))  # type: ignore[arg-type]
+    return Dataset(SimulatorConfig(**{"ads": 4, "seed": seed, **changes}))  # type: ignore[arg-type]
 
 
 def daily(window: DateRange) -> list[DateRange]:

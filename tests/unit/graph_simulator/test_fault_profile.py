@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from graph_simulator.fault_kinds import FaultKind
-from graph_simulator.fault_profile import Storm, load_storm, read_storm
+from graph_simulator.fault_profile import FaultProfile, load_fault_profile, parse_fault_profile
 from graph_simulator.graph_errors import InvalidValue
 
 EXAMPLE = Path(__file__).parents[3] / "examples/storm.toml"
@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples/storm.toml"
 
 def test_the_example_is_a_storm() -> None:
     """The example file is read, and shows limits, sizes, poison and most faults."""
-    storm = load_storm(EXAMPLE)
+    storm = load_fault_profile(EXAMPLE)
     assert storm.quota is not None
     assert storm.size.sync_rows
     assert storm.poison
@@ -23,9 +23,9 @@ def test_the_example_is_a_storm() -> None:
 
 def test_nothing_means_calm() -> None:
     """An empty storm has no limits, no sizes and no faults."""
-    assert read_storm({}, "storm") == Storm()
-    assert Storm().quota is None
-    assert not Storm().fault
+    assert parse_fault_profile({}, "storm") == FaultProfile()
+    assert FaultProfile().quota is None
+    assert not FaultProfile().fault
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_nothing_means_calm() -> None:
 def test_mistakes_are_named_with_their_place(values: Any, place: str) -> None:
     """What is wrong is refused, and the message says where."""
     with pytest.raises(InvalidValue, match=place):
-        read_storm(values, "storm.toml")
+        parse_fault_profile(values, "storm.toml")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     """A missing file and one that is not TOML are refused by name."""
     with pytest.raises(InvalidValue, match="--faults takes a TOML file"):
-        load_storm(tmp_path / "none.toml")
+        load_fault_profile(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[fault", encoding="utf-8")
     with pytest.raises(InvalidValue, match="is not TOML"):
-        load_storm(broken)
+        load_fault_profile(broken)

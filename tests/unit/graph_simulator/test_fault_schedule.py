@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_simulator.fault_kinds import FaultKind, Route, routes_of
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.fault_schedule import FaultSchedule
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -16,7 +16,7 @@ names = st.sampled_from(["act_1", "act_2", "act_3"])
 
 def schedule(seed: int = 7, **rule: object) -> FaultSchedule:
     """A storm of one fault."""
-    return FaultSchedule(read_storm({"seed": seed, "fault": [{"kind": "transient_2", **rule}]}, "storm"), NOW)
+    return FaultSchedule(parse_fault_profile({"seed": seed, "fault": [{"kind": "transient_2", **rule}]}, "storm"), NOW)
 
 
 def hits(found: FaultSchedule, count: int, account: str = "act_1", route: Route = Route.INSIGHTS) -> list[bool]:

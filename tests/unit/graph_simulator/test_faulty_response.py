@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.http_app import create_app
 from graph_simulator.server import SimulatorServer
 
@@ -28,7 +28,7 @@ def server() -> Iterator[SimulatorServer]:
 def fetch(server: SimulatorServer, kind: str | None = None, **rule: Any) -> tuple[http.client.HTTPResponse, bytes]:
     """One call to a platform with one fault."""
     faults = [] if kind is None else [{"kind": kind, **rule}]
-    server.platform.set_storm(read_storm({"fault": faults}, "storm"))
+    server.state.set_fault_profile(parse_fault_profile({"fault": faults}, "storm"))
     connection = http.client.HTTPConnection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), timeout=20)
     try:
         connection.request("GET", PATH)
@@ -81,7 +81,7 @@ def test_the_clock_seems_off(server: SimulatorServer) -> None:
 
 def test_a_server_that_hides_its_connection() -> None:
     """Where the connection cannot be reached, a reset is an error of the server."""
-    storm = read_storm({"fault": [{"kind": "reset"}]}, "storm")
-    client = TestClient(create_app(SimulatorConfig(storm=storm)))
+    storm = parse_fault_profile({"fault": [{"kind": "reset"}]}, "storm")
+    client = TestClient(create_app(SimulatorConfig(fault_profile=storm)))
     with pytest.raises(ConnectionResetError):
         client.get(PATH)

@@ -161,12 +161,12 @@ def test_post_with_method_get_is_a_get() -> None:
 def test_a_report_is_deleted() -> None:
     """After DELETE, or `method=delete`, a report is not there any more, and cannot be deleted again."""
     driven = drive(QUICK)
-    for method, given in (("DELETE", {}), ("POST", {"method": "delete"})):
+    for method, params in (("DELETE", {}), ("POST", {"method": "delete"})):
         run = driven.submit()
-        assert json.loads(driven.call(run, method, **given).body) == {"success": True}
+        assert json.loads(driven.call(run, method, **params).body) == {"success": True}
         assert error_of(driven.call(run)) == (100, 33)
         assert error_of(driven.call(f"{run}/insights")) == (100, 33)
-        assert error_of(driven.call(run, method, **given)) == (100, 33)
+        assert error_of(driven.call(run, method, **params)) == (100, 33)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.call_cost import Cost
+from graph_simulator.call_cost import CallCost
 from graph_simulator.fault_kinds import Route
 from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.graph_errors import GraphError
-from graph_simulator.quota_engine import Cooling, QuotaEngine
-from tests.unit.graph_simulator.conftest import NOW, drive
+from graph_simulator.quota_engine import DecayingUsage, QuotaEngine
+from tests.unit.graph_simulator.conftest import drive
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -31,7 +31,7 @@ def admitted(quota: QuotaEngine, now: datetime, cpu_ms: int = 1, account: str = 
         quota.admit(account, Route.INSIGHTS, now)
     except GraphError:
         return False
-    quota.charge(account, now, Cost(1, cpu_ms, 1))
+    quota.charge(account, now, CallCost(1, cpu_ms, 1))
     return True
 
 
@@ -170,7 +170,7 @@ def test_clearing_forgets() -> None:
 
 def test_it_halves() -> None:
     """What was heard is half after a half-life, and never below what is really used."""
-    cooling = Cooling(60)
+    cooling = DecayingUsage(60)
     assert cooling.heard(80, NOW) == 80
     assert cooling.heard(10, NOW + timedelta(seconds=60)) == pytest.approx(40)
     assert cooling.heard(55, NOW + timedelta(seconds=61)) == 55
@@ -179,7 +179,7 @@ def test_it_halves() -> None:
 @given(st.lists(st.tuples(st.floats(0, 200), st.integers(-100, 10_000)), min_size=1, max_size=20), st.floats(0, 600))
 def test_it_is_between_what_is_used_and_the_most_that_was(heard: list[tuple[float, int]], half_life: float) -> None:
     """Whatever the order of moments: at least the present use, at most the highest there was."""
-    cooling, most = Cooling(half_life), 0.0
+    cooling, most = DecayingUsage(half_life), 0.0
     for percent, second in heard:
         most = max(most, percent)
         assert percent <= cooling.heard(percent, NOW + timedelta(seconds=second)) <= most

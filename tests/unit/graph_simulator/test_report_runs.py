@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from graph_simulator.fault_profile import ReportSetting
 from graph_simulator.query import read_query
-from graph_simulator.report_runs import Fate, Job, Status, progress, seconds_of
+from graph_simulator.report_runs import Fate, ReportRun, Status, progress, seconds_of
 from tests.unit.graph_simulator.conftest import Driven, drive, error_of
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ORDER = list(Status)
-JOB = Job("6023920149050", "act_1", read_query({}, "UTC", NOW), NOW, seconds=100, full_seconds=5)
+JOB = ReportRun("6023920149050", "act_1", read_query({}, "UTC", NOW), NOW, seconds=100, full_seconds=5)
 ages = st.floats(0, 1_000, allow_nan=False).map(lambda seconds: NOW + timedelta(seconds=seconds))
 jobs = st.builds(lambda number, fate: replace(JOB, id=str(number), fate=fate), st.integers(1), st.sampled_from(Fate))
 
 
 @given(jobs, ages, ages)
-def test_a_run_never_goes_back(job: Job, one: datetime, other: datetime) -> None:
+def test_a_run_never_goes_back(job: ReportRun, one: datetime, other: datetime) -> None:
     """Percentages and states only advance, and 100 % comes before completion."""
     early, late = progress(job, min(one, other)), progress(job, max(one, other))
     assert early.percent <= late.percent
@@ -32,7 +32,7 @@ def test_a_run_never_goes_back(job: Job, one: datetime, other: datetime) -> None
 
 
 @given(jobs)
-def test_fates(job: Job) -> None:
+def test_fates(job: ReportRun) -> None:
     """In the end a run is what it was meant to be: done, failed, skipped, or running for ever."""
     end = progress(job, NOW + timedelta(days=1))
     ends = {

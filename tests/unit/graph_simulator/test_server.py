@@ -40,8 +40,8 @@ def test_two_at_once() -> None:
         other.set_now(datetime(2020, 1, 1, tzinfo=UTC), frozen=True)
         fetch(f"{one.url}/v26.0/me/adaccounts?access_token=simulated-token")
         assert (one.calls()["total"], other.calls()["total"]) == (1, 0)
-        assert one.platform.clock.now() >= NOW
-        assert other.platform.clock.now() == datetime(2020, 1, 1, tzinfo=UTC)
+        assert one.state.clock.now() >= NOW
+        assert other.state.clock.now() == datetime(2020, 1, 1, tzinfo=UTC)
         one.reset()
         assert one.calls()["total"] == 0
 
