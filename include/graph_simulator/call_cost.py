@@ -1,4 +1,4 @@
-"""What a call costs the platform, and the sums of a rolling hour."""
+"""The cost of a call, and sums of costs over a rolling time window."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
-    """What a call takes: `calls` of the count, computing and answering time in milliseconds."""
+    """What a call counts against limits: number of calls, CPU time and wall time in milliseconds."""
 
     calls: int = 1
     cpu_ms: int = 0
@@ -27,48 +27,49 @@ LIGHT = CallCost(calls=1, cpu_ms=5, wall_ms=30)
 
 
 def cost_of_cells(cells: int) -> CallCost:
-    """Return the cost of computing so many cells (rows times fields): a floor, and a part that grows with them."""
+    """Return the cost of computing `cells` cells (rows times fields): a fixed part plus a part per cell."""
     return CallCost(1, 20 + cells // 50, 100 + cells // 12)
 
 
 class RollingWindow:
-    """Sums of what was spent in the last `length`; sums are exact, whatever was added and dropped before."""
+    """Sums costs over the last `length`. Costs are integers, so adding and dropping entries never drifts."""
 
     def __init__(self, length: timedelta = HOUR) -> None:
         self._length = length
-        self._spent: deque[tuple[datetime, CallCost]] = deque()
+        self._entries: deque[tuple[datetime, CallCost]] = deque()
         self._sum = NOTHING
 
     def add(self, now: datetime, cost: CallCost) -> None:
-        """Spend `cost` now."""
-        self._spent.append((now, cost))
+        """Add `cost` at `now`."""
+        self._entries.append((now, cost))
         self._sum += cost
 
     def total(self, now: datetime) -> CallCost:
-        """Return what was spent in the window that ends now; a clock set back forgets what it passed."""
-        while self._spent and not now - self._length < self._spent[0][0] <= now:
-            self._sum -= self._spent.popleft()[1]
+        """Return the sum over the window that ends at `now`. Entries later than `now` are dropped."""
+        # Entries can lie in the future only after the clock was set back; they must not count until they come again.
+        while self._entries and not now - self._length < self._entries[0][0] <= now:
+            self._sum -= self._entries.popleft()[1]
         return self._sum
 
     def below(self, now: datetime, limits: CallCost) -> datetime:
-        """Return the first moment from now on at which every sum is under its limit, if nothing more is spent."""
-        left = self.total(now)
+        """Return the first moment from `now` on at which all sums are under `limits` if nothing is added."""
+        remaining = self.total(now)
         moment = now
-        for at, cost in self._spent:
-            if is_under(left, limits):
+        for added_at, cost in self._entries:
+            if is_under(remaining, limits):
                 break
-            left -= cost
-            moment = at + self._length
+            remaining -= cost
+            moment = added_at + self._length
         return moment
 
 
 def is_under(spent: CallCost, limits: CallCost) -> bool:
-    """Whether every part of `spent` is under its limit."""
+    """Whether each part of `spent` is under its limit."""
     return spent.calls < limits.calls and spent.cpu_ms < limits.cpu_ms and spent.wall_ms < limits.wall_ms
 
 
 def percents(spent: CallCost, limits: CallCost) -> tuple[float, float, float]:
-    """Return calls, computing and answering time as percentages of their limits; over 100 when overspent."""
+    """Return calls, CPU time and wall time as percentages of their limits; they may exceed 100."""
     pairs = ((spent.calls, limits.calls), (spent.cpu_ms, limits.cpu_ms), (spent.wall_ms, limits.wall_ms))
     calls, cpu, wall = (100 * used / limit for used, limit in pairs)
     return calls, cpu, wall

@@ -1,4 +1,4 @@
-"""What a simulated platform looks like: who exists there, what time it is, and how it behaves."""
+"""The configuration of a simulated platform: accounts, tokens, time and behavior."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,22 +15,26 @@ MAX_ADS = 8_000
 
 @dataclass(frozen=True)
 class SimulatorConfig:
-    """A simulated platform; equal configurations give equal rows.
+    """The settings of a simulated platform. Equal settings give equal rows.
 
     Attributes:
-        accounts: `any` lets every well-formed account exist; a number makes that many; or the ids themselves.
-        ads: ads that run at the same time in a typical account; accounts differ by a quarter either way.
-        token: the access token that reads every account but those that `tokens` keep to themselves.
-        tokens: further tokens, and the accounts that each of them, and no other, reads.
-        app_secret: when set, every call must carry the matching `appsecret_proof`.
-        zone: IANA zone of the accounts' days, or a zone by account id (others are in UTC).
-        now: the moment the platform's clock starts from; the machine's time when absent.
-        hourly_limit: insights calls an account may make in a rolling hour.
-        latency_ms: how long every answer takes at least.
-        empty_middle_pages: put an empty page, which still names a next one, between any two pages.
-        time_scale: how many seconds of the platform's clock pass in one real second.
-        decoys: share of the healthy ads that only seem to tire: their budget was cut, or the auction became dearer.
-        storm: limits, latency of reports, size law and faults; calm when absent.
+        accounts: `any` (every well-formed account id exists), a number of accounts, or the account ids.
+        ads: ads that run at the same time in a typical account; accounts vary by 25 % around it.
+        seed: seed of all generated data.
+        token: the access token for all accounts that `tokens` does not assign to another one.
+        tokens: more access tokens, each with the accounts that only it can read.
+        app_secret: when set, every call needs the matching `appsecret_proof`.
+        zone: IANA time zone of the accounts' days, or a zone by account id (UTC for the others).
+        now: the moment at which the platform's clock starts; the machine's time when None.
+        hourly_limit: insights calls per account in a rolling hour; no limit when None.
+        latency_ms: minimum duration of a response, in milliseconds.
+        empty_middle_pages: insert an empty page with a `next` link between any two pages.
+        time_scale: platform seconds that pass in one real second.
+        decoys: share of healthy ads, 0 to 1, that get a budget cut or a price rise, which looks like fatigue.
+        fault_profile: limits, report latency, size limits and faults; no faults by default.
+
+    Raises:
+        InvalidValue: a setting is out of range, or a time zone does not exist.
     """
 
     accounts: Literal["any"] | int | tuple[str, ...] = "any"
@@ -61,7 +65,7 @@ class SimulatorConfig:
             time_zone(name)
 
     def account_ids(self) -> tuple[str, ...]:
-        """The accounts that exist from the start; none when any account does."""
+        """Return the accounts that exist from the start; empty with `accounts="any"`."""
         if self.accounts == "any":
             return ()
         if isinstance(self.accounts, int):
@@ -69,12 +73,12 @@ class SimulatorConfig:
         return tuple(canonical_account(text) for text in self.accounts)
 
     def may_read(self, token: str, account: str) -> bool:
-        """Whether a token that is accepted reads `account`, given in canonical form."""
+        """Whether a valid token may read `account` (canonical form). A token listed in `tokens` is exclusive."""
         owners = [owner for owner, accounts in self.tokens.items() if account in accounts]
         return token in owners if owners else token == self.token
 
     def zone_of(self, account: str) -> str:
-        """The zone in which `account` counts its days."""
+        """Return the time zone in which `account` counts its days."""
         return self.zone if isinstance(self.zone, str) else self.zone.get(account, "UTC")
 
 

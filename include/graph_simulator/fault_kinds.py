@@ -1,4 +1,4 @@
-"""The kinds of faults, by the stage of a call at which each one strikes, and the errors that some of them are."""
+"""The kinds of faults, grouped by the stage of a call at which they strike, and their error responses."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,7 +7,7 @@ from graph_simulator.graph_errors import GraphError, missing_object, token_missi
 
 
 class Route(StrEnum):
-    """What a call is for, as the call log, the quotas and the faults tell calls apart."""
+    """What a call is for. The call log, the quotas and the faults distinguish calls by it."""
 
     INSIGHTS = "insights"
     SUBMIT = "submit"
@@ -21,7 +21,7 @@ class Route(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What can go wrong on purpose."""
+    """What can go wrong on purpose; the values are the `kind` of a fault rule."""
 
     TOKEN_DEAD = "token_dead"
     DENIED = "denied"
@@ -53,22 +53,37 @@ class FaultKind(StrEnum):
     NULL_ENTRY = "null_entry"
 
 
-REFUSING = (
-    FaultKind.TOKEN_DEAD, FaultKind.DENIED, FaultKind.DENIED_10, FaultKind.DENIED_100, FaultKind.DENIED_100_33,
-    FaultKind.DENIED_275, FaultKind.NO_CAPABILITY, FaultKind.TOKEN_104, FaultKind.TOKEN_2500,
-)  # fmt: skip
-FAILING = (
-    FaultKind.LOAD_SHEDDING, FaultKind.TRANSIENT_1, FaultKind.TRANSIENT_2, FaultKind.FLAKY_100, FaultKind.ERROR_IN_200,
-    FaultKind.FINAL_1, FaultKind.TOO_MANY_429,
-)  # fmt: skip
-ON_THE_WIRE = (FaultKind.RESET, FaultKind.CUT_BODY, FaultKind.SLOW_BODY, FaultKind.TRUNCATED, FaultKind.HTML_500)
-WHOLE_ANSWER = (FaultKind.RESET, FaultKind.CUT_BODY, FaultKind.SLOW_BODY, FaultKind.NULL_ENTRY)
-FATES = (
-    FaultKind.REPORT_FAILED, FaultKind.REPORT_SKIPPED, FaultKind.REPORT_STUCK, FaultKind.REPORT_STUCK_FULL,
-)  # fmt: skip
+ACCESS_FAULTS = (
+    FaultKind.TOKEN_DEAD,
+    FaultKind.DENIED,
+    FaultKind.DENIED_10,
+    FaultKind.DENIED_100,
+    FaultKind.DENIED_100_33,
+    FaultKind.DENIED_275,
+    FaultKind.NO_CAPABILITY,
+    FaultKind.TOKEN_104,
+    FaultKind.TOKEN_2500,
+)
+SERVING_FAULTS = (
+    FaultKind.LOAD_SHEDDING,
+    FaultKind.TRANSIENT_1,
+    FaultKind.TRANSIENT_2,
+    FaultKind.FLAKY_100,
+    FaultKind.ERROR_IN_200,
+    FaultKind.FINAL_1,
+    FaultKind.TOO_MANY_429,
+)
+RESPONSE_FAULTS = (FaultKind.RESET, FaultKind.CUT_BODY, FaultKind.SLOW_BODY, FaultKind.TRUNCATED, FaultKind.HTML_500)
+SENDING_FAULTS = (FaultKind.RESET, FaultKind.CUT_BODY, FaultKind.SLOW_BODY, FaultKind.NULL_ENTRY)
+REPORT_FAULTS = (
+    FaultKind.REPORT_FAILED,
+    FaultKind.REPORT_SKIPPED,
+    FaultKind.REPORT_STUCK,
+    FaultKind.REPORT_STUCK_FULL,
+)
 
 _PAGED = frozenset({Route.INSIGHTS, Route.RESULT})
-_ROUTES = dict.fromkeys(FATES, frozenset({Route.SUBMIT})) | {
+_ROUTES = dict.fromkeys(REPORT_FAULTS, frozenset({Route.SUBMIT})) | {
     FaultKind.EMPTY_PAGES: _PAGED,
     FaultKind.FLAKY_100: _PAGED | {Route.SUBMIT},
 }
@@ -118,17 +133,21 @@ _FIXED: dict[FaultKind, dict[str, Any]] = {
 
 
 def routes_of(kind: FaultKind) -> frozenset[Route]:
-    """Return the routes that a fault of this kind can hit; a batch as a whole only on the wire."""
+    """Return the routes that a kind of fault can hit. A batch envelope is hit only while its response is sent."""
     if kind in _ROUTES:
         return _ROUTES[kind]
     everything = frozenset(Route)
-    return everything if kind in ON_THE_WIRE else everything - {Route.BATCH}
+    return everything if kind in RESPONSE_FAULTS else everything - {Route.BATCH}
 
 
 def error_of(kind: FaultKind, *, name: str = "", subcode: int = 463, seconds: float = 0) -> GraphError:
-    """Return the error that a refusing or failing fault answers with.
+    """Return the error response of a fault in `ACCESS_FAULTS` or `SERVING_FAULTS`.
 
-    `name` is what the call is about, `subcode` goes with a dead token, `seconds` is how long to stay away.
+    Args:
+        kind: the kind of fault.
+        name: the object that the call names.
+        subcode: the subcode of `TOKEN_DEAD`.
+        seconds: `Retry-After` of `TOO_MANY_429`.
     """
     match kind:
         case FaultKind.TOKEN_DEAD:
@@ -154,5 +173,5 @@ def error_of(kind: FaultKind, *, name: str = "", subcode: int = 463, seconds: fl
 
 
 def load_shed() -> GraphError:
-    """Return the answer of a platform that sheds load, whatever the caller's own usage is."""
+    """Return error 4/1504022: the platform sheds load, whatever the usage of the caller."""
     return GraphError("(#4) Too many API requests", code=4, subcode=1504022, transient=True)

@@ -1,4 +1,4 @@
-"""Answers that do not arrive as they should: pages of HTML, halves of JSON, slow bodies, and connections that end."""
+"""Faults in the response itself: HTML pages, truncated JSON, slow bodies, and connections that end early."""
 
 import asyncio
 from typing import Any
@@ -8,55 +8,57 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_simulator.calls import Reply
 from graph_simulator.fault_kinds import FaultKind
-from graph_simulator.fault_schedule import Fired
+from graph_simulator.fault_schedule import ActiveFaults
 
-_PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Sorry, something went wrong.</body></html>"
-_TRANSPORT = "adwarm.transport"
+_HTML_PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Sorry, something went wrong.</body></html>"
+_TRANSPORT = "graph_simulator.transport"
 _SLICES = 10
 _CLOSING_SECONDS = 0.02
 
 
-def befallen(fired: Fired, status: int, media: str, body: bytes) -> tuple[int, str, bytes]:
-    """Return status, media type and body as the faults leave them; a truncated body is half of itself."""
-    if fired.has(FaultKind.HTML_500):
-        return 500, "text/html; charset=utf-8", _PAGE
-    if fired.has(FaultKind.TRUNCATED):
+def apply_to_body(faults: ActiveFaults, status: int, media: str, body: bytes) -> tuple[int, str, bytes]:
+    """Return status, media type and body after the faults that change them; a truncated body is its first half."""
+    if faults.has(FaultKind.HTML_500):
+        return 500, "text/html; charset=utf-8", _HTML_PAGE
+    if faults.has(FaultKind.TRUNCATED):
         return status, media, body[: len(body) // 2]
     return status, media, body
 
 
-class KnownTransport:
-    """Hands the connection on to the answers, so that one of them can end it."""
+class TransportInScope:
+    """ASGI middleware that puts the connection's transport into the scope, so that a response can abort it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        # ASGI has no way to abort a connection. uvicorn's `send` is a bound method of an object with the transport.
         scope[_TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
         await self._app(scope, receive, send)
 
 
 class WireResponse(Response):
-    """A reply on its way to the caller, with what befalls it there."""
+    """A response that sends a reply with the fault of its `wire`, if it has one."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.body, status_code=reply.status, headers=dict(reply.headers))
         self._wire = reply.wire
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the reply, or what is left of it.
+        """Send the reply, or the part of it that the fault leaves.
 
         Raises:
-            ConnectionResetError: the connection is to be reset, and the server does not let it.
+            ConnectionResetError: the connection should be reset, and the server gives no access to it.
         """
         kind = None if self._wire is None else self._wire.kind
         if kind is FaultKind.RESET:
-            await _end(scope.get(_TRANSPORT))
+            await _abort(scope.get(_TRANSPORT))
         elif kind is FaultKind.CUT_BODY:
             await self._send_start(send)
-            await send({"type": "http.response.body", "body": self._half(), "more_body": True})
-            await _end(scope.get(_TRANSPORT))
+            half = bytes(self.body[: len(self.body) // 2])
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+            await _abort(scope.get(_TRANSPORT))
         elif kind is FaultKind.SLOW_BODY and self._wire is not None:
             await self._send_slowly(send, self._wire.seconds)
         else:
@@ -73,12 +75,9 @@ class WireResponse(Response):
             await send({"type": "http.response.body", "body": self.body[start : start + size], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    def _half(self) -> bytes:
-        return bytes(self.body[: len(self.body) // 2])
 
-
-async def _end(transport: Any) -> None:
-    """End the connection and let the server notice, so that it does not answer after all."""
+async def _abort(transport: Any) -> None:
+    """Abort the connection, and wait until the server has noticed so that it does not respond after all."""
     if transport is None:
         raise ConnectionResetError("the simulator resets this connection")
     transport.abort()

@@ -1,15 +1,24 @@
-"""The fields that an insights question may name: those with a figure, those that never change, and those left empty.
+"""The fields that an insights query may name: those with figures, those with a constant value, and those left empty.
 
 Names are those of the platform's own list (AdsInsights.Field of facebook_business 26.0.3).
 """
 
-from graph_simulator.figures import COUNTS, LISTINGS, RATIOS
+from graph_simulator.figures import ACTION_LISTS, COUNTS, RATIOS
 from graph_simulator.levels import FOUNDED
 
 NAME_FIELDS = frozenset({
-    "account_id", "account_name", "account_currency", "campaign_id", "campaign_name", "adset_id", "adset_name",
-    "ad_id", "ad_name", "created_time", "updated_time",
-})  # fmt: skip
+    "account_id",
+    "account_name",
+    "account_currency",
+    "campaign_id",
+    "campaign_name",
+    "adset_id",
+    "adset_name",
+    "ad_id",
+    "ad_name",
+    "created_time",
+    "updated_time",
+})
 DATE_FIELDS = frozenset({"date_start", "date_stop"})
 ALWAYS = frozenset({"impressions", "clicks", "spend"})
 CONSTANTS = {
@@ -25,7 +34,7 @@ CONSTANTS = {
     "engagement_rate_ranking": ("AVERAGE", "ad_id"),
     "conversion_rate_ranking": ("UNKNOWN", "ad_id"),
 }
-"""What a field says, and the id that an object has which says it: an ad has a ranking, a campaign has not."""
+"""The value of a field, and the id field that an object needs to have it: a ranking is only on rows of ads."""
 
 EMPTY = frozenset({
     "ad_click_actions", "ad_impression_actions", "adset_end", "advanced_actions_28d_view",
@@ -86,6 +95,6 @@ EMPTY = frozenset({
     "unique_video_continuous_2_sec_watched_actions", "unique_video_view_15_sec", "video_6_sec_watched_actions",
     "video_view_per_impression", "wish_bid",
 })  # fmt: skip
-"""What no simulated ad has: the platform takes these names, and leaves out a metric that is nothing."""
+"""Fields that no simulated ad has. The platform accepts their names and leaves out a metric without a value."""
 
-FIELDS = NAME_FIELDS | DATE_FIELDS | {"spend"} | set(COUNTS) | set(RATIOS) | set(LISTINGS) | set(CONSTANTS) | EMPTY
+FIELDS = NAME_FIELDS | DATE_FIELDS | {"spend"} | set(COUNTS) | set(RATIOS) | set(ACTION_LISTS) | set(CONSTANTS) | EMPTY

@@ -1,4 +1,4 @@
-"""Errors: those that the platform answers with, and those of code that configures or runs the simulator."""
+"""Errors: those of code that configures or runs the simulator, and those that the platform responds with."""
 
 import hashlib
 from typing import Any
@@ -21,7 +21,17 @@ class ServerUnavailable(SimulatorError):
 
 
 class GraphError(Exception):
-    """An answer that is an error; `transient` is told only when it is known, `retry_after` is a header in seconds."""
+    """An error response of the platform.
+
+    Args:
+        message: the text of the error.
+        code: the platform's error code.
+        subcode: `error_subcode`; left out when None.
+        status: the HTTP status.
+        kind: `type` in the error body.
+        transient: `is_transient`; left out when None.
+        retry_after: the `Retry-After` header in seconds; left out when None.
+    """
 
     def __init__(
         self,
@@ -39,7 +49,7 @@ class GraphError(Exception):
         self.status, self.kind, self.transient, self.retry_after = status, kind, transient, retry_after
 
     def body(self, call_number: int) -> dict[str, Any]:
-        """Return the error body; equal calls of equal histories get equal trace ids."""
+        """Return the error body. The trace id is a hash, so the same sequence of calls gives the same bytes."""
         trace = hashlib.sha256(f"{self.code}:{self.subcode}:{call_number}".encode()).hexdigest()[:22]
         error: dict[str, Any] = {"message": self.message, "type": self.kind, "code": self.code}
         if self.subcode is not None:
@@ -50,12 +60,12 @@ class GraphError(Exception):
 
 
 def bad_parameter(message: str) -> GraphError:
-    """Return the platform's answer to a parameter it does not take."""
+    """Return error 100 for a parameter that the call does not accept."""
     return GraphError(f"(#100) {message}", code=100)
 
 
 def missing_object(name: str, verb: str = "get") -> GraphError:
-    """Return the platform's answer about an object that is not there, not for this token, or not for this verb."""
+    """Return error 100/33: the object does not exist, is hidden from this token, or does not support the verb."""
     return GraphError(
         f"Unsupported {verb.lower()} request. Object with ID '{name}' does not exist, cannot be loaded due to missing "
         "permissions, or does not support this operation. Please read the Graph API documentation at "
@@ -67,7 +77,7 @@ def missing_object(name: str, verb: str = "get") -> GraphError:
 
 
 def token_missing(path: str) -> GraphError:
-    """Return the platform's answer to a call without any token, about `path`."""
+    """Return the error for a call without a token: 2500 for `me`, 104 for any other path."""
     if path == "me":
         return GraphError("An active access token must be used to query information about the current user.", code=2500)
     return GraphError("An access token is required to request this resource.", code=104)

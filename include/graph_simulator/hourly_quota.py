@@ -1,4 +1,4 @@
-"""The hourly allowance of an account, and the four headers that report on it."""
+"""A simple quota: insights calls per account and rolling hour, and the usage headers that report on it."""
 
 import threading
 from collections import defaultdict, deque
@@ -15,20 +15,24 @@ _TIER = "standard_access"
 
 
 class HourlyQuota:
-    """Counts insights calls per account over a rolling hour; safe to use from several threads."""
+    """Counts insights calls per account over a rolling hour. Thread-safe.
+
+    Args:
+        limit: calls per account and hour; None counts against the full tier's number and refuses nothing.
+    """
 
     def __init__(self, limit: int | None) -> None:
         self._enforced = limit is not None
         self._limit = FULL_TIER_CALLS if limit is None else limit
         self._calls: dict[str, deque[datetime]] = defaultdict(deque)
-        self._told: dict[str, datetime] = {}
+        self._blocked_until: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
     def admit(self, account: str | None, route: Route, now: datetime) -> None:
         """Count one insights call; other calls are free.
 
         Raises:
-            GraphError: the account's hour is used up.
+            GraphError: the account has used up its hour (80000).
         """
         if account is None or route not in {Route.INSIGHTS, Route.SUBMIT}:
             return
@@ -38,33 +42,33 @@ class HourlyQuota:
             if not full:
                 calls.append(now)
             elif calls:
-                self._told[account] = calls[0] + HOUR
+                self._blocked_until[account] = calls[0] + HOUR
         if full:
             raise too_many_calls()
 
     def charge(self, account: str | None, now: datetime, cost: CallCost) -> None:
-        """Take nothing: only calls count here."""
+        """Do nothing: this quota counts calls, not their cost."""
 
-    def mistake(self, account: str, now: datetime) -> None:
-        """Forgive: errors of the caller take nothing here."""
+    def count_user_error(self, account: str, now: datetime) -> None:
+        """Do nothing: user errors do not reduce this quota."""
 
     def blocked_until(self, account: str, now: datetime) -> datetime | None:
         """Return until when the account was told to stay away; None when it may call."""
         with self._lock:
-            told = self._told.get(account)
-        return told if told is not None and now < told <= now + HOUR else None
+            until = self._blocked_until.get(account)
+        return until if until is not None and now < until <= now + HOUR else None
 
     def headers(self, account: str | None, now: datetime, *, insights: bool) -> dict[str, str]:
-        """Return the usage headers as they stand at `now`; percentages, regain in minutes, reset in seconds."""
+        """Return the usage headers at `now`: percentages, regain time in minutes, reset time in seconds."""
         if account is None:
             return {}
         with self._lock:
             calls = self._recent(account, now)
-            made, seconds = len(calls), (calls[0] + HOUR - now).total_seconds() if calls else 0.0
-            total, accounts = sum(len(found) for found in self._calls.values()), len(self._calls)
-        used = round(100 * made / self._limit, 2) if self._limit else 100.0
+            count, seconds = len(calls), (calls[0] + HOUR - now).total_seconds() if calls else 0.0
+            total, accounts = sum(len(recent) for recent in self._calls.values()), len(self._calls)
+        used = round(100 * count / self._limit, 2) if self._limit else 100.0
         overall = round(100 * total / (self._limit * accounts), 2) if self._limit else 100.0
-        full = self._enforced and made >= self._limit
+        full = self._enforced and count >= self._limit
         business = {
             "type": "ads_insights",
             "call_count": int(used),
@@ -73,23 +77,22 @@ class HourlyQuota:
             "estimated_time_to_regain_access": max(1, -int(-seconds // 60)) if full else 0,
             "ads_api_access_tier": _TIER,
         }
-        usage = {"acc_id_util_pct": used, "reset_time_duration": int(seconds), "ads_api_access_tier": _TIER}
-        found = {
+        headers = {
             "X-App-Usage": {"call_count": int(overall), "total_time": 0, "total_cputime": 0},
-            "X-Ad-Account-Usage": usage,
+            "X-Ad-Account-Usage": {
+                "acc_id_util_pct": used,
+                "reset_time_duration": int(seconds),
+                "ads_api_access_tier": _TIER,
+            },
             "X-Business-Use-Case-Usage": {account.removeprefix("act_"): [business]},
         }
         if insights:
-            found["X-FB-Ads-Insights-Throttle"] = {
-                "app_id_util_pct": overall, "acc_id_util_pct": used, "ads_api_access_tier": _TIER,
-            }  # fmt: skip
-        return {name: orjson.dumps(value).decode() for name, value in found.items()}
-
-    def clear(self) -> None:
-        """Forget every call."""
-        with self._lock:
-            self._calls.clear()
-            self._told.clear()
+            headers["X-FB-Ads-Insights-Throttle"] = {
+                "app_id_util_pct": overall,
+                "acc_id_util_pct": used,
+                "ads_api_access_tier": _TIER,
+            }
+        return {name: orjson.dumps(value).decode() for name, value in headers.items()}
 
     def _recent(self, account: str, now: datetime) -> deque[datetime]:
         calls = self._calls[account]

@@ -1,7 +1,15 @@
-"""The whole law of limits: each account's rolling hour and score, the app's hour and load, and blocks that grow.
+"""All limits of the platform: an account's rolling hour and score, the app's hour and load, and blocks that grow.
 
-Invariants: no more is admitted in any hour than the calls limit; an account that stays away until the moment it was
-told is let in then; a call before that moment never makes it earlier; accounts share nothing but the app's limits.
+Invariants: no hour admits more calls than its limit. An account that stays away until the reported moment is admitted
+then. A call before that moment never makes the moment earlier. Accounts share nothing but the limits of the app.
+
+| account | on a call | becomes |
+|---|---|---|
+| free | under all limits | free; the cost of the call is charged |
+| free | hour used up | blocked (80000) until its sums are under the limits again |
+| blocked | any call | blocked for `penalty_seconds` more, up to `longest_block_seconds` from now |
+| free | score would exceed its maximum | score-blocked (17) for the block time of the tier |
+| score-blocked | any call | score-blocked anew, for the whole block time |
 """
 
 import threading
@@ -16,20 +24,18 @@ from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.graph_errors import GraphError
 from graph_simulator.usage_headers import Usage, usage_headers
 
+Tier = Literal["development_access", "standard_access"]
+DECAY_SECONDS = 300.0
+READ_POINTS, WRITE_POINTS = 1, 3
 _BASE_CALLS = {"development_access": 600, "standard_access": 190_000}
-
-
-def hour_limits(setting: QuotaSetting, active_ads: int, user_errors: int) -> CallCost:
-    """Return what an account may spend in an hour; errors of the caller take from the calls."""
-    base = _BASE_CALLS[setting.tier] if setting.base_calls is None else setting.base_calls
-    calls = base + setting.calls_per_ad * active_ads - user_errors // 1000
-    return CallCost(
-        max(1, calls), max(1, round(setting.cpu_seconds * 1000)), max(1, round(setting.wall_seconds * 1000))
-    )
+_MAX_POINTS = {"development_access": 60.0, "standard_access": 9_000.0}
+_BLOCK_SECONDS = {"development_access": 300.0, "standard_access": 60.0}
+_POINTS = {Route.INSIGHTS: READ_POINTS, Route.ACCOUNT: READ_POINTS, Route.SUBMIT: WRITE_POINTS}
+_MINUTE = timedelta(minutes=1)
 
 
 def too_many_calls() -> GraphError:
-    """Return the refusal of an account whose hour is used up."""
+    """Return error 80000/2446079: the account has used up its hour."""
     return GraphError(
         "(#80000) There have been too many calls from this ad-account. Please wait a bit and try again.",
         code=80000,
@@ -38,25 +44,26 @@ def too_many_calls() -> GraphError:
 
 
 def score_reached() -> GraphError:
-    """Return the refusal of the score limiter."""
+    """Return error 17/2446079: the account has reached the maximum of its score."""
     return GraphError("(#17) User request limit reached", code=17, subcode=2446079, transient=True)
 
 
 def app_limit_reached() -> GraphError:
-    """Return the refusal of the whole app."""
+    """Return error 4: the app has used up its hour."""
     return GraphError("(#4) Application request limit reached", code=4, transient=True)
 
 
-Tier = Literal["development_access", "standard_access"]
-DECAY_SECONDS = 300.0
-_MOST = {"development_access": 60.0, "standard_access": 9_000.0}
-_BLOCK_SECONDS = {"development_access": 300.0, "standard_access": 60.0}
-READ_POINTS, WRITE_POINTS = 1, 3
+def hour_limits(setting: QuotaSetting, active_ads: int, user_errors: int) -> CallCost:
+    """Return what an account may use in an hour; every 1,000 user errors reduce the calls by one."""
+    base = _BASE_CALLS[setting.tier] if setting.base_calls is None else setting.base_calls
+    calls = base + setting.calls_per_ad * active_ads - user_errors // 1000
+    cpu_ms, wall_ms = round(setting.cpu_seconds * 1000), round(setting.wall_seconds * 1000)
+    return CallCost(max(1, calls), max(1, cpu_ms), max(1, wall_ms))
 
 
 @dataclass
 class ScoreLimiter:
-    """One account's points. A call that would exceed the most starts a block; a call during it starts it anew."""
+    """The score of one account: points that decay linearly, and a block once there are too many."""
 
     tier: Tier
     points: float = 0.0
@@ -64,35 +71,35 @@ class ScoreLimiter:
     until: datetime | None = None
 
     @property
-    def most(self) -> float:
-        """The points that may be held at once."""
-        return _MOST[self.tier]
+    def maximum(self) -> float:
+        """The points that an account may have at once."""
+        return _MAX_POINTS[self.tier]
 
-    def held(self, now: datetime) -> float:
-        """Return the points left at `now`; the most of them melts away within `DECAY_SECONDS`."""
+    def points_at(self, now: datetime) -> float:
+        """Return the points left at `now`; a full score decays to zero within `DECAY_SECONDS`."""
         if self.at is None:
             return 0.0
-        melted = self.most / DECAY_SECONDS * max(0.0, (now - self.at).total_seconds())
-        return max(0.0, self.points - melted)
+        decayed = self.maximum / DECAY_SECONDS * max(0.0, (now - self.at).total_seconds())
+        return max(0.0, self.points - decayed)
 
     def take(self, points: int, now: datetime) -> bool:
-        """Add a call's points; return False when it must be refused, which starts the block, or starts it anew."""
-        held = self.held(now)
-        if self.is_blocked(now) or held + points > self.most:
-            self.until = now + timedelta(seconds=_BLOCK_SECONDS[self.tier])
+        """Add the points of a call; return False if the call is refused, which starts or restarts the block."""
+        current = self.points_at(now)
+        if self.is_blocked(now) or current + points > self.maximum:
+            self.until = now + self._block
             return False
-        self.points, self.at = held + points, now
+        self.points, self.at = current + points, now
         return True
 
     def is_blocked(self, now: datetime) -> bool:
-        """Whether calls are refused at `now`; a clock set back ends the block."""
+        """Whether calls are refused at `now`. Setting the clock back ends the block."""
         return self.until is not None and timedelta() < self.until - now <= self._block
 
     def seconds_left(self, now: datetime) -> float:
-        """Return how long the block lasts still; without one, how long the points take to melt."""
+        """Return the seconds until the block ends; without a block, until the points have decayed."""
         if self.until is not None and self.is_blocked(now):
             return (self.until - now).total_seconds()
-        return self.held(now) / self.most * DECAY_SECONDS
+        return self.points_at(now) / self.maximum * DECAY_SECONDS
 
     @property
     def _block(self) -> timedelta:
@@ -101,48 +108,52 @@ class ScoreLimiter:
 
 @dataclass
 class DecayingUsage:
-    """The highest figure heard lately; what was heard halves every `half_life_seconds`, or at once when that is 0."""
+    """A reported usage that rises at once and then halves every `half_life_seconds` (0: falls at once).
+
+    The insights throttle behaves like this: it may report 100 % while no call is running.
+    """
 
     half_life_seconds: float
     value: float = 0.0
     at: datetime | None = None
 
-    def heard(self, percent: float, now: datetime) -> float:
-        """Return the figure at `now`, at which `percent` is really used."""
+    def update(self, percent: float, now: datetime) -> float:
+        """Return the reported usage at `now`, given that `percent` is really used."""
         seconds = 0.0 if self.at is None else max(0.0, (now - self.at).total_seconds())
-        left = self.value * 0.5 ** (seconds / self.half_life_seconds) if self.half_life_seconds else 0.0
-        self.value, self.at = max(percent, left), now
+        decayed = self.value * 0.5 ** (seconds / self.half_life_seconds) if self.half_life_seconds else 0.0
+        self.value, self.at = max(percent, decayed), now
         return self.value
 
 
-_POINTS = {Route.INSIGHTS: READ_POINTS, Route.ACCOUNT: READ_POINTS, Route.SUBMIT: WRITE_POINTS}
-_MINUTE = timedelta(minutes=1)
-
-
 @dataclass
-class _Account:
-    """What is kept of one account."""
+class _AccountState:
+    """The limits' state of one account; `until` is the end of its block by the rolling hour."""
 
     score: ScoreLimiter
+    throttle: DecayingUsage
     hour: RollingWindow = field(default_factory=RollingWindow)
     refused: RollingWindow = field(default_factory=RollingWindow)
     errors: RollingWindow = field(default_factory=RollingWindow)
     until: datetime | None = None
-    throttle: DecayingUsage = field(default_factory=lambda: DecayingUsage(0.0))
 
 
 class QuotaEngine:
-    """Admits, charges and reports; safe to use from several threads."""
+    """Admits and charges calls, and reports usage. Thread-safe.
+
+    Args:
+        setting: the limits.
+        active_ads: returns how many ads an account runs; each one adds calls.
+    """
 
     def __init__(self, setting: QuotaSetting, active_ads: Callable[[str], int]) -> None:
         self._setting, self._active_ads = setting, active_ads
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, _AccountState] = {}
         self._app, self._load = RollingWindow(), RollingWindow(_MINUTE)
         self._throttle = DecayingUsage(setting.throttle_half_life_seconds)
         self._lock = threading.Lock()
 
     def admit(self, account: str | None, route: Route, now: datetime) -> None:
-        """Let a call in, or refuse it and remember that it came.
+        """Admit a call, or refuse it and count the refusal.
 
         Raises:
             GraphError: a limit of the account (80000, 17) or of the app (4) is reached.
@@ -157,14 +168,14 @@ class QuotaEngine:
             raise refusal
 
     def charge(self, account: str | None, now: datetime, cost: CallCost) -> None:
-        """Take the cost of a call that was let in."""
+        """Charge the cost of an admitted call."""
         with self._lock:
             self._load.add(now, cost)
             if account:
                 self._state(account).hour.add(now, cost)
 
-    def mistake(self, account: str, now: datetime) -> None:
-        """Count an error that was the caller's own."""
+    def count_user_error(self, account: str, now: datetime) -> None:
+        """Count an error that the caller caused."""
         with self._lock:
             self._state(account).errors.add(now, CallCost())
 
@@ -172,33 +183,28 @@ class QuotaEngine:
         """Return until when the account was told to stay away; None when it may call."""
         with self._lock:
             state = self._state(account)
-            ends = [state.until if self._is_blocked(state, now) else None]
-            ends.append(state.score.until if state.score.is_blocked(now) else None)
+            ends = [
+                state.until if self._is_blocked(state, now) else None,
+                state.score.until if state.score.is_blocked(now) else None,
+            ]
         return max((end for end in ends if end is not None), default=None)
 
     def headers(self, account: str | None, now: datetime, *, insights: bool) -> dict[str, str]:
-        """Return the usage headers as they stand at `now`."""
+        """Return the usage headers at `now`."""
         with self._lock:
             usage = self._usage(account, now)
             if insights:
-                own = self._state(account).throttle.heard(max(usage.hour), now) if account else 0.0
-                usage.throttle = self._throttle.heard(max(usage.app, usage.load), now), own
+                own = self._state(account).throttle.update(max(usage.hour), now) if account else 0.0
+                usage.throttle = self._throttle.update(max(usage.app, usage.load), now), own
             return usage_headers(usage, insights=insights)
 
-    def clear(self) -> None:
-        """Forget everything that was spent."""
-        with self._lock:
-            self._accounts.clear()
-            self._app, self._load = RollingWindow(), RollingWindow(_MINUTE)
-            self._throttle = DecayingUsage(self._setting.throttle_half_life_seconds)
-
-    def _state(self, account: str) -> _Account:
+    def _state(self, account: str) -> _AccountState:
         if account not in self._accounts:
             throttle = DecayingUsage(self._setting.throttle_half_life_seconds)
-            self._accounts[account] = _Account(ScoreLimiter(self._setting.tier), throttle=throttle)
+            self._accounts[account] = _AccountState(ScoreLimiter(self._setting.tier), throttle)
         return self._accounts[account]
 
-    def _limits(self, account: str, state: _Account, now: datetime) -> CallCost:
+    def _limits(self, account: str, state: _AccountState, now: datetime) -> CallCost:
         return hour_limits(self._setting, self._active_ads(account), state.errors.total(now).calls)
 
     def _app_refusal(self, now: datetime) -> GraphError | None:
@@ -214,8 +220,9 @@ class QuotaEngine:
     def _account_refusal(self, account: str, route: Route, now: datetime) -> GraphError | None:
         state = self._state(account)
         if state.until is not None and self._is_blocked(state, now):
-            longer = state.until + timedelta(seconds=self._setting.penalty_seconds)
-            state.until = max(state.until, min(longer, now + self._longest))
+            # A call during a block extends it, but a block that is already longer than the cap is not shortened.
+            extended = state.until + timedelta(seconds=self._setting.penalty_seconds)
+            state.until = max(state.until, min(extended, now + self._longest_block))
             return too_many_calls()
         limits = self._limits(account, state, now)
         if not is_under(state.hour.total(now), limits):
@@ -227,11 +234,11 @@ class QuotaEngine:
         return None
 
     @property
-    def _longest(self) -> timedelta:
+    def _longest_block(self) -> timedelta:
         return max(HOUR, timedelta(seconds=self._setting.longest_block_seconds))
 
-    def _is_blocked(self, state: _Account, now: datetime) -> bool:
-        return state.until is not None and timedelta() < state.until - now <= self._longest
+    def _is_blocked(self, state: _AccountState, now: datetime) -> bool:
+        return state.until is not None and timedelta() < state.until - now <= self._longest_block
 
     def _usage(self, account: str | None, now: datetime) -> Usage:
         app_calls = self._setting.app_calls
@@ -242,12 +249,13 @@ class QuotaEngine:
         if account is None:
             return usage
         state = self._state(account)
+        # Refused calls raise the reported count, so that it exceeds 100 % as on the platform, but not the hour itself.
         spent = state.hour.total(now) + CallCost(state.refused.total(now).calls)
         regain = (state.until - now).total_seconds() if state.until and self._is_blocked(state, now) else 0.0
         limits = self._limits(account, state, now)
         if not regain and not is_under(state.hour.total(now), limits):
             regain = (state.hour.below(now, limits) - now).total_seconds()
         usage.account, usage.hour = account, percents(spent, limits)
-        usage.score = 100 * state.score.held(now) / state.score.most
+        usage.score = 100 * state.score.points_at(now) / state.score.maximum
         usage.regain_seconds, usage.reset_seconds = regain, state.score.seconds_left(now)
         return usage

@@ -1,4 +1,18 @@
-"""The report runs there are: submitted, polled, read, and forgotten after their time. Safe for several threads."""
+"""Asynchronous report runs: submitted, polled, read, and expired.
+
+The status of a run follows from its age alone, so polling has no side effects:
+
+| age as a share of the run's duration | status | percent |
+|---|---|---|
+| below 0.05 | Job Not Started | 0 |
+| below 0.15 | Job Started | 0 |
+| below 1 | Job Running | stays on plateaus and jumps between them |
+| 0.6 on, when the run fails or is skipped | Job Failed, Job Skipped | the plateau at 0.6 |
+| 1 on, for `full_seconds` | Job Running | 100 |
+| then | Job Completed | 100 |
+
+A stuck run stays on its plateau at 0.6, or at 100 %, for ever.
+"""
 
 import math
 import random
@@ -15,15 +29,28 @@ from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, ReportSetting
 from graph_simulator.graph_errors import GraphError, bad_parameter, missing_object
 from graph_simulator.insights import Selection, cells, is_poisoned, select
-from graph_simulator.parameters import word_list
-from graph_simulator.query import REACH_REPORTS_A_DAY, Query
+from graph_simulator.parameters import string_list
+from graph_simulator.query import REACH_REPORTS_PER_DAY, Query
 
 _PLATEAUS = 5
 _NOT_STARTED_SHARE, _STARTED_SHARE, _BREAK_SHARE = 0.05, 0.15, 0.6
+_FIRST_RUN = 6_023_920_149_050
+_RUN_STEP = 7_919
+_CACHED_RESULTS = 64
+_OPTIONAL_FIELDS = frozenset({
+    "time_completed",
+    "date_start",
+    "date_stop",
+    "error_code",
+    "error_subcode",
+    "error_message",
+    "error_user_title",
+    "error_user_msg",
+})
 
 
 class Status(StrEnum):
-    """The platform's words for where a run is."""
+    """`async_status` of a run."""
 
     NOT_STARTED = "Job Not Started"
     STARTED = "Job Started"
@@ -33,7 +60,7 @@ class Status(StrEnum):
     SKIPPED = "Job Skipped"
 
 
-class Fate(StrEnum):
+class RunOutcome(StrEnum):
     """How a run is going to end."""
 
     COMPLETE = "complete"
@@ -43,16 +70,24 @@ class Fate(StrEnum):
     STUCK_FULL = "stuck_full"
 
 
+_OUTCOMES = {
+    FaultKind.REPORT_FAILED: RunOutcome.FAIL,
+    FaultKind.REPORT_SKIPPED: RunOutcome.SKIP,
+    FaultKind.REPORT_STUCK: RunOutcome.STUCK,
+    FaultKind.REPORT_STUCK_FULL: RunOutcome.STUCK_FULL,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ReportError:
-    """Why a run failed; codes may be negative."""
+    """Why a run failed. Codes may be negative."""
 
     code: int
     subcode: int
     message: str
 
     def fields(self) -> dict[str, Any]:
-        """Return the error fields of a poll's answer."""
+        """Return the error fields of a polled run."""
         return {
             "error_code": self.code,
             "error_subcode": self.subcode,
@@ -62,9 +97,23 @@ class ReportError:
         }
 
 
+_INTERMITTENT = (
+    ReportError(2, 1504044, "An unknown error occurred while the report was created"),
+    ReportError(-2, 2490547, "The report failed"),
+)
+_TOO_LARGE = ReportError(100, 1487534, "There are too many rows in the report; narrow the time range or the level")
+_POISONED = ReportError(-3, 1504045, "The report is too large to be created")
+
+
 @dataclass(frozen=True, slots=True)
 class ReportRun:
-    """One run: whose it is, what it asks, when it was made, how long it takes in seconds, and how it ends."""
+    """One run.
+
+    Attributes:
+        seconds: how long it runs until it reaches 100 %.
+        full_seconds: how long it stays at 100 % before it is completed.
+        error: why it fails, if it does.
+    """
 
     id: str
     account: str
@@ -72,7 +121,7 @@ class ReportRun:
     created: datetime
     seconds: float
     full_seconds: float
-    fate: Fate = Fate.COMPLETE
+    outcome: RunOutcome = RunOutcome.COMPLETE
     error: ReportError | None = None
 
     @property
@@ -83,124 +132,101 @@ class ReportRun:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a poll sees."""
+    """What a poll shows."""
 
     status: Status
     percent: int
 
 
-def seconds_of(setting: ReportSetting, cells: int, chance: random.Random) -> float:
-    """Return how long a run over so many cells takes."""
-    law = setting.base_seconds + setting.seconds_per_1000_cells * cells / 1000
-    return min(setting.longest_seconds, law * math.exp(chance.gauss(0, setting.spread)))
+def run_seconds(setting: ReportSetting, cell_count: int, random_source: random.Random) -> float:
+    """Return the duration in seconds of a run over `cell_count` cells."""
+    typical = setting.base_seconds + setting.seconds_per_1000_cells * cell_count / 1000
+    return min(setting.longest_seconds, typical * math.exp(random_source.gauss(0, setting.spread)))
 
 
-def progress(job: ReportRun, now: datetime) -> Progress:
-    """Return where the run is at `now`."""
-    age = (now - job.created).total_seconds()
-    share = age / job.seconds if job.seconds > 0 else 1.0
-    if job.fate in {Fate.FAIL, Fate.SKIP} and share >= _BREAK_SHARE:
-        status = Status.FAILED if job.fate is Fate.FAIL else Status.SKIPPED
-        return Progress(status, _plateau(job, _BREAK_SHARE))
-    if job.fate is Fate.STUCK:
+def progress(run: ReportRun, now: datetime) -> Progress:
+    """Return the status and percentage of a run at `now`."""
+    age = (now - run.created).total_seconds()
+    share = age / run.seconds if run.seconds > 0 else 1.0
+    if run.outcome in {RunOutcome.FAIL, RunOutcome.SKIP} and share >= _BREAK_SHARE:
+        status = Status.FAILED if run.outcome is RunOutcome.FAIL else Status.SKIPPED
+        return Progress(status, _plateau(run, _BREAK_SHARE))
+    if run.outcome is RunOutcome.STUCK:
         share = min(share, _BREAK_SHARE)
     if share >= 1:
-        done = job.fate is Fate.COMPLETE and now >= job.ready_at
-        return Progress(Status.COMPLETED if done else Status.RUNNING, 100)
+        completed = run.outcome is RunOutcome.COMPLETE and now >= run.ready_at
+        return Progress(Status.COMPLETED if completed else Status.RUNNING, 100)
     if share < _STARTED_SHARE:
         return Progress(Status.NOT_STARTED if share < _NOT_STARTED_SHARE else Status.STARTED, 0)
-    return Progress(Status.RUNNING, _plateau(job, share))
+    return Progress(Status.RUNNING, _plateau(run, share))
 
 
-def _plateau(job: ReportRun, share: float) -> int:
-    chance = random.Random(job.id)  # noqa: S311 -- a seeded draw, no secret
-    times = sorted(chance.uniform(_STARTED_SHARE, 1) for _ in range(_PLATEAUS))
-    marks = sorted(chance.randrange(1, 100) for _ in range(_PLATEAUS))
-    return max((mark for at, mark in zip(times, marks, strict=True) if at <= share), default=0)
-
-
-_FIRST_RUN = 6_023_920_149_050
-_RUN_STEP = 7_919
-_KEPT_RESULTS = 64
-_FATES = {
-    FaultKind.REPORT_FAILED: Fate.FAIL,
-    FaultKind.REPORT_SKIPPED: Fate.SKIP,
-    FaultKind.REPORT_STUCK: Fate.STUCK,
-    FaultKind.REPORT_STUCK_FULL: Fate.STUCK_FULL,
-}
-_INTERMITTENT = (
-    ReportError(2, 1504044, "An unknown error occurred while the report was created"),
-    ReportError(-2, 2490547, "The report failed"),
-)
-_TOO_LARGE = ReportError(100, 1487534, "There are too many rows in the report; narrow the time range or the level")
-_POISONED = ReportError(-3, 1504045, "The report is too large to be created")
-_OPTIONAL = frozenset({
-    "time_completed", "date_start", "date_stop", "error_code", "error_subcode", "error_message", "error_user_title",
-    "error_user_msg",
-})  # fmt: skip
+def _plateau(run: ReportRun, share: float) -> int:
+    random_source = random.Random(run.id)  # noqa: S311 -- a seeded draw, no secret
+    times = sorted(random_source.uniform(_STARTED_SHARE, 1) for _ in range(_PLATEAUS))
+    percents = sorted(random_source.randrange(1, 100) for _ in range(_PLATEAUS))
+    return max((percent for at, percent in zip(times, percents, strict=True) if at <= share), default=0)
 
 
 class ReportRuns:
-    """Keeps the runs of one platform."""
+    """The runs of one platform. Thread-safe."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._world = dataset
-        self._jobs: dict[str, ReportRun] = {}
+        self._dataset = dataset
+        self._runs: dict[str, ReportRun] = {}
         self._results: dict[str, Selection] = {}
         self._deleted: set[str] = set()
-        self._counting: Counter[tuple[str, date]] = Counter()
+        self._reach_reports: Counter[tuple[str, date]] = Counter()
         self._lock = threading.Lock()
 
-    def submit(self, chosen: Selection, fate: FaultKind | None, profile: FaultProfile, now: datetime) -> ReportRun:
-        """Start the run that will answer what `chosen` answers now."""
+    def submit(self, selection: Selection, fault: FaultKind | None, profile: FaultProfile, now: datetime) -> ReportRun:
+        """Start a run for the query of `selection`, whose size decides how long the run takes."""
         with self._lock:
-            run_id = str(_FIRST_RUN + _RUN_STEP * len(self._jobs))
-            chance = random.Random(f"{profile.seed}:{run_id}")  # noqa: S311 -- a seeded draw, no secret
-            ending, error = _ending(chosen, fate, profile, chance)
-            job = ReportRun(
+            run_id = str(_FIRST_RUN + _RUN_STEP * len(self._runs))
+            random_source = random.Random(f"{profile.seed}:{run_id}")  # noqa: S311 -- a seeded draw, no secret
+            outcome, error = _outcome(selection, fault, profile, random_source)
+            run = ReportRun(
                 id=run_id,
-                account=chosen.account,
-                query=chosen.query,
+                account=selection.account,
+                query=selection.query,
                 created=now,
-                seconds=seconds_of(profile.reports, cells(chosen.query.fields, chosen.rows), chance),
+                seconds=run_seconds(profile.reports, cells(selection.query.fields, selection.rows), random_source),
                 full_seconds=profile.reports.full_seconds,
-                fate=ending,
+                outcome=outcome,
                 error=error,
             )
-            self._jobs[run_id] = job
-        return job
+            self._runs[run_id] = run
+        return run
 
-    def may_count_people(self, account: str, day: date) -> bool:
-        """Take one of the few reports of a day that may count people over days long ago; False when none is left."""
+    def take_reach_quota(self, account: str, day: date) -> bool:
+        """Take one of the day's reports that may count reach over old days; return False when none is left."""
         with self._lock:
-            self._counting[account, day] += 1
-            return self._counting[account, day] <= REACH_REPORTS_A_DAY
+            self._reach_reports[account, day] += 1
+            return self._reach_reports[account, day] <= REACH_REPORTS_PER_DAY
 
     def owner(self, run_id: str) -> str | None:
-        """Return the account whose run this is, whether or not it can be seen now; None when there is none."""
+        """Return the account of a run, visible or not; None when there is no such run."""
         with self._lock:
-            job = self._jobs.get(run_id)
-        return None if job is None else job.account
+            run = self._runs.get(run_id)
+        return None if run is None else run.account
 
     def find(self, run_id: str, profile: FaultProfile, now: datetime) -> ReportRun:
         """Return a run.
 
         Raises:
-            GraphError: it is not visible yet, or forgotten (100/33).
+            GraphError: the run is not visible yet, deleted, or expired (100/33).
         """
         with self._lock:
-            job = None if run_id in self._deleted else self._jobs.get(run_id)
-        if job is None:
+            run = None if run_id in self._deleted else self._runs.get(run_id)
+        if run is None:
             raise missing_object(run_id)
-        age = now - job.created
-        if age < timedelta(seconds=profile.reports.visible_after_seconds) or age >= timedelta(
-            profile.reports.keep_days
-        ):
+        age, setting = now - run.created, profile.reports
+        if age < timedelta(seconds=setting.visible_after_seconds) or age >= timedelta(setting.keep_days):
             raise missing_object(run_id)
-        return job
+        return run
 
     def delete(self, run_id: str, profile: FaultProfile, now: datetime) -> None:
-        """Forget a run that its caller needs no more.
+        """Delete a run.
 
         Raises:
             GraphError: as for `find`.
@@ -210,73 +236,74 @@ class ReportRuns:
             self._deleted.add(run_id)
             self._results.pop(run_id, None)
 
-    def result(self, job: ReportRun, now: datetime) -> Selection:
-        """Return a completed run's rows, as they stood when it completed.
+    def result(self, run: ReportRun, now: datetime) -> Selection:
+        """Return the rows of a completed run, as they were when it completed.
 
         Raises:
-            GraphError: it is not complete (2601/1815107).
+            GraphError: the run is not complete (2601/1815107).
         """
-        if progress(job, now).status is not Status.COMPLETED:
+        if progress(run, now).status is not Status.COMPLETED:
             raise GraphError("(#2601) Error accessing adreport job", code=2601, subcode=1815107, transient=True)
         with self._lock:
-            found = self._results.get(job.id)
-        if found is None:
-            found = select(self._world, job.account, job.query, job.ready_at)
+            selection = self._results.get(run.id)
+        if selection is None:
+            # Computed outside of the lock: a large selection must not block polls of other runs.
+            selection = select(self._dataset, run.account, run.query, run.ready_at)
             with self._lock:
-                self._results[job.id] = found
-                while len(self._results) > _KEPT_RESULTS:
+                self._results[run.id] = selection
+                while len(self._results) > _CACHED_RESULTS:
                     del self._results[next(iter(self._results))]
-        return found
+        return selection
 
-    def jobs(self) -> list[ReportRun]:
-        """Return every run, oldest first."""
+    def runs(self) -> list[ReportRun]:
+        """Return all runs, oldest first."""
         with self._lock:
-            return list(self._jobs.values())
+            return list(self._runs.values())
 
     def clear(self) -> None:
-        """Forget every run."""
+        """Forget all runs."""
         with self._lock:
-            self._jobs.clear()
+            self._runs.clear()
             self._results.clear()
             self._deleted.clear()
-            self._counting.clear()
+            self._reach_reports.clear()
 
 
-def run_body(job: ReportRun, params: Mapping[str, str], now: datetime, skew: timedelta) -> dict[str, Any]:
-    """Return what a poll sees; times are off by `skew`.
+def run_body(run: ReportRun, params: Mapping[str, str], now: datetime, skew: timedelta) -> dict[str, Any]:
+    """Return the body of a poll; its times are off by `skew`.
 
     Raises:
-        GraphError: it asks for a field that runs do not have.
+        GraphError: `fields` names a field that runs do not have.
     """
-    seen = progress(job, now)
+    current = progress(run, now)
     body: dict[str, Any] = {
-        "id": job.id,
-        "account_id": job.account.removeprefix("act_"),
-        "time_ref": int((job.created + skew).timestamp()),
-        "async_status": seen.status.value,
-        "async_percent_completion": seen.percent,
-        "date_start": str(min(window.since for window in job.query.windows)),
-        "date_stop": str(max(window.until for window in job.query.windows)),
+        "id": run.id,
+        "account_id": run.account.removeprefix("act_"),
+        "time_ref": int((run.created + skew).timestamp()),
+        "async_status": current.status.value,
+        "async_percent_completion": current.percent,
+        "date_start": str(min(window.since for window in run.query.windows)),
+        "date_stop": str(max(window.until for window in run.query.windows)),
     }
-    if seen.status is Status.COMPLETED:
-        body["time_completed"] = int((job.ready_at + skew).timestamp())
-    if seen.status is Status.FAILED and job.error is not None:
-        body |= job.error.fields()
-    wanted = word_list(params.get("fields", ""))
-    unknown = [name for name in wanted if name not in body and name not in _OPTIONAL]
+    if current.status is Status.COMPLETED:
+        body["time_completed"] = int((run.ready_at + skew).timestamp())
+    if current.status is Status.FAILED and run.error is not None:
+        body |= run.error.fields()
+    fields = string_list(params.get("fields", ""))
+    unknown = [name for name in fields if name not in body and name not in _OPTIONAL_FIELDS]
     if unknown:
         raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type (AdReportRun)")
-    return {name: value for name, value in body.items() if not wanted or name in {"id", *wanted}}
+    return {name: value for name, value in body.items() if not fields or name in {"id", *fields}}
 
 
-def _ending(
-    chosen: Selection, fate: FaultKind | None, profile: FaultProfile, chance: random.Random
-) -> tuple[Fate, ReportError | None]:
-    if is_poisoned(chosen, profile.poison):
-        return Fate.FAIL, _POISONED
-    if profile.size.async_rows is not None and chosen.rows > profile.size.async_rows:
-        return Fate.FAIL, _TOO_LARGE
-    if fate is None:
-        return Fate.COMPLETE, None
-    ending = _FATES[fate]
-    return ending, chance.choice(_INTERMITTENT) if ending is Fate.FAIL else None
+def _outcome(
+    selection: Selection, fault: FaultKind | None, profile: FaultProfile, random_source: random.Random
+) -> tuple[RunOutcome, ReportError | None]:
+    if is_poisoned(selection, profile.poison):
+        return RunOutcome.FAIL, _POISONED
+    if profile.size.async_rows is not None and selection.rows > profile.size.async_rows:
+        return RunOutcome.FAIL, _TOO_LARGE
+    if fault is None:
+        return RunOutcome.COMPLETE, None
+    outcome = _OUTCOMES[fault]
+    return outcome, random_source.choice(_INTERMITTENT) if outcome is RunOutcome.FAIL else None

@@ -1,7 +1,7 @@
-"""What is true of every object of an account: sums over its ads, gathered apart from what answers questions.
+"""The true totals of every object of an account, added up ad by ad, independently of the code that renders rows.
 
-A test compares a client's rows with these. Impressions, clicks, purchases and money are added up ad by ad; people are
-not, since one person may see two ads: their number is the one that the platform itself would state.
+Tests compare a client's rows with them. Reach is not additive, because one person may see two ads; it is the figure
+that the platform itself states.
 """
 
 from collections import defaultdict
@@ -12,17 +12,17 @@ from graph_simulator.ads import Metric
 from graph_simulator.dataset import Dataset, object_id
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.graph_errors import InvalidValue
-from graph_simulator.levels import LEVELS, at_level, slots_of_level
+from graph_simulator.levels import LEVELS, aggregate, slots_of_level
 
-_KINDS = {"campaign": "3", "adset": "2"}
+_ID_KINDS = {"campaign": "3", "adset": "2"}
 
 
 @dataclass(frozen=True, slots=True)
 class TrueSum:
-    """What an object delivered over some days; money in cents of the account's currency.
+    """What one object delivered from `since` to `until`; money is in cents of the account's currency.
 
     Attributes:
-        id: of the object; of an account the number alone.
+        id: the id of the object; of an account without `act_`.
     """
 
     level: str
@@ -40,7 +40,7 @@ class TrueSum:
 def true_sums(
     dataset: Dataset, account: str, level: str, window: DateRange, now: datetime, *, daily: bool = False
 ) -> list[TrueSum]:
-    """Return what every object of `level` with delivery delivered in `window`, in all or day by day, as of `now`.
+    """Return the totals of every object of `level` with delivery in `window`, in all or day by day, as of `now`.
 
     Raises:
         InvalidValue: there is no such level.
@@ -48,28 +48,32 @@ def true_sums(
     if level not in LEVELS:
         raise InvalidValue(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
     windows = [DateRange(day, day) for day in window.days()] if daily else [window]
-    block = dataset.block(account, windows, now)
-    people = at_level(block, level)
-    reach = {names[f"{level}_id"]: people.reach[:, index].tolist() for index, names in enumerate(people.names)}
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, ad in enumerate(block.ads):
-        members[_owner(dataset, account, level, ad.truth.ad_id)].append(index)
+    ad_totals = dataset.ad_totals(account, windows, now)
+    table = aggregate(ad_totals, level)
+    reach = {names[f"{level}_id"]: table.reach[:, index].tolist() for index, names in enumerate(table.names)}
+    ads_by_object: dict[str, list[int]] = defaultdict(list)
+    for index, ad in enumerate(ad_totals.ads):
+        ads_by_object[_owner(dataset, account, level, ad.truth.ad_id)].append(index)
+
+    def total(metric: int, window_index: int, ads: list[int]) -> int:
+        return sum(int(ad_totals.totals[metric, window_index, index]) for index in ads)
+
     return [
         TrueSum(
             level=level,
             id=name,
-            since=span.since,
-            until=span.until,
-            reach=reach[name][place],
-            impressions=sum(int(block.totals[Metric.IMPRESSIONS, place, index]) for index in own),
-            clicks=sum(int(block.totals[Metric.CLICKS, place, index]) for index in own),
-            link_clicks=sum(int(block.totals[Metric.LINK_CLICKS, place, index]) for index in own),
-            spend_cents=sum(int(block.totals[Metric.SPEND_CENTS, place, index]) for index in own),
-            purchases=sum(int(block.totals[Metric.PURCHASES, place, index]) for index in own),
+            since=days.since,
+            until=days.until,
+            impressions=total(Metric.IMPRESSIONS, window_index, ads),
+            reach=reach[name][window_index],
+            clicks=total(Metric.CLICKS, window_index, ads),
+            link_clicks=total(Metric.LINK_CLICKS, window_index, ads),
+            spend_cents=total(Metric.SPEND_CENTS, window_index, ads),
+            purchases=total(Metric.PURCHASES, window_index, ads),
         )
-        for place, span in enumerate(windows)
-        for name, own in members.items()
-        if any(block.totals[Metric.IMPRESSIONS, place, index] for index in own)
+        for window_index, days in enumerate(windows)
+        for name, ads in ads_by_object.items()
+        if total(Metric.IMPRESSIONS, window_index, ads)
     ]
 
 
@@ -78,4 +82,4 @@ def _owner(dataset: Dataset, account: str, level: str, ad_id: str) -> str:
         return account.removeprefix("act_")
     if level == "ad":
         return ad_id
-    return object_id(_KINDS[level], dataset.profile(account), int(ad_id[9:13]) // slots_of_level(level))
+    return object_id(_ID_KINDS[level], dataset.profile(account), int(ad_id[9:13]) // slots_of_level(level))

@@ -16,7 +16,7 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime
-from graph_simulator.app_state import Call, Reply
+from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.graph_errors import GraphError

@@ -9,7 +9,7 @@ EVERY = json.dumps(["ACTIVE", "PAUSED", "ARCHIVED", "DELETED"])
 TODAY = "2026-11-25"
 
 
-def listed(driven: Driven, path: str, **params: Any) -> list[str]:
+def listed_ids(driven: Driven, path: str, **params: Any) -> list[str]:
     """Every id on a path, page by page."""
     found, after = [], None
     while True:
@@ -32,19 +32,19 @@ def test_what_has_rows_is_listed() -> None:
     driven = drive(ads=12)
     week = rows(driven)
     for level, edge in (("campaign", "campaigns"), ("adset", "adsets"), ("ad", "ads")):
-        assert {row[f"{level}_id"] for row in week} <= set(listed(driven, f"act_1/{edge}", effective_status=EVERY))
-    campaigns = listed(driven, "act_1/campaigns")
-    adsets = [name for campaign in campaigns for name in listed(driven, f"{campaign}/adsets")]
-    assert adsets == listed(driven, "act_1/adsets")
-    ads = [name for adset in adsets for name in listed(driven, f"{adset}/ads", effective_status=EVERY)]
-    assert sorted(ads) == sorted(listed(driven, "act_1/ads", effective_status=EVERY))
-    assert listed(driven, f"{ads[0]}/campaigns") == []
+        assert {row[f"{level}_id"] for row in week} <= set(listed_ids(driven, f"act_1/{edge}", effective_status=EVERY))
+    campaigns = listed_ids(driven, "act_1/campaigns")
+    adsets = [name for campaign in campaigns for name in listed_ids(driven, f"{campaign}/adsets")]
+    assert adsets == listed_ids(driven, "act_1/adsets")
+    ads = [name for adset in adsets for name in listed_ids(driven, f"{adset}/ads", effective_status=EVERY)]
+    assert sorted(ads) == sorted(listed_ids(driven, "act_1/ads", effective_status=EVERY))
+    assert listed_ids(driven, f"{ads[0]}/campaigns") == []
 
 
 def test_only_active_ads_unless_told_otherwise() -> None:
     """Ads that have ended are listed, and found by a filter, only when their standing is asked for."""
     driven = drive(ads=12)
-    active, every = listed(driven, "act_1/ads"), listed(driven, "act_1/ads", effective_status=EVERY)
+    active, every = listed_ids(driven, "act_1/ads"), listed_ids(driven, "act_1/ads", effective_status=EVERY)
     ended = {row["ad_id"] for row in rows(driven)} - set(active)
     assert ended
     assert set(active) < set(every)

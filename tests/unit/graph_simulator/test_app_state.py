@@ -158,7 +158,7 @@ def test_a_storm_can_change() -> None:
     driven.platform.set_fault_profile(parse_fault_profile({"quota": {}}, "storm"))
     assert driven.insights().status == 200
     driven.platform.reset()
-    assert driven.platform.report_runs.jobs() == []
+    assert driven.platform.report_runs.runs() == []
     assert driven.platform.fault_profile == driven.platform.config.fault_profile
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.cursors import decode, encode, page_of, paging
+from graph_simulator.cursors import decode, encode, page_after, paging
 from graph_simulator.graph_errors import GraphError
 
 
@@ -36,7 +36,7 @@ def test_pages_hold_every_row_once(total: int, limit: int, empty_between: bool) 
     seen: list[int] = []
     empties, after = 0, None
     while True:
-        page = page_of(total, limit, after, empty_between=empty_between)
+        page = page_after(total, limit, after, empty_between=empty_between)
         seen.extend(range(page.start, page.stop))
         empties += page.start == page.stop
         found = paging(page, "http://host/x", {"limit": str(limit)})
@@ -50,7 +50,7 @@ def test_pages_hold_every_row_once(total: int, limit: int, empty_between: bool) 
 
 def test_next_repeats_the_callers_parameters() -> None:
     """The next page's address carries the token of the query, as the platform's does."""
-    found = paging(page_of(2, 1, None, empty_between=False), "http://host/x", {"access_token": "t", "limit": "1"})
+    found = paging(page_after(2, 1, None, empty_between=False), "http://host/x", {"access_token": "t", "limit": "1"})
     assert found["next"] == "http://host/x?access_token=t&limit=1&after=MAZDZD"
 
 
@@ -58,5 +58,5 @@ def test_next_repeats_the_callers_parameters() -> None:
 def test_an_invalid_cursor_is_a_bad_parameter(after: str) -> None:
     """A cursor that is none is code 100."""
     with pytest.raises(GraphError) as caught:
-        page_of(10, 5, after, empty_between=False)
+        page_after(10, 5, after, empty_between=False)
     assert caught.value.code == 100

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graph_simulator.ads import AdKind, Metric
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.dataset import Block, Dataset, people
+from graph_simulator.dataset import AdTotals, Dataset, estimate_reach
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.graph_errors import UnknownAd
 
@@ -31,13 +31,13 @@ def daily(window: DateRange) -> list[DateRange]:
     return [DateRange(day, day) for day in window.days()]
 
 
-def figures(block: Block) -> list[tuple[str, list[int], int]]:
+def figures(ad_totals: AdTotals) -> list[tuple[str, list[int], int]]:
     """What a block says, ads without delivery aside, window by window."""
     return [
-        (f"{window} {ad.truth.ad_id}", block.totals[:, w, a].tolist(), int(block.reach[w, a]))
-        for w, window in enumerate(block.windows)
-        for a, ad in enumerate(block.ads)
-        if block.totals[Metric.IMPRESSIONS, w, a]
+        (f"{window} {ad.truth.ad_id}", ad_totals.totals[:, w, a].tolist(), int(ad_totals.reach[w, a]))
+        for w, window in enumerate(ad_totals.windows)
+        for a, ad in enumerate(ad_totals.ads)
+        if ad_totals.totals[Metric.IMPRESSIONS, w, a]
     ]
 
 
@@ -45,9 +45,9 @@ def figures(block: Block) -> list[tuple[str, list[int], int]]:
 @given(accounts, st.lists(windows, min_size=1, max_size=4))
 def test_windows_together_equal_windows_alone(account: str, asked: list[DateRange]) -> None:
     """What a window holds depends neither on the others asked for with it nor on what was asked before."""
-    together = figures(world().block(account, asked, NOW))
+    together = figures(world().ad_totals(account, asked, NOW))
     other = world()
-    alone = [row for window in reversed(asked) for row in figures(other.block(account, [window], NOW))]
+    alone = [row for window in reversed(asked) for row in figures(other.ad_totals(account, [window], NOW))]
     assert sorted(together) == sorted(alone)
 
 
@@ -55,10 +55,10 @@ def test_windows_together_equal_windows_alone(account: str, asked: list[DateRang
 @given(accounts, windows, st.integers(0, 3))
 def test_figures_could_be_true(account: str, window: DateRange, seed: int) -> None:
     """Reach never exceeds impressions, link clicks never clicks, clicks never impressions."""
-    block = world(seed).block(account, daily(window), NOW)
-    shown = block.totals
-    assert (block.reach <= shown[Metric.IMPRESSIONS]).all()
-    assert ((block.reach > 0) == (shown[Metric.IMPRESSIONS] > 0)).all()
+    ad_totals = world(seed).ad_totals(account, daily(window), NOW)
+    shown = ad_totals.totals
+    assert (ad_totals.reach <= shown[Metric.IMPRESSIONS]).all()
+    assert ((ad_totals.reach > 0) == (shown[Metric.IMPRESSIONS] > 0)).all()
     assert (shown[Metric.CLICKS] <= shown[Metric.IMPRESSIONS]).all()
     assert (shown[Metric.LINK_CLICKS] <= shown[Metric.CLICKS]).all()
     assert (shown[Metric.PURCHASES] <= shown[Metric.CARTS]).all()
@@ -70,8 +70,8 @@ def test_figures_could_be_true(account: str, window: DateRange, seed: int) -> No
 def test_people_of_a_span_are_not_the_sum_of_its_days(account: str, window: DateRange) -> None:
     """A span reaches at least as many people as its best day and at most as many as all its days."""
     source = world()
-    span = source.block(account, [window], NOW)
-    days = source.block(account, daily(window), NOW)
+    span = source.ad_totals(account, [window], NOW)
+    days = source.ad_totals(account, daily(window), NOW)
     assert (span.reach[0] <= days.reach.sum(axis=0)).all()
     assert (span.reach[0] >= days.reach.max(axis=0, initial=0)).all()
     assert (span.totals[:, 0] == days.totals.sum(axis=1)).all()
@@ -83,8 +83,8 @@ def test_restatement_only_adds(account: str, age: int, later_hours: int) -> None
     """A day's figures only grow as it ages, and stand still once it is older than 28 days."""
     source = world()
     day = TODAY - timedelta(days=age)
-    before = source.block(account, [DateRange(day, day)], NOW)
-    after = source.block(account, [DateRange(day, day)], NOW + timedelta(hours=later_hours))
+    before = source.ad_totals(account, [DateRange(day, day)], NOW)
+    after = source.ad_totals(account, [DateRange(day, day)], NOW + timedelta(hours=later_hours))
     assert (after.totals >= before.totals).all()
     if age >= 28:
         assert (after.totals == before.totals).all()
@@ -94,7 +94,7 @@ def test_restatement_only_adds(account: str, age: int, later_hours: int) -> None
 def test_people_are_reached_ever_more_slowly(audience: int, one: int, other: int) -> None:
     """Reaching by two pushes in one span never counts more people than the two pushes apart."""
     shown = np.array([one, other, one + other], dtype=np.int64)
-    first, second, both = people(shown, np.full(3, float(audience))).tolist()
+    first, second, both = estimate_reach(shown, np.full(3, float(audience))).tolist()
     assert max(first, second) <= both <= first + second
 
 
@@ -102,9 +102,9 @@ def test_nothing_happens_tomorrow() -> None:
     """Days that have not come yet hold nothing, and today holds only what has passed of it."""
     source = world()
     tomorrow = TODAY + timedelta(days=1)
-    assert not source.block("act_1", [DateRange(tomorrow, tomorrow)], NOW).totals.any()
-    morning = source.block("act_1", [DateRange(TODAY, TODAY)], NOW - timedelta(hours=6)).totals
-    assert morning.sum() < source.block("act_1", [DateRange(TODAY, TODAY)], NOW).totals.sum()
+    assert not source.ad_totals("act_1", [DateRange(tomorrow, tomorrow)], NOW).totals.any()
+    morning = source.ad_totals("act_1", [DateRange(TODAY, TODAY)], NOW - timedelta(hours=6)).totals
+    assert morning.sum() < source.ad_totals("act_1", [DateRange(TODAY, TODAY)], NOW).totals.sum()
 
 
 def test_days_are_counted_in_the_accounts_zone() -> None:
@@ -112,7 +112,7 @@ def test_days_are_counted_in_the_accounts_zone() -> None:
     source = world(zone={"act_1": "Pacific/Auckland"})
     late = NOW.replace(hour=23)
     assert source.today("act_1", late) == date(2026, 11, 26)
-    assert source.block("act_1", [DateRange(date(2026, 11, 26), date(2026, 11, 26))], late).totals.any()
+    assert source.ad_totals("act_1", [DateRange(date(2026, 11, 26), date(2026, 11, 26))], late).totals.any()
 
 
 def planted(kind: AdKind) -> list[tuple[str, str]]:
@@ -129,10 +129,10 @@ def planted(kind: AdKind) -> list[tuple[str, str]]:
 
 def ctr_and_frequency(account: str, ad_id: str, since: date, days: int) -> tuple[float, float]:
     """Click rate and mean daily frequency of an ad over some days."""
-    block = world().block(account, daily(DateRange(since, since + timedelta(days=days - 1))), NOW)
-    index = [ad.truth.ad_id for ad in block.ads].index(ad_id)
-    shown = block.totals[Metric.IMPRESSIONS, :, index].sum()
-    return block.totals[Metric.CLICKS, :, index].sum() / shown, shown / block.reach[:, index].sum()
+    ad_totals = world().ad_totals(account, daily(DateRange(since, since + timedelta(days=days - 1))), NOW)
+    index = [ad.truth.ad_id for ad in ad_totals.ads].index(ad_id)
+    shown = ad_totals.totals[Metric.IMPRESSIONS, :, index].sum()
+    return ad_totals.totals[Metric.CLICKS, :, index].sum() / shown, shown / ad_totals.reach[:, index].sum()
 
 
 def test_planted_fatigue_shows() -> None:
@@ -179,7 +179,7 @@ def test_truth_of_a_stranger() -> None:
 def test_other_seeds_are_other_worlds() -> None:
     """The seed changes the rows."""
     window = DateRange(TODAY - timedelta(days=40), TODAY - timedelta(days=35))
-    assert figures(world(1).block("act_1", [window], NOW)) != figures(world(2).block("act_1", [window], NOW))
+    assert figures(world(1).ad_totals("act_1", [window], NOW)) != figures(world(2).ad_totals("act_1", [window], NOW))
 
 
 def test_which_accounts_there_are() -> None:
@@ -200,7 +200,7 @@ def test_decoys_change_nothing_but_themselves() -> None:
     window = DateRange(TODAY - timedelta(days=100), TODAY - timedelta(days=40))
     kinds = set()
     for account in (f"act_{number}" for number in range(1, 30)):
-        before, after = plain.block(account, daily(window), NOW), decoyed.block(account, daily(window), NOW)
+        before, after = plain.ad_totals(account, daily(window), NOW), decoyed.ad_totals(account, daily(window), NOW)
         for index, (old, new) in enumerate(zip(before.ads, after.ads, strict=True)):
             kinds.add(new.truth.kind)
             same = before.totals[:, :, index] == after.totals[:, :, index]
@@ -220,7 +220,7 @@ def test_decoys_only_seem_to_tire(kind: AdKind, volume: float, price: float) -> 
     for account in (f"act_{number}" for number in range(1, 30)):
         day = TODAY - timedelta(days=60)
         windows = [DateRange(day, day)]
-        before, after = plain.block(account, windows, NOW), decoyed.block(account, windows, NOW)
+        before, after = plain.ad_totals(account, windows, NOW), decoyed.ad_totals(account, windows, NOW)
         for index, ad in enumerate(after.ads):
             if ad.truth.kind is not kind or ad.truth.turn is None or not ad.truth.turn <= day <= ad.truth.ended:
                 continue

@@ -89,16 +89,16 @@ def test_values_of_purchases() -> None:
 def test_objects_have_names_and_times(edge: str) -> None:
     """dlt's and Singer's fields of objects are taken, by lists and by id; names are those that rows show."""
     driven = drive()
-    listed = driven.get(f"act_1/{edge}", fields=",".join(LISTS["objects"][edge]))["data"]
-    assert listed
+    objects = driven.get(f"act_1/{edge}", fields=",".join(LISTS["objects"][edge]))["data"]
+    assert objects
     level = edge.removesuffix("s")
     rows = json.loads(driven.insights(fields=f"{level}_id,{level}_name", level=level, date_preset="today").body)["data"]
     names = {row[f"{level}_id"]: row[f"{level}_name"] for row in rows}
-    for item in listed:
+    for item in objects:
         assert {"id", "name", "status", "created_time", "updated_time", "account_id"} <= set(item)
         assert item["name"] == names.get(item["id"], item["name"])
         assert driven.get(item["id"], fields=",".join(LISTS["objects"][edge])) == item
-    assert names.keys() & {item["id"] for item in listed}
+    assert names.keys() & {item["id"] for item in objects}
 
 
 def test_objects_are_filtered() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from graph_simulator.fault_kinds import FAILING, REFUSING, FaultKind
+from graph_simulator.fault_kinds import ACCESS_FAULTS, SERVING_FAULTS, FaultKind
 from tests.unit.graph_simulator.conftest import drive
 
 SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [
@@ -43,7 +43,7 @@ def test_the_shape_of_a_refusal(kind: FaultKind, status: int, shape: dict[str, A
 
 def test_every_refusal_has_a_shape() -> None:
     """No kind that refuses or fails is missing above."""
-    assert {kind for kind, _, _ in SHAPES} == {*REFUSING, *FAILING}
+    assert {kind for kind, _, _ in SHAPES} == {*ACCESS_FAULTS, *SERVING_FAULTS}
 
 
 def test_an_account_that_is_denied_looks_like_one_that_is_not_there() -> None:

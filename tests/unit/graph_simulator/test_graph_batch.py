@@ -79,7 +79,7 @@ def test_entries_that_time_out_are_null() -> None:
     submit = {"method": "POST", "relative_url": "act_1/insights", "body": "level=ad"}
     found = batch(driven, [submit, submit])
     assert [entry is None for entry in found] == [False, True]
-    assert len(driven.platform.report_runs.jobs()) == 2
+    assert len(driven.platform.report_runs.runs()) == 2
 
 
 def test_a_call_may_refer_to_an_earlier_one() -> None:

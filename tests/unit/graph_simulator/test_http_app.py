@@ -143,10 +143,10 @@ def test_the_proof_of_the_secret() -> None:
 def test_accounts_and_their_facts() -> None:
     """An account tells its zone and currency, and the accounts of the token are listed by pages."""
     http = client(accounts=3, zone="Europe/Berlin")
-    listed = http.get("/v26.0/me/adaccounts", params={"access_token": "tok", "limit": 2, "fields": "timezone_name"})
-    assert [item["timezone_name"] for item in listed.json()["data"]] == ["Europe/Berlin"] * 2
-    assert "next" in listed.json()["paging"]
-    first = listed.json()["data"][0]["id"]
+    accounts = http.get("/v26.0/me/adaccounts", params={"access_token": "tok", "limit": 2, "fields": "timezone_name"})
+    assert [item["timezone_name"] for item in accounts.json()["data"]] == ["Europe/Berlin"] * 2
+    assert "next" in accounts.json()["paging"]
+    first = accounts.json()["data"][0]["id"]
     facts = http.get(f"/v26.0/{first}", params={"access_token": "tok", "fields": "currency,account_status"}).json()
     assert facts == {"id": first, "currency": "USD", "account_status": 1}
     assert client().get("/v26.0/me/adaccounts", params={"access_token": "tok"}).json() == {"data": []}

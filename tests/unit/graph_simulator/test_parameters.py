@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_simulator.graph_errors import GraphError
-from graph_simulator.parameters import folded, is_true, json_value, whole_number, word_list
+from graph_simulator.parameters import boolean, fold_parameters, json_value, string_list, whole_number
 from tests.unit.graph_simulator.conftest import RANGE, Driven, drive, error_of
 
 WORDS = st.text(st.characters(blacklist_characters="'\"\\", blacklist_categories=("Cs", "Cc")), max_size=12)
@@ -55,14 +55,14 @@ def test_what_is_no_json(text: str) -> None:
 
 def test_lists_in_every_form() -> None:
     """Commas, JSON and single quotes mean the same list; an object is none."""
-    assert word_list("a, b") == word_list('["a","b"]') == word_list("['a','b']") == ["a", "b"]
+    assert string_list("a, b") == string_list('["a","b"]') == string_list("['a','b']") == ["a", "b"]
     with pytest.raises(GraphError):
-        word_list("{'a':'b'}")
+        string_list("{'a':'b'}")
 
 
 def test_brackets_in_names() -> None:
     """Bracketed names become one parameter of JSON: objects, lists with and without indexes, and lists of objects."""
-    found = folded([
+    found = fold_parameters([
         ("level", "ad"),
         ("time_range[since]", "2026-11-01"),
         ("time_range[until]", "2026-11-07"),
@@ -80,15 +80,15 @@ def test_brackets_in_names() -> None:
 @given(st.lists(st.tuples(st.text("ab[].", max_size=12), st.text(max_size=3)), max_size=6))
 def test_any_names_can_be_folded(items: list[tuple[str, str]]) -> None:
     """However brackets stand, every plain name stays and nothing breaks."""
-    found = folded(items)
+    found = fold_parameters(items)
     assert {name for name, _ in items if "[" not in name} <= set(found)
 
 
 def test_truths_and_numbers() -> None:
     """Booleans are words or digits; numbers are plain digits in range, however long the text."""
-    assert [is_true("x", text) for text in ("true", "1", "False", "0")] == [True, True, False, False]
+    assert [boolean("x", text) for text in ("true", "1", "False", "0")] == [True, True, False, False]
     with pytest.raises(GraphError):
-        is_true("x", "yes")
+        boolean("x", "yes")
     assert whole_number("07", 1, 90) == 7
     assert [whole_number(text, 1, 90) for text in ("0", "91", "-1", "٣", "9" * 5000)] == [None] * 5
 

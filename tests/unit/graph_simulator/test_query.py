@@ -110,8 +110,8 @@ def test_filters() -> None:
         "UTC",
         NOW,
     )
-    assert query.keeps({"ad_id": "2"}, has_ended=False)
-    assert not query.keeps({"ad_id": "1"}, has_ended=False)
+    assert query.matches({"ad_id": "2"}, has_ended=False)
+    assert not query.matches({"ad_id": "1"}, has_ended=False)
     assert query.more_impressions_than == 9
     assert query.attribution == ("7d_click",)
 

@@ -12,38 +12,40 @@ from hypothesis import strategies as st
 
 from graph_simulator.fault_profile import ReportSetting
 from graph_simulator.query import read_query
-from graph_simulator.report_runs import Fate, ReportRun, Status, progress, seconds_of
+from graph_simulator.report_runs import ReportRun, RunOutcome, Status, progress, run_seconds
 from tests.unit.graph_simulator.conftest import Driven, drive, error_of
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ORDER = list(Status)
 JOB = ReportRun("6023920149050", "act_1", read_query({}, "UTC", NOW), NOW, seconds=100, full_seconds=5)
 ages = st.floats(0, 1_000, allow_nan=False).map(lambda seconds: NOW + timedelta(seconds=seconds))
-jobs = st.builds(lambda number, fate: replace(JOB, id=str(number), fate=fate), st.integers(1), st.sampled_from(Fate))
+runs = st.builds(
+    lambda number, outcome: replace(JOB, id=str(number), outcome=outcome), st.integers(1), st.sampled_from(RunOutcome)
+)
 
 
-@given(jobs, ages, ages)
-def test_a_run_never_goes_back(job: ReportRun, one: datetime, other: datetime) -> None:
+@given(runs, ages, ages)
+def test_a_run_never_goes_back(run: ReportRun, one: datetime, other: datetime) -> None:
     """Percentages and states only advance, and 100 % comes before completion."""
-    early, late = progress(job, min(one, other)), progress(job, max(one, other))
+    early, late = progress(run, min(one, other)), progress(run, max(one, other))
     assert early.percent <= late.percent
     assert ORDER.index(early.status) <= ORDER.index(late.status)
     assert early.status is not Status.COMPLETED or early.percent == 100
 
 
-@given(jobs)
-def test_fates(job: ReportRun) -> None:
+@given(runs)
+def test_fates(run: ReportRun) -> None:
     """In the end a run is what it was meant to be: done, failed, skipped, or running for ever."""
-    end = progress(job, NOW + timedelta(days=1))
+    end = progress(run, NOW + timedelta(days=1))
     ends = {
-        Fate.COMPLETE: Status.COMPLETED,
-        Fate.FAIL: Status.FAILED,
-        Fate.SKIP: Status.SKIPPED,
-        Fate.STUCK: Status.RUNNING,
-        Fate.STUCK_FULL: Status.RUNNING,
+        RunOutcome.COMPLETE: Status.COMPLETED,
+        RunOutcome.FAIL: Status.FAILED,
+        RunOutcome.SKIP: Status.SKIPPED,
+        RunOutcome.STUCK: Status.RUNNING,
+        RunOutcome.STUCK_FULL: Status.RUNNING,
     }
-    assert end.status is ends[job.fate]
-    assert (end.percent == 100) == (job.fate in {Fate.COMPLETE, Fate.STUCK_FULL})
+    assert end.status is ends[run.outcome]
+    assert (end.percent == 100) == (run.outcome in {RunOutcome.COMPLETE, RunOutcome.STUCK_FULL})
 
 
 def test_a_full_run_is_not_done_yet() -> None:
@@ -64,9 +66,9 @@ def test_percentages_stand_on_plateaus() -> None:
 def test_more_cells_take_longer(one: int, other: int, seed: int) -> None:
     """With equal luck, a run over more cells takes at least as long, and none longer than the longest."""
     setting = ReportSetting(longest_seconds=300)
-    less, more = (seconds_of(setting, count, random.Random(seed)) for count in sorted([one, other]))
+    less, more = (run_seconds(setting, count, random.Random(seed)) for count in sorted([one, other]))
     assert less <= more <= 300
-    assert seconds_of(ReportSetting(spread=0), 2_000, random.Random(seed)) == 7
+    assert run_seconds(ReportSetting(spread=0), 2_000, random.Random(seed)) == 7
 
 
 QUICK = {"base_seconds": 10, "seconds_per_1000_cells": 0, "spread": 0, "full_seconds": 2}

@@ -142,7 +142,7 @@ def test_a_report_that_the_platform_forgot_is_made_anew(staging: Staging) -> Non
     staging.storm(reports={"base_seconds": 40})
     assert statuses(staging.run("act_1", wait=5)) == ["parked"]
     staging.server.state.report_runs.clear()
-    staging.server.state.report_runs._jobs["1"] = None  # type: ignore[assignment]
+    staging.server.state.report_runs._runs["1"] = None  # type: ignore[assignment]
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
 
