@@ -49,8 +49,9 @@ def batch_body(
     for entry in entries:
         name = str(entry.get("name", "")) if isinstance(entry, dict) else ""
         served = _serve(entry, call, results, reply, error_headers)
-        if name and served.status < 400 and served.wire is None:
-            results[name] = orjson.loads(served.body)
+        result = _result(served)
+        if name and result is not None:
+            results[name] = result
         omitted = name in referenced and name in results and entry.get("omit_response_on_success", True)
         responses.append(None if omitted else _response(served, with_headers=with_headers))
     return responses
@@ -156,6 +157,16 @@ def _call_of_entry(entry: Any, envelope: Call) -> Call:
         method=str(entry.get("method", "GET")).upper(),
         batched=True,
     )
+
+
+def _result(served: Reply) -> Any:
+    """Return what references to an entry can use; None if it failed, or a fault made its body unreadable."""
+    if served.status >= 400 or served.wire is not None:
+        return None
+    try:
+        return orjson.loads(served.body)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _response(served: Reply, *, with_headers: bool) -> dict[str, Any] | None:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.unit.graph_simulator.conftest import RANGE, Driven, drive, error_of
 
 
@@ -116,6 +118,16 @@ def test_a_reference_that_leads_nowhere_is_refused_alone() -> None:
     found = batch(driven, entries)
     assert [entry["code"] for entry in found] == [400, 400, 400, 200]
     assert driven.platform.calls.counts()["total"] == 2
+
+
+def test_a_truncated_response_cannot_be_referred_to() -> None:
+    """A named entry whose JSON is cut off is returned as it is; entries that refer to it fail by themselves."""
+    driven = drive({"fault": [{"kind": "truncated", "routes": ["adaccounts"]}]}, accounts=2)
+    first = {"method": "GET", "relative_url": "me/adaccounts?fields=id", "name": "mine"}
+    found = batch(driven, [first, *urls("{result=mine:$.data[0].id}")])
+    assert [entry["code"] for entry in found] == [200, 400]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(found[0]["body"])
 
 
 def test_an_entry_says_nothing_that_is_ignored() -> None:
