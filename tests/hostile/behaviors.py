@@ -226,8 +226,13 @@ def _running(percent: Callable[[int], int]) -> Poll:
 
 
 def _parked_for_ages(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    entry = {"type": "ads_insights", "call_count": 100, "total_cputime": 100, "total_time": 100,
-             "estimated_time_to_regain_access": 10**9}  # fmt: skip
+    entry = {
+        "type": "ads_insights",
+        "call_count": 100,
+        "total_cputime": 100,
+        "total_time": 100,
+        "estimated_time_to_regain_access": 10**9,
+    }
     usage = json.dumps({digits(account): [entry]})
     body = error(80000, "There have been too many calls to this ad account.", error_subcode=2446079)
     return [answer(body, [("X-Business-Use-Case-Usage", usage)], status="400 Bad Request")]
@@ -296,8 +301,12 @@ HOSTILE: tuple[Behavior, ...] = (
 
 
 def _odd_usage(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    usage = [("X-App-Usage", "{not json"), ("X-Ad-Account-Usage", '{"acc_id_util_pct":"a lot"}'),
-             ("X-Business-Use-Case-Usage", "[1,2]"), ("X-FB-Ads-Insights-Throttle", "null")]  # fmt: skip
+    usage = [
+        ("X-App-Usage", "{not json"),
+        ("X-Ad-Account-Usage", '{"acc_id_util_pct":"a lot"}'),
+        ("X-Business-Use-Case-Usage", "[1,2]"),
+        ("X-FB-Ads-Insights-Throttle", "null"),
+    ]
     return [answer(upstream.page(account, call.question), usage)]
 
 

@@ -202,8 +202,9 @@ def _untrue_rows(runtime: Runtime, home: Path, cast: Cast, entries: Mapping[str,
         rows = [row for row in objects[state.object_hash] if row["date_start"] == state.day.isoformat()]
         if len(rows) != state.rows:
             yield f"partition {state.account_id} {state.day}: {len(rows)} rows where {state.rows} are said to be"
-        yield from (f"partition of {state.account_id}: {_short(row)}" for row in rows
-                    if not _is_true(row, state.account_id))  # fmt: skip
+        yield from (
+            f"partition of {state.account_id}: {_short(row)}" for row in rows if not _is_true(row, state.account_id)
+        )
         if state.missing is None and state.rows < _rows_of_a_day(cast[state.account_id]):
             yield f"partition {state.account_id} {state.day}: {state.rows} rows, where the day has more"
     for path in (path for path in home.joinpath("data").rglob("*") if path.is_file()):

@@ -67,10 +67,13 @@ def test_ads_are_listed(simulator: Simulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (None, ""), ("denied_100", "Missing permissions"), ("denied_100_33", "missing permissions"),
-        ("token_dead", "Error validating access token"), ("no_capability", "capability"),
+        (None, ""),
+        ("denied_100", "Missing permissions"),
+        ("denied_100_33", "missing permissions"),
+        ("token_dead", "Error validating access token"),
+        ("no_capability", "capability"),
     ],
-)  # fmt: skip
+)
 def test_the_check_of_a_connection(simulator: Simulator, tmp_path: Path, kind: str | None, words: str) -> None:
     """A connection is found to be right, or wrong for the reason that the platform gave."""
     simulator.behave(*([] if kind is None else [{"kind": kind}]))

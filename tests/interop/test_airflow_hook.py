@@ -13,9 +13,14 @@ def test_the_hook_gives_the_true_rows(simulator: Simulator, tmp_path: Path, leve
     """For several accounts at once, each row is the true one, and comes once."""
     simulator.behave()
     question = {
-        "url": simulator.url, "accounts": ACCOUNTS, "since": str(SINCE), "until": str(UNTIL), "level": level,
-        "fields": [f"{level}_id", *FIELDS], "found": str(tmp_path / "found.json"),
-    }  # fmt: skip
+        "url": simulator.url,
+        "accounts": ACCOUNTS,
+        "since": str(SINCE),
+        "until": str(UNTIL),
+        "level": level,
+        "fields": [f"{level}_id", *FIELDS],
+        "found": str(tmp_path / "found.json"),
+    }
     run("airflow", "airflow_hook.py", json.dumps(question), home=tmp_path)
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     for account in ACCOUNTS:

@@ -1,4 +1,4 @@
-"""A platform driven in process, on a clock that moves only when told to."""
+"""Helpers that drive a platform in process, on a clock that stands still between calls."""
 
 import json
 from dataclasses import dataclass
@@ -18,37 +18,37 @@ PLAIN = "ad_id,impressions,reach,clicks,spend"
 
 @dataclass
 class Driven:
-    """A platform whose clock stands still between two calls."""
+    """A platform with a frozen clock."""
 
     platform: AppState
 
     def call(self, path: str, method: str = "GET", /, **params: Any) -> Reply:
-        """Make one call with the right token and return the answer as it is."""
+        """Make one call with a valid token and return its reply."""
         given = {"access_token": "tok"} | {name: str(value) for name, value in params.items()}
         parts = tuple(part for part in path.split("/") if part)
         return self.platform.reply(Call("v26.0", parts, given, f"http://host/v26.0/{path}", method=method))
 
     def get(self, path: str, **params: Any) -> Any:
-        """Return the body of an answer."""
+        """Return the parsed body of a response."""
         return json.loads(self.call(path, **params).body)
 
     def insights(self, account: str = "act_1", **params: Any) -> Reply:
-        """Ask for a week of an account's ads."""
-        asked = {"level": "ad", "fields": PLAIN, "time_range": RANGE, "limit": 500, **params}
-        return self.call(f"{account}/insights", **asked)
+        """Request a week of an account's ads."""
+        query_params = {"level": "ad", "fields": PLAIN, "time_range": RANGE, "limit": 500, **params}
+        return self.call(f"{account}/insights", **query_params)
 
     def submit(self, account: str = "act_1", **params: Any) -> str:
-        """Submit a week of an account's ads as a report, and return its id."""
-        asked = {"level": "ad", "fields": PLAIN, "time_range": RANGE, **params}
-        return str(json.loads(self.call(f"{account}/insights", "POST", **asked).body)["report_run_id"])
+        """Submit a week of an account's ads as a report, and return the run's id."""
+        query_params = {"level": "ad", "fields": PLAIN, "time_range": RANGE, **params}
+        return str(json.loads(self.call(f"{account}/insights", "POST", **query_params).body)["report_run_id"])
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.platform.advance(seconds)
 
 
 def error_of(reply: Reply) -> tuple[int, int | None]:
-    """Return code and subcode of an error's body."""
+    """Return code and subcode of an error response."""
     error = json.loads(reply.body)["error"]
     return error["code"], error.get("error_subcode")
 

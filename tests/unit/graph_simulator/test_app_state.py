@@ -1,4 +1,4 @@
-"""The platform as a whole: errors on purpose, sizes, objects, limits, time and the log."""
+"""The platform as a whole: fault errors, size limits, objects, quotas, time and the call log."""
 
 import json
 from datetime import timedelta
@@ -24,8 +24,8 @@ from tests.unit.graph_simulator.conftest import NOW, RANGE, drive, error_of
         ("token_dead", 400, (190, 463)),
     ],
 )
-def test_errors_on_purpose(kind: str, status: int, error: tuple[int, int | None]) -> None:
-    """Each fault is its code, on one account only, and the call after it is answered."""
+def test_fault_errors(kind: str, status: int, error: tuple[int, int | None]) -> None:
+    """A fault responds with its code, on the configured account only, and the next call succeeds."""
     driven = drive({"fault": [{"kind": kind, "calls": 1, "accounts": ["act_1"]}]})
     assert driven.insights("act_2").status == 200
     hit = driven.insights("act_1")
@@ -33,15 +33,15 @@ def test_errors_on_purpose(kind: str, status: int, error: tuple[int, int | None]
     assert driven.insights("act_1").status == 200
 
 
-def test_the_token_dies_midway() -> None:
-    """From the stated call on, every account of the token is refused, with the stated subcode."""
+def test_a_token_expires_midway() -> None:
+    """From the configured call on, every account of the token gets the configured subcode."""
     driven = drive({"fault": [{"kind": "token_dead", "after_calls": 2, "subcode": 460}]})
     assert [driven.insights(f"act_{number}").status for number in (1, 2, 3, 4)] == [200, 200, 400, 400]
     assert error_of(driven.insights("act_5")) == (190, 460)
 
 
 def test_pages_that_are_too_heavy() -> None:
-    """A page over its weight is code 1 with HTTP 500; with fewer rows or lighter fields it is answered."""
+    """A page above the size limit is code 1 with HTTP 500; fewer rows or lighter fields succeed."""
     driven = drive({"size": {"page_cells": 40}})
     heavy = driven.insights(time_increment=1)
     assert (heavy.status, error_of(heavy)) == (500, (1, None))
@@ -51,20 +51,22 @@ def test_pages_that_are_too_heavy() -> None:
     assert driven.insights(limit=8, fields="actions").status == 500
 
 
-def test_questions_with_too_many_rows() -> None:
-    """Too many rows are 100/1487534 at any page size; fewer days are answered."""
+def test_queries_with_too_many_rows() -> None:
+    """Too many rows are 100/1487534 at any page size; fewer days succeed."""
     driven = drive({"size": {"sync_rows": 10}})
     assert error_of(driven.insights(time_increment=1, limit=1)) == (100, 1487534)
     assert driven.insights().status == 200
 
 
 def test_poison() -> None:
-    """A poisoned ad fails every question about it, whatever its size or level; others are answered."""
+    """A poisoned ad fails every query about it, whatever its size or level; other queries succeed."""
     clean = drive()
     ads = [row["ad_id"] for row in json.loads(clean.insights().body)["data"]]
     driven = drive({"poison": [{"account": "act_1", "ad": ads[0]}]})
-    only = {name: json.dumps([{"field": "ad.id", "operator": "IN", "value": ids}]) for name, ids in
-            {"poisoned": ads[:1], "others": ads[1:]}.items()}  # fmt: skip
+    only = {
+        name: json.dumps([{"field": "ad.id", "operator": "IN", "value": ids}])
+        for name, ids in {"poisoned": ads[:1], "others": ads[1:]}.items()
+    }
     assert driven.insights().status == driven.insights(level="account").status == 500
     assert driven.insights(limit=1, fields="spend", filtering=only["poisoned"]).status == 500
     assert driven.insights(filtering=only["others"]).status == driven.insights("act_2").status == 200
@@ -72,10 +74,10 @@ def test_poison() -> None:
 
 @pytest.mark.parametrize("level", ["campaign", "adset", "ad"])
 def test_insights_of_one_object(level: str) -> None:
-    """A campaign, an ad set and an ad answer for themselves, synchronously and as a report."""
+    """A campaign, an ad set and an ad have insights of their own, synchronously and as a report."""
     driven = drive()
-    asked = {"level": level, "fields": f"{level}_id,impressions", "time_range": RANGE}
-    rows = json.loads(driven.insights(**asked).body)["data"]
+    query_params = {"level": level, "fields": f"{level}_id,impressions", "time_range": RANGE}
+    rows = json.loads(driven.insights(**query_params).body)["data"]
     row = rows[0]
     name = row[f"{level}_id"]
     assert driven.get(f"{name}/insights", fields=f"{level}_id,impressions", time_range=RANGE)["data"] == [row]
@@ -85,8 +87,8 @@ def test_insights_of_one_object(level: str) -> None:
     assert driven.platform.calls.counts()["accounts"] == {"act_1": 4}
 
 
-def test_objects_that_are_not_there() -> None:
-    """Ids of nobody, a level above the object, and paths under an object are refused."""
+def test_missing_objects() -> None:
+    """Unknown ids, a level above the object, and unknown edges of an object are errors."""
     driven = drive()
     ad_id = json.loads(driven.insights().body)["data"][0]["ad_id"]
     for name in (f"{ad_id[:9]}9999{ad_id[13:]}", f"2{ad_id[1:]}", "123456789012345678", "1" * 17):
@@ -95,8 +97,8 @@ def test_objects_that_are_not_there() -> None:
     assert error_of(driven.call(f"{ad_id}/leads"))[0] == 2500
 
 
-def test_headers_go_out_with_errors_and_polls() -> None:
-    """Usage is told with refusals, polls and results too."""
+def test_errors_and_polls_have_usage_headers() -> None:
+    """Error responses, polls and results have usage headers."""
     driven = drive({"quota": {"headers_above": 0, "base_calls": 3, "calls_per_ad": 0}})
     run_id = driven.submit()
     assert "X-Business-Use-Case-Usage" in driven.call(run_id).headers
@@ -106,7 +108,7 @@ def test_headers_go_out_with_errors_and_polls() -> None:
     assert json.loads(refused.headers["X-Business-Use-Case-Usage"])["1"][1]["call_count"] == 133
 
 
-def test_the_log_tells_early_calls_and_costs() -> None:
+def test_the_log_has_early_calls_and_costs() -> None:
     """Each call is logged with account, time, cost and faults; a call during a block is early, one after it is not."""
     driven = drive({"quota": {"base_calls": 1, "calls_per_ad": 0}, "fault": [{"kind": "empty_pages", "every": 3}]})
     driven.insights()
@@ -127,16 +129,16 @@ def test_the_log_tells_early_calls_and_costs() -> None:
     assert driven.platform.calls.entries(3)[0] == entries[3:]
 
 
-def test_a_calm_hourly_limit_tells_early_calls() -> None:
-    """With calls counted only, a call before the moment that was told is early as well."""
+def test_early_calls_with_an_hourly_limit() -> None:
+    """With the plain hourly limit, a call during a block is early as well."""
     driven = drive(hourly_limit=1)
     for _ in range(3):
         driven.insights()
     assert [entry.early for entry in driven.platform.calls.entries()[0]] == [False, False, True]
 
 
-def test_time_can_be_scaled_and_jumped() -> None:
-    """At a scale the platform's clock runs faster; a jump moves it, and leaves a clock that stands still standing."""
+def test_the_clock_can_be_scaled_and_moved() -> None:
+    """A time scale speeds the clock up; advancing moves it, and a frozen clock stays frozen."""
     platform = AppState(SimulatorConfig(now=NOW, time_scale=3_600_000))
     first = platform.clock.now()
     while (passed := platform.clock.now() - first) == timedelta():
@@ -147,23 +149,23 @@ def test_time_can_be_scaled_and_jumped() -> None:
     assert (platform.clock.now(), platform.clock.frozen) == (NOW + timedelta(hours=1), True)
 
 
-def test_a_storm_can_change() -> None:
-    """New faults keep what was spent; new limits forget it; a reset brings the first storm and no reports back."""
+def test_the_fault_profile_can_change() -> None:
+    """New faults keep the used quota, new limits reset it; a reset restores the first profile and clears reports."""
     driven = drive(hourly_limit=1)
     driven.submit()
-    driven.platform.set_fault_profile(parse_fault_profile({"fault": [{"kind": "denied"}]}, "storm"))
+    driven.platform.set_fault_profile(parse_fault_profile({"fault": [{"kind": "denied"}]}, "profile"))
     assert error_of(driven.insights()) == (200, None)
-    driven.platform.set_fault_profile(parse_fault_profile({}, "storm"))
+    driven.platform.set_fault_profile(parse_fault_profile({}, "profile"))
     assert error_of(driven.insights()) == (80000, 2446079)
-    driven.platform.set_fault_profile(parse_fault_profile({"quota": {}}, "storm"))
+    driven.platform.set_fault_profile(parse_fault_profile({"quota": {}}, "profile"))
     assert driven.insights().status == 200
     driven.platform.reset()
     assert driven.platform.report_runs.runs() == []
     assert driven.platform.fault_profile == driven.platform.config.fault_profile
 
 
-def test_equal_storms_are_equal() -> None:
-    """The same calls meet the same faults and get the same bytes."""
+def test_equal_profiles_are_reproducible() -> None:
+    """Equal calls under equal profiles get the same faults and the same bytes."""
 
     def story() -> list[Any]:
         driven = drive({"fault": [{"kind": "transient_2", "rate": 0.5}, {"kind": "truncated", "rate": 0.3}]})

@@ -1,4 +1,4 @@
-"""Sums of a rolling hour."""
+"""Sums over a rolling hour."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ spending = st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 90)), max_si
 
 
 def spend(steps: list[tuple[int, int]]) -> tuple[RollingWindow, list[tuple[datetime, CallCost]], datetime]:
-    """A window after some spending, what was spent, and the moment it ended."""
+    """A window after some costs, those costs, and the moment of the last one."""
     window, log, now = RollingWindow(), [], NOW
     for gap, amount in steps:
         now += timedelta(seconds=gap)
@@ -24,7 +24,7 @@ def spend(steps: list[tuple[int, int]]) -> tuple[RollingWindow, list[tuple[datet
 
 @given(spending, st.integers(0, 5_000))
 def test_sums_are_those_of_the_last_hour(steps: list[tuple[int, int]], later: int) -> None:
-    """The running sum equals the sum of what the last hour holds."""
+    """The running sum equals the sum of the costs of the last hour."""
     window, log, now = spend(steps)
     now += timedelta(seconds=later)
     assert window.total(now) == sum((cost for at, cost in log if now - HOUR < at), NOTHING)
@@ -32,7 +32,7 @@ def test_sums_are_those_of_the_last_hour(steps: list[tuple[int, int]], later: in
 
 @given(spending)
 def test_below_is_the_first_moment_under_the_limit(steps: list[tuple[int, int]]) -> None:
-    """At the stated moment everything is under its limit, and just before it something was not."""
+    """At the returned moment all sums are under their limits, and just before it one of them is not."""
     window, log, now = spend(steps)
     limits = CallCost(5, 300, 500)
     moment = window.below(now, limits)

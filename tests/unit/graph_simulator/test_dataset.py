@@ -1,4 +1,4 @@
-"""The simulated world keeps its word: same question, same figures, and figures that could be true."""
+"""The dataset is reproducible, and its figures are consistent with each other."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -21,18 +21,18 @@ windows = st.tuples(st.integers(0, 120), st.integers(0, 40)).map(
 )
 
 
-def world(seed: int = 7, **changes: object) -> Dataset:
-    """A world with few ads, so that many can be tried."""
+def small_dataset(seed: int = 7, **changes: object) -> Dataset:
+    """A dataset with few ads per account."""
     return Dataset(SimulatorConfig(**{"ads": 4, "seed": seed, **changes}))  # type: ignore[arg-type]
 
 
 def daily(window: DateRange) -> list[DateRange]:
-    """Each day of a window as its own."""
+    """Each day of a range as a range of its own."""
     return [DateRange(day, day) for day in window.days()]
 
 
 def figures(ad_totals: AdTotals) -> list[tuple[str, list[int], int]]:
-    """What a block says, ads without delivery aside, window by window."""
+    """Totals by window and ad, without ads that have no delivery."""
     return [
         (f"{window} {ad.truth.ad_id}", ad_totals.totals[:, w, a].tolist(), int(ad_totals.reach[w, a]))
         for w, window in enumerate(ad_totals.windows)
@@ -43,19 +43,19 @@ def figures(ad_totals: AdTotals) -> list[tuple[str, list[int], int]]:
 
 @settings(max_examples=25, deadline=None)
 @given(accounts, st.lists(windows, min_size=1, max_size=4))
-def test_windows_together_equal_windows_alone(account: str, asked: list[DateRange]) -> None:
-    """What a window holds depends neither on the others asked for with it nor on what was asked before."""
-    together = figures(world().ad_totals(account, asked, NOW))
-    other = world()
-    alone = [row for window in reversed(asked) for row in figures(other.ad_totals(account, [window], NOW))]
+def test_windows_together_equal_windows_alone(account: str, query_params: list[DateRange]) -> None:
+    """The totals of a range depend neither on other ranges of the same call nor on earlier calls."""
+    together = figures(small_dataset().ad_totals(account, query_params, NOW))
+    other = small_dataset()
+    alone = [row for window in reversed(query_params) for row in figures(other.ad_totals(account, [window], NOW))]
     assert sorted(together) == sorted(alone)
 
 
 @settings(max_examples=25, deadline=None)
 @given(accounts, windows, st.integers(0, 3))
-def test_figures_could_be_true(account: str, window: DateRange, seed: int) -> None:
+def test_figures_are_consistent(account: str, window: DateRange, seed: int) -> None:
     """Reach never exceeds impressions, link clicks never clicks, clicks never impressions."""
-    ad_totals = world(seed).ad_totals(account, daily(window), NOW)
+    ad_totals = small_dataset(seed).ad_totals(account, daily(window), NOW)
     shown = ad_totals.totals
     assert (ad_totals.reach <= shown[Metric.IMPRESSIONS]).all()
     assert ((ad_totals.reach > 0) == (shown[Metric.IMPRESSIONS] > 0)).all()
@@ -67,9 +67,9 @@ def test_figures_could_be_true(account: str, window: DateRange, seed: int) -> No
 
 @settings(max_examples=25, deadline=None)
 @given(accounts, windows)
-def test_people_of_a_span_are_not_the_sum_of_its_days(account: str, window: DateRange) -> None:
-    """A span reaches at least as many people as its best day and at most as many as all its days."""
-    source = world()
+def test_reach_of_a_range_is_not_the_sum_of_its_days(account: str, window: DateRange) -> None:
+    """A range reaches at least as many people as its best day, and at most as many as all its days together."""
+    source = small_dataset()
     span = source.ad_totals(account, [window], NOW)
     days = source.ad_totals(account, daily(window), NOW)
     assert (span.reach[0] <= days.reach.sum(axis=0)).all()
@@ -80,8 +80,8 @@ def test_people_of_a_span_are_not_the_sum_of_its_days(account: str, window: Date
 @settings(max_examples=25, deadline=None)
 @given(accounts, st.integers(0, 60), st.integers(0, 72))
 def test_restatement_only_adds(account: str, age: int, later_hours: int) -> None:
-    """A day's figures only grow as it ages, and stand still once it is older than 28 days."""
-    source = world()
+    """A day's figures only grow as it ages, and do not change once it is older than 28 days."""
+    source = small_dataset()
     day = TODAY - timedelta(days=age)
     before = source.ad_totals(account, [DateRange(day, day)], NOW)
     after = source.ad_totals(account, [DateRange(day, day)], NOW + timedelta(hours=later_hours))
@@ -91,16 +91,16 @@ def test_restatement_only_adds(account: str, age: int, later_hours: int) -> None
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
-def test_people_are_reached_ever_more_slowly(audience: int, one: int, other: int) -> None:
-    """Reaching by two pushes in one span never counts more people than the two pushes apart."""
+def test_reach_is_concave(audience: int, one: int, other: int) -> None:
+    """Two sets of impressions together never reach more people than the two apart."""
     shown = np.array([one, other, one + other], dtype=np.int64)
     first, second, both = estimate_reach(shown, np.full(3, float(audience))).tolist()
     assert max(first, second) <= both <= first + second
 
 
-def test_nothing_happens_tomorrow() -> None:
-    """Days that have not come yet hold nothing, and today holds only what has passed of it."""
-    source = world()
+def test_future_days_have_no_delivery() -> None:
+    """Future days are empty, and today has only the share of the day that has passed."""
+    source = small_dataset()
     tomorrow = TODAY + timedelta(days=1)
     assert not source.ad_totals("act_1", [DateRange(tomorrow, tomorrow)], NOW).totals.any()
     morning = source.ad_totals("act_1", [DateRange(TODAY, TODAY)], NOW - timedelta(hours=6)).totals
@@ -108,16 +108,16 @@ def test_nothing_happens_tomorrow() -> None:
 
 
 def test_days_are_counted_in_the_accounts_zone() -> None:
-    """Where it is tomorrow already, tomorrow's delivery has begun."""
-    source = world(zone={"act_1": "Pacific/Auckland"})
+    """Where the next day has begun, it has delivery."""
+    source = small_dataset(zone={"act_1": "Pacific/Auckland"})
     late = NOW.replace(hour=23)
     assert source.today("act_1", late) == date(2026, 11, 26)
     assert source.ad_totals("act_1", [DateRange(date(2026, 11, 26), date(2026, 11, 26))], late).totals.any()
 
 
 def planted(kind: AdKind) -> list[tuple[str, str]]:
-    """Accounts and ads of a kind that lived out their lives before NOW."""
-    source = world()
+    """Accounts and ads of a kind that ended before NOW."""
+    source = small_dataset()
     names = [f"act_{number}" for number in range(1, 60)]
     return [
         (account, truth.ad_id)
@@ -129,15 +129,15 @@ def planted(kind: AdKind) -> list[tuple[str, str]]:
 
 def ctr_and_frequency(account: str, ad_id: str, since: date, days: int) -> tuple[float, float]:
     """Click rate and mean daily frequency of an ad over some days."""
-    ad_totals = world().ad_totals(account, daily(DateRange(since, since + timedelta(days=days - 1))), NOW)
+    ad_totals = small_dataset().ad_totals(account, daily(DateRange(since, since + timedelta(days=days - 1))), NOW)
     index = [ad.truth.ad_id for ad in ad_totals.ads].index(ad_id)
     shown = ad_totals.totals[Metric.IMPRESSIONS, :, index].sum()
     return ad_totals.totals[Metric.CLICKS, :, index].sum() / shown, shown / ad_totals.reach[:, index].sum()
 
 
 def test_planted_fatigue_shows() -> None:
-    """A fatigued ad's click rate falls by a fifth and its frequency rises within two weeks of its onset."""
-    source = world()
+    """Within two weeks of its onset, a fatigued ad's click rate falls by a fifth and its frequency rises."""
+    source = small_dataset()
     falls, rises = [], []
     for account, ad_id in planted(AdKind.FATIGUED):
         truth = source.truth(account, ad_id)
@@ -154,8 +154,8 @@ def test_planted_fatigue_shows() -> None:
 
 
 def test_other_ads_do_not_tire() -> None:
-    """Healthy ads, dips at weekends and low volume have no onset; healthy click rates hold."""
-    source = world()
+    """Healthy, low-volume and weekend-dip ads have no onset; healthy click rates hold."""
+    source = small_dataset()
     for kind in (AdKind.HEALTHY, AdKind.LOW_VOLUME, AdKind.WEEKEND_DIP):
         assert all(source.truth(*names).onset is None for names in planted(kind))
     ratios = []
@@ -167,24 +167,26 @@ def test_other_ads_do_not_tire() -> None:
     assert 0.85 < np.median(ratios) < 1.15
 
 
-def test_truth_of_a_stranger() -> None:
-    """Asking for an ad of another account, or of none, is refused."""
-    source = world()
+def test_truth_of_an_unknown_ad() -> None:
+    """The truth of another account's ad, or of an unknown one, is an error."""
+    source = small_dataset()
     stranger = source.truths("act_2", TODAY)[0].ad_id
     for ad_id in (stranger, "1", "x" * 18):
         with pytest.raises(UnknownAd):
             source.truth("act_1", ad_id)
 
 
-def test_other_seeds_are_other_worlds() -> None:
-    """The seed changes the rows."""
+def test_seeds_change_the_rows() -> None:
+    """Different seeds give different rows."""
     window = DateRange(TODAY - timedelta(days=40), TODAY - timedelta(days=35))
-    assert figures(world(1).ad_totals("act_1", [window], NOW)) != figures(world(2).ad_totals("act_1", [window], NOW))
+    assert figures(small_dataset(1).ad_totals("act_1", [window], NOW)) != figures(
+        small_dataset(2).ad_totals("act_1", [window], NOW)
+    )
 
 
-def test_which_accounts_there_are() -> None:
-    """Accounts are as many as configured, as listed, or any that is asked for."""
-    counted, listed, any_of = world(accounts=3), world(accounts=("5", "act_6")), world()
+def test_which_accounts_exist() -> None:
+    """Accounts are a number of them, a list, or any that is requested."""
+    counted, listed, any_of = small_dataset(accounts=3), small_dataset(accounts=("5", "act_6")), small_dataset()
     assert len(counted.account_ids()) == 3
     assert counted.exists(counted.account_ids()[0])
     assert not counted.exists("act_5")
@@ -195,8 +197,8 @@ def test_which_accounts_there_are() -> None:
 
 
 def test_decoys_change_nothing_but_themselves() -> None:
-    """Decoys replace healthy ads only; all others, and each decoy before its turn, keep the figures they had."""
-    plain, decoyed = world(), world(decoys=0.5)
+    """Decoys replace healthy ads only; all other ads, and each decoy before its turn, keep their figures."""
+    plain, decoyed = small_dataset(), small_dataset(decoys=0.5)
     window = DateRange(TODAY - timedelta(days=100), TODAY - timedelta(days=40))
     kinds = set()
     for account in (f"act_{number}" for number in range(1, 30)):
@@ -214,8 +216,8 @@ def test_decoys_change_nothing_but_themselves() -> None:
 
 @pytest.mark.parametrize(("kind", "volume", "price"), [(AdKind.BUDGET_CUT, 0.35, 1.0), (AdKind.PRICE_SHOCK, 1.0, 1.6)])
 def test_decoys_only_seem_to_tire(kind: AdKind, volume: float, price: float) -> None:
-    """A cut budget takes volume, a dearer auction raises the price; click rates hold in both."""
-    plain, decoyed = world(), world(decoys=1.0)
+    """A budget cut lowers volume, a price rise raises the price; click rates hold in both."""
+    plain, decoyed = small_dataset(), small_dataset(decoys=1.0)
     volumes, prices, rates = [], [], []
     for account in (f"act_{number}" for number in range(1, 30)):
         day = TODAY - timedelta(days=60)

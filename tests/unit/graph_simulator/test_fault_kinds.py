@@ -1,4 +1,4 @@
-"""Every refusal on purpose has the platform's shape."""
+"""Error faults have the platform's shape."""
 
 import json
 from typing import Any
@@ -29,8 +29,8 @@ SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "status", "shape"), SHAPES)
-def test_the_shape_of_a_refusal(kind: FaultKind, status: int, shape: dict[str, Any]) -> None:
-    """Status, code, subcode and `is_transient` are the platform's; each has a message, a type and a trace id."""
+def test_the_shape_of_an_error(kind: FaultKind, status: int, shape: dict[str, Any]) -> None:
+    """Status, code, subcode and `is_transient` are the platform's; each error has a message, a type and a trace id."""
     reply = drive({"fault": [{"kind": kind.value}]}).insights()
     error = json.loads(reply.body)["error"]
     assert reply.status == status
@@ -41,21 +41,21 @@ def test_the_shape_of_a_refusal(kind: FaultKind, status: int, shape: dict[str, A
     assert ("error_subcode" in error, "is_transient" in error) == ("error_subcode" in shape, "is_transient" in shape)
 
 
-def test_every_refusal_has_a_shape() -> None:
-    """No kind that refuses or fails is missing above."""
+def test_every_error_fault_is_covered() -> None:
+    """The table above has every kind of fault that responds with an error."""
     assert {kind for kind, _, _ in SHAPES} == {*ACCESS_FAULTS, *SERVING_FAULTS}
 
 
-def test_an_account_that_is_denied_looks_like_one_that_is_not_there() -> None:
-    """100/33 is word for word what an unknown account is answered, and the other accounts are answered."""
+def test_a_denied_account_looks_like_a_missing_one() -> None:
+    """100/33 has the same text as for an unknown account; other accounts succeed."""
     driven = drive({"fault": [{"kind": "denied_100_33", "accounts": ["act_1"]}]}, accounts=("1", "2"))
     denied, missing = (json.loads(driven.insights(name).body)["error"]["message"] for name in ("act_1", "act_3"))
     assert denied == missing.replace("act_3", "act_1")
     assert driven.insights("act_2").status == 200
 
 
-def test_how_long_to_stay_away() -> None:
-    """HTTP 429 says in Retry-After for how many seconds; no other answer has that header."""
+def test_retry_after() -> None:
+    """HTTP 429 has Retry-After in seconds; no other response has it."""
     driven = drive({"fault": [{"kind": "too_many_429", "seconds": 37, "calls": 1}]})
     assert driven.insights().headers["retry-after"] == "37"
     assert "retry-after" not in driven.insights().headers

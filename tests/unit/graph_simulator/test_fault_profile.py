@@ -1,4 +1,4 @@
-"""Storms are read from files, and mistakes in them are named."""
+"""Fault profiles are read from files, and errors name the wrong setting."""
 
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,24 @@ from graph_simulator.graph_errors import InvalidValue
 EXAMPLE = Path(__file__).parents[3] / "examples/storm.toml"
 
 
-def test_the_example_is_a_storm() -> None:
-    """The example file is read, and shows limits, sizes, poison and most faults."""
-    storm = load_fault_profile(EXAMPLE)
-    assert storm.quota is not None
-    assert storm.size.sync_rows
-    assert storm.poison
-    assert len({rule.kind for rule in storm.fault}) >= 13
+def test_the_example_file() -> None:
+    """The example file is valid, and has limits, sizes, poison and most faults."""
+    profile = load_fault_profile(EXAMPLE)
+    assert profile.quota is not None
+    assert profile.size.sync_rows
+    assert profile.poison
+    assert len({rule.kind for rule in profile.fault}) >= 13
 
 
-def test_nothing_means_calm() -> None:
-    """An empty storm has no limits, no sizes and no faults."""
-    assert parse_fault_profile({}, "storm") == FaultProfile()
+def test_an_empty_profile_has_no_effect() -> None:
+    """An empty profile has no limits, no sizes and no faults."""
+    assert parse_fault_profile({}, "profile") == FaultProfile()
     assert FaultProfile().quota is None
     assert not FaultProfile().fault
 
 
 @pytest.mark.parametrize(
-    ("values", "place"),
+    ("values", "location"),
     [
         ({"weather": 1}, "weather"),
         ({"fault": [{"kind": "hail"}]}, "fault.0.kind"),
@@ -39,14 +39,14 @@ def test_nothing_means_calm() -> None:
         ([], "the file"),
     ],
 )
-def test_mistakes_are_named_with_their_place(values: Any, place: str) -> None:
-    """What is wrong is refused, and the message says where."""
-    with pytest.raises(InvalidValue, match=place):
+def test_errors_name_the_location(values: Any, location: str) -> None:
+    """An invalid profile is rejected with the location of the error."""
+    with pytest.raises(InvalidValue, match=location):
         parse_fault_profile(values, "storm.toml")
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    """A missing file and one that is not TOML are refused by name."""
+def test_unreadable_files(tmp_path: Path) -> None:
+    """A missing file, and one that is not TOML, are errors that name the file."""
     with pytest.raises(InvalidValue, match="--faults takes a TOML file"):
         load_fault_profile(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"

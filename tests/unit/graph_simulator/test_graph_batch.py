@@ -1,4 +1,4 @@
-"""Fifty calls in one request, each with its own answer."""
+"""Batches and queries by `ids`: each entry is served by itself."""
 
 import json
 from typing import Any
@@ -9,57 +9,59 @@ from tests.unit.graph_simulator.conftest import RANGE, Driven, drive, error_of
 
 
 def batch(driven: Driven, entries: Any, **params: Any) -> Any:
-    """Send a batch and return its answers."""
+    """Send a batch and return its responses."""
     reply = driven.call("", "POST", batch=entries if isinstance(entries, str) else json.dumps(entries), **params)
     return json.loads(reply.body)
 
 
 def urls(*paths: str) -> list[dict[str, str]]:
-    """Entries that get these addresses."""
+    """Entries that get these paths."""
     return [{"method": "GET", "relative_url": path} for path in paths]
 
 
-def test_answers_in_order_with_their_own_codes() -> None:
+def test_responses_are_in_order() -> None:
     """Each entry has its status, its body as text and its headers, in the order of the request."""
     driven = drive({"quota": {"headers_above": 0}})
     run_id = driven.submit()
-    asked = urls(f"{run_id}/", "v25.0/act_1?fields=currency", "nothing", f"act_2/insights?level=ad&access_token={'x'}")
-    found = batch(driven, asked)
-    assert [entry["code"] for entry in found] == [200, 200, 400, 400]
-    assert json.loads(found[0]["body"])["id"] == run_id
-    assert json.loads(found[1]["body"]) == {"id": "act_1", "currency": "USD"}
-    assert [json.loads(entry["body"])["error"]["code"] for entry in found[2:]] == [100, 190]
-    names = {header["name"] for header in found[0]["headers"]}
+    entries = urls(
+        f"{run_id}/", "v25.0/act_1?fields=currency", "nothing", f"act_2/insights?level=ad&access_token={'x'}"
+    )
+    result = batch(driven, entries)
+    assert [entry["code"] for entry in result] == [200, 200, 400, 400]
+    assert json.loads(result[0]["body"])["id"] == run_id
+    assert json.loads(result[1]["body"]) == {"id": "act_1", "currency": "USD"}
+    assert [json.loads(entry["body"])["error"]["code"] for entry in result[2:]] == [100, 190]
+    names = {header["name"] for header in result[0]["headers"]}
     assert {"X-Business-Use-Case-Usage", "X-FB-Ads-Insights-Throttle"} - names == {"X-FB-Ads-Insights-Throttle"}
-    assert "headers" not in batch(driven, asked, include_headers="false")[0]
+    assert "headers" not in batch(driven, entries, include_headers="false")[0]
 
 
 def test_a_report_is_submitted_in_a_batch() -> None:
-    """An entry may be a POST with a form."""
+    """An entry can be a POST with a form."""
     driven = drive()
-    found = batch(driven, [{"method": "POST", "relative_url": "act_1/insights", "body": "level=ad&fields=ad_id"}])
-    assert "report_run_id" in json.loads(found[0]["body"])
+    result = batch(driven, [{"method": "POST", "relative_url": "act_1/insights", "body": "level=ad&fields=ad_id"}])
+    assert "report_run_id" in json.loads(result[0]["body"])
 
 
 def test_next_leads_out_of_the_batch() -> None:
-    """A page that came in a batch names the address of its next one."""
+    """A page in a batch has a `next` link to a path of its own."""
     driven = drive()
     body = json.loads(batch(driven, urls("act_1/insights?level=ad&limit=1"))[0]["body"])
     assert body["paging"]["next"].startswith("http://host/v26.0/act_1/insights?")
 
 
 def test_each_entry_is_a_call() -> None:
-    """Entries count against the limits one by one; the batch itself does not, but it is logged."""
+    """Entries count against the limits one by one; the envelope does not, but it is logged."""
     driven = drive(hourly_limit=2)
-    found = batch(driven, urls(*["act_1/insights?level=ad"] * 3))
-    assert [entry["code"] for entry in found] == [200, 200, 400]
+    result = batch(driven, urls(*["act_1/insights?level=ad"] * 3))
+    assert [entry["code"] for entry in result] == [200, 200, 400]
     assert driven.platform.calls.counts()["total"] == 3
     entries, _ = driven.platform.calls.entries()
     assert [(entry.route, entry.batched) for entry in entries] == [*[("insights", True)] * 3, ("batch", False)]
 
 
 def test_at_most_fifty() -> None:
-    """51 entries are refused as a whole and none is made."""
+    """51 entries are rejected as a whole, and none is served."""
     driven = drive()
     assert len(batch(driven, urls(*["act_1"] * 50))) == 50
     refused = batch(driven, urls(*["act_1"] * 51))
@@ -67,8 +69,8 @@ def test_at_most_fifty() -> None:
     assert driven.platform.calls.counts()["total"] == 50
 
 
-def test_what_is_no_batch() -> None:
-    """Text that is no list of requests is code 100."""
+def test_invalid_batches() -> None:
+    """Text that is not a list of requests is code 100."""
     driven = drive()
     for wrong in ("no json", "{}", "[]", '["x"]', '[{"method":"GET"}]'):
         assert batch(driven, wrong)["error"]["code"] == 100
@@ -76,31 +78,31 @@ def test_what_is_no_batch() -> None:
 
 
 def test_entries_that_time_out_are_null() -> None:
-    """An entry hit by a fault of the way is null, and what it did is done all the same."""
+    """An entry hit by `null_entry` is null, although its call was served."""
     driven = drive({"fault": [{"kind": "null_entry", "every": 2, "routes": ["submit"]}]})
     submit = {"method": "POST", "relative_url": "act_1/insights", "body": "level=ad"}
-    found = batch(driven, [submit, submit])
-    assert [entry is None for entry in found] == [False, True]
+    result = batch(driven, [submit, submit])
+    assert [entry is None for entry in result] == [False, True]
     assert len(driven.platform.report_runs.runs()) == 2
 
 
-def test_a_call_may_refer_to_an_earlier_one() -> None:
-    """`{result=...}` stands for what a named call answered, whose own answer is null unless it asks for it."""
+def test_an_entry_can_refer_to_an_earlier_one() -> None:
+    """`{result=...}` is replaced by values of a named entry, whose own response is null unless it asks for it."""
     driven = drive(accounts=2)
     first = {"method": "GET", "relative_url": "me/adaccounts?fields=id", "name": "mine"}
     second = {"method": "GET", "relative_url": "{result=mine:$.data[0].id}?fields=currency"}
-    found = batch(driven, [first, second])
-    assert found[0] is None
-    assert json.loads(found[1]["body"])["currency"] == "USD"
+    result = batch(driven, [first, second])
+    assert result[0] is None
+    assert json.loads(result[1]["body"])["currency"] == "USD"
     shown = batch(driven, [first | {"omit_response_on_success": False}, second])
     assert shown[0]["code"] == 200
 
 
-def test_a_list_of_answers_goes_into_one_call() -> None:
-    """A star stands for every item, joined by commas."""
+def test_a_star_selects_all_items() -> None:
+    """A star in a reference selects all items, joined by commas."""
     driven = drive()
-    asked = {"field": "campaign.id", "operator": "IN", "value": "X"}
-    url = f"act_1/insights?level=campaign&fields=campaign_id&filtering={json.dumps([asked])}"
+    has_id = {"field": "campaign.id", "operator": "IN", "value": "X"}
+    url = f"act_1/insights?level=campaign&fields=campaign_id&filtering={json.dumps([has_id])}"
     entries = [
         {"method": "GET", "relative_url": "act_1/campaigns?fields=id", "name": "campaigns"},
         {"method": "GET", "relative_url": url.replace('"X"', '["{result=campaigns:$.data.*.id}"]')},
@@ -108,15 +110,15 @@ def test_a_list_of_answers_goes_into_one_call() -> None:
     assert batch(driven, entries)[1]["code"] == 200
 
 
-def test_a_reference_that_leads_nowhere_is_refused_alone() -> None:
-    """A call that refers to nothing, or to a call that failed, is not made; the others are."""
+def test_an_unresolved_reference_fails_alone() -> None:
+    """An entry that refers to nothing, or to a failed entry, is not served; the others are."""
     driven = drive()
     entries = [
         {"method": "GET", "relative_url": "nothing", "name": "failed"},
         *urls("{result=failed:$.id}", "{result=act:$.id}", "act_1"),
     ]
-    found = batch(driven, entries)
-    assert [entry["code"] for entry in found] == [400, 400, 400, 200]
+    result = batch(driven, entries)
+    assert [entry["code"] for entry in result] == [400, 400, 400, 200]
     assert driven.platform.calls.counts()["total"] == 2
 
 
@@ -124,17 +126,17 @@ def test_a_truncated_response_cannot_be_referred_to() -> None:
     """A named entry whose JSON is cut off is returned as it is; entries that refer to it fail by themselves."""
     driven = drive({"fault": [{"kind": "truncated", "routes": ["adaccounts"]}]}, accounts=2)
     first = {"method": "GET", "relative_url": "me/adaccounts?fields=id", "name": "mine"}
-    found = batch(driven, [first, *urls("{result=mine:$.data[0].id}")])
-    assert [entry["code"] for entry in found] == [200, 400]
+    result = batch(driven, [first, *urls("{result=mine:$.data[0].id}")])
+    assert [entry["code"] for entry in result] == [200, 400]
     with pytest.raises(json.JSONDecodeError):
-        json.loads(found[0]["body"])
+        json.loads(result[0]["body"])
 
 
-def test_an_entry_says_nothing_that_is_ignored() -> None:
-    """A key or a parameter that an entry does not take refuses that entry alone; single quotes are read."""
+def test_unknown_keys_fail_their_entry() -> None:
+    """An unknown key or parameter fails its own entry only; single quotes are accepted."""
     driven = drive()
-    strange = [{"method": "GET", "relative_url": "act_1", "depends_on": "x"}, *urls("act_1?colour=red", "act_1")]
-    assert [entry["code"] for entry in batch(driven, strange)] == [400, 400, 200]
+    unknown = [{"method": "GET", "relative_url": "act_1", "depends_on": "x"}, *urls("act_1?colour=red", "act_1")]
+    assert [entry["code"] for entry in batch(driven, unknown)] == [400, 400, 200]
     url = "act_1/insights?level=ad&time_range[since]=2026-11-01&time_range[until]=2026-11-02"
     loose = f"[{{'method':'GET','relative_url':'{url}'}}]"
     rows = json.loads(batch(driven, loose)[0]["body"])["data"]
@@ -144,18 +146,18 @@ def test_an_entry_says_nothing_that_is_ignored() -> None:
 ASKED = {"level": "ad", "fields": "ad_id,spend", "time_range": RANGE}
 
 
-def test_an_answer_by_id() -> None:
-    """Each id has what it would have been answered alone, and `next` leads to its own next page."""
+def test_a_body_by_id() -> None:
+    """Each id has the body of a call of its own, and `next` links to its own next page."""
     driven = drive()
-    found = driven.get("insights", ids="act_1,act_2", limit=2, **ASKED)
-    assert list(found) == ["act_1", "act_2"]
-    for account, body in found.items():
+    result = driven.get("insights", ids="act_1,act_2", limit=2, **ASKED)
+    assert list(result) == ["act_1", "act_2"]
+    for account, body in result.items():
         assert body == driven.get(f"{account}/insights", limit=2, **ASKED)
         assert body["paging"]["next"].startswith(f"http://host/v26.0/{account}/insights?")
 
 
 def test_objects_and_edges_by_id() -> None:
-    """Without an edge the objects themselves are answered; campaigns are one as well."""
+    """Without an edge the objects themselves are returned; edges work as well."""
     driven = drive()
     assert driven.get("", ids='["act_1","act_2"]', fields="currency") == {
         "act_1": {"currency": "USD", "id": "act_1"},
@@ -165,7 +167,7 @@ def test_objects_and_edges_by_id() -> None:
 
 
 def test_each_id_is_a_call() -> None:
-    """Ids count against the limits one by one; the question itself does not."""
+    """Ids count against the limits one by one; the envelope does not."""
     driven = drive(hourly_limit=2)
     driven.get("insights", ids="act_1,act_2", **ASKED)
     assert driven.platform.calls.counts()["accounts"] == {"act_1": 1, "act_2": 1}
@@ -177,8 +179,8 @@ def test_each_id_is_a_call() -> None:
     ]
 
 
-def test_one_refusal_refuses_all() -> None:
-    """An id that is not there, a mistake in the question, and a fault on the way are the answer to the whole."""
+def test_one_error_fails_all() -> None:
+    """An unknown id, an invalid parameter, and a faulty response are the response to the whole query."""
     driven = drive({"fault": [{"kind": "html_500", "accounts": ["act_9"]}]}, accounts=("1", "9"))
     assert error_of(driven.call("insights", ids="act_1,act_5", **ASKED)) == (100, 33)
     assert error_of(driven.call("insights", ids="act_1", fields="colour")) == (100, None)
@@ -186,8 +188,8 @@ def test_one_refusal_refuses_all() -> None:
     assert (broken.status, error_of(broken)) == (500, (1, None))
 
 
-def test_none_and_too_many() -> None:
-    """No id is error 2500, more than fifty are error 100, and a path with an id takes no `ids`."""
+def test_the_number_of_ids() -> None:
+    """No id is error 2500, more than fifty are error 100, and a path with an id accepts no `ids`."""
     driven = drive()
     assert error_of(driven.call("insights", ids="[]")) == (2500, None)
     many: Any = json.loads(driven.call("", ids=",".join(f"act_{n}" for n in range(1, 52))).body)

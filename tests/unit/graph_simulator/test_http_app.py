@@ -1,4 +1,4 @@
-"""The simulated platform over HTTP answers as the real one does."""
+"""The simulated platform over HTTP behaves like the real one."""
 
 import hashlib
 import hmac
@@ -24,13 +24,15 @@ def client(host: str = "127.0.0.1", **changes: Any) -> TestClient:
 
 
 def insights(http: TestClient, **params: Any) -> Any:
-    """The answer to an insights call at ad level."""
-    asked = {"access_token": "tok", "level": "ad", "fields": PLAIN, "time_range": RANGE, "limit": 500, **params}
-    return http.get("/v26.0/act_1/insights", params={name: value for name, value in asked.items() if value is not None})
+    """The response to an insights call at ad level."""
+    query_params = {"access_token": "tok", "level": "ad", "fields": PLAIN, "time_range": RANGE, "limit": 500, **params}
+    return http.get(
+        "/v26.0/act_1/insights", params={name: value for name, value in query_params.items() if value is not None}
+    )
 
 
 def test_rows_in_the_platforms_form() -> None:
-    """Every value is text; ratios follow from the counts; zeros other than impressions, clicks and spend are absent."""
+    """All values are text; ratios follow from counts; zeros other than impressions, clicks and spend are absent."""
     rows = insights(client(), time_increment=1).json()["data"]
     assert rows
     for row in rows:
@@ -46,11 +48,11 @@ def test_rows_in_the_platforms_form() -> None:
 
 
 def test_actions_repeat_under_aliases() -> None:
-    """One purchase shows under its three names, each with the wanted attribution windows, and with its cost."""
-    asked = {"fields": "actions,cost_per_action_type,spend", "action_attribution_windows": '["7d_click"]'}
-    rows = insights(client(), **asked).json()["data"]
+    """One purchase has three names, each with the requested attribution windows, and with its cost."""
+    query_params = {"fields": "actions,cost_per_action_type,spend", "action_attribution_windows": '["7d_click"]'}
+    rows = insights(client(), **query_params).json()["data"]
     bought = [{a["action_type"]: a["value"] for a in row["actions"]} for row in rows]
-    sold = [found for found in bought if "purchase" in found]
+    sold = [result for result in bought if "purchase" in result]
     assert sold
     assert all(f["purchase"] == f["omni_purchase"] == f["offsite_conversion.fb_pixel_purchase"] for f in sold)
     row = rows[0]
@@ -61,7 +63,8 @@ def test_actions_repeat_under_aliases() -> None:
 
 @pytest.mark.parametrize("level", ["account", "campaign", "adset"])
 def test_levels_add_up(level: str) -> None:
-    """Impressions and spend of a level are the sums of its ads; reach is less than theirs, and never their least."""
+    """Impressions and spend of a level are the sums of its ads; reach is less than their sum, and at least their
+    largest."""
     http = client()
     ads = insights(http, fields=f"{PLAIN},campaign_id,adset_id,account_id").json()["data"]
     groups = insights(http, level=level, fields=f"{level}_id,ad_name,impressions,reach,spend").json()["data"]
@@ -76,10 +79,10 @@ def test_levels_add_up(level: str) -> None:
 
 
 def test_default_page_and_next() -> None:
-    """Pages hold 25 rows; `next` leads on with the caller's token; the last page has a cursor and no `next`."""
+    """Pages have 25 rows; `next` has the caller's token; the last page has a cursor and no `next`."""
     http = client()
-    asked = {"access_token": "tok", "level": "ad", "fields": "ad_id", "time_range": RANGE, "time_increment": "1"}
-    page = http.get("/v26.0/act_1/insights", params=asked).json()
+    query_params = {"access_token": "tok", "level": "ad", "fields": "ad_id", "time_range": RANGE, "time_increment": "1"}
+    page = http.get("/v26.0/act_1/insights", params=query_params).json()
     assert len(page["data"]) == 25
     rows = list(page["data"])
     while "next" in page["paging"]:
@@ -91,7 +94,7 @@ def test_default_page_and_next() -> None:
 
 
 def test_the_token_by_query_form_and_header() -> None:
-    """A token is taken from the query, a form and the Authorization header; a trailing slash changes nothing."""
+    """A token is accepted in the query, a form and the Authorization header; a trailing slash changes nothing."""
     http = client()
     form = {"level": "ad", "fields": '["ad_id"]', "time_range": RANGE}
     expected = insights(http, fields="ad_id", limit=25).json()["data"]
@@ -116,8 +119,8 @@ def test_the_token_by_query_form_and_header() -> None:
         ("/v26.0/me/adaccounts", {"access_token": "tok", "limit": "0"}, 100, None),
     ],
 )
-def test_refusals(path: str, params: dict[str, str], code: int, subcode: int | None) -> None:
-    """Each refusal is HTTP 400 with the platform's code and subcode and a trace id."""
+def test_errors(path: str, params: dict[str, str], code: int, subcode: int | None) -> None:
+    """Each error is HTTP 400 with the platform's code and subcode and a trace id."""
     answer = client().get(path, params=params)
     error = answer.json()["error"]
     assert answer.status_code == 400
@@ -125,14 +128,14 @@ def test_refusals(path: str, params: dict[str, str], code: int, subcode: int | N
     assert error["fbtrace_id"]
 
 
-def test_an_account_that_is_not_there() -> None:
-    """Where accounts are listed, another one is code 100, subcode 33."""
+def test_a_missing_account() -> None:
+    """With a list of accounts, any other account is 100/33."""
     answer = client(accounts=("2",)).get("/v26.0/act_1", params={"access_token": "tok"})
     assert answer.json()["error"]["error_subcode"] == 33
 
 
-def test_the_proof_of_the_secret() -> None:
-    """With an app secret, a call needs the token's signature."""
+def test_the_app_secret_proof() -> None:
+    """With an app secret, a call needs the token's proof."""
     http = client(app_secret="sec")
     proof = hmac.new(b"sec", b"tok", hashlib.sha256).hexdigest()
     assert insights(http).json()["error"]["code"] == 100
@@ -140,20 +143,21 @@ def test_the_proof_of_the_secret() -> None:
     assert insights(http, appsecret_proof=proof).status_code == 200
 
 
-def test_accounts_and_their_facts() -> None:
-    """An account tells its zone and currency, and the accounts of the token are listed by pages."""
+def test_account_fields() -> None:
+    """An account has a time zone and a currency, and the accounts of the token are listed by pages."""
     http = client(accounts=3, zone="Europe/Berlin")
     accounts = http.get("/v26.0/me/adaccounts", params={"access_token": "tok", "limit": 2, "fields": "timezone_name"})
     assert [item["timezone_name"] for item in accounts.json()["data"]] == ["Europe/Berlin"] * 2
     assert "next" in accounts.json()["paging"]
     first = accounts.json()["data"][0]["id"]
-    facts = http.get(f"/v26.0/{first}", params={"access_token": "tok", "fields": "currency,account_status"}).json()
-    assert facts == {"id": first, "currency": "USD", "account_status": 1}
+    fields = http.get(f"/v26.0/{first}", params={"access_token": "tok", "fields": "currency,account_status"}).json()
+    assert fields == {"id": first, "currency": "USD", "account_status": 1}
     assert client().get("/v26.0/me/adaccounts", params={"access_token": "tok"}).json() == {"data": []}
 
 
 def test_usage_headers_and_the_hourly_cap() -> None:
-    """All headers go out; the call over the cap is 80000/2446079 and says when to come back, and then it works."""
+    """All headers are sent; the call above the limit is 80000 with the time to regain access, after which calls
+    succeed."""
     http = client(hourly_limit=2)
     answer = insights(http)
     for name in ("X-App-Usage", "X-Ad-Account-Usage", "X-Business-Use-Case-Usage", "X-FB-Ads-Insights-Throttle"):
@@ -170,7 +174,7 @@ def test_usage_headers_and_the_hourly_cap() -> None:
 
 
 def test_control_moves_time_and_counts_calls() -> None:
-    """The clock can be set, calls are counted by account, path and status, and a reset forgets them."""
+    """The clock can be set, calls are counted by account, path and status, and a reset clears them."""
     http = client()
     assert http.post("/control/clock", json={"now": "2026-11-20T00:00:00Z", "frozen": True}).json() == {
         "now": "2026-11-20T00:00:00+00:00"
@@ -189,7 +193,7 @@ def test_control_moves_time_and_counts_calls() -> None:
 
 @pytest.mark.parametrize("host", ["10.0.0.5", "testclient"])
 def test_control_is_for_this_machine(host: str) -> None:
-    """A caller from elsewhere cannot reach the control routes."""
+    """A client on another machine cannot use the control routes."""
     http = client(host)
     assert http.get("/control/calls").status_code == 403
     assert http.post("/control/reset").status_code == 403
@@ -201,32 +205,43 @@ def test_an_empty_account_has_no_rows() -> None:
     assert answer.json() == {"data": []}
 
 
-def test_every_answer_tells_the_platforms_time() -> None:
-    """Rows, refusals, batches, their entries, strange verbs and control routes carry the simulated clock's Date."""
+def test_every_response_has_the_platforms_date() -> None:
+    """Rows, errors, batches, their entries, unusual verbs and control routes have the simulated clock's Date."""
     http = client()
     http.post("/control/clock", json={"now": "2026-11-20T08:30:00Z", "frozen": True})
     token = {"access_token": "tok"}
     entries = [{"method": "GET", "relative_url": path} for path in ("act_1", "{result=none:$.id}", "nothing")]
     batch = http.post("/v26.0/", data={**token, "batch": json.dumps(entries)})
     answers = [
-        insights(http), insights(http, fields="colour"), http.get("/v26.0/act_1"), batch, http.put("/v26.0/act_1"),
-        http.get("/v26.0/insights", params={**token, "ids": "act_1"}), http.get("/"), http.get("/control/calls"),
+        insights(http),
+        insights(http, fields="colour"),
+        http.get("/v26.0/act_1"),
+        batch,
+        http.put("/v26.0/act_1"),
+        http.get("/v26.0/insights", params={**token, "ids": "act_1"}),
+        http.get("/"),
+        http.get("/control/calls"),
         http.post("/v26.0/act_1/insights", content=b"{", headers={"content-type": "application/json"}),
-    ]  # fmt: skip
+    ]
     assert {answer.headers["date"] for answer in answers} == {"Fri, 20 Nov 2026 08:30:00 GMT"}
     inside = [{header["name"]: header["value"] for header in entry["headers"]} for entry in batch.json()]
-    assert [found["date"] for found in inside] == ["Fri, 20 Nov 2026 08:30:00 GMT"] * 3
+    assert [result["date"] for result in inside] == ["Fri, 20 Nov 2026 08:30:00 GMT"] * 3
 
 
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        ("PUT", "/v26.0/act_1", 100), ("PATCH", "/v26.0/act_1/insights", 100), ("DELETE", "/v26.0/act_1", 100),
-        ("GET", "/", 100), ("GET", "/favicon.ico", 100), ("GET", "/v26.0", 100), ("GET", "/v1.0/act_1", 2635),
+        ("PUT", "/v26.0/act_1", 100),
+        ("PATCH", "/v26.0/act_1/insights", 100),
+        ("DELETE", "/v26.0/act_1", 100),
+        ("GET", "/", 100),
+        ("GET", "/favicon.ico", 100),
+        ("GET", "/v26.0", 100),
+        ("GET", "/v1.0/act_1", 2635),
     ],
-)  # fmt: skip
-def test_every_refusal_has_the_platforms_shape(method: str, path: str, code: int) -> None:
-    """Whatever is called, the body is an error with message, type, code and trace id, and never the server's own."""
+)
+def test_every_error_has_the_platforms_shape(method: str, path: str, code: int) -> None:
+    """Whatever the call, an error body has message, type, code and trace id, and never the server's own format."""
     answer = client().request(method, path, params={"access_token": "tok"})
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (400, code)
@@ -237,22 +252,22 @@ def test_every_refusal_has_the_platforms_shape(method: str, path: str, code: int
     ("content", "kind"),
     [(b"{", "application/json"), (b"[1]", "application/json"), (b"x", "multipart/form-data; boundary=y")],
 )
-def test_a_body_that_cannot_be_read(content: bytes, kind: str) -> None:
+def test_an_unreadable_body(content: bytes, kind: str) -> None:
     """A broken form or JSON is code 100."""
     answer = client().post("/v26.0/act_1/insights", content=content, headers={"content-type": kind})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 100)
 
 
-def test_a_body_of_json() -> None:
-    """A question may be an object of JSON."""
+def test_a_json_body() -> None:
+    """Parameters can be a JSON object."""
     body = {"access_token": "tok", "level": "ad", "fields": ["ad_id"], "time_range": json.loads(RANGE), "limit": 5}
     assert "report_run_id" in client().post("/v26.0/act_1/insights", json=body).json()
-    found = client().post("/v26.0/act_1/insights?method=get", json=body).json()
-    assert len(found["data"]) == 5
+    result = client().post("/v26.0/act_1/insights?method=get", json=body).json()
+    assert len(result["data"]) == 5
 
 
 def test_a_range_with_brackets_and_single_quotes() -> None:
-    """`time_range[since]` and JSON with single quotes mean what plain JSON means."""
+    """`time_range[since]` and JSON with single quotes equal plain JSON."""
     http = client()
     plain = insights(http).json()
     nested = {"time_range[since]": "2026-11-01", "time_range[until]": "2026-11-07", "time_range": None}
@@ -261,27 +276,27 @@ def test_a_range_with_brackets_and_single_quotes() -> None:
 
 
 def test_paths_without_a_version() -> None:
-    """A batch at the root, and a path without a version, are answered by the oldest version; `next` leads on."""
+    """A batch at the root, and a path without a version, are served by the oldest version; `next` works."""
     http = client()
     entries = [{"method": "GET", "relative_url": "act_1/insights?level=ad&limit=1"}]
     answer = http.post("/", data={"access_token": "tok", "batch": json.dumps(entries)})
     assert answer.headers["facebook-api-version"] == "v25.0"
     page = json.loads(answer.json()[0]["body"])
     assert http.get(page["paging"]["next"]).json()["data"]
-    asked = {"access_token": "tok", "level": "ad", "limit": "1"}
-    found = http.get("/act_1/insights", params=asked).json()
-    assert http.get(found["paging"]["next"]).json()["data"]
-    several = http.get("/insights", params={**asked, "ids": "act_1"}).json()["act_1"]
+    query_params = {"access_token": "tok", "level": "ad", "limit": "1"}
+    result = http.get("/act_1/insights", params=query_params).json()
+    assert http.get(result["paging"]["next"]).json()["data"]
+    several = http.get("/insights", params={**query_params, "ids": "act_1"}).json()["act_1"]
     assert http.get(several["paging"]["next"]).json()["data"]
 
 
 def test_sums_for_tests() -> None:
-    """The control route tells what every object delivered; a level that is none is a mistake."""
+    """The control route returns the totals of every object; an unknown level is an error."""
     http = client()
-    asked = {"account": "1", "level": "campaign", "since": "2026-11-01", "until": "2026-11-07"}
-    found = http.get("/control/sums", params=asked).json()
+    query_params = {"account": "1", "level": "campaign", "since": "2026-11-01", "until": "2026-11-07"}
+    result = http.get("/control/sums", params=query_params).json()
     rows = insights(http, level="campaign", fields="campaign_id,impressions,spend").json()["data"]
-    assert {row["campaign_id"]: int(row["impressions"]) for row in rows} == {i["id"]: i["impressions"] for i in found}
-    assert len(http.get("/control/sums", params={**asked, "daily": "true"}).json()) > len(found)
-    assert http.get("/control/sums", params={**asked, "level": "pixel"}).status_code == 400
-    assert http.get("/control/sums", params={**asked, "until": "2026-10-01"}).status_code == 400
+    assert {row["campaign_id"]: int(row["impressions"]) for row in rows} == {i["id"]: i["impressions"] for i in result}
+    assert len(http.get("/control/sums", params={**query_params, "daily": "true"}).json()) > len(result)
+    assert http.get("/control/sums", params={**query_params, "level": "pixel"}).status_code == 400
+    assert http.get("/control/sums", params={**query_params, "until": "2026-10-01"}).status_code == 400

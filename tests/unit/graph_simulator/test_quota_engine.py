@@ -1,4 +1,4 @@
-"""The limits hold whatever order calls come in."""
+"""The limits hold whatever the order of calls."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -20,13 +20,13 @@ gaps = st.lists(st.tuples(st.integers(0, 900), st.integers(0, 400)), min_size=1,
 
 
 def engine(**changes: object) -> QuotaEngine:
-    """Limits of five calls and two seconds of computing an hour."""
+    """Limits of five calls and two CPU seconds per hour."""
     values = {"base_calls": 5, "calls_per_ad": 0, "cpu_seconds": 2, "score": False, **changes}
     return QuotaEngine(QuotaSetting(**values), lambda account: 10)  # type: ignore[arg-type]
 
 
 def admitted(quota: QuotaEngine, now: datetime, cpu_ms: int = 1, account: str = "act_1") -> bool:
-    """Make one call; whether it was let in."""
+    """Make one call; return whether it was admitted."""
     try:
         quota.admit(account, Route.INSIGHTS, now)
     except GraphError:
@@ -36,7 +36,8 @@ def admitted(quota: QuotaEngine, now: datetime, cpu_ms: int = 1, account: str = 
 
 
 def run(quota: QuotaEngine, steps: list[tuple[int, int]], account: str = "act_1") -> list[tuple[datetime, bool]]:
-    """Make calls after gaps of seconds with costs of milliseconds; when each was, and whether it was let in."""
+    """Make calls after gaps in seconds with costs in milliseconds; return when each was made, and whether it was
+    admitted."""
     now, seen = NOW, []
     for gap, cpu_ms in steps:
         now += timedelta(seconds=gap)
@@ -46,14 +47,14 @@ def run(quota: QuotaEngine, steps: list[tuple[int, int]], account: str = "act_1"
 
 @given(gaps)
 def test_no_hour_holds_more_than_the_limit(steps: list[tuple[int, int]]) -> None:
-    """In every rolling hour at most the limit of calls is let in."""
+    """No rolling hour admits more calls than the limit."""
     let_in = [at for at, inside in run(engine(), steps) if inside]
     assert all(sum(at - HOUR < other <= at for other in let_in) <= 5 for at in let_in)
 
 
 @given(gaps)
-def test_who_stays_away_is_let_in_when_told(steps: list[tuple[int, int]]) -> None:
-    """A blocked account that waits until the moment it was told is let in then."""
+def test_a_blocked_account_is_admitted_at_the_reported_moment(steps: list[tuple[int, int]]) -> None:
+    """A blocked account that waits until the reported moment is admitted then."""
     quota = engine()
     now = run(quota, steps)[-1][0]
     until = quota.blocked_until("act_1", now)
@@ -61,8 +62,8 @@ def test_who_stays_away_is_let_in_when_told(steps: list[tuple[int, int]]) -> Non
 
 
 @given(gaps, st.lists(st.integers(0, 30), min_size=1, max_size=10))
-def test_calling_while_blocked_makes_it_longer(steps: list[tuple[int, int]], calls: list[int]) -> None:
-    """Each call during a block moves its end back by the penalty, up to the longest block, and never forward."""
+def test_calls_during_a_block_extend_it(steps: list[tuple[int, int]], calls: list[int]) -> None:
+    """Each call during a block extends it by the penalty, up to the longest block, and never shortens it."""
     quota = engine(penalty_seconds=60)
     now = run(quota, steps)[-1][0]
     for gap in calls:
@@ -76,16 +77,16 @@ def test_calling_while_blocked_makes_it_longer(steps: list[tuple[int, int]], cal
 
 
 @given(gaps, gaps)
-def test_accounts_do_not_take_from_each_other(own: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
-    """What one account is let do does not depend on what another did."""
+def test_accounts_are_independent(own: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+    """What one account is admitted does not depend on the calls of another."""
     shared = engine()
     run(shared, other, "act_2")
     assert run(shared, own) == run(engine(), own)
 
 
 @given(gaps)
-def test_the_header_tells_what_the_limit_does(steps: list[tuple[int, int]]) -> None:
-    """Time to regain access is stated exactly while the next call would be refused, in minutes rounded up."""
+def test_the_header_agrees_with_the_limit(steps: list[tuple[int, int]]) -> None:
+    """While the next call would be refused, the header has the minutes to regain access, rounded up; else 0."""
     quota = engine(headers_above=0)
     now = run(quota, steps)[-1][0]
     usage = json.loads(quota.headers("act_1", now, insights=True)["X-Business-Use-Case-Usage"])["1"]
@@ -97,15 +98,15 @@ def test_the_header_tells_what_the_limit_does(steps: list[tuple[int, int]]) -> N
 
 
 def test_tiers() -> None:
-    """The limited tier lets in 600 and 400 for each ad; the caller's own errors take from it."""
+    """The limited tier admits 600 calls plus 400 per ad; user errors reduce them."""
     quota = QuotaEngine(QuotaSetting(tier="development_access", score=False), lambda account: 1)
     for _ in range(2_000):
         quota.count_user_error("act_1", NOW)
     assert sum(admitted(quota, NOW, 0) for _ in range(1_100)) == 998
 
 
-def test_computing_time_limits_before_calls_do() -> None:
-    """One heavy question uses the hour up, shows as more than 100 %, and the refusal is 80000/2446079."""
+def test_cpu_time_limits_before_calls_do() -> None:
+    """One heavy query uses the hour up, shows as more than 100 %, and the error is 80000/2446079."""
     quota = engine()
     assert admitted(quota, NOW, cpu_ms=2_400)
     usage = json.loads(quota.headers("act_1", NOW, insights=True)["X-Business-Use-Case-Usage"])["1"][1]
@@ -116,7 +117,7 @@ def test_computing_time_limits_before_calls_do() -> None:
 
 
 def test_headers_are_absent_at_low_use() -> None:
-    """An account that has hardly called gets the insights throttle only."""
+    """An account with few calls gets the insights throttle only."""
     quota = engine(base_calls=1_000, headers_above=2)
     admitted(quota, NOW, 0)
     assert list(quota.headers("act_1", NOW, insights=True)) == ["X-FB-Ads-Insights-Throttle"]
@@ -140,7 +141,7 @@ def test_points() -> None:
 
 
 def test_the_app_runs_out() -> None:
-    """The app's hour is shared by its accounts and is code 4 without a subcode."""
+    """Accounts share the app's hour; its error is code 4 without a subcode."""
     quota = engine(app_calls=2)
     assert admitted(quota, NOW, account="act_1")
     assert admitted(quota, NOW, account="act_2")
@@ -151,7 +152,7 @@ def test_the_app_runs_out() -> None:
 
 
 def test_load_is_shed() -> None:
-    """Over the app's computing time of a minute any account is 4/1504022, and a minute later it is let in."""
+    """Above the app's CPU time per minute any account gets 4/1504022, and is admitted a minute later."""
     quota = engine(shed_cpu_per_minute=1)
     assert admitted(quota, NOW, cpu_ms=1_000)
     with pytest.raises(GraphError) as refused:
@@ -160,8 +161,8 @@ def test_load_is_shed() -> None:
     assert admitted(quota, NOW + timedelta(seconds=60), account="act_2")
 
 
-def test_it_halves() -> None:
-    """What was heard is half after a half-life, and never below what is really used."""
+def test_reported_usage_halves() -> None:
+    """The reported usage is half after a half-life, and never below the real one."""
     cooling = DecayingUsage(60)
     assert cooling.update(80, NOW) == 80
     assert cooling.update(10, NOW + timedelta(seconds=60)) == pytest.approx(40)
@@ -169,23 +170,23 @@ def test_it_halves() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 200), st.integers(-100, 10_000)), min_size=1, max_size=20), st.floats(0, 600))
-def test_it_is_between_what_is_used_and_the_most_that_was(update: list[tuple[float, int]], half_life: float) -> None:
-    """Whatever the order of moments: at least the present use, at most the highest there was."""
+def test_reported_usage_is_bounded(update: list[tuple[float, int]], half_life: float) -> None:
+    """Whatever the order of moments: at least the present usage, at most the highest so far."""
     cooling, most = DecayingUsage(half_life), 0.0
     for percent, second in update:
         most = max(most, percent)
         assert percent <= cooling.update(percent, NOW + timedelta(seconds=second)) <= most
 
 
-def test_the_header_may_say_full_with_no_call_running() -> None:
-    """After the hour has passed, the use is over and the header still tells of it."""
+def test_the_throttle_outlives_the_usage() -> None:
+    """After the hour has passed, the usage is zero and the throttle still reports some."""
     driven = drive({"quota": {"base_calls": 20, "calls_per_ad": 0, "score": False, "throttle_half_life_seconds": 7200}})
 
-    def told() -> float:
+    def reported() -> float:
         header = driven.insights(limit=1).headers["X-FB-Ads-Insights-Throttle"]
         return float(json.loads(header)["acc_id_util_pct"])
 
-    busy = [told() for _ in range(16)][-1]
+    busy = [reported() for _ in range(16)][-1]
     driven.wait(3_601)
     assert busy > 70
-    assert busy > told() > busy / 2
+    assert busy > reported() > busy / 2

@@ -1,4 +1,4 @@
-"""A run's state is a function of its age."""
+"""A report run's status is a function of its age."""
 
 import json
 import random
@@ -26,7 +26,7 @@ runs = st.builds(
 
 @given(runs, ages, ages)
 def test_a_run_never_goes_back(run: ReportRun, one: datetime, other: datetime) -> None:
-    """Percentages and states only advance, and 100 % comes before completion."""
+    """Percentages and statuses only advance, and 100 % comes before completion."""
     early, late = progress(run, min(one, other)), progress(run, max(one, other))
     assert early.percent <= late.percent
     assert ORDER.index(early.status) <= ORDER.index(late.status)
@@ -34,8 +34,8 @@ def test_a_run_never_goes_back(run: ReportRun, one: datetime, other: datetime) -
 
 
 @given(runs)
-def test_fates(run: ReportRun) -> None:
-    """In the end a run is what it was meant to be: done, failed, skipped, or running for ever."""
+def test_outcomes(run: ReportRun) -> None:
+    """In the end a run is completed, failed, skipped, or running for ever, as configured."""
     end = progress(run, NOW + timedelta(days=1))
     ends = {
         RunOutcome.COMPLETE: Status.COMPLETED,
@@ -48,23 +48,27 @@ def test_fates(run: ReportRun) -> None:
     assert (end.percent == 100) == (run.outcome in {RunOutcome.COMPLETE, RunOutcome.STUCK_FULL})
 
 
-def test_a_full_run_is_not_done_yet() -> None:
-    """Between the work's end and completion the run is `Job Running` with 100 %."""
+def test_a_full_run_is_not_completed_yet() -> None:
+    """Between 100 % and completion the run is `Job Running`."""
     seen = [progress(JOB, NOW + timedelta(seconds=seconds)) for seconds in (0, 10, 100, 104.9, 105)]
-    assert [found.status for found in seen] == [
-        Status.NOT_STARTED, Status.STARTED, Status.RUNNING, Status.RUNNING, Status.COMPLETED,
-    ]  # fmt: skip
-    assert [found.percent for found in seen] == [0, 0, 100, 100, 100]
+    assert [result.status for result in seen] == [
+        Status.NOT_STARTED,
+        Status.STARTED,
+        Status.RUNNING,
+        Status.RUNNING,
+        Status.COMPLETED,
+    ]
+    assert [result.percent for result in seen] == [0, 0, 100, 100, 100]
 
 
 def test_percentages_stand_on_plateaus() -> None:
-    """Seen every second, a run shows only a handful of percentages."""
+    """Polled every second, a run shows only a handful of percentages."""
     assert 3 <= len({progress(JOB, NOW + timedelta(seconds=second)).percent for second in range(106)}) <= 7
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0))
 def test_more_cells_take_longer(one: int, other: int, seed: int) -> None:
-    """With equal luck, a run over more cells takes at least as long, and none longer than the longest."""
+    """With equal randomness, a run over more cells takes at least as long, and never more than the maximum."""
     setting = ReportSetting(longest_seconds=300)
     less, more = (run_seconds(setting, count, random.Random(seed)) for count in sorted([one, other]))
     assert less <= more <= 300
@@ -75,7 +79,7 @@ QUICK = {"base_seconds": 10, "seconds_per_1000_cells": 0, "spread": 0, "full_sec
 
 
 def reports(**setting: Any) -> dict[str, Any]:
-    """A storm with this latency law."""
+    """A fault profile with these report settings."""
     return {"reports": QUICK | setting}
 
 
@@ -91,8 +95,8 @@ def pages(driven: Driven, run_id: str, limit: int) -> list[dict[str, str]]:
         after = {"after": page["paging"]["cursors"]["after"]}
 
 
-def test_the_way_of_a_report() -> None:
-    """Submit answers with an id; polls show the run's way; its pages hold what the synchronous answer does."""
+def test_submit_poll_and_read() -> None:
+    """Submitting returns an id; polls show progress; its pages have the rows of the synchronous call."""
     driven = drive(reports())
     run_id = driven.submit(time_increment=1)
     first = driven.get(run_id)
@@ -112,7 +116,7 @@ def test_the_way_of_a_report() -> None:
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 60), st.booleans())
 def test_pages_hold_every_row_once(limit: int, empty: bool) -> None:
-    """Whatever the page size, and with empty pages between, a report is read whole."""
+    """Whatever the page size, and with empty pages in between, every row is read once."""
     driven = drive(reports() | {"fault": [{"kind": "empty_pages"}] if empty else []})
     run_id = driven.submit(time_increment=1)
     driven.wait(60)
@@ -120,7 +124,7 @@ def test_pages_hold_every_row_once(limit: int, empty: bool) -> None:
 
 
 def test_rows_are_those_of_completion() -> None:
-    """A report does not change while it is read, though the platform's figures do."""
+    """A report does not change while it is read, although the platform's figures do."""
     driven = drive(reports())
     run_id = driven.submit(date_preset="today", time_range='{"since":"2026-11-25","until":"2026-11-25"}')
     driven.wait(12)
@@ -129,8 +133,8 @@ def test_rows_are_those_of_completion() -> None:
     assert pages(driven, run_id, 100) == before
 
 
-def test_a_run_appears_late_and_is_forgotten() -> None:
-    """Right after creation, and after its days, a poll is 100/33."""
+def test_a_run_appears_late_and_expires() -> None:
+    """Right after creation, and after it has expired, a poll is 100/33."""
     driven = drive(reports(visible_after_seconds=1))
     run_id = driven.submit()
     assert error_of(driven.call(run_id)) == (100, 33)
@@ -151,7 +155,7 @@ def test_a_run_appears_late_and_is_forgotten() -> None:
     ],
 )
 def test_runs_that_end_badly(kind: str, status: str, full: bool) -> None:
-    """A run that fails tells why; one that is skipped or stuck cannot be read; the next one completes."""
+    """A failed run has error fields; a skipped or stuck one cannot be read; the next one completes."""
     driven = drive(reports() | {"fault": [{"kind": kind, "calls": 1}]})
     run_id, fine = driven.submit(), driven.submit()
     driven.wait(3_600)
@@ -163,25 +167,25 @@ def test_runs_that_end_badly(kind: str, status: str, full: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("storm", "code"),
+    ("profile", "code"),
     [({"size": {"async_rows": 1}}, 100), ({"poison": [{"slot": 0}]}, -3), ({"poison": [{"field": "reach"}]}, -3)],
 )
-def test_reports_that_are_too_much(storm: dict[str, Any], code: int) -> None:
+def test_reports_that_are_too_large(profile: dict[str, Any], code: int) -> None:
     """Too many rows, a poisoned ad or a poisoned field fail the run, whose code may be negative."""
-    driven = drive(reports() | storm)
+    driven = drive(reports() | profile)
     run_id = driven.submit()
     driven.wait(60)
     assert driven.get(run_id)["error_code"] == code
 
 
 def test_a_field_that_runs_do_not_have() -> None:
-    """Asking a run for a field it has not is code 100."""
+    """An unknown field of a run is code 100."""
     driven = drive(reports())
     assert error_of(driven.call(driven.submit(), fields="colour")) == (100, None)
 
 
 def test_pages_of_a_report_can_be_too_heavy() -> None:
-    """A page of a report over its weight is code 1 with HTTP 500; a smaller one is read."""
+    """A page of a report above its weight is code 1 with HTTP 500; a smaller one succeeds."""
     driven = drive(reports() | {"size": {"page_cells": 20}})
     run_id = driven.submit(time_increment=1)
     driven.wait(60)

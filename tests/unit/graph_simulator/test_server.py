@@ -1,4 +1,4 @@
-"""The simulator as a server starts, answers and stops."""
+"""The simulator starts, serves and stops as a server."""
 
 import json
 import threading
@@ -16,17 +16,17 @@ CONFIG = SimulatorConfig(now=NOW, accounts=2, ads=2)
 
 
 def fetch(url: str) -> dict[str, object]:
-    """The JSON at an address of this machine."""
+    """The JSON at a URL of this machine."""
     with build_opener(ProxyHandler({})).open(url, timeout=20) as answer:
         return json.load(answer)
 
 
-def test_it_answers_and_stops() -> None:
-    """Within the block it answers on its own port; afterwards neither thread nor port is left."""
+def test_it_serves_and_stops() -> None:
+    """Within the block it serves on its own port; afterwards neither thread nor port is left."""
     before = set(threading.enumerate())
     with SimulatorServer(CONFIG) as server:
-        found = fetch(f"{server.url}/v26.0/me/adaccounts?access_token=simulated-token")
-        assert len(found["data"]) == 2  # type: ignore[arg-type]
+        result = fetch(f"{server.url}/v26.0/me/adaccounts?access_token=simulated-token")
+        assert len(result["data"]) == 2  # type: ignore[arg-type]
         assert server.calls()["total"] == 1
         port = int(server.url.rsplit(":", 1)[1])
     assert not [thread for thread in threading.enumerate() if thread not in before]
@@ -35,7 +35,7 @@ def test_it_answers_and_stops() -> None:
 
 
 def test_two_at_once() -> None:
-    """Two simulators run side by side, each with its own time and counts."""
+    """Two simulators run side by side, each with its own clock and counts."""
     with SimulatorServer(CONFIG) as one, SimulatorServer(CONFIG) as other:
         other.set_now(datetime(2020, 1, 1, tzinfo=UTC), frozen=True)
         fetch(f"{one.url}/v26.0/me/adaccounts?access_token=simulated-token")
@@ -47,7 +47,7 @@ def test_two_at_once() -> None:
 
 
 def test_a_taken_port_is_named() -> None:
-    """A port in use is refused with its number."""
+    """A port in use is an error that names it."""
     with SimulatorServer(CONFIG) as server:
         port = int(server.url.rsplit(":", 1)[1])
         with pytest.raises(ServerUnavailable, match=f":{port} "):

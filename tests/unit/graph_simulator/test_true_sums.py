@@ -1,4 +1,4 @@
-"""Rows at every level add up to what is true, however they are asked for."""
+"""Rows at every level add up to the true totals, however they are requested."""
 
 import json
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ WEEK = DateRange(date(2026, 11, 1), date(2026, 11, 7))
 
 
 def truth(driven: Driven, level: str, *, daily: bool) -> set[tuple[Any, ...]]:
-    """What is true of a week of an account, as comparable figures."""
+    """The true totals of a week of an account, as comparable tuples."""
     return {_figures(row) for row in driven.platform.sums("act_1", level, WEEK, daily=daily)}
 
 
@@ -29,8 +29,8 @@ def _figures(row: TrueSum) -> tuple[Any, ...]:
     return row.id, str(row.since), str(row.until), row.impressions, row.reach, row.clicks, row.spend_cents
 
 
-def told(rows: Iterable[dict[str, str]], level: str) -> list[tuple[Any, ...]]:
-    """What rows tell, as comparable figures."""
+def totals_of(rows: Iterable[dict[str, str]], level: str) -> list[tuple[Any, ...]]:
+    """The totals of rows, as comparable tuples."""
     return [
         (
             row[f"{level}_id"],
@@ -46,7 +46,7 @@ def told(rows: Iterable[dict[str, str]], level: str) -> list[tuple[Any, ...]]:
 
 
 def pages(driven: Driven, path: str, *, limit: int = 3, **params: Any) -> list[dict[str, str]]:
-    """Every row of a path, page by page."""
+    """All rows at a path, page by page."""
     rows: list[dict[str, str]] = []
     after: dict[str, str] = {}
     while True:
@@ -60,15 +60,15 @@ def pages(driven: Driven, path: str, *, limit: int = 3, **params: Any) -> list[d
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("daily", [True, False])
 def test_rows_equal_the_truth(level: str, daily: bool) -> None:
-    """At each level, by day and over the range, called and as a report: the rows are the true ones, each once."""
+    """At each level, by day and over the range, synchronously and as a report: each true row comes once."""
     driven = drive(QUICK, ads=10)
-    asked = {"level": level, "fields": f"{level}_id,impressions,reach,clicks,spend", "time_range": RANGE}
-    asked["time_increment"] = "1" if daily else "all_days"
+    query_params = {"level": level, "fields": f"{level}_id,impressions,reach,clicks,spend", "time_range": RANGE}
+    query_params["time_increment"] = "1" if daily else "all_days"
     expected = truth(driven, level, daily=daily)
-    for path in ("act_1/insights", f"{driven.submit(**asked)}/insights"):
-        found = told(pages(driven, path, **(asked if path.startswith("act") else {})), level)
-        assert len(found) == len(set(found))
-        assert set(found) == expected
+    for path in ("act_1/insights", f"{driven.submit(**query_params)}/insights"):
+        result = totals_of(pages(driven, path, **(query_params if path.startswith("act") else {})), level)
+        assert len(result) == len(set(result))
+        assert set(result) == expected
     assert len(expected) >= (7 if daily else 1)
 
 
@@ -81,11 +81,11 @@ def test_rows_equal_the_truth(level: str, daily: bool) -> None:
     order=st.sampled_from([None, "spend_descending", "reach_ascending,clicks_descending"]),
 )
 def test_no_row_is_lost_or_doubled(level: str, increment: str, limit: int, empty: bool, order: str | None) -> None:
-    """However long the pages, with empty ones between and in any order: every row comes once, and sums are true."""
+    """Whatever the page size and order, with empty pages in between: every row comes once, and sums are true."""
     driven = drive({}, ads=6, empty_middle_pages=empty)
-    asked = {"level": level, "fields": f"{level}_id,impressions,clicks,reach,spend", "time_range": RANGE}
-    asked |= {"time_increment": increment} | ({} if order is None else {"sort": order})
-    rows = pages(driven, "act_1/insights", limit=limit, **asked)
+    query_params = {"level": level, "fields": f"{level}_id,impressions,clicks,reach,spend", "time_range": RANGE}
+    query_params |= {"time_increment": increment} | ({} if order is None else {"sort": order})
+    rows = pages(driven, "act_1/insights", limit=limit, **query_params)
     assert len({(row[f"{level}_id"], row["date_start"]) for row in rows}) == len(rows)
     true = driven.platform.sums("act_1", level, WEEK)
     for name in ("impressions", "clicks"):
@@ -93,8 +93,8 @@ def test_no_row_is_lost_or_doubled(level: str, increment: str, limit: int, empty
     assert round(100 * sum(float(row["spend"]) for row in rows)) == sum(item.spend_cents for item in true)
 
 
-def test_levels_tell_the_same_whole() -> None:
-    """Impressions, clicks and money of all levels have one sum, by day and in all; every level but the account's has
+def test_levels_have_the_same_sums() -> None:
+    """Impressions, clicks and spend have equal sums at all levels, by day and in all; each level but the account has
     several objects."""
     driven = drive(ads=10)
     wholes = set()
@@ -108,14 +108,14 @@ def test_levels_tell_the_same_whole() -> None:
     assert len({row.id for row in driven.platform.sums("act_1", "campaign", WEEK)}) > 1
 
 
-def test_a_level_that_is_none() -> None:
-    """An unknown level is a mistake with a reason."""
+def test_an_unknown_level() -> None:
+    """An unknown level is an error."""
     with pytest.raises(InvalidValue, match="level must be one of"):
         drive().platform.sums("act_1", "creative", WEEK)
 
 
-def test_loose_json_reaches_the_question() -> None:
-    """A range in single quotes asks for the same rows."""
+def test_loose_json_reaches_the_query() -> None:
+    """A range in single quotes selects the same rows."""
     driven = drive()
     loose = RANGE.replace('"', "'")
     assert json_value("time_range", loose) == json.loads(RANGE)
