@@ -1,6 +1,6 @@
-"""The table of hostile behaviors, one per account, and of those that are odd but right.
+"""The hostile behaviors, one per account, and those that are unusual but correct.
 
-Rows that must never be stored carry the ad name `FOREIGN`.
+Rows that must never be stored have the ad name `FOREIGN`.
 """
 
 import gzip
@@ -17,10 +17,10 @@ from tests.hostile.server import Upstream
 from tests.hostile.wire import Call, Ending, Piece, Wait, answer, chunks, drip, dumps, error, head, zipped
 
 Act = Callable[[Upstream, str, Call], Iterable[Piece]]
-"""Returns the pieces of an answer to a call about an account."""
+"""Returns the pieces of a response to a call about an account."""
 
 Poll = Callable[[str, int], Any]
-"""Returns what is said of a report at the n-th look, None for null."""
+"""Returns the body of a report's n-th poll; None for null."""
 
 DIRECT = ("insights",)
 INSIGHTS = ("insights", "read")
@@ -38,14 +38,14 @@ class Behavior:
     """How an upstream treats one account.
 
     Attributes:
-        says: what it does, in a line.
-        routes: where `act` applies: account, insights, submit, read (of a report).
-        date_range: what is asked of the account; a quarter goes as a report made in the background.
-        poll: what is said of the account's reports.
+        description: what it does, in a line.
+        routes: the routes on which `act` applies: account, insights, submit, read (of a report).
+        date_range: the range to fetch; a quarter is fetched as an async report.
+        poll: the status of the account's reports.
     """
 
     name: str
-    says: str
+    description: str
     act: Act
     routes: tuple[str, ...] = INSIGHTS
     date_range: str = WEEK
@@ -53,10 +53,10 @@ class Behavior:
 
 
 def _rows(change: Callable[[list[Row]], Any]) -> Act:
-    """Answer with the right rows, changed."""
+    """Respond with the correct rows after `change`."""
 
     def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-        return [answer({"data": change(rows_of(account, call.question))})]
+        return [answer({"data": change(rows_of(account, call.query))})]
 
     return act
 
@@ -70,10 +70,10 @@ def _always(*pieces: Piece) -> Act:
 
 
 def _text(change: Callable[[bytes], bytes | Iterable[Piece]]) -> Act:
-    """Answer with the right body, sent in another manner."""
+    """Respond with the correct body, sent in another way."""
 
     def act(upstream: Upstream, account: str, call: Call) -> Iterable[Piece]:
-        sent = change(dumps(upstream.page(account, call.question)))
+        sent = change(dumps(upstream.page(account, call.query)))
         return [sent] if isinstance(sent, bytes) else sent
 
     return act
@@ -108,21 +108,21 @@ def _without_ids(rows: list[Row]) -> list[Row]:
 
 def _ahead(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [answer({"data": _moved(60)(rows_of(account, call.question))}, [("Date", moment)])]
+    return [answer({"data": _moved(60)(rows_of(account, call.query))}, [("Date", moment)])]
 
 
 def _overflow(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    text = dumps({"data": _every(spend="@")(rows_of(account, call.question))})
+    text = dumps({"data": _every(spend="@")(rows_of(account, call.query))})
     return [answer(text.replace(b'"@"', b"1e999"))]
 
 
 def _nested(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    text = dumps({"data": _every(actions="@")(rows_of(account, call.question))})
+    text = dumps({"data": _every(actions="@")(rows_of(account, call.query))})
     return [answer(text.replace(b'"@"', b"[" * 10_000 + b"]" * 10_000))]
 
 
 def _doubled_keys(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    text = dumps({"data": _every(again="@")(rows_of(account, call.question))})
+    text = dumps({"data": _every(again="@")(rows_of(account, call.query))})
     return [answer(text.replace(b'"again":"@"', f'"account_id":"{STRANGER}"'.encode()))]
 
 
@@ -131,10 +131,10 @@ def _long_currency(upstream: Upstream, account: str, call: Call) -> list[Piece]:
 
 
 def _paged(cursor: Callable[[Call], str | None], *, padding: int = 0) -> Act:
-    """Answer each call with rows and a cursor to more of them."""
+    """Respond to each call with rows and a cursor to more of them."""
 
     def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-        rows = rows_of(account, call.question)
+        rows = rows_of(account, call.query)
         body: dict[str, Any] = {"data": rows, "paging": {"next": f"{upstream.url}/v26.0/{account}/insights?more"}}
         after = cursor(call)
         if after is not None:
@@ -149,7 +149,7 @@ def _paged(cursor: Callable[[Call], str | None], *, padding: int = 0) -> Act:
 
 
 def _slow_head(upstream: Upstream, account: str, call: Call) -> Iterator[Piece]:
-    return drip(answer(upstream.page(account, call.question)))
+    return drip(answer(upstream.page(account, call.query)))
 
 
 def _slow_body(body: bytes) -> Iterator[Piece]:
@@ -169,7 +169,7 @@ def _cut_off(body: bytes) -> Iterator[Piece]:
 
 
 def _bomb() -> bytes:
-    """Return a body of spaces that is a thousand times larger when it is unpacked."""
+    """Return a body of spaces that is a thousand times larger when decompressed."""
     part = gzip.compress(b" " * 2**24, 9)
     return part * (_BOMB_BYTES // 2**24)
 
@@ -217,7 +217,7 @@ def _other_report(upstream: Upstream, account: str, call: Call) -> list[Piece]:
 
 
 def _running(percent: Callable[[int], int]) -> Poll:
-    """Say that a report is running, for ever."""
+    """Report that a run is running, for ever."""
 
     def poll(run_id: str, number: int) -> dict[str, Any]:
         return {"id": run_id, "async_status": "Job Running", "async_percent_completion": percent(number)}
@@ -241,7 +241,7 @@ def _parked_for_ages(upstream: Upstream, account: str, call: Call) -> list[Piece
 HOSTILE: tuple[Behavior, ...] = (
     Behavior("foreign_account", "every row carries another account's id", _rows(_every(account_id=STRANGER))),
     Behavior("one_foreign_row", "one row among right ones is another account's", _rows(_stranger_last)),
-    Behavior("foreign_level", "rows of campaigns where ads were asked for", _rows(_campaigns)),
+    Behavior("foreign_level", "rows of campaigns where ads were requested", _rows(_campaigns)),
     Behavior("days_before", "rows of days a year before the window", _rows(_moved(-365))),
     Behavior("days_ahead", "rows of days sixty days ahead, and a Date header that agrees", _ahead),
     Behavior("no_ids", "rows without account_id and ad_id", _rows(_without_ids)),
@@ -307,18 +307,18 @@ def _odd_usage(upstream: Upstream, account: str, call: Call) -> list[Piece]:
         ("X-Business-Use-Case-Usage", "[1,2]"),
         ("X-FB-Ads-Insights-Throttle", "null"),
     ]
-    return [answer(upstream.page(account, call.question), usage)]
+    return [answer(upstream.page(account, call.query), usage)]
 
 
 def _date_ahead(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [answer(upstream.page(account, call.question), [("Date", moment)])]
+    return [answer(upstream.page(account, call.query), [("Date", moment)])]
 
 
 def _empty_between(upstream: Upstream, account: str, call: Call) -> list[Piece]:
     more = {"next": f"{upstream.url}/more"}
     if "after" not in call.params:
-        return [answer({**upstream.page(account, call.question), "paging": {**more, "cursors": {"after": "one"}}})]
+        return [answer({**upstream.page(account, call.query), "paging": {**more, "cursors": {"after": "one"}}})]
     if call.params["after"] == "one":
         return [answer({"data": [], "paging": {**more, "cursors": {"after": "two"}}})]
     return [answer({"data": []})]
@@ -340,7 +340,7 @@ def _unhurried(body: bytes) -> Iterator[Piece]:
 
 
 ODD: tuple[Behavior, ...] = (
-    Behavior("zipped", "compressed, as asked for", _text(lambda body: zipped(body))),
+    Behavior("zipped", "compressed, as requested", _text(lambda body: zipped(body))),
     Behavior("chunked", "in chunks that end, with pauses", _text(_in_pieces)),
     Behavior("unhurried", "after half a second, on a connection that then closes", _text(_unhurried)),
     Behavior("odd_usage", "usage headers that cannot be read", _odd_usage),
@@ -348,4 +348,4 @@ ODD: tuple[Behavior, ...] = (
     Behavior("empty_between", "an empty page between full and last one", _empty_between),
     Behavior("no_delivery", "no rows at all", _always(answer({"data": []}))),
 )
-"""Unusual, and right: an account that is treated so has to be served."""
+"""Unusual but correct behaviors: their accounts must be served."""

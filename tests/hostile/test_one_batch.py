@@ -6,7 +6,17 @@ import pytest
 
 from tests.hostile.behaviors import HOSTILE, ODD
 from tests.hostile.rows import ADS
-from tests.hostile.trial import PLAIN, Cast, Ended, Found, date_range, full_cast, hold_trial, in_order, true_answer
+from tests.hostile.trial import (
+    PLAIN,
+    BehaviorByAccount,
+    Ended,
+    TrialResult,
+    all_accounts,
+    date_range,
+    in_order,
+    run_trial,
+    true_rows,
+)
 
 BATCH_SECONDS = 240.0
 ACCOUNT_SECONDS = 60.0
@@ -14,15 +24,15 @@ PEAK_MB = 600.0
 LONGEST_PARK_SECONDS = 86_400.0
 DAYS = {"last_7d": 7, "last_90d": 90}
 
-CAST: Cast = full_cast()
-BY_NAME = {behavior.name: account for account, behavior in CAST.items() if behavior is not None}
-HEALTHY = [account for account, behavior in CAST.items() if behavior not in HOSTILE]
+ACCOUNTS: BehaviorByAccount = all_accounts()
+BY_NAME = {behavior.name: account for account, behavior in ACCOUNTS.items() if behavior is not None}
+HEALTHY = [account for account, behavior in ACCOUNTS.items() if behavior not in HOSTILE]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What came of the one batch."""
-    return hold_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
+def result(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
+    """The result of the one batch."""
+    return run_trial(tmp_path_factory.mktemp("home"), ACCOUNTS, BATCH_SECONDS)
 
 
 def _of(ended: Mapping[str, Ended], account: str) -> str:
@@ -30,56 +40,56 @@ def _of(ended: Mapping[str, Ended], account: str) -> str:
     return "no outcome" if one is None else f"{one.status}: {one.reason}"
 
 
-def test_the_table_is_whole() -> None:
-    """There are 45 hostile behaviors and 15 healthy accounts, each with a name and a line about it."""
+def test_the_table_is_complete() -> None:
+    """There are 45 hostile behaviors and 15 healthy accounts, each with a name and a description."""
     names = [behavior.name for behavior in (*HOSTILE, *ODD)]
-    assert (len(HOSTILE), len(ODD) + PLAIN, len(CAST)) == (45, 15, 60)
+    assert (len(HOSTILE), len(ODD) + PLAIN, len(ACCOUNTS)) == (45, 15, 60)
     assert len(set(names)) == len(names)
-    assert all(behavior.says for behavior in HOSTILE)
+    assert all(behavior.description for behavior in HOSTILE)
 
 
-def test_the_batch_ends_by_itself(found: Found) -> None:
-    """No account keeps the batch from ending, or makes it fail as a whole; each has its outcome."""
-    assert found.error == ""
-    assert found.ended.keys() == CAST.keys()
+def test_the_batch_ends_by_itself(result: TrialResult) -> None:
+    """No account keeps the batch from ending, or fails it as a whole; each has an outcome."""
+    assert result.error == ""
+    assert result.ended.keys() == ACCOUNTS.keys()
 
 
 @pytest.mark.parametrize("account", HEALTHY)
-def test_healthy_accounts_are_served(found: Found, account: str) -> None:
-    """An account whose upstream behaves is fetched, and its stored answer is the whole truth."""
-    assert _of(found.ended, account) in {"fetched: ", "fresh: "}
-    rows, behavior = found.entries[account], CAST[account]
+def test_healthy_accounts_are_served(result: TrialResult, account: str) -> None:
+    """An account whose upstream behaves is fetched, and its stored entry has all true rows."""
+    assert _of(result.ended, account) in {"fetched: ", "fresh: "}
+    rows, behavior = result.entries[account], ACCOUNTS[account]
     if behavior is not None and behavior.name == "no_delivery":
         assert rows == []
     else:
-        assert len(rows) == ADS * (DAYS[date_range(CAST, account)] + 1)
-        assert in_order(rows) == true_answer(account, rows)
+        assert len(rows) == ADS * (DAYS[date_range(ACCOUNTS, account)] + 1)
+        assert in_order(rows) == true_rows(account, rows)
 
 
 @pytest.mark.parametrize("name", [behavior.name for behavior in HOSTILE])
-def test_hostile_accounts_fail_with_a_reason_in_time(found: Found, name: str) -> None:
-    """An account whose upstream misbehaves ends without an answer, with a reason, within its deadline."""
+def test_hostile_accounts_fail_with_a_reason_in_time(result: TrialResult, name: str) -> None:
+    """An account whose upstream misbehaves ends without an entry, with a reason, within its deadline."""
     account = BY_NAME[name]
-    assert account in found.ended
-    ended = found.ended[account]
-    assert ended.status in {"failed", "parked", "stale"}, _of(found.ended, account)
+    assert account in result.ended
+    ended = result.ended[account]
+    assert ended.status in {"failed", "parked", "stale"}, _of(result.ended, account)
     assert ended.reason
     assert ended.seconds is not None
     assert ended.seconds < ACCOUNT_SECONDS
     assert (ended.retry_after or 0.0) <= LONGEST_PARK_SECONDS
-    assert account not in found.entries
+    assert account not in result.entries
 
 
-def test_nothing_untrue_is_stored(found: Found) -> None:
-    """Every row in entries, partitions and objects is one that its account has; no account is there unasked."""
-    assert found.untrue == []
+def test_no_untrue_row_is_stored(result: TrialResult) -> None:
+    """Every row in entries, partitions and objects belongs to its account; no other account is stored."""
+    assert result.untrue == []
 
 
-def test_the_token_goes_nowhere_else(found: Found) -> None:
+def test_the_token_goes_nowhere_else(result: TrialResult) -> None:
     """A redirect to another port never carries the token there."""
-    assert not found.leaked
+    assert not result.leaked
 
 
-def test_memory_stays_bounded(found: Found) -> None:
-    """The batch's own peak stays below its bound, whatever is sent."""
-    assert 0 < found.peak_mb < PEAK_MB
+def test_memory_stays_bounded(result: TrialResult) -> None:
+    """The peak memory of the batch stays below its bound, whatever is sent."""
+    assert 0 < result.peak_mb < PEAK_MB
