@@ -159,12 +159,9 @@ def error_of(kind: FaultKind, *, name: str = "", subcode: int = 463, seconds: fl
         case FaultKind.DENIED_100_33:
             return missing_object(name)
         case FaultKind.TOO_MANY_429:
-            return GraphError(
-                "(#613) Calls to this api have exceeded the rate limit.",
-                code=613,
-                status=429,
-                retry_after=max(1, round(seconds)),
-            )
+            error = GraphError("(#613) Calls to this api have exceeded the rate limit.", code=613, status=429)
+            error.retry_after = max(1, round(seconds))
+            return error
         case FaultKind.LOAD_SHEDDING:
             return load_shed()
         case FaultKind.ERROR_IN_200:

@@ -30,8 +30,12 @@ class GraphError(Exception):
         status: the HTTP status.
         kind: `type` in the error body.
         transient: `is_transient`; left out when None.
+
+    Attributes:
         retry_after: the `Retry-After` header in seconds; left out when None.
     """
+
+    retry_after: int | None = None
 
     def __init__(
         self,
@@ -42,11 +46,10 @@ class GraphError(Exception):
         status: int = 400,
         kind: str = "OAuthException",
         transient: bool | None = None,
-        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.code, self.subcode = message, code, subcode
-        self.status, self.kind, self.transient, self.retry_after = status, kind, transient, retry_after
+        self.status, self.kind, self.transient = status, kind, transient
 
     def body(self, call_number: int) -> dict[str, Any]:
         """Return the error body. The trace id is a hash, so the same sequence of calls gives the same bytes."""
