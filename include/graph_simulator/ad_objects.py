@@ -11,7 +11,7 @@ from typing import Any
 
 from graph_simulator.ads import AdTruth
 from graph_simulator.dataset import Dataset, object_id
-from graph_simulator.graph_errors import UnknownAd, bad_parameter
+from graph_simulator.error_responses import UnknownAd, bad_parameter
 from graph_simulator.levels import ACTIVE, ENDED, FOUNDED, LEVELS, object_name, slots_of_level
 
 EDGES = {"campaigns": "campaign", "adsets": "adset", "ads": "ad"}

@@ -15,20 +15,20 @@ from graph_simulator.calls import Call, CallLog, LoggedCall, Reply
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange
+from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_kinds import Route
 from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.fault_schedule import FaultSchedule
 from graph_simulator.faulty_response import apply_to_body
 from graph_simulator.graph_batch import batch_body, ids_body
-from graph_simulator.graph_errors import GraphError
 from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.parameters import check_parameters
 from graph_simulator.platform_clock import PlatformClock
 from graph_simulator.quota_engine import QuotaEngine
 from graph_simulator.report_runs import ReportRuns
 from graph_simulator.request_handler import VERSIONS, RequestHandler, Target, check_access, target_of
+from graph_simulator.throttle_headers import override_usage
 from graph_simulator.true_sums import TrueSum, true_sums
-from graph_simulator.usage_headers import override_usage
 
 _MEDIA = "application/json; charset=UTF-8"
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from graph_simulator.date_ranges import time_zone
+from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_profile import FaultProfile
-from graph_simulator.graph_errors import InvalidValue
 
 FIRST_ACCOUNT = 100_000_000_000_001
 MAX_ADS = 8_000

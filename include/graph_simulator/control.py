@@ -18,8 +18,8 @@ from graph_simulator.app_state import AppState
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import canonical_account
 from graph_simulator.date_ranges import DateRange
+from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_profile import parse_fault_profile
-from graph_simulator.graph_errors import InvalidValue
 from graph_simulator.report_runs import ReportRun, progress
 
 

@@ -27,7 +27,7 @@ from graph_simulator.ads import (
 )
 from graph_simulator.config import SimulatorConfig, canonical_account
 from graph_simulator.date_ranges import DateRange, local_time
-from graph_simulator.graph_errors import UnknownAd
+from graph_simulator.error_responses import UnknownAd
 
 Floats = npt.NDArray[np.float64]
 SETTLE_DAYS = 28

@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from graph_simulator.graph_errors import InvalidValue
+from graph_simulator.error_responses import InvalidValue
 
 RETENTION_MONTHS = 37
 _FULL_DAYS = {

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from graph_simulator.graph_errors import GraphError, missing_object, token_missing
+from graph_simulator.error_responses import GraphError, missing_object, token_missing
 
 
 class Route(StrEnum):

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_kinds import FaultKind, Route
-from graph_simulator.graph_errors import InvalidValue
 
 
 class ProfilePart(BaseModel):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from graph_simulator.ads import Days, Metric
 from graph_simulator.dataset import Floats
-from graph_simulator.graph_errors import bad_parameter
+from graph_simulator.error_responses import bad_parameter
 from graph_simulator.parameters import string_list
 
 Row = dict[str, Any]

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 import orjson
 
 from graph_simulator.calls import Call, CallWork, Reply
+from graph_simulator.error_responses import GraphError, bad_parameter
 from graph_simulator.fault_schedule import ActiveFaults
-from graph_simulator.graph_errors import GraphError, bad_parameter
 from graph_simulator.parameters import boolean, fold_parameters, json_value, string_list
 
 MAX_ENTRIES = 50

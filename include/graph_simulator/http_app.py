@@ -14,8 +14,8 @@ from graph_simulator.app_state import AppState
 from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
+from graph_simulator.error_responses import GraphError, bad_parameter
 from graph_simulator.faulty_response import WireResponse
-from graph_simulator.graph_errors import GraphError, bad_parameter
 from graph_simulator.parameters import fold_parameters
 from graph_simulator.request_handler import VERSIONS
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from graph_simulator.ads import Ad, Days, Metric
-from graph_simulator.cursors import paging, requested_page
 from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange
+from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_profile import Poison, SizeSetting
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, NAME_FIELDS
 from graph_simulator.figures import ACTION_LISTS, COUNTS, RATIOS, ActionSplit, Figures, Row, action_lists
-from graph_simulator.graph_errors import GraphError
 from graph_simulator.levels import LevelTotals, ad_names, aggregate
+from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.query import Query, action_split
 
 _PLAIN = ActionSplit()

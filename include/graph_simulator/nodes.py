@@ -6,10 +6,10 @@ from typing import Any
 
 from graph_simulator.ad_objects import EDGES, Node, list_objects, object_fields, requested_fields
 from graph_simulator.calls import Call
-from graph_simulator.cursors import paging, requested_page
 from graph_simulator.dataset import Dataset
-from graph_simulator.graph_errors import bad_parameter
+from graph_simulator.error_responses import bad_parameter
 from graph_simulator.levels import ACTIVE
+from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.parameters import json_value, string_list
 from graph_simulator.query import filter_parts
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
+from graph_simulator.error_responses import bad_parameter
 from graph_simulator.fault_kinds import Route
-from graph_simulator.graph_errors import bad_parameter
 
 COMMON_PARAMETERS = frozenset({
     "access_token",

@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from graph_simulator.date_ranges import RETENTION_MONTHS, DateRange, local_time, months_before, preset_range
+from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, FIELDS, NAME_FIELDS
 from graph_simulator.figures import ATTRIBUTION_SHARES, RETIRED_WINDOWS, ActionSplit, action_labels
-from graph_simulator.graph_errors import GraphError, InvalidValue, bad_parameter
 from graph_simulator.levels import ACTIVE, ENDED, LEVELS
 from graph_simulator.parameters import boolean, json_value, string_list, whole_number
 

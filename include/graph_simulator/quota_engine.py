@@ -19,10 +19,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from graph_simulator.call_cost import HOUR, CallCost, RollingWindow, is_under, percents
+from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_kinds import Route, load_shed
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.graph_errors import GraphError
-from graph_simulator.usage_headers import Usage, usage_headers
+from graph_simulator.throttle_headers import Usage, usage_headers
 
 Tier = Literal["development_access", "standard_access"]
 DECAY_SECONDS = 300.0

@@ -25,9 +25,9 @@ from enum import StrEnum
 from typing import Any
 
 from graph_simulator.dataset import Dataset
+from graph_simulator.error_responses import GraphError, bad_parameter, missing_object
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, ReportSetting
-from graph_simulator.graph_errors import GraphError, bad_parameter, missing_object
 from graph_simulator.insights import Selection, cells, is_poisoned, select
 from graph_simulator.parameters import string_list
 from graph_simulator.query import REACH_REPORTS_PER_DAY, Query

@@ -12,9 +12,9 @@ from graph_simulator.call_cost import LIGHT, CallCost, cost_of_cells
 from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig, canonical_account
 from graph_simulator.dataset import Dataset
+from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter, missing_object, token_missing
 from graph_simulator.fault_kinds import ACCESS_FAULTS, REPORT_FAULTS, SERVING_FAULTS, FaultKind, Route, error_of
 from graph_simulator.fault_profile import FaultProfile
-from graph_simulator.graph_errors import GraphError, InvalidValue, bad_parameter, missing_object, token_missing
 from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.insights import Selection, cells, check_page, check_size, page_body, select
 from graph_simulator.levels import LEVELS

@@ -12,8 +12,8 @@ import uvicorn
 from graph_simulator.app_state import AppState
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.error_responses import ServerUnavailable
 from graph_simulator.faulty_response import TransportInScope
-from graph_simulator.graph_errors import ServerUnavailable
 from graph_simulator.http_app import create_app
 
 _START_SECONDS = 20.0

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from graph_simulator.ads import Metric
 from graph_simulator.dataset import Dataset, object_id
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.graph_errors import InvalidValue
+from graph_simulator.error_responses import InvalidValue
 from graph_simulator.levels import LEVELS, aggregate, slots_of_level
 
 _ID_KINDS = {"campaign": "3", "adset": "2"}

@@ -183,7 +183,7 @@ def _redirect(address: Callable[[Upstream], str]) -> Act:
     def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
         target = address(upstream)
         if not target.startswith("file:"):
-            target += f"/v26.0/{account}/insights?{urlencode(call.question)}"
+            target += f"/v26.0/{account}/insights?{urlencode(call.query)}"
         return [head([("Location", target)], length=0, status="302 Found")]
 
     return act

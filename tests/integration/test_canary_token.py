@@ -18,8 +18,8 @@ from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime
 from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_profile import parse_fault_profile
-from graph_simulator.graph_errors import GraphError
 from graph_simulator.request_handler import target_of
 from graph_simulator.server import SimulatorServer
 

@@ -14,9 +14,9 @@ from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import Caller, error_of
 from adwarm.sources.meta.usage_headers import usage_samples
 from graph_simulator.call_cost import CallCost
+from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_kinds import Route, load_shed
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.graph_errors import GraphError
 from graph_simulator.quota_engine import QuotaEngine
 
 APP = Scope(ScopeKind.APP, "100000")

@@ -92,8 +92,8 @@ def simulate(
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
     from adwarm.foundation.errors import BadRequest, Transient
     from graph_simulator.config import SimulatorConfig
+    from graph_simulator.error_responses import InvalidValue, ServerUnavailable
     from graph_simulator.fault_profile import FaultProfile, load_fault_profile
-    from graph_simulator.graph_errors import InvalidValue, ServerUnavailable
     from graph_simulator.server import run_forever
 
     try:

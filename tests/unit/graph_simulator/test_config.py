@@ -3,7 +3,7 @@
 import pytest
 
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.graph_errors import InvalidValue
+from graph_simulator.error_responses import InvalidValue
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from graph_simulator.ads import AdKind, Metric
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.dataset import AdTotals, Dataset, estimate_reach
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.graph_errors import UnknownAd
+from graph_simulator.error_responses import UnknownAd
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, load_fault_profile, parse_fault_profile
-from graph_simulator.graph_errors import InvalidValue
 
 EXAMPLE = Path(__file__).parents[3] / "examples/storm.toml"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.graph_errors import GraphError
+from graph_simulator.error_responses import GraphError
 from graph_simulator.parameters import boolean, fold_parameters, json_value, string_list, whole_number
 from tests.unit.graph_simulator.conftest import RANGE, Driven, drive, error_of
 

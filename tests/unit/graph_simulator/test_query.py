@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.graph_errors import GraphError
+from graph_simulator.error_responses import GraphError
 from graph_simulator.query import read_query
 from tests.unit.graph_simulator.conftest import PLAIN, Driven, drive, error_of
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_simulator.call_cost import CallCost
+from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_kinds import Route
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.graph_errors import GraphError
 from graph_simulator.quota_engine import DecayingUsage, QuotaEngine
 from tests.unit.graph_simulator.conftest import drive
 

@@ -8,7 +8,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.graph_errors import ServerUnavailable
+from graph_simulator.error_responses import ServerUnavailable
 from graph_simulator.server import SimulatorServer
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.graph_errors import InvalidValue
+from graph_simulator.error_responses import InvalidValue
 from graph_simulator.levels import LEVELS
 from graph_simulator.parameters import json_value
 from graph_simulator.true_sums import TrueSum

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from graph_simulator.graph_errors import bad_parameter
+from graph_simulator.error_responses import bad_parameter
 from graph_simulator.query import page_limit
 
 _PADDING = re.compile(r"(?:ZD){1,2}$")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_simulator.cursors import decode, encode, page_after, paging
-from graph_simulator.graph_errors import GraphError
+from graph_simulator.error_responses import GraphError
+from graph_simulator.page_cursors import decode, encode, page_after, paging
 
 
 def test_cursors_look_like_the_platforms() -> None:
