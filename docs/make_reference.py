@@ -25,7 +25,7 @@ from adwarm.sources.meta.source import MetaSource  # noqa: E402
 from adwarm.sources.parquet import ParquetSource  # noqa: E402
 from adwarm.sources.protocol import Capabilities  # noqa: E402
 from adwarm.sources.sql import SqlSource  # noqa: E402
-from adwarm.store.tables import Moment, metadata  # noqa: E402
+from adwarm.store.tables import UtcDateTime, metadata  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
 NOTICE = "<!-- Written by docs/make_reference.py from the code. Change the code, then run the script. -->\n\n"
@@ -216,7 +216,7 @@ def _table(table: Table) -> str:
 
 
 def _column_kind(kind: Any) -> str:
-    if isinstance(kind, Moment):
+    if isinstance(kind, UtcDateTime):
         return "moment"
     length = getattr(kind, "length", None)
     named = type(kind).__name__.lower()

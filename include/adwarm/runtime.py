@@ -22,10 +22,10 @@ from adwarm.serving import Drainer, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import ObjectStore, open_engine, upgrade
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import IsolationStore
-from adwarm.store.schema import current, head, require_current
+from adwarm.store.schema import get_current_revision, get_head_revision, require_current
 
 SourceFactory = Callable[[], InsightsSource]
 
@@ -54,7 +54,7 @@ class Runtime:
         engine = open_engine(self.settings.database, self.settings.sql)
         if engine.dialect.name != "sqlite":
             require_current(engine)
-        elif current(engine) != head():
+        elif get_current_revision(engine) != get_head_revision():
             upgrade(engine)
         return engine
 
@@ -102,7 +102,7 @@ class Runtime:
         """Retry, heal, fall back, alert."""
         return RecoveryPipeline(
             self.settings.recovery,
-            ErrorsLog(self.engine),
+            ErrorLog(self.engine),
             self.clock,
             random.SystemRandom(),
             ledger=HealingStore(self.engine),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import account_id
+from adwarm.model import normalize_account_id
 from graph_simulator.fault_profile import Storm
 
 FIRST_ACCOUNT = 100_000_000_000_001
@@ -67,7 +67,7 @@ class SimulatorConfig:
             return ()
         if isinstance(self.accounts, int):
             return tuple(f"act_{FIRST_ACCOUNT + index}" for index in range(self.accounts))
-        return tuple(account_id(text) for text in self.accounts)
+        return tuple(normalize_account_id(text) for text in self.accounts)
 
     def may_read(self, token: str, account: str) -> bool:
         """Whether a token that is accepted reads `account`, given in canonical form."""

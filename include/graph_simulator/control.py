@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window, account_id
+from adwarm.model import Window, normalize_account_id
 from graph_simulator.app_state import Platform
 from graph_simulator.calls import CallCounts
 from graph_simulator.fault_profile import read_storm
@@ -90,7 +90,7 @@ def _add_records(router: APIRouter, platform: Platform) -> None:
     @router.get("/truth", response_model=None)
     async def read_truth(account: str, day: date) -> list[dict[str, Any]]:
         try:
-            return [asdict(truth) for truth in platform.world.truths(account_id(account), day)]
+            return [asdict(truth) for truth in platform.world.truths(normalize_account_id(account), day)]
         except BadRequest as error:
             raise HTTPException(400, str(error)) from None
 
@@ -102,7 +102,7 @@ def _add_sums(router: APIRouter, platform: Platform) -> None:
     ) -> list[dict[str, Any]]:
         try:
             window = Window(since, until)
-            return [asdict(row) for row in platform.sums(account_id(account), level, window, daily=daily)]
+            return [asdict(row) for row in platform.sums(normalize_account_id(account), level, window, daily=daily)]
         except BadRequest as error:
             raise HTTPException(400, str(error)) from None
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.local_time import local_day, zone
-from adwarm.model import Window, account_id
+from adwarm.model import Window, normalize_account_id
 from graph_simulator.ads import (
     AccountProfile,
     Ad,
@@ -135,7 +135,7 @@ class World:
 
     def profile(self, account: str) -> AccountProfile:
         """Return what all ads of `account` share."""
-        return _profile(self.config.seed, int(account_id(account)[4:]), self.config.ads, self.config.decoys)
+        return _profile(self.config.seed, int(normalize_account_id(account)[4:]), self.config.ads, self.config.decoys)
 
     def _ad(self, profile: AccountProfile, slot: int, generation: int) -> Ad:
         length, phase = _cycle(profile, slot)

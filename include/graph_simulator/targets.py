@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import account_id
+from adwarm.model import normalize_account_id
 from graph_simulator.call import Call
 from graph_simulator.dataset import World
 from graph_simulator.faults.kinds import Route
@@ -65,6 +65,6 @@ def _route(call: Call, of_itself: Mapping[str, Route]) -> Route:
 
 def _canonical(name: str) -> str | None:
     try:
-        return account_id(name)
+        return normalize_account_id(name)
     except BadRequest:
         return None

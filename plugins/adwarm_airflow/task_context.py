@@ -52,7 +52,7 @@ def strangers(conn_id: str, ids: Sequence[str]) -> list[str]:
     The first connection of `conn_id` reads them now.
     """
     names = connection_names(conn_id)
-    known = accounts.many(open_runtime().engine, list(dict.fromkeys(ids)))
+    known = accounts.get_many(open_runtime().engine, list(dict.fromkeys(ids)))
     found: dict[str, list[str]] = {}
     for item in known.values():
         if item.connection not in {*names, *_OF_SETTINGS}:

@@ -16,7 +16,7 @@ from adwarm.backpressure import Granted, Outcome, OutcomeKind
 from adwarm.backpressure.capacity_preview import Outlook, Waiter
 from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, warms, writing
+from adwarm.store import accounts, warms, write_transaction
 from adwarm.store.tables import breaker, capacity_scope
 from graph_simulator.server import SimulatorServer
 
@@ -46,7 +46,7 @@ def park(runtime: Runtime, name: str) -> None:
 
 def unpark(runtime: Runtime) -> None:
     """Lift every park, as an operator does who knows better."""
-    with writing(runtime.engine) as connection:
+    with write_transaction(runtime.engine) as connection:
         connection.execute(update(capacity_scope).values(parked_until=None, parked_why=None))
 
 
@@ -58,7 +58,7 @@ def break_upstream(runtime: Runtime) -> None:
 
 def mend_upstream(runtime: Runtime) -> None:
     """Let the cool-down be over."""
-    with writing(runtime.engine) as connection:
+    with write_transaction(runtime.engine) as connection:
         connection.execute(update(breaker).values(probe_at=0.0))
 
 
@@ -242,7 +242,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     interval = {"data_interval_start": day, "data_interval_end": day.replace(day=6), "logical_date": day}
     ti = SimpleNamespace(xcom_push=lambda *_: None, try_number=1)
     daily.plan_day({"dag_run": run, "ti": ti, "params": {"accounts": ["act_801"]}, **interval})
-    [planned] = {row["priority"] for row in warms.of_run(runtime.engine, "adwarm_daily_insights/b")}
+    [planned] = {row["priority"] for row in warms.list_by_run(runtime.engine, "adwarm_daily_insights/b")}
 
     budget = Runtime().admission
     backfill, live = (Scope.parse(f"account:act_{number}") for number in (801, 802))
@@ -307,7 +307,7 @@ def test_a_task_waits_for_the_scopes_of_each_accounts_own_connection(
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"app_id": "200"}
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     told = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
-    accounts.put(runtime.engine, told, datetime.now(UTC))
+    accounts.save(runtime.engine, told, datetime.now(UTC))
     for item in told:
         park(runtime, f"account:{item.id}")
     operator = PrefetchInsightsOperator(

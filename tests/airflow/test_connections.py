@@ -78,7 +78,7 @@ def test_accounts_of_another_connection_are_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     places = {"act_1": "gone", "act_2": "second", "act_3": "default", "act_4": "gone"}
     told = [Account(name, connection=place) for name, place in places.items()]
-    accounts.put(open_runtime().engine, told, datetime.now(UTC))
+    accounts.save(open_runtime().engine, told, datetime.now(UTC))
 
     assert strangers("first,second", ["act_1", "act_2", "act_3", "act_5"]) == [
         "connection 'gone', which has read act_1 before, is not one of this task's; 'first' is used"

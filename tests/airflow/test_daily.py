@@ -31,7 +31,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A home of its own with two known accounts."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     made = Runtime(load_settings())
-    accounts.put(made.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2)], datetime.now(UTC))
+    accounts.save(made.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2)], datetime.now(UTC))
     return made
 
 
@@ -46,7 +46,7 @@ def _context(kind: str, **params: Any) -> dict[str, Any]:
 
 
 def _planned(runtime: Runtime, kind: str) -> set[str]:
-    return {row["date_range"] for row in warms.of_run(runtime.engine, f"adwarm_daily_insights/{kind}-1")}
+    return {row["date_range"] for row in warms.list_by_run(runtime.engine, f"adwarm_daily_insights/{kind}-1")}
 
 
 @pytest.mark.parametrize(

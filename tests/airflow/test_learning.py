@@ -11,7 +11,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import aggregates, open_engine, reading, upgrade
+from adwarm.store import aggregates, open_engine, read_transaction, upgrade
 
 from .conftest import NOW
 
@@ -28,10 +28,10 @@ def home(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return Runtime(load_settings())
 
 
-def hours(engine: Any) -> list[aggregates.HourRow]:
+def hours(engine: Any) -> list[aggregates.HourAggregate]:
     """What is published."""
-    with reading(engine) as connection:
-        return aggregates.hours(connection)
+    with read_transaction(engine) as connection:
+        return aggregates.list_hours(connection)
 
 
 def states(run: Any) -> dict[tuple[str, int], str]:

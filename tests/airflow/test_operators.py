@@ -85,7 +85,7 @@ def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
 
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
     """An account that was denied costs no call for a day, and the error is a denial; a person who clears asks again."""
-    accounts.put(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
+    accounts.save(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
     from adwarm_airflow.task_context import open_runtime
 
     source = open_runtime(conn_id="facebook_default").prefetch().make_source()
@@ -189,7 +189,7 @@ def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None
 
 def runtime_bytes(packed: dict[str, Any], runtime: Runtime) -> int:
     """What was stored before, told from what is stored now."""
-    return entries.totals(runtime.engine)["stored_bytes"] + packed["bytes_before"] - packed["bytes_after"]
+    return entries.get_totals(runtime.engine)["stored_bytes"] + packed["bytes_before"] - packed["bytes_after"]
 
 
 def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) -> None:

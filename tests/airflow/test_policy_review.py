@@ -18,8 +18,8 @@ from adwarm.forecast.training.train import train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import reading
-from adwarm.store.reviews import newest_review
+from adwarm.store import read_transaction
+from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -126,8 +126,8 @@ def test_an_approved_proposal_goes_live(
 
     assert states(finished) == dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success")
     assert live_snapshot(runtime.engine).kind == "hour_of_week"
-    with reading(runtime.engine) as connection:
-        policy, review = find_policy(connection) or {}, newest_review(connection) or {}
+    with read_transaction(runtime.engine) as connection:
+        policy, review = find_policy(connection) or {}, find_newest_review(connection) or {}
     assert (policy["chosen_by"], policy["chosen_kind"]) == ("ada", "hour_of_week")
     assert (review["verdict"], review["decided_by"]) == ("promoted", "ada")
     assert Path(review["report"]).is_file()
@@ -149,8 +149,8 @@ def test_without_approval_nothing_goes_live(
     assert finished.state == "success"
     assert states(finished)["promote"] == "skipped"
     assert live_snapshot(runtime.engine) == before
-    with reading(runtime.engine) as connection:
-        review = newest_review(connection) or {}
+    with read_transaction(runtime.engine) as connection:
+        review = find_newest_review(connection) or {}
     assert (review["verdict"], review["decided_by"]) == ("rejected", by)
 
 
@@ -161,6 +161,6 @@ def test_nobody_is_asked_when_nothing_is_proposed(dags: dict[str, Any], runtime:
     found = states(finished)
     assert (found["review"], found["is_proposed"]) == ("success", "success")
     assert {found["approve"], found["promote"], found["conclude"]} == {"skipped"}
-    with reading(runtime.engine) as connection:
-        assert (newest_review(connection) or {})["verdict"] == "too_little_log"
+    with read_transaction(runtime.engine) as connection:
+        assert (find_newest_review(connection) or {})["verdict"] == "too_little_log"
     assert states(run(dags, policies=["no-such"]))["review"] == "failed"

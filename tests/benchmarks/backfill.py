@@ -26,7 +26,7 @@ from sqlalchemy import select
 from adwarm.foundation.clock import FrozenClock
 from adwarm.model import Window
 from adwarm.runtime import Runtime
-from adwarm.store import reading
+from adwarm.store import read_transaction
 from adwarm.store.tables import partition
 from tests.benchmarks.meta import at_home, digest
 from tests.benchmarks.verdicts import Verdicts
@@ -138,7 +138,7 @@ def _url_of(running: subprocess.Popen[str]) -> str:
 def _fetched(runtime: Runtime) -> dict[tuple[str, date], int]:
     """Return the token of the lease under which each stored account-day was fetched: a later fetch has another."""
     columns = (partition.c.account_id, partition.c.day, partition.c.token)
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         return {(row.account_id, row.day): row.token for row in connection.execute(select(*columns))}
 
 

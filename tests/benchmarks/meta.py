@@ -17,7 +17,7 @@ from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment
-from adwarm.store import accounts, partitions, reading
+from adwarm.store import accounts, partitions, read_transaction
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.tables import partition
 from graph_simulator.insights import select
@@ -46,7 +46,7 @@ def introduce(runtime: Runtime, server: SimulatorServer) -> list[Account]:
     """Make the platform's accounts known to the house without a call, as they are once history is present."""
     world = server.platform.world
     found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
-    accounts.put(runtime.engine, found, runtime.clock.now())
+    accounts.save(runtime.engine, found, runtime.clock.now())
     return found
 
 
@@ -73,7 +73,7 @@ def true_rows(server: SimulatorServer, account: str, windows: Iterable[Window], 
 
 def stored_rows(runtime: Runtime, account: str, window: Window) -> list[Row]:
     """Return the daily rows of an account that are stored."""
-    states = partitions.states(runtime.engine, account, runtime.settings.spec("default").hash, window)
+    states = partitions.list_states(runtime.engine, account, runtime.settings.spec("default").hash, window)
     return daily_rows(runtime.objects, states, window)
 
 
@@ -111,6 +111,6 @@ def digest(runtime: Runtime, window: Window) -> str:
     """Return a digest over every stored account-day of a window: which there are, and what is in them."""
     columns = (partition.c.account_id, partition.c.day, partition.c.rows, partition.c.content_hash)
     query = select_rows(*columns).where(partition.c.day.between(window.since, window.until)).order_by(*columns[:2])
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         lines = "\n".join("|".join(map(str, row)) for row in connection.execute(query))
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -134,7 +134,7 @@ def by_adwarm(scene: Scene, server: SimulatorServer) -> Result:
     clock, result = PlatformClock(server, scene.scale), Result()
     with house(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
         told = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
-        accounts.put(runtime.engine, told, clock.now())
+        accounts.save(runtime.engine, told, clock.now())
         prefetch = _engine(runtime, clock)
         started = time.monotonic()
         ended = _until_done(prefetch, scene, clock)

@@ -76,7 +76,7 @@ def _warm(runtime: Runtime, names: Sequence[str]) -> int:
 
 def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: Difference) -> None:
     """Hold every range summary, reach and frequency among its figures, against the truth."""
-    known = accounts.many(runtime.engine, names)
+    known = accounts.get_many(runtime.engine, names)
     for name in names:
         for date_range in RANGES[:2]:
             key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())

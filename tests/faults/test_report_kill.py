@@ -15,8 +15,8 @@ from adwarm.model import ReportKey
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
-from adwarm.store.database import reading
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.database import read_transaction
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import lease
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
@@ -99,12 +99,12 @@ def submits(platform: SimulatorServer) -> int:
 
 def orphans(runtime: Runtime) -> int:
     """Reports counted as nobody's."""
-    return sum(event.kind == ORPHAN for event in ErrorsLog(runtime.engine).recent(1_000))
+    return sum(event.kind == ORPHAN for event in ErrorLog(runtime.engine).list_recent(1_000))
 
 
 def noted(runtime: Runtime) -> int:
     """Leases that know the id of their report."""
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
 
 

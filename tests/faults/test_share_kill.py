@@ -14,7 +14,7 @@ from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_han
 from adwarm.patterns.ingest.run import ingest, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import aggregates, open_engine, reading, upgrade
+from adwarm.store import aggregates, open_engine, read_transaction, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -58,14 +58,14 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
         env={**os.environ, "PYTHONPATH": str(ROOT / "include")}, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == -9, done.stderr
-    with reading(runtime.engine) as connection:
-        assert aggregates.hours(connection) == []
+    with read_transaction(runtime.engine) as connection:
+        assert aggregates.list_hours(connection) == []
     found = [read_handed(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
     adopt_handed(runtime.engine, runtime.objects, plan, found)
 
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
     ingest(one, runtime.objects, runtime.settings, NOW)
-    with reading(runtime.engine) as connection, reading(one) as other:
-        assert aggregates.hours(connection) == aggregates.hours(other)
+    with read_transaction(runtime.engine) as connection, read_transaction(one) as other:
+        assert aggregates.list_hours(connection) == aggregates.list_hours(other)
         assert aggregates.get_watermark(connection) == NOW

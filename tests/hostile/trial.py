@@ -20,7 +20,7 @@ from adwarm.compression import unpack
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from adwarm.store import reading
+from adwarm.store import read_transaction
 from adwarm.store.tables import account, entry, partition, payload
 from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
 from tests.hostile.rows import ADS, Row, days, window_rows
@@ -186,7 +186,7 @@ def _exists(model: Any, path: list[str]) -> bool:
 
 def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
     query = select(entry.c.account_id, payload.c.body).join(payload, entry.c.payload_hash == payload.c.hash)
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         for name, blob in connection.execute(query):
             body = orjson.loads(unpack(blob, runtime.settings.compression))
             yield name, [*body["rows"], *body["daily"]]
@@ -195,7 +195,7 @@ def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
 def _untrue_rows(runtime: Runtime, home: Path, cast: Cast, entries: Mapping[str, list[Row]]) -> Iterator[str]:
     for name, rows in entries.items():
         yield from (f"entry of {name}: {_short(row)}" for row in rows if not _is_true(row, name))
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         states = connection.execute(select(partition)).all()
     objects = {state.object_hash: _object_rows(runtime.objects.get(state.object_hash)) for state in states}
     for state in states:
@@ -230,7 +230,7 @@ def _is_true(row: Row, name: str) -> bool:
 
 
 def _untrue_accounts(runtime: Runtime, cast: Cast) -> Iterator[str]:
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         for row in connection.execute(select(account)):
             if row.id not in cast or len(row.currency) > 3:
                 yield f"account {row.id} with currency {row.currency:.20}"

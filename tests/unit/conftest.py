@@ -17,7 +17,7 @@ from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
 from adwarm.store import ObjectStore
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.error_events import ErrorLog
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def bench(engine: Engine, objects: ObjectStore) -> Bench:
     """A prefetch engine over a scripted source, with a clock that stands still."""
     clock, source = VirtualClock(NOW), ScriptedSource()
     settings = Settings(workers=2)
-    pipeline = RecoveryPipeline(settings.recovery, ErrorsLog(engine), clock, random.Random(1))
+    pipeline = RecoveryPipeline(settings.recovery, ErrorLog(engine), clock, random.Random(1))
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
     prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
     return Bench(prefetch, source, engine, clock, settings)

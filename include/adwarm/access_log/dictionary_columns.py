@@ -7,11 +7,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.foundation.arrow_arrays import NO_VALUE, array_of, array_of_words, numbers, values_of
+from adwarm.foundation.arrow_arrays import (
+    CONVERSION_ERRORS,
+    to_arrow_array,
+    to_numpy,
+    to_python_values,
+    to_string_array,
+)
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Actor, account_id
-from adwarm.model.windows import check_range
+from adwarm.model import Actor, normalize_account_id
+from adwarm.model.windows import validate_date_range
 
 Codes = npt.NDArray[np.int32]
 REJECTED = -1
@@ -34,7 +40,7 @@ class Vocabulary(dict[Any, int]):
         self.words: list[str] = []
         self._canonical = canonical
         self._codes: dict[str, int] = {}
-        self._array = array_of_words([])
+        self._array = to_string_array([])
         self._last: tuple[pa.Array, Codes] | None = None
 
     def __missing__(self, raw: Any) -> int:
@@ -79,15 +85,15 @@ class Vocabulary(dict[Any, int]):
         if not pa.types.is_dictionary(column.type):
             try:
                 column = column.cast(pa.string()).dictionary_encode()
-            except NO_VALUE:  # some of it is no text
-                return self.codes(values_of(column))
+            except CONVERSION_ERRORS:  # some of it is no text
+                return self.codes(to_python_values(column))
         words = column.dictionary
         if self._last is None or not self._last[0].equals(words):  # a row group's batches share their dictionary
-            self._last = (words, self.codes([*values_of(words), None]))
+            self._last = (words, self.codes([*to_python_values(words), None]))
         known, indices = self._last[1], column.indices
         if column.null_count:
             indices = indices.fill_null(len(known) - 1)
-        places: Codes = numbers(indices)
+        places: Codes = to_numpy(indices)
         if len(places) and not 0 <= places.min() <= places.max() < len(known):
             raise pa.ArrowInvalid("a value points to a word that is not there")
         return known[places]
@@ -95,18 +101,18 @@ class Vocabulary(dict[Any, int]):
     def array(self, codes: Codes) -> pa.DictionaryArray:
         """Return `codes`, none of them rejected, as an Arrow column."""
         if len(self._array) != len(self.words):
-            self._array = array_of_words(self.words)
-        return pa.DictionaryArray.from_arrays(array_of(codes, pa.int32()), self._array)
+            self._array = to_string_array(self.words)
+        return pa.DictionaryArray.from_arrays(to_arrow_array(codes, pa.int32()), self._array)
 
 
 def accounts() -> Vocabulary:
     """Account ids, in their canonical form."""
-    return Vocabulary(_checked(account_id))
+    return Vocabulary(_checked(normalize_account_id))
 
 
 def date_ranges() -> Vocabulary:
     """Presets and absolute ranges."""
-    return Vocabulary(_checked(lambda text: check_range(text.strip())))
+    return Vocabulary(_checked(lambda text: validate_date_range(text.strip())))
 
 
 def reports(configured: Iterable[str]) -> Vocabulary:

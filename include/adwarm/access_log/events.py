@@ -13,7 +13,7 @@ from adwarm.access_log import dictionary_columns
 from adwarm.access_log.dictionary_columns import REJECTED, Codes
 from adwarm.access_log.event_schema import EVENT_SCHEMA, WORDS
 from adwarm.access_log.timestamps import BAD, Micros, parse_all, parse_column
-from adwarm.foundation.arrow_arrays import array_of, values_of
+from adwarm.foundation.arrow_arrays import to_arrow_array, to_python_values
 from adwarm.settings import Settings
 
 Reject = Callable[[str, int], None]
@@ -78,7 +78,7 @@ class EventBuilder:
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
             hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))
         words = [self._words[name].array(codes[name]) for name in WORDS]
-        moments = array_of(micros, EVENT_SCHEMA.field("ts").type)
+        moments = to_arrow_array(micros, EVENT_SCHEMA.field("ts").type)
         return pa.RecordBatch.from_arrays([moments, *words, hit, latency], schema=EVENT_SCHEMA)
 
 
@@ -89,7 +89,9 @@ def _flag(value: Any) -> bool | None:
 
 
 def _flag_column(column: pa.Array) -> pa.Array:
-    return column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, values_of(column))), pa.bool_())
+    return (
+        column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, to_python_values(column))), pa.bool_())
+    )
 
 
 def _duration(value: Any) -> float | None:
@@ -106,7 +108,7 @@ def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
 
 def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
     if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        return _durations(None if column is None else values_of(column), rows)
+        return _durations(None if column is None else to_python_values(column), rows)
     numbers = column.cast(pa.float64(), safe=False)
     usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, 0))
     return pc.if_else(usable, numbers, pa.scalar(None, pa.float64()))

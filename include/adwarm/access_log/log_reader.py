@@ -20,7 +20,7 @@ from adwarm.access_log.log_files import LogFile, list_files
 from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
 from adwarm.access_log.quarantine import Quarantine, why_unreadable
 from adwarm.access_log.timestamps import Micros, from_micros, to_micros
-from adwarm.foundation.arrow_arrays import numbers, shown_row
+from adwarm.foundation.arrow_arrays import format_row, to_numpy
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import Settings
@@ -97,7 +97,7 @@ class LogReader:
             for first, batch in columnar.batches(parquet, since, until, start, stop):
 
                 def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
-                    excerpt = shown_row(batch, row) if self.quarantine.has_room(reason) else ""
+                    excerpt = format_row(batch, row) if self.quarantine.has_room(reason) else ""
                     self.quarantine.add(reason, file.path, first + row, excerpt)
 
                 yield Piece(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
@@ -245,7 +245,7 @@ def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:
 def micros_of(batch: pa.RecordBatch, name: str = "ts") -> Micros:
     """Return the moments in a column of timestamps, in microseconds."""
     column = batch.column(name)
-    return numbers(column).astype(np.int64, copy=False)
+    return to_numpy(column).astype(np.int64, copy=False)
 
 
 def within(batch: pa.RecordBatch, since: int | None, until: int | None) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.foundation.arrow_arrays import numbers, values_of
+from adwarm.foundation.arrow_arrays import to_numpy, to_python_values
 
 Micros = npt.NDArray[np.int64]
 
@@ -62,10 +62,10 @@ def parse_column(column: pa.Array) -> Micros:
         micros = pc.cast(exact, pa.int64())
         if micros.null_count:
             micros = pc.fill_null(micros, BAD)
-        return plausible(numbers(micros))
+        return plausible(to_numpy(micros))
     if pa.types.is_integer(kind) and not column.null_count:
-        return plausible(_scaled(numbers(column).astype(np.int64)))
-    return parse_all(values_of(column))
+        return plausible(_scaled(to_numpy(column).astype(np.int64)))
+    return parse_all(to_python_values(column))
 
 
 def plausible(micros: Micros) -> Micros:

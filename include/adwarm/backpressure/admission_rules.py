@@ -65,7 +65,7 @@ def _held_back(state: ScopeState, question: Question) -> Wait | None:
 
 def _broken(question: Question) -> Wait | Refused | None:
     """Return the first open breaker as a refusal, else the first that is being tested as a wait."""
-    waits = [(guard, guard.breaker.wait(guard.rules, question.now)) for guard in question.guards]
+    waits = [(guard, guard.breaker.wait_seconds(guard.rules, question.now)) for guard in question.guards]
     waits = [(guard, seconds) for guard, seconds in waits if seconds > 0]
     for guard, seconds in waits:
         if guard.breaker.state is BreakerState.OPEN:

@@ -58,7 +58,7 @@ class Breakers:
         for name in breaker_names(grant.source, grant.scopes):
             if name == grant.source or name in self.by_name:
                 before = self.by_name.get(name) or Breaker(changed_at=grant.granted_at)
-                self.by_name[name] = before.admitted(grant.granted_at, grant.id, grant.expires_at)
+                self.by_name[name] = before.after_admission(grant.granted_at, grant.id, grant.expires_at)
 
     def learn(self, grant: Grant, outcome: Outcome, now: float) -> None:
         """Take in how the call ended. A throttle is a healthy upstream's answer: parking deals with it."""
@@ -71,10 +71,10 @@ class Breakers:
                 continue
             before = before or Breaker(changed_at=now)
             if says_nothing:
-                self.by_name[name] = before.forgotten(grant.id)
+                self.by_name[name] = before.without_probe(grant.id)
                 continue
             whose = None if account is None or name != grant.source else account.id
-            self.by_name[name] = before.recorded(self.rules(name), now, grant.id, failed=failed, account=whose)
+            self.by_name[name] = before.after_call(self.rules(name), now, grant.id, failed=failed, account=whose)
             self._forget_healthy(name, grant.source, now)
 
     def _forget_healthy(self, name: str, source: str, now: float) -> None:

@@ -18,7 +18,7 @@ from adwarm.backpressure.budget_rows import Needs
 from adwarm.backpressure.shared_budget import Budget
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import database_time, reading
+from adwarm.store.database import database_time, read_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def outlooks(
         frozenset(scope for waiter in waiters for scope in waiter.scopes),
         frozenset(name for waiter in waiters for name in breaker_names(waiter.source, waiter.scopes)),
     )
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         now = database_time(connection)
         budget_rows.load(connection, budget, needs, now)
     return [

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from adwarm.backpressure.admission import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
 from adwarm.backpressure.admission import Refused as RefusedDecision
-from adwarm.foundation.clock import Clock, moment_after, utc
+from adwarm.foundation.clock import Clock, add_seconds, utc
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -139,7 +139,7 @@ def _wait_for_grant(
     timeout_seconds: float,
     cost: float,
 ) -> Grant:
-    deadline = moment_after(clock.now(), timeout_seconds)
+    deadline = add_seconds(clock.now(), timeout_seconds)
     while True:
         decision = admission.admit(scopes, priority, cost, source=source)
         if isinstance(decision, Granted):
@@ -151,7 +151,7 @@ def _wait_for_grant(
 
 
 def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime) -> None:
-    until = moment_after(clock.now(), wait.seconds)
+    until = add_seconds(clock.now(), wait.seconds)
     if until > deadline:
         raise NotAdmitted(f"{wait.why}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
     clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

@@ -34,7 +34,7 @@ def machine_turn(engine: Engine, machine: str) -> Turn:
     """Return turns that all processes of a machine take together, by a lease of a second in the database."""
 
     def turn() -> float:
-        taken = leases.claim(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
+        taken = leases.acquire(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
         return 0.0 if taken else TRICKLE_SECONDS
 
     return turn

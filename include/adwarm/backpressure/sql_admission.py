@@ -23,8 +23,8 @@ from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import database_time, reading, writing
-from adwarm.store.writer_queue import Turnstile
+from adwarm.store.database import database_time, read_transaction, write_transaction
+from adwarm.store.writer_queue import WriterQueue
 
 log = logging.getLogger(__name__)
 OnOverlong = Callable[[Scope, float], None]
@@ -83,7 +83,7 @@ class SqlAdmission:
         self._rng = rng
         self._time = database_time
         self._on_overlong = on_overlong
-        self._turnstile = Turnstile(engine)
+        self._turnstile = WriterQueue(engine)
         self._combiner: Combiner[_Job[Any]] = Combiner(self._work)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
@@ -131,7 +131,7 @@ class SqlAdmission:
     def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
         """Return what forbids such a call now, whoever holds a slot; None when nothing does. Only reads."""
         budget = Budget(self._settings, self._rng)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             now = self._time(connection)
             budget_rows.load(connection, budget, _asking(scopes, source), now)
         return budget.forbidden(scopes, priority, source=source, now=now)
@@ -139,7 +139,7 @@ class SqlAdmission:
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""
         budget = Budget(self._settings, self._rng)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             now = self._time(connection)
             budget_rows.load_all(connection, budget)
         return budget.status(now)
@@ -155,7 +155,7 @@ class SqlAdmission:
     def _work(self, take: Callable[[], list[_Job[Any]]]) -> None:
         """Answer every question that waits, in one transaction."""
         budget = Budget(self._settings, self._rng)
-        with self._turnstile.turn(), writing(self._engine) as connection:
+        with self._turnstile.acquire(), write_transaction(self._engine) as connection:
             now = budget_rows.lock(connection, budget, self._time)
             jobs = take()
             needs = Needs()

@@ -111,7 +111,7 @@ def _breaker_status(name: str, breaker: Breaker, breakers: Breakers, now: float)
         calls=calls,
         since=_moment(breaker.changed_at),
         probe_at=None if closed else _moment(breaker.probe_at),
-        why=None if closed else breaker.why,
+        why=None if closed else breaker.reason,
     )
 
 

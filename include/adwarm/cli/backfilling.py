@@ -87,14 +87,14 @@ def _chosen(runtime: Any, asked: list[str] | None) -> list[Any]:
     from adwarm.store import accounts
 
     ids = [word.strip() for text in asked or [] for word in text.split(",") if word.strip()]
-    return accounts.chosen(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
+    return accounts.list_selected(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
 
 
 def _denied(runtime: Any, asked: list[str] | None) -> list[Any]:
     """Return the accounts that stand denied, when none is asked for: what could not be read stays told."""
     from adwarm.store import accounts
 
-    known = [] if asked else accounts.standing(runtime.engine, runtime.clock.now()).values()
+    known = [] if asked else accounts.list_as_of(runtime.engine, runtime.clock.now()).values()
     return [account for account in known if account.status == "denied"]
 
 
@@ -110,7 +110,7 @@ def _listed(runtime: Any) -> list[Any]:
     from adwarm.store import accounts
 
     found = list(source_factory(runtime.settings, runtime.clock)().accounts())
-    accounts.put(runtime.engine, found, runtime.clock.now())
+    accounts.save(runtime.engine, found, runtime.clock.now())
     return [account for account in found if account.status == "active"]
 
 

@@ -36,11 +36,11 @@ def allow(
     as_json: JsonOption = False,
 ) -> None:
     """Forget that accounts were denied to a token, so that the next run asks about them again."""
-    from adwarm.model import account_id
+    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import denials
 
-    lifted = denials.lift(Runtime().engine, [account_id(text) for text in accounts])
+    lifted = denials.lift(Runtime().engine, [normalize_account_id(text) for text in accounts])
     if as_json:
         print_json({"lifted": lifted})
     else:
@@ -136,9 +136,9 @@ def _zones(runtime: Any) -> str:
     from adwarm.foundation.local_time import zone
     from adwarm.store import accounts
 
-    known = accounts.many(runtime.engine).values()
+    known = accounts.get_many(runtime.engine).values()
     for account in known:
         zone(account.data_zone)
         zone(account.reader_zone)
-    guessed = sum(not account.is_told for account in known)
+    guessed = sum(not account.is_verified for account in known)
     return f"{len(known):,} accounts; the zone of {guessed:,} is a guess until their first fetch"

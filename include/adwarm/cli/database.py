@@ -12,11 +12,11 @@ def upgrade_database(as_json: JsonOption = False) -> None:
     """Bring the database to the newest schema; safe to run from several places at once."""
     from adwarm.settings import load_settings
     from adwarm.store import open_engine, upgrade
-    from adwarm.store.schema import current
+    from adwarm.store.schema import get_current_revision
 
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
-    before = current(engine)
+    before = get_current_revision(engine)
     _show({"dialect": engine.dialect.name, "before": before, "now": upgrade(engine)}, as_json)
 
 
@@ -25,11 +25,14 @@ def current_revision(as_json: JsonOption = False) -> None:
     """Show the schema's revision, and the one this code needs."""
     from adwarm.settings import load_settings
     from adwarm.store import open_engine
-    from adwarm.store.schema import current, head
+    from adwarm.store.schema import get_current_revision, get_head_revision
 
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
-    _show({"dialect": engine.dialect.name, "database": current(engine), "needed": head()}, as_json)
+    _show(
+        {"dialect": engine.dialect.name, "database": get_current_revision(engine), "needed": get_head_revision()},
+        as_json,
+    )
 
 
 def _show(facts: dict[str, object], as_json: bool) -> None:

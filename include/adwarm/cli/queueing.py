@@ -60,15 +60,15 @@ def _awaited(runtime: Any, request_id: int, seconds: float) -> Any:
 
 
 def _facts(found: Any) -> dict[str, Any]:
-    from adwarm.store.requests import moment
+    from adwarm.store.requests import to_datetime
 
     if found is None:
         return {"status": "forgotten"}
     return {
         "status": found.status.value,
         "priority": found.priority.name.lower(),
-        "enqueued_at": moment(found.enqueued_at),
-        "deadline": moment(found.deadline),
+        "enqueued_at": to_datetime(found.enqueued_at),
+        "deadline": to_datetime(found.deadline),
         "attempts": found.attempts,
         "error": found.error,
         "result": found.result,

@@ -58,13 +58,13 @@ def status(as_json: JsonOption = False) -> None:
     now, budget = runtime.clock.now(), runtime.admission.status()
     document: dict[str, Any] = {
         "at": now,
-        "entries": entries.totals(runtime.engine),
-        "warms": warms.counts(runtime.engine),
-        "usage_7d": warms.usage(runtime.engine, now - timedelta(days=7)),
+        "entries": entries.get_totals(runtime.engine),
+        "warms": warms.count_by_status(runtime.engine),
+        "usage_7d": warms.get_usage(runtime.engine, now - timedelta(days=7)),
         "forecast": _forecast(runtime),
         "review": _review(runtime),
-        "traffic_24h": read_traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
-        "jobs": jobs.latest(runtime.engine, now),
+        "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
+        "jobs": jobs.list_latest(runtime.engine, now),
         "queue": runtime.queue.status().to_dict(),
         "admission": budget.to_dict(),
     }
@@ -103,11 +103,11 @@ def patterns(
     from adwarm.patterns.load_slots import load_slots
     from adwarm.patterns.profile import profile
     from adwarm.runtime import Runtime
-    from adwarm.store import aggregates, reading
+    from adwarm.store import aggregates, read_transaction
 
     runtime = Runtime()
-    with reading(runtime.engine) as connection:
-        known = aggregates.hours(connection)
+    with read_transaction(runtime.engine) as connection:
+        known = aggregates.list_hours(connection)
     if not known:
         raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
     until = max(row.hour for row in known) + timedelta(hours=1)
@@ -126,13 +126,13 @@ def fatigue(
 ) -> None:
     """Show the newest fatigue scores of an account, the most worn ad first."""
     from adwarm.foundation.errors import NotFound
-    from adwarm.model import account_id
+    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import scores
 
     runtime = Runtime()
-    name = account_id(account)
-    rows = scores.latest(runtime.engine, name, _day(as_of) if as_of else None)
+    name = normalize_account_id(account)
+    rows = scores.list_latest(runtime.engine, name, _day(as_of) if as_of else None)
     if not rows:
         raise NotFound(f"{name} has no scores yet; run the DAG adwarm_daily_insights for it")
     if as_json:
@@ -215,10 +215,10 @@ def _forecast(runtime: Any) -> dict[str, Any]:
 
 def _choice(runtime: Any) -> dict[str, Any]:
     """Return who chose the live kind, when and why; nothing when training did."""
-    from adwarm.store import reading
+    from adwarm.store import read_transaction
     from adwarm.store.snapshots import find_policy
 
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         policy = find_policy(connection) or {}
     names = ("chosen_by", "chosen_at", "chosen_why")
     return {name: policy[name] for name in names} if policy.get("chosen_kind") else {}
@@ -226,11 +226,11 @@ def _choice(runtime: Any) -> dict[str, Any]:
 
 def _review(runtime: Any) -> dict[str, Any]:
     """Return what the newest review came to, and where its report is."""
-    from adwarm.store import reading
-    from adwarm.store.reviews import newest_review
+    from adwarm.store import read_transaction
+    from adwarm.store.reviews import find_newest_review
 
-    with reading(runtime.engine) as connection:
-        found = newest_review(connection)
+    with read_transaction(runtime.engine) as connection:
+        found = find_newest_review(connection)
     if found is None:
         return {"verdict": None, "why": "no review yet; the DAG adwarm_policy_review makes one every Monday"}
     names = ("at", "verdict", "live_kind", "proposed_kind", "decided_by", "decided_at", "report")

@@ -64,13 +64,13 @@ def _score_one(
 ) -> None:
     spec = settings.spec("default")
     window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
-    states = partitions.states(engine, account_id, spec.hash, window)
+    states = partitions.list_states(engine, account_id, spec.hash, window)
     if not states:
         report.without_data += 1
         return
     week = entries.find(engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
     version = sum(state.data_version for state in states.values()) + (1 if week else 0)
-    if scores.scored_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
+    if scores.find_data_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
         report.unchanged += 1
         return
     rows = daily_rows(objects, states, window)

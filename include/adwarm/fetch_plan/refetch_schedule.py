@@ -48,7 +48,7 @@ class SettleCalendar:
             return True  # it was read while the day still ran
         age = (today - day).days
         if age <= 1:
-            life = self.rules.life(age)
+            life = self.rules.max_age(age)
             return life is not None and fetched_at + life <= now
         return fetched_at < self.midnight(today if age <= self.rules.daily_days else self._last_weekly(today))
 

@@ -73,7 +73,7 @@ class StoredNeeds:
         spec = self.settings.spec(report)
         windows = [resolve_key(keys[place], accounts[place], spec, moments[place]).window for place in places]
         span = Window(min(window.since for window in windows), max(window.until for window in windows))
-        have: _States = partitions.of_accounts(
+        have: _States = partitions.list_states_by_account(
             self.engine, {keys[place].account_id for place in places}, spec.hash, span
         )
         for place, window in zip(places, windows, strict=True):

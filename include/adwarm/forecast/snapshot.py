@@ -14,8 +14,8 @@ from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Mode
-from adwarm.store import ObjectStore, reading, writing
-from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set_policy
+from adwarm.store import ObjectStore, read_transaction, write_transaction
+from adwarm.store.snapshots import find_policy, find_snapshot, insert_snapshot, set_policy
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
     KIND: HourOfWeek.from_bytes,
@@ -59,8 +59,8 @@ def save_snapshot(
         "metrics": dict(metrics),
         "created_at": utc(at),
     }
-    with writing(engine) as connection:
-        put_snapshot(connection, row)
+    with write_transaction(engine) as connection:
+        insert_snapshot(connection, row)
         stored = find_snapshot(connection, forecast.id)
     return Snapshot(**(stored or row))
 
@@ -71,7 +71,7 @@ def make_live(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mo
     Raises:
         NotFound: there is no such snapshot.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         if find_snapshot(connection, snapshot_id) is None:
             raise _no_such(snapshot_id)
         set_policy(connection, snapshot_id, utc(at), mode=mode)
@@ -84,7 +84,7 @@ def load_snapshot(engine: Engine, objects: ObjectStore, snapshot_id: str) -> For
         NotFound: there is no such snapshot, or its object is gone.
         Corrupt: its object does not verify, or this version cannot read it.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         row = find_snapshot(connection, snapshot_id)
     if row is None:
         raise _no_such(snapshot_id)
@@ -100,7 +100,7 @@ def live_snapshot(engine: Engine) -> Snapshot:
     Raises:
         NotFound: no forecast is live yet.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         policy = find_policy(connection)
         row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
     if row is None:

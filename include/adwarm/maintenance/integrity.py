@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from adwarm.compression import open_envelope, unpack
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, entries, partitions, reading
+from adwarm.store import ObjectStore, entries, partitions, read_transaction
 from adwarm.store.tables import access_aggregate, partition
 
 
@@ -33,7 +33,7 @@ def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, re
     A corrupt object of the access log is removed; reading its hours again (a window in the params) restores it.
     """
     report = IntegrityReport()
-    for listed in entries.listing(engine):
+    for listed in entries.list_entries(engine):
         found = entries.find(engine, listed.key)
         if found is None:
             continue
@@ -45,7 +45,7 @@ def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, re
         except Corrupt as error:
             report.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
             if repair:
-                entries.degrade(engine, entry, str(error))
+                entries.mark_degraded(engine, entry, str(error))
     for digest in _pointed_at(engine):
         report.objects += 1
         try:
@@ -53,13 +53,13 @@ def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, re
         except (Corrupt, NotFound) as error:
             report.corrupt.append((f"object {digest[:12]}", str(error)))
             if repair:
-                partitions.forget(engine, digest)
+                partitions.delete_by_object(engine, digest)
                 objects.delete(digest)
     return report
 
 
 def _pointed_at(engine: Engine) -> list[str]:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         found = {
             str(digest)
             for table in (partition, access_aggregate)

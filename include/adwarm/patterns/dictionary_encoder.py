@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.foundation.arrow_arrays import array_of_words, numbers
+from adwarm.foundation.arrow_arrays import to_numpy, to_string_array
 
 Longs = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
@@ -27,7 +27,7 @@ class Words:
 
     def codes(self, column: pa.DictionaryArray) -> Codes:
         """Return the code of each value of a column without nulls."""
-        places: Codes = numbers(column.indices)
+        places: Codes = to_numpy(column.indices)
         words = column.dictionary
         if self._last is None or not (self._last[0] is words or self._last[0].equals(words)):
             known = np.array([self.code(word) for word in words.to_pylist()], np.int32)
@@ -42,4 +42,4 @@ class Words:
         order = np.argsort(np.array(self.words, dtype=object), kind="stable")
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
-        return array_of_words([self.words[at] for at in order]), ranks
+        return to_string_array([self.words[at] for at in order]), ranks

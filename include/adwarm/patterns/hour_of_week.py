@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.access_log.log_reader import micros_of, read_events
-from adwarm.foundation.arrow_arrays import array_of, numbers
+from adwarm.foundation.arrow_arrays import to_arrow_array, to_numpy
 from adwarm.patterns.arrow_memory import lean_memory
 from adwarm.patterns.background_iterator import ahead
 from adwarm.patterns.dictionary_encoder import Codes, Words
@@ -94,7 +94,7 @@ class HourOfWeekTable:
         account, date_range = account[order], date_range[order]
         for places, hours, counts in self._cells.blocks(order):
             words = (_coded(account[places], accounts), _coded(date_range[places], ranges))
-            columns = [*words, array_of(hours.astype(np.uint8), pa.uint8()), array_of(counts, pa.int64())]
+            columns = [*words, to_arrow_array(hours.astype(np.uint8), pa.uint8()), to_arrow_array(counts, pa.int64())]
             yield pa.RecordBatch.from_arrays(columns, schema=HOUR_SCHEMA)
 
     def table(self) -> pa.Table:
@@ -136,7 +136,7 @@ class HourOfWeekTable:
             return zones
         owners = batch.column("account_id")
         own = [self._zones.code(self._account_zones.get(name, "")) for name in owners.dictionary.to_pylist()]
-        return np.where(unnamed, np.array(own, np.int32)[numbers(owners.indices)], zones)
+        return np.where(unnamed, np.array(own, np.int32)[to_numpy(owners.indices)], zones)
 
 
 def count_log(
@@ -171,12 +171,12 @@ def _in_use(words: Words, codes: Codes) -> tuple[pa.Array, Longs]:
     """Return the words that `codes` name, in order, and the place of each code among them."""
     ordered, ranks = words.sorted()
     used, places = np.unique(ranks[codes], return_inverse=True)
-    return ordered.take(array_of(used, pa.int64())), places
+    return ordered.take(to_arrow_array(used, pa.int64())), places
 
 
 def _coded(codes: Longs, words: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(array_of(codes.astype(np.int32), pa.int32()), words)
+    return pa.DictionaryArray.from_arrays(to_arrow_array(codes.astype(np.int32), pa.int32()), words)
 
 
 def _longs(batch: pa.RecordBatch, name: str) -> Longs:
-    return numbers(batch.column(name)).astype(np.int64, copy=False)
+    return to_numpy(batch.column(name)).astype(np.int64, copy=False)

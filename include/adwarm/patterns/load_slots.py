@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.patterns.slot_counts import SLOT_SCHEMA
 from adwarm.store import accounts, aggregates
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
 
 QUIET = timedelta(minutes=30)
@@ -40,8 +40,8 @@ def load_slots(
 
 def stored_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
     """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, object by object."""
-    with reading(engine) as connection:
-        rows = aggregates.hours(connection, floor_to(utc(since), _HOUR), utc(until))
+    with read_transaction(engine) as connection:
+        rows = aggregates.list_hours(connection, floor_to(utc(since), _HOUR), utc(until))
     held: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
         held[row.object_hash].append(row.hour)
@@ -91,6 +91,6 @@ def _with_zones(engine: Engine, slots: pd.DataFrame, default_zone: str) -> pd.Da
     unnamed = slots["time_zone"] == ""
     if unnamed.any():
         owners = slots.loc[unnamed, "account_id"]
-        known = {name: found.reader_zone for name, found in accounts.many(engine, list(owners.unique())).items()}
+        known = {name: found.reader_zone for name, found in accounts.get_many(engine, list(owners.unique())).items()}
         slots.loc[unnamed, "time_zone"] = [known.get(owner, default_zone) for owner in owners]
     return slots

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.foundation.arrow_arrays import numbers
+from adwarm.foundation.arrow_arrays import to_numpy
 from adwarm.patterns.dictionary_encoder import Words
 from adwarm.patterns.load_slots import stored_slots
 from adwarm.patterns.opens import QUIET, Opens, numbered
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
-from adwarm.store import ObjectStore, accounts, aggregates, reading
+from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 
 _NAMES = ("account_id", "date_range", "report", "time_zone")
 _KINDS = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
@@ -59,8 +59,8 @@ def known_opens(
 
 def log_known_until(engine: Engine) -> datetime | None:
     """Return up to when the opens are known: what was read by the watermark, or in windows beyond it."""
-    with reading(engine) as connection:
-        newest = aggregates.newest_hour(connection)
+    with read_transaction(engine) as connection:
+        newest = aggregates.find_newest_hour(connection)
         ends = [aggregates.get_watermark(connection), newest + timedelta(hours=1) if newest else None]
     return max((end for end in ends if end), default=None)
 
@@ -68,7 +68,7 @@ def log_known_until(engine: Engine) -> datetime | None:
 def _numbers(batch: pa.RecordBatch, words: dict[str, Words]) -> list[npt.NDArray[Any]]:
     """Return codes of the words, the first moment, and how much later the last one is; microseconds."""
     codes = [words[name].codes(batch.column(name)) for name in _NAMES]
-    first, last = (numbers(batch.column(name)) for name in ("first_ts", "last_ts"))
+    first, last = (to_numpy(batch.column(name)) for name in ("first_ts", "last_ts"))
     return [*codes, first, (last - first).astype(np.int32)]
 
 
@@ -113,7 +113,7 @@ def _zones(
 ) -> npt.NDArray[np.object_]:
     """Fill in the zone where the log named none: the account's, else the default."""
     unnamed = np.flatnonzero(told == "")
-    known = accounts.many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
+    known = accounts.get_many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
     for row in unnamed.tolist():
         found = known.get(account_id[row])
         told[row] = found.reader_zone if found else default

@@ -69,7 +69,7 @@ class StoreView:
         self._engine = engine
         self._settings = settings
         self._fetch_needs = fetch_needs
-        self._accounts = accounts.standing(engine, at)
+        self._accounts = accounts.list_as_of(engine, at)
 
     def account(self, account_id: str) -> Account:
         """Return an account as known, or one in the default zone."""
@@ -92,7 +92,7 @@ class StoreView:
             resolve_key(key, self.account(key.account_id), self._settings.spec(key.report), at)
             for key, at in zip(keys, moments, strict=True)
         ]
-        found = entries.expiries(self._engine, resolved)
+        found = entries.find_expiries(self._engine, resolved)
         return [found.get(key) for key in resolved]
 
     def needs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
@@ -219,12 +219,12 @@ def left_this_hour(engine: Engine, settings: Settings, at: datetime, run_id: str
 
 def _spent(engine: Engine, at: datetime, run_id: str) -> dict[str, int]:
     hour = floor_to(at, _HOUR)
-    return warms.calls_by_account(engine, hour, hour + _HOUR, run_id, at)
+    return warms.get_calls_by_account(engine, hour, hour + _HOUR, run_id, at)
 
 
 def _lead(engine: Engine, settings: Settings) -> timedelta:
     """Return the start latency plus the p95 of a fetch, in steps of 5 s so that noise moves no plan."""
-    fetch = math.ceil(warms.p95_seconds(engine) / 5) * 5
+    fetch = math.ceil(warms.get_p95_seconds(engine) / 5) * 5
     return timedelta(seconds=settings.planning.lead_seconds + fetch)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, Priority, ReportKey, WarmReason, account_id
+from adwarm.model import Account, Priority, ReportKey, WarmReason, normalize_account_id
 from adwarm.planning.recommendation import Recommendation
 
 Item = TypeVar("Item")
@@ -92,8 +92,8 @@ def expand(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
         BadRequest: an account id or a date range is not valid, or every named account is excluded.
     """
     known = {account.id: account for account in accounts}
-    excluded = {account_id(text) for text in strategy.excluded_accounts}
-    named = known if strategy.accounts is None else {account_id(text) for text in strategy.accounts}
+    excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
+    named = known if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
     chosen = sorted(name for name in named if name not in excluded)
     if strategy.accounts is not None and not chosen:
         raise BadRequest(f"strategy {strategy.name!r} names no account that it does not also exclude")

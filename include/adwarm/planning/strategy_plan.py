@@ -13,7 +13,7 @@ from adwarm.planning.decide import StoreView, left_this_hour, store_plan
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, recommend
 from adwarm.settings import Settings
-from adwarm.store import writing
+from adwarm.store import write_transaction
 from adwarm.store.strategies import list_strategies, seed_strategies
 
 
@@ -40,7 +40,7 @@ def enabled_strategies(engine: Engine) -> list[Strategy]:
     Raises:
         BadRequest: a row holds a value that is not valid.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         seed_strategies(connection, [item.to_row() for item in DEFAULT_STRATEGIES])
         return [Strategy.from_row(row) for row in list_strategies(connection, enabled_only=True)]
 

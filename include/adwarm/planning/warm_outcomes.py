@@ -61,16 +61,16 @@ def settle_accounts(
     known = known_until or log_known_until(engine)
     now = min(now, known) if known else now
     judged = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
-    pending = [warm for warm in warms.unaccounted(engine, now, mode) if warm["reason"] in judged]
+    pending = [warm for warm in warms.list_unmarked(engine, now, mode) if warm["reason"] in judged]
     if not pending or known is None:
         return Accounts(0, 0, len(pending))
     covered: list[dict[str, Any]] = []
     if mode is Mode.SHADOW:
-        pending, covered = _as_if_fetched(pending, warms.shadow_ends(engine, now))
+        pending, covered = _as_if_fetched(pending, warms.get_shadow_expiries(engine, now))
     since = min((warm["fetched_at"] for warm in pending), default=now) - timedelta(minutes=15)
     opens = _opens(engine, objects, since, now)
     verdicts = [verdict for warm in pending if (verdict := _judge(warm, opens, now))]
-    warms.record(engine, [*verdicts, *({"id": warm["id"], "status": "fresh"} for warm in covered)])
+    warms.save_outcomes(engine, [*verdicts, *({"id": warm["id"], "status": "fresh"} for warm in covered)])
     used = sum(bool(verdict["used"]) for verdict in verdicts)
     return Accounts(used, len(verdicts) - used, len(pending) - len(verdicts))
 

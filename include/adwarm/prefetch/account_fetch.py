@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, without_frames
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, clear_tracebacks
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
-from adwarm.model import Account, Actor, EntryKey, Window, resolve_key, was_meant
+from adwarm.model import Account, Actor, EntryKey, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import ReportNotes, ReportPending
 from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus, Wanted
@@ -24,7 +24,7 @@ from adwarm.prefetch.fetcher import BatchOver, Fetcher
 from adwarm.prefetch.refresh import Refresh, plan_refresh
 from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry
-from adwarm.store.leases import Learned
+from adwarm.store.leases import FetchHints
 
 log = logging.getLogger(__name__)
 LEARNED_FOR = timedelta(hours=1)
@@ -123,22 +123,22 @@ class AccountFetch:
         fetcher.notes = ReportNotes(
             self.context.engine, held.lease, self.context.clock, fetcher.source.name, rules.report_max_seconds
         )
-        before = leases.learned(self.context.engine, held.lease, now - LEARNED_FOR)
+        before = leases.find_hints(self.context.engine, held.lease, now - LEARNED_FOR)
         fetcher.remember(before)
         names = {key: self.wanted[place].key for place, key in stale.items()}
         refresh = Refresh(
             self.context, fetcher, account, self.wanted[0].key.report, held, now,
             lambda key, entry: self._mark_fetched(stale, key, entry),
         )  # fmt: skip
-        lesson = Learned()
+        lesson = FetchHints()
         try:
             refresh.run(names, self._history(account, stale, now))
         except BaseException:
-            lesson = Learned(fetcher.too_large, fetcher.listed)
+            lesson = FetchHints(fetcher.too_large, fetcher.listed)
             raise
         finally:
             if lesson != before:
-                leases.keep_learned(self.context.engine, held.lease, lesson, self.context.clock.now())
+                leases.save_hints(self.context.engine, held.lease, lesson, self.context.clock.now())
 
     def _resolved(self, account: Account, now: datetime) -> dict[int, EntryKey]:
         """Return the entry key of each wanted key; one whose window the source does not keep fails."""
@@ -157,7 +157,7 @@ class AccountFetch:
 
     def _stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
         """Return the keys whose entry is absent, or not fresh for as long as they ask, or whose history has gaps."""
-        fresh_until = entries.expiries(self.context.engine, keys.values())
+        fresh_until = entries.find_expiries(self.context.engine, keys.values())
         return {
             place: key
             for place, key in keys.items()
@@ -192,16 +192,16 @@ class AccountFetch:
         if not names:
             words = "the account was denied to this token before"
             raise Denied(words, account_id=name, code=_DENIED_BEFORE)
-        if found is not None and found.is_told and found.status != "denied" and names[0] == self._name_of(own):
+        if found is not None and found.is_verified and found.status != "denied" and names[0] == self._name_of(own):
             return found
         self._check_calls()
         with self.batch.keeping(self._hold(f"account:{name}")) as held:
             self._fetcher.lease = held
             other = accounts.get(context.engine, name)
-            if other is not None and other.is_told and other != found:
+            if other is not None and other.is_verified and other != found:
                 return other  # another worker has asked meanwhile
             told = self._ask_account(names)
-            accounts.put(context.engine, [told], context.clock.now())
+            accounts.save(context.engine, [told], context.clock.now())
             self._fetcher.lease = None
         return accounts.get(context.engine, name) or told
 
@@ -209,7 +209,7 @@ class AccountFetch:
         """Return the connections whose credential was not refused of late, `first` before the others."""
         context = self.context
         names = list(dict.fromkeys([self._name_of(first), "", *context.sources]))
-        refused = denials.holding(context.engine, self._account_id, context.clock.now())
+        refused = denials.find_active(context.engine, self._account_id, context.clock.now())
         if not refused:
             return names
         sources = {name: context.source(name) for name in names}
@@ -261,7 +261,7 @@ class AccountFetch:
         """Take note of what an error means for others, and give every key that is not done its outcome."""
         self.batch.note(self._fetcher.connection, self._fetcher.source.name, error)
         if isinstance(error, Denied) and error.code != _DENIED_BEFORE:
-            accounts.mark(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
+            accounts.set_status(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # what was split with success is no failure; this was not
             self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
         status, retry_after, timed = self._meaning(error)
@@ -275,7 +275,7 @@ class AccountFetch:
                 reason=f"{error}; the older answer is kept and marked stale" if older else str(error),
                 retry_after=retry_after,
                 timed=timed,
-                error=without_frames(error),
+                error=clear_tracebacks(error),
             )
 
     def _meaning(self, error: AdwarmError) -> tuple[KeyStatus, float | None, bool]:
@@ -296,19 +296,19 @@ class AccountFetch:
         """Keep the denial of this credential, also of an account that nobody has seen; its zone stays a guess."""
         context, name, source = self.context, self._account_id, self._fetcher.source
         zone, now = context.settings.default_zone, context.clock.now()
-        accounts.discover(context.engine, [Account(name, zone, zone, currency="")], now)
+        accounts.insert_discovered(context.engine, [Account(name, zone, zone, currency="")], now)
         denials.record(context.engine, name, source.connection, source.credential, str(error), now)
 
     def _older(self, places: Iterable[int]) -> set[int]:
         """Return the keys of which an older answer is stored."""
         context, first, zone = self.context, self.wanted[0].key, self.context.settings.default_zone
-        kept = entries.listing(context.engine, first.account_id)
+        kept = entries.list_entries(context.engine, first.account_id)
         account = accounts.get(context.engine, first.account_id) or Account(first.account_id, zone, zone)
         spec = context.settings.spec(first.report)
         return {
             place
             for place in places
-            if any(was_meant(entry.key, self.wanted[place].key, account, spec, entry.fetched_at) for entry in kept)
+            if any(matches_key(entry.key, self.wanted[place].key, account, spec, entry.fetched_at) for entry in kept)
         }
 
     def _outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:
@@ -332,6 +332,6 @@ class AccountFetch:
         }
         if any(counts.values()):
             now = self.context.clock.now()
-            read_traffic.add(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
+            read_traffic.increment(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
         if self.progress:
             self.progress(outcomes)

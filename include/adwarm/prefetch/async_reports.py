@@ -25,7 +25,7 @@ from adwarm.prefetch.fetch_lease import LeaseLost
 from adwarm.prefetch.report_schedule import Look, ReportWatch, RunningReport, Watched
 from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, Unit
 from adwarm.store import leases
-from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 
 ORPHAN = "OrphanReport"
 """Kind of the error event that counts a report nobody will read."""
@@ -60,10 +60,10 @@ class ReportNotes:
     clock: Clock
     source: str
     max_seconds: float
-    _noted: leases.Report | None = field(init=False)
+    _noted: leases.SavedReport | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._noted = leases.report_of(self.engine, self.lease)
+        self._noted = leases.find_report(self.engine, self.lease)
         if self._noted and self._noted.run_id is None:
             self._count("a report was asked for by a worker that stopped before it knew the report's id")
             self.forget()
@@ -73,11 +73,11 @@ class ReportNotes:
         noted, now = self._noted, self.clock.now()
         if noted is None or noted.run_id is None or noted.unit != unit.hash:
             return None
-        age, quiet = (now - noted.at).total_seconds(), (now - noted.moved_at).total_seconds()
+        age, quiet = (now - noted.requested_at).total_seconds(), (now - noted.progressed_at).total_seconds()
         return None if age >= self.max_seconds else RunningReport(Handle(noted.run_id, unit), noted.percent, age, quiet)
 
     @property
-    def noted(self) -> leases.Report | None:
+    def noted(self) -> leases.SavedReport | None:
         """The report that is being made or read, as the lease knows it."""
         return self._noted
 
@@ -97,22 +97,22 @@ class ReportNotes:
         except AdwarmError:
             self.forget()
             raise
-        self._must_hold(leases.keep_report(self.engine, self.lease, handle.id))
-        self._noted = leases.Report(unit.hash, now, handle.id, 0.0, now)
+        self._must_hold(leases.save_report_id(self.engine, self.lease, handle.id))
+        self._noted = leases.SavedReport(unit.hash, now, handle.id, 0.0, now)
         return RunningReport(handle)
 
     def save_progress(self, percent: float, quiet: float) -> None:
         """Note how far the report is, and for how many seconds it has been, for whoever waits next."""
-        leases.move_report(self.engine, self.lease, percent, self.clock.now() - timedelta(seconds=quiet))
+        leases.save_report_progress(self.engine, self.lease, percent, self.clock.now() - timedelta(seconds=quiet))
 
     def save_pages(self, pages: leases.PagesRead) -> None:
         """Note which pages of the report were read, for whoever reads on."""
-        leases.keep_pages(self.engine, self.lease, pages)
+        leases.save_pages(self.engine, self.lease, pages)
 
     def forget(self) -> None:
         """Forget the report: it was read, or ended badly."""
         self._noted = None
-        leases.forget_report(self.engine, self.lease)
+        leases.clear_report(self.engine, self.lease)
 
     def _must_hold(self, held: bool) -> None:
         if not held:
@@ -120,7 +120,7 @@ class ReportNotes:
 
     def _count(self, words: str) -> None:
         event = ErrorEvent(self.clock.now(), self.source, ORPHAN, words, self.lease.name)
-        ErrorsLog(self.engine).record(event)
+        ErrorLog(self.engine).record(event)
 
 
 @dataclass

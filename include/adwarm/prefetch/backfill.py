@@ -91,7 +91,7 @@ def missing_spans(
     engine: Engine, settings: Settings, account: Account, window: Window, now: datetime, report: str
 ) -> tuple[Window, ...]:
     """Return the spans of `window` that an account lacks, or that are due."""
-    have = partitions.states(engine, account.id, settings.spec(report).hash, window)
+    have = partitions.list_states(engine, account.id, settings.spec(report).hash, window)
     calendar = SettleCalendar.of(account, settings.freshness_rules)
     return plan_fetch([], have, calendar, now, [window], settings.source.page_size).spans
 
@@ -195,4 +195,6 @@ def _write_down(engine: Engine, run_id: str, done: BackfillReport, gap: Gap, out
     if not served:
         done.reasons[f"{gap.account.id} {gap.block}"] = str(outcome.reason)
     errors = [] if served else [f"{gap.account.id} {gap.block}: {outcome.reason}"]
-    jobs.advance(engine, run_id, done=int(served), failed=int(not served), requests=outcome.requests, errors=errors)
+    jobs.add_progress(
+        engine, run_id, done=int(served), failed=int(not served), requests=outcome.requests, errors=errors
+    )

@@ -77,7 +77,7 @@ def hold(engine: Engine, clock: Clock, name: str, owner: str, wait_seconds: floa
     """
     waited, pause = 0.0, 0.05
     while True:
-        lease = leases.claim(engine, name, owner, LEASE_SECONDS)
+        lease = leases.acquire(engine, name, owner, LEASE_SECONDS)
         if lease:
             return HeldLease(engine, lease, patience)
         if waited > wait_seconds:

@@ -34,7 +34,7 @@ from adwarm.settings import SourceSettings
 from adwarm.sources.cursors import CursorTrail
 from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Unit
 from adwarm.sources.units import is_about_one, split_by_time
-from adwarm.store.leases import Learned, PagesRead
+from adwarm.store.leases import FetchHints, PagesRead
 from adwarm.store.partition_rows import pack_rows, unpack_rows
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Fetcher:
         """The upstream, as made for the thread that works now."""
         return self.context.source(self.connection)
 
-    def remember(self, lesson: Learned) -> None:
+    def remember(self, lesson: FetchHints) -> None:
         """Take over what an earlier fetch has learned."""
         self.too_large, self.listed = dict(lesson.too_large), dict(lesson.listed)
 
@@ -249,7 +249,7 @@ class Fetcher:
 
     def _read_report(self, notes: ReportNotes, report: RunningReport) -> Fetched:
         """Wait for a report, and return its rows."""
-        asked_at = notes.noted.at if notes.noted else None
+        asked_at = notes.noted.requested_at if notes.noted else None
         pages = notes.noted.pages if notes.noted else None
         if pages is None:
             self._wait_for(notes, report)

@@ -22,9 +22,9 @@ from adwarm.prefetch.range_summaries import Summary, due_summaries, kept_summari
 from adwarm.prefetch.splitting import Fetched, Gap
 from adwarm.sources.protocol import Increment, Unit
 from adwarm.store import entries, leases, partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
-from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
 from adwarm.store.partitions import PartitionState
 
@@ -53,7 +53,7 @@ def _states_of(
     context: FetchContext, account: Account, report: str, windows: Sequence[Window]
 ) -> dict[date, PartitionState]:
     hull = Window(min(window.since for window in windows), max(window.until for window in windows))
-    return partitions.states(context.engine, account.id, context.settings.spec(report).hash, hull)
+    return partitions.list_states(context.engine, account.id, context.settings.spec(report).hash, hull)
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Refresh:
             return
         digest = self.context.objects.put(pack_rows([row for rows in days.values() for row in rows]))
         states = [self._state(day, rows, digest, at, part.gaps) for day, rows in days.items()]
-        with writing(self.context.engine) as connection:
+        with write_transaction(self.context.engine) as connection:
             if not leases.is_current(connection, self.held.lease):
                 raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
             partitions.publish(connection, self.account.id, self.spec.hash, states, self.held.lease.token)
@@ -243,7 +243,7 @@ class Refresh:
     def _publish(self, built: Mapping[EntryKey, tuple[Entry, bytes]]) -> None:
         if not built:
             return
-        with writing(self.context.engine) as connection:
+        with write_transaction(self.context.engine) as connection:
             if not leases.is_current(connection, self.held.lease):
                 raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
             entries.publish(connection, list(built.values()), self.held.lease.token, self.now)
@@ -256,9 +256,9 @@ class Refresh:
         """Forget stored days whose objects are lost or damaged, so that they are fetched again."""
         log.warning("%s: %s; its days are fetched again", self.account.id, damaged)
         event = ErrorEvent(self.context.clock.now(), "store", "Corrupt", str(damaged), self.account.id)
-        ErrorsLog(self.context.engine).record(event)
+        ErrorLog(self.context.engine).record(event)
         for digest in damaged.digests:
-            partitions.forget(self.context.engine, digest)
+            partitions.delete_by_object(self.context.engine, digest)
         gone = set(damaged.digests)
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in gone}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adwarm.foundation.errors import TooMuchData, without_frames
+from adwarm.foundation.errors import TooMuchData, clear_tracebacks
 from adwarm.model import Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.sources.protocol import Unit
@@ -191,7 +191,7 @@ class Splitter:
         except _TooManyQuestions:
             raise
         except TooMuchData as error:
-            return without_frames(error)
+            return clear_tracebacks(error)
 
     def _given_up(self, unit: Unit, error: TooMuchData) -> Fetched:
         if not is_about_one(unit):

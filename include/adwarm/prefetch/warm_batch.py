@@ -40,7 +40,7 @@ def warm_batch(
         slice_size: keys between two pauses; all at once by default.
     """
     report = BatchReport()
-    for turn, (priority, rows) in enumerate(_slices(warms.batch(prefetch.engine, run_id, number), slice_size)):
+    for turn, (priority, rows) in enumerate(_slices(warms.list_planned(prefetch.engine, run_id, number), slice_size)):
         if turn and pause_seconds:
             prefetch.clock.sleep(pause_seconds)
         done = prefetch.run(
@@ -70,7 +70,7 @@ def reopen_batch(engine: Engine, run_id: str, number: int, *, by_person: bool) -
 
 def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
     """Let the denied accounts of a run's plan, or of one batch of it, be asked about again; return how many."""
-    rows = [row for row in warms.of_run(engine, run_id) if number is None or row["batch"] == number]
+    rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row["batch"] == number]
     lifted = denials.lift(engine, dict.fromkeys(row["account_id"] for row in rows))
     if lifted:
         log.info("%d denied accounts are asked about again, because a person cleared the task", len(lifted))
@@ -80,7 +80,7 @@ def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
 def ended_before(engine: Engine, run_id: str, number: int, report: BatchReport) -> list[KeyOutcome]:
     """Return outcomes of the batch's warms that had ended when `report` was begun, as far as their rows tell."""
     done = {outcome.wanted.reference for outcome in report.outcomes}
-    return [_outcome(row) for row in warms.ended(engine, run_id, number) if row["id"] not in done]
+    return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row["id"] not in done]
 
 
 def _outcome(row: dict[str, Any]) -> KeyOutcome:

@@ -83,7 +83,7 @@ class ClassLife:
 
     def _life_on(self, key: ReportKey, account: Account, moment: datetime) -> int:
         window = resolve_window(key.date_range, account.data_zone, moment)
-        life = self._rules.life((local_day(moment, account.data_zone) - window.until).days)
+        life = self._rules.max_age((local_day(moment, account.data_zone) - window.until).days)
         return FOREVER if life is None else life // timedelta(microseconds=1)
 
     def _change_after(self, key: ReportKey, account: Account, midnight: datetime) -> int:

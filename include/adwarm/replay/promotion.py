@@ -9,8 +9,8 @@ from adwarm.forecast.snapshot import Snapshot
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.replay.review_rules import Verdict
-from adwarm.store import writing
-from adwarm.store.reviews import close_review, find_review
+from adwarm.store import write_transaction
+from adwarm.store.reviews import find_review, save_decision
 from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy
 
 REVIEW = "adwarm_policy_review"
@@ -32,7 +32,7 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, 
         NotFound: there is no such review.
         BadRequest: it proposed nothing, was rejected, or another kind is live by now.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         review = _found(connection, run_id)
         if review["verdict"] == Verdict.PROMOTED:
             return review
@@ -42,7 +42,7 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, 
             raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
         kind, snapshot_id = str(review["proposed_kind"]), str(review["proposed_snapshot"])
         _choose(connection, snapshot_id, kind, by=by, why=str(review["figures"]["why"]), at=utc(at))
-        close_review(connection, run_id, Verdict.PROMOTED, by=by, at=utc(at))
+        save_decision(connection, run_id, Verdict.PROMOTED, by=by, at=utc(at))
         return _found(connection, run_id)
 
 
@@ -52,9 +52,9 @@ def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, A
     Raises:
         NotFound: there is no such review.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         if _found(connection, run_id)["verdict"] == Verdict.PROPOSED:
-            close_review(connection, run_id, Verdict.REJECTED, by=by, at=utc(at))
+            save_decision(connection, run_id, Verdict.REJECTED, by=by, at=utc(at))
         return _found(connection, run_id)
 
 

@@ -15,7 +15,7 @@ from adwarm.model import Actor
 from adwarm.patterns.opens import QUIET, Opens, numbered, opens_of
 from adwarm.settings import Settings
 
-_PERSONS = [str(actor) for actor in Actor if actor.is_person]
+_PERSONS = [str(actor) for actor in Actor if actor.is_human]
 _WORDS = ("account_id", "date_range", "report", "time_zone")
 
 

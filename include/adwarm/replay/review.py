@@ -30,9 +30,9 @@ from adwarm.replay.replay_page import report_page
 from adwarm.replay.review_rules import POLICIES, Judgement, Verdict, judge
 from adwarm.replay.run import Rules, replay
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, aggregates, reading, writing
-from adwarm.store.page_files import ReportFolder
-from adwarm.store.reviews import find_review, put_review
+from adwarm.store import ObjectStore, aggregates, read_transaction, write_transaction
+from adwarm.store.page_files import PageFolder
+from adwarm.store.reviews import find_review, save_review
 
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 LEAST_TRAINING = 2 * WEEK
@@ -64,19 +64,19 @@ def review_policies(
         BadRequest: there is no such policy.
     """
     now = utc(now)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         if found := find_review(connection, run_id):
             return found
     made = _made(engine, objects, settings, now)
     if not act and made.judgement is not None:
         made = replace(made, verdict=Verdict.REPORTED)
-    report = None if made.document is None else _written(ReportFolder(settings.data), made.document, now)
+    report = None if made.document is None else _written(PageFolder(settings.data), made.document, now)
     chosen = _chosen(engine, objects, settings, made, now) if act else None
     row = _row(made, run_id, now, report, chosen)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         if chosen is not None and made.verdict is Verdict.FELL_BACK:
             fall_back(connection, chosen, why=made.why, at=now)
-        put_review(connection, row)
+        save_review(connection, row)
     return row
 
 
@@ -135,8 +135,8 @@ def _made(engine: Engine, objects: ObjectStore, settings: Settings, now: datetim
         live = live_snapshot(engine)
     except NotFound as error:
         return _Made(Verdict.NOTHING_LIVE, str(error))
-    with reading(engine) as connection:
-        hours = aggregates.hours(connection)
+    with read_transaction(engine) as connection:
+        hours = aggregates.list_hours(connection)
         until = floor_to(min(now, aggregates.get_watermark(connection) or now), HOUR)
     hours = [row for row in hours if row.hour < until]
     end = min(until, hours[-1].hour + HOUR) if hours else until
@@ -162,12 +162,12 @@ def _chosen(engine: Engine, objects: ObjectStore, settings: Settings, made: _Mad
         return None
     kind = made.judgement.kind
     only = settings.model_copy(update={"forecast": settings.forecast.model_copy(update={"model": kind})})
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         until = min(now, aggregates.get_watermark(connection) or now)
     return train_candidates(engine, objects, only, until, now).snapshots[kind]
 
 
-def _written(folder: ReportFolder, document: dict[str, Any], now: datetime) -> str:
+def _written(folder: PageFolder, document: dict[str, Any], now: datetime) -> str:
     """Write the report as JSON and as a page; return where the page is."""
     name = f"review-{now:%Y%m%dt%H%M%Sz}"
     folder.write(f"{name}.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")

@@ -18,7 +18,7 @@ from adwarm.compression import (
 )
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key, was_meant
+from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
 from adwarm.prefetch import PrefetchEngine, Wanted
 from adwarm.settings import Settings
 from adwarm.store import accounts, entries, read_traffic
@@ -82,7 +82,7 @@ class Reader:
         """Add one read to the traffic of its hour; what somebody had to wait for is a miss."""
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(answer.status, "misses")
         account = answer.key.account_id
-        read_traffic.add(self._engine, answer.at, account, actor.value, latency_ms=latency_ms, **{column: 1})
+        read_traffic.increment(self._engine, answer.at, account, actor.value, latency_ms=latency_ms, **{column: 1})
 
     def body(self, answer: Answer) -> bytes:
         """Return the answer's JSON, decoded.
@@ -115,8 +115,8 @@ class Reader:
     def latest(self, key: ReportKey) -> Answer | None:
         """Return the newest whole answer that was what the key meant when it was fetched, whatever window that is."""
         account, spec = self.account(key.account_id), self._settings.spec(key.report)
-        for listed in entries.listing(self._engine, key.account_id):
-            if not was_meant(listed.key, key, account, spec, listed.fetched_at):
+        for listed in entries.list_entries(self._engine, key.account_id):
+            if not matches_key(listed.key, key, account, spec, listed.fetched_at):
                 continue
             found = self._verified(listed.key)
             if isinstance(found, tuple):
@@ -133,7 +133,7 @@ class Reader:
         try:
             open_envelope(found[1])
         except Corrupt as error:
-            entries.degrade(self._engine, found[0], str(error))
+            entries.mark_degraded(self._engine, found[0], str(error))
             return str(error)
         return found
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.model import QuerySpec, Row, Window, account_id
+from adwarm.model import QuerySpec, Row, Window, normalize_account_id
 from adwarm.sources.formats import ADDITIVE, as_day, as_decimal, as_number, as_text, is_absent, ratios
 from adwarm.sources.units import LEVELS
 
@@ -97,7 +97,7 @@ def _read(raw: Mapping[str, Any], shape: Shape) -> Daily:
             f"{shape.level}_id is missing in a row of {day}; if the table holds rows by another level than "
             f"{shape.level}, say so (ADWARM_SOURCE__LEVEL, or adwarm_level in the connection's extra)"
         )
-    row["account_id"] = account_id(row["account_id"]).removeprefix("act_")
+    row["account_id"] = normalize_account_id(row["account_id"]).removeprefix("act_")
     return Daily(
         row,
         figures,

@@ -15,7 +15,7 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Account, QuerySpec, Row, Scope, Window, account_id
+from adwarm.model import Account, QuerySpec, Row, Scope, Window, normalize_account_id
 from adwarm.model.windows import ONE_DAY
 from adwarm.sources.daily import Daily, Shape, added_up, as_rows, below, newest_only, read_daily
 from adwarm.sources.formats import ADDITIVE, as_text, is_absent
@@ -135,7 +135,7 @@ class TabularSource(ABC):
         fixed = self._fixed_account(columns)
         values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
         told, currencies = self._told(fixed), self._currencies(columns, fixed)
-        for found in sorted({account_id(as_text(value)) for (value,) in values if not is_absent(value)}):
+        for found in sorted({normalize_account_id(as_text(value)) for (value,) in values if not is_absent(value)}):
             yield self._account(found, told, currencies)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
@@ -213,7 +213,7 @@ class TabularSource(ABC):
 
     def _fixed_account(self, columns: Mapping[str, str]) -> str | None:
         """Return the account that every row belongs to, where the table has no column for it."""
-        return account_id(self._constants["account_id"]) if "account_id" not in columns else None
+        return normalize_account_id(self._constants["account_id"]) if "account_id" not in columns else None
 
     def _account(
         self, account: str, told: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
@@ -238,7 +238,7 @@ class TabularSource(ABC):
         found: dict[str, set[str]] = {}
         for value, currency in pairs:
             if not is_absent(value) and not is_absent(currency):
-                found.setdefault(account or account_id(as_text(value)), set()).add(as_text(currency))
+                found.setdefault(account or normalize_account_id(as_text(value)), set()).add(as_text(currency))
         return found
 
     def _mapping(self) -> dict[str, str]:
@@ -328,7 +328,7 @@ def _checked(constants: Mapping[str, str]) -> dict[str, str]:
                 f"{name[:40]!r} cannot be a constant; only ids, names and currencies that are not empty can"
             )
     if "account_id" in constants:
-        account_id(str(constants["account_id"]))
+        normalize_account_id(str(constants["account_id"]))
     return {name: str(value).strip() for name, value in constants.items()}
 
 

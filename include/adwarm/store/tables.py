@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from adwarm.store.timestamp_type import Moment
+from adwarm.store.timestamp_type import UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -51,7 +51,7 @@ account = Table(
     _col("currency", String(8), "USD"),
     _col("status", String(16), "active"),
     Column("status_reason", Text),
-    _col("updated_at", Moment()),
+    _col("updated_at", UtcDateTime()),
     Column("denials", JSON),
 )  # fmt: skip
 
@@ -74,7 +74,7 @@ payload = Table(
     "payload", metadata,
     _key("hash", String(64)),
     _col("body", LargeBinary),
-    _col("created_at", Moment()),
+    _col("created_at", UtcDateTime()),
 )  # fmt: skip
 
 entry = Table(
@@ -89,8 +89,8 @@ entry = Table(
     _col("codec", String(16)),
     _col("raw_bytes", Integer),
     _col("stored_bytes", Integer),
-    _col("fetched_at", Moment()),
-    Column("expires_at", Moment()),
+    _col("fetched_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
     _col("source", String(40)),
     _col("complete", Boolean, True),
     _col("settled", Boolean, False),
@@ -110,7 +110,7 @@ partition = Table(
     _col("object_hash", String(64)),
     _col("rows", Integer),
     _col("content_hash", String(64)),
-    _col("fetched_at", Moment()),
+    _col("fetched_at", UtcDateTime()),
     _col("complete", Boolean, True),
     _col("settled", Boolean, False),
     _col("data_version", Integer, 1),
@@ -125,12 +125,12 @@ lease = Table(
     _key("name", String(200)),
     _col("owner", String(80)),
     _col("token", BigInteger),
-    _col("expires_at", Moment()),
+    _col("expires_at", UtcDateTime()),
     Column("report_run_id", String(40)),
     Column("report_unit", String(16)),
-    Column("report_at", Moment()),
+    Column("report_at", UtcDateTime()),
     Column("report_percent", Float),
-    Column("report_moved_at", Moment()),
+    Column("report_moved_at", UtcDateTime()),
     Column("report_pages", JSON),
     Column("learned", JSON),
 )  # fmt: skip
@@ -144,24 +144,24 @@ log_file = Table(
     _col("checkpoints", JSON, list),
     _col("events", BigInteger, 0),
     _col("rejected", BigInteger, 0),
-    _col("read_at", Moment()),
+    _col("read_at", UtcDateTime()),
 )  # fmt: skip
 
 access_aggregate = Table(
     "access_aggregate", metadata,
-    _key("hour", Moment()),
+    _key("hour", UtcDateTime()),
     _col("object_hash", String(64)),
     _col("opens", BigInteger),
     _col("keys", Integer),
-    _col("updated_at", Moment()),
+    _col("updated_at", UtcDateTime()),
     Index(None, "object_hash"),
 )  # fmt: skip
 
 watermark = Table(
     "watermark", metadata,
     _key("name", String(80)),
-    _col("until", Moment()),
-    _col("updated_at", Moment()),
+    _col("until", UtcDateTime()),
+    _col("updated_at", UtcDateTime()),
 )  # fmt: skip
 
 forecast_snapshot = Table(
@@ -170,12 +170,12 @@ forecast_snapshot = Table(
     _col("kind", String(40)),
     _col("version", String(24)),
     _col("object_hash", String(64)),
-    _col("trained_from", Moment()),
-    _col("trained_until", Moment()),
+    _col("trained_from", UtcDateTime()),
+    _col("trained_until", UtcDateTime()),
     _col("keys", Integer),
     _col("features", JSON, list),
     _col("metrics", JSON, dict),
-    _col("created_at", Moment()),
+    _col("created_at", UtcDateTime()),
 )  # fmt: skip
 
 policy = Table(
@@ -183,17 +183,17 @@ policy = Table(
     _key("name", String(40)),
     Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
     _col("mode", String(16), "live"),
-    _col("updated_at", Moment()),
+    _col("updated_at", UtcDateTime()),
     Column("chosen_kind", String(40)),
     Column("chosen_by", String(250)),
-    Column("chosen_at", Moment()),
+    Column("chosen_at", UtcDateTime()),
     Column("chosen_why", Text),
 )  # fmt: skip
 
 policy_review = Table(
     "policy_review", metadata,
     _key("run_id", String(250)),
-    _col("at", Moment()),
+    _col("at", UtcDateTime()),
     _col("verdict", String(24)),
     Column("live_kind", String(40)),
     Column("proposed_kind", String(40)),
@@ -201,7 +201,7 @@ policy_review = Table(
     Column("report", Text),
     _col("figures", JSON, dict),
     Column("decided_by", String(250)),
-    Column("decided_at", Moment()),
+    Column("decided_at", UtcDateTime()),
     Index(None, "at"),
 )  # fmt: skip
 
@@ -216,21 +216,21 @@ warm = Table(
     _col("reason", String(24)),
     _col("mode", String(16)),
     _col("priority", String(16), "low"),
-    _col("decided_at", Moment()),
-    Column("predicted_open", Moment()),
-    Column("warm_at", Moment()),
+    _col("decided_at", UtcDateTime()),
+    Column("predicted_open", UtcDateTime()),
+    Column("warm_at", UtcDateTime()),
     _col("confidence", Float, 0.0),
     _col("benefit", Float, 0.0),
     _col("price", Float, 0.0),
     _col("explanation", JSON, dict),
     _col("status", String(16), "planned"),
     Column("error", Text),
-    Column("fetched_at", Moment()),
-    Column("expires_at", Moment()),
+    Column("fetched_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
     _col("requests", Integer, 0),
     Column("seconds", Float),
     Column("used", Boolean),
-    Column("first_use", Moment()),
+    Column("first_use", UtcDateTime()),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "decided_at"),
@@ -246,8 +246,8 @@ warming_job = Table(
     _col("done", Integer, 0),
     _col("failed", Integer, 0),
     _col("requests", Integer, 0),
-    _col("started_at", Moment()),
-    Column("finished_at", Moment()),
+    _col("started_at", UtcDateTime()),
+    Column("finished_at", UtcDateTime()),
     _col("errors", JSON, list),
     Index(None, "started_at"),
 )  # fmt: skip
@@ -260,15 +260,15 @@ request = Table(
     _col("report", String(40), "default"),
     _col("priority", Integer),
     _col("status", String(16), "pending"),
-    _col("enqueued_at", Moment()),
-    _col("deadline", Moment()),
+    _col("enqueued_at", UtcDateTime()),
+    _col("deadline", UtcDateTime()),
     _col("attempts", Integer, 0),
     Column("owner", String(80)),
-    Column("lease_until", Moment()),
+    Column("lease_until", UtcDateTime()),
     Column("error", Text),
-    Column("finished_at", Moment()),
+    Column("finished_at", UtcDateTime()),
     _col("token", BigInteger, 0),
-    Column("not_before", Moment()),
+    Column("not_before", UtcDateTime()),
     Column("result", JSON),
     Index(None, "status", "priority", "enqueued_at"),
     Index(None, "finished_at"),
@@ -329,7 +329,7 @@ isolation = Table(
 error_event = Table(
     "error_event", metadata,
     _key("id", _ID),
-    _col("at", Moment()),
+    _col("at", UtcDateTime()),
     _col("source", String(80)),
     _col("kind", String(40)),
     Column("code", String(40)),
@@ -341,7 +341,7 @@ error_event = Table(
 healing_action = Table(
     "healing_action", metadata,
     _key("name", String(120)),
-    _col("last_run", Moment()),
+    _col("last_run", UtcDateTime()),
     _col("runs", Integer, 1),
     _col("succeeded", Boolean),
     Column("detail", Text),
@@ -364,13 +364,13 @@ fatigue_score = Table(
     _col("calculator_version", String(24)),
     _col("data_version", Integer, 1),
     _col("settled", Boolean, False),
-    _col("calculated_at", Moment()),
+    _col("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
 )  # fmt: skip
 
 traffic_hour = Table(
     "traffic_hour", metadata,
-    _key("hour", Moment()),
+    _key("hour", UtcDateTime()),
     _key("account_id", String(24)),
     _key("actor", String(16)),
     _col("hits", Integer, 0),

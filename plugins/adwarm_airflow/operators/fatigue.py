@@ -38,7 +38,7 @@ class ScoreFatigueOperator(BaseOperator):
         from datetime import date
 
         from adwarm.fatigue.account_scores import score_accounts
-        from adwarm.model import account_id
+        from adwarm.model import normalize_account_id
         from adwarm.store import accounts as known
         from adwarm_airflow.params import word
         from adwarm_airflow.task_context import open_runtime
@@ -47,7 +47,9 @@ class ScoreFatigueOperator(BaseOperator):
         del context
         runtime = open_runtime()
         ids = (
-            list(known.many(runtime.engine)) if self.accounts is None else [account_id(text) for text in self.accounts]
+            list(known.get_many(runtime.engine))
+            if self.accounts is None
+            else [normalize_account_id(text) for text in self.accounts]
         )
         day = word(date.fromisoformat, self.as_of)
         report = score_accounts(

@@ -72,14 +72,14 @@ class PrefetchInsightsOperator(BaseOperator):
 
     def start_over(self, context: Context, *, by_person: bool) -> None:
         """Prepare an attempt: one that a person asked for by clearing the task lifts the denials of its accounts."""
-        from adwarm.model import account_id
+        from adwarm.model import normalize_account_id
         from adwarm.store import denials
         from adwarm_airflow.task_context import open_runtime
 
         del context
         if by_person:
             runtime = open_runtime()
-            denials.lift(runtime.engine, [account_id(text) for text in self.accounts])
+            denials.lift(runtime.engine, [normalize_account_id(text) for text in self.accounts])
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; called again after each deferral."""
@@ -124,7 +124,7 @@ class PrefetchInsightsOperator(BaseOperator):
         names = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
         latest = next((item.retry_after for item in parked if item.timed), None)
         runtime = open_runtime(conn_id=self.conn_id)
-        known, sources = accounts.many(runtime.engine, names), {"": runtime.make_source()}
+        known, sources = accounts.get_many(runtime.engine, names), {"": runtime.make_source()}
         chains = []
         for name in names:
             own = known[name].connection if name in known else ""

@@ -62,7 +62,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         from adwarm_airflow.task_context import open_runtime
 
         waiting = {item.wanted.reference for item in parked}
-        rows = warms.batch(open_runtime().engine, _run(context).run_id, int(self.batch))
+        rows = warms.list_planned(open_runtime().engine, _run(context).run_id, int(self.batch))
         classes = [Priority.parse(str(row["priority"])) for row in rows if row["id"] in waiting]
         return min(classes).name.lower() if classes else self.priority
 

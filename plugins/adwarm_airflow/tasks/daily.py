@@ -42,7 +42,7 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     asked = context["params"].get("accounts") or []
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-    chosen = accounts.chosen(runtime.engine, asked, now, runtime.settings.default_zone)
+    chosen = accounts.list_selected(runtime.engine, asked, now, runtime.settings.default_zone)
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]
     still_open = len(chosen) * len(days) - len(pairs)
     if still_open:

@@ -11,7 +11,7 @@ from adwarm.foundation.errors import NotFound
 from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
 from adwarm.patterns.ingest.run import IngestReport, carry_out, plan_ingest
 from adwarm.runtime import Runtime
-from adwarm.store import aggregates, reading
+from adwarm.store import aggregates, read_transaction
 from adwarm_airflow.run_window import RunTime, run_time
 from adwarm_airflow.task_context import open_runtime
 
@@ -89,6 +89,6 @@ def _trained_until(run: RunTime, runtime: Runtime) -> datetime:
     """Return the end of what the aggregates know: no further than the run's own window when it was told one."""
     if run.explicit:
         return run.window[1]
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         known = aggregates.get_watermark(connection)
     return min(run.clock.now(), known) if known else run.clock.now()

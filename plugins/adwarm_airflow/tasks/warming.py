@@ -7,7 +7,7 @@ from typing import Any
 
 from adwarm.fatigue.account_scores import ScoreReport, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
-from adwarm.model import Mode, ReportKey, WarmReason, account_id
+from adwarm.model import Mode, ReportKey, WarmReason, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
 from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
@@ -39,7 +39,7 @@ def plan(context: Mapping[str, Any]) -> list[int]:
         _open_job(runtime, run, 0)
         return []
     log.info("decided: %s", made.to_dict())
-    for row in warms.of_run(runtime.engine, run.run_id)[:5]:
+    for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
         log.info("%s %s at %s: %s", row["account_id"], row["date_range"], row["warm_at"], row["explanation"].get("why"))
     _open_job(runtime, run, 0 if made.batches == 0 else made.planned + made.closing)
     return list(range(made.batches))
@@ -79,7 +79,7 @@ def score_closed(context: Mapping[str, Any]) -> dict[str, Any]:
     """Score the accounts whose day this run has closed."""
     run = run_time(context, HOUR)
     runtime = open_runtime(run.clock)
-    rows = warms.of_run(runtime.engine, run.run_id)
+    rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row for row in rows if row["reason"] == WarmReason.DAY_CLOSED and row["status"] in {"fetched", "fresh"}]
     pairs = [(row["account_id"], date.fromisoformat(row["date_range"].partition("..")[2])) for row in closed]
     report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
@@ -108,7 +108,7 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
     run = run_time(context, HOUR)
     runtime = open_runtime(run.clock)
     job = jobs.finish(runtime.engine, run.run_id, run.clock.now())
-    rows = warms.of_run(runtime.engine, run.run_id)
+    rows = warms.list_by_run(runtime.engine, run.run_id)
     keys = [
         ReportKey(row["account_id"], row["date_range"], row["report"]) for row in rows if row["status"] == "fetched"
     ]
@@ -146,12 +146,12 @@ def _from_form(params: Mapping[str, Any]) -> list[Strategy]:
 
 def _named(strategies: list[Strategy]) -> list[str]:
     """Return the ids of the accounts that strategies name."""
-    return [account_id(text) for strategy in strategies for text in strategy.accounts or ()]
+    return [normalize_account_id(text) for strategy in strategies for text in strategy.accounts or ()]
 
 
 def _refuse_denied(runtime: Runtime, ids: list[str]) -> None:
     """Fail when nothing would be planned because every account asked for is denied; log when some are."""
-    known = accounts.standing(runtime.engine, runtime.clock.now())
+    known = accounts.list_as_of(runtime.engine, runtime.clock.now())
     denied = [name for name in ids if name in known and known[name].status == "denied"]
     if not denied:
         return

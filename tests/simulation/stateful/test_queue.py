@@ -13,7 +13,7 @@ from adwarm.backpressure import Claim, RequestQueue
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import open_engine, reading, writing
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus, find
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import request as table
@@ -32,7 +32,7 @@ def _empty_engine() -> Engine:
         folder = Path(tempfile.mkdtemp(prefix="adwarm-queue-"))
         _ENGINES.append(open_engine(f"sqlite:///{folder}/queue.db"))
         upgrade(_ENGINES[0])
-    with writing(_ENGINES[0]) as connection:
+    with write_transaction(_ENGINES[0]) as connection:
         connection.execute(delete(table))
     return _ENGINES[0]
 
@@ -100,7 +100,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def both_hold_the_same(self) -> None:
         """Every request is in the same state, and no more wait than there is room for."""
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             stored = {number: find(connection, number) for number in self.model.requests}
         for number, item in self.model.requests.items():
             found = stored[number]

@@ -9,7 +9,7 @@ from adwarm.backpressure import Granted, Outcome, OutcomeKind, SqlAdmission
 from adwarm.backpressure.capacity_preview import Outlook, Waiter, outlooks
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
 from .conftest import DatabaseClock
@@ -87,7 +87,7 @@ def test_many_waiters_are_one_look_that_only_reads(
     settle(make(), ONE, Outcome(OutcomeKind.THROTTLED, park_seconds=600))
 
     def rows() -> list[object]:
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             return [
                 connection.execute(select(table)).mappings().all()
                 for table in (capacity_scope, capacity_grant, breaker)

@@ -9,7 +9,7 @@ from adwarm.backpressure import Decision, Grant, Granted, MemoryAwareAdmission, 
 from adwarm.backpressure.memory_pressure import machine_turn, used_percent
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, Scope
-from adwarm.store import writing
+from adwarm.store import write_transaction
 from adwarm.store.tables import lease
 
 GRANT = Grant("g", (), Priority.LOW, 1.0, 0.0, 30.0, "meta")
@@ -74,6 +74,6 @@ def test_processes_of_a_machine_take_turns(engine: Engine, clock: VirtualClock) 
     assert [admitted(name) for name in ("one", "one", "two")] == [True, False, True]
     assert admitted("one", Priority.CRITICAL)
     assert admitted("one", percent=79.0)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(update(lease).values(expires_at=datetime(2026, 1, 1, tzinfo=UTC)))
     assert [admitted("one"), admitted("one")] == [True, False]

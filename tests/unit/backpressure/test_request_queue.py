@@ -15,7 +15,7 @@ from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import requests
-from adwarm.store.database import reading, writing
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from adwarm.store.tables import request as table
 
@@ -267,7 +267,7 @@ class Queue(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Queue.runs += 1
-        with writing(self.engine) as connection:
+        with write_transaction(self.engine) as connection:
             connection.execute(delete(table))
         self.time = DatabaseClock()
         budget = BackpressureSettings(queue_size=2, queue_timeout_seconds=200, queue_max_attempts=2)
@@ -281,7 +281,7 @@ class Queue(RuleBasedStateMachine):
 
     def rows(self) -> dict[int, QueuedRequest]:
         """Every row, by id."""
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return {row.id: requests._request(row) for row in connection.execute(table.select())}
 
     def alive(self, claim: Claim) -> bool:

@@ -13,7 +13,7 @@ from adwarm.backpressure.shared_budget import REMEMBERED_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import reading, writing
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import capacity_grant, capacity_scope
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseCloc
     time.now += 31 + REMEMBERED_SECONDS
     admission.settle(take(admission), OK)
 
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(capacity_grant)).scalar_one() == 0
 
 
@@ -337,7 +337,7 @@ def test_a_park_of_ages_that_was_stored_is_shortened(make: Make, time: "Database
     """A row of an older version is shown whatever its date, and the account is called a day after the first look."""
     admission = make()
     admission.settle(take(admission), OK)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(update(capacity_scope).values(parked_until=1e15, parked_why="asked for"))
 
     assert admission.status().parked[0].parked_until is not None

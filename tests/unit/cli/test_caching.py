@@ -7,7 +7,7 @@ from pathlib import Path
 from adwarm.model import Row
 from adwarm.runtime import Runtime
 from adwarm.store import partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 
@@ -24,7 +24,7 @@ def _two_days_in_two_objects() -> None:
         states.append(
             PartitionState(day, digest, 1, content_hash(rows), datetime(2026, 9, 1, tzinfo=UTC), True, True, 1, "v26.0")
         )
-    with writing(runtime.engine) as connection:
+    with write_transaction(runtime.engine) as connection:
         partitions.publish(connection, "act_1", "spec", states, 1)
 
 

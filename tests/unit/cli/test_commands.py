@@ -18,7 +18,7 @@ from adwarm.runtime import Runtime
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import load_settings
 from adwarm.store import scores
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.tables import payload
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def _damage() -> None:
-    with writing(Runtime().engine) as connection:
+    with write_transaction(Runtime().engine) as connection:
         connection.execute(payload.update().values(body=b"damaged"))
 
 
@@ -142,7 +142,7 @@ def test_fatigue_shows_the_newest_scores(adwarm: Adwarm) -> None:
     keys = [ReportKey(name, f"{day - timedelta(days=6)}..{day}") for name in ACCOUNTS]
     runtime.prefetch().run([Wanted(key, close_day=day) for key in keys], Priority.LOW)
     score_accounts(runtime.engine, runtime.objects, runtime.settings, [(name, day) for name in ACCOUNTS], now)
-    scored = next(name for name in ACCOUNTS if scores.latest(runtime.engine, name))
+    scored = next(name for name in ACCOUNTS if scores.list_latest(runtime.engine, name))
     rows = adwarm("fatigue", scored.removeprefix("act_"), "--json").json
     assert {row["account_id"] for row in rows} == {scored}
     assert f"{scored} on {day}" in adwarm("fatigue", scored).out

@@ -19,7 +19,7 @@ from adwarm.forecast.training.trainers import train_hour_of_week
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.patterns.opens import opens_of
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, writing
+from adwarm.store import ObjectStore, write_transaction
 from adwarm.store.snapshots import list_snapshots
 from adwarm.store.tables import forecast_snapshot
 
@@ -50,7 +50,7 @@ def test_saving_again_changes_nothing(engine: Engine, objects: ObjectStore, make
     first = save_snapshot(engine, objects, _train(opens, MONDAY), metrics={}, at=MONDAY)
     again = save_snapshot(engine, objects, _train(opens, MONDAY), metrics={"x": 1.0}, at=MONDAY + DAY)
     assert again == first
-    assert len(list(objects.hashes())) == 1
+    assert len(list(objects.list_objects())) == 1
 
 
 def test_only_the_policy_names_the_live_one(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:
@@ -76,9 +76,9 @@ def test_a_kind_from_elsewhere_is_refused(engine: Engine, objects: ObjectStore, 
     """A snapshot of a kind this version does not know is not guessed at."""
     forecast = _train(make_opens([MONDAY - DAY]), MONDAY)
     snapshot = save_snapshot(engine, objects, forecast, metrics={}, at=MONDAY)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(update(forecast_snapshot).values(kind="oracle"))
     with pytest.raises(Corrupt, match="oracle"):
         load_snapshot(engine, objects, snapshot.id)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         assert [row["kind"] for row in list_snapshots(connection)] == ["oracle"]

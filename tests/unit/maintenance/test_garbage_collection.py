@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from adwarm.maintenance.garbage_collection import drop_orphans, used_objects
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata
 
@@ -26,7 +26,7 @@ def _put(objects: ObjectStore, data: bytes, at: datetime, suffix: str = ".parque
 
 def _point_at(engine: Engine, digest: str) -> None:
     state = PartitionState(date(2026, 1, 1), digest, 1, "c", OLD, True, True, 1, "v26.0")
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         partitions.publish(connection, "act_1", "spec", [state], 1)
 
 
@@ -38,7 +38,7 @@ def test_only_old_orphans_go(engine: Engine, objects: ObjectStore) -> None:
     _point_at(engine, used)
 
     assert drop_orphans(engine, objects, NOW) == (2, 0)
-    assert {digest for digest, _ in objects.hashes()} == {used, young, lines}
+    assert {digest for digest, _ in objects.list_objects()} == {used, young, lines}
     assert not any(objects.exists(digest, suffix) for digest, suffix in zip(gone, (".parquet", ".json"), strict=True))
 
 

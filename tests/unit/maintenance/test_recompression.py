@@ -37,9 +37,9 @@ def test_an_entry_is_packed_where_that_is_smaller(plain: Desk) -> None:
 def test_it_never_makes_an_entry_larger(plain: Desk) -> None:
     """An entry that is small already stays as it is."""
     repack_entries(plain.engine, CompressionSettings(codec="zstd"), NOW)
-    before = entries.listing(plain.engine)
+    before = entries.list_entries(plain.engine)
     assert repack_entries(plain.engine, PLAIN, NOW)["repacked"] == 0
-    assert entries.listing(plain.engine) == before
+    assert entries.list_entries(plain.engine) == before
 
 
 def test_a_damaged_entry_is_marked_and_not_repacked(plain: Desk) -> None:
@@ -47,4 +47,4 @@ def test_a_damaged_entry_is_marked_and_not_repacked(plain: Desk) -> None:
     plain.damage()
     counts = repack_entries(plain.engine, CompressionSettings(), NOW)
     assert (counts["corrupt"], counts["repacked"]) == (1, 0)
-    assert entries.listing(plain.engine)[0].degraded
+    assert entries.list_entries(plain.engine)[0].degraded

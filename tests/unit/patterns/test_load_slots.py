@@ -75,7 +75,7 @@ def test_a_log_without_zones_takes_the_accounts_zone(
     """The reader zone is the account's where the log names none, and the default where there is no account."""
     at = datetime(2026, 3, 7, 22, tzinfo=UTC)
     if known:
-        accounts.put(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
+        accounts.save(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
     ingest(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at]), at + timedelta(hours=1))
     found = load_slots(sqlite_engine, objects, at, at + timedelta(hours=1), default_zone="Europe/Berlin")
     assert found["time_zone"].tolist() == ["Asia/Tokyo" if known else "Europe/Berlin"]

@@ -91,6 +91,6 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
     for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
         writer.append(START, ReportKey(account, "today"), actor=actor)
     ingest(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log")), END)
-    accounts.put(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
+    accounts.save(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
     found = known_opens(sqlite_engine, objects, START - timedelta(hours=1), END, default_zone="Europe/Rome")
     assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}

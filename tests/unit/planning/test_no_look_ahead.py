@@ -16,7 +16,7 @@ from adwarm.patterns.opens import opens_of
 from adwarm.planning.decide import forecast_plan
 from adwarm.planning.recommendation import Plan
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, aggregates, writing
+from adwarm.store import ObjectStore, aggregates, write_transaction
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 END = MONDAY + timedelta(days=3)
@@ -64,7 +64,7 @@ def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytes
     path = folder.mktemp("log") / "log.parquet"
     log.to_parquet(path)
     ingest(engine, objects, Settings(access_log_url=str(path)), END, window=(MONDAY - timedelta(days=19), END))
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         aggregates.set_watermark(connection, END, END)
 
 

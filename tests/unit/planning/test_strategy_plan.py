@@ -10,8 +10,8 @@ from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
 from adwarm.planning.strategy_plan import StrategyDecision, decide_strategies, enabled_strategies
 from adwarm.prefetch import Wanted
 from adwarm.store import warms
-from adwarm.store.database import writing
-from adwarm.store.strategies import put_strategy
+from adwarm.store.database import write_transaction
+from adwarm.store.strategies import save_strategy
 from tests.unit.conftest import NOW, Bench
 
 RUN = "adwarm_strategy_warming/r1"
@@ -27,8 +27,8 @@ def _decide(bench: Bench, *strategies: Strategy, dry_run: bool = False, by_hand:
 def test_an_empty_installation_gets_its_defaults_once(bench: Bench) -> None:
     """Defaults are stored where there are none; a strategy that was switched off stays off."""
     assert enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
-    with writing(bench.engine) as connection:
-        put_strategy(connection, {**DEFAULT_STRATEGIES[0].to_row(), "enabled": False})
+    with write_transaction(bench.engine) as connection:
+        save_strategy(connection, {**DEFAULT_STRATEGIES[0].to_row(), "enabled": False})
     assert enabled_strategies(bench.engine) == []
 
 
@@ -38,7 +38,7 @@ def test_what_is_fresh_is_left_out(bench: Bench) -> None:
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
     assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)
-    rows = warms.of_run(bench.engine, RUN)
+    rows = warms.list_by_run(bench.engine, RUN)
     assert {(row["account_id"], row["date_range"], row["reason"]) for row in rows} == {
         ("act_1", "last_7d", "strategy"), ("act_2", "last_7d", "strategy"), ("act_2", "yesterday", "strategy"),
     }  # fmt: skip
@@ -49,7 +49,7 @@ def test_two_strategies_do_not_name_a_key_twice(bench: Bench) -> None:
     """A key of both belongs to the first, with its urgency."""
     urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
     assert _decide(bench, urgent, PAIR).planned == 4
-    rows = warms.of_run(bench.engine, RUN)
+    rows = warms.list_by_run(bench.engine, RUN)
     assert {(row["account_id"], row["date_range"]): row["priority"] for row in rows}["act_1", "yesterday"] == "high"
 
 
@@ -57,9 +57,9 @@ def test_the_budget_of_the_hour_cuts_with_a_reason(bench: Bench) -> None:
     """What strategies used this hour counts, but not for a strategy described by hand."""
     tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
     assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
-    rows = warms.of_run(bench.engine, RUN)
+    rows = warms.list_by_run(bench.engine, RUN)
     assert [row["explanation"]["cut"][:17] for row in rows if row["status"] == "cut"] == ["cut by the budget"]
-    warms.record(bench.engine, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NOW, "requests": 3}])
+    warms.save_outcomes(bench.engine, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NOW, "requests": 3}])
     assert _decide(bench, tight).planned == 0
     assert _decide(bench, tight, by_hand=True).planned == 3
     bench.clock.sleep(timedelta(hours=1).total_seconds())
@@ -70,7 +70,7 @@ def test_a_dry_run_is_a_shadow_plan(bench: Bench) -> None:
     """It says what it would do, and no batch carries it out."""
     made = _decide(bench, PAIR, dry_run=True)
     assert (made.planned, made.batches) == (4, 0)
-    assert {(row["status"], row["mode"]) for row in warms.of_run(bench.engine, RUN)} == {("shadow", "shadow")}
+    assert {(row["status"], row["mode"]) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 
 def test_a_bad_account_or_range_stores_nothing(bench: Bench) -> None:
@@ -79,4 +79,4 @@ def test_a_bad_account_or_range_stores_nothing(bench: Bench) -> None:
         _decide(bench, Strategy("bad", ("nonsense",), accounts=("act_1",)))
     with pytest.raises(BadRequest, match="account id"):
         _decide(bench, Strategy("bad", ("today",), accounts=("../x",)))
-    assert warms.of_run(bench.engine, RUN) == []
+    assert warms.list_by_run(bench.engine, RUN) == []

@@ -34,7 +34,7 @@ def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", lif
 
 
 def _verdicts(engine: Engine) -> dict[str, tuple[bool | None, datetime | None]]:
-    rows = [row for run in ("predicted_open", "day_closed") for row in warms.planned_for(engine, run)]
+    rows = [row for run in ("predicted_open", "day_closed") for row in warms.list_by_reason(engine, run)]
     return {row["account_id"]: (row["used"], row["first_use"]) for row in rows}
 
 
@@ -118,16 +118,16 @@ def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectSt
     )  # fmt: skip
     assert settle_accounts(engine, objects, AT + 4 * HOUR) == Accounts(0, 0, 0)
     assert settle_accounts(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == Accounts(used=1, wasted=1, open=1)
-    rows = [warms.of_run(engine, f"dag/{number}")[0] for number in range(4)]
+    rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row["status"], row["used"]) for row in rows] == [
         ("shadow", True), ("fresh", None), ("shadow", False), ("shadow", None),
     ]  # fmt: skip
     assert [row["fetched_at"] for row in rows] == [None] * 4
-    (figures,) = warms.usage(engine, AT - HOUR)
+    (figures,) = warms.get_usage(engine, AT - HOUR)
     assert figures == {
         "mode": "shadow", "reason": "predicted_open", "used": 1, "wasted": 1, "open": 1, "age": 6000.0, "late": 5400.0,
     }  # fmt: skip
-    assert warms.counts(engine)["used"] == 0
+    assert warms.count_by_status(engine)["used"] == 0
 
 
 def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: Objec
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
     assert settle_accounts(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == Accounts(0, 0, 1)
-    assert warms.of_run(engine, "dag/2")[0]["status"] == "fresh"
+    assert warms.list_by_run(engine, "dag/2")[0]["status"] == "fresh"
 
 
 def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStor
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
     settle_accounts(engine, objects, AT + 5 * HOUR)
-    found = {item["reason"]: (item["used"], item["wasted"], item["age"]) for item in warms.usage(engine, AT - HOUR)}
+    found = {item["reason"]: (item["used"], item["wasted"], item["age"]) for item in warms.get_usage(engine, AT - HOUR)}
     assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
-    assert warms.usage(engine, AT + HOUR) == []
+    assert warms.get_usage(engine, AT + HOUR) == []

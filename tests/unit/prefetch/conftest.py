@@ -21,7 +21,7 @@ from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
@@ -84,7 +84,7 @@ class Staging:
     prefetch: PrefetchEngine
     clock: VirtualClock
     admission: OpenAdmission
-    errors: ErrorsLog
+    errors: ErrorLog
 
     def storm(self, **values: Any) -> None:
         """Behave as told from now on."""
@@ -103,7 +103,9 @@ class Staging:
     def rows(self, account: str, window: Window = LONG) -> list[Row]:
         """Return the stored daily rows of an account."""
         spec = self.prefetch.settings.spec("default").hash
-        return daily_rows(self.prefetch.objects, partitions.states(self.prefetch.engine, account, spec, window), window)
+        return daily_rows(
+            self.prefetch.objects, partitions.list_states(self.prefetch.engine, account, spec, window), window
+        )
 
     def truth(self, account: str, window: Window = LONG) -> list[Row]:
         """Return the platform's own rows, read on a calm day without limits."""
@@ -125,7 +127,7 @@ class Staging:
 
     def events(self, kind: str) -> list[ErrorEvent]:
         """Return the recorded errors of a kind."""
-        return [event for event in self.errors.recent(1_000) if event.kind == kind]
+        return [event for event in self.errors.list_recent(1_000) if event.kind == kind]
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         server.platform.clock = clock
         server.platform.set_storm(server.platform.storm)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
-        errors = ErrorsLog(sqlite_engine)
+        errors = ErrorLog(sqlite_engine)
         pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))
         admission = OpenAdmission(clock)
         make_source = source_of(settings.source, TOKEN, clock)

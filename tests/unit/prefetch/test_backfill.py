@@ -22,7 +22,7 @@ def _run(bench: Bench, accounts: list[Account] = ACCOUNTS, window: Window = RANG
 
 
 def _days(bench: Bench, account: str) -> set[date]:
-    return set(partitions.states(bench.engine, account, bench.settings.spec("default").hash, RANGE))
+    return set(partitions.list_states(bench.engine, account, bench.settings.spec("default").hash, RANGE))
 
 
 def test_every_day_is_fetched_once_in_blocks(bench: Bench) -> None:
@@ -118,7 +118,7 @@ def test_progress_can_be_read_while_it_runs(bench: Bench) -> None:
     """The job counts account-blocks and requests."""
     report = _run(bench, batch_size=2)
 
-    [job] = jobs.latest(bench.engine, NOW)
+    [job] = jobs.list_latest(bench.engine, NOW)
     assert (job["dag_id"], job["status"], job["total"], job["done"]) == ("backfill", "completed", 12, 12)
     assert job["requests"] == report.requests == len(bench.source.asked) + len(bench.source.told)
 

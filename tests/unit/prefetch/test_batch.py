@@ -120,7 +120,7 @@ def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: 
     renewals: list[float] = []
     real: Callable[..., bool] = leases.renew
     monkeypatch.setattr(fetch_lease.leases, "renew", lambda *held: renewals.append(ticks.now) or real(*held))
-    lease = leases.claim(engine, "fetch:act_1:x", "one", 30)
+    lease = leases.acquire(engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
     held = HeldLease(engine, lease, 40, 0.0, 0.0)
     for ticks.now in range(0, 200, 5):
@@ -129,7 +129,7 @@ def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: 
             held.progress()
     assert max(renewals) >= 190 if work == "progress" else max(renewals) <= 40
     leases.release(engine, lease)
-    assert leases.claim(engine, "fetch:act_1:x", "two", 30)
+    assert leases.acquire(engine, "fetch:act_1:x", "two", 30)
     held.progress()
     ticks.now += 15
     held.beat()
@@ -148,7 +148,7 @@ def test_a_database_that_is_away_for_a_moment_ends_no_batch(
         raise Transient("the database cannot be reached")
 
     monkeypatch.setattr(fetch_lease.leases, "renew", away)
-    lease = leases.claim(sqlite_engine, "fetch:act_1:x", "one", 30)
+    lease = leases.acquire(sqlite_engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
     held = HeldLease(sqlite_engine, lease, 1e9, -1e9)
     with batch.keeping(held):

@@ -22,7 +22,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
-    without_frames,
+    clear_tracebacks,
 )
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchReport, KeyOutcome, KeyStatus, Wanted
@@ -98,7 +98,7 @@ def test_an_error_that_is_kept_keeps_no_frame() -> None:
             return error
 
     kept: list[Any] = []
-    error = without_frames(fail())
+    error = clear_tracebacks(fail())
     gc.collect()
     assert (str(error), kept[0]()) == ("down", None)
 

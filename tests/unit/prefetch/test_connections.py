@@ -33,7 +33,7 @@ def test_each_account_is_read_by_its_own_token(two_tokens: Staging) -> None:
     """An account nobody knows finds its token once; from then on its row says which, and no call is refused."""
     report = two_tokens.run("act_1", *EUROPE, "act_2", span="last_7d")
     assert statuses(report) == ["fetched"] * 4
-    known = accounts.many(two_tokens.prefetch.engine)
+    known = accounts.get_many(two_tokens.prefetch.engine)
     assert {name: account.connection for name, account in known.items()} == {
         "act_1": "default", "act_2": "default", "act_5": "eu", "act_6": "eu",
     }  # fmt: skip
@@ -70,14 +70,14 @@ def test_a_refused_reading_goes_to_the_next_token(two_tokens: Staging) -> None:
     engine = two_tokens.prefetch.engine
     known = accounts.get(engine, "act_5")
     assert known is not None
-    accounts.put(engine, [replace(known, connection="default")], two_tokens.clock.now())
+    accounts.save(engine, [replace(known, connection="default")], two_tokens.clock.now())
     denials.lift(engine, ["act_5"])
     two_tokens.clock.sleep(86_400)
     assert statuses(two_tokens.run("act_5", span="last_7d")) == ["fetched"]
     found = accounts.get(engine, "act_5")
     assert found is not None
     assert (found.connection, found.status) == ("eu", "active")
-    assert list(denials.holding(engine, "act_5", two_tokens.clock.now())) == ["default"]
+    assert list(denials.find_active(engine, "act_5", two_tokens.clock.now())) == ["default"]
 
 
 def test_a_denial_belongs_to_a_credential(two_tokens: Staging) -> None:
@@ -119,8 +119,8 @@ def test_a_blocked_app_denies_nobody(staging: Staging) -> None:
     report = replace(staging, prefetch=engine).run("act_1", "act_2", "act_3", span="last_7d")
     assert statuses(report) == ["parked"] * 3
     assert len(asked) == 1
-    assert [event.kind for event in staging.errors.recent() if event.kind == "Blocked"] == ["Blocked"]
-    assert all(account.status != "denied" for account in accounts.many(staging.prefetch.engine).values())
+    assert [event.kind for event in staging.errors.list_recent() if event.kind == "Blocked"] == ["Blocked"]
+    assert all(account.status != "denied" for account in accounts.get_many(staging.prefetch.engine).values())
 
 
 def test_a_denied_account_is_asked_about_again_after_a_day(staging: Staging) -> None:

@@ -133,7 +133,7 @@ def test_too_much_data_is_split(bench: Bench) -> None:
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
     assert any(unit.windows == (halves[1],) for unit in bench.source.asked)
-    known = partitions.states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
+    known = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
     assert [known[day].rows for day in WEEK.days()] == [1] * 7
 
 
@@ -152,7 +152,7 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: Bench) -> 
     bench.source.script = {"act_1": restated}
     bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
 
-    known = partitions.states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
+    known = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
     assert known[date(2026, 11, 24)].data_version == 2
     assert known[date(2026, 11, 22)].data_version == 1
 
@@ -160,14 +160,14 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: Bench) -> 
 def test_a_failed_refresh_keeps_the_older_answer(bench: Bench) -> None:
     """Good data is never replaced by an error: the key ends as stale, its entry untouched."""
     bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
-    before = entries.listing(bench.engine, "act_1")
+    before = entries.list_entries(bench.engine, "act_1")
     bench.clock.sleep(7 * 3600)
     bench.source.script = {"act_1": raising(Transient("down"))}
 
     report = bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.STALE
-    assert before == entries.listing(bench.engine, "act_1")
+    assert before == entries.list_entries(bench.engine, "act_1")
 
 
 def test_a_window_the_source_does_not_keep_fails_alone(bench: Bench) -> None:
@@ -183,7 +183,7 @@ def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(benc
     bench.prefetch.run(wanted("act_1", "today"), Priority.LOW)
     asked = len(bench.source.asked)
     name = f"fetch:act_1:{bench.settings.spec('default').hash}"
-    assert leases.claim(bench.engine, name, "somebody else", 60)
+    assert leases.acquire(bench.engine, name, "somebody else", 60)
 
     report = bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW, wait_seconds=0.2)
 
@@ -222,7 +222,7 @@ def test_a_clock_that_is_ahead_settles_nothing(bench: Bench) -> None:
     (outcome,) = bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes
     assert outcome.fetched_at == NOW
     spec = bench.settings.spec("default").hash
-    assert not any(state.settled for state in partitions.states(bench.engine, "act_1", spec, WEEK).values())
+    assert not any(state.settled for state in partitions.list_states(bench.engine, "act_1", spec, WEEK).values())
     bench.clock.set(NOW + timedelta(days=1))
     bench.source.clock_offset_seconds = 0.0
     asked = len(bench.source.asked)

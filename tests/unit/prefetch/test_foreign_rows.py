@@ -53,7 +53,7 @@ def test_a_foreign_row_is_never_stored(
     assert [str(outcome.status) for outcome in outcomes] == ["failed", "fetched"]
     assert field in str(outcomes[0].reason)
     assert staging.rows("act_1", LONG) == []
-    assert entries.listing(staging.prefetch.engine, "act_1") == []
+    assert entries.list_entries(staging.prefetch.engine, "act_1") == []
     read = [call for call in staging.calls() if call.account == "act_1" and call.route in {"insights", "result"}]
     assert len(read) == 1
 

@@ -46,7 +46,9 @@ class Stage:
     def stored(self, level: str, window: Window, account: str = "act_1") -> list[Row]:
         """The stored daily rows."""
         spec = self.engine.settings.spec(level).hash
-        return daily_rows(self.engine.objects, partitions.states(self.engine.engine, account, spec, window), window)
+        return daily_rows(
+            self.engine.objects, partitions.list_states(self.engine.engine, account, spec, window), window
+        )
 
     def answer(self, level: str, window: Window) -> dict[str, Any]:
         """The stored answer."""

@@ -21,8 +21,8 @@ from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Unit
 from adwarm.sources.units import split_by_time
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.database import open_engine, writing
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition
@@ -105,14 +105,16 @@ class Scarce:
     def stored(self, window: Window) -> list[Row]:
         """The stored daily rows."""
         spec = self.engine.settings.spec("default").hash
-        return daily_rows(self.engine.objects, partitions.states(self.engine.engine, "act_1", spec, window), window)
+        return daily_rows(
+            self.engine.objects, partitions.list_states(self.engine.engine, "act_1", spec, window), window
+        )
 
 
 def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> Scarce:
     """Return an engine that may make `calls` a run, over pages of `page` rows."""
     clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
     values = Settings(workers=1, source=SourceSettings(**source))
-    pipeline = RecoveryPipeline(values.recovery, ErrorsLog(database), clock, random.Random(1))
+    pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1))
     admission = FewCalls(clock, calls=calls)
     objects = ObjectStore(str(folder / "data"))
     engine = PrefetchEngine(database, objects, values, lambda: upstream, admission, pipeline, clock, "test")
@@ -148,7 +150,7 @@ def test_one_call_a_run_is_enough(
 
     With and without async reports, which a source may not have.
     """
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
@@ -186,7 +188,7 @@ def test_full_usage_with_every_answer_needs_two_runs(bench: Bench) -> None:
 
 def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
     """A run that is cut off after the days leaves them as partitions, and the next one asks for the summary only."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path, ads=2, page=500, calls=2)
@@ -199,7 +201,7 @@ def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Pa
 
 def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None:
     """The next run reads the report on from the page where the last one had to stop, and begins no other."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
@@ -249,7 +251,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
     key = Wanted(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
     store = bench.prefetch.objects
-    for number, (digest, suffix) in enumerate(list(store.hashes())):
+    for number, (digest, suffix) in enumerate(list(store.list_objects())):
         path = store._path(digest, suffix)
         path.unlink() if number % 2 else path.write_bytes(b"damaged")
     bench.clock.sleep(86_400)
@@ -257,7 +259,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
     report = bench.prefetch.run([key], Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(bench.source.asked) > asked
-    events = ErrorsLog(bench.engine).recent(10)
+    events = ErrorLog(bench.engine).list_recent(10)
     assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
     other = Wanted(ReportKey("act_1", "last_14d"))
     assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
@@ -266,7 +268,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
 @pytest.mark.parametrize(("bound", "word"), [("max_pages", "pages"), ("max_rows", "rows"), ("max_bytes", "bytes")])
 def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
     """Pages without an end are cut off by number, rows and bytes; the reason names the setting."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     most = 4096 if bound == "max_bytes" else 20
@@ -290,7 +292,7 @@ def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word
 
 def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     """Pages that lead back to an earlier one fail at once, and nothing of them is stored."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000)

@@ -87,7 +87,7 @@ def test_a_restatement_that_another_key_found_is_not_missed(bench: Bench) -> Non
 def test_a_damaged_entry_has_no_summary_to_keep(bench: Bench) -> None:
     """A degraded entry is made anew from the platform's words, its summary included."""
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
-    entries.degrade(bench.engine, entries.listing(bench.engine)[0], "damaged")
+    entries.mark_degraded(bench.engine, entries.list_entries(bench.engine)[0], "damaged")
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
 
     assert [len(unit.windows) for unit in bench.source.asked] == [7 + 1, 1]

@@ -11,7 +11,7 @@ from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.store import accounts, leases, partitions
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.tables import lease as lease_table
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import LONG, Staging
@@ -24,7 +24,7 @@ def statuses(report: Any) -> list[str]:
 
 def noted(staging: Staging, account: str = "act_1") -> Any:
     """What the lease of an account remembers."""
-    with reading(staging.prefetch.engine) as connection:
+    with read_transaction(staging.prefetch.engine) as connection:
         return connection.execute(lease_table.select().where(lease_table.c.name.like(f"fetch:{account}:%"))).one()
 
 
@@ -203,7 +203,7 @@ def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: Staging) -> 
 
     ages = {
         state.fetched_at - asked_at
-        for state in partitions.states(staging.prefetch.engine, "act_1", spec, LONG).values()
+        for state in partitions.list_states(staging.prefetch.engine, "act_1", spec, LONG).values()
     }
     assert ages <= {timedelta(seconds=number) for number in range(5)}
 
@@ -232,7 +232,7 @@ def test_a_submit_that_was_never_noted_down_costs_one_orphan(staging: Staging) -
     staging.run("act_1", span="last_7d")
     spec = staging.prefetch.settings.spec("default").hash
     engine = staging.prefetch.engine
-    held = leases.claim(engine, f"fetch:act_1:{spec}", "dead", 30)
+    held = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
     assert held is not None
     assert leases.announce_report(engine, held, "1234", staging.clock.now())
     leases.release(engine, held)

@@ -212,7 +212,9 @@ def test_a_day_remembers_what_it_lacks(staging: Staging) -> None:
     staging.run("act_1", span="2026-11-01..2026-11-24")
     staging.storm()
     spec = staging.prefetch.settings.spec("default").hash
-    states = partitions.states(staging.prefetch.engine, "act_1", spec, Window(date(2026, 11, 1), date(2026, 11, 24)))
+    states = partitions.list_states(
+        staging.prefetch.engine, "act_1", spec, Window(date(2026, 11, 1), date(2026, 11, 24))
+    )
     assert all(state.missing and state.complete for state in states.values())
     staging.run("act_1", span="2026-11-10..2026-11-20")
     assert body_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20)))["complete"] is False

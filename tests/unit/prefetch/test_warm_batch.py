@@ -44,7 +44,7 @@ def test_outcomes_are_written_down(bench: Bench) -> None:
 
     report = warm_batch(bench.prefetch, RUN, 0)
 
-    first, second, third = warms.of_run(bench.engine, RUN)
+    first, second, third = warms.list_by_run(bench.engine, RUN)
     assert (first["status"], first["fetched_at"], first["expires_at"]) == ("fetched", NOW, NOW + timedelta(hours=6))
     assert (second["status"], second["error"]) == ("denied", "no access")
     assert third["status"] == "planned"
@@ -70,8 +70,8 @@ def test_a_parked_key_stays_planned(bench: Bench) -> None:
     }
     _plan(bench, _row("act_1"))
     warm_batch(bench.prefetch, RUN, 0, wait_seconds=0)
-    assert [row["status"] for row in warms.batch(bench.engine, RUN, 0)] == ["planned"]
-    assert jobs.latest(bench.engine, NOW)[0]["failed"] == 0
+    assert [row["status"] for row in warms.list_planned(bench.engine, RUN, 0)] == ["planned"]
+    assert jobs.list_latest(bench.engine, NOW)[0]["failed"] == 0
 
 
 def test_pauses_lie_between_slices(bench: Bench) -> None:
@@ -79,7 +79,7 @@ def test_pauses_lie_between_slices(bench: Bench) -> None:
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
     warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
     assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
-    assert {row["status"] for row in warms.of_run(bench.engine, RUN)} == {"fetched"}
+    assert {row["status"] for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
 
 def test_a_warm_outlives_the_open_it_is_for(bench: Bench) -> None:
@@ -99,7 +99,7 @@ def test_a_closed_day_brings_its_history(bench: Bench) -> None:
     warm_batch(bench.prefetch, RUN, 0)
     days = {day for unit in seen for window in unit.windows for day in window.days()}
     assert len(days) >= bench.settings.planning.history_days
-    assert [row["status"] for row in warms.of_run(bench.engine, RUN)] == ["fetched"]
+    assert [row["status"] for row in warms.list_by_run(bench.engine, RUN)] == ["fetched"]
 
 
 def test_each_warm_is_admitted_in_its_own_class(bench: Bench) -> None:
@@ -122,12 +122,12 @@ def test_calls_are_counted_as_traffic(bench: Bench) -> None:
     """What a batch cost upstream is in the traffic of its hour."""
     _plan(bench, _row("act_1"))
     report = warm_batch(bench.prefetch, RUN, 0)
-    counted = read_traffic.totals(bench.engine, NOW, NOW + timedelta(hours=1))
+    counted = read_traffic.get_totals(bench.engine, NOW, NOW + timedelta(hours=1))
     assert (report.requests, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
 
 
 def _statuses(bench: Bench) -> list[str]:
-    return [row["status"] for row in warms.of_run(bench.engine, RUN)]
+    return [row["status"] for row in warms.list_by_run(bench.engine, RUN)]
 
 
 def _attempt(bench: Bench, *, by_person: bool = False) -> BatchReport:
@@ -146,7 +146,7 @@ def test_what_failed_is_tried_again_by_the_next_attempt(bench: Bench) -> None:
         assert isinstance(failure, TokenDead)
         assert "the token is dead" in str(failure)
         assert _statuses(bench) == ["failed"] * 3
-        assert [jobs.latest(bench.engine, NOW)[0][name] for name in ("done", "failed")] == [0, 2]
+        assert [jobs.list_latest(bench.engine, NOW)[0][name] for name in ("done", "failed")] == [0, 2]
     bench.source.script = {}
 
     assert _attempt(bench).summary()["fetched"] == 2
@@ -177,10 +177,10 @@ def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: Bench) -> None:
 
 def test_lifting_is_about_the_accounts_of_the_plan(bench: Bench) -> None:
     """Denials of other batches stay with one batch's attempt, those of other plans with any."""
-    accounts.put(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
+    accounts.save(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
     _plan(bench, _row("act_1"), _row("act_2", batch=1))
     assert (lift_denials(bench.engine, RUN, 0), lift_denials(bench.engine, RUN)) == (1, 1)
-    assert [item.status for item in accounts.many(bench.engine).values()] == ["active", "active", "denied"]
+    assert [item.status for item in accounts.get_many(bench.engine).values()] == ["active", "active", "denied"]
 
 
 def test_a_stale_key_is_tried_again_too(bench: Bench) -> None:

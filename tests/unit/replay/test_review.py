@@ -18,8 +18,8 @@ from adwarm.patterns.opens import opens_of
 from adwarm.replay.promotion import REVIEW, promote, reject
 from adwarm.replay.review import review_policies, sample, split_of
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, reading
-from adwarm.store.reviews import newest_review
+from adwarm.store import ObjectStore, read_transaction
+from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
 from .conftest import MONDAY
@@ -49,7 +49,7 @@ class House:
         return review_policies(self.engine, self.objects, self.settings, NOW, run_id, **more)
 
     def policy(self) -> dict[str, Any]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return find_policy(connection) or {}
 
 
@@ -170,8 +170,8 @@ def test_too_short_a_log_is_said(tmp_path: Path, sqlite_engine: Engine, office: 
     row = house.review()
     assert (row["verdict"], row["report"]) == ("too_little_log", None)
     assert "needs 21" in row["figures"]["why"]
-    with reading(house.engine) as connection:
-        assert (newest_review(connection) or {})["verdict"] == "too_little_log"
+    with read_transaction(house.engine) as connection:
+        assert (find_newest_review(connection) or {})["verdict"] == "too_little_log"
 
 
 def test_the_split_takes_what_the_log_has() -> None:

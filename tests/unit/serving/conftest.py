@@ -10,7 +10,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.serving import Answer, Reader, read_or_fetch
 from adwarm.sources.protocol import Page, Unit
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.tables import payload
 from tests.unit.conftest import Bench
 
@@ -45,7 +45,7 @@ class Desk:
 
     def damage(self) -> None:
         """Flip the last byte of every payload."""
-        with writing(self.engine) as connection:
+        with write_transaction(self.engine) as connection:
             for row in connection.execute(payload.select()).all():
                 spoiled = bytes(row.body[:-1]) + bytes([row.body[-1] ^ 1])
                 connection.execute(payload.update().where(payload.c.hash == row.hash).values(body=spoiled))

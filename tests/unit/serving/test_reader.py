@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 
 def _counts(desk: Desk) -> tuple[float, ...]:
-    found = read_traffic.totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
+    found = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
     return tuple(found[name] for name in ("hits", "stale", "misses"))
 
 
@@ -68,7 +68,7 @@ def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: Desk) -> None:
 def test_midnight_moves_the_window(desk: Desk) -> None:
     """After midnight in the account's own zone the window of the day before is not served."""
     desk.warm(KEY)
-    accounts.put(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
+    accounts.save(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
     desk.bench.clock.set(datetime(2026, 11, 26, 4, 59, 59, tzinfo=UTC))
     assert desk.reader.read(KEY).entry is not None
     desk.bench.clock.set(datetime(2026, 11, 26, 5, 0, tzinfo=UTC))
@@ -183,6 +183,6 @@ def test_an_unknown_report_is_refused(desk: Desk) -> None:
 def test_a_degraded_entry_is_stale_with_its_reason(desk: Desk) -> None:
     """An entry that was marked is served as stale, and says why."""
     desk.warm(KEY)
-    (entry,) = entries.listing(desk.engine)
-    entries.degrade(desk.engine, entry, "by hand")
+    (entry,) = entries.list_entries(desk.engine)
+    entries.mark_degraded(desk.engine, entry, "by hand")
     assert (desk.reader.read(KEY).status, desk.reader.read(KEY).reason) == (ReadStatus.STALE, "by hand")

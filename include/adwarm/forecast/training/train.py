@@ -18,7 +18,7 @@ from adwarm.model import Account
 from adwarm.patterns.open_history import known_opens
 from adwarm.patterns.opens import QUIET, Opens
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, aggregates, reading
+from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
 
 HELD_BACK = timedelta(days=7)
@@ -52,8 +52,8 @@ def train_until(
     Accounts that the log names for the first time are stored, their zone being a guess until the upstream tells it.
     """
     opens = load_opens(engine, objects, settings, until)
-    accounts.discover(engine, _named(opens), now)
-    with reading(engine) as connection:
+    accounts.insert_discovered(engine, _named(opens), now)
+    with read_transaction(engine) as connection:
         policy = find_policy(connection) or {}
     chosen = policy.get("chosen_kind") if settings.forecast.model == "auto" else None
     made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING, chosen})
@@ -62,8 +62,8 @@ def train_until(
         kind, why = str(chosen), f"chosen by {policy['chosen_by']}: {policy['chosen_why']}"
     snapshot = made.snapshots[kind]
     make_live(engine, snapshot.id, now)
-    with reading(engine) as connection:
-        hours = aggregates.hours(connection, _since(settings, until), until)
+    with read_transaction(engine) as connection:
+        hours = aggregates.list_hours(connection, _since(settings, until), until)
     return {
         "snapshot": snapshot.id,
         "kind": kind,

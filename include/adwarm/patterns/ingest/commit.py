@@ -22,8 +22,8 @@ from adwarm.patterns.ingest.read_split import Partial, stored_day
 from adwarm.patterns.ingest.splits import Share
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.store import aggregates
-from adwarm.store.aggregates import FileRow, HourRow
-from adwarm.store.database import writing
+from adwarm.store.aggregates import HourAggregate, LogFileProgress
+from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
 
 
@@ -68,20 +68,20 @@ def publish(
     since = plan.since if plan.since is not None else min((row.hour for row in new), default=None)
     since = None if plan.idle else since
     target = max(now, watermark or now)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         current = aggregates.get_watermark(connection)
         if live and current not in {watermark, target}:
             raise Transient("another run has read the access log meanwhile; run again")
         if live and current != watermark:
             return since  # an earlier try of this very run has published it
-        rows = aggregates.log_files(connection)
+        rows = aggregates.list_log_files(connection)
         gone = [*plan.gone, *(rows[path] for path in read.unreadable if path in rows)]
         if since is not None:
-            old = aggregates.hours(connection, since, plan.until)
+            old = aggregates.list_hours(connection, since, plan.until)
             aggregates.replace_hours(connection, since, plan.until, _kept(old, new, gone), now)
         if live:
             aggregates.save_log_files(connection, [*read.files, *remembered(gone, read.files)])
-            aggregates.forget_log_files(connection, outlived(gone, plan.since))
+            aggregates.delete_log_files(connection, outlived(gone, plan.since))
             aggregates.set_watermark(connection, target, now)
     return since
 
@@ -107,15 +107,15 @@ def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Parti
     return found
 
 
-def _added_up(objects: ObjectStore, partials: Sequence[Partial]) -> dict[int, list[HourRow]]:
-    held: dict[int, list[list[HourRow]]] = defaultdict(list)
+def _added_up(objects: ObjectStore, partials: Sequence[Partial]) -> dict[int, list[HourAggregate]]:
+    held: dict[int, list[list[HourAggregate]]] = defaultdict(list)
     for part in partials:
         for day, hours in part.days.items():
             held[day].append(hours)
     return {day: _one_day(objects, parts) for day, parts in sorted(held.items())}
 
 
-def _one_day(objects: ObjectStore, parts: list[list[HourRow]]) -> list[HourRow]:
+def _one_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[HourAggregate]:
     if len(parts) == 1:
         return parts[0]
     slots = SlotAggregator()
@@ -124,16 +124,16 @@ def _one_day(objects: ObjectStore, parts: list[list[HourRow]]) -> list[HourRow]:
     return [row for _, table in slots.days() for row in stored_day(table, objects)]
 
 
-def _joined(partials: Sequence[Partial]) -> list[FileRow]:
+def _joined(partials: Sequence[Partial]) -> list[LogFileProgress]:
     """Return one row per file, whichever shares have read it."""
-    rows: dict[str, FileRow] = {}
+    rows: dict[str, LogFileProgress] = {}
     for row in (row for part in partials for row in part.files):
         before = rows.get(row.path)
         rows[row.path] = row if before is None else _followed(before, row)
     return list(rows.values())
 
 
-def _followed(first: FileRow, then: FileRow) -> FileRow:
+def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
     """Return the row of a file of which `then` was read behind `first`."""
     latest = Checkpoints(first.checkpoints).latest
     later = [entry for entry in then.checkpoints if latest is None or entry[0] > latest]
@@ -146,7 +146,7 @@ def _followed(first: FileRow, then: FileRow) -> FileRow:
     )
 
 
-def _kept(old: list[HourRow], new: list[HourRow], gone: list[FileRow]) -> list[HourRow]:
+def _kept(old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]) -> list[HourAggregate]:
     """Return the new hours, but for those a vanished file may have filled better: good data is not replaced by less."""
     found = {row.hour: row for row in new}
     last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)

@@ -11,7 +11,7 @@ from adwarm.access_log.file_errors import DAMAGE, is_of_file
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
-from adwarm.store.aggregates import FileRow
+from adwarm.store.aggregates import LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)
 
@@ -47,11 +47,11 @@ class Plan:
     since: datetime | None
     until: datetime
     parts: list[Part]
-    gone: list[FileRow]
+    gone: list[LogFileProgress]
     idle: bool = False
 
 
-def plan_window(files: list[LogFile], rows: dict[str, FileRow], since: datetime, until: datetime) -> Plan:
+def plan_window(files: list[LogFile], rows: dict[str, LogFileProgress], since: datetime, until: datetime) -> Plan:
     """Return the plan to read exactly the hours of a window that was asked for."""
     since, until = floor_to(since, ONE_HOUR), floor_to(until + ONE_HOUR - timedelta.resolution, ONE_HOUR)
     parts = []
@@ -67,7 +67,7 @@ def plan_window(files: list[LogFile], rows: dict[str, FileRow], since: datetime,
 
 
 def plan_live(
-    files: list[LogFile], rows: dict[str, FileRow], watermark: datetime | None, now: datetime, late: timedelta
+    files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None, now: datetime, late: timedelta
 ) -> Plan:
     """Return the plan to read what came in since the watermark, reopening the last `late` hours before it."""
     if watermark is None or not any(file.path in rows for file in files):
@@ -85,7 +85,7 @@ def plan_live(
     return Plan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
 
 
-def _live_part(file: LogFile, row: FileRow | None, since: datetime) -> Part | None:
+def _live_part(file: LogFile, row: LogFileProgress | None, since: datetime) -> Part | None:
     if row is None or not _grew(file, row):
         # Which rows of a rewritten Parquet file are new cannot be told; those of a replaced text file all are.
         return Part(file, 0, late_from=None if row and file.format == "parquet" else 0)
@@ -99,30 +99,30 @@ def _live_part(file: LogFile, row: FileRow | None, since: datetime) -> Part | No
     return Part(file, start, row.offset, row.offset, entries.before(start).rows())
 
 
-def _grew(file: LogFile, row: FileRow) -> bool:
+def _grew(file: LogFile, row: LogFileProgress) -> bool:
     """Whether what was read of the file is still its beginning; a Parquet file changes as a whole."""
     if file.format == "parquet":
         return _same(file, row)
     return file.size >= row.size and _ends_a_line(file, row)
 
 
-def _was_replaced(file: LogFile, row: FileRow) -> bool:
+def _was_replaced(file: LogFile, row: LogFileProgress) -> bool:
     return file.format != "parquet" and not _grew(file, row)
 
 
-def remembered(gone: list[FileRow], read: list[FileRow]) -> list[FileRow]:
+def remembered(gone: list[LogFileProgress], read: list[LogFileProgress]) -> list[LogFileProgress]:
     """Return rows that keep in mind what a replaced file held, under a name that no file has."""
     paths = {row.path for row in read}
     return [replace(row, path=f"{row.path[:1000]}#{row.read_at:%Y%m%dT%H%M%S}") for row in gone if row.path in paths]
 
 
-def outlived(gone: list[FileRow], since: datetime | None) -> list[str]:
+def outlived(gone: list[LogFileProgress], since: datetime | None) -> list[str]:
     """Return the paths of vanished files none of whose hours can be reopened any more."""
     latest = ((row.path, Checkpoints(row.checkpoints).latest) for row in gone)
     return [path for path, hour in latest if since is not None and (hour is None or hour < _hour(since))]
 
 
-def _ends_a_line(file: LogFile, row: FileRow) -> bool:
+def _ends_a_line(file: LogFile, row: LogFileProgress) -> bool:
     if _same(file, row) or not row.offset:
         return True
     try:
@@ -134,11 +134,11 @@ def _ends_a_line(file: LogFile, row: FileRow) -> bool:
         return False  # cut short, closed or gone: to be read from its beginning, where the quarantine tells
 
 
-def _same(file: LogFile, row: FileRow) -> bool:
+def _same(file: LogFile, row: LogFileProgress) -> bool:
     return file.size == row.size and file.mtime == row.mtime
 
 
-def _reaches(row: FileRow, watermark: datetime) -> bool:
+def _reaches(row: LogFileProgress, watermark: datetime) -> bool:
     """Whether the file held events that were still to come at the watermark."""
     latest = Checkpoints(row.checkpoints).latest
     return latest is not None and latest >= _hour(watermark)

@@ -26,7 +26,7 @@ from adwarm.patterns.ingest.plan import Plan
 from adwarm.patterns.ingest.splits import Share, Slice, window_of
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
-from adwarm.store.aggregates import FileRow, HourRow
+from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
 
 
@@ -43,8 +43,8 @@ class Partial:
         keys: distinct account, range and report; None when nobody has seen all of them.
     """
 
-    days: dict[int, list[HourRow]]
-    files: list[FileRow]
+    days: dict[int, list[HourAggregate]]
+    files: list[LogFileProgress]
     unreadable: list[str]
     events: int
     keys: int | None
@@ -61,7 +61,7 @@ class _Reading:
     reader: LogReader
     now: datetime
     slots: SlotAggregator = field(default_factory=SlotAggregator)
-    files: list[FileRow] = field(default_factory=list)
+    files: list[LogFileProgress] = field(default_factory=list)
     events: int = 0
 
 
@@ -100,7 +100,7 @@ def _still(file: LogFile) -> bool:
     return found.size >= file.size
 
 
-def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourRow]:
+def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
     """Store the slots of one day; yield the rows of its hours."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
@@ -110,7 +110,7 @@ def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourRow]:
     key = pd.factorize(_key_codes(table))[0]
     for start, end in _runs(hour):
         keys = len(np.unique(key[start:end]))
-        yield HourRow(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
+        yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
 def _read(work: _Reading, piece: Slice) -> None:
@@ -138,7 +138,7 @@ def _read(work: _Reading, piece: Slice) -> None:
         checkpoints = Checkpoints()
         checkpoints.note(span[1], 0)
     counts = (work.events - events, quarantine.count - rejected)
-    work.files.append(FileRow(file.path, file.size, file.mtime, end, checkpoints.rows(), *counts, work.now))
+    work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.rows(), *counts, work.now))
 
 
 def _pieces(work: _Reading, piece: Slice) -> Iterator[Piece]:

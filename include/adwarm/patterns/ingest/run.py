@@ -21,7 +21,7 @@ from adwarm.patterns.ingest.read_split import Partial, read_share
 from adwarm.patterns.ingest.splits import Share, shares, whole
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5
@@ -108,8 +108,8 @@ def plan_ingest(
         raise BadRequest("no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
     now = utc(now)
     files = list_files(settings.log_url)
-    with reading(engine) as connection:
-        rows, watermark = aggregates.log_files(connection), aggregates.get_watermark(connection)
+    with read_transaction(engine) as connection:
+        rows, watermark = aggregates.list_log_files(connection), aggregates.get_watermark(connection)
     if window:
         plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
     else:

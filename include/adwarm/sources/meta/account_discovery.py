@@ -7,7 +7,7 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.foundation.local_time import zone
-from adwarm.model import Account, account_id
+from adwarm.model import Account, normalize_account_id
 from adwarm.sources.row_check import CODE, MAX_CURRENCY
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _id_in(body: Mapping[str, Any]) -> str:
         raise _refused("account_id", "is missing")
     if not all(isinstance(name, str) and _ID.fullmatch(name) for name in named):
         raise _refused("account_id", "is no account id")
-    first, *others = (account_id(name) for name in named)
+    first, *others = (normalize_account_id(name) for name in named)
     if any(other != first for other in others):
         raise _refused("id", f"is {others[0]}, and account_id is {first}")
     return first

@@ -13,7 +13,7 @@ from adwarm.forecast.training.train import _better, train_candidates, train_unti
 from adwarm.forecast.training.trainers import COMPETING, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, writing
+from adwarm.store import ObjectStore, accounts, write_transaction
 from adwarm.store.snapshots import list_snapshots, record_choice
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -38,7 +38,7 @@ def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, t
     """All kinds are stored with their scores, window and features; one is live, and the reason is told."""
     settings = _read(sqlite_engine, objects, tmp_path, 20)
     found = train_until(sqlite_engine, objects, settings, MONDAY, MONDAY)
-    with writing(sqlite_engine) as connection:
+    with write_transaction(sqlite_engine) as connection:
         rows = {row["kind"]: row for row in list_snapshots(connection)}
     assert set(rows) == set(COMPETING)
     for row in rows.values():
@@ -48,8 +48,8 @@ def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, t
     assert live_snapshot(sqlite_engine).id == rows[found["kind"]]["id"] == found["snapshot"]
     assert found["why"].startswith("hits on the held-back week: adwarm ")
     assert (found["opens"], found["first_opens"], found["keys"]) == (60, 60, 3)
-    assert set(accounts.many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
-    assert accounts.many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
+    assert set(accounts.get_many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
+    assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
 
 
 def test_a_short_log_goes_by_the_week(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_kind_can_be_forced(sqlite_engine: Engine, objects: ObjectStore, tmp_p
     settings = _read(sqlite_engine, objects, tmp_path, 16, model=kind)
     assert train_until(sqlite_engine, objects, settings, MONDAY, MONDAY)["kind"] == kind
     assert live_forecast(sqlite_engine, objects).kind == kind
-    with writing(sqlite_engine) as connection:
+    with write_transaction(sqlite_engine) as connection:
         assert [row["kind"] for row in list_snapshots(connection)] == [kind]
 
 
@@ -76,7 +76,7 @@ def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Pat
     """What was chosen for the policy, by a person or by a fall back, is kept by the next training."""
     settings = _read(engine, objects, tmp_path, 10)
     train_until(engine, objects, settings, MONDAY - DAY, MONDAY)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         record_choice(connection, "population", by="ada", why="approved", at=MONDAY)
     found = train_until(engine, objects, settings, MONDAY, MONDAY)
     assert (found["kind"], found["why"]) == ("population", "chosen by ada: approved")

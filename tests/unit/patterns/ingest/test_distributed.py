@@ -19,7 +19,7 @@ from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_han
 from adwarm.patterns.ingest.run import IngestReport, ingest, plan_ingest
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.database import open_engine, reading
+from adwarm.store.database import open_engine, read_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 
@@ -60,12 +60,12 @@ class House:
 
     def published(self) -> list[tuple[datetime, str, int, int]]:
         """The hours, with the hashes of their objects: equal hashes are equal bytes."""
-        with reading(self.engine) as connection:
-            return [(row.hour, row.object_hash, row.opens, row.keys) for row in aggregates.hours(connection)]
+        with read_transaction(self.engine) as connection:
+            return [(row.hour, row.object_hash, row.opens, row.keys) for row in aggregates.list_hours(connection)]
 
     def files(self) -> list[tuple[object, ...]]:
-        with reading(self.engine) as connection:
-            rows = aggregates.log_files(connection).values()
+        with read_transaction(self.engine) as connection:
+            rows = aggregates.list_log_files(connection).values()
             return sorted((r.path, r.size, r.offset, r.events, r.rejected) for r in rows)
 
 

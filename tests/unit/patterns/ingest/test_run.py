@@ -23,7 +23,7 @@ from adwarm.patterns.ingest.run import IngestReport, carry_out, ingest, plan_ing
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.database import open_engine, reading, writing
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 
@@ -51,8 +51,8 @@ class House:
         return ingest(self.engine, self.objects, Settings(access_log_url=str(self.log)), now, window=window)
 
     def hours(self) -> list[tuple[datetime, int]]:
-        with reading(self.engine) as connection:
-            return [(row.hour, row.opens) for row in aggregates.hours(connection)]
+        with read_transaction(self.engine) as connection:
+            return [(row.hour, row.opens) for row in aggregates.list_hours(connection)]
 
     def slots(self) -> list[dict[str, Any]]:
         return load_slots(self.engine, self.objects, *EVER).to_dict("records")
@@ -98,7 +98,7 @@ def test_an_unchanged_log_is_not_read_again(house: House, monkeypatch: pytest.Mo
     report = house.ingest(START + 5 * HOUR)
     assert (report.events, report.since) == (0, None)
     assert house.hours() == before
-    with reading(house.engine) as connection:
+    with read_transaction(house.engine) as connection:
         assert aggregates.get_watermark(connection) == START + 5 * HOUR
 
 
@@ -150,7 +150,7 @@ def test_a_window_is_replaced_whole(house: House) -> None:
     report = house.ingest(START + 90 * HOUR, (START + HOUR, START + 3 * HOUR))
     assert house.hours() == [(START, 1), (START + 2 * HOUR, 2), (START + 3 * HOUR, 1), (START + 4 * HOUR, 1)]
     assert (report.since, report.until, report.events) == (START + HOUR, START + 3 * HOUR, 2)
-    with reading(house.engine) as connection:
+    with read_transaction(house.engine) as connection:
         assert aggregates.get_watermark(connection) == START + 5 * HOUR
 
 
@@ -229,7 +229,7 @@ def test_a_run_that_was_overtaken_steps_back(house: House, monkeypatch: pytest.M
     put = house.objects.put
 
     def overtaken(data: bytes, suffix: str = ".parquet") -> str:
-        with writing(house.engine) as connection:
+        with write_transaction(house.engine) as connection:
             aggregates.set_watermark(connection, START + 9 * HOUR, START)
         return put(data, suffix)
 
