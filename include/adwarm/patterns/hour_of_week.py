@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.log_reader import micros_of, read_events
+from adwarm.access_log.log_reader import read_events, timestamp_column
 from adwarm.foundation.arrow_arrays import to_arrow_array, to_numpy
 from adwarm.patterns.arrow_memory import lean_memory
 from adwarm.patterns.background_iterator import ahead
@@ -66,13 +66,13 @@ class HourOfWeekTable:
         """Count the opens by persons in a batch of events, in `EVENT_SCHEMA`."""
         events = by_persons(events)
         if events.num_rows:
-            self._cells.add_events(self._rows_of(events), self._hours(events, micros_of(events)))
+            self._cells.add_events(self._rows_of(events), self._hours(events, timestamp_column(events)))
 
     def add_slots(self, slots: pa.Table) -> None:
         """Count the opens of slots, in `SLOT_SCHEMA`; no slot is cut by an hour of any zone."""
         for batch in slots.to_batches():
             if batch.num_rows:
-                rows, hours = self._rows_of(batch), self._hours(batch, micros_of(batch, "slot"))
+                rows, hours = self._rows_of(batch), self._hours(batch, timestamp_column(batch, "slot"))
                 self._cells.add_counts(rows, hours, _longs(batch, "opens"))
 
     def add_table(self, table: pa.Table) -> None:

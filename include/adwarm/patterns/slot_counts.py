@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from adwarm.access_log.log_reader import micros_of
+from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.dictionary_encoder import Codes, Words
@@ -66,7 +66,7 @@ class SlotAggregator:
     def add(self, events: pa.RecordBatch) -> None:
         """Count the opens by persons in a batch of events."""
         events = by_persons(events)
-        moments = micros_of(events)
+        moments = timestamp_column(events)
         self._append(events, moments // SLOT_MICROS, np.ones(len(moments), np.int64), moments, moments)
 
     def add_slots(self, slots: pa.Table) -> None:

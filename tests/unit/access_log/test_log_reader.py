@@ -346,7 +346,7 @@ def test_row_groups_outside_the_window_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
     path.write_bytes(_parquet(EVENTS, group=10))
     reader = LogReader(Settings())
-    pieces = list(reader.pieces(list_files(str(path))[0], since=EVENTS[35]["ts"], until=EVENTS[41]["ts"]))
+    pieces = list(reader.read_file(list_files(str(path))[0], since=EVENTS[35]["ts"], until=EVENTS[41]["ts"]))
     assert [(piece.start, piece.end) for piece in pieces] == [(30, 40), (40, 50)]
 
 

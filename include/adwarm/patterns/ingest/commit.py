@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.quarantine import Quarantine, why_unreadable
+from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.plan import Plan, outlived, remembered
@@ -38,7 +38,7 @@ def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[P
         return found[0]
     quarantine = Quarantine()
     for part in found:
-        quarantine.join(part.by_reason, part.samples)
+        quarantine.merge(part.by_reason, part.samples)
     unreadable = sorted({path for part in found for path in part.unreadable})
     return Partial(
         days=_added_up(objects, found),
@@ -94,7 +94,7 @@ def require_readable(plan: Plan, read: Partial) -> None:
     """
     paths = {part.file.path for part in plan.parts}
     if paths and not plan.idle and paths <= set(read.unreadable):
-        raise BadRequest(f"no file of the access log can be read: {why_unreadable(read.samples)}")
+        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(read.samples)}")
 
 
 def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Partial]:
@@ -140,7 +140,7 @@ def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
     return replace(
         first,
         offset=max(first.offset, then.offset),
-        checkpoints=Checkpoints([*first.checkpoints, *later]).rows(),
+        checkpoints=Checkpoints([*first.checkpoints, *later]).to_rows(),
         events=first.events + then.events,
         rejected=first.rejected + then.rejected,
     )

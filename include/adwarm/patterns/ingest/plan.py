@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.file_errors import DAMAGE, is_of_file
+from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
@@ -60,7 +60,7 @@ def plan_window(files: list[LogFile], rows: dict[str, LogFileProgress], since: d
         # A file that only grew may be entered where the window begins; what was never read has no checkpoint.
         start = 0
         if row is not None and _grew(file, row):
-            found = Checkpoints(row.checkpoints).start_for(_hour(since))
+            found = Checkpoints(row.checkpoints).find_offset(_hour(since))
             start = row.offset if found is None else found
         parts.append(Part(file, start))
     return Plan(since, until, parts, [])
@@ -90,13 +90,13 @@ def _live_part(file: LogFile, row: LogFileProgress | None, since: datetime) -> P
         # Which rows of a rewritten Parquet file are new cannot be told; those of a replaced text file all are.
         return Part(file, 0, late_from=None if row and file.format == "parquet" else 0)
     entries = Checkpoints(row.checkpoints)
-    start = entries.start_for(_hour(since))
+    start = entries.find_offset(_hour(since))
     if start is None and _same(file, row):
         return None  # all its events are older than the hours in question
     start = row.offset if start is None else start
     if file.format == "parquet":
         return Part(file, start)
-    return Part(file, start, row.offset, row.offset, entries.before(start).rows())
+    return Part(file, start, row.offset, row.offset, entries.before(start).to_rows())
 
 
 def _grew(file: LogFile, row: LogFileProgress) -> bool:
@@ -128,8 +128,8 @@ def _ends_a_line(file: LogFile, row: LogFileProgress) -> bool:
     try:
         with file.open_at(row.offset - 1) as stream:
             return stream.read(1) == b"\n"
-    except DAMAGE as error:
-        if not is_of_file(error):
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
             raise
         return False  # cut short, closed or gone: to be read from its beginning, where the quarantine tells
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.log_files import LogFile, list_files
-from adwarm.access_log.log_reader import LogReader, Piece, micros_of, parquet_span, within
-from adwarm.access_log.quarantine import Quarantine, Rejected
+from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, parquet_span, timestamp_column
+from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.patterns.arrow_memory import lean_memory
@@ -50,7 +50,7 @@ class Partial:
     keys: int | None
     ignored: int
     by_reason: dict[str, int]
-    samples: list[Rejected]
+    samples: list[RejectedSample]
 
 
 @dataclass
@@ -124,11 +124,11 @@ def _read(work: _Reading, piece: Slice) -> None:
         end = max(end, found.end)
         if not found.batch.num_rows:
             continue
-        moments = micros_of(found.batch)
-        checkpoints.note(int(moments.max()), found.start)
+        moments = timestamp_column(found.batch)
+        checkpoints.add(int(moments.max()), found.start)
         if since is not None and part.late_from is not None and found.start >= part.late_from:
-            quarantine.tally("late", int(np.count_nonzero(moments < since)))
-        batch = within(found.batch, since, until)
+            quarantine.add_count("late", int(np.count_nonzero(moments < since)))
+        batch = filter_window(found.batch, since, until)
         work.slots.add(batch)
         work.events += batch.num_rows
     file = part.file
@@ -136,24 +136,24 @@ def _read(work: _Reading, piece: Slice) -> None:
         return
     if file.format == "parquet" and (span := parquet_span(file)):
         checkpoints = Checkpoints()
-        checkpoints.note(span[1], 0)
+        checkpoints.add(span[1], 0)
     counts = (work.events - events, quarantine.count - rejected)
-    work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.rows(), *counts, work.now))
+    work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, work.now))
 
 
-def _pieces(work: _Reading, piece: Slice) -> Iterator[Piece]:
+def _pieces(work: _Reading, piece: Slice) -> Iterator[EventBatch]:
     """Yield the pieces of a slice; none lies across the border of what was known before."""
     part, stop = piece.part, piece.stop
     if part.file.format == "parquet":
         since, until = window_of(work.plan, part)
-        yield from work.reader.pieces(part.file, since=since, until=until, start=piece.start, stop=stop)
+        yield from work.reader.read_file(part.file, since=since, until=until, start=piece.start, stop=stop)
         return
     if piece.start < part.known:
         border = part.known if stop is None else min(part.known, stop)
-        yield from work.reader.pieces(part.file, start=piece.start, stop=border, quiet_before=part.known)
+        yield from work.reader.read_file(part.file, start=piece.start, stop=border, skip_rejects_before=part.known)
     is_lost = part.file.path in work.reader.unreadable
     if not is_lost and (stop is None or stop > part.known):
-        yield from work.reader.pieces(part.file, start=max(piece.start, part.known), stop=stop)
+        yield from work.reader.read_file(part.file, start=max(piece.start, part.known), stop=stop)
 
 
 def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from adwarm.access_log.file_errors import DAMAGE, is_of_file
+from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.log_reader import parquet_groups
 from adwarm.patterns.ingest.plan import Part, Plan
@@ -82,7 +82,7 @@ def _weight(part: Part) -> int:
     file = part.file
     if file.format == "parquet":
         return file.size // _ROW_BYTES + 1
-    size = file.size * _PACKED if file.gzipped else file.size
+    size = file.size * _PACKED if file.is_gzipped else file.size
     return max(size - part.start, 0) // _LINE_BYTES + 1
 
 
@@ -90,7 +90,7 @@ def _cut(plan: Plan, part: Part, each: int) -> list[Slice]:
     """Return the part in slices of about `each` events; as one where it cannot be cut."""
     if part.file.format == "parquet":
         starts = _group_cuts(part, parquet_groups(part.file, *window_of(plan, part)), each)
-    elif part.file.gzipped:
+    elif part.file.is_gzipped:
         starts = []  # it would have to be unpacked up to each cut
     else:
         starts = _line_starts(part.file, part.start, each * _LINE_BYTES)
@@ -112,8 +112,8 @@ def _group_cuts(part: Part, groups: Sequence[tuple[int, int]], each: int) -> lis
 def _line_starts(file: LogFile, start: int, step: int) -> list[int]:
     try:
         return list(_line_cuts(file, start, step))
-    except DAMAGE as error:
-        if not is_of_file(error):
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
             raise
         return []  # gone or closed since it was listed: reading it says so
 

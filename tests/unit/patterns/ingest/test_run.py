@@ -94,7 +94,7 @@ def test_an_unchanged_log_is_not_read_again(house: House, monkeypatch: pytest.Mo
     def fail(*args: object, **more: object) -> Iterator[None]:
         raise AssertionError("the log was read")
 
-    monkeypatch.setattr(LogReader, "pieces", fail)
+    monkeypatch.setattr(LogReader, "read_file", fail)
     report = house.ingest(START + 5 * HOUR)
     assert (report.events, report.since) == (0, None)
     assert house.hours() == before
@@ -119,13 +119,13 @@ def test_only_the_end_of_a_long_file_is_read_again(small: House, monkeypatch: py
     small.ingest(START + 200 * HOUR)
     small.append([START + 200 * HOUR])
     starts: list[int] = []
-    pieces = LogReader.pieces
+    pieces = LogReader.read_file
 
     def watched(self: LogReader, file: Any, **options: Any) -> Iterator[Any]:
         starts.append(options.get("start", 0))
         return pieces(self, file, **options)
 
-    monkeypatch.setattr(LogReader, "pieces", watched)
+    monkeypatch.setattr(LogReader, "read_file", watched)
     assert small.ingest(START + 201 * HOUR).events < 60
     assert min(starts) > 0
     assert len(small.hours()) == 201
