@@ -10,7 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from adwarm.patterns.load_slots import QUIET, load_slots
+from adwarm.patterns.load_slots import QUIET_PERIOD, load_slots
 from adwarm.planning.warm_outcomes import settle_accounts
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms
@@ -39,7 +39,7 @@ class DemoReport:
         trained = learned["train_forecast"]
         read = learned.get("adopt_shares") or learned["read_log"]
         zone = runtime.settings.default_zone
-        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET, day.end, default_zone=zone)
+        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET_PERIOD, day.end, default_zone=zone)
         settle_accounts(runtime.engine, runtime.objects, day.end, known_until=day.end)
         counts = warms.count_by_status(runtime.engine)
         rows = warms.list_by_reason(runtime.engine, "predicted_open")

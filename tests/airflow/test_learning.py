@@ -43,7 +43,7 @@ def spoiled(error: Exception, times: int) -> Callable[..., Any]:
     """The reading of a share, which does its work and then fails so many times at the second share."""
     from adwarm_airflow.tasks import learning
 
-    read, left = learning.read_handed, [times]
+    read, left = learning.read_saved_split, [times]
 
     def spoil(objects: Any, settings: Any, plan: str, number: int) -> str:
         found = read(objects, settings, plan, number)

@@ -87,7 +87,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
         forecast = TRAINERS[kind](opens, settings, until)
         ids[kind] = save_snapshot(engine, objects, forecast, metrics={}, at=until).id
         print(f"trained {kind} in {time.perf_counter() - started:.1f} s")
-    return {"ids": ids, "events": events, "keys": opens.keys}
+    return {"ids": ids, "events": events, "keys": opens.key_count}
 
 
 def worker(snapshot: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
 from adwarm.patterns.ingest.run import ingest, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
@@ -51,7 +51,7 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "200")
     runtime = Runtime(load_settings())
     planned = plan_ingest(runtime.engine, runtime.settings, NOW)
-    plan = hand_over(runtime.objects, planned)
+    plan = save_plan(runtime.objects, planned)
 
     done = subprocess.run(
         [sys.executable, "-c", WORKER, plan, "1", str(puts)],
@@ -60,8 +60,8 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.returncode == -9, done.stderr
     with read_transaction(runtime.engine) as connection:
         assert aggregates.list_hours(connection) == []
-    found = [read_handed(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
-    adopt_handed(runtime.engine, runtime.objects, plan, found)
+    found = [read_saved_split(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
+    commit_saved_plan(runtime.engine, runtime.objects, plan, found)
 
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)

@@ -21,10 +21,10 @@ def count(log: str, limit: int, out: Path | None, *, as_json: bool) -> None:
         write_table(table, out)
     rows = _most_opened(table, limit)
     if as_json:
-        print_json({"reports": table.keys, "written_to": None if out is None else str(out), "most_opened": rows})
+        print_json({"reports": table.pair_count, "written_to": None if out is None else str(out), "most_opened": rows})
         return
     print_table(
-        f"The most opened of {table.keys:,} reports, by the hour of the reader's week",
+        f"The most opened of {table.pair_count:,} reports, by the hour of the reader's week",
         ("account", "range", "opens", "busiest hours"),
         [(row["account_id"], row["date_range"], row["opens"], _hours(row["busiest"])) for row in rows],
         "no person opened anything",

@@ -101,7 +101,7 @@ def patterns(
         return
     from adwarm.foundation.errors import NotFound
     from adwarm.patterns.load_slots import load_slots
-    from adwarm.patterns.profile import profile
+    from adwarm.patterns.profile import build_profile
     from adwarm.runtime import Runtime
     from adwarm.store import aggregates, read_transaction
 
@@ -112,7 +112,7 @@ def patterns(
         raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
     until = max(row.hour for row in known) + timedelta(hours=1)
     since, zone = until - timedelta(days=days), runtime.settings.default_zone
-    found = profile(load_slots(runtime.engine, runtime.objects, since, until, default_zone=zone)).to_dict()
+    found = build_profile(load_slots(runtime.engine, runtime.objects, since, until, default_zone=zone)).to_dict()
     if as_json:
         print_json(found)
         return

@@ -26,11 +26,11 @@ def sweep(
     delay = model.reach.delay
     known = known.before(at - delay)
     recent = known.since(at - HISTORY)
-    worth, chance = np.full(known.keys, np.nan), np.full(known.keys, np.nan)
-    wanted = np.ones(known.keys, np.bool_) if asked is None else asked
+    worth, chance = np.full(known.key_count, np.nan), np.full(known.key_count, np.nan)
+    wanted = np.ones(known.key_count, np.bool_) if asked is None else asked
     crowd = Crowd.of(recent, at, delay)
     by_key = np.argsort(recent.key, kind="stable")
-    bounds = np.searchsorted(recent.key[by_key], np.arange(known.keys + 1))
+    bounds = np.searchsorted(recent.key[by_key], np.arange(known.key_count + 1))
     for keys in _blocks(known.account, wanted, keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
         grid = OpenGrid.of(_only(recent, keys, rows), at, delay=delay, crowd=crowd)
@@ -53,7 +53,7 @@ def _blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_
 
 def _only(opens: Opens, keys: Rows, rows: Rows) -> Opens:
     """Return the opens at `rows` with `keys` and their accounts numbered anew."""
-    number = np.zeros(opens.keys, np.int32)
+    number = np.zeros(opens.key_count, np.int32)
     number[keys] = np.arange(len(keys), dtype=np.int32)
     return replace(
         opens, ts=opens.ts[rows], key=number[opens.key[rows]], first=opens.first[rows],

@@ -17,7 +17,7 @@ from adwarm.store import accounts, aggregates
 from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
 
-QUIET = timedelta(minutes=30)
+QUIET_PERIOD = timedelta(minutes=30)
 """An open is a first open when nobody opened the key for this long before."""
 
 _KEY = ["account_id", "date_range", "report"]
@@ -32,13 +32,13 @@ def load_slots(
     Args:
         default_zone: the reader zone where neither the log nor the account has one.
     """
-    tables = [_plain(table) for table in stored_slots(engine, objects, since, until)]
+    tables = [_plain(table) for table in iter_slots(engine, objects, since, until)]
     slots = (pa.concat_tables(tables) if tables else _plain(SLOT_SCHEMA.empty_table())).to_pandas()
     slots = slots.sort_values(["slot", *_KEY, "time_zone"], ignore_index=True)
     return _with_zones(engine, slots, default_zone)
 
 
-def stored_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
+def iter_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
     """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, object by object."""
     with read_transaction(engine) as connection:
         rows = aggregates.list_hours(connection, floor_to(utc(since), _HOUR), utc(until))
@@ -71,7 +71,7 @@ def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
     ordered = ordered.sort_values(["key", "first_ts", "last_ts"], kind="stable", ignore_index=True)
     key = ordered["key"].to_numpy()
     newest = ordered.groupby("key", sort=False)["last_ts"].cummax()
-    quiet = (ordered["first_ts"] - newest.shift()) >= QUIET
+    quiet = (ordered["first_ts"] - newest.shift()) >= QUIET_PERIOD
     first = quiet.to_numpy() | np.concatenate([[True], key[1:] != key[:-1]])
     found = ordered.loc[first, [*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
     found = found.sort_values(["ts", *_KEY], ignore_index=True)

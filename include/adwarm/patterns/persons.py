@@ -9,7 +9,7 @@ from adwarm.model import Actor
 _PERSONS = frozenset(str(actor) for actor in Actor if actor.is_human)
 
 
-def by_persons(events: pa.RecordBatch) -> pa.RecordBatch:
+def keep_human_events(events: pa.RecordBatch) -> pa.RecordBatch:
     """Return the events whose actor is a person."""
     actors = events.column("actor")
     person = np.array([word in _PERSONS for word in actors.dictionary.to_pylist()], np.bool_)

@@ -18,7 +18,7 @@ from adwarm.forecast.protocol import Forecast, Recent
 from adwarm.forecast.snapshot import live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
-from adwarm.patterns.open_history import known_opens, log_known_until
+from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import calls_left, within_budget
 from adwarm.planning.day_close import closing_accounts
 from adwarm.planning.expiry import useful_until
@@ -193,8 +193,8 @@ def _recent(
         return None
     until = known_until(decided_at, settings)
     zone = settings.default_zone
-    opens = known_opens(engine, objects, until - forecast.looks_back, until, default_zone=zone)
-    return Recent(opens, min(until, log_known_until(engine) or until))
+    opens = load_opens(engine, objects, until - forecast.looks_back, until, default_zone=zone)
+    return Recent(opens, min(until, find_log_end(engine) or until))
 
 
 def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> Quota:

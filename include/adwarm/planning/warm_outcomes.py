@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Mode, WarmReason
 from adwarm.patterns.load_slots import load_slots
-from adwarm.patterns.open_history import log_known_until
+from adwarm.patterns.open_history import find_log_end
 from adwarm.store import ObjectStore, warms
 
 NEVER_EXPIRES_AFTER = timedelta(days=7)
@@ -58,7 +58,7 @@ def settle_accounts(
     Args:
         mode: shadow judges what the forecast's shadow plans would have warmed instead.
     """
-    known = known_until or log_known_until(engine)
+    known = known_until or find_log_end(engine)
     now = min(now, known) if known else now
     judged = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
     pending = [warm for warm in warms.list_unmarked(engine, now, mode) if warm["reason"] in judged]

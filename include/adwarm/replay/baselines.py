@@ -12,7 +12,7 @@ MINUTE = 60_000_000
 
 def last_opens(known: Opens) -> Floats:
     """Return per key the moment of its latest open, microseconds; every known key has one."""
-    last = np.zeros(known.keys)
+    last = np.zeros(known.key_count)
     last[known.key] = known.ts  # sorted by moment: the latest one stays
     return last
 
@@ -20,7 +20,9 @@ def last_opens(known: Opens) -> Floats:
 def counts(known: Opens, since: int, until: int | None = None) -> Floats:
     """Return per key the opens in `[since, until)`."""
     recent = known.since(since)
-    return np.bincount(recent.key if until is None else recent.before(until).key, minlength=known.keys).astype(float)
+    return np.bincount(recent.key if until is None else recent.before(until).key, minlength=known.key_count).astype(
+        float
+    )
 
 
 class NoWarming(SimplePolicy):
@@ -31,7 +33,7 @@ class NoWarming(SimplePolicy):
 
     def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
         """Choose none."""
-        return np.zeros(known.keys)
+        return np.zeros(known.key_count)
 
 
 class Everything(SimplePolicy):
@@ -42,7 +44,7 @@ class Everything(SimplePolicy):
 
     def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
         """Choose all."""
-        return np.ones(known.keys)
+        return np.ones(known.key_count)
 
 
 class Popularity(SimplePolicy):
@@ -55,8 +57,8 @@ class Popularity(SimplePolicy):
         """Score by place in the ranking of the week."""
         week = counts(known, at - 7 * DAY)
         order = np.argsort(-week, kind="stable")
-        score = np.zeros(known.keys)
-        score[order] = 1.0 / (1.0 + np.arange(known.keys))
+        score = np.zeros(known.key_count)
+        score[order] = 1.0 / (1.0 + np.arange(known.key_count))
         return np.where(week > 0, score, 0.0)
 
 
@@ -116,4 +118,4 @@ class PeakHours(SimplePolicy):
         soon = at + 10 * MINUTE + terms.step - 1
         begins = soon // HOUR * HOUR
         due = at <= begins - 10 * MINUTE and begins // HOUR % 24 in self._peaks
-        return counts(known, at - 7 * DAY) if due else np.zeros(known.keys)
+        return counts(known, at - 7 * DAY) if due else np.zeros(known.key_count)

@@ -111,14 +111,14 @@ class Cache:
         self._weeks = int(-(-(end - start) // WEEK))
         self._account = opens.account
         self._record, self._record_misses = record, record_misses
-        shape = (opens.keys, len(thresholds))
+        shape = (opens.key_count, len(thresholds))
         self._land = np.full(shape, -FOREVER, np.int64)
         self._fresh = np.full(shape, -FOREVER, np.int64)
         self._due = np.full(shape, FOREVER, np.int64)
         self._unused = np.zeros(shape, np.bool_)
-        self._pending = np.zeros(opens.keys, np.bool_)
-        self._confidence = np.zeros(opens.keys)
-        accounts = int(opens.account.max()) + 1 if opens.keys else 0
+        self._pending = np.zeros(opens.key_count, np.bool_)
+        self._confidence = np.zeros(opens.key_count)
+        accounts = int(opens.account.max()) + 1 if opens.key_count else 0
         self.tally = Tally.empty(accounts, self._weeks, len(thresholds))
 
     def decide(self, at: int, until: int, scores: Scores) -> None:

@@ -61,7 +61,7 @@ class HourProfile:
         """Yield the chance of the coming hour: of each local hour it touches, by the share of it."""
         then = known.before(int(decisions.cutoff[0]))
         table = hour_chances(then, own=self._own)
-        key = np.arange(then.keys, dtype=np.int32)
+        key = np.arange(then.key_count, dtype=np.int32)
         for index, at in enumerate(decisions.at.tolist()):
             hour = local_hours(np.full(len(key), at, np.int64), key, then.zone)
             passed = at % HOUR / HOUR
@@ -77,7 +77,7 @@ def hour_chances(known: Opens, *, own: bool) -> Floats:
     cells = np.unique(np.stack([first.key.astype(np.int64), hours]), axis=1)
     newest = int(hours.max(initial=0))
     weight = KEEP_PER_WEEK ** ((newest - cells[1]) // HOURS)
-    seen = np.zeros((known.keys, HOURS))
+    seen = np.zeros((known.key_count, HOURS))
     np.add.at(seen, (cells[0], week_hour(cells[1])), weight)
     span = (int(known.ts[-1]) - int(known.ts[0])) / (HOURS * HOUR) if len(known) else 0.0
     weeks = (1 - KEEP_PER_WEEK ** max(span, 1.0)) / (1 - KEEP_PER_WEEK)

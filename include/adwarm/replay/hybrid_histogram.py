@@ -48,7 +48,7 @@ class HybridHistogram:
 
 def idle_windows(known: Opens, since: int) -> tuple[Floats, Floats]:
     """Return per key the idle times, in minutes, between which it is kept warm; an endless start means never."""
-    begin, end = np.full(known.keys, np.inf), np.full(known.keys, -np.inf)
+    begin, end = np.full(known.key_count, np.inf), np.full(known.key_count, -np.inf)
     recent = known.since(since)
     order = np.lexsort((recent.ts, recent.key))
     key, ts = recent.key[order], recent.ts[order]

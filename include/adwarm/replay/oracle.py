@@ -29,7 +29,7 @@ class Oracle:
         """Yield the keys whose warm must start before the next decision; its own warms are all there is to know."""
         terms = decisions.terms
         if int(decisions.at[0]) != self._asked_until:
-            self._fresh = np.zeros(self._whole.keys, np.int64)
+            self._fresh = np.zeros(self._whole.key_count, np.int64)
         for index, at in enumerate(decisions.at.tolist()):
             key, moment = self._would_miss(at + terms.latency, at + terms.step + terms.latency)
             yield Scores(index, key, np.ones(len(key)), warm_at=moment - terms.latency)

@@ -18,8 +18,8 @@ from adwarm.forecast.snapshot import Snapshot, live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.patterns.open_history import known_opens
-from adwarm.patterns.opens import QUIET, Opens
+from adwarm.patterns.open_history import load_opens
+from adwarm.patterns.opens import QUIET_MICROS, Opens
 from adwarm.replay.drift import Watched, drift
 from adwarm.replay.entry_lifetimes import FixedLife
 from adwarm.replay.policies import policies
@@ -120,14 +120,14 @@ def split_of(first: datetime, until: datetime, rules: ReviewSettings) -> Split:
 
 def sample(opens: Opens, most: int) -> Opens:
     """Return the opens of at most `most` keys, or of one account's: whole accounts, drawn without looking at them."""
-    if opens.keys <= most:
+    if opens.key_count <= most:
         return opens
     _, at, account = np.unique(opens.account, return_index=True, return_inverse=True)
     drawn = [hashlib.sha256(str(opens.account_id[place]).encode()).hexdigest() for place in at]
     order = np.argsort(np.array(drawn))
     fitting = np.cumsum(np.bincount(account)[order]) <= most
     kept = order[: max(int(fitting.sum()), 1)]
-    return opens.of_keys(np.flatnonzero(np.isin(account, kept)))
+    return opens.select_keys(np.flatnonzero(np.isin(account, kept)))
 
 
 def _made(engine: Engine, objects: ObjectStore, settings: Settings, now: datetime) -> _Made:
@@ -150,10 +150,10 @@ def _made(engine: Engine, objects: ObjectStore, settings: Settings, now: datetim
 
 
 def _loaded(engine: Engine, objects: ObjectStore, settings: Settings, split: Split) -> Opens:
-    since = split.train_from - timedelta(microseconds=QUIET)
-    known = known_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
+    since = split.train_from - timedelta(microseconds=QUIET_MICROS)
+    known = load_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
     known = known.since(to_micros(split.train_from))
-    return sample(known.of_keys(known.opened()), settings.review.max_keys)
+    return sample(known.select_keys(known.opened_keys()), settings.review.max_keys)
 
 
 def _chosen(engine: Engine, objects: ObjectStore, settings: Settings, made: _Made, now: datetime) -> Snapshot | None:

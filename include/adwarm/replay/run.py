@@ -185,7 +185,7 @@ def _log_facts(opens: Opens, split: Split) -> dict[str, Any]:
     _, test, end = split.micros()
     scored_opens = opens.since(test).before(end)
     return {
-        "keys": opens.keys,
+        "keys": opens.key_count,
         "accounts": len(np.unique(opens.account)),
         "train_from": split.train_from.isoformat(),
         "test_from": split.test_from.isoformat(),

@@ -8,8 +8,8 @@ from typing import Any
 from adwarm.forecast.snapshot import live_snapshot
 from adwarm.forecast.training.train import train_until
 from adwarm.foundation.errors import NotFound
-from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
-from adwarm.patterns.ingest.run import IngestReport, carry_out, plan_ingest
+from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
+from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, read_transaction
 from adwarm_airflow.run_window import RunTime, run_time
@@ -31,9 +31,9 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     planned = plan_ingest(runtime.engine, runtime.settings, run.clock.now(), window=window)
     if len(planned.shares) > 1:
         log.info("shared among %d tasks", len(planned.shares))
-        plan = hand_over(runtime.objects, planned)
+        plan = save_plan(runtime.objects, planned)
         return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
-    figures = _figures(carry_out(runtime.engine, runtime.objects, runtime.settings, planned))
+    figures = _figures(run_locally(runtime.engine, runtime.objects, runtime.settings, planned))
     context["ti"].xcom_push(key="figures", value=figures)
     return []
 
@@ -41,7 +41,7 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 def read_share(share: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Read one share of the log; nothing is published yet."""
     runtime = open_runtime(run_time(context, HOUR).clock)
-    partial = read_handed(runtime.objects, runtime.settings, share["plan"], share["number"])
+    partial = read_saved_split(runtime.objects, runtime.settings, share["plan"], share["number"])
     return {**share, "partial": partial}
 
 
@@ -50,10 +50,10 @@ def adopt_shares(found: Iterable[Mapping[str, Any]], context: Mapping[str, Any])
     runtime = open_runtime(run_time(context, HOUR).clock)
     shares = sorted(found, key=lambda share: int(share["number"]))
     partials = [share["partial"] for share in shares]
-    return _figures(adopt_handed(runtime.engine, runtime.objects, shares[0]["plan"], partials))
+    return _figures(commit_saved_plan(runtime.engine, runtime.objects, shares[0]["plan"], partials))
 
 
-def _figures(report: IngestReport) -> dict[str, Any]:
+def _figures(report: IngestResult) -> dict[str, Any]:
     figures = {"events": report.events, "rejected": report.rejected, "hours": report.hours, "keys": report.keys}
     log.info("read: %s; rejected because: %s", figures, report.rejected_by_reason)
     for sample in report.samples:

@@ -6,7 +6,7 @@ import pytest
 from adwarm.forecast.batch_predict import sweep
 from adwarm.forecast.features.grid import SLOT, OpenGrid
 from adwarm.forecast.models.boosted_model import Reach, train
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from tests.unit.forecast.models.test_boosted_model import log, micros
 
 
@@ -16,7 +16,7 @@ def test_blocks_change_nothing(keys_at_once: int) -> None:
     opens, at = log(), micros(45, 8)
     model = train(opens, micros(10), Reach(4, 12))
     grid = OpenGrid.of(opens.before(at), at)
-    keys = opens.before(at).keys
+    keys = opens.before(at).key_count
     together = model.judge(grid, np.arange(keys), np.full(keys, at // SLOT - grid.origin))
 
     worth, chance = sweep(model, opens, at, keys_at_once=keys_at_once)
@@ -31,7 +31,7 @@ def test_accounts_of_no_asked_key_are_left_out() -> None:
     opens, at = log(), micros(45, 8)
     model = train(opens, micros(10), Reach(4, 12))
     whole, known = sweep(model, opens, at)[1], opens.before(at)
-    asked = np.arange(known.keys) == 3
+    asked = np.arange(known.key_count) == 3
     chance = sweep(model, opens, at, asked=asked)[1]
     same = known.account == known.account[3]
     assert np.allclose(chance[same], whole[same])
@@ -40,6 +40,6 @@ def test_accounts_of_no_asked_key_are_left_out() -> None:
 
 def test_nothing_known_gives_nothing() -> None:
     """An empty log has no keys to judge."""
-    empty = opens_of(log().to_frame()).before(0)
+    empty = opens_from_frame(log().to_frame()).before(0)
     worth, _ = sweep(train(empty, micros(0), Reach()), empty, micros(0))
     assert len(worth) == 0

@@ -17,7 +17,7 @@ from adwarm.forecast.snapshot import (
 )
 from adwarm.forecast.training.trainers import train_hour_of_week
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, write_transaction
 from adwarm.store.snapshots import list_snapshots
@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 
 
 def _train(opens: pd.DataFrame, until: datetime) -> HourOfWeek:
-    return train_hour_of_week(opens_of(opens), Settings(), until)
+    return train_hour_of_week(opens_from_frame(opens), Settings(), until)
 
 
 def test_a_saved_forecast_goes_live_and_comes_back(engine: Engine, objects: ObjectStore, make_opens: MakeOpens) -> None:

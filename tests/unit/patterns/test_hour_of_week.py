@@ -111,7 +111,7 @@ def test_an_unnamed_zone_is_the_accounts_or_the_default(events: list[Event], zon
 def test_a_table_of_nothing_is_empty() -> None:
     """No opens make no rows, and the schema stands."""
     assert HourOfWeekTable().table().equals(HOUR_SCHEMA.empty_table())
-    assert _table([(0, "act_1", "today", "", "api")]).keys == 0
+    assert _table([(0, "act_1", "today", "", "api")]).pair_count == 0
     assert HourOfWeekTable().frame().empty
 
 

@@ -11,7 +11,7 @@ from adwarm.forecast.snapshot import make_live, save_snapshot
 from adwarm.forecast.training.trainers import train_hour_of_week
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.day_close import closes_at
 from adwarm.planning.decide import decide, forecast_plan, left_this_hour
 from adwarm.settings import Settings
@@ -38,7 +38,7 @@ def learned(engine: Engine, objects: ObjectStore) -> Engine:
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
     snapshot = save_snapshot(
-        engine, objects, train_hour_of_week(opens_of(opens), _settings(), MONDAY), metrics={}, at=MONDAY
+        engine, objects, train_hour_of_week(opens_from_frame(opens), _settings(), MONDAY), metrics={}, at=MONDAY
     )
     make_live(engine, snapshot.id, MONDAY)
     return engine

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from adwarm.forecast.snapshot import make_live, save_snapshot
 from adwarm.forecast.training.trainers import COMPETING, TRAINERS
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.decide import forecast_plan
 from adwarm.planning.recommendation import Plan
 from adwarm.settings import Settings
@@ -53,7 +53,7 @@ def learned(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Engine:
     """A store that has read the whole log, and a forecast of each kind, trained up to Monday."""
-    forecast = TRAINERS[request.param](opens_of(log), Settings(), MONDAY)
+    forecast = TRAINERS[request.param](opens_from_frame(log), Settings(), MONDAY)
     snapshot = save_snapshot(sqlite_engine, objects, forecast, metrics={}, at=MONDAY)
     make_live(sqlite_engine, snapshot.id, MONDAY)
     _read(sqlite_engine, objects, log, tmp_path_factory)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay.replay_log import Split
 from adwarm.settings import Settings
 
@@ -40,7 +40,7 @@ def office() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def opens(office: pd.DataFrame) -> Opens:
     """The same as arrays."""
-    return opens_of(office)
+    return opens_from_frame(office)
 
 
 @pytest.fixture(scope="session")

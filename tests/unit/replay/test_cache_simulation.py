@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay.cache_simulation import WEEK, Cache, Delays, Tally, age_quantile
 from adwarm.replay.entry_lifetimes import FixedLife
 from adwarm.replay.policy import Scores
@@ -20,7 +20,7 @@ ONE = np.array([0], np.int32)
 
 def _keys(count: int) -> Opens:
     frame = pd.DataFrame({"account_id": [f"act_{n}" for n in range(count)], "date_range": "today"})
-    return opens_of(frame.assign(ts=pd.to_datetime([0] * count, utc=True)))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime([0] * count, utc=True)))
 
 
 def _cache(warm: int = 0, fill: int = 0, thresholds: tuple[float, ...] = (0.5,), keys: int = 1) -> Cache:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay.drift import LEAST, MOVED, Watched, by_chance, drift, stability
 from adwarm.replay.hour_profiles import hour_of_week
 from adwarm.replay.replay_log import Split
@@ -34,7 +34,7 @@ def moved() -> Opens:
     """Six weeks of three accounts; in the last two, the people of act_1 come ten hours later."""
     frame = office_log(seed=5)
     late = (frame["account_id"] == "act_1") & (frame["ts"] >= pd.Timestamp(TEST))
-    return opens_of(frame.assign(ts=frame["ts"].where(~late, frame["ts"] + pd.Timedelta(hours=10))))
+    return opens_from_frame(frame.assign(ts=frame["ts"].where(~late, frame["ts"] + pd.Timedelta(hours=10))))
 
 
 def test_an_account_that_moved_is_listed_first(moved: Opens) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.model import PRESETS, Account, ReportKey
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.replay.entry_lifetimes import FOREVER, ClassLife, FixedLife
 
@@ -17,7 +17,7 @@ NAMES = [*PRESETS, "2026-03-01..2026-03-20", "2025-01-01..2025-01-31"]
 ZONES = ["Europe/Berlin", "Asia/Kolkata", "America/New_York"]
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 10, tzinfo=UTC)
 KEYS = [(name, zone) for name in NAMES for zone in ZONES]
-OPENS = opens_of(
+OPENS = opens_from_frame(
     pd.DataFrame({
         "ts": pd.to_datetime([START] * len(KEYS), utc=True),
         "account_id": [f"act_{n}" for n in range(len(KEYS))],
@@ -28,7 +28,7 @@ OPENS = opens_of(
 LIFE = ClassLife(OPENS, to_micros(START), to_micros(END))
 
 
-@given(st.integers(0, OPENS.keys - 1), st.datetimes(START.replace(tzinfo=None), END.replace(tzinfo=None)))
+@given(st.integers(0, OPENS.key_count - 1), st.datetimes(START.replace(tzinfo=None), END.replace(tzinfo=None)))
 def test_the_table_says_what_the_rule_says(key: int, naive: datetime) -> None:
     """For every range, zone and moment, clock changes included, the end of life is that of `useful_until`."""
     at, zone = naive.replace(tzinfo=UTC), str(OPENS.zone[key])

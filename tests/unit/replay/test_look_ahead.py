@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.policies import BUILT_IN
 from adwarm.replay.replay_log import Split, chosen
 from adwarm.replay.run import Rules, replay
@@ -20,7 +20,7 @@ WHOLE: dict[str, pd.DataFrame] = {}
 
 def _warms(name: str, log: pd.DataFrame, split: Split) -> pd.DataFrame:
     start, test, _ = split.micros()
-    opens = chosen(opens_of(log), start, test, 0)
+    opens = chosen(opens_from_frame(log), start, test, 0)
     rules = Rules(step=timedelta(minutes=30), targets=(1.5, 2.0, 3.0, 50.0))
     warms = replay(opens, split, rules, [name], Settings()).warms
     return warms.sort_values(COLUMNS, ignore_index=True)

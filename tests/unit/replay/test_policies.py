@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
 from adwarm.replay.entry_lifetimes import FixedLife
 from adwarm.replay.hour_profiles import hour_chances, week_hour
@@ -44,7 +44,7 @@ HOURS_OPENED = [(9, "act_1"), (30, "act_2"), (55, "act_2"), (80, "act_2")]
 def _opens(*moments: tuple[float, str]) -> Opens:
     """Opens of accounts at hours since the epoch, a Thursday."""
     frame = pd.DataFrame(moments, columns=["hour", "account_id"]).assign(date_range="today")
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["hour"] * 3600, unit="s", utc=True)))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["hour"] * 3600, unit="s", utc=True)))
 
 
 def test_all_means_every_built_in(opens: Opens) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay.policy import Claim, Scores, Terms
 from adwarm.replay.quality import Quality
 
@@ -22,7 +22,11 @@ def _world(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
     key, hour = np.nonzero(happened)
     rows = pd.DataFrame({"account_id": [f"act_{k:03}" for k in [*range(KEYS), *key]], "date_range": "today"})
     hours = [0] * KEYS + (hour + 1).tolist()
-    return opens_of(rows.assign(ts=pd.to_datetime([h * HOUR for h in hours], unit="us", utc=True))), chance, happened
+    return (
+        opens_from_frame(rows.assign(ts=pd.to_datetime([h * HOUR for h in hours], unit="us", utc=True))),
+        chance,
+        happened,
+    )
 
 
 def _quality(stated: np.ndarray, opens: Opens) -> dict:

@@ -14,7 +14,7 @@ from adwarm.forecast.snapshot import live_forecast, live_snapshot, make_live
 from adwarm.forecast.training.train import train_candidates, train_until
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.promotion import REVIEW, promote, reject
 from adwarm.replay.review import review_policies, sample, split_of
 from adwarm.settings import ReviewSettings, Settings
@@ -185,9 +185,9 @@ def test_the_split_takes_what_the_log_has() -> None:
 
 def test_a_sample_holds_whole_accounts(office: pd.DataFrame) -> None:
     """At most so many keys, or one account; the same ones at each call."""
-    opens = opens_of(office)
+    opens = opens_from_frame(office)
     some = sample(opens, 9)
-    assert (some.keys, len(set(some.account_id))) == (8, 2)
+    assert (some.key_count, len(set(some.account_id))) == (8, 2)
     assert set(sample(opens, 1).account_id) < set(some.account_id)
     assert sample(opens, 99) is opens
     assert (some.first_ts[1:] >= some.first_ts[:-1]).all()

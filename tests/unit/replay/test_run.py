@@ -123,11 +123,11 @@ def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
         name = "reckless"
 
         def choose(self, at: int, known: Opens, terms: Terms) -> np.ndarray:
-            return np.ones(known.keys)
+            return np.ones(known.key_count)
 
         def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
             for index in range(len(decisions)):
-                yield Scores(index, np.arange(opens.keys, dtype=np.int32), np.full(opens.keys, np.nan))
+                yield Scores(index, np.arange(opens.key_count, dtype=np.int32), np.full(opens.key_count, np.nan))
                 break
 
     start = int(opens.ts[0])

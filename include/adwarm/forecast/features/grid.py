@@ -78,7 +78,7 @@ class OpenGrid:
         appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
         account_keys = _appearances(known.account, appeared, int(known.account.max(initial=0)) + 1, size)
         return cls(
-            first, 0, _totals(key, place, known.keys, size), _totals(key[is_first], place[is_first], known.keys, size),
+            first, 0, _totals(key, place, known.key_count, size), _totals(key[is_first], place[is_first], known.key_count, size),
             known.account.astype(np.int64), offset, tuple(map(str, names)), zone_of.astype(np.int64),
             tuple(map(str, kinds)), kind_of.astype(np.int64), np.maximum(account_keys, 1), crowd,
         )  # fmt: skip
@@ -213,8 +213,8 @@ class Crowd:
         place, key, is_first = _placed(known, first, size, delay)
         appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
         seen = np.cumsum(np.bincount(appeared + 1, minlength=size + 2))[: size + 1]
-        opens = _all(key, place, known.keys, size)
-        firsts = _all(key[is_first], place[is_first], known.keys, size)
+        opens = _all(key, place, known.key_count, size)
+        firsts = _all(key[is_first], place[is_first], known.key_count, size)
         return cls(first, opens, firsts, np.maximum(seen, 1))
 
     @property

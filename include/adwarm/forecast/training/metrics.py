@@ -85,7 +85,7 @@ class HeldBack:
         """Return what is held back between two moments of a log, or None when there is nothing to ask about."""
         start, end = to_micros(since), to_micros(until)
         known = known.before(end)
-        some = known.of_keys(some_accounts(known.account[: known.before(start).keys], SAMPLE))
+        some = known.select_keys(some_accounts(known.account[: known.before(start).key_count], SAMPLE))
         grid = OpenGrid.of(some, end, crowd=Crowd.of(known, end))
         step = max(1, settings.step // timedelta(microseconds=SLOT))
         columns = np.arange(grid.column(start), grid.columns - life, step, dtype=np.int64)

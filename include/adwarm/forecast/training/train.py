@@ -15,8 +15,8 @@ from adwarm.forecast.training.metrics import HeldBack, Score
 from adwarm.forecast.training.trainers import COMPETING, TRAINERS, Trainer, life_of
 from adwarm.foundation.clock import utc
 from adwarm.model import Account
-from adwarm.patterns.open_history import known_opens
-from adwarm.patterns.opens import QUIET, Opens
+from adwarm.patterns.open_history import load_opens
+from adwarm.patterns.opens import QUIET_MICROS, Opens
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
@@ -78,10 +78,10 @@ def train_until(
 def load_opens(engine: Engine, objects: ObjectStore, settings: Settings, until: datetime) -> Opens:
     """Return the opens that training goes by: those of the last `forecast.history_days` before `until`."""
     since = _since(settings, until)
-    quiet = timedelta(microseconds=QUIET)
-    opens = known_opens(engine, objects, since - quiet, until, default_zone=settings.default_zone)
+    quiet = timedelta(microseconds=QUIET_MICROS)
+    opens = load_opens(engine, objects, since - quiet, until, default_zone=settings.default_zone)
     kept = opens.since(to_micros(since))
-    return kept.of_keys(kept.opened())
+    return kept.select_keys(kept.opened_keys())
 
 
 def train_candidates(

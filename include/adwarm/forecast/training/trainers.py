@@ -45,7 +45,7 @@ def train_adwarm(known: Opens, settings: Settings, until: datetime) -> AdwarmFor
     known = known.before(to_micros(until))
     rhythm = train_hour_of_week(known, settings, until)
     reach = reach_of(settings)
-    some = known.of_keys(some_accounts(known.account, MOST_KEYS))
+    some = known.select_keys(some_accounts(known.account, MOST_KEYS))
     return AdwarmForecast(_identity(known, reach, rhythm), train_model(some, to_micros(until), reach), rhythm)
 
 

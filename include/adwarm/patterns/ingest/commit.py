@@ -17,9 +17,9 @@ from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest.plan import Plan, outlived, remembered
-from adwarm.patterns.ingest.read_split import Partial, stored_day
-from adwarm.patterns.ingest.splits import Share
+from adwarm.patterns.ingest.plan import IngestPlan, archived_rows, expired_paths
+from adwarm.patterns.ingest.read_split import SplitResult, save_day
+from adwarm.patterns.ingest.splits import LogSplit
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.store import aggregates
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
@@ -27,7 +27,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
 
 
-def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[Partial]) -> Partial:
+def combine_results(objects: ObjectStore, shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> SplitResult:
     """Return what the shares of a run come to together.
 
     What was read of a file beyond the place where it could not be read is left out, as one reader would not have come
@@ -40,7 +40,7 @@ def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[P
     for part in found:
         quarantine.merge(part.by_reason, part.samples)
     unreadable = sorted({path for part in found for path in part.unreadable})
-    return Partial(
+    return SplitResult(
         days=_added_up(objects, found),
         files=[row for row in _joined(found) if row.path not in unreadable],
         unreadable=unreadable,
@@ -52,8 +52,8 @@ def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[P
     )
 
 
-def publish(
-    engine: Engine, plan: Plan, read: Partial, now: datetime, watermark: datetime | None, *, live: bool
+def commit_hours(
+    engine: Engine, plan: IngestPlan, read: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
 ) -> datetime | None:
     """Publish what was read; return the start of the hours that were replaced, None when none were.
 
@@ -80,13 +80,13 @@ def publish(
             old = aggregates.list_hours(connection, since, plan.until)
             aggregates.replace_hours(connection, since, plan.until, _kept(old, new, gone), now)
         if live:
-            aggregates.save_log_files(connection, [*read.files, *remembered(gone, read.files)])
-            aggregates.delete_log_files(connection, outlived(gone, plan.since))
+            aggregates.save_log_files(connection, [*read.files, *archived_rows(gone, read.files)])
+            aggregates.delete_log_files(connection, expired_paths(gone, plan.since))
             aggregates.set_watermark(connection, target, now)
     return since
 
 
-def require_readable(plan: Plan, read: Partial) -> None:
+def require_readable(plan: IngestPlan, read: SplitResult) -> None:
     """Raise when not one file of the plan could be read.
 
     Raises:
@@ -97,7 +97,7 @@ def require_readable(plan: Plan, read: Partial) -> None:
         raise BadRequest(f"no file of the access log can be read: {describe_unreadable(read.samples)}")
 
 
-def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Partial]:
+def _reached(shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> list[SplitResult]:
     found, lost = [], False
     for share, part in zip(shares, partials, strict=True):
         lost = lost and share.continues
@@ -107,7 +107,7 @@ def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Parti
     return found
 
 
-def _added_up(objects: ObjectStore, partials: Sequence[Partial]) -> dict[int, list[HourAggregate]]:
+def _added_up(objects: ObjectStore, partials: Sequence[SplitResult]) -> dict[int, list[HourAggregate]]:
     held: dict[int, list[list[HourAggregate]]] = defaultdict(list)
     for part in partials:
         for day, hours in part.days.items():
@@ -121,10 +121,10 @@ def _one_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[Hou
     slots = SlotAggregator()
     for hours in parts:
         slots.add_slots(pq.read_table(pa.BufferReader(objects.get(hours[0].object_hash))))
-    return [row for _, table in slots.days() for row in stored_day(table, objects)]
+    return [row for _, table in slots.days() for row in save_day(table, objects)]
 
 
-def _joined(partials: Sequence[Partial]) -> list[LogFileProgress]:
+def _joined(partials: Sequence[SplitResult]) -> list[LogFileProgress]:
     """Return one row per file, whichever shares have read it."""
     rows: dict[str, LogFileProgress] = {}
     for row in (row for part in partials for row in part.files):

@@ -21,9 +21,9 @@ from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, p
 from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
-from adwarm.patterns.arrow_memory import lean_memory
-from adwarm.patterns.ingest.plan import Plan
-from adwarm.patterns.ingest.splits import Share, Slice, window_of
+from adwarm.patterns.arrow_memory import system_memory_pool
+from adwarm.patterns.ingest.plan import IngestPlan
+from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
@@ -31,7 +31,7 @@ from adwarm.store.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
+class SplitResult:
     """What came of a share.
 
     Attributes:
@@ -57,7 +57,7 @@ class Partial:
 class _Reading:
     """What has been gathered so far."""
 
-    plan: Plan
+    plan: IngestPlan
     reader: LogReader
     now: datetime
     slots: SlotAggregator = field(default_factory=SlotAggregator)
@@ -65,21 +65,23 @@ class _Reading:
     events: int = 0
 
 
-def read_share(objects: ObjectStore, settings: Settings, plan: Plan, share: Share, now: datetime) -> Partial:
+def read_split(
+    objects: ObjectStore, settings: Settings, plan: IngestPlan, share: LogSplit, now: datetime
+) -> SplitResult:
     """Read the share and store its slots."""
     work = _Reading(plan, LogReader(settings, Quarantine()), now)
-    with lean_memory():
+    with system_memory_pool():
         for piece in share.slices:
             _read(work, piece)
-        days = {day: list(stored_day(table, objects)) for day, table in work.slots.days()}
+        days = {day: list(save_day(table, objects)) for day, table in work.slots.days()}
     quarantine = work.reader.quarantine
-    return Partial(
+    return SplitResult(
         days, work.files, sorted(work.reader.unreadable), work.events, work.slots.count_keys(), quarantine.ignored,
         dict(sorted(quarantine.by_reason.items())), quarantine.samples,
     )  # fmt: skip
 
 
-def require_unchanged(share: Share) -> None:
+def require_unchanged(share: LogSplit) -> None:
     """Raise when a file of the share is no longer what it was when the share was cut; it may have grown.
 
     Raises:
@@ -100,7 +102,7 @@ def _still(file: LogFile) -> bool:
     return found.size >= file.size
 
 
-def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
+def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
     """Store the slots of one day; yield the rows of its hours."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
@@ -113,7 +115,7 @@ def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]
         yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
-def _read(work: _Reading, piece: Slice) -> None:
+def _read(work: _Reading, piece: SplitRange) -> None:
     """Count the events of one slice, and note how far its file has been read."""
     since = None if work.plan.since is None else to_micros(work.plan.since)
     until, part = to_micros(work.plan.until), piece.part
@@ -141,11 +143,11 @@ def _read(work: _Reading, piece: Slice) -> None:
     work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, work.now))
 
 
-def _pieces(work: _Reading, piece: Slice) -> Iterator[EventBatch]:
+def _pieces(work: _Reading, piece: SplitRange) -> Iterator[EventBatch]:
     """Yield the pieces of a slice; none lies across the border of what was known before."""
     part, stop = piece.part, piece.stop
     if part.file.format == "parquet":
-        since, until = window_of(work.plan, part)
+        since, until = read_window(work.plan, part)
         yield from work.reader.read_file(part.file, since=since, until=until, start=piece.start, stop=stop)
         return
     if piece.start < part.known:

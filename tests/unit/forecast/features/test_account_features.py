@@ -15,7 +15,7 @@ from adwarm.forecast.features.context import Asked
 from adwarm.forecast.features.grid import DAY, OpenGrid
 from adwarm.forecast.features.key_features import features
 from adwarm.forecast.features.sibling_reports import Siblings
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))
 """Four weeks before the clocks are set on."""
@@ -24,7 +24,7 @@ MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))
 def opens(*moments: tuple[str, str, datetime]) -> Opens:
     """Return opens of accounts and date ranges in Berlin."""
     frame = pd.DataFrame(moments, columns=["account_id", "date_range", "ts"])
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="Europe/Berlin"))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="Europe/Berlin"))
 
 
 def micros(moment: datetime) -> int:
@@ -116,11 +116,11 @@ def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
     moment = micros(MONDAY) + at * 900_000_000
     known, siblings = log.before(moment), Siblings(("range_0/default", "range_1/default"))
     whole, cut = (OpenGrid.of(part, micros(MONDAY + timedelta(days=7))) for part in (log, known))
-    if not known.keys:
+    if not known.key_count:
         return
-    key = np.arange(known.keys)
-    column = np.full(known.keys, cut.column(moment))
+    key = np.arange(known.key_count)
+    column = np.full(known.key_count, cut.column(moment))
     among = np.tile(np.arange(whole.keys), 2)
     told, _ = features(whole, among, np.repeat([cut.column(moment), whole.columns - 1], whole.keys), siblings)
     alone, _ = features(cut, key, column, siblings)
-    assert np.array_equal(told[: known.keys], alone, equal_nan=True)
+    assert np.array_equal(told[: known.key_count], alone, equal_nan=True)

@@ -12,7 +12,7 @@ import pytest
 from adwarm.forecast.features.grid import OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayShare, country_of, days_off
 from adwarm.forecast.models.boosted_model import AdwarmModel, Reach, train
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
 FIRST = date(2026, 3, 30)
@@ -26,7 +26,7 @@ def log(zone: str, closed: set[date], days: int = 56, keys: int = 20) -> Opens:
             ten = datetime(day.year, day.month, day.day, 10, tzinfo=ZoneInfo(zone))
             rows += [(f"act_{key % 5}", f"last_{key + 1}d", ten + timedelta(minutes=key)) for key in range(keys)]
     frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"])
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone=zone))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone=zone))
 
 
 def micros(day: date, hour: int = 0, zone: str = "Europe/Amsterdam") -> int:

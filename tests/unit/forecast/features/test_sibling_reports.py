@@ -6,7 +6,7 @@ import pandas as pd
 
 from adwarm.forecast.features.grid import SLOT, OpenGrid
 from adwarm.forecast.features.sibling_reports import MOST, NONE, Siblings
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 END = int((START + timedelta(days=2)).timestamp()) * 1_000_000
@@ -19,7 +19,7 @@ def log(*named: tuple[str, str, str, int]) -> Opens:
         for account, date_range, report, count in named
         for hour in range(count)
     ]
-    return opens_of(pd.DataFrame(rows, columns=["account_id", "date_range", "report", "ts"]))
+    return opens_from_frame(pd.DataFrame(rows, columns=["account_id", "date_range", "report", "ts"]))
 
 
 def grid_of(*named: tuple[str, str, str, int]) -> OpenGrid:

@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.forecast.features.grid import DAY, SLOT, Crowd
 from adwarm.forecast.features.working_days import DAYS, WorkingDays
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = pd.Timestamp("2026-01-05", tz="UTC")
 
@@ -22,7 +22,7 @@ def log(days: int, off: set[int], per_day: int) -> Opens:
             if day not in off]  # fmt: skip
     rows.append((0, START))
     frame = pd.DataFrame(rows, columns=["key", "ts"])
-    return opens_of(frame.assign(account_id="act_1", date_range=[f"last_{key + 1}d" for key in frame["key"]]))
+    return opens_from_frame(frame.assign(account_id="act_1", date_range=[f"last_{key + 1}d" for key in frame["key"]]))
 
 
 def test_a_break_is_not_worked() -> None:

@@ -20,7 +20,7 @@ from adwarm.forecast.models.seasonal import HourOfWeek
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
 from adwarm.forecast.training.trainers import train_adwarm
 from adwarm.foundation.errors import AdwarmError, Corrupt
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -46,7 +46,7 @@ def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def known() -> Opens:
     """Nine weeks of opens, the last of them not trained on."""
-    return opens_of(_office())
+    return opens_from_frame(_office())
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_slots_together_say_what_the_model_says(forecast: AdwarmForecast, known:
     inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.life)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
     model = sweep(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
-    model = model[np.argsort([str(known.name(key)) for key in range(known.keys)])]
+    model = model[np.argsort([str(known.report_key(key)) for key in range(known.key_count)])]
     names = forecast.keys[["account_id", "date_range"]].itertuples(index=False, name=None)
     assert model.max() > 0.5
     for told, name in zip(model, names, strict=True):
@@ -104,7 +104,7 @@ def test_accounts_asleep_go_by_the_week(
     at = MONDAY - 3 * DAY + 6 * HOUR - forecast.life
     assert_frame_equal(_ask(quiet, known, at), quiet.rhythm.probabilities(at, DAY, floor=0.0))
     came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
-    assert not _ask(quiet, opens_of(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
+    assert not _ask(quiet, opens_from_frame(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
     assert asked[:2] == [0, 1]
 
 
@@ -121,9 +121,9 @@ def test_what_happened_lately_counts(forecast: AdwarmForecast, known: Opens) -> 
     at = day + 9 * HOUR
     frame = known.to_frame()
     today = (frame["ts"] >= day) & (frame["account_id"] == "act_2")
-    absent = _ask(forecast, opens_of(frame[~today]), at).set_index("account_id").loc["act_2", "probability"]
+    absent = _ask(forecast, opens_from_frame(frame[~today]), at).set_index("account_id").loc["act_2", "probability"]
     came = pd.DataFrame([{**frame.iloc[0].to_dict(), "account_id": "act_2", "ts": pd.Timestamp(at - HOUR / 2)}])
-    present = _ask(forecast, opens_of(pd.concat([frame[~today], came])), at)
+    present = _ask(forecast, opens_from_frame(pd.concat([frame[~today], came])), at)
     assert present.set_index("account_id").loc["act_2", "probability"].iloc[0] != absent.iloc[0]
 
 
@@ -135,7 +135,7 @@ def test_nothing_after_what_is_known_is_looked_at(
     """The log cut at the moment up to which it is known gives the same frame as the whole log."""
     at = MONDAY - 7 * DAY + quarter * timedelta(minutes=15)
     seen = at - behind * timedelta(minutes=15)
-    cut = opens_of(known.to_frame()[lambda frame: frame["ts"] < pd.Timestamp(seen)])
+    cut = opens_from_frame(known.to_frame()[lambda frame: frame["ts"] < pd.Timestamp(seen)])
     assert_frame_equal(_ask(forecast, cut, at, seen), _ask(forecast, known, at, seen))
 
 
@@ -173,7 +173,7 @@ def test_stored_and_read_back_it_says_the_same(forecast: AdwarmForecast, known: 
 
 def test_equal_training_gives_an_equal_id() -> None:
     """The id is that of the opens, the terms and the version; a day more of log is another id."""
-    few = opens_of(_office(12, 2))
+    few = opens_from_frame(_office(12, 2))
     ids = [train_adwarm(few, SETTINGS, MONDAY - days * DAY).id for days in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
     assert train_adwarm(few, Settings(), MONDAY - DAY).id != ids[0]

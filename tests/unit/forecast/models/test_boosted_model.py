@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.forecast.features.grid import DAY, SLOT, OpenGrid
 from adwarm.forecast.models.boosted_model import AdwarmModel, Reach, train
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = pd.Timestamp("2026-02-02", tz="UTC")
 WEEKS = 8
@@ -26,7 +26,7 @@ def log(seed: int = 1) -> Opens:
                 wall = START.tz_localize(None) + pd.Timedelta(days=day, hours=hour, minutes=30 + minutes)
                 rows.append((f"act_{key % 4}", f"last_{key}d", wall.tz_localize("Europe/Berlin").tz_convert("UTC")))
     frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"]).assign(time_zone="Europe/Berlin")
-    return opens_of(frame)
+    return opens_from_frame(frame)
 
 
 def micros(day: int, hour: float = 0.0) -> int:
@@ -48,7 +48,7 @@ def model(opens: Opens) -> AdwarmModel:
 
 def judged(model: AdwarmModel, opens: Opens, at: int, until: int) -> tuple[np.ndarray, np.ndarray]:
     """Return worth and chance at `at` of all keys known by then, from a grid that goes on to `until`."""
-    grid, known = OpenGrid.of(opens.before(until), until), opens.before(at).keys
+    grid, known = OpenGrid.of(opens.before(until), until), opens.before(at).key_count
     return model.judge(grid, np.arange(known), np.full(known, grid.column(at)))
 
 
@@ -108,7 +108,7 @@ def test_earlier_means_the_same_wall_clock_time() -> None:
     """A day back over the change of clocks is 23 hours back in Berlin, and 24 hours a day later."""
     moments = pd.to_datetime(["2026-03-27 06:00", "2026-03-31 06:00"], utc=True)
     frame = pd.DataFrame({"account_id": "act_1", "date_range": "today", "ts": moments, "time_zone": "Europe/Berlin"})
-    grid = OpenGrid.of(opens_of(frame), int(moments[1].value // 1000) + SLOT)
+    grid = OpenGrid.of(opens_from_frame(frame), int(moments[1].value // 1000) + SLOT)
     sunday, monday = (
         np.array([grid.column(int(pd.Timestamp(day, tz="UTC").value // 1000))])
         for day in ("2026-03-29 08:00", "2026-03-30 08:00")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adwarm.forecast.features.grid import DAY, OpenGrid
 from adwarm.forecast.training.backtest import FLOOR, GROUPS, PAYS, Course, Standing, best, worth
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 
 WINDOWS = (1, 4, 12)
 CHANCE = st.floats(0.001, 0.999)
@@ -46,7 +46,7 @@ def played(regular: bool) -> Standing:
     rows = [(f"act_{key}", start + pd.Timedelta(days=day, hours=float(9 if regular else generator.uniform(0, 24))))
             for key in range(30) for day in range(15) if regular or generator.random() < 0.25]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["account_id", "ts"]).assign(date_range="today")
-    grid = OpenGrid.of(opens_of(frame), int((start + pd.Timedelta(days=15)).value // 1000))
+    grid = OpenGrid.of(opens_from_frame(frame), int((start + pd.Timedelta(days=15)).value // 1000))
     columns = np.arange(DAY, grid.columns - 12, dtype=np.int64)
     time = (columns + grid.origin) % DAY
     likely = np.where((time >= 35) & (time <= 36), 0.9, 0.01)

@@ -9,7 +9,7 @@ import pytest
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.training.metrics import SAMPLE, HeldBack
 from adwarm.forecast.training.trainers import life_of, train_adwarm, train_hour_of_week, train_population
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -31,7 +31,7 @@ def _log(keys: int = 12, weeks: int = 8) -> Opens:
         if draw.random() < 0.8
     ]
     frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"])
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
 
 
 def _held(known: Opens) -> HeldBack:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest.run import IngestReport, carry_out, ingest, plan_ingest
+from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest, run_locally
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
@@ -47,7 +47,7 @@ class House:
         with (self.log / name).open("ab") as file:
             file.writelines(_line(at, account) for at in events)
 
-    def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestReport:
+    def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestResult:
         return ingest(self.engine, self.objects, Settings(access_log_url=str(self.log)), now, window=window)
 
     def hours(self) -> list[tuple[datetime, int]]:
@@ -401,7 +401,7 @@ def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: House
     log = Settings(access_log_url=str(small.log))
     planned = plan_ingest(small.engine, log, START + 3 * HOUR)
     (small.log / "b.jsonl").unlink()
-    report = carry_out(small.engine, small.objects, log, planned)
+    report = run_locally(small.engine, small.objects, log, planned)
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 1), (START + HOUR, 1), (START + 2 * HOUR, 1)]
 
@@ -449,7 +449,7 @@ def test_planning_survives_a_file_that_changes_under_it(
 
     monkeypatch.setattr(Path, "open", refusing)
     log = Settings(access_log_url=str(small.log), access_log={"share_events": 5})
-    report = carry_out(small.engine, small.objects, log, plan_ingest(small.engine, log, START + 2 * HOUR))
+    report = run_locally(small.engine, small.objects, log, plan_ingest(small.engine, log, START + 2 * HOUR))
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 51)]
 
