@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from adwarm.forecast.snapshot import live_snapshot, make_live
+from adwarm.forecast.snapshot import get_live_snapshot, promote_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
@@ -43,7 +43,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     made = Runtime(load_settings())
     ingest(made.engine, made.objects, made.settings, NOW)
     plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
-    make_live(made.engine, plain.id, NOW)
+    promote_snapshot(made.engine, plain.id, NOW)
     return made
 
 
@@ -125,7 +125,7 @@ def test_an_approved_proposal_goes_live(
     finished = run(dags)
 
     assert states(finished) == dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success")
-    assert live_snapshot(runtime.engine).kind == "hour_of_week"
+    assert get_live_snapshot(runtime.engine).kind == "hour_of_week"
     with read_transaction(runtime.engine) as connection:
         policy, review = find_policy(connection) or {}, find_newest_review(connection) or {}
     assert (policy["chosen_by"], policy["chosen_kind"]) == ("ada", "hour_of_week")
@@ -142,13 +142,13 @@ def test_without_approval_nothing_goes_live(
     dags: dict[str, Any], runtime: Runtime, when_asked: Callable[[Act], list[str]], act: Act, by: str
 ) -> None:
     """A rejection, and no answer in time, leave what is live alone, and are written down."""
-    before = live_snapshot(runtime.engine)
+    before = get_live_snapshot(runtime.engine)
     when_asked(act)
     finished = run(dags)
 
     assert finished.state == "success"
     assert states(finished)["promote"] == "skipped"
-    assert live_snapshot(runtime.engine) == before
+    assert get_live_snapshot(runtime.engine) == before
     with read_transaction(runtime.engine) as connection:
         review = find_newest_review(connection) or {}
     assert (review["verdict"], review["decided_by"]) == ("rejected", by)

@@ -67,8 +67,8 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG_URL": str(home / "log.parquet")}
     events = write_log(home / "log.parquet", accounts)
     from adwarm.forecast.snapshot import save_snapshot
-    from adwarm.forecast.training.train import load_opens
-    from adwarm.forecast.training.trainers import COMPETING, TRAINERS
+    from adwarm.forecast.training.train import load_training_opens
+    from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
     from adwarm.model import Account
     from adwarm.patterns.ingest.run import ingest
     from adwarm.runtime import Runtime
@@ -78,11 +78,11 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
     ingest(engine, objects, settings, END)
     until = END.replace(hour=0)
-    opens = load_opens(engine, objects, settings, until)
+    opens = load_training_opens(engine, objects, settings, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
     accounts_table.insert_discovered(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
     ids = {}
-    for kind in COMPETING:
+    for kind in COMPETING_KINDS:
         started = time.perf_counter()
         forecast = TRAINERS[kind](opens, settings, until)
         ids[kind] = save_snapshot(engine, objects, forecast, metrics={}, at=until).id
@@ -92,12 +92,12 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
 
 def worker(snapshot: str) -> dict[str, Any]:
     """Make the snapshot live, plan once, and return figures of this process."""
-    from adwarm.forecast.snapshot import make_live
+    from adwarm.forecast.snapshot import promote_snapshot
     from adwarm.planning.decide import StoreView, forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    make_live(runtime.engine, snapshot, END)
+    promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
     view = StoreView(runtime.engine, runtime.settings, END, runtime.fetch_needs)
     plan = forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)

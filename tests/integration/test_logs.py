@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adwarm.access_log import log_span
-from adwarm.forecast.snapshot import live_forecast
-from adwarm.forecast.training.train import train_until
+from adwarm.forecast.snapshot import get_live_forecast
+from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
@@ -84,8 +84,8 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
     _, last, events = log_span(str(log), Settings())
     until = last + timedelta(seconds=1)
     engine, objects, settings = _learned(home, log, until)
-    figures = train_until(engine, objects, settings, until, until)
-    ahead = live_forecast(engine, objects).probabilities(until, timedelta(hours=24), floor=0.01)
+    figures = train_and_promote(engine, objects, settings, until, until)
+    ahead = get_live_forecast(engine, objects).predict(until, timedelta(hours=24), floor=0.01)
     assert events >= figures["opens"] > 0
     assert ahead["probability"].between(0, 1).all()
     return {**figures, "ahead": len(ahead)}

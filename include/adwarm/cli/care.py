@@ -102,9 +102,9 @@ def _log(runtime: Any) -> str:
 
 
 def _forecast(runtime: Any) -> str:
-    from adwarm.forecast.snapshot import live_snapshot
+    from adwarm.forecast.snapshot import get_live_snapshot
 
-    live = live_snapshot(runtime.engine)
+    live = get_live_snapshot(runtime.engine)
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 

@@ -196,11 +196,11 @@ def _brief(value: Any) -> Any:
 
 
 def _forecast(runtime: Any) -> dict[str, Any]:
-    from adwarm.forecast.snapshot import live_snapshot
+    from adwarm.forecast.snapshot import get_live_snapshot
     from adwarm.foundation.errors import NotFound
 
     try:
-        live = live_snapshot(runtime.engine)
+        live = get_live_snapshot(runtime.engine)
     except NotFound as error:
         return {"live": None, "why": str(error)}
     return {

@@ -25,7 +25,7 @@ _READING = (
 )  # fmt: skip
 
 
-def pack(parts: dict[str, Any], kind: str, version: str) -> bytes:
+def encode_model(parts: dict[str, Any], kind: str, version: str) -> bytes:
     """Return the bytes of `parts`.
 
     Raises:
@@ -41,7 +41,7 @@ def pack(parts: dict[str, Any], kind: str, version: str) -> bytes:
     return data
 
 
-def unpack(data: bytes, kind: str, version: str) -> dict[str, Any]:
+def decode_model(data: bytes, kind: str, version: str) -> dict[str, Any]:
     """Return what `pack` stored.
 
     Raises:

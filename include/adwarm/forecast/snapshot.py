@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.forecast.models import boosted, population
-from adwarm.forecast.models.population import PopulationProfile
-from adwarm.forecast.models.seasonal import KIND, HourOfWeek
+from adwarm.forecast.models.population import PopulationForecast
+from adwarm.forecast.models.seasonal import KIND, SeasonalForecast
 from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
@@ -18,9 +18,9 @@ from adwarm.store import ObjectStore, read_transaction, write_transaction
 from adwarm.store.snapshots import find_policy, find_snapshot, insert_snapshot, set_policy
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
-    KIND: HourOfWeek.from_bytes,
-    population.KIND: PopulationProfile.from_bytes,
-    boosted.KIND: boosted.AdwarmForecast.from_bytes,
+    KIND: SeasonalForecast.from_bytes,
+    population.KIND: PopulationForecast.from_bytes,
+    boosted.KIND: boosted.BoostedForecast.from_bytes,
 }
 
 
@@ -65,7 +65,7 @@ def save_snapshot(
     return Snapshot(**(stored or row))
 
 
-def make_live(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
+def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
     """Let the policy name the snapshot.
 
     Raises:
@@ -77,7 +77,7 @@ def make_live(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mo
         set_policy(connection, snapshot_id, utc(at), mode=mode)
 
 
-def load_snapshot(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
+def load_forecast(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
     """Return the stored forecast.
 
     Raises:
@@ -94,7 +94,7 @@ def load_snapshot(engine: Engine, objects: ObjectStore, snapshot_id: str) -> For
     return loader(objects.get(row["object_hash"]))
 
 
-def live_snapshot(engine: Engine) -> Snapshot:
+def get_live_snapshot(engine: Engine) -> Snapshot:
     """Return the snapshot that the policy names.
 
     Raises:
@@ -110,14 +110,14 @@ def live_snapshot(engine: Engine) -> Snapshot:
     return Snapshot(**row)
 
 
-def live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
+def get_live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
     """Return the forecast that the policy names.
 
     Raises:
         NotFound: no forecast is live yet.
         Corrupt: its object does not verify.
     """
-    return load_snapshot(engine, objects, live_snapshot(engine).id)
+    return load_forecast(engine, objects, get_live_snapshot(engine).id)
 
 
 def _no_such(snapshot_id: str) -> NotFound:

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.forecast.protocol import KEY_COLUMNS
-from adwarm.forecast.training.observations import Observations, Strengths
+from adwarm.forecast.training.observations import Observations, PriorStrengths
 from adwarm.foundation.errors import Corrupt
 
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}
 
 
-def dump(seen: Observations, kind: str, version: str) -> bytes:
+def encode_observations(seen: Observations, kind: str, version: str) -> bytes:
     """Return the Parquet bytes."""
     order = np.lexsort((seen.cell_hour, seen.cell_key))
     offsets = np.searchsorted(seen.cell_key[order], np.arange(len(seen.keys) + 1)).astype(np.int32)
@@ -41,7 +41,7 @@ def dump(seen: Observations, kind: str, version: str) -> bytes:
     return sink.getvalue()
 
 
-def load(data: bytes, kind: str, version: str) -> Observations:
+def decode_observations(data: bytes, kind: str, version: str) -> Observations:
     """Return what `dump` stored.
 
     Raises:
@@ -69,7 +69,7 @@ def _observations(table: Any, meta: dict[str, Any]) -> Observations:
         _numbers(table.column("early")), row[order], cells["cell_hour"][order], cells["cell_weight"][order],
         cells["cell_opens"][order], cells["cell_early"][order],
         datetime.fromisoformat(meta["trained_from"]), datetime.fromisoformat(meta["trained_until"]),
-        Strengths(meta["half_life_days"], meta["key"], meta["account"]),
+        PriorStrengths(meta["half_life_days"], meta["key"], meta["account"]),
     )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from adwarm.fetch_plan.request_cost import FetchNeeds, Need, nothing_is_there
-from adwarm.forecast.data_cutoff import known_until
-from adwarm.forecast.protocol import Forecast, Recent
-from adwarm.forecast.snapshot import live_forecast
+from adwarm.forecast.data_cutoff import data_cutoff_at
+from adwarm.forecast.protocol import Forecast, RecentOpens
+from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
 from adwarm.patterns.open_history import find_log_end, load_opens
@@ -180,21 +180,21 @@ def forecast_plan(
 
 def _probabilities(engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime) -> pd.DataFrame:
     """Ask the live forecast; it and the opens it looked at are let go of before anything is planned, being large."""
-    forecast = live_forecast(engine, objects)
+    forecast = get_live_forecast(engine, objects)
     recent = _recent(engine, objects, settings, forecast, decided_at)
-    return forecast.probabilities(decided_at, LOOKAHEAD, recent, floor=FLOOR)
+    return forecast.predict(decided_at, LOOKAHEAD, recent, floor=FLOOR)
 
 
 def _recent(
     engine: Engine, objects: ObjectStore, settings: Settings, forecast: Forecast, decided_at: datetime
-) -> Recent | None:
+) -> RecentOpens | None:
     """Return the opens the forecast looks back on, as far as they are known; None when it looks at none."""
-    if not forecast.looks_back:
+    if not forecast.lookback:
         return None
-    until = known_until(decided_at, settings)
+    until = data_cutoff_at(decided_at, settings)
     zone = settings.default_zone
-    opens = load_opens(engine, objects, until - forecast.looks_back, until, default_zone=zone)
-    return Recent(opens, min(until, find_log_end(engine) or until))
+    opens = load_opens(engine, objects, until - forecast.lookback, until, default_zone=zone)
+    return RecentOpens(opens, min(until, find_log_end(engine) or until))
 
 
 def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> Quota:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adwarm.forecast.features.grid import DAY, SLOT, OpenGrid
-from adwarm.forecast.models.boosted_model import HISTORY, AdwarmModel, Reach, train
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid
+from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel, Horizons, train
 from adwarm.patterns.opens import Opens
 from adwarm.replay.policy import Claim, Decisions, Scores, Terms
 
-_MARGIN = 2 * DAY * SLOT
+_MARGIN = 2 * SLOTS_PER_DAY * SLOT_MICROS
 _DIGITS = 9
 """Sums of many numbers may differ in the last digits with how many pairs are asked at once."""
 
@@ -24,7 +24,7 @@ class Adwarm:
     )
 
     def __init__(self) -> None:
-        self.model: AdwarmModel | None = None
+        self.model: BoostedModel | None = None
         self._claim: Claim | None = None
 
     @property
@@ -34,8 +34,12 @@ class Adwarm:
 
     def fit(self, known: Opens, terms: Terms) -> None:
         """Train on what is known."""
-        reach = Reach(max(1, round(terms.step / SLOT)), min(max(1, round(terms.ttl / SLOT)), DAY), terms.lag)
-        self._claim = Claim(reach.life * SLOT)
+        reach = Horizons(
+            max(1, round(terms.step / SLOT_MICROS)),
+            min(max(1, round(terms.ttl / SLOT_MICROS)), SLOTS_PER_DAY),
+            terms.lag,
+        )
+        self._claim = Claim(reach.life * SLOT_MICROS)
         until = int(known.ts[-1]) + 1 if len(known) else 0
         self.model = train(known, until, reach)
 
@@ -45,13 +49,16 @@ class Adwarm:
         if model is None or not len(known):
             return
         first = int(decisions.at[0])
-        grid = OpenGrid.of(
-            known, int(decisions.at[-1]) + SLOT, since=first - HISTORY - _MARGIN, delay=decisions.terms.lag
+        grid = OpenGrid.from_opens(
+            known,
+            int(decisions.at[-1]) + SLOT_MICROS,
+            since=first - HISTORY_MICROS - _MARGIN,
+            delay=decisions.terms.lag,
         )
-        columns = decisions.at // SLOT - grid.origin
-        key = np.arange(grid.keys, dtype=np.int64)
-        value, chance = model.judge(grid, np.tile(key, len(columns)), np.repeat(columns, grid.keys))
-        shape = (len(columns), grid.keys)
+        columns = decisions.at // SLOT_MICROS - grid.origin
+        key = np.arange(grid.key_count, dtype=np.int64)
+        value, chance = model.predict(grid, np.tile(key, len(columns)), np.repeat(columns, grid.key_count))
+        shape = (len(columns), grid.key_count)
         value, chance = np.round(value, _DIGITS).reshape(shape), np.round(chance, _DIGITS).reshape(shape)
         for index in range(len(columns)):
             yield Scores(index, key.astype(np.int32), value[index], chance[index], renew=True)

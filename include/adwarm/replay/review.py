@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.snapshot import Snapshot, live_snapshot
+from adwarm.forecast.snapshot import Snapshot, get_live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -132,7 +132,7 @@ def sample(opens: Opens, most: int) -> Opens:
 
 def _made(engine: Engine, objects: ObjectStore, settings: Settings, now: datetime) -> _Made:
     try:
-        live = live_snapshot(engine)
+        live = get_live_snapshot(engine)
     except NotFound as error:
         return _Made(Verdict.NOTHING_LIVE, str(error))
     with read_transaction(engine) as connection:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from adwarm.forecast.snapshot import live_snapshot
-from adwarm.forecast.training.train import train_until
+from adwarm.forecast.snapshot import get_live_snapshot
+from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
 from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
 from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
@@ -71,14 +71,14 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
     forced = bool((context.get("params") or {}).get("train_now"))
     if not forced and (fresh := _still_fresh(runtime, until)):
         return {"trained": False, "why": fresh}
-    figures = train_until(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
+    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
     log.info("trained: %s", figures)
     return {"trained": True, **figures}
 
 
 def _still_fresh(runtime: Runtime, until: datetime) -> str | None:
     try:
-        live = live_snapshot(runtime.engine)
+        live = get_live_snapshot(runtime.engine)
     except NotFound:
         return None
     age = until - live.trained_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.fatigue.account_scores import score_accounts
-from adwarm.forecast.training.train import train_until
+from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest
@@ -43,7 +43,7 @@ def _learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))
     runtime, until = Runtime(), datetime(2026, 10, 29, tzinfo=UTC)
     ingest(runtime.engine, runtime.objects, runtime.settings, until)
-    train_until(runtime.engine, runtime.objects, runtime.settings, until, until)
+    train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, until)
 
 
 def test_warm_makes_reports_fresh(adwarm: Adwarm) -> None:

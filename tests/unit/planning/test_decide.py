@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import make_live, save_snapshot
-from adwarm.forecast.training.trainers import train_hour_of_week
+from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
+from adwarm.forecast.training.trainers import train_seasonal
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
 from adwarm.patterns.opens import opens_from_frame
@@ -38,9 +38,9 @@ def learned(engine: Engine, objects: ObjectStore) -> Engine:
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
     snapshot = save_snapshot(
-        engine, objects, train_hour_of_week(opens_from_frame(opens), _settings(), MONDAY), metrics={}, at=MONDAY
+        engine, objects, train_seasonal(opens_from_frame(opens), _settings(), MONDAY), metrics={}, at=MONDAY
     )
-    make_live(engine, snapshot.id, MONDAY)
+    promote_snapshot(engine, snapshot.id, MONDAY)
     return engine
 
 

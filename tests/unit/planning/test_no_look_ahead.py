@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import make_live, save_snapshot
-from adwarm.forecast.training.trainers import COMPETING, TRAINERS
+from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
+from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.decide import forecast_plan
@@ -44,7 +44,7 @@ def log() -> pd.DataFrame:
     return _log()
 
 
-@pytest.fixture(params=COMPETING)
+@pytest.fixture(params=COMPETING_KINDS)
 def learned(
     request: pytest.FixtureRequest,
     sqlite_engine: Engine,
@@ -55,7 +55,7 @@ def learned(
     """A store that has read the whole log, and a forecast of each kind, trained up to Monday."""
     forecast = TRAINERS[request.param](opens_from_frame(log), Settings(), MONDAY)
     snapshot = save_snapshot(sqlite_engine, objects, forecast, metrics={}, at=MONDAY)
-    make_live(sqlite_engine, snapshot.id, MONDAY)
+    promote_snapshot(sqlite_engine, snapshot.id, MONDAY)
     _read(sqlite_engine, objects, log, tmp_path_factory)
     return sqlite_engine
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import live_forecast, live_snapshot, make_live
-from adwarm.forecast.training.train import train_candidates, train_until
+from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, promote_snapshot
+from adwarm.forecast.training.train import train_and_promote, train_candidates
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
@@ -42,7 +42,7 @@ class House:
             update={"forecast": self.settings.forecast.model_copy(update={"model": kind})}
         )  # fmt: skip
         found = train_candidates(self.engine, self.objects, only, NOW, NOW).snapshots[kind].id
-        make_live(self.engine, found, NOW)
+        promote_snapshot(self.engine, found, NOW)
         return found
 
     def review(self, run_id: str = "review/1", **more: Any) -> dict[str, Any]:
@@ -81,20 +81,20 @@ def test_a_better_kind_is_proposed_and_promoted_after_approval(
     plain = house.train("population")
     row = house.review()
     assert (row["verdict"], row["live_kind"], row["proposed_kind"]) == ("proposed", "population", "hour_of_week")
-    assert live_snapshot(house.engine).id == plain
+    assert get_live_snapshot(house.engine).id == plain
 
     done = promote(house.engine, "review/1", by="somebody", at=NOW + timedelta(hours=5))
     assert (done["verdict"], done["decided_by"]) == ("promoted", "somebody")
-    assert live_snapshot(house.engine).id == row["proposed_snapshot"]
-    assert live_forecast(house.engine, house.objects).kind == "hour_of_week"
+    assert get_live_snapshot(house.engine).id == row["proposed_snapshot"]
+    assert get_live_forecast(house.engine, house.objects).kind == "hour_of_week"
     policy = house.policy()
     assert (policy["chosen_kind"], policy["chosen_by"]) == ("hour_of_week", "somebody")
     assert policy["chosen_at"] == NOW + timedelta(hours=5)
     assert "first opens more" in policy["chosen_why"]
     assert promote(house.engine, "review/1", by="another", at=NOW)["decided_by"] == "somebody"
 
-    train_until(house.engine, house.objects, house.settings, NOW, NOW)
-    assert live_snapshot(house.engine).kind == "hour_of_week"
+    train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
+    assert get_live_snapshot(house.engine).kind == "hour_of_week"
     assert house.policy()["chosen_by"] == "somebody"
 
 
@@ -103,7 +103,7 @@ def test_a_rejected_proposal_changes_nothing(house: House) -> None:
     plain = house.train("population")
     house.review()
     assert reject(house.engine, "review/1", by="nobody in time", at=NOW)["verdict"] == "rejected"
-    assert live_snapshot(house.engine).id == plain
+    assert get_live_snapshot(house.engine).id == plain
     assert house.policy()["chosen_kind"] is None
     with pytest.raises(BadRequest, match="rejected"):
         promote(house.engine, "review/1", by="somebody", at=NOW)
@@ -141,13 +141,13 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     house.train("hour_of_week")
     row = house.review()
     assert row["verdict"] == "fell_back", row["figures"]["policies"]
-    assert live_forecast(house.engine, house.objects).kind == "population"
+    assert get_live_forecast(house.engine, house.objects).kind == "population"
     policy = house.policy()
     assert (policy["chosen_kind"], policy["chosen_by"]) == ("population", REVIEW)
     assert "promise" in policy["chosen_why"]
     assert house.review()["verdict"] == "fell_back"
-    train_until(house.engine, house.objects, house.settings, NOW, NOW)
-    assert live_snapshot(house.engine).kind == "population"
+    train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
+    assert get_live_snapshot(house.engine).kind == "population"
 
 
 def test_a_review_that_only_reports_changes_nothing(house: House) -> None:
@@ -157,7 +157,7 @@ def test_a_review_that_only_reports_changes_nothing(house: House) -> None:
     assert (row["verdict"], row["proposed_snapshot"]) == ("reported", None)
     assert "surely" in row["figures"]["why"] or "first opens more" in row["figures"]["why"]
     assert row["report"]
-    assert live_snapshot(house.engine).id == plain
+    assert get_live_snapshot(house.engine).id == plain
     with pytest.raises(BadRequest, match="nothing to promote"):
         promote(house.engine, "review/1", by="somebody", at=NOW)
 

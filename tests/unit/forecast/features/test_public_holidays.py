@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.features.grid import OpenGrid
-from adwarm.forecast.features.public_holidays import HolidayShare, country_of, days_off
-from adwarm.forecast.models.boosted_model import AdwarmModel, Reach, train
+from adwarm.forecast.features.public_holidays import HolidayEffect, country_of, days_off
+from adwarm.forecast.models.boosted_model import BoostedModel, Horizons, train
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
@@ -37,7 +37,7 @@ def micros(day: date, hour: int = 0, zone: str = "Europe/Amsterdam") -> int:
 
 def shares(opens: Opens, until: date = FIRST + timedelta(days=56)) -> dict[str, float]:
     """Return what the log teaches."""
-    return HolidayShare.learned(OpenGrid.of(opens, micros(until))).by_country
+    return HolidayEffect.fit(OpenGrid.from_opens(opens, micros(until))).by_country
 
 
 def test_the_country_is_that_of_the_zone() -> None:
@@ -86,8 +86,8 @@ def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
 
 def test_an_old_name_has_the_holidays_of_the_new_one() -> None:
     """Republic Day is off for a reader whose browser says Calcutta."""
-    share, noon = HolidayShare({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
-    assert share.at("Asia/Calcutta", noon) == share.at("Asia/Kolkata", noon) == 0.25
+    share, noon = HolidayEffect({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
+    assert share.get_share("Asia/Calcutta", noon) == share.get_share("Asia/Kolkata", noon) == 0.25
 
 
 def test_holidays_come_from_the_country_and_the_year() -> None:
@@ -110,10 +110,10 @@ def test_quiet_holidays_leave_little_and_busy_ones_change_nothing() -> None:
 def test_a_log_without_a_holiday_or_a_country_says_nothing() -> None:
     """June has no Dutch holiday, and UTC is no country."""
     june = log("Europe/Amsterdam", set())
-    june = OpenGrid.of(
+    june = OpenGrid.from_opens(
         june.since(micros(date(2026, 5, 26))), micros(date(2026, 5, 31)), since=micros(date(2026, 5, 26))
     )
-    assert HolidayShare.learned(june).by_country == {}
+    assert HolidayEffect.fit(june).by_country == {}
     assert shares(log("UTC", {EASTER_MONDAY})) == {}
 
 
@@ -121,26 +121,26 @@ def test_nothing_after_the_end_of_training_is_read() -> None:
     """A holiday that is not over yet teaches nothing."""
     opens, until = log("Europe/Amsterdam", {EASTER_MONDAY, WHIT_MONDAY}, days=70), date(2026, 5, 25)
     cut = opens.before(micros(until))
-    whole = HolidayShare.learned(OpenGrid.of(opens, micros(until)))
-    assert whole == HolidayShare.learned(OpenGrid.of(cut, micros(until)))
+    whole = HolidayEffect.fit(OpenGrid.from_opens(opens, micros(until)))
+    assert whole == HolidayEffect.fit(OpenGrid.from_opens(cut, micros(until)))
 
 
 @pytest.fixture(scope="module")
-def model() -> AdwarmModel:
+def model() -> BoostedModel:
     """A model of an office that was closed on each holiday of eight weeks, up to the day before Whit Monday."""
     closed = {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14), date(2026, 5, 15)}
-    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Reach(4, 12))
+    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
 
 
-def test_the_model_expects_little_of_the_next_holiday(model: AdwarmModel) -> None:
+def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> None:
     """At nine on Whit Monday chance and worth are the usual ones times the share; on Tuesday nothing is taken off."""
     opens = log("Europe/Amsterdam", set(), days=55)
-    plain = replace(model, holidays=HolidayShare())
+    plain = replace(model, holidays=HolidayEffect())
     for day, share in ((WHIT_MONDAY, model.holidays.by_country["NL"]), (WHIT_MONDAY + timedelta(days=1), 1.0)):
         at = micros(day, 9)
-        grid = OpenGrid.of(opens.before(at), at)
-        key = np.arange(grid.keys)
-        told, usual = (each.judge(grid, key, np.full(grid.keys, grid.column(at))) for each in (model, plain))
+        grid = OpenGrid.from_opens(opens.before(at), at)
+        key = np.arange(grid.key_count)
+        told, usual = (each.predict(grid, key, np.full(grid.key_count, grid.column(at))) for each in (model, plain))
         assert np.allclose(told[1], usual[1] * share)
         assert (told[0] <= usual[0]).all()
         assert usual[1].max() > 0.5
@@ -151,7 +151,9 @@ def test_the_model_expects_little_of_the_next_holiday(model: AdwarmModel) -> Non
                                               (WHIT_MONDAY + timedelta(days=1), False)])  # fmt: skip
 def test_a_moment_is_judged_by_the_readers_date(day: date, holiday: bool) -> None:
     """Just after midnight in Amsterdam it is still yesterday in UTC."""
-    share = HolidayShare({"NL": 0.25})
+    share = HolidayEffect({"NL": 0.25})
     moment = datetime(day.year, day.month, day.day, 0, 30, tzinfo=ZoneInfo("Europe/Amsterdam"))
-    assert share.at("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
-    assert share.at("UTC", moment) == share.at("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0
+    assert share.get_share("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
+    assert (
+        share.get_share("UTC", moment) == share.get_share("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0
+    )
