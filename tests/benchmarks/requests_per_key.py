@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
 from adwarm.prefetch import Wanted
@@ -81,7 +81,7 @@ def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], di
         for date_range in RANGES[:2]:
             key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())
             found = entries.find(runtime.engine, key)
-            rows = orjson.loads(unpack(found[1], runtime.settings.compression))["rows"] if found else []
+            rows = orjson.loads(decompress(found[1], runtime.settings.compression))["rows"] if found else []
             difference.add(rows, true_rows(server, name, [key.window], Increment.RANGE))
 
 

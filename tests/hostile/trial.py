@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
@@ -188,7 +188,7 @@ def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
     query = select(entry.c.account_id, payload.c.body).join(payload, entry.c.payload_hash == payload.c.hash)
     with read_transaction(runtime.engine) as connection:
         for name, blob in connection.execute(query):
-            body = orjson.loads(unpack(blob, runtime.settings.compression))
+            body = orjson.loads(decompress(blob, runtime.settings.compression))
             yield name, [*body["rows"], *body["daily"]]
 
 

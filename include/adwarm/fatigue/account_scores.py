@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 import orjson
 from sqlalchemy import Engine
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Row, Window
@@ -87,5 +87,5 @@ def _range_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Ro
     """Return the summary of the week that ends on the day; its frequency is the score's."""
     if week is None:
         return []
-    rows: list[Row] = orjson.loads(unpack(week[1], settings.compression))["rows"]
+    rows: list[Row] = orjson.loads(decompress(week[1], settings.compression))["rows"]
     return rows

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from adwarm.compression import open_envelope, unpack
+from adwarm.compression import decode_envelope, decompress
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, entries, partitions, read_transaction
@@ -40,7 +40,7 @@ def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, re
         report.entries += 1
         entry, blob = found
         try:
-            if open_envelope(blob).raw_bytes != len(unpack(blob, settings.compression)):
+            if decode_envelope(blob).raw_bytes != len(decompress(blob, settings.compression)):
                 raise Corrupt("the decoded length is not the one that was stored")
         except Corrupt as error:
             report.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))

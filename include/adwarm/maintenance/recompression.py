@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.compression import pack, unpack
+from adwarm.compression import compress, decompress
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
@@ -28,7 +28,7 @@ def repack_entries(engine: Engine, compression: CompressionSettings, at: datetim
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         try:
-            packed = pack(unpack(found[1], compression), compression)
+            packed = compress(decompress(found[1], compression), compression)
         except Corrupt as error:
             entries.mark_degraded(engine, entry, str(error))
             counts["corrupt"] += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from adwarm.compression import pack
+from adwarm.compression import compress
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, expires_at
 from adwarm.prefetch.gap_filling import each_once
 from adwarm.prefetch.range_summaries import Summary
@@ -74,7 +74,7 @@ def build_entry(
         "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
         **_blocks(daily_rows(objects, states, window), summary),
     }
-    packed = pack(orjson.dumps(body), compression)
+    packed = compress(orjson.dumps(body), compression)
     entry = Entry(
         key=entry_key,
         date_range=key.date_range,

@@ -7,7 +7,7 @@ from datetime import date
 import orjson
 from sqlalchemy import Engine
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Row, Window
 from adwarm.prefetch.splitting import Gap
@@ -41,7 +41,7 @@ def older_summaries(engine: Engine, keys: Iterable[EntryKey], compression: Compr
     for key in keys:
         found = entries.find(engine, key)
         try:
-            rows += orjson.loads(unpack(found[1], compression))["rows"] if found else []
+            rows += orjson.loads(decompress(found[1], compression))["rows"] if found else []
         except Corrupt:
             continue  # as if it were not there
     return rows

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.fetch_plan.refetch_schedule import SettleCalendar
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Row, Window
@@ -73,7 +73,7 @@ def _read(engine: Engine, key: EntryKey, compression: CompressionSettings) -> Su
     if found is None or found[0].degraded:
         return None
     try:
-        body = orjson.loads(unpack(found[1], compression))
+        body = orjson.loads(decompress(found[1], compression))
     except Corrupt:
         return None  # as if it were not there: it is asked for again
     told = body.get("summary")

@@ -12,9 +12,9 @@ from adwarm.compression import (
     DecodedCache,
     choose_encoding,
     content_coding,
-    open_envelope,
+    decode_envelope,
+    decompress,
     transcode,
-    unpack,
 )
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
@@ -94,14 +94,14 @@ class Reader:
         account = answer.key.account_id
         cached = self._cache.get(account, blob)
         if cached is None:
-            cached = unpack(blob, self._settings.compression)
+            cached = decompress(blob, self._settings.compression)
             self._cache.put(account, blob, cached)
         return cached
 
     def encoded(self, answer: Answer, accept_encoding: str) -> tuple[bytes, str]:
         """Return the bytes for a client and their content coding; the stored coding passes through undecoded."""
         blob = _present(answer)
-        envelope = open_envelope(blob)
+        envelope = decode_envelope(blob)
         codec = choose_encoding(accept_encoding, envelope.codec)
         if codec == envelope.codec:
             return envelope.body, content_coding(codec)
@@ -131,7 +131,7 @@ class Reader:
         if found is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            open_envelope(found[1])
+            decode_envelope(found[1])
         except Corrupt as error:
             entries.mark_degraded(self._engine, found[0], str(error))
             return str(error)

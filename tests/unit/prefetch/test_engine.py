@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import orjson
 import pytest
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
@@ -52,7 +52,7 @@ def test_the_entry_says_where_it_comes_from(bench: Bench) -> None:
     found = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
     assert found is not None
     entry, blob = found
-    body = orjson.loads(unpack(blob, bench.settings.compression))
+    body = orjson.loads(decompress(blob, bench.settings.compression))
     assert (
         entry.fetched_at, entry.source, entry.api_version, entry.complete, entry.settled,
     ) == (NOW, "scripted", "v26.0", True, False)  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import orjson
 import pytest
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.entry_builder import Provenance, build_entry
@@ -49,7 +49,7 @@ def _built(
         None if ranged is None else Summary(ranged, at, 7), objects, states,
         Provenance("scripted", "v26.0", at), FreshnessRules(), CompressionSettings(),
     )  # fmt: skip
-    return entry, orjson.loads(unpack(blob, CompressionSettings()))
+    return entry, orjson.loads(decompress(blob, CompressionSettings()))
 
 
 def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Row, Window
@@ -55,7 +55,7 @@ class Stage:
         spec = self.engine.settings.spec(level).hash
         found = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
         assert found is not None
-        return dict(orjson.loads(unpack(found[1], self.engine.settings.compression)))
+        return dict(orjson.loads(decompress(found[1], self.engine.settings.compression)))
 
     def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
         """The platform's own rows, on a calm day, a page at a time."""

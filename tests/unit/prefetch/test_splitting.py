@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
@@ -155,7 +155,7 @@ def body_of(staging: Staging, window: Window) -> dict[str, Any]:
     spec = staging.prefetch.settings.spec("default").hash
     found = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
     assert found is not None
-    return dict(orjson.loads(unpack(found[1], staging.prefetch.settings.compression)))
+    return dict(orjson.loads(decompress(found[1], staging.prefetch.settings.compression)))
 
 
 @pytest.mark.parametrize(("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-09-01..2026-11-24", LONG)])

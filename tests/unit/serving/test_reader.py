@@ -9,7 +9,7 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.compression import open_envelope
+from adwarm.compression import decode_envelope
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
@@ -139,10 +139,10 @@ def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: p
     answer = desk.reader.read(WEEK)
     assert answer.blob is not None
     with monkeypatch.context() as patch:
-        patch.setattr("adwarm.serving.reader.unpack", None)
+        patch.setattr("adwarm.serving.reader.decompress", None)
         patch.setattr("adwarm.serving.reader.transcode", None)
         body, coding = desk.reader.encoded(answer, f"{NAMES[codec]}, identity;q=0.1")
-    assert (body, coding) == (open_envelope(answer.blob).body, NAMES[codec])
+    assert (body, coding) == (decode_envelope(answer.blob).body, NAMES[codec])
     assert CODINGS[codec](body) == desk.reader.body(answer)
 
 
