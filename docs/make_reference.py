@@ -120,7 +120,7 @@ def tables_page() -> str:
 def sources_page() -> str:
     """Return the page on what each source supports."""
     meta = MetaSource(MetaCredentials(SecretStr("none")), SourceSettings())
-    known = {"meta": meta.caps, "parquet": ParquetSource.caps, "sql": SqlSource.caps}
+    known = {"meta": meta.capabilities, "parquet": ParquetSource.capabilities, "sql": SqlSource.capabilities}
     rows = [_source_row(name, [told(caps) for caps in known.values()]) for name, told in _CAPABILITIES.items()]
     head = _source_row("", [f"`{name}`" for name in known]) + "\n|---" + "|---" * len(known) + "|\n"
     return NOTICE + SOURCES_INTRO + head + "\n".join(rows) + "\n"
@@ -132,11 +132,13 @@ _CAPABILITIES: dict[str, Callable[[Capabilities], str]] = {
     "days and summaries in one request": lambda caps: "yes" if caps.unique_metrics else "no",
     "days of one request, at most": lambda caps: str(caps.max_days_per_request),
     "summaries of one request, at most": lambda caps: str(caps.max_windows_per_request),
-    "rows of a page": lambda caps: str(caps.page_max),
+    "rows of a page": lambda caps: str(caps.max_page_rows),
     "reports made in the background": lambda caps: (
-        f"yes, looked at {caps.poll_batch} at a time" if caps.async_jobs else "no"
+        f"yes, looked at {caps.poll_batch} at a time" if caps.has_async_reports else "no"
     ),
-    "too much data is divided by": lambda caps: "days, campaigns, ad sets, ads, fields" if caps.narrows else "days",
+    "too much data is divided by": lambda caps: (
+        "days, campaigns, ad sets, ads, fields" if caps.can_list_objects else "days"
+    ),
     "limits belong to": lambda caps: ", ".join(caps.quota_scopes) or "nothing",
     "figures settle within": lambda caps: f"{caps.lookback_days} days",
     "history": lambda caps: "whatever there is" if caps.retention_days is None else f"{caps.retention_days:,} days",

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.protocol import Increment, ResultPage
 
 pytestmark = pytest.mark.usefixtures("airflow_home")
 DAY = Window(date(2026, 11, 3), date(2026, 11, 3))
@@ -30,7 +30,7 @@ def _rows(source: Any) -> list[dict[str, Any]]:
     account: Account = source.account("act_77")
     (unit,) = source.plan(account, [DAY], Increment.DAY, QuerySpec())
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return page.rows
 
 

@@ -23,8 +23,8 @@ from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.sources.meta.graph_errors import Caller, error_of
-from adwarm.sources.meta.usage_headers import usage_samples
+from adwarm.sources.meta.graph_errors import CallContext, parse_error
+from adwarm.sources.meta.usage_headers import parse_usage_headers
 from adwarm.store.database import open_engine
 
 APP, TOKEN = Scope(ScopeKind.APP, "100000"), Scope(ScopeKind.TOKEN, "simulated")
@@ -126,12 +126,12 @@ class Worker:
             answer = connection.getresponse()
             body, now = answer.read(), datetime.now(UTC)
         scope = Scope(ScopeKind.ACCOUNT, account)
-        usage = tuple(map(self._scaled, usage_samples(dict(answer.getheaders()), scope, APP)))
+        usage = tuple(map(self._scaled, parse_usage_headers(dict(answer.getheaders()), scope, APP)))
         if self.task.hears_usage:
             passage.heard(usage)
         if answer.status != 200:
-            caller = Caller(account, scope, APP, TOKEN, full_access=True)
-            raise self._sooner(error_of(json.loads(body)["error"], answer.status, caller, (), now), now)
+            caller = CallContext(account, scope, APP, TOKEN, full_access=True)
+            raise self._sooner(parse_error(json.loads(body)["error"], answer.status, caller, (), now), now)
 
     def _scaled(self, sample: UsageSample) -> UsageSample:
         regain = None if sample.regain_seconds is None else sample.regain_seconds / self.task.scale

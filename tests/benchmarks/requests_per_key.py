@@ -16,7 +16,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
 from adwarm.prefetch import Wanted
 from adwarm.runtime import Runtime, source_factory
-from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -91,7 +91,7 @@ def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> i
     for name in names:
         for date_range in RANGES:
             window: Window = resolve_window(date_range, server.platform.world.zone_of(name), runtime.clock.now())
-            unit = Unit(name, (window,), Increment.RANGE, SPEC)
+            unit = FetchUnit(name, (window,), Increment.RANGE, SPEC)
             cursor = source.read(unit, None).next_cursor
             while cursor is not None:
                 cursor = source.read(unit, cursor).next_cursor

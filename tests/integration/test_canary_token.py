@@ -214,6 +214,6 @@ def test_an_unreachable_platform_tells_nothing(
     monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
     _cli(capfd, traces, "warm", "act_1", "--range", "today")
     with pytest.raises(AdwarmError) as caught:
-        Runtime().prefetch().make_source().account("act_1")
+        Runtime().prefetch().make_source().get_account("act_1")
     traces.texts.append(repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
     assert traces.found() == []

@@ -11,8 +11,8 @@ from random import Random
 from adwarm.backpressure import Outcome, OutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.graph_errors import Caller, error_of
-from adwarm.sources.meta.usage_headers import usage_samples
+from adwarm.sources.meta.graph_errors import CallContext, parse_error
+from adwarm.sources.meta.usage_headers import parse_usage_headers
 from graph_simulator.errors import GraphError
 from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.faults.kinds import Route, load_shed
@@ -126,14 +126,16 @@ class Platform:
         if not self.law.sends_usage:
             return ()
         headers = self.quota.headers(account, EPOCH + timedelta(seconds=now), insights=True)
-        return usage_samples(headers, Scope(ScopeKind.ACCOUNT, account), APP)
+        return parse_usage_headers(headers, Scope(ScopeKind.ACCOUNT, account), APP)
 
     def _refused(self, account: str, refusal: GraphError, now: float) -> Answer:
         self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
         scope, usage = Scope(ScopeKind.ACCOUNT, account), self._usage(account, now)
         moment = EPOCH + timedelta(seconds=now)
         body = refusal.body(0)["error"]
-        error = error_of(body, refusal.status, Caller(account, scope, APP, TOKEN, full_access=True), usage, moment)
+        error = parse_error(
+            body, refusal.status, CallContext(account, scope, APP, TOKEN, full_access=True), usage, moment
+        )
         if not isinstance(error, Throttled):
             raise TypeError(f"the platform refused with {error!r}, which asks for no silence")
         seconds = 0.05

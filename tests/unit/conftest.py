@@ -15,7 +15,14 @@ from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.prefetch import PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    Capabilities,
+    FetchUnit,
+    Increment,
+    ResultPage,
+)
 from adwarm.store import ObjectStore
 from adwarm.store.error_events import ErrorLog
 
@@ -34,10 +41,10 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 class ScriptedSource:
     """A source that answers from a script: per account a callable that returns a page or raises."""
 
-    script: dict[str, Callable[[Unit], Page]] = field(default_factory=dict)
-    asked: list[Unit] = field(default_factory=list)
+    script: dict[str, Callable[[FetchUnit], ResultPage]] = field(default_factory=dict)
+    asked: list[FetchUnit] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    split_into: list[Unit] = field(default_factory=list)
+    split_into: list[FetchUnit] = field(default_factory=list)
     name: str = "scripted"
     caps: Capabilities = field(default_factory=Capabilities)
     connection: str = "default"
@@ -57,37 +64,39 @@ class ScriptedSource:
         """Return the account's own scope."""
         return (Scope(ScopeKind.ACCOUNT, account_id),)
 
-    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
+    def plan(
+        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+    ) -> list[FetchUnit]:
         """One unit for everything."""
-        return [Unit(account.id, tuple(windows), increment, spec)]
+        return [FetchUnit(account.id, tuple(windows), increment, spec)]
 
-    def submit(self, unit: Unit) -> Page:
+    def submit(self, unit: FetchUnit) -> ResultPage:
         """Answer by the script, or with one ad that runs every day."""
         self.asked.append(unit)
         return self.script.get(unit.account_id, one_ad)(unit)
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """There are no reports to wait for."""
         return {}
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """There is one page only."""
         raise AssertionError("no second page was announced")
 
-    def begin(self, unit: Unit) -> Handle:
+    def begin(self, unit: FetchUnit) -> AsyncReportHandle:
         """No report is made."""
         raise AssertionError("this source answers at once")
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """Split as the test says."""
         return self.split_into
 
-    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+    def objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Nothing is listed."""
         raise AssertionError("this source lists no objects")
 
 
-def one_ad(unit: Unit) -> Page:
+def one_ad(unit: FetchUnit) -> ResultPage:
     """One ad with the same figures every day, or once per window."""
     spans = (
         [(day, day) for window in unit.windows for day in window.days()]
@@ -99,7 +108,7 @@ def one_ad(unit: Unit) -> Page:
          "impressions": "1000", "reach": "800", "clicks": "10", "spend": "5.00"}
         for since, until in spans
     ]  # fmt: skip
-    return Page(rows, api_version="v26.0")
+    return ResultPage(rows, api_version="v26.0")
 
 
 @dataclass

@@ -109,7 +109,7 @@ def _listed(runtime: Any) -> list[Any]:
     from adwarm.runtime import source_factory
     from adwarm.store import accounts
 
-    found = list(source_factory(runtime.settings, runtime.clock)().accounts())
+    found = list(source_factory(runtime.settings, runtime.clock)().list_accounts())
     accounts.save(runtime.engine, found, runtime.clock.now())
     return [account for account in found if account.status == "active"]
 

@@ -112,7 +112,7 @@ def _source(runtime: Any) -> str:
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()
-    first = next(iter(source.accounts()), None)
+    first = next(iter(source.list_accounts()), None)
     return f"{source.name} answers; " + (f"first account {first.id}" if first else "it lists no account")
 
 
@@ -121,7 +121,7 @@ def _clock(runtime: Any) -> str:
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()
-    next(iter(source.accounts()), None)
+    next(iter(source.list_accounts()), None)
     offset = source.clock_offset_seconds
     if offset is None:
         return f"{source.name} does not tell the time; this machine's clock is used"

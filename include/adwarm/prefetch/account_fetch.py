@@ -144,7 +144,7 @@ class AccountFetch:
         """Return the entry key of each wanted key; one whose window the source does not keep fails."""
         spec = self.context.settings.spec(self.wanted[0].key.report)
         today = local_day(now, account.data_zone)
-        oldest = self._fetcher.source.caps.oldest_day(today)
+        oldest = self._fetcher.source.capabilities.oldest_day(today)
         resolved: dict[int, EntryKey] = {}
         for place, item in enumerate(self.wanted):
             key = resolve_key(item.key, account, spec, now)
@@ -170,7 +170,7 @@ class AccountFetch:
         history = self._history(account, [place], now)
         if not history:
             return False
-        report, page_rows = self.wanted[place].key.report, self._fetcher.source.caps.page_max
+        report, page_rows = self.wanted[place].key.report, self._fetcher.source.capabilities.max_page_rows
         return not plan_refresh(self.context, account, report, [key.window], history, now, page_rows).is_empty
 
     def _history(self, account: Account, places: Iterable[int], now: datetime) -> list[Window]:
@@ -227,7 +227,7 @@ class AccountFetch:
     def _told_by(self, connection: str) -> Account:
         self._fetcher.connection = connection
         source = self._fetcher.source
-        return self._fetcher.call(self._account_id, lambda: source.account(self._account_id))
+        return self._fetcher.call(self._account_id, lambda: source.get_account(self._account_id))
 
     def _name_of(self, connection: str) -> str:
         """Return the name under which the source of a connection is built."""

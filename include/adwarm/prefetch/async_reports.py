@@ -23,7 +23,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Transient
 from adwarm.prefetch.fetch_lease import LeaseLost
 from adwarm.prefetch.report_schedule import Look, ReportWatch, RunningReport, Watched
-from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, Unit
+from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, FetchUnit, InsightsSource
 from adwarm.store import leases
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 
@@ -39,7 +39,7 @@ class ReportPending(Transient):
 
     own_refusal = True
 
-    def __init__(self, handle: Handle, seen: Watched | None) -> None:
+    def __init__(self, handle: AsyncReportHandle, seen: Watched | None) -> None:
         percent = seen.percent if seen else 0.0
         words = f"report {handle.id} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"
         super().__init__(words, retry_after=max(_COME_BACK_SECONDS, seen.due if seen else 0.0))
@@ -68,20 +68,24 @@ class ReportNotes:
             self._count("a report was asked for by a worker that stopped before it knew the report's id")
             self.forget()
 
-    def running(self, unit: Unit) -> RunningReport | None:
+    def running(self, unit: FetchUnit) -> RunningReport | None:
         """Return the report of `unit` that is being made, if there is one that is young enough."""
         noted, now = self._noted, self.clock.now()
         if noted is None or noted.run_id is None or noted.unit != unit.hash:
             return None
         age, quiet = (now - noted.requested_at).total_seconds(), (now - noted.progressed_at).total_seconds()
-        return None if age >= self.max_seconds else RunningReport(Handle(noted.run_id, unit), noted.percent, age, quiet)
+        return (
+            None
+            if age >= self.max_seconds
+            else RunningReport(AsyncReportHandle(noted.run_id, unit), noted.percent, age, quiet)
+        )
 
     @property
     def noted(self) -> leases.SavedReport | None:
         """The report that is being made or read, as the lease knows it."""
         return self._noted
 
-    def begin(self, unit: Unit, submit: Callable[[], Handle]) -> RunningReport:
+    def begin(self, unit: FetchUnit, submit: Callable[[], AsyncReportHandle]) -> RunningReport:
         """Ask for a report of `unit` and return it, noted down.
 
         Raises:
@@ -133,9 +137,9 @@ class Waiting:
     """
 
     connection: str
-    handle: Handle
+    handle: AsyncReportHandle
     looks: int = 0
-    ended: JobProgress | Exception | None = None
+    ended: AsyncReportProgress | Exception | None = None
 
 
 @dataclass
@@ -159,7 +163,7 @@ class ReportPoller:
     _watches: dict[str, ReportWatch] = field(default_factory=dict)
     _looking: dict[Future[Look], str] = field(default_factory=dict)
 
-    def wait(self, connection: str, report: RunningReport) -> tuple[JobProgress, int]:
+    def wait(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
         """Block until the report has ended; return how, and how many calls were made to look at it.
 
         Raises:
@@ -270,7 +274,7 @@ class ReportPoller:
             self._end(run_id, error)
         return len(ended)
 
-    def _end(self, run_id: str, how: JobProgress | Exception) -> None:
+    def _end(self, run_id: str, how: AsyncReportProgress | Exception) -> None:
         waiting = self._waiting.pop(run_id, None)
         if waiting is not None:
             waiting.ended = how

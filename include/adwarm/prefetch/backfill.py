@@ -71,7 +71,7 @@ def check_range(window: Window, now: datetime, sources: Iterable[Callable[[], In
     """
     today = now.date()
     if (today - window.since).days > RETENTION_DAYS:
-        kept = [make().caps.retention_days for make in sources] or [RETENTION_DAYS]
+        kept = [make().capabilities.retention_days for make in sources] or [RETENTION_DAYS]
         oldest = today - timedelta(days=max(days or 0 for days in kept))
         if None not in kept and window.since < oldest:
             raise BadRequest(f"the platform keeps 37 months; {window.since} is older, begin on {oldest} or later")

@@ -15,7 +15,7 @@ from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import HeldLease
 from adwarm.prefetch.fetcher import BatchOver, OutOfTime
 from adwarm.prefetch.report_schedule import RunningReport
-from adwarm.sources.protocol import JobProgress
+from adwarm.sources.protocol import AsyncReportProgress
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class AccountTurn:
             words = f"the account took longer than {batch.account_seconds:.0f} s (ADWARM_ACCOUNT_SECONDS)"
             raise OutOfTime(words, retry_after=60.0)
 
-    def wait_for(self, connection: str, report: RunningReport) -> tuple[JobProgress, int]:
+    def wait_for(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
         """Block until a report has ended; the slot is another account's meanwhile.
 
         Raises:

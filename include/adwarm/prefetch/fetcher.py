@@ -32,8 +32,16 @@ from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import Fetched, Gap, Splitter
 from adwarm.settings import SourceSettings
 from adwarm.sources.cursors import CursorTrail
-from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobProgress, JobState, Page, Unit
-from adwarm.sources.units import is_about_one, split_by_time
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    AsyncReportState,
+    FetchUnit,
+    Increment,
+    InsightsSource,
+    ResultPage,
+)
+from adwarm.sources.units import is_single_object, split_by_time
 from adwarm.store.leases import FetchHints, PagesRead
 from adwarm.store.partition_rows import pack_rows, unpack_rows
 
@@ -68,7 +76,7 @@ class BatchAccess(Protocol):
         """Raise why no call may be made now; return when one may."""
         ...
 
-    def wait_for(self, connection: str, report: RunningReport) -> tuple[JobProgress, int]:
+    def wait_for(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
         """Block until a report has ended; return how, and the calls that were made to look at it."""
         ...
 
@@ -121,10 +129,10 @@ class Fetcher:
         Args:
             known: what could not be read the last time.
         """
-        listed = self._ids if self.source.caps.narrows else None
+        listed = self._ids if self.source.capabilities.can_list_objects else None
         self._splitter = Splitter(self._ask, self.source.split, listed, known)
 
-    def parts(self, unit: Unit) -> Iterator[Fetched]:
+    def parts(self, unit: FetchUnit) -> Iterator[Fetched]:
         """Yield every row of `unit` that can be read, each part as soon as it is whole for its windows.
 
         Raises:
@@ -158,7 +166,7 @@ class Fetcher:
             ) as slot:  # fmt: skip
                 self.requests += 1
                 result = operation()
-                if isinstance(result, Page):
+                if isinstance(result, ResultPage):
                     slot.heard(result.usage)
                 return result
 
@@ -167,7 +175,7 @@ class Fetcher:
             self.lease.progress()
         return value
 
-    def _ask(self, unit: Unit) -> Fetched:
+    def _ask(self, unit: FetchUnit) -> Fetched:
         """Answer a unit as a whole."""
         try:
             return self._answer(unit)
@@ -175,7 +183,7 @@ class Fetcher:
             self.too_large.setdefault(unit.hash, str(error))
             raise
 
-    def _answer(self, unit: Unit) -> Fetched:
+    def _answer(self, unit: FetchUnit) -> Fetched:
         known = self.too_large.get(unit.hash)
         running = self.notes.running(unit) if self.notes else None
         if running and running.handle.id == _NO_REPORT:
@@ -189,7 +197,7 @@ class Fetcher:
         try:
             return self._pages(unit)
         except TooMuchData as error:
-            if not (error.in_background and self._reports_help and self._can_report) or is_about_one(unit):
+            if not (error.in_background and self._reports_help and self._can_report) or is_single_object(unit):
                 raise
         except ENDS_FOR_NOW:
             raise
@@ -200,17 +208,17 @@ class Fetcher:
 
     @property
     def _can_report(self) -> bool:
-        return self.notes is not None and self.source.caps.async_jobs
+        return self.notes is not None and self.source.capabilities.has_async_reports
 
-    def _goes_as_report(self, unit: Unit) -> bool:
+    def _goes_as_report(self, unit: FetchUnit) -> bool:
         """Whether a unit is large: by its days, or by the rows that they are expected to have."""
-        if not self._can_report or unit.increment is not Increment.DAY or is_about_one(unit):
+        if not self._can_report or unit.increment is not Increment.DAY or is_single_object(unit):
             return False
         rules = self.context.settings.source
         days = sum(len(window) for window in unit.windows)
         return days > rules.report_days or days * self.rows_per_day > rules.report_rows
 
-    def _read_on(self, unit: Unit) -> Fetched:
+    def _read_on(self, unit: FetchUnit) -> Fetched:
         """Read the pages of a unit behind those that an earlier fetch has read."""
         notes = self.notes
         pages = notes.noted.pages if notes and notes.noted else None
@@ -219,7 +227,7 @@ class Fetcher:
             notes.forget()
         return found
 
-    def _as_report(self, unit: Unit) -> Fetched:
+    def _as_report(self, unit: FetchUnit) -> Fetched:
         """Have the unit made in the background and read it; after the second bad end it has to be split."""
         if self.notes is None:
             raise Transient(f"{unit.account_id}: a report cannot be begun without a lease")
@@ -244,8 +252,8 @@ class Fetcher:
         code = last.code if last else None
         raise TooMuchData(f"{_REPORT_TRIES} reports of it ended badly; the last: {last}", code=code) from last
 
-    def _begin(self, notes: ReportNotes, unit: Unit) -> RunningReport:
-        return notes.begin(unit, lambda: self.call(unit.account_id, lambda: self.source.begin(unit)))
+    def _begin(self, notes: ReportNotes, unit: FetchUnit) -> RunningReport:
+        return notes.begin(unit, lambda: self.call(unit.account_id, lambda: self.source.submit_async(unit)))
 
     def _read_report(self, notes: ReportNotes, report: RunningReport) -> Fetched:
         """Wait for a report, and return its rows."""
@@ -265,12 +273,12 @@ class Fetcher:
         self.requests += looks
         if self.lease:
             self.lease.progress()
-        if progress.state is not JobState.READY:
+        if progress.state is not AsyncReportState.READY:
             raise progress.error or Transient(f"report {report.handle.id} ended as {progress.state}")
 
-    def _pages(self, asked: Unit | Handle, read: PagesRead | None = None) -> Fetched:
+    def _pages(self, asked: FetchUnit | AsyncReportHandle, read: PagesRead | None = None) -> Fetched:
         """Return the rows of every page of a unit, or of a report, of which some pages may have been read before."""
-        unit = asked.unit if isinstance(asked, Handle) else asked
+        unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
         progress = _Pages(RowBuffer(unit.spec.level), self.context.settings.source, unit.account_id)
         if read is not None:
             self._resume(progress, read)
@@ -281,7 +289,7 @@ class Fetcher:
             except ENDS_FOR_NOW:
                 self._interrupted(asked, progress)
                 raise
-            if isinstance(answer, Handle):
+            if isinstance(answer, AsyncReportHandle):
                 return self._made_by_itself(answer)
             progress.add(answer)
             version = answer.api_version
@@ -297,61 +305,63 @@ class Fetcher:
         else:
             progress.resume(rows, read)
 
-    def _interrupted(self, asked: Unit | Handle, progress: "_Pages") -> None:
+    def _interrupted(self, asked: FetchUnit | AsyncReportHandle, progress: "_Pages") -> None:
         """Keep what was read, where reading on is safe; else ask for smaller units from now on.
 
         The pages of a report do not change. Those of a unit may, so they are kept only where it cannot be made smaller
         and the source makes no reports.
         """
         notes = self.notes
-        if isinstance(asked, Unit):
+        if isinstance(asked, FetchUnit):
             if progress.count == 0:
                 return
             if self._can_report or notes is None or split_by_time(asked):
                 self.too_large[asked.hash] = _INTERRUPTED
                 return
             if notes.running(asked) is None:
-                notes.begin(asked, lambda: Handle(_NO_REPORT, asked))
+                notes.begin(asked, lambda: AsyncReportHandle(_NO_REPORT, asked))
         if notes:
             digest = self.context.objects.put(pack_rows(list(progress.rows.rows()))) if progress.count else None
             notes.save_pages(PagesRead(progress.cursor, digest, progress.size, progress.count))
 
-    def _made_by_itself(self, handle: Handle) -> Fetched:
+    def _made_by_itself(self, handle: AsyncReportHandle) -> Fetched:
         """Wait for a report that the source chose to make by itself."""
         if self.notes is None:
             raise Transient(f"report {handle.id} cannot be waited for without a lease")
         self.notes.begin(handle.unit, lambda: handle)
         return self._as_report(handle.unit)
 
-    def _page(self, asked: Unit | Handle, cursor: str | None) -> tuple[Page | Handle, Unit | Handle]:
+    def _page(
+        self, asked: FetchUnit | AsyncReportHandle, cursor: str | None
+    ) -> tuple[ResultPage | AsyncReportHandle, FetchUnit | AsyncReportHandle]:
         """Return a page and what to ask for the next one by: a page that is too heavy is asked for in smaller ones."""
         while True:
             try:
                 return self._one_page(asked, cursor), asked
             except TooMuchData as error:
                 smaller = self._smaller(asked) if error.smaller_page else None
-                if smaller is None or not (self._smaller_pages_help or cursor or isinstance(asked, Handle)):
+                if smaller is None or not (self._smaller_pages_help or cursor or isinstance(asked, AsyncReportHandle)):
                     self._smaller_pages_help = self._smaller_pages_help and not error.smaller_page
                     raise
                 asked = smaller
 
-    def _one_page(self, asked: Unit | Handle, cursor: str | None) -> Page | Handle:
-        if isinstance(asked, Unit) and cursor is None:
+    def _one_page(self, asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage | AsyncReportHandle:
+        if isinstance(asked, FetchUnit) and cursor is None:
             unit = asked
             return self.call(unit.account_id, lambda: self.source.submit(unit))
-        account_id = asked.unit.account_id if isinstance(asked, Handle) else asked.account_id
+        account_id = asked.unit.account_id if isinstance(asked, AsyncReportHandle) else asked.account_id
         return self.call(account_id, lambda: self.source.read(asked, cursor))
 
-    def _smaller(self, asked: Unit | Handle) -> Unit | Handle | None:
+    def _smaller(self, asked: FetchUnit | AsyncReportHandle) -> FetchUnit | AsyncReportHandle | None:
         """Return the same with a quarter of the rows in a page; None when a page is small already."""
-        unit = asked.unit if isinstance(asked, Handle) else asked
-        size = (unit.page_size or self.source.caps.page_max) // _PAGE_STEP
-        if size < _SMALLEST_PAGE or is_about_one(unit):
+        unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
+        size = (unit.page_size or self.source.capabilities.max_page_rows) // _PAGE_STEP
+        if size < _SMALLEST_PAGE or is_single_object(unit):
             return None
         unit = replace(unit, page_size=size)
-        return Handle(asked.id, unit) if isinstance(asked, Handle) else unit
+        return AsyncReportHandle(asked.id, unit) if isinstance(asked, AsyncReportHandle) else unit
 
-    def _ids(self, unit: Unit, level: str) -> list[str]:
+    def _ids(self, unit: FetchUnit, level: str) -> list[str]:
         """Return the ids of the objects of a level that `unit` is about, every page of them."""
         name = f"{unit.hash}:{level}"
         if name not in self.listed:
@@ -364,8 +374,8 @@ class Fetcher:
             self.listed[name] = ids
         return self.listed[name]
 
-    def _objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
-        return self.call(unit.account_id, lambda: self.source.objects(unit, level, cursor))
+    def _objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
+        return self.call(unit.account_id, lambda: self.source.list_objects(unit, level, cursor))
 
 
 class _Pages:
@@ -395,7 +405,7 @@ class _Pages:
         self.cursor, self.size, self.count = read.cursor, read.size, read.count
         self._trail.follow(read.cursor)
 
-    def add(self, page: Page) -> None:
+    def add(self, page: ResultPage) -> None:
         """Take a page in.
 
         Raises:
@@ -403,7 +413,7 @@ class _Pages:
             TooMuchData: a bound is passed.
         """
         self.count += 1
-        self.size += page.size
+        self.size += page.size_bytes
         self._row_count += len(page.rows)
         if self._keep:
             self.rows.add(page.rows)

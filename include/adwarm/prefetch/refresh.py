@@ -20,7 +20,7 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import missing_text, older_summaries, with_older
 from adwarm.prefetch.range_summaries import Summary, due_summaries, kept_summaries, version_sum
 from adwarm.prefetch.splitting import Fetched, Gap
-from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import entries, leases, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
@@ -108,7 +108,7 @@ class Refresh:
         windows = [key.window for key in self._left]
         if not windows and not history:
             return
-        page_rows = self.fetcher.source.caps.page_max
+        page_rows = self.fetcher.source.capabilities.max_page_rows
         plan = plan_refresh(self.context, self.account, self.report, windows, history, self.now, page_rows)
         self._states = _states_of(self.context, self.account, self.report, [*windows, *history, *plan.spans])
         self._pending = {day for span in plan.spans for day in span.days()}
@@ -123,15 +123,15 @@ class Refresh:
             for unit in self.fetcher.source.plan(self.account, due, Increment.RANGE, self.spec):
                 self._fetch(unit)
 
-    def _first_units(self, plan: FetchPlan) -> Iterator[Unit]:
+    def _first_units(self, plan: FetchPlan) -> Iterator[FetchUnit]:
         """Yield the units of the days, along with the summaries that are due where one unit can hold both."""
         due = due_summaries(plan.ranges, self._stored, self._states, self._calendar, self.now)
         due = [window for window in due if self._is_wanted(window)]
         rows = max((state.rows for state in self._states.values()), default=0)
         self.fetcher.rows_per_day = rows
         source = self.fetcher.source
-        most = min(source.caps.page_max, self.context.settings.source.report_rows)
-        together = combined(plan.spans, due, source.caps, rows, most)
+        most = min(source.capabilities.max_page_rows, self.context.settings.source.report_rows)
+        together = combined(plan.spans, due, source.capabilities, rows, most)
         if together:
             yield from source.plan(self.account, together, Increment.RANGE, self.spec)
             return
@@ -141,7 +141,7 @@ class Refresh:
     def _is_wanted(self, window: Window) -> bool:
         return any(key.window == window for key in self._left)
 
-    def _fetch(self, unit: Unit) -> None:
+    def _fetch(self, unit: FetchUnit) -> None:
         for part in self.fetcher.parts(unit):
             windows = part.windows or unit.windows
             if unit.increment is Increment.DAY:

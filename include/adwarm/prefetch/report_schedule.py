@@ -15,13 +15,13 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, JobState
+from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, AsyncReportState, InsightsSource
 
 _GROWTH = 1.6
 _EARLY = 0.5
 _UNSEEN_SECONDS = 60.0
 log = logging.getLogger(__name__)
-_ENDS = frozenset({JobState.READY, JobState.FAILED, JobState.EXPIRED})
+_ENDS = frozenset({AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class RunningReport:
         quiet: seconds since it is that far.
     """
 
-    handle: Handle
+    handle: AsyncReportHandle
     percent: float = 0.0
     age: float = 0.0
     quiet: float = 0.0
@@ -50,7 +50,7 @@ class Watched:
         quiet: since its percentage last rose.
     """
 
-    handle: Handle
+    handle: AsyncReportHandle
     pause: float
     due: float
     age: float = 0.0
@@ -67,7 +67,7 @@ class Watched:
 class Look:
     """What came of looking: the reports that have ended, and all that were asked about, each a call of the platform."""
 
-    ended: dict[str, JobProgress] = field(default_factory=dict)
+    ended: dict[str, AsyncReportProgress] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
 
 
@@ -89,7 +89,7 @@ class ReportWatch:
         with self._lock:
             self._reports[report.handle.id] = found
 
-    def drop(self, handle: Handle) -> Watched | None:
+    def drop(self, handle: AsyncReportHandle) -> Watched | None:
         """Watch the report no longer, and return how it stood."""
         with self._lock:
             return self._reports.pop(handle.id, None)
@@ -114,8 +114,8 @@ class ReportWatch:
             TokenDead: the token of the reports is dead.
         """
         with self._lock:
-            chosen = self._due(source.caps.poll_batch)
-        seen: dict[Handle, JobProgress] = {}
+            chosen = self._due(source.capabilities.poll_batch)
+        seen: dict[AsyncReportHandle, AsyncReportProgress] = {}
         while chosen and not seen:
             try:
                 seen = self._asked(source, chosen)
@@ -142,7 +142,7 @@ class ReportWatch:
             return []
         return [report for report in ripe if report.due <= report.pause * _EARLY][:most]
 
-    def _asked(self, source: InsightsSource, chosen: Sequence[Watched]) -> dict[Handle, JobProgress]:
+    def _asked(self, source: InsightsSource, chosen: Sequence[Watched]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
         with admitted(
             self.admission, self.clock, list(scopes), self.priority,
@@ -164,7 +164,7 @@ class ReportWatch:
             report.due = max(seconds, self.rules.report_poll_seconds)
         return [report for report in chosen if report not in held_up]
 
-    def _ended(self, seen: dict[Handle, JobProgress]) -> dict[str, JobProgress]:
+    def _ended(self, seen: dict[AsyncReportHandle, AsyncReportProgress]) -> dict[str, AsyncReportProgress]:
         ended = {}
         for handle, progress in seen.items():
             report = self._reports.get(handle.id)
@@ -180,20 +180,22 @@ class ReportWatch:
                 self._put_off([report], progress.error)
         return ended
 
-    def _given_up(self, report: Watched, progress: JobProgress) -> JobProgress | None:
+    def _given_up(self, report: Watched, progress: AsyncReportProgress) -> AsyncReportProgress | None:
         rules, name = self.rules, f"report {report.handle.id}"
-        if progress.state is JobState.UNSEEN and report.quiet >= _UNSEEN_SECONDS:
-            return JobProgress(JobState.EXPIRED, error=Transient(f"{name} is not known to the platform"))
+        if progress.state is AsyncReportState.UNKNOWN and report.quiet >= _UNSEEN_SECONDS:
+            return AsyncReportProgress(
+                AsyncReportState.EXPIRED, error=Transient(f"{name} is not known to the platform")
+            )
         if report.quiet >= rules.report_stuck_seconds:
             words = f"{name} made no progress beyond {report.percent:.0f} % for {report.quiet:.0f} s"
-            return JobProgress(JobState.FAILED, error=Transient(words, code="stuck"))
+            return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(words, code="stuck"))
         if report.age >= rules.report_max_seconds:
             words = f"{name} was not ready after {report.age:.0f} s"
-            return JobProgress(JobState.FAILED, error=Transient(words, code="stuck"))
+            return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(words, code="stuck"))
         return None
 
 
-def _told_by(progress: JobProgress) -> list[UsageSample]:
+def _told_by(progress: AsyncReportProgress) -> list[UsageSample]:
     """Return the usage that came with a report, or with the refusal to tell of it."""
     if isinstance(progress.error, Throttled):
         return [UsageSample(Scope.parse(progress.error.scope), 100.0, progress.error.retry_after)]

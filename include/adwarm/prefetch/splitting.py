@@ -13,8 +13,16 @@ from datetime import datetime
 from adwarm.foundation.errors import TooMuchData, clear_tracebacks
 from adwarm.model import Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
-from adwarm.sources.protocol import Unit
-from adwarm.sources.units import about, is_about_one, level_below, named_objects, narrowed, with_fields, without_objects
+from adwarm.sources.protocol import FetchUnit
+from adwarm.sources.units import (
+    exclude_objects,
+    filtered_objects,
+    is_single_object,
+    level_below,
+    restrict_to_objects,
+    split_by_objects,
+    with_fields,
+)
 from adwarm.store.partition_rows import row_key
 
 MAX_QUESTIONS = 600
@@ -41,7 +49,7 @@ class Gap:
         """Return the objects that an earlier text of gaps names, without windows: they have to be tried again."""
         return [cls(found[1], found[2], (), "") for found in _NAMED.finditer(text)]
 
-    def covers(self, unit: Unit) -> bool:
+    def covers(self, unit: FetchUnit) -> bool:
         """Whether every window of `unit` is inside one of the gap's."""
         return bool(self.windows) and all(any(_holds(own, window) for own in self.windows) for window in unit.windows)
 
@@ -99,16 +107,16 @@ class Splitter:
 
     def __init__(
         self,
-        ask: Callable[[Unit], Fetched],
-        split: Callable[[Unit], list[Unit]],
-        listed: Callable[[Unit, str], list[str]] | None,
+        ask: Callable[[FetchUnit], Fetched],
+        split: Callable[[FetchUnit], list[FetchUnit]],
+        listed: Callable[[FetchUnit, str], list[str]] | None,
         known: Sequence[Gap] = (),
     ) -> None:
         self._ask, self._split, self._listed = ask, split, listed
         self._gaps: list[Gap] = list(known)
         self._questions = 0
 
-    def parts(self, unit: Unit) -> Iterator[Fetched]:
+    def parts(self, unit: FetchUnit) -> Iterator[Fetched]:
         """Yield the rows of `unit` that can be read, and the gaps: each part as soon as it is whole for its windows.
 
         Raises:
@@ -126,7 +134,7 @@ class Splitter:
         whole = joined(found, (self._alone(part) for part in apart))
         yield replace(whole, gaps=tuple(dict.fromkeys((*gaps, *whole.gaps))))
 
-    def fetch(self, unit: Unit) -> Fetched:
+    def fetch(self, unit: FetchUnit) -> Fetched:
         """Return every row of `unit` that can be read, and the gaps, as one answer.
 
         Raises:
@@ -135,32 +143,32 @@ class Splitter:
         first, *others = self.parts(unit)
         return replace(joined(first, others), windows=unit.windows)
 
-    def _below(self, unit: Unit, smaller: Sequence[Unit]) -> Fetched:
+    def _below(self, unit: FetchUnit, smaller: Sequence[FetchUnit]) -> Fetched:
         """Return the rows of units about the objects of `unit`, as the answer for its windows."""
         found = joined(Fetched(RowBuffer(unit.spec.level), unit.windows), (self.fetch(part) for part in smaller))
         return replace(found, windows=unit.windows)
 
-    def _whole(self, unit: Unit) -> Fetched:
+    def _whole(self, unit: FetchUnit) -> Fetched:
         self._questions += 1
         if self._questions > MAX_QUESTIONS:
             raise _TooManyQuestions(f"{unit.account_id}: still too large after {MAX_QUESTIONS} smaller questions")
         return self._ask(unit)
 
-    def _narrowed(self, unit: Unit) -> list[Unit]:
+    def _narrowed(self, unit: FetchUnit) -> list[FetchUnit]:
         """Return units about the objects below; one object alone is passed over, because it is the whole again."""
         level = level_below(unit) if self._listed else None
         while self._listed and level:
             ids = self._listed(unit, level)
             if len(ids) != 1:
-                return narrowed(unit, level, ids)
-            unit = about(unit, level, ids)
+                return split_by_objects(unit, level, ids)
+            unit = restrict_to_objects(unit, level, ids)
             deeper = level_below(unit)
             if deeper is None:
                 return [unit]
             level = deeper
         return []
 
-    def _by_fields(self, unit: Unit, error: TooMuchData) -> Fetched:
+    def _by_fields(self, unit: FetchUnit, error: TooMuchData) -> Fetched:
         """Ask without any figure, then for halves of the figures, and of what fails, until single ones are left."""
         naming = [name for name in unit.spec.fields if name.endswith(_NAMING)]
         figures = [name for name in unit.spec.fields if name not in naming and name not in _DATES]
@@ -184,7 +192,7 @@ class Splitter:
         rows = merged(found, unit.spec.level)
         return replace(joined(bare, found[1:]), rows=rows, gaps=tuple(gaps))
 
-    def _tried(self, unit: Unit) -> Fetched | TooMuchData:
+    def _tried(self, unit: FetchUnit) -> Fetched | TooMuchData:
         """Return the answer, or why there is none, without the frames behind it: they hold what was read."""
         try:
             return self._whole(unit)
@@ -193,10 +201,10 @@ class Splitter:
         except TooMuchData as error:
             return clear_tracebacks(error)
 
-    def _given_up(self, unit: Unit, error: TooMuchData) -> Fetched:
-        if not is_about_one(unit):
+    def _given_up(self, unit: FetchUnit, error: TooMuchData) -> Fetched:
+        if not is_single_object(unit):
             raise error
-        level, (name,) = named_objects(unit)
+        level, (name,) = filtered_objects(unit)
         gap = self._noted(Gap(level, name, unit.windows, str(error)))
         return Fetched(RowBuffer(unit.spec.level), unit.windows, gaps=(gap,))
 
@@ -206,7 +214,7 @@ class Splitter:
             raise _TooManyQuestions(f"more than {MAX_GAPS} things cannot be read; the last: {gap}")
         return gap
 
-    def _around_gaps(self, unit: Unit) -> tuple[Unit, list[Unit], list[Gap]]:
+    def _around_gaps(self, unit: FetchUnit) -> tuple[FetchUnit, list[FetchUnit], list[Gap]]:
         """Return `unit` without what is known to be unreadable, what to ask for apart, and the gaps that stand."""
         fields = {gap.id: gap for gap in self._gaps if gap.level == "field" and gap.id in unit.spec.fields}
         standing = [replace(gap, windows=unit.windows) for gap in fields.values()]
@@ -217,10 +225,10 @@ class Splitter:
         if not known:
             return unit, [], standing
         covered = {gap.id: gap for gap in self._gaps if gap.id in known and gap.covers(unit)}
-        apart = [about(unit, unit.spec.level, [name]) for name in sorted(known - set(covered))]
-        return without_objects(unit, known), apart, [*standing, *covered.values()]
+        apart = [restrict_to_objects(unit, unit.spec.level, [name]) for name in sorted(known - set(covered))]
+        return exclude_objects(unit, known), apart, [*standing, *covered.values()]
 
-    def _alone(self, unit: Unit) -> Fetched:
+    def _alone(self, unit: FetchUnit) -> Fetched:
         """Ask for an object that failed elsewhere; what fails again is a gap as a whole."""
         found = self._tried(unit)
         return self._given_up(unit, found) if isinstance(found, TooMuchData) else found

@@ -6,7 +6,7 @@ from pathlib import Path
 from adwarm.fatigue.account_scores import ScoreReport, score_accounts
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
-from adwarm.sources.protocol import Page, Unit
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import ObjectStore, scores
 from tests.unit.conftest import NOW, Bench, one_ad
 
@@ -35,7 +35,7 @@ def test_a_closed_day_is_scored_without_a_call(bench: Bench, objects: ObjectStor
 def test_scores_are_kept_under_the_account_they_were_asked_for(bench: Bench, objects: ObjectStore) -> None:
     """Rows that name their account by digits alone, as Meta's do, are found under its id and scored once."""
 
-    def digits(unit: Unit) -> Page:
+    def digits(unit: FetchUnit) -> ResultPage:
         page = one_ad(unit)
         for row in page.rows:
             row["account_id"] = "1"

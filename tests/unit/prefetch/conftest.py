@@ -112,12 +112,14 @@ class Staging:
         storm = self.server.platform.storm
         self.server.platform.set_storm(read_storm({}, "calm"))
         source = self.prefetch.make_source()
-        from adwarm.sources.protocol import Increment, Page
+        from adwarm.sources.protocol import Increment, ResultPage
 
-        (unit,) = source.plan(source.account(account), [window], Increment.DAY, self.prefetch.settings.spec("default"))
+        (unit,) = source.plan(
+            source.get_account(account), [window], Increment.DAY, self.prefetch.settings.spec("default")
+        )
         page = source.submit(unit)
         rows: list[Row] = []
-        while isinstance(page, Page):
+        while isinstance(page, ResultPage):
             rows += page.rows
             if page.next_cursor is None:
                 break

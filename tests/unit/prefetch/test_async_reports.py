@@ -12,7 +12,7 @@ from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller
 from adwarm.prefetch.report_schedule import ReportWatch
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import JobProgress, JobState
+from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import OpenAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
@@ -30,8 +30,8 @@ class Stage:
     def __post_init__(self) -> None:
         clock = VirtualClock(NOW)
         self.desk = Desk(clock)
-        self.desk.tell = lambda report, age: JobProgress(
-            JobState.READY if age >= self.seconds else JobState.PENDING, min(age, 99)
+        self.desk.tell = lambda report, age: AsyncReportProgress(
+            AsyncReportState.READY if age >= self.seconds else AsyncReportState.PENDING, min(age, 99)
         )
 
         def watch() -> ReportWatch:

@@ -9,7 +9,7 @@ from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, T
 from adwarm.model import Account, Window
 from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
-from adwarm.sources.protocol import Capabilities, Increment, Page, Unit
+from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
 from tests.unit.conftest import NOW, Bench, one_ad
 
@@ -52,7 +52,7 @@ def test_a_backfill_that_was_stopped_goes_on(bench: Bench) -> None:
     """After a stop in the middle only what is missing is asked for, and no day twice."""
     stop_after = 5
 
-    def stopping(unit: Unit) -> Page:
+    def stopping(unit: FetchUnit) -> ResultPage:
         if len(bench.source.asked) > stop_after:
             raise KeyboardInterrupt
         return one_ad(unit)
@@ -76,7 +76,7 @@ def test_a_backfill_that_was_stopped_goes_on(bench: Bench) -> None:
 def test_a_denied_account_has_a_reason_and_stops_nobody(bench: Bench) -> None:
     """It is asked once, left out of the later blocks, and named in the report."""
 
-    def deny(unit: Unit) -> Page:
+    def deny(unit: FetchUnit) -> ResultPage:
         raise Denied("no access", account_id="act_2")
 
     bench.source.script = {"act_2": deny}
@@ -91,7 +91,7 @@ def test_a_parked_account_is_taken_up_again(bench: Bench) -> None:
     """A throttled account is waited for, by the run's clock, and its days come in the end."""
     throttles = [Throttled("slow down", scope="account:act_1", until=NOW + timedelta(milliseconds=20))]
 
-    def throttled(unit: Unit) -> Page:
+    def throttled(unit: FetchUnit) -> ResultPage:
         if throttles:
             raise throttles.pop()
         return one_ad(unit)
@@ -106,7 +106,7 @@ def test_a_parked_account_is_taken_up_again(bench: Bench) -> None:
 def test_a_batch_that_fails_whole_stops_the_backfill(bench: Bench) -> None:
     """When nothing of a batch comes through, going on would only make more errors; the reasons are told."""
 
-    def down(unit: Unit) -> Page:
+    def down(unit: FetchUnit) -> ResultPage:
         raise Transient("the platform is down")
 
     bench.source.script = {account.id: down for account in ACCOUNTS}
@@ -201,7 +201,7 @@ def test_an_estimate_is_what_the_backfill_then_takes(bench: Bench) -> None:
 def test_a_stopped_backfill_says_why_in_its_class(bench: Bench, error: Exception) -> None:
     """When a whole batch fails the error is of the class of what the upstream said."""
 
-    def failing(unit: Unit) -> Page:
+    def failing(unit: FetchUnit) -> ResultPage:
         raise error
 
     bench.source.script = {account.id: failing for account in ACCOUNTS}

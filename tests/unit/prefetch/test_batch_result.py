@@ -27,7 +27,7 @@ from adwarm.foundation.errors import (
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchReport, KeyOutcome, KeyStatus, Wanted
 from adwarm.prefetch.batch_result import gravest, restated
-from adwarm.sources.protocol import Page, Unit
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from tests.unit.conftest import NOW, Bench
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
@@ -110,7 +110,7 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: Bench) -> None:
         "act_4": Transient("down"),
     }  # fmt: skip
 
-    def failing(unit: Unit) -> Page:
+    def failing(unit: FetchUnit) -> ResultPage:
         raise raised[unit.account_id]
 
     bench.source.script = dict.fromkeys(raised, failing)
@@ -125,5 +125,5 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: Bench) -> None:
     assert (last.status, type(last.error)) == (KeyStatus.STALE, TokenDead)
 
 
-def _raise(error: Exception) -> Page:
+def _raise(error: Exception) -> ResultPage:
     raise error

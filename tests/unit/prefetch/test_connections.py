@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.sources.meta.graph_errors import error_of
+from adwarm.sources.meta.graph_errors import parse_error
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, denials
 from tests.unit.prefetch.conftest import Staging, source_of
@@ -108,7 +108,7 @@ def test_a_blocked_app_denies_nobody(staging: Staging) -> None:
 
         def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
             asked.append(path[0])
-            raise error_of(refused, 400, source._graph.caller(account_id, path), (), staging.clock.now())
+            raise parse_error(refused, 400, source._graph.caller(account_id, path), (), staging.clock.now())
 
         source._graph.get = refuse
         found: MetaSource = source

@@ -9,7 +9,7 @@ from adwarm.compression import decompress
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
-from adwarm.sources.protocol import Increment, Page, Unit
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import accounts, entries, leases, partitions
 from tests.unit.conftest import NOW, Bench, one_ad
 
@@ -24,7 +24,7 @@ def wanted(account: str, *ranges: str) -> list[Wanted]:
 def raising(error: Exception):
     """A script entry that always fails."""
 
-    def answer(unit: Unit) -> Page:
+    def answer(unit: FetchUnit) -> ResultPage:
         raise error
 
     return answer
@@ -104,7 +104,7 @@ def test_transient_failures_are_retried(bench: Bench) -> None:
     """A call that fails twice and then answers is a success; each try counts as a request."""
     failures = [Transient("busy"), Transient("busy")]
 
-    def flaky(unit: Unit) -> Page:
+    def flaky(unit: FetchUnit) -> ResultPage:
         if failures:
             raise failures.pop()
         return one_ad(unit)
@@ -121,9 +121,11 @@ def test_too_much_data_is_split(bench: Bench) -> None:
     """A unit that is too large is fetched in the parts the source names, and no row is lost."""
     halves = [Window(date(2026, 10, 26), date(2026, 11, 10)), Window(date(2026, 11, 11), WEEK.until)]
 
-    def picky(unit: Unit) -> Page:
+    def picky(unit: FetchUnit) -> ResultPage:
         if unit.increment is Increment.DAY and len(unit.windows[0]) > 16:
-            bench.source.split_into = [Unit(unit.account_id, (half,), unit.increment, unit.spec) for half in halves]
+            bench.source.split_into = [
+                FetchUnit(unit.account_id, (half,), unit.increment, unit.spec) for half in halves
+            ]
             raise TooMuchData
         return one_ad(unit)
 
@@ -142,7 +144,7 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: Bench) -> 
     bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
     bench.clock.sleep(25 * 3600)
 
-    def restated(unit: Unit) -> Page:
+    def restated(unit: FetchUnit) -> ResultPage:
         page = one_ad(unit)
         for row in page.rows:
             if row["date_start"] == "2026-11-24":

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.meta.transport import Answer
+from adwarm.sources.meta.transport import GraphResponse
 from adwarm.store import entries
 from tests.unit.prefetch.conftest import LONG, Staging
 
@@ -20,8 +20,8 @@ def spoiled(staging: Staging, spoil: Callable[[dict[str, Any]], None]) -> Stagin
         graph: Any = source._graph  # type: ignore[attr-defined]
         get = graph.get
 
-        def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> Answer:
-            found: Answer = get(path, params, account_id)
+        def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> GraphResponse:
+            found: GraphResponse = get(path, params, account_id)
             if path[-1] == "insights" and account_id == "act_1":
                 spoil(found.body)
             return found

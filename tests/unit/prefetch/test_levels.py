@@ -17,7 +17,7 @@ from adwarm.model import Account, EntryKey, Priority, ReportKey, Row, Window
 from adwarm.prefetch import Wanted
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.settings import ReportSettings
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.store import entries, partitions
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.fault_profile import read_storm
@@ -62,10 +62,10 @@ class Stage:
         storm = self.staging.server.platform.storm
         self.staging.server.platform.set_storm(read_storm({}, "calm"))
         source = self.engine.make_source()
-        (unit,) = source.plan(source.account("act_1"), [window], increment, self.engine.settings.spec(level))
+        (unit,) = source.plan(source.get_account("act_1"), [window], increment, self.engine.settings.spec(level))
         rows: list[Row] = []
         page = source.submit(unit)
-        while isinstance(page, Page):
+        while isinstance(page, ResultPage):
             rows += page.rows
             if page.next_cursor is None:
                 break

@@ -18,7 +18,15 @@ from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Unit
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    AsyncReportState,
+    Capabilities,
+    FetchUnit,
+    Increment,
+    ResultPage,
+)
 from adwarm.sources.units import split_by_time
 from adwarm.store import ObjectStore, partitions
 from adwarm.store.database import open_engine, write_transaction
@@ -36,38 +44,38 @@ class PagedSource(ScriptedSource):
 
     ads: int = 3
     page: int = 2
-    begun: dict[str, Unit] = field(default_factory=dict)
-    caps: Capabilities = field(default_factory=lambda: Capabilities(async_jobs=True))
+    begun: dict[str, FetchUnit] = field(default_factory=dict)
+    caps: Capabilities = field(default_factory=lambda: Capabilities(has_async_reports=True))
 
-    def rows(self, unit: Unit) -> list[Row]:
+    def rows(self, unit: FetchUnit) -> list[Row]:
         """Every row of a unit."""
         return [
             row | {"ad_id": str(ad), "spend": f"{ad}.00"} for row in one_ad(unit).rows for ad in range(1, self.ads + 1)
         ]
 
-    def submit(self, unit: Unit) -> Page:
+    def submit(self, unit: FetchUnit) -> ResultPage:
         """The first page."""
         self.asked.append(unit)
         return self.read(unit, None)
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """The page at an offset."""
-        rows = self.rows(asked.unit if isinstance(asked, Handle) else asked)
+        rows = self.rows(asked.unit if isinstance(asked, AsyncReportHandle) else asked)
         start = int(cursor or 0)
         end = start + self.page
-        return Page(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
+        return ResultPage(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
 
-    def begin(self, unit: Unit) -> Handle:
+    def begin(self, unit: FetchUnit) -> AsyncReportHandle:
         """Begin a report."""
-        handle = Handle(str(len(self.begun) + 1), unit)
+        handle = AsyncReportHandle(str(len(self.begun) + 1), unit)
         self.begun[handle.id] = unit
         return handle
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Every report is ready."""
-        return {handle: JobProgress(JobState.READY, 100.0) for handle in handles}
+        return {handle: AsyncReportProgress(AsyncReportState.READY, 100.0) for handle in handles}
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """By time."""
         return split_by_time(unit)
 
@@ -154,7 +162,7 @@ def test_one_call_a_run_is_enough(
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
-    stage.source.caps = Capabilities(async_jobs=reports)
+    stage.source.caps = Capabilities(has_async_reports=reports)
     names = sorted(ranges)
     for turn in range(200):
         statuses = {str(outcome.status) for outcome in stage.run(*names).outcomes}
@@ -171,9 +179,9 @@ def test_one_call_a_run_is_enough(
 def test_full_usage_with_every_answer_needs_two_runs(bench: Bench) -> None:
     """When each answer of the insights says that the account is used up, the second run publishes the last key."""
 
-    def used_up(unit: Unit) -> Page:
+    def used_up(unit: FetchUnit) -> ResultPage:
         scope = bench.source.scopes(unit.account_id)[0]
-        return Page(one_ad(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
+        return ResultPage(one_ad(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
     bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
     wanted = [Wanted(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")]
@@ -218,7 +226,7 @@ def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
     def broken(fault: Exception):
-        def answer(unit: Unit) -> Page:
+        def answer(unit: FetchUnit) -> ResultPage:
             raise fault
 
         return answer
@@ -275,11 +283,11 @@ def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word
     stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
     reads = 0
 
-    def endless(asked: Unit | Handle, cursor: str | None) -> Page:
+    def endless(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         nonlocal reads
         reads += 1
-        unit = asked.unit if isinstance(asked, Handle) else asked
-        return Page(one_ad(unit).rows[:1], str(reads), size=1024)
+        unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
+        return ResultPage(one_ad(unit).rows[:1], str(reads), size_bytes=1024)
 
     stage.source.read = endless  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes
@@ -298,11 +306,11 @@ def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 
-    def circle(asked: Unit | Handle, cursor: str | None) -> Page:
+    def circle(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         nonlocal reads
         reads += 1
-        unit = asked.unit if isinstance(asked, Handle) else asked
-        return Page(one_ad(unit).rows[:1], "B" if cursor == "A" else "A")
+        unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
+        return ResultPage(one_ad(unit).rows[:1], "B" if cursor == "A" else "A")
 
     stage.source.read = circle  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes

@@ -13,7 +13,7 @@ from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, Tok
 from adwarm.model import Priority, ReportKey
 from adwarm.serving import Drainer, DrainReport
 from adwarm.settings import BackpressureSettings
-from adwarm.sources.protocol import Page, Unit
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from tests.unit.conftest import NOW, Bench, one_ad
 
@@ -58,7 +58,7 @@ class Yard:
     def script(self, account: str, error: Exception, then: Callable[[], None] = lambda: None) -> None:
         """Let an account's calls fail."""
 
-        def answer(unit: Unit) -> Page:
+        def answer(unit: FetchUnit) -> ResultPage:
             then()
             raise error
 
@@ -162,7 +162,7 @@ def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
 def test_no_call_after_the_deadline(yard: Yard) -> None:
     """Once nobody waits any more the next call of a long fetch is not made, and the request ends as expired."""
 
-    def slow(unit: Unit) -> Page:
+    def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 31
         return one_ad(unit)
 
@@ -182,7 +182,7 @@ def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
     yard.drainer.batch_size = 1
     numbers = [yard.enqueue("act_1"), yard.enqueue("act_2")]
 
-    def slow(unit: Unit) -> Page:
+    def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 10
         return one_ad(unit)
 
@@ -208,7 +208,7 @@ def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
     number = yard.enqueue("act_1")
     thief = yard.queue_of("two")
 
-    def asleep(unit: Unit) -> Page:
+    def asleep(unit: FetchUnit) -> ResultPage:
         if thief.find(number).owner == "one":  # type: ignore[union-attr]
             yard.time.now += 30
             [claim] = thief.take(1)
@@ -232,7 +232,7 @@ def test_leases_are_renewed_while_a_batch_runs(bench: Bench) -> None:
 
     yard.queue.renew = renew  # type: ignore[method-assign]
 
-    def slow(unit: Unit) -> Page:
+    def slow(unit: FetchUnit) -> ResultPage:
         for _ in range(500):
             if len(renewed) >= 3:
                 break

@@ -9,7 +9,7 @@ from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
 from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
-from adwarm.sources.protocol import Increment, Page, Unit
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import entries
 from adwarm.store.partition_rows import check_not_emptied
 from adwarm.store.partitions import PartitionState
@@ -29,7 +29,7 @@ def _asked(bench: Bench) -> list[Increment]:
     return [unit.increment for unit in bench.source.asked]
 
 
-def _restated(unit: Unit) -> Page:
+def _restated(unit: FetchUnit) -> ResultPage:
     page = one_ad(unit)
     for row in page.rows:
         row["spend"] = "6.00"
@@ -97,7 +97,7 @@ def test_an_empty_answer_never_replaces_rows(bench: Bench) -> None:
     """The older answer stays, and the outcome says why."""
     bench.prefetch.run(KEYS[:1], Priority.LOW)
     bench.clock.sleep(7 * 3600)
-    bench.source.script = {"act_1": lambda unit: Page([])}
+    bench.source.script = {"act_1": lambda unit: ResultPage([])}
     report = bench.prefetch.run(KEYS[:1], Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.STALE

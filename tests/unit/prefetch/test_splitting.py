@@ -15,14 +15,14 @@ from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter
-from adwarm.sources.protocol import Increment, Unit
-from adwarm.sources.units import named_objects, split_by_ids, split_by_time
+from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm.sources.units import filtered_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
 from tests.unit.prefetch.conftest import LONG, Staging
 
 MONTH = Window(date(2026, 10, 26), date(2026, 11, 24))
 FIELDS = ("ad_id", "ad_name", "spend", "clicks", "reach", "impressions")
-UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 8)),), Increment.DAY, QuerySpec(fields=FIELDS))
+UNIT = FetchUnit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 8)),), Increment.DAY, QuerySpec(fields=FIELDS))
 
 
 class Model:
@@ -30,11 +30,11 @@ class Model:
 
     def __init__(self, ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int = 10**9) -> None:
         self.ads, self.bad, self.most = ads, bad, most
-        self.asked: list[Unit] = []
+        self.asked: list[FetchUnit] = []
 
-    def cells(self, unit: Unit) -> list[tuple[date, int, str]]:
+    def cells(self, unit: FetchUnit) -> list[tuple[date, int, str]]:
         """What a unit asks for."""
-        level, ids = named_objects(unit)
+        level, ids = filtered_objects(unit)
         out = {int(i) for name, how, text in unit.filters if how == "NOT_IN" for i in text.split(",")}
         named = [ad for ad in range(self.ads) if self.is_named(ad, level, ids) and ad not in out]
         fields = ["ad_id", *(name for name in unit.spec.fields if not name.endswith(("_id", "_name")))]
@@ -50,7 +50,7 @@ class Model:
         day, ad, name = cell
         return any(d in {None, day.day} and a in {None, ad} and f in {None, name} for d, a, f in self.bad)
 
-    def ask(self, unit: Unit) -> Fetched:
+    def ask(self, unit: FetchUnit) -> Fetched:
         """Answer, or refuse as a whole."""
         self.asked.append(unit)
         cells = self.cells(unit)
@@ -62,9 +62,9 @@ class Model:
             row[name] = str(ad)
         return Fetched(RowBuffer("ad", rows.values()), unit.windows)
 
-    def listed(self, unit: Unit, level: str) -> list[str]:
+    def listed(self, unit: FetchUnit, level: str) -> list[str]:
         """List the objects of a level below what a unit names."""
-        above, ids = named_objects(unit)
+        above, ids = filtered_objects(unit)
         per = {"campaign": 4, "adset": 2, "ad": 1}[level]
         return sorted({str(ad // per) for ad in range(self.ads) if self.is_named(ad, above, ids)}, key=int)
 

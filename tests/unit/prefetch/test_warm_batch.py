@@ -10,7 +10,7 @@ from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Priority
 from adwarm.prefetch import BatchReport
 from adwarm.prefetch.warm_batch import ended_before, lift_denials, reopen_batch, warm_batch
-from adwarm.sources.protocol import Page, Unit
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms
 from tests.unit.conftest import NOW, Bench, one_ad
 
@@ -31,7 +31,7 @@ def _plan(bench: Bench, *rows: dict[str, Any]) -> None:
 
 
 def _raising(error: Exception) -> Any:
-    def answer(unit: Unit) -> Page:
+    def answer(unit: FetchUnit) -> ResultPage:
         raise error
 
     return answer
@@ -94,7 +94,7 @@ def test_a_warm_outlives_the_open_it_is_for(bench: Bench) -> None:
 def test_a_closed_day_brings_its_history(bench: Bench) -> None:
     """Closing a day fetches the days its score looks back on, not the week alone."""
     _plan(bench, _row("act_1", reason="day_closed", date_range="2026-11-18..2026-11-24"))
-    seen: list[Unit] = []
+    seen: list[FetchUnit] = []
     bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad(unit))[1]}
     warm_batch(bench.prefetch, RUN, 0)
     days = {day for unit in seen for window in unit.windows for day in window.days()}

@@ -9,7 +9,7 @@ from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.serving import Answer, Reader, read_or_fetch
-from adwarm.sources.protocol import Page, Unit
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import payload
 from tests.unit.conftest import Bench
@@ -38,7 +38,7 @@ class Desk:
     def break_upstream(self, account: str = "act_1") -> None:
         """Let every call about an account fail."""
 
-        def down(unit: Unit) -> Page:
+        def down(unit: FetchUnit) -> ResultPage:
             raise Transient("the platform is down")
 
         self.bench.source.script = {account: down}

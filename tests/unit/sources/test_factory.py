@@ -46,7 +46,7 @@ def test_parking_times_are_by_the_runs_clock(scripted: Scripted, clock: VirtualC
     source = SourceSettings(access_token=SecretStr("t"), graph_url=scripted.url)
     scripted.say({"error": {"code": 4, "error_subcode": 1504022}}, 400)
     with pytest.raises(Throttled) as caught:
-        build_factory(Settings(source=source), clock=clock)().account("act_1")
+        build_factory(Settings(source=source), clock=clock)().get_account("act_1")
     assert caught.value.until == clock.now() + timedelta(seconds=60)
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
-from adwarm.sources.protocol import Increment, Page
-from adwarm.sources.sql import SqlSource, session_zone
+from adwarm.sources.protocol import Increment, ResultPage
+from adwarm.sources.sql import SqlSource, session_zone_statement
 
 WINDOW = Window(date(2026, 11, 2), date(2026, 11, 3))
 
@@ -43,13 +43,13 @@ def test_types_of_a_warehouse(postgres_url: str, account_type: str, account: str
     engine = landed(postgres_url, account_type, day_type, account)
     try:
         source = SqlSource(engine, "ads.insights")
-        assert list(source.accounts()) == [source.account("act_7")]
+        assert list(source.list_accounts()) == [source.get_account("act_7")]
         spec = QuerySpec(fields=("impressions", "spend", "actions"))
         (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, spec)
         page = source.submit(unit)
     finally:
         engine.dispose()
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert page.rows == [
         {
             "account_id": "7", "ad_id": "120210000200000017", "date_start": day, "date_stop": day,
@@ -67,7 +67,7 @@ def days_of(engine: Engine, table: str, **options: Any) -> list[str]:
     source = SqlSource(engine, table, **options)
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=("impressions",)))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return [row["date_start"] for row in page.rows]
 
 
@@ -130,10 +130,10 @@ def test_moments_are_days_of_the_zone_that_is_named(postgres_url: str, session: 
 
 def test_how_a_session_is_told_its_zone() -> None:
     """Each database in its own words; MySQL gets UTC as an offset, since it may not know zones by name."""
-    assert session_zone("mysql", "UTC") == "SET time_zone = '+00:00'"
-    assert session_zone("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
-    assert session_zone("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
-    assert session_zone("sqlite", "UTC") is None
+    assert session_zone_statement("mysql", "UTC") == "SET time_zone = '+00:00'"
+    assert session_zone_statement("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
+    assert session_zone_statement("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
+    assert session_zone_statement("sqlite", "UTC") is None
 
 
 def test_the_threads_of_a_process_share_a_tables_connections(postgres_url: str) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import create_engine
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Transient
 from adwarm.model import Account, QuerySpec, Row, Window
-from adwarm.sources.formats import as_day, as_number, as_text
+from adwarm.sources.formats import format_day, format_field, format_id
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TabularSource
 
@@ -27,7 +27,7 @@ def rows(source: TabularSource, increment: Increment = Increment.DAY, window: Wi
     """The rows of account 7."""
     (unit,) = source.plan(Account("act_7"), [window], increment, QuerySpec(fields=FIELDS))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert page.next_cursor is None
     return page.rows
 
@@ -162,10 +162,10 @@ def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any, level
 def test_a_table_states_its_level(tmp_path: Path) -> None:
     """A table by campaign serves campaigns and accounts; ads are refused, and so is a level that is none."""
     source = parquet(tmp_path, *({**row, "ad_id": None} for row in TREE[1:3]), level="campaign")
-    assert source.caps.levels == {"account", "campaign"}
+    assert source.capabilities.levels == {"account", "campaign"}
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec("campaign", FIELDS))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert [(row["campaign_id"], "ad_id" in row) for row in page.rows] == [("5", False), ("6", False)]
     for level in ("ad", "adset"):
         with pytest.raises(BadRequest, match=f"a row for each campaign, .*rows by {level}"):
@@ -184,7 +184,7 @@ def test_rows_that_are_not_sane_are_refused(tmp_path: Path) -> None:
 def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
     """Rows of any age are read: a table keeps what it has."""
     source = parquet(tmp_path, BASE | {"date_start": "2016-02-29"})
-    assert (source.caps.retention_days, source.caps.oldest_day(DAY)) == (None, date.min)
+    assert (source.capabilities.retention_days, source.capabilities.oldest_day(DAY)) == (None, date.min)
     old = date(2016, 2, 29)
     assert [row["date_start"] for row in rows(source, window=Window(old, old))] == ["2016-02-29"]
 
@@ -192,9 +192,9 @@ def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
 def test_the_currency_of_the_rows(tmp_path: Path) -> None:
     """The account's currency is that of its rows where they have one, unless a person names it."""
     one, two = BASE | {"account_currency": "EUR"}, BASE | {"ad_id": "2", "account_currency": "JPY"}
-    assert parquet(tmp_path, one).account("act_7").currency == "EUR"
-    assert parquet(tmp_path, one, currency="CHF").account("act_7").currency == "CHF"
-    assert parquet(tmp_path, one, two).account("act_7").currency == "USD"
+    assert parquet(tmp_path, one).get_account("act_7").currency == "EUR"
+    assert parquet(tmp_path, one, currency="CHF").get_account("act_7").currency == "CHF"
+    assert parquet(tmp_path, one, two).get_account("act_7").currency == "USD"
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
@@ -238,12 +238,12 @@ def test_pages_and_new_data(tmp_path: Path) -> None:
     source = parquet(tmp_path, *(BASE | {"ad_id": str(n)} for n in range(5)), page_size=2)
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=FIELDS))
     first = source.submit(unit)
-    assert isinstance(first, Page)
+    assert isinstance(first, ResultPage)
     assert (first.next_cursor, source.read(unit, "2").next_cursor) == ("2", "4")
     assert [row["ad_id"] for row in source.read(unit, "4").rows] == ["4"]
     parquet(tmp_path, BASE)
     again = source.submit(unit)
-    assert isinstance(again, Page)
+    assert isinstance(again, ResultPage)
     assert len(again.rows) == 1
     with pytest.raises(BadRequest):
         source.read(unit, "x")
@@ -293,12 +293,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, source: Any, expected: type
 
 def test_values_in_the_platforms_form() -> None:
     """Numbers of any type print as the platform prints them."""
-    assert as_number("impressions", 12.0) == "12"
-    assert as_number("spend", Decimal("14.3500")) == "14.35"
-    assert as_number("ctr", "4.8648648") == "4.864865"
-    assert as_number("spend", float("nan")) is None
-    assert as_number("ad_name", "[draft") == "[draft"
-    assert as_text(12.0) == as_text(Decimal("12.000000000")) == "12"
-    assert as_number("unique_clicks", Decimal("3.000000000")) == "3"
+    assert format_field("impressions", 12.0) == "12"
+    assert format_field("spend", Decimal("14.3500")) == "14.35"
+    assert format_field("ctr", "4.8648648") == "4.864865"
+    assert format_field("spend", float("nan")) is None
+    assert format_field("ad_name", "[draft") == "[draft"
+    assert format_id(12.0) == format_id(Decimal("12.000000000")) == "12"
+    assert format_field("unique_clicks", Decimal("3.000000000")) == "3"
     with pytest.raises(BadRequest):
-        as_day("tomorrow")
+        format_day("tomorrow")

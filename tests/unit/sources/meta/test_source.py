@@ -10,10 +10,10 @@ from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Wind
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.protocol import Increment, Page, Unit
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from tests.unit.sources.conftest import TOKEN, Scripted
 
-UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
+UNIT = FetchUnit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
 
 
 def row(ad: str, **more: object) -> dict[str, object]:
@@ -27,10 +27,10 @@ def paging(after: str | None, *, more: bool) -> dict[str, object]:
     return found | ({"next": f"http://127.0.0.1:9/steal?access_token=x&after={after or 'fromnext'}"} if more else {})
 
 
-def first_page(source: MetaSource) -> Page:
+def first_page(source: MetaSource) -> ResultPage:
     """The unit's first page."""
     page = source.submit(UNIT)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return page
 
 
@@ -94,8 +94,10 @@ def test_an_accounts_facts(scripted: Scripted, meta: MetaSource) -> None:
     """Zone, currency and standing come from the platform; a zone that nobody knows counts as UTC."""
     scripted.say({"timezone_name": "Asia/Tokyo", "currency": "JPY", "account_status": 101, "id": "act_1"})
     scripted.say({"timezone_name": "Mars/Base", "id": "act_1"})
-    assert meta.account("act_1") == Account("act_1", "Asia/Tokyo", "Asia/Tokyo", "JPY", "facebook_default", "closed")
-    assert meta.account("act_1") == Account("act_1", connection="facebook_default")
+    assert meta.get_account("act_1") == Account(
+        "act_1", "Asia/Tokyo", "Asia/Tokyo", "JPY", "facebook_default", "closed"
+    )
+    assert meta.get_account("act_1") == Account("act_1", connection="facebook_default")
 
 
 def test_every_account_of_the_token(scripted: Scripted, meta: MetaSource) -> None:
@@ -103,7 +105,7 @@ def test_every_account_of_the_token(scripted: Scripted, meta: MetaSource) -> Non
     scripted.say({"data": [{"id": "act_5", "account_id": "5"}], "paging": paging("c1", more=True)})
     scripted.say({"data": [], "paging": paging("c2", more=True)})
     scripted.say({"data": [{"id": "act_6"}], "paging": paging("c3", more=False)})
-    assert [account.id for account in meta.accounts()] == ["act_5", "act_6"]
+    assert [account.id for account in meta.list_accounts()] == ["act_5", "act_6"]
 
 
 @pytest.mark.parametrize("changes", [
@@ -127,7 +129,7 @@ def test_an_account_is_itself(scripted: Scripted, meta: MetaSource, field: str, 
     """An account's answer that is another's, or that no column could hold, is refused."""
     scripted.say({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})
     with pytest.raises(Corrupt, match=r"account_id|currency|timezone_name"):
-        meta.account("act_1")
+        meta.get_account("act_1")
 
 
 def test_an_account_without_an_id_is_refused(scripted: Scripted, meta: MetaSource) -> None:
@@ -135,9 +137,9 @@ def test_an_account_without_an_id_is_refused(scripted: Scripted, meta: MetaSourc
     scripted.say({"timezone_name": "UTC", "currency": "EUR"})
     scripted.say({"data": [{"id": "act_5"}, {"currency": "EUR"}]})
     with pytest.raises(Corrupt, match="missing"):
-        meta.account("act_1")
+        meta.get_account("act_1")
     with pytest.raises(Corrupt, match="missing"):
-        list(meta.accounts())
+        list(meta.list_accounts())
 
 
 def test_accounts_in_a_circle(scripted: Scripted, meta: MetaSource) -> None:
@@ -145,7 +147,7 @@ def test_accounts_in_a_circle(scripted: Scripted, meta: MetaSource) -> None:
     for number, cursor in enumerate("abab"):
         scripted.say({"data": [{"id": f"act_{number}"}], "paging": paging(cursor, more=True)})
     with pytest.raises(Corrupt, match="circle"):
-        list(meta.accounts())
+        list(meta.list_accounts())
     assert len(scripted.paths) == 3
 
 
@@ -174,7 +176,7 @@ def test_the_platforms_clock_is_told(scripted: Scripted, meta: MetaSource) -> No
     """The source tells how far the platform's clock is ahead, once an answer came with a date."""
     assert meta.clock_offset_seconds is None
     scripted.say({"id": "act_1", "currency": "EUR"}, Date="Wed, 25 Nov 2026 13:00:00 GMT")
-    meta.account("act_1")
+    meta.get_account("act_1")
     assert meta.clock_offset_seconds == 3_600
 
 

@@ -205,7 +205,7 @@ def test_the_token_appears_nowhere(scripted: Scripted, meta: MetaSource) -> None
     try:
         for _ in range(3):
             with pytest.raises(AdwarmError) as caught:
-                meta.account("act_1")
+                meta.get_account("act_1")
             texts.append("".join(traceback.format_exception(caught.value)))
             assert caught.value.__context__ is None
     finally:

@@ -18,7 +18,7 @@ from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.transport import GraphTransport
-from adwarm.sources.meta.wire import CallBounds, _Unpacker
+from adwarm.sources.meta.wire import CallBounds, _Decompressor
 from tests.unit.sources.conftest import TOKEN
 
 Script = Callable[[socket.socket], None]
@@ -258,9 +258,9 @@ def test_a_bomb_is_not_unpacked(raw: Raw, graph: GraphTransport, pack: Callable[
 def test_unpacking_in_steps(members: list[bytes], step: int, most: int) -> None:
     """Several members in pieces of any size give the whole, or one byte more than asked when there is more."""
     packed, whole = b"".join(gzip.compress(member, mtime=0) for member in members), b"".join(members)
-    unpacker, found = _Unpacker(), b""
+    unpacker, found = _Decompressor(), b""
     for start in range(0, len(packed), step):
-        found += unpacker.unpack(packed[start : start + step], most - len(found))
+        found += unpacker.decompress(packed[start : start + step], most - len(found))
         if len(found) > most:
             break
     assert found == whole[: most + 1]
@@ -271,16 +271,16 @@ def test_bounds_by_a_clock_of_their_own() -> None:
     """Until the head is complete its own deadline counts, then that of the call; the next call begins anew."""
     now = [100.0]
     bounds = CallBounds(5.0, 20.0, 1_000, lambda: now[0])
-    assert bounds.patience() == 5.0
+    assert bounds.read_timeout_seconds() == 5.0
     now[0] += 4
-    assert bounds.patience() == 1.0
-    bounds.head_is_complete()
-    assert bounds.patience() == 5.0
+    assert bounds.read_timeout_seconds() == 1.0
+    bounds.mark_head_complete()
+    assert bounds.read_timeout_seconds() == 5.0
     now[0] += 12
-    assert bounds.patience() == 4.0
+    assert bounds.read_timeout_seconds() == 4.0
     now[0] += 4
     with pytest.raises(TimeoutError):
-        bounds.patience()
-    assert bounds.late
-    bounds.begin()
-    assert (bounds.late, bounds.patience()) == (False, 5.0)
+        bounds.read_timeout_seconds()
+    assert bounds.is_late
+    bounds.start()
+    assert (bounds.is_late, bounds.read_timeout_seconds()) == (False, 5.0)
