@@ -76,7 +76,7 @@ class Runtime:
             self.settings.backpressure,
             owner=self.owner,
             rng=random.SystemRandom(),
-            on_overlong=self._alert_overlong,
+            on_overlong_park=self._alert_overlong,
         )
 
     @cached_property
@@ -151,7 +151,7 @@ class Runtime:
             self.clock,
             self.owner,
             further_factories(self.settings, self.clock) if self.sources is None else self.sources,
-            release=self.blocks.release,
+            release=self.blocks.release_idle,
         )
 
     def drainer(self, batch_size: int = BATCH_SIZE) -> Drainer:

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from adwarm.backpressure import BlockAdmission, Granted, Outcome, OutcomeKind, SqlAdmission
+from adwarm.backpressure import BlockAdmission, CallOutcome, CallOutcomeKind, Granted, SqlAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
@@ -29,7 +29,7 @@ from tests.benchmarks.measure import report
 PROCESSES = 4
 THREADS = 16
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
-OK = Outcome(OutcomeKind.OK, 0.2)
+OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
 Loop = Callable[[str, int, float], list[float]]
 """Admits in one process until the seconds are over, and returns how long each admission took."""
@@ -62,7 +62,7 @@ def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
             decision = admission.admit(scopes, Priority(index % 4), source="bench")
             if isinstance(decision, Granted):
                 waits.append(time.monotonic() - asked)
-                admission.settle(decision.grant, OK)
+                admission.release(decision.grant, OK)
 
     return in_threads(work)
 
@@ -143,8 +143,8 @@ def inside_a_block(url: str) -> float:
         decision = blocks.admit(scopes, Priority.NORMAL, source="bench")
         times.append(time.perf_counter_ns() - started)
         if isinstance(decision, Granted):
-            blocks.settle(decision.grant, OK)
-    blocks.release()
+            blocks.release(decision.grant, OK)
+    blocks.release_idle()
     return statistics.median(times) / 1e3
 
 

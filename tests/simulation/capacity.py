@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from adwarm.backpressure import Grant, Granted, Outcome, OutcomeKind, Refused
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, Granted, Rejected
 from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
@@ -43,7 +43,7 @@ class Bound(Protocol):
         """Return a token, or `Later`."""
         ...
 
-    def leave(self, token: object, outcome: Outcome, now: float) -> float:
+    def leave(self, token: object, outcome: CallOutcome, now: float) -> float:
         """Give the token back; return after how long a call that failed is tried again."""
         ...
 
@@ -63,14 +63,14 @@ class Adaptive:
         decision = self.admission.admit(scopes, Priority.NORMAL, source="meta")
         if isinstance(decision, Granted):
             return decision.grant
-        if isinstance(decision, Refused):
+        if isinstance(decision, Rejected):
             return Later(decision.retry_after, about_account=False)
         return Later(decision.seconds, about_account=decision.scope == str(scopes[0]))
 
-    def leave(self, token: object, outcome: Outcome, now: float) -> float:
+    def leave(self, token: object, outcome: CallOutcome, now: float) -> float:
         """Settle; the park says when the call may be made again."""
         if isinstance(token, Grant):
-            self.admission.settle(token, outcome)
+            self.admission.release(token, outcome)
         return outcome.park_seconds or 5.0
 
 
@@ -91,10 +91,10 @@ class Fixed:
         self.in_flight += 1
         return account
 
-    def leave(self, token: object, outcome: Outcome, now: float) -> float:
+    def leave(self, token: object, outcome: CallOutcome, now: float) -> float:
         """Give the slot back, and park."""
         self.in_flight -= 1
-        if outcome.kind is OutcomeKind.THROTTLED:
+        if outcome.kind is CallOutcomeKind.THROTTLED:
             self.parked[str(token)] = now + (outcome.park_seconds or 0.0)
         return outcome.park_seconds or 5.0
 
@@ -103,7 +103,7 @@ class Fixed:
 class AirflowPool(Fixed):
     """So many tasks at once; one that fails is tried again after the task's own delay, whatever the platform asked."""
 
-    def leave(self, token: object, outcome: Outcome, now: float) -> float:
+    def leave(self, token: object, outcome: CallOutcome, now: float) -> float:
         """Give the slot back."""
         self.in_flight -= 1
         return RETRY_DELAY_SECONDS
@@ -163,11 +163,11 @@ class Backlog:
         def end() -> None:
             self.platform.finish()
             seconds = self.bound.leave(token, answer.outcome, self.agenda.now)
-            if answer.outcome.kind is OutcomeKind.OK:
+            if answer.outcome.kind is CallOutcomeKind.OK:
                 self.score.completed += 1
                 self.score.latencies.append(answer.seconds)
             else:
-                self.score.throttled += answer.outcome.kind is OutcomeKind.THROTTLED
+                self.score.throttled += answer.outcome.kind is CallOutcomeKind.THROTTLED
                 self.agenda.after(seconds, partial(self.again.append, account))
 
         self.agenda.after(answer.seconds, end)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from adwarm.backpressure import Grant, Granted, OutcomeKind, Refused
+from adwarm.backpressure import CallOutcomeKind, Grant, Granted, Rejected
 from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.store.requests import QueuedRequest
@@ -96,7 +96,7 @@ class Hand:
         if isinstance(decision, Granted):
             self._call(request, decision.grant)
             return
-        if isinstance(decision, Refused):
+        if isinstance(decision, Rejected):
             self._put_back(request, decision.retry_after)
             return
         if now + decision.seconds > since + PATIENCE_SECONDS or now + decision.seconds >= request.deadline:
@@ -125,7 +125,7 @@ class Hand:
         world.platform.finish()
         if not self.worker.alive:
             return
-        world.admission.settle(grant, answer.outcome)
+        world.admission.release(grant, answer.outcome)
         world.watch.ended(grant, now, answer.outcome.kind)
         if answer.error is not None:
             world.watch.heard(answer.outcome.parked_scope or grant.scopes[0], answer.error.until.timestamp())
@@ -134,14 +134,14 @@ class Hand:
 
     def _write_down(self, request: QueuedRequest, answer: Answer) -> None:
         queue, now, outcome = self.desk.queue, self.world.agenda.now, answer.outcome
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind is CallOutcomeKind.OK:
             queue.complete(request, now)
-        elif outcome.kind is OutcomeKind.THROTTLED:
+        elif outcome.kind is CallOutcomeKind.THROTTLED:
             queue.give_back(request, "throttled", now, retry_after=outcome.park_seconds)
             self.world.agenda.after(outcome.park_seconds or 0.0, self.desk.wake)
         else:
             queue.give_back(request, str(outcome.kind), now)
-            self.world.agenda.after(queue.rules.pause(request.attempts), self.desk.wake)
+            self.world.agenda.after(queue.rules.backoff_seconds(request.attempts), self.desk.wake)
 
 
 def staff(world: World, desks: Sequence[Desk], workers: int, hands: int) -> Callable[[int], None]:

@@ -115,7 +115,7 @@ def play(hour: Hour) -> Course:
     watch = Watch(hour.seed, admission.budget)
     platform = Platform(hour.law, START, Random(hour.seed + 3))
     world = World(agenda, platform, admission, watch)
-    desks = [Desk(MemoryQueue(QueueRules.of(hour.settings))) for _ in range(4 if hour.is_crowded else 1)]
+    desks = [Desk(MemoryQueue(QueueRules.from_settings(hour.settings))) for _ in range(4 if hour.is_crowded else 1)]
     kill = staff(world, desks, *((1, 3) if hour.is_crowded else (WORKERS, HANDS)))
     for at in hour.deaths:
         agenda.after(at, lambda: kill(rng.randrange(1 if hour.is_crowded else WORKERS)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from adwarm.backpressure import Outcome, OutcomeKind
+from adwarm.backpressure import CallOutcome, CallOutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
@@ -54,7 +54,7 @@ class Answer:
     """What one call comes to: when it ends, and what the caller learns."""
 
     seconds: float
-    outcome: Outcome
+    outcome: CallOutcome
     error: Throttled | None = None
 
 
@@ -105,10 +105,10 @@ class Platform:
         seconds = self._seconds()
         usage = self._usage(account, now)
         if self._is_out(now) and self.rng.random() < 0.95:
-            return Answer(min(seconds, 2.0), Outcome(OutcomeKind.FAILED, min(seconds, 2.0), usage))
+            return Answer(min(seconds, 2.0), CallOutcome(CallOutcomeKind.FAILED, min(seconds, 2.0), usage))
         if seconds >= self.law.timeout_seconds:
-            return Answer(self.law.timeout_seconds, Outcome(OutcomeKind.TIMEOUT, self.law.timeout_seconds))
-        return Answer(seconds, Outcome(OutcomeKind.OK, seconds, usage))
+            return Answer(self.law.timeout_seconds, CallOutcome(CallOutcomeKind.TIMEOUT, self.law.timeout_seconds))
+        return Answer(seconds, CallOutcome(CallOutcomeKind.OK, seconds, usage))
 
     def finish(self) -> None:
         """A call has left."""
@@ -140,5 +140,5 @@ class Platform:
             raise TypeError(f"the platform refused with {error!r}, which asks for no silence")
         seconds = 0.05
         asked = (error.until - moment).total_seconds()
-        outcome = Outcome(OutcomeKind.THROTTLED, seconds, usage, asked, Scope.parse(error.scope))
+        outcome = CallOutcome(CallOutcomeKind.THROTTLED, seconds, usage, asked, Scope.parse(error.scope))
         return Answer(seconds, outcome, error)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from adwarm.backpressure import Grant
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.model import Priority, Scope
 
 CONTENDED_SECONDS = 120.0
@@ -28,7 +28,7 @@ class Watch:
     """
 
     seed: int
-    budget: Budget
+    budget: SharedBudget
     told: dict[Scope, float] = field(default_factory=dict)
     calls: int = 0
     windows: int = 0
@@ -59,7 +59,7 @@ class Watch:
         self.note(now, "start", grant.id, grant.priority)
         for scope in grant.scopes:
             state = self.budget.scopes[scope]
-            if self.told.get(scope, 0.0) > now or state.parking.wait(now) > 0:
+            if self.told.get(scope, 0.0) > now or state.parking.remaining_seconds(now) > 0:
                 self._broken(now, f"{scope} was called while it was parked")
             live = sum(scope in other.scopes for other in self.live.values() if other.expires_at > now)
             if live > state.rules.limit.maximum:

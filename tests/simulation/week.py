@@ -102,7 +102,7 @@ class Week:
         self.watch = Recorder(plan.seed, admission.budget)
         self.platform = Platform(law, MONDAY, Random(plan.seed + 2))
         self.world = World(self.agenda, self.platform, admission, self.watch)
-        self.desk = Desk(MemoryQueue(QueueRules.of(settings)))
+        self.desk = Desk(MemoryQueue(QueueRules.from_settings(settings)))
         self.refused: Counter[Priority] = Counter()
         self.asked: Counter[Priority] = Counter()
         self._days = 0
@@ -174,8 +174,8 @@ class Week:
         budget = self.world.admission.budget
         waiting = Counter(item.priority for item in self.desk.queue.pending())
         step.pending = {priority: waiting[priority] for priority in Priority}
-        step.slots, step.limit = self.platform.slots, budget.state(FLEET, now).slots()
-        step.usage = budget.state(APP, now).usage(now) or 0.0
+        step.slots, step.limit = self.platform.slots, budget.state_of(FLEET, now).slots()
+        step.usage = budget.state_of(APP, now).usage_percent(now) or 0.0
         step.parked = sum(until > now for scope, until in self.watch.told.items())
         step.breaker = str(budget.breakers["meta"].state) if budget.breakers else "closed"
 

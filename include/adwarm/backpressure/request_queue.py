@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure.queue import QueueRules, QueueStatus, makes_room, queue_status, retry_hint
+from adwarm.backpressure.queue import QueueRules, QueueStatus, can_displace, estimate_retry_seconds, summarize_queue
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
@@ -19,7 +19,7 @@ from adwarm.store import requests
 from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
-KEPT_SECONDS = 7 * 86_400.0
+RETENTION_SECONDS = 7 * 86_400.0
 """An ended request is kept this long."""
 
 
@@ -33,7 +33,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimedRequest:
     """A request in the hands of this worker; `seconds_left` until its deadline, counted from the taking."""
 
     request: QueuedRequest
@@ -54,7 +54,7 @@ class RequestQueue:
         self._engine = engine
         self._owner = owner
         self._time = database_time
-        self.rules = QueueRules.of(settings)
+        self.rules = QueueRules.from_settings(settings)
 
     def enqueue(self, key: ReportKey, priority: Priority, *, wait_seconds: float | None = None) -> Ticket:
         """Queue a request, or join the equal one that is on its way and lend it this urgency and deadline.
@@ -81,21 +81,21 @@ class RequestQueue:
                 return Ticket(requests.insert_pending(connection, key, priority, now, deadline), False, deadline)
         raise refusal  # after the commit, so that the sweep is kept
 
-    def take(self, limit: int) -> list[Claim]:
+    def dequeue(self, limit: int) -> list[ClaimedRequest]:
         """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
         with write_transaction(self._engine) as connection:
             now = self._start(connection)
             line = self.rules.next_in_line(requests.list_oldest_ready(connection, now, limit), limit)
-            return [Claim(self._taken(connection, item, now), item.deadline - now) for item in line]
+            return [ClaimedRequest(self._taken(connection, item, now), item.deadline - now) for item in line]
 
-    def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+    def renew(self, claims: Sequence[ClaimedRequest]) -> list[ClaimedRequest]:
         """Extend the leases of those claims that are still held, and return them."""
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             until = self._time(connection) + self.rules.lease_seconds
             return [claim for claim in claims if requests.update_request(connection, claim.request, lease_until=until)]
 
-    def complete(self, claim: Claim, result: Mapping[str, Any]) -> bool:
+    def ack(self, claim: ClaimedRequest, result: Mapping[str, Any]) -> bool:
         """End a request with its result; False when it was lost meanwhile. One that took too long ends as expired."""
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
@@ -109,13 +109,13 @@ class RequestQueue:
                 )
             return _end(connection, claim.request, status, now, error, dict(result))
 
-    def fail(self, claim: Claim, reason: str) -> bool:
+    def fail(self, claim: ClaimedRequest, reason: str) -> bool:
         """End a request that no further try would help; False when it was lost meanwhile."""
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             return _end(connection, claim.request, RequestStatus.FAILED, self._time(connection), reason)
 
-    def give_back(self, claim: Claim, reason: str, *, retry_after: float | None = None) -> bool:
+    def requeue(self, claim: ClaimedRequest, reason: str, *, retry_after: float | None = None) -> bool:
         """Put a request back after a bad try; False when it was lost meanwhile.
 
         What an earlier try failed with is kept when this one only has to wait: that is what the request ends with if
@@ -130,15 +130,15 @@ class RequestQueue:
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             now, request = self._time(connection), claim.request
-            if retry_after is None and self.rules.is_given_up(request.attempts):
+            if retry_after is None and self.rules.is_exhausted(request.attempts):
                 why = f"given up after {request.attempts} tries; the last: {reason}"
                 return _end(connection, request, RequestStatus.FAILED, now, why)
             # Whatever was asked for, a request that rests beyond its deadline has expired.
             asked = 0.0 if retry_after is None else min(max(0.0, retry_after), self.rules.timeout_seconds)
-            rest = self.rules.pause(request.attempts) if retry_after is None else asked
+            rest = self.rules.backoff_seconds(request.attempts) if retry_after is None else asked
             attempts = request.attempts if retry_after is None else request.attempts - 1
             own = request.error if retry_after is not None and attempts > 0 else None
-            done = _back(connection, request, now + rest, own or reason, attempts)
+            done = _requeue(connection, request, now + rest, own or reason, attempts)
             self._sweep(connection, now)
             return done
 
@@ -153,12 +153,12 @@ class RequestQueue:
     def status(self) -> QueueStatus:
         """Return what waits and what is worked on, by class; what is past its deadline does not count as waiting."""
         with read_transaction(self._engine) as connection:
-            return queue_status(requests.list_open(connection), self.rules, self._time(connection))
+            return summarize_queue(requests.list_open(connection), self.rules, self._time(connection))
 
-    def forget_old(self) -> int:
+    def delete_old(self) -> int:
         """Delete requests that ended a week ago, and return how many."""
         with write_transaction(self._engine) as connection:
-            return requests.delete_finished(connection, self._time(connection) - KEPT_SECONDS)
+            return requests.delete_finished(connection, self._time(connection) - RETENTION_SECONDS)
 
     def _start(self, connection: Connection) -> float:
         """Let nobody else in, put the queue in order, and return the present moment."""
@@ -173,11 +173,11 @@ class RequestQueue:
             if request.deadline <= now:
                 why = request.error or ("nobody took it in time" if not request.attempts else "its worker died")
                 _end(connection, request, RequestStatus.EXPIRED, now, f"past its deadline; {why}")
-            elif self.rules.is_given_up(request.attempts):
+            elif self.rules.is_exhausted(request.attempts):
                 why = f"given up after {request.attempts} tries; the worker {request.owner} died over the last"
                 _end(connection, request, RequestStatus.FAILED, now, why)
             else:
-                _back(connection, request, None, f"the worker {request.owner} died over it", request.attempts)
+                _requeue(connection, request, None, f"the worker {request.owner} died over it", request.attempts)
         excess = requests.count_pending(connection) - self.rules.size
         for request in requests.list_least_urgent(connection, excess) if excess > 0 else []:
             _shed(connection, request, now, "requests came back to a full queue")
@@ -192,14 +192,14 @@ class RequestQueue:
         if requests.count_pending(connection) < self.rules.size:
             return None
         lowest = requests.list_least_urgent(connection, 1)[0]
-        if makes_room(lowest, priority):
+        if can_displace(lowest, priority):
             _shed(connection, lowest, now, f"the queue was full, and a {priority.name.lower()} request came")
             return None
         pace, earliest = (
             requests.count_finished_since(connection, now - 60.0),
             requests.find_earliest_deadline(connection),
         )
-        hint = retry_hint(pace, earliest, now)
+        hint = estimate_retry_seconds(pace, earliest, now)
         return Refused(
             f"the queue is full: {self.rules.size} requests as urgent are pending; ask again in {hint:.0f} s",
             retry_after=hint,
@@ -211,7 +211,7 @@ class RequestQueue:
         requests.update_request(connection, request, status="processing", lease_until=until, not_before=None, **values)
         return replace(request, status=RequestStatus.PROCESSING, lease_until=until, not_before=None, **values)
 
-    def _newest_deadline(self, connection: Connection, claim: Claim) -> float:
+    def _newest_deadline(self, connection: Connection, claim: ClaimedRequest) -> float:
         """Return the deadline in force: somebody may have joined since the taking."""
         found = requests.find(connection, claim.request.id)
         return claim.request.deadline if found is None else found.deadline
@@ -233,6 +233,6 @@ def _shed(connection: Connection, request: QueuedRequest, now: float, why: str) 
     _end(connection, request, RequestStatus.SHED, now, f"shed: {why}; ask again in a minute")
 
 
-def _back(connection: Connection, request: QueuedRequest, until: float | None, why: str, attempts: int) -> bool:
+def _requeue(connection: Connection, request: QueuedRequest, until: float | None, why: str, attempts: int) -> bool:
     values = {"owner": None, "lease_until": None, "not_before": until, "error": why, "attempts": attempts}
     return requests.update_request(connection, request, status="pending", **values)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from adwarm.backpressure import admitted
+from adwarm.backpressure import acquire_grant
 from adwarm.foundation.errors import (
     AdwarmError,
     Corrupt,
@@ -160,14 +160,14 @@ class Fetcher:
 
         def once() -> T:
             self.batch.check(self.connection, source.name)
-            with admitted(
+            with acquire_grant(
                 self.context.admission, self.context.clock, source.scopes(account_id), self.priority,
                 source=source.name, timeout_seconds=self.wait_seconds,
             ) as slot:  # fmt: skip
                 self.requests += 1
                 result = operation()
                 if isinstance(result, ResultPage):
-                    slot.heard(result.usage)
+                    slot.record_usage(result.usage)
                 return result
 
         value = self.context.pipeline.run(once, source=source.name, subject=account_id).value

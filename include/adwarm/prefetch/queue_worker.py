@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from adwarm.backpressure import Admission, Claim, Decision, Grant, Outcome, RequestQueue
-from adwarm.backpressure.admission import Refused
+from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision, Grant, RequestQueue
+from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.model import Priority, Scope, ScopeKind
@@ -61,16 +61,16 @@ class DeadlineAdmission:
         account = next((scope.id for scope in scopes if scope.kind is ScopeKind.ACCOUNT), None)
         end = self.until.get(account, max(self.until.values())) if account else max(self.until.values())
         if self.monotonic() >= end:
-            return Refused("the request is past its deadline", _DEADLINE_RETRY_SECONDS)
+            return Rejected("the request is past its deadline", _DEADLINE_RETRY_SECONDS)
         return self.inner.admit(scopes, priority, cost, source=source)
 
     def renew(self, grant: Grant) -> Grant:
         """Renew the grant."""
         return self.inner.renew(grant)
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def settle(self, grant: Grant, outcome: CallOutcome) -> None:
         """Settle the grant."""
-        self.inner.settle(grant, outcome)
+        self.inner.release(grant, outcome)
 
 
 @dataclass
@@ -91,12 +91,12 @@ class Drainer:
         report, end = DrainReport(), self.monotonic() + seconds
         while self.monotonic() < end and self.drain_batch(report):
             continue
-        self.queue.forget_old()
+        self.queue.delete_old()
         return report
 
     def drain_batch(self, report: DrainReport) -> bool:
         """Carry out one batch and add it to `report`; False when nothing was ready."""
-        claims = self.queue.take(self.batch_size)
+        claims = self.queue.dequeue(self.batch_size)
         if not claims:
             return False
         with self._kept_alive(claims):
@@ -105,7 +105,7 @@ class Drainer:
             self._write_down(claim, outcome, report)
         return True
 
-    def _carry_out(self, claims: Sequence[Claim]) -> list[KeyOutcome]:
+    def _carry_out(self, claims: Sequence[ClaimedRequest]) -> list[KeyOutcome]:
         started = self.monotonic()
         until: dict[str, float] = {}
         for claim in claims:
@@ -121,17 +121,17 @@ class Drainer:
             log.warning("a batch of the queue failed as a whole: %s", error)
             return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in wanted]
 
-    def _write_down(self, claim: Claim, outcome: KeyOutcome, report: DrainReport) -> None:
+    def _write_down(self, claim: ClaimedRequest, outcome: KeyOutcome, report: DrainReport) -> None:
         report.requests += outcome.requests
         reason = outcome.reason or f"it ended as {outcome.status}"
         if outcome.status.is_served:
-            kept = self.queue.complete(claim, _result(outcome))
+            kept = self.queue.ack(claim, _result(outcome))
             report.completed += kept
         elif _would_fail_again(outcome.error):
             kept = self.queue.fail(claim, reason)
             report.failed += kept
         else:
-            kept = self.queue.give_back(claim, reason, retry_after=outcome.retry_after)
+            kept = self.queue.requeue(claim, reason, retry_after=outcome.retry_after)
             report.given_back += kept
         report.lost += not kept
         if not outcome.status.is_served:
@@ -140,7 +140,7 @@ class Drainer:
             report.failures.append(outcome.error)
 
     @contextmanager
-    def _kept_alive(self, claims: Sequence[Claim]) -> Iterator[None]:
+    def _kept_alive(self, claims: Sequence[ClaimedRequest]) -> Iterator[None]:
         """Renew the leases while the block runs."""
         done = threading.Event()
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adwarm.backpressure import Admission, admitted
+from adwarm.backpressure import Admission, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
@@ -144,12 +144,12 @@ class ReportWatch:
 
     def _asked(self, source: InsightsSource, chosen: Sequence[Watched]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
-        with admitted(
+        with acquire_grant(
             self.admission, self.clock, list(scopes), self.priority,
             source=source.name, timeout_seconds=0.0, cost=float(len(chosen)),
         ) as slot:  # fmt: skip
             seen = source.poll([report.handle for report in chosen])
-            slot.heard([sample for progress in seen.values() for sample in _told_by(progress)])
+            slot.record_usage([sample for progress in seen.values() for sample in _told_by(progress)])
         return seen
 
     def _put_off(self, chosen: list[Watched], error: Throttled | Refused) -> list[Watched]:

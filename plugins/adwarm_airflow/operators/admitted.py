@@ -55,7 +55,7 @@ class AdmittedOperator(BaseOperator):
 
     def attempt(self, context: Context, event: Any = None) -> Any:
         """Try once; called again after each deferral."""
-        from adwarm.backpressure import admitted
+        from adwarm.backpressure import acquire_grant
         from adwarm.foundation.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
         from adwarm_airflow.params import word
@@ -67,7 +67,7 @@ class AdmittedOperator(BaseOperator):
         priority = word(Priority.parse, self.priority)
         called = False
         try:
-            with admitted(
+            with acquire_grant(
                 runtime.single_calls,
                 runtime.clock,
                 scopes,

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from adwarm.backpressure.capacity_preview import Outlook, Waiter
+    from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -27,14 +27,14 @@ QUEUEING_SECONDS = 60.0
 """After this long in want of nothing but a slot, the task goes on: its share is kept only for a class that asks."""
 
 log = logging.getLogger(__name__)
-Look = Callable[[Sequence["Waiter"]], "list[Outlook]"]
+Look = Callable[[Sequence["WaitingCall"]], "list[CapacityPreview]"]
 
 
 @dataclass(eq=False)
 class _Sleeper:
     """One trigger's question: it wakes when the first of its chains has room."""
 
-    waiters: tuple[Waiter, ...]
+    waiters: tuple[WaitingCall, ...]
     room: asyncio.Future[str]
     look_at: float = 0.0
     queueing_since: float | None = None
@@ -55,7 +55,7 @@ class CapacityPoller:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
-    async def wait(self, waiters: Sequence[Waiter]) -> str:
+    async def wait(self, waiters: Sequence[WaitingCall]) -> str:
         """Return once one of the chains has room, and say why it is time."""
         sleeper = _Sleeper(tuple(waiters), asyncio.get_running_loop().create_future())
         self._sleepers.add(sleeper)
@@ -106,18 +106,18 @@ class CapacityPoller:
         for sleeper in asking:
             self._answer(sleeper, [next(found) for _ in sleeper.waiters], loop.time())
 
-    def _answer(self, sleeper: _Sleeper, outlooks: Sequence[Outlook], now: float) -> None:
-        best = min(outlooks, key=lambda outlook: outlook.seconds)
+    def _answer(self, sleeper: _Sleeper, outlooks: Sequence[CapacityPreview], now: float) -> None:
+        best = min(outlooks, key=lambda outlook: outlook.wait_seconds)
         if best.is_queueing and sleeper.queueing_since is None:
             sleeper.queueing_since = now
         elif not best.is_queueing:
             sleeper.queueing_since = None
         waited_in_line = sleeper.queueing_since is not None and now - sleeper.queueing_since >= QUEUEING_SECONDS
-        if best.seconds <= 0 or waited_in_line:
+        if best.wait_seconds <= 0 or waited_in_line:
             if not sleeper.room.done():
-                sleeper.room.set_result(best.why or "there is room")
+                sleeper.room.set_result(best.reason or "there is room")
             return
-        sleeper.look_at = now + (POLL_SECONDS if best.is_queueing else min(best.seconds, RECHECK_SECONDS))
+        sleeper.look_at = now + (POLL_SECONDS if best.is_queueing else min(best.wait_seconds, RECHECK_SECONDS))
 
 
 _POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, CapacityPoller] = WeakKeyDictionary()
@@ -134,12 +134,12 @@ class _Budget:
 
     runtime: Runtime | None = None
 
-    def look(self, waiters: Sequence[Waiter]) -> list[Outlook]:
-        from adwarm.backpressure.capacity_preview import outlooks
+    def look(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
+        from adwarm.backpressure.capacity_preview import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
         self.runtime = self.runtime or open_runtime()
-        return outlooks(self.runtime.engine, self.runtime.settings.backpressure, waiters)
+        return preview_capacity(self.runtime.engine, self.runtime.settings.backpressure, waiters)
 
 
 class CapacityTrigger(BaseTrigger):
@@ -171,11 +171,11 @@ class CapacityTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with everybody else, then fire once."""
-        from adwarm.backpressure.capacity_preview import Waiter
+        from adwarm.backpressure.capacity_preview import WaitingCall
         from adwarm.model import Priority, Scope
 
         priority = Priority.parse(self.priority)
-        waiters = [Waiter(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
+        waiters = [WaitingCall(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
         why = "the time is over that a report, or another worker, was given"

@@ -33,7 +33,7 @@ class WakeUp:
         it will take this one too, or 10 s have passed. What was announced and is still there is told again after a
         minute.
         """
-        if not queue.ready or queue.in_work:
+        if not queue.ready or queue.has_active_worker:
             return False
         pause = REMIND_SECONDS
         if queue.ready[-1] > self.newest:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import Connection, Engine, delete
 
-from adwarm.backpressure import Claim, RequestQueue
+from adwarm.backpressure import ClaimedRequest, RequestQueue
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
@@ -46,7 +46,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.engine = _empty_engine()
         self.queue = RequestQueue(self.engine, SETTINGS, owner="one", database_time=self._time)
         self.model = MemoryQueue(self.queue.rules)
-        self.claims: list[tuple[Claim, QueuedRequest]] = []
+        self.claims: list[tuple[ClaimedRequest, QueuedRequest]] = []
 
     def _time(self, connection: Connection) -> float:
         return self.now
@@ -67,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def a_worker_takes(self, limit: int) -> None:
         """Both hand out the same requests in the same order."""
-        claims, expected = self.queue.take(limit), self.model.take("one", self.now, limit)
+        claims, expected = self.queue.dequeue(limit), self.model.take("one", self.now, limit)
         assert [claim.request.id for claim in claims] == [item.id for item in expected]
         self.claims.extend(zip(claims, expected, strict=True))
 
@@ -78,11 +78,11 @@ class QueueMachine(RuleBasedStateMachine):
         claim, item = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
         queue, model, now = self.queue, self.model, self.now
         answers: dict[str, Any] = {
-            "complete": lambda: (queue.complete(claim, {}), model.complete(item, now)),
+            "complete": lambda: (queue.ack(claim, {}), model.complete(item, now)),
             "fail": lambda: (queue.fail(claim, "bad"), model.fail(item, "bad", now)),
-            "back": lambda: (queue.give_back(claim, "bad"), model.give_back(item, "bad", now)),
+            "back": lambda: (queue.requeue(claim, "bad"), model.give_back(item, "bad", now)),
             "parked": lambda: (
-                queue.give_back(claim, "parked", retry_after=7.0),
+                queue.requeue(claim, "parked", retry_after=7.0),
                 model.give_back(item, "parked", now, retry_after=7.0),
             ),
             "renew": lambda: (bool(queue.renew([claim])), model.renew(item, now)),

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from adwarm.backpressure.admission import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Scope, Window
 from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
@@ -61,11 +61,11 @@ class OpenAdmission:
         """Nothing runs out."""
         return grant
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def settle(self, grant: Grant, outcome: CallOutcome) -> None:
         """Park what was throttled, and what its usage says."""
         with self.lock:
             self.held -= 1
-            if outcome.kind is OutcomeKind.THROTTLED and outcome.parked_scope:
+            if outcome.kind is CallOutcomeKind.THROTTLED and outcome.parked_scope:
                 self._park(str(outcome.parked_scope), outcome.park_seconds or 60)
             for sample in outcome.usage:
                 if sample.regain_seconds and sample.percent >= 100:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure import Refused, RequestQueue
+from adwarm.backpressure import Rejected, RequestQueue
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.serving import Drainer, DrainReport
@@ -145,9 +145,9 @@ def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
     class GivenUp:
         """An open breaker."""
 
-        def admit(self, *args: Any, **kwargs: Any) -> Refused:
+        def admit(self, *args: Any, **kwargs: Any) -> Rejected:
             """Refuse."""
-            return Refused("source:scripted failed too often and is left alone for 60 s", 60.0)
+            return Rejected("source:scripted failed too often and is left alone for 60 s", 60.0)
 
     yard.drainer.prefetch = replace(bench.prefetch, admission=GivenUp())  # type: ignore[arg-type]
     yard.time.now += 10
@@ -194,12 +194,12 @@ def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
 def test_a_killed_workers_batch_is_done_by_another(yard: Yard) -> None:
     """What a worker took and never ended is another's after the lease; the dead one's claim is void."""
     number = yard.enqueue("act_1")
-    [lost] = yard.queue_of("killed").take(5)
+    [lost] = yard.queue_of("killed").dequeue(5)
     assert yard.drainer.drain(60).completed == 0
     yard.time.now += 30
 
     assert yard.drainer.drain(60).completed == 1
-    assert not yard.queue_of("killed").complete(lost, {})
+    assert not yard.queue_of("killed").ack(lost, {})
     assert yard.seen(number).attempts == 2
 
 
@@ -211,8 +211,8 @@ def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
     def asleep(unit: FetchUnit) -> ResultPage:
         if thief.find(number).owner == "one":  # type: ignore[union-attr]
             yard.time.now += 30
-            [claim] = thief.take(1)
-            thief.complete(claim, {"status": "stolen"})
+            [claim] = thief.dequeue(1)
+            thief.ack(claim, {"status": "stolen"})
         return one_ad(unit)
 
     yard.bench.source.script["act_1"] = asleep

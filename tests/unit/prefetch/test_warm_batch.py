@@ -111,7 +111,7 @@ def test_each_warm_is_admitted_in_its_own_class(bench: Bench) -> None:
         asked.append((scopes[0].id, priority))
         return admit(scopes, priority, cost, source=source)
 
-    bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.settle)
+    bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.release)
     _plan(bench, _row("act_1", priority="low"), _row("act_2", priority="normal"))
     warm_batch(bench.prefetch, RUN, 0)
     assert {("act_1", Priority.LOW), ("act_2", Priority.NORMAL)} == set(asked)
