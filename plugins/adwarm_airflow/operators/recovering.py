@@ -66,6 +66,6 @@ class RecoveringOperator(BaseOperator):
             subject=str(context["ti"].task_id),
             fallbacks=chain,
         )
-        if answer.degraded:
+        if answer.is_degraded:
             self.log.warning("answered by %s: %s", answer.source, answer.reason)
         return {name: getattr(answer, name) for name in ("value", "source", "degraded", "reason", "attempts")}

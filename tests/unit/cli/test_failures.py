@@ -26,7 +26,7 @@ def _fall_back() -> None:
     pipeline = Runtime().pipeline
     for _ in range(6):
         places = [Fallback("warehouse", down, 5.0), Fallback("store", lambda: "rows", 5.0)]
-        assert pipeline.run(down, source="meta", subject="act_1", fallbacks=places).degraded
+        assert pipeline.run(down, source="meta", subject="act_1", fallbacks=places).is_degraded
 
 
 @pytest.mark.parametrize(
