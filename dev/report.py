@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adwarm.patterns.load_slots import QUIET_PERIOD, load_slots
-from adwarm.planning.warm_outcomes import settle_accounts
+from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms
 from dev.history import ReplayDay
@@ -40,7 +40,7 @@ class DemoReport:
         read = learned.get("adopt_shares") or learned["read_log"]
         zone = runtime.settings.default_zone
         slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET_PERIOD, day.end, default_zone=zone)
-        settle_accounts(runtime.engine, runtime.objects, day.end, known_until=day.end)
+        mark_warm_outcomes(runtime.engine, runtime.objects, day.end, known_until=day.end)
         counts = warms.count_by_status(runtime.engine)
         rows = warms.list_by_reason(runtime.engine, "predicted_open")
         return cls(

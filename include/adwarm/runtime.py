@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
-from adwarm.fetch_plan.request_cost import StoredNeeds
+from adwarm.fetch_plan.request_cost import StoredDaysPricer
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
@@ -126,9 +126,9 @@ class Runtime:
         return self.settings.log_url
 
     @cached_property
-    def fetch_needs(self) -> StoredNeeds:
+    def fetch_needs(self) -> StoredDaysPricer:
         """What the planner asks which requests a key would take."""
-        return StoredNeeds(self.engine, self.settings)
+        return StoredDaysPricer(self.engine, self.settings)
 
     def _alert_overlong(self, scope: Scope, seconds: float) -> None:
         """Tell a person that a platform asked for a silence that is too long to be meant."""

@@ -23,13 +23,13 @@ def plan(
     Below it stands what the budget cuts, and why. Fetches and records nothing.
     """
     from adwarm.foundation.clock import floor_to
-    from adwarm.planning.decide import StoreView, forecast_plan
+    from adwarm.planning.decide import StoreView, build_forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
     view = StoreView(runtime.engine, runtime.settings, decided_at, runtime.fetch_needs)
-    made = forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
+    made = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
     chosen = [*made.recommendations[:limit], *made.cut[:limit]]
     if as_json:
         counts = {"considered": made.considered, "planned": len(made.recommendations), "cut": made.cut_total}

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.fetch_plan.planner import aligned_blocks, plan_fetch
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Account, Priority, ReportKey, Window
@@ -92,7 +92,7 @@ def missing_spans(
 ) -> tuple[Window, ...]:
     """Return the spans of `window` that an account lacks, or that are due."""
     have = partitions.list_states(engine, account.id, settings.spec(report).hash, window)
-    calendar = SettleCalendar.of(account, settings.freshness_rules)
+    calendar = RefetchSchedule.for_account(account, settings.freshness_rules)
     return plan_fetch([], have, calendar, now, [window], settings.source.page_size).spans
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from adwarm.fetch_plan.planner import closing_windows
+from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import AdwarmError, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.model import ReportKey, Window
 
@@ -46,7 +46,7 @@ class Wanted:
         """Return the days to complete behind the key itself; None when it stands alone."""
         if self.close_day is None:
             return self.history
-        return closing_windows(self.close_day, history_days, last_closed)[1]
+        return get_day_close_windows(self.close_day, history_days, last_closed)[1]
 
 
 @dataclass(frozen=True, slots=True)

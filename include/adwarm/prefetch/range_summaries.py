@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.compression import decompress
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import CompressionSettings
@@ -50,7 +50,7 @@ def due_summaries(
     windows: Sequence[Window],
     kept: Mapping[Window, Summary],
     states: Mapping[date, PartitionState],
-    calendar: SettleCalendar,
+    calendar: RefetchSchedule,
     now: datetime,
 ) -> list[Window]:
     """Return the windows whose summary has to be asked for, given the days as they now are."""

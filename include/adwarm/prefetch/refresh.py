@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
-from adwarm.fetch_plan.planner import FetchPlan, combined, plan_fetch
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.planner import FetchPlan, combine_request, plan_fetch
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.context import FetchContext, platform_time
@@ -45,7 +45,7 @@ def plan_refresh(
 ) -> FetchPlan:
     """Return the fewest requests that make `windows` complete and fresh, and the days of `history` complete."""
     have = _states_of(context, account, report, [*windows, *history])
-    calendar = SettleCalendar.of(account, context.settings.freshness_rules)
+    calendar = RefetchSchedule.for_account(account, context.settings.freshness_rules)
     return plan_fetch(windows, have, calendar, now, history, page_rows)
 
 
@@ -101,8 +101,8 @@ class Refresh:
         return self.context.settings.spec(self.report)
 
     @cached_property
-    def _calendar(self) -> SettleCalendar:
-        return SettleCalendar.of(self.account, self.context.settings.freshness_rules)
+    def _calendar(self) -> RefetchSchedule:
+        return RefetchSchedule.for_account(self.account, self.context.settings.freshness_rules)
 
     def _once(self, history: Sequence[Window]) -> None:
         windows = [key.window for key in self._left]
@@ -118,20 +118,20 @@ class Refresh:
         self._publish_ready()
         for unit in self._first_units(plan):
             self._fetch(unit)
-        due = [window for window in plan.ranges if self._summary(window) is None and self._is_wanted(window)]
+        due = [window for window in plan.summary_windows if self._summary(window) is None and self._is_wanted(window)]
         if due:
             for unit in self.fetcher.source.plan(self.account, due, Increment.RANGE, self.spec):
                 self._fetch(unit)
 
     def _first_units(self, plan: FetchPlan) -> Iterator[FetchUnit]:
         """Yield the units of the days, along with the summaries that are due where one unit can hold both."""
-        due = due_summaries(plan.ranges, self._stored, self._states, self._calendar, self.now)
+        due = due_summaries(plan.summary_windows, self._stored, self._states, self._calendar, self.now)
         due = [window for window in due if self._is_wanted(window)]
         rows = max((state.rows for state in self._states.values()), default=0)
         self.fetcher.rows_per_day = rows
         source = self.fetcher.source
         most = min(source.capabilities.max_page_rows, self.context.settings.source.report_rows)
-        together = combined(plan.spans, due, source.capabilities, rows, most)
+        together = combine_request(plan.spans, due, source.capabilities, rows, most)
         if together:
             yield from source.plan(self.account, together, Increment.RANGE, self.spec)
             return

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from adwarm.access_log.timestamps import from_micros
-from adwarm.fetch_plan.refetch_schedule import settle_weekday
+from adwarm.fetch_plan.refetch_schedule import refetch_weekday
 from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
@@ -118,7 +118,7 @@ class RequestCount:
             spans = [_span(str(self._opens.date_range[key]), zone, at // _QUARTER) for key in keys]
             cell = account * weeks + min((at - stretch.start) // WEEK, weeks - 1)
             if (column, account) not in shelves:
-                shelves[column, account] = DayShelf(self._rules, settle_weekday(str(self._opens.account_id[keys[0]])))
+                shelves[column, account] = DayShelf(self._rules, refetch_weekday(str(self._opens.account_id[keys[0]])))
             found[cell, column] += shelves[column, account].requests(spans, today, at)
         return found
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.fetch_plan.planner import closing_windows
+from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Mode, Window
-from adwarm.planning.decide import closing_recommendation, store_plan
+from adwarm.planning.decide import recommend_day_close, save_plan
 from adwarm.prefetch.backfill import check_range, missing_spans
 from adwarm.prefetch.estimate import estimate
 from adwarm.prefetch.warm_batch import lift_denials
@@ -86,7 +86,7 @@ def _estimated(
     for item, day in pairs:
         yesterday = local_day(now, item.data_zone) - DAY
         history.setdefault(item.id, []).append(
-            closing_windows(day, runtime.settings.planning.history_days, yesterday)[1]
+            get_day_close_windows(day, runtime.settings.planning.history_days, yesterday)[1]
         )
     wishes = []
     for name, windows in history.items():
@@ -101,8 +101,8 @@ def _estimated(
 def _store(
     runtime: Runtime, run: RunTime, now: datetime, pairs: list[tuple[Account, date]], *, with_week: bool
 ) -> list[int]:
-    items = [closing_recommendation(item, each, now, with_week=with_week) for item, each in pairs]
-    batches = store_plan(runtime.engine, runtime.settings, run.run_id, now, Mode.LIVE, items)
+    items = [recommend_day_close(item, each, now, with_week_summary=with_week) for item, each in pairs]
+    batches = save_plan(runtime.engine, runtime.settings, run.run_id, now, Mode.LIVE, items)
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items), now)
     log.info("%d account-days in %d batches", len(items), batches)
     return list(range(batches))

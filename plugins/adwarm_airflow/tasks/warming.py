@@ -10,8 +10,8 @@ from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, ReportKey, WarmReason, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
-from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
-from adwarm.planning.warm_outcomes import settle_accounts
+from adwarm.planning.strategy_plan import decide_strategies, list_enabled_strategies
+from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
@@ -60,11 +60,11 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         lift_denials(runtime.engine, run.run_id)
         denials.lift(runtime.engine, _named(by_hand))
     _refuse_denied(runtime, _named(by_hand))
-    chosen = by_hand or enabled_strategies(runtime.engine)
+    chosen = by_hand or list_enabled_strategies(runtime.engine)
     decided_at, _ = decision(context, timedelta(minutes=1))
     made = decide_strategies(
         runtime.engine, runtime.settings, chosen, decided_at, run.run_id,
-        dry_run=bool(params.get("dry_run")), by_hand=bool(by_hand),
+        dry_run=bool(params.get("dry_run")), is_manual=bool(by_hand),
     )  # fmt: skip
     log.info("decided: %s", made.to_dict())
     _open_job(runtime, run, 0 if made.batches == 0 else made.planned)
@@ -113,8 +113,8 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
         ReportKey(row["account_id"], row["date_range"], row["report"]) for row in rows if row["status"] == "fetched"
     ]
     canary = read_back(runtime.reader, keys)
-    settled = settle_accounts(runtime.engine, runtime.objects, run.clock.now())
-    shadow = settle_accounts(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
+    settled = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now())
+    shadow = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
     for text in job["errors"][:10]:
         log.warning("%s", text)
     figures = {name: job[name] for name in ("status", "total", "done", "failed", "requests")}

@@ -2,7 +2,7 @@
 
 from datetime import date, timedelta
 
-from adwarm.fetch_plan.request_cost import Need, StoredNeeds, nothing_is_there
+from adwarm.fetch_plan.request_cost import Need, StoredDaysPricer, nothing_is_there
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.prefetch import Wanted
 from adwarm.sources.protocol import Increment
@@ -13,7 +13,7 @@ HOUR = timedelta(hours=1)
 
 
 def _ask(bench: Bench, keys: list[ReportKey], after: timedelta = timedelta(0)) -> list[Need]:
-    needs = StoredNeeds(bench.engine, bench.settings)
+    needs = StoredDaysPricer(bench.engine, bench.settings)
     return needs(keys, [Account(key.account_id) for key in keys], [NOW + after] * len(keys))
 
 

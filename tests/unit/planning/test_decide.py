@@ -12,8 +12,8 @@ from adwarm.forecast.training.trainers import train_seasonal
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.day_close import closes_at
-from adwarm.planning.decide import decide, forecast_plan, left_this_hour
+from adwarm.planning.day_close import get_close_time
+from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, warms
 
@@ -71,7 +71,7 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
 
 def test_looking_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
     """The forecast's plan can be seen without being recorded."""
-    assert len(forecast_plan(learned, objects, _settings(), NINE).recommendations) == 3
+    assert len(build_forecast_plan(learned, objects, _settings(), NINE).recommendations) == 3
     assert warms.count_by_status(learned) == {"used": 0, "wasted": 0}
 
 
@@ -92,15 +92,15 @@ def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: 
     (cut,) = [row for row in rows if row["status"] == "cut"]
     assert "2 of the 2 calls of all accounts in this hour" in cut["explanation"]["cut"]
     warms.save_outcomes(learned, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NINE, "requests": 2}])
-    assert left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
-    assert left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2
-    assert left_this_hour(learned, _settings(), NINE + timedelta(hours=1), RUN) == 600
+    assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
+    assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2
+    assert get_calls_left_this_hour(learned, _settings(), NINE + timedelta(hours=1), RUN) == 600
 
 
 def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, objects: ObjectStore) -> None:
     """The run in whose step an account's day closes plans its week; a denied account is left alone."""
     accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
-    closes = closes_at(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
+    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
     made = decide(learned, objects, _settings(), hour, RUN, Mode.LIVE)
     assert made.closing == 1
@@ -112,7 +112,7 @@ def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, ob
 def test_closings_wait_when_the_budget_is_used_up(learned: Engine, objects: ObjectStore) -> None:
     """A closing that no call is left for is kept as cut."""
     accounts.save(learned, [Account("act_1")], MONDAY)
-    closes = closes_at(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
+    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
     made = decide(learned, objects, _settings(max_calls_per_hour=1), hour, RUN, Mode.LIVE)
     assert (made.closing, made.cut) == (0, 1)

@@ -13,8 +13,8 @@ from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.decide import forecast_plan
-from adwarm.planning.recommendation import Plan
+from adwarm.planning.decide import build_forecast_plan
+from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, aggregates, write_transaction
 
@@ -68,8 +68,8 @@ def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytes
         aggregates.set_watermark(connection, END, END)
 
 
-def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> Plan:
-    return forecast_plan(engine, objects, Settings(), at)
+def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> WarmPlan:
+    return build_forecast_plan(engine, objects, Settings(), at)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,8 +15,8 @@ from adwarm.fetch_plan.request_cost import Need
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.planning.plan import plan_warms
-from adwarm.planning.price import Quota
-from adwarm.planning.recommendation import Plan
+from adwarm.planning.price import CallQuota
+from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
@@ -58,12 +58,12 @@ class _View:
 def _plan(
     rows: list[dict[str, Any]], *, stored: Lookup = _nothing_stored, expires: Lookup = _lives, calls: int = 100,
     horizon: timedelta = 16 * MINUTE, at: datetime = NOW, value: float = 10 / 3,
-) -> Plan:  # fmt: skip
+) -> WarmPlan:  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
     for name in ("slot_start", "slot_end", "predicted_open"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
     settings = Settings(planning={"min_confidence": 0.05, "session_minutes": 30})
-    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, Quota(value, calls))
+    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, CallQuota(value, calls))
 
 
 def test_a_likely_open_is_warmed_just_before() -> None:
@@ -97,10 +97,10 @@ def test_one_warm_stands_for_the_hours_its_life_covers() -> None:
 
 def test_an_unlikely_key_is_left_alone() -> None:
     """What is not worth its price with all calls left is neither planned nor cut, but it was considered."""
-    assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == Plan(considered=1)
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == WarmPlan(considered=1)
     assert _plan([_slot(NOW + 15 * MINUTE, 0.29)], value=4).recommendations != ()
-    assert _plan([_slot(NOW + 15 * MINUTE, 0.04)], value=100) == Plan(considered=1)
-    assert _plan([]) == Plan()
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.04)], value=100) == WarmPlan(considered=1)
+    assert _plan([]) == WarmPlan()
 
 
 def test_a_much_likelier_hour_is_waited_for() -> None:

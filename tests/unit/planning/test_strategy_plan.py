@@ -7,7 +7,7 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
-from adwarm.planning.strategy_plan import StrategyDecision, decide_strategies, enabled_strategies
+from adwarm.planning.strategy_plan import StrategyPlanSummary, decide_strategies, list_enabled_strategies
 from adwarm.prefetch import Wanted
 from adwarm.store import warms
 from adwarm.store.database import write_transaction
@@ -18,18 +18,18 @@ RUN = "adwarm_strategy_warming/r1"
 PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))
 
 
-def _decide(bench: Bench, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False) -> StrategyDecision:
+def _decide(bench: Bench, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False) -> StrategyPlanSummary:
     return decide_strategies(
-        bench.engine, bench.settings, strategies, bench.clock.now(), RUN, dry_run=dry_run, by_hand=by_hand
+        bench.engine, bench.settings, strategies, bench.clock.now(), RUN, dry_run=dry_run, is_manual=by_hand
     )
 
 
 def test_an_empty_installation_gets_its_defaults_once(bench: Bench) -> None:
     """Defaults are stored where there are none; a strategy that was switched off stays off."""
-    assert enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
+    assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
     with write_transaction(bench.engine) as connection:
         save_strategy(connection, {**DEFAULT_STRATEGIES[0].to_row(), "enabled": False})
-    assert enabled_strategies(bench.engine) == []
+    assert list_enabled_strategies(bench.engine) == []
 
 
 def test_what_is_fresh_is_left_out(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyStatus, Wanted
@@ -17,7 +17,7 @@ from tests.unit.conftest import Bench, one_ad
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
-CALENDAR = SettleCalendar("UTC")
+CALENDAR = RefetchSchedule("UTC")
 KEYS = [Wanted(ReportKey("act_1", name)) for name in ("yesterday", "last_7d", "last_30d")]
 
 
