@@ -18,7 +18,7 @@ from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.queue_worker import BATCH_SIZE
 from adwarm.recovery import RecoveryPipeline
-from adwarm.serving import Drainer, Reader
+from adwarm.serving import QueueWorker, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import ObjectStore, open_engine, upgrade
@@ -151,12 +151,12 @@ class Runtime:
             self.clock,
             self.owner,
             further_factories(self.settings, self.clock) if self.sources is None else self.sources,
-            release=self.blocks.release_idle,
+            release_grants=self.blocks.release_idle,
         )
 
-    def drainer(self, batch_size: int = BATCH_SIZE) -> Drainer:
+    def drainer(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a worker for the request queue."""
-        return Drainer(self.prefetch(), self.queue, batch_size)
+        return QueueWorker(self.prefetch(), self.queue, batch_size)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:

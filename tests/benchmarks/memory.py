@@ -47,11 +47,11 @@ SETTINGS = {
 def warm(keys: int) -> dict[str, Any]:
     """Warm one key, then the others, and return the peak after each."""
     from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch import Wanted
+    from adwarm.prefetch import KeyRequest
     from adwarm.runtime import Runtime
 
     prefetch = Runtime().prefetch()
-    wanted = [Wanted(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
+    wanted = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
     _all_served(prefetch.run(wanted[:1], Priority.HIGH))
     first, started = peak_mb(), time.perf_counter()
     _all_served(prefetch.run(wanted[1:], Priority.HIGH))

@@ -23,7 +23,7 @@ import orjson
 
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
-from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
+from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
 from adwarm.runtime import Runtime, source_factory
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
@@ -165,8 +165,10 @@ def _until_done(prefetch: PrefetchEngine, scene: Scene, clock: PlatformClock) ->
     tries = dict.fromkeys(scene.names, 0)
     left = list(scene.names)
     while left:
-        report = prefetch.run([Wanted(ReportKey(name, "last_30d")) for name in left], Priority.LOW, wait_seconds=600)
-        ended.update({outcome.wanted.key.account_id: outcome for outcome in report.outcomes})
+        report = prefetch.run(
+            [KeyRequest(ReportKey(name, "last_30d")) for name in left], Priority.LOW, wait_seconds=600
+        )
+        ended.update({outcome.request.key.account_id: outcome for outcome in report.outcomes})
         print(f"platform {clock.now():%H:%M}: {report.summary()}", file=sys.stderr)
         for name in left:
             tries[name] += ended[name].status is not KeyStatus.PARKED

@@ -14,7 +14,7 @@ import orjson
 from adwarm.compression import decompress
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime, source_factory
 from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
@@ -66,7 +66,7 @@ def _mornings() -> Iterator[datetime]:
 
 
 def _warm(runtime: Runtime, names: Sequence[str]) -> int:
-    wanted = [Wanted(ReportKey(name, date_range)) for name in names for date_range in RANGES]
+    wanted = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
     report = runtime.prefetch().run(wanted, Priority.LOW)
     served = sum(outcome.status.is_served for outcome in report.outcomes)
     if served < len(wanted):

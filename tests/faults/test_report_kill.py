@@ -29,7 +29,7 @@ LEASE_SECONDS = 1.0
 WORKER = f"""
 import sys
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted, fetch_lease
+from adwarm.prefetch import KeyRequest, fetch_lease
 from adwarm.runtime import Runtime
 from adwarm.store import leases
 
@@ -41,7 +41,7 @@ if sys.argv[1] == "stop":
         sys.stdin.read()
     leases.keep_report = stop
 print("ready", flush=True)
-wanted = [Wanted(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
+wanted = [KeyRequest(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
 print(Runtime().prefetch().run(wanted, Priority.LOW).summary(), flush=True)
 """
 

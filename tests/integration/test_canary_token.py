@@ -14,7 +14,7 @@ import pytest
 from adwarm.cli import main
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from graph_simulator.app_state import Call, Reply
 from graph_simulator.config import SimulatorConfig
@@ -164,7 +164,7 @@ def test_no_failure_of_a_report_tells_the_secret(
     inner.answer = refuse  # type: ignore[method-assign]
     inner.set_storm(read_storm({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
     monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
-    report = Runtime().prefetch().run([Wanted(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
+    report = Runtime().prefetch().run([KeyRequest(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
     traces.texts.append(repr(report))
     assert inner.calls.counts()["total"] > 1
     assert traces.found() == []
@@ -183,7 +183,7 @@ def test_no_failure_tells_the_secret(
     _cli(capfd, traces, "warm", "act_1", "--range", "last_7d", "--json")
     _cli(capfd, traces, "get", "act_1", "last_7d", "--fetch")
     _cli(capfd, traces, "status", "--json")
-    report = Runtime().prefetch().run([Wanted(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
+    report = Runtime().prefetch().run([KeyRequest(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
     traces.texts.append(repr(report))
     assert not report.outcomes[0].status.is_served
     assert traces.found() == []

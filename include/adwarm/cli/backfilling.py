@@ -122,12 +122,12 @@ def _made(runtime: Any) -> Any:
 
 def _estimated(runtime: Any, chosen: list[Any], window: Any, report: str) -> Any:
     from adwarm.foundation.errors import BadRequest
-    from adwarm.prefetch.backfill import check_range, find_gaps
+    from adwarm.prefetch.backfill import find_missing_spans, validate_range
     from adwarm.prefetch.estimate import estimate
 
     if not chosen:
         raise BadRequest("no account is known yet; name some with --accounts, or run the backfill: it asks the source")
     now = runtime.clock.now()
-    check_range(window, now, [partial(_made, runtime)])
-    gaps = find_gaps(runtime.engine, runtime.settings, chosen, window, now, report)
+    validate_range(window, now, [partial(_made, runtime)])
+    gaps = find_missing_spans(runtime.engine, runtime.settings, chosen, window, now, report)
     return estimate(runtime.engine, runtime.settings, ((gap.account, gap.spans) for gap in gaps), report)

@@ -23,21 +23,20 @@ def warm(
 ) -> None:
     """Make reports fresh now, under the shared limits; what is fresh already is skipped."""
     from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch import Wanted
+    from adwarm.prefetch import KeyRequest
     from adwarm.runtime import Runtime
 
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in date_ranges]
     urgency = parsed(Priority.parse, priority)
-    done = Runtime(clock=clock_at(at)).prefetch().run([Wanted(key) for key in keys], urgency)
+    done = Runtime(clock=clock_at(at)).prefetch().run([KeyRequest(key) for key in keys], urgency)
     if as_json:
         print_json({**done.summary(), "outcomes": [_outcome(item) for item in done.outcomes]})
     else:
         columns = ("key", "status", "requests", "bytes", "expires", "reason")
         rows = [
-            (str(x.wanted.key), x.status.value, x.requests, x.stored_bytes, x.expires_at, x.reason)
-            for x in done.outcomes
+            (str(x.request.key), x.status.value, x.calls, x.stored_bytes, x.expires_at, x.reason) for x in done.outcomes
         ]
-        print_table(f"{len(done.outcomes)} keys, {done.requests} upstream requests", columns, rows)
+        print_table(f"{len(done.outcomes)} keys, {done.calls} upstream requests", columns, rows)
     if not all(item.status.is_served for item in done.outcomes):
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from adwarm.store.tables import access_aggregate, partition
 
 
 @dataclass
-class IntegrityReport:
+class IntegrityResult:
     """What was checked, and what does not match: pairs of what and why."""
 
     entries: int = 0
@@ -26,13 +26,13 @@ class IntegrityReport:
         return {"entries": self.entries, "objects": self.objects, "corrupt": corrupt}
 
 
-def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, repair: bool = False) -> IntegrityReport:
+def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, repair: bool = False) -> IntegrityResult:
     """Verify and decode each entry, and verify each object that a row points at.
 
     With `repair`, corrupt entries are marked and the days of corrupt objects forgotten; the next warm fetches them.
     A corrupt object of the access log is removed; reading its hours again (a window in the params) restores it.
     """
-    report = IntegrityReport()
+    report = IntegrityResult()
     for listed in entries.list_entries(engine):
         found = entries.find(engine, listed.key)
         if found is None:
@@ -46,7 +46,7 @@ def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, re
             report.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
             if repair:
                 entries.mark_degraded(engine, entry, str(error))
-    for digest in _pointed_at(engine):
+    for digest in _list_referenced_objects(engine):
         report.objects += 1
         try:
             objects.get(digest)
@@ -58,7 +58,7 @@ def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, re
     return report
 
 
-def _pointed_at(engine: Engine) -> list[str]:
+def _list_referenced_objects(engine: Engine) -> list[str]:
     with read_transaction(engine) as connection:
         found = {
             str(digest)

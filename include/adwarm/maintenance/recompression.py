@@ -13,7 +13,7 @@ from adwarm.store import entries
 from adwarm.store.database import write_transaction
 
 
-def repack_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
+def recompress_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
     """Pack each entry anew and keep the smaller form; return counts, and bytes before and after.
 
     Every payload is decoded and verified first; one that does not verify is marked degraded, so that it is fetched

@@ -18,7 +18,7 @@ from adwarm.store import partitions, warms
 ASSUMED_ROWS = 50.0
 ASSUMED_SECONDS = 1.0
 
-Wish = tuple[Account, Sequence[Window]]
+AccountSpans = tuple[Account, Sequence[Window]]
 """An account and the spans of days to fetch for it."""
 
 
@@ -60,13 +60,15 @@ class Estimate:
         )
 
 
-def estimate(engine: Engine, settings: Settings, wishes: Iterable[Wish], report: str, summaries: int = 0) -> Estimate:
+def estimate(
+    engine: Engine, settings: Settings, account_spans: Iterable[AccountSpans], report: str, summaries: int = 0
+) -> Estimate:
     """Return what fetching `wishes` will take.
 
     Args:
         summaries: range summaries that are asked for besides, one request each.
     """
-    asked = [(account, spans) for account, spans in wishes if spans]
+    asked = [(account, spans) for account, spans in account_spans if spans]
     measured = partitions.get_rows_per_day(engine, settings.spec(report).hash)
     usual = sum(measured.values()) / len(measured) if measured else ASSUMED_ROWS
     pages = sum(

@@ -19,7 +19,7 @@ from adwarm.compression import (
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
-from adwarm.prefetch import PrefetchEngine, Wanted
+from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.settings import Settings
 from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.entries import Entry
@@ -172,7 +172,7 @@ def read_or_fetch(
 
 def _fetched(reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, before: Answer) -> Answer:
     try:
-        outcome = make_prefetch().run([Wanted(key)], Priority.CRITICAL).outcomes[0]
+        outcome = make_prefetch().run([KeyRequest(key)], Priority.CRITICAL).outcomes[0]
         reason = outcome.reason
     except AdwarmError as error:
         reason = str(error)

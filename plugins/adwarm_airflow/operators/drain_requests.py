@@ -47,7 +47,7 @@ class DrainRequestsOperator(BaseOperator):
             TokenDead: no request was completed, and the access token is dead.
         """
         from adwarm.foundation.errors import BadRequest, TokenDead
-        from adwarm.prefetch.batch_result import gravest, restated
+        from adwarm.prefetch.batch_result import most_severe_error, with_message
         from adwarm_airflow.task_context import open_runtime
 
         del context
@@ -58,7 +58,7 @@ class DrainRequestsOperator(BaseOperator):
         for text in report.errors[:20]:
             self.log.warning("%s", text)
         self.log.info("requests: %s", report.to_dict())
-        error = gravest(report.failures)
+        error = most_severe_error(report.failures)
         if isinstance(error, TokenDead) and not report.completed:
-            raise restated(error, "no request was completed; the first reasons: " + " | ".join(report.errors[:3]))
+            raise with_message(error, "no request was completed; the first reasons: " + " | ".join(report.errors[:3]))
         return report.to_dict()

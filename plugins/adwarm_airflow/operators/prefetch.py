@@ -12,7 +12,7 @@ from adwarm_airflow.triggers import CapacityTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from adwarm.prefetch import BatchReport, KeyOutcome
+    from adwarm.prefetch import BatchResult, KeyOutcome
 
 SHORT_WAIT_SECONDS = 30.0
 MAX_DEFERRALS = 10
@@ -87,13 +87,13 @@ class PrefetchInsightsOperator(BaseOperator):
 
         del event
         report = self.prefetch(context)
-        for text in strangers(self.conn_id, [item.wanted.key.account_id for item in report.outcomes]):
+        for text in strangers(self.conn_id, [item.request.key.account_id for item in report.outcomes]):
             self.log.warning("%s", text)
         parked = _parked(report)
         if parked and self.deferrable and deferrals < MAX_DEFERRALS:
             self.log.info(
                 "reports that wait: %d, and their worker slot is given back; the first, of %s: %s",
-                len(parked), parked[0].wanted.key.account_id, parked[0].reason,
+                len(parked), parked[0].request.key.account_id, parked[0].reason,
             )  # fmt: skip
             tries = 0 if report.summary()["fetched"] else deferrals
             trigger = self._capacity(parked, self.waiting_priority(context, parked))
@@ -106,7 +106,7 @@ class PrefetchInsightsOperator(BaseOperator):
             raise failure
         return whole.summary()
 
-    def whole(self, context: Context, report: BatchReport) -> BatchReport:
+    def whole(self, context: Context, report: BatchResult) -> BatchResult:
         """Return what the task is judged by: here what its last run of the engine brought."""
         del context
         return report
@@ -121,8 +121,10 @@ class PrefetchInsightsOperator(BaseOperator):
         from adwarm.store import accounts
         from adwarm_airflow.task_context import open_runtime
 
-        names = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
-        latest = next((item.retry_after for item in parked if item.timed), None)
+        names = list(dict.fromkeys(item.request.key.account_id for item in parked if not item.has_fixed_delay))[
+            :MAX_CHAINS
+        ]
+        latest = next((item.retry_after for item in parked if item.has_fixed_delay), None)
         runtime = open_runtime(conn_id=self.conn_id)
         known, sources = accounts.get_many(runtime.engine, names), {"": runtime.make_source()}
         chains = []
@@ -134,14 +136,14 @@ class PrefetchInsightsOperator(BaseOperator):
             chains.append([str(scope) for scope in sources[own].scopes(name)])
         return CapacityTrigger(chains, priority, sources[""].name, latest)
 
-    def prefetch(self, context: Context) -> BatchReport:
+    def prefetch(self, context: Context) -> BatchResult:
         """Run the engine once over every account and range.
 
         Raises:
             BadRequest: an account, a range, the report or the priority is not valid.
         """
         from adwarm.model import Priority, ReportKey
-        from adwarm.prefetch import Wanted
+        from adwarm.prefetch import KeyRequest
         from adwarm_airflow.params import word
         from adwarm_airflow.task_context import open_runtime
 
@@ -149,9 +151,9 @@ class PrefetchInsightsOperator(BaseOperator):
         keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
         priority = word(Priority.parse, self.priority)
         runtime = open_runtime(conn_id=self.conn_id)
-        return runtime.prefetch().run([Wanted(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS)
+        return runtime.prefetch().run([KeyRequest(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS)
 
 
-def _parked(report: BatchReport) -> list[KeyOutcome]:
+def _parked(report: BatchResult) -> list[KeyOutcome]:
     """Return the reports that wait, the one that waits the shortest first."""
     return sorted((item for item in report.outcomes if item.status == "parked"), key=lambda item: item.retry_after or 0)

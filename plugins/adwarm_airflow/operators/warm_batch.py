@@ -10,7 +10,7 @@ from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS, PrefetchInsigh
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from adwarm.prefetch import BatchReport, KeyOutcome
+    from adwarm.prefetch import BatchResult, KeyOutcome
     from adwarm_airflow.run_window import RunTime
 
 
@@ -44,16 +44,16 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
         run = _run(context)
         runtime = open_runtime(run.clock)
-        reopen_batch(runtime.engine, run.run_id, int(self.batch), by_person=by_person)
+        reopen_batch(runtime.engine, run.run_id, int(self.batch), by_human=by_person)
 
-    def whole(self, context: Context, report: BatchReport) -> BatchReport:
+    def whole(self, context: Context, report: BatchResult) -> BatchResult:
         """Return the report with the keys of the batch that had ended before."""
-        from adwarm.prefetch import BatchReport
-        from adwarm.prefetch.warm_batch import ended_before
+        from adwarm.prefetch import BatchResult
+        from adwarm.prefetch.warm_batch import list_earlier_outcomes
         from adwarm_airflow.task_context import open_runtime
 
-        before = ended_before(open_runtime().engine, _run(context).run_id, int(self.batch), report)
-        return BatchReport([*before, *report.outcomes])
+        before = list_earlier_outcomes(open_runtime().engine, _run(context).run_id, int(self.batch), report)
+        return BatchResult([*before, *report.outcomes])
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
         """Return the most urgent class that the plan gave to a parked key."""
@@ -61,12 +61,12 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         from adwarm.store import warms
         from adwarm_airflow.task_context import open_runtime
 
-        waiting = {item.wanted.reference for item in parked}
+        waiting = {item.request.reference for item in parked}
         rows = warms.list_planned(open_runtime().engine, _run(context).run_id, int(self.batch))
         classes = [Priority.parse(str(row["priority"])) for row in rows if row["id"] in waiting]
         return min(classes).name.lower() if classes else self.priority
 
-    def prefetch(self, context: Context) -> BatchReport:
+    def prefetch(self, context: Context) -> BatchResult:
         """Warm what is left of the batch."""
         from adwarm.prefetch.warm_batch import warm_batch
         from adwarm_airflow.task_context import open_runtime

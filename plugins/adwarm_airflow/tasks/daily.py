@@ -11,7 +11,7 @@ from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Mode, Window
 from adwarm.planning.decide import recommend_day_close, save_plan
-from adwarm.prefetch.backfill import check_range, missing_spans
+from adwarm.prefetch.backfill import get_account_missing_spans, validate_range
 from adwarm.prefetch.estimate import estimate
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime, SourceFactory
@@ -37,7 +37,7 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     runtime = open_runtime(run.clock)
     now = run.clock.now()
     day = day_param(context["params"], "day") or run.day
-    check_range(Window(day, day), now + DAY, _sources(run, context) if day.year < now.year - 2 else ())
+    validate_range(Window(day, day), now + DAY, _sources(run, context) if day.year < now.year - 2 else ())
     days = [day] if run.explicit or run.backfill or context["params"].get("day") else [day - DAY, day]
     asked = context["params"].get("accounts") or []
     if was_cleared(context):
@@ -91,7 +91,10 @@ def _estimated(
     wishes = []
     for name, windows in history.items():
         hull = Window(min(window.since for window in windows), max(window.until for window in windows))
-        wishes.append((known[name], missing_spans(runtime.engine, runtime.settings, known[name], hull, now, "default")))
+        wishes.append((
+            known[name],
+            get_account_missing_spans(runtime.engine, runtime.settings, known[name], hull, now, "default"),
+        ))
     weeks = sum(bool(spans) for _, spans in wishes) if with_week else 0
     found = estimate(runtime.engine, runtime.settings, wishes, "default", summaries=weeks)
     log.info("estimate: %s", found)

@@ -13,7 +13,7 @@ from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import load_settings
@@ -140,7 +140,7 @@ def test_fatigue_shows_the_newest_scores(adwarm: Adwarm) -> None:
     runtime, now = Runtime(), SystemClock().now()
     day = now.date() - timedelta(days=2)
     keys = [ReportKey(name, f"{day - timedelta(days=6)}..{day}") for name in ACCOUNTS]
-    runtime.prefetch().run([Wanted(key, close_day=day) for key in keys], Priority.LOW)
+    runtime.prefetch().run([KeyRequest(key, close_day=day) for key in keys], Priority.LOW)
     score_accounts(runtime.engine, runtime.objects, runtime.settings, [(name, day) for name in ACCOUNTS], now)
     scored = next(name for name in ACCOUNTS if scores.list_latest(runtime.engine, name))
     rows = adwarm("fatigue", scored.removeprefix("act_"), "--json").json

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adwarm.fatigue.account_scores import ScoreReport, score_accounts
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import ObjectStore, scores
 from tests.unit.conftest import NOW, Bench, one_ad
@@ -15,7 +15,7 @@ WEEK = "2026-11-18..2026-11-24"
 
 
 def _close(bench: Bench, *accounts: str) -> None:
-    wanted = [Wanted(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
+    wanted = [KeyRequest(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
     bench.prefetch.run(wanted, Priority.LOW)
 
 

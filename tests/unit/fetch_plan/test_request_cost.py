@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 from adwarm.fetch_plan.request_cost import Need, StoredDaysPricer, nothing_is_there
 from adwarm.model import Account, Priority, ReportKey
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import Increment
 from tests.unit.conftest import NOW, Bench
 
@@ -27,7 +27,7 @@ def test_with_nothing_stored_everything_is_needed(bench: Bench) -> None:
 
 def test_days_that_are_there_are_not_needed(bench: Bench) -> None:
     """After a fetch of a week its days are there until their freshness ends; another account's are not."""
-    bench.prefetch.run([Wanted(ReportKey("act_1", "last_7d"))], Priority.LOW)
+    bench.prefetch.run([KeyRequest(ReportKey("act_1", "last_7d"))], Priority.LOW)
     assert [need.days for need in _ask(bench, KEYS)] == [True, False, False, True, True, True]
     assert _ask(bench, KEYS[1:3], timedelta(hours=23))[0].days
 
@@ -38,7 +38,7 @@ def test_what_it_says_is_what_is_sent(bench: Bench) -> None:
         key = ReportKey("act_1", name)
         (need,) = _ask(bench, [key])
         asked = len(bench.source.asked)
-        bench.prefetch.run([Wanted(key)], Priority.LOW)
+        bench.prefetch.run([KeyRequest(key)], Priority.LOW)
         sent = bench.source.asked[asked:]
         days = any(unit.increment is Increment.DAY or len(window) == 1 for unit in sent for window in unit.windows)
         summary = any(unit.increment is Increment.RANGE and len(window) > 1 for unit in sent for window in unit.windows)

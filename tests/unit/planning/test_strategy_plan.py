@@ -8,7 +8,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
 from adwarm.planning.strategy_plan import StrategyPlanSummary, decide_strategies, list_enabled_strategies
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.store import warms
 from adwarm.store.database import write_transaction
 from adwarm.store.strategies import save_strategy
@@ -34,7 +34,7 @@ def test_an_empty_installation_gets_its_defaults_once(bench: Bench) -> None:
 
 def test_what_is_fresh_is_left_out(bench: Bench) -> None:
     """A key that is fresh is counted and not planned; a rerun stores the same plan once."""
-    bench.prefetch.run([Wanted(ReportKey("act_1", "yesterday"))], Priority.LOW)
+    bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
     assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Scope, Window
-from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
+from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
@@ -90,9 +90,9 @@ class Staging:
         """Behave as told from now on."""
         self.server.platform.set_storm(read_storm(values, "storm"))
 
-    def run(self, *accounts: str, span: str = SPAN, wait: float = 600, **changes: Any) -> BatchReport:
+    def run(self, *accounts: str, span: str = SPAN, wait: float = 600, **changes: Any) -> BatchResult:
         """Make one range of some accounts fresh."""
-        wanted = [Wanted(ReportKey(account, span)) for account in accounts]
+        wanted = [KeyRequest(ReportKey(account, span)) for account in accounts]
         engine = replace(self.prefetch, **changes) if changes else self.prefetch
         return engine.run(wanted, Priority.LOW, wait_seconds=wait)
 

@@ -10,7 +10,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import TokenDead
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller
-from adwarm.prefetch.report_schedule import ReportWatch
+from adwarm.prefetch.report_schedule import ReportSchedule
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
 from tests.unit.conftest import NOW
@@ -34,8 +34,8 @@ class Stage:
             AsyncReportState.READY if age >= self.seconds else AsyncReportState.PENDING, min(age, 99)
         )
 
-        def watch() -> ReportWatch:
-            return ReportWatch(OpenAdmission(clock), clock, Priority.LOW, SourceSettings())
+        def watch() -> ReportSchedule:
+            return ReportSchedule(OpenAdmission(clock), clock, Priority.LOW, SourceSettings())
 
         self.poller = ReportPoller(clock, self.patience, watch, lambda connection: self.desk)  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ class Stage:
 
         with ThreadPoolExecutor(threads) as pool:
             futures = [pool.submit(account) for account in accounts]
-            self.poller.drive(futures, threads, beat)
+            self.poller.run_until_done(futures, threads, beat)
         return futures
 
 
@@ -128,5 +128,5 @@ def test_an_interrupted_batch_wakes_its_threads() -> None:
     with ThreadPoolExecutor(2) as pool:
         future = pool.submit(stage.account, 1)
         with pytest.raises(KeyboardInterrupt):
-            stage.poller.drive([future], 2, interrupt)
+            stage.poller.run_until_done([future], 2, interrupt)
     assert isinstance(future.exception(), ReportPending)

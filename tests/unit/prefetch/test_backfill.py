@@ -7,7 +7,13 @@ import pytest
 from adwarm.fetch_plan.planner import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
-from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
+from adwarm.prefetch.backfill import (
+    BackfillResult,
+    find_missing_spans,
+    get_account_missing_spans,
+    run_backfill,
+    validate_range,
+)
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
@@ -17,7 +23,7 @@ RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
 ACCOUNTS = [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2, 3)]
 
 
-def _run(bench: Bench, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int) -> BackfillReport:
+def _run(bench: Bench, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int) -> BackfillResult:
     return run_backfill(bench.prefetch, accounts, window, **options)
 
 
@@ -133,8 +139,8 @@ def test_progress_can_be_read_while_it_runs(bench: Bench) -> None:
 def test_a_range_that_cannot_be_asked_for_is_refused(since: date, until: date, words: str) -> None:
     """Older than the platform keeps, or not yet begun: the message says what to write."""
     with pytest.raises(BadRequest, match=words):
-        check_range(Window(since, until), NOW)
-    check_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
+        validate_range(Window(since, until), NOW)
+    validate_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
 
 
 def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: Bench) -> None:
@@ -145,13 +151,13 @@ def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: Bench) -> N
     bench.source.caps = Capabilities(retention_days=None)
     report = run_backfill(bench.prefetch, ACCOUNTS[:1], old)
     assert (report.reasons, sum(report.ended.values())) == ({}, 1)
-    assert missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
+    assert get_account_missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
 
 
 def test_days_that_are_still_open_are_left_out(bench: Bench) -> None:
     """A range that reaches beyond an account's yesterday is filled up to it."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
-    gaps = find_gaps(
+    gaps = find_missing_spans(
         bench.engine, bench.settings, [ACCOUNTS[0], ahead], Window(date(2026, 11, 20), date(2026, 11, 30)),
         datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo), "default",
     )  # fmt: skip
@@ -163,7 +169,7 @@ def test_days_that_are_still_open_are_left_out(bench: Bench) -> None:
 
 
 def _estimate(bench: Bench, accounts: list[Account] = ACCOUNTS):
-    gaps = find_gaps(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
+    gaps = find_missing_spans(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
     return estimate(bench.engine, bench.settings, ((gap.account, gap.spans) for gap in gaps), "default")
 
 

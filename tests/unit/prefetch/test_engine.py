@@ -8,7 +8,7 @@ import pytest
 from adwarm.compression import decompress
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
-from adwarm.prefetch import KeyStatus, Wanted
+from adwarm.prefetch import KeyRequest, KeyStatus
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import accounts, entries, leases, partitions
 from tests.unit.conftest import NOW, Bench, one_ad
@@ -16,9 +16,9 @@ from tests.unit.conftest import NOW, Bench, one_ad
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
 
-def wanted(account: str, *ranges: str) -> list[Wanted]:
+def wanted(account: str, *ranges: str) -> list[KeyRequest]:
     """Wanted keys of one account."""
-    return [Wanted(ReportKey(account, name)) for name in ranges]
+    return [KeyRequest(ReportKey(account, name)) for name in ranges]
 
 
 def raising(error: Exception):
@@ -39,9 +39,9 @@ def test_overlapping_ranges_share_two_requests(bench: Bench) -> None:
 
     assert [outcome.status for outcome in first.outcomes] == [KeyStatus.FETCHED] * 3
     assert [unit.increment for unit in bench.source.asked] == [Increment.DAY, Increment.RANGE]
-    assert first.requests == 3  # with the account's own zone and currency, asked once
+    assert first.calls == 3  # with the account's own zone and currency, asked once
     assert [outcome.status for outcome in again.outcomes] == [KeyStatus.FRESH] * 3
-    assert again.requests == 0
+    assert again.calls == 0
 
 
 def test_the_entry_says_where_it_comes_from(bench: Bench) -> None:
@@ -114,7 +114,7 @@ def test_transient_failures_are_retried(bench: Bench) -> None:
     report = bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
-    assert report.requests == 4
+    assert report.calls == 4
 
 
 def test_too_much_data_is_split(bench: Bench) -> None:
@@ -198,7 +198,7 @@ def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(benc
 def test_fresh_through_the_predicted_open(bench: Bench, hours: int, status: KeyStatus) -> None:
     """An entry that would be stale at the predicted open is fetched although it is fresh now."""
     bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
-    item = Wanted(ReportKey("act_1", "yesterday"), fresh_until=NOW + timedelta(hours=hours))
+    item = KeyRequest(ReportKey("act_1", "yesterday"), fresh_until=NOW + timedelta(hours=hours))
 
     assert status == bench.prefetch.run([item], Priority.LOW).outcomes[0].status
 
@@ -206,14 +206,14 @@ def test_fresh_through_the_predicted_open(bench: Bench, hours: int, status: KeyS
 def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: Bench) -> None:
     """Closing completes the history and the week; once the days are final it makes no call."""
     key = ReportKey("act_1", "2026-09-01..2026-09-07")
-    item = Wanted(key, close_day=date(2026, 9, 7))
+    item = KeyRequest(key, close_day=date(2026, 9, 7))
 
     first = bench.prefetch.run([item], Priority.LOW)
     bench.clock.sleep(90 * 86400)
     second = bench.prefetch.run([item], Priority.LOW)
 
     assert (first.outcomes[0].status, second.outcomes[0].status) == (KeyStatus.FETCHED, KeyStatus.FRESH)
-    assert second.requests == 0
+    assert second.calls == 0
 
 
 def test_a_clock_that_is_ahead_settles_nothing(bench: Bench) -> None:

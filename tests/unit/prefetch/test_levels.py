@@ -14,7 +14,7 @@ from adwarm.compression import decompress
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Row, Window
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, ResultPage
@@ -99,7 +99,7 @@ def stage(make_staging: Callable[..., Staging]) -> Stage:
 def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -> None:
     """Answered at once, split to pieces, or in small pages: every row is there once, by day and over the range."""
     stage.staging.storm(**STORMS[storm])
-    report = stage.engine.run([Wanted(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     daily = in_order(stage.stored(level, WEEK), level)
     assert daily == stage.truth(level, WEEK, Increment.DAY)
@@ -115,7 +115,7 @@ def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -
 @pytest.mark.parametrize("level", LEVELS[1:])
 def test_long_spans_of_a_level_go_as_a_report(stage: Stage, level: str) -> None:
     """A quarter is made in the background, and equals the platform's rows."""
-    report = stage.engine.run([Wanted(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(stage.staging.calls("submit")) == 1
     assert in_order(stage.stored(level, QUARTER), level) == stage.truth(level, QUARTER, Increment.DAY)
@@ -140,7 +140,7 @@ def test_a_backfill_and_a_compaction_keep_every_row(stage: Stage, level: str) ->
 def test_what_cannot_be_read_is_a_gap_of_its_level(stage: Stage, level: str) -> None:
     """An ad that cannot be computed takes its own campaign or ad set along, and nothing else."""
     stage.staging.storm(poison=[{"account": "act_1", "slot": 2}])
-    report = stage.engine.run([Wanted(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     body = stage.answer(level, WEEK)
     truth = stage.truth(level, WEEK, Increment.DAY)
@@ -156,7 +156,7 @@ def test_scores_need_rows_of_ads(stage: Stage) -> None:
     reports = stage.engine.settings.reports | {"default": ReportSettings(level="campaign")}
     settings = stage.engine.settings.model_copy(update={"reports": reports})
     engine = replace(stage.engine, settings=settings)
-    engine.run([Wanted(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
+    engine.run([KeyRequest(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
     now = stage.staging.clock.now()
     report = score_accounts(engine.engine, engine.objects, settings, [("act_1", WEEK.until)], now)
     assert report.accounts == 0

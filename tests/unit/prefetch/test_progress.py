@@ -15,7 +15,7 @@ from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
-from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
+from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import (
@@ -104,10 +104,10 @@ class Scarce:
     admission: FewCalls
     source: PagedSource
 
-    def run(self, *ranges: str) -> BatchReport:
+    def run(self, *ranges: str) -> BatchResult:
         """One run."""
         self.admission.left = self.admission.calls
-        wanted = [Wanted(ReportKey("act_1", name)) for name in ranges]
+        wanted = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
         return self.engine.run(wanted, Priority.LOW, wait_seconds=5)
 
     def stored(self, window: Window) -> list[Row]:
@@ -184,14 +184,16 @@ def test_full_usage_with_every_answer_needs_two_runs(bench: Bench) -> None:
         return ResultPage(one_ad(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
     bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
-    wanted = [Wanted(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")]
+    wanted = [
+        KeyRequest(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")
+    ]
     engine = replace(bench.prefetch, admission=OpenAdmission(bench.clock))
     first = engine.run(wanted, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
     bench.clock.sleep(300)
     second = engine.run(wanted, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in second.outcomes] == ["fresh", "fetched"] * 3
-    assert second.requests == 3
+    assert second.calls == 3
 
 
 def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
@@ -232,7 +234,7 @@ def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
         return answer
 
     bench.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
-    wanted = [Wanted(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
+    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
     report = bench.prefetch.run(wanted, Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed"] * 4 + ["fetched"] * 20
     for outcome, fault in zip(report.outcomes, faults, strict=False):
@@ -248,7 +250,7 @@ def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> Non
         if outcomes[0].wanted.key.account_id == "act_1":  # type: ignore[attr-defined]
             raise OSError("disk full")
 
-    wanted = [Wanted(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
+    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
     report = bench.prefetch.run(wanted, Priority.LOW, progress=progress)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
     assert "disk full" in str(report.outcomes[0].reason)
@@ -256,7 +258,7 @@ def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> Non
 
 def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
     """Lost and damaged objects are forgotten and their days asked for again, and the error is recorded."""
-    key = Wanted(ReportKey("act_1", "last_30d"))
+    key = KeyRequest(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
     store = bench.prefetch.objects
     for number, (digest, suffix) in enumerate(list(store.list_objects())):
@@ -269,7 +271,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
     assert len(bench.source.asked) > asked
     events = ErrorLog(bench.engine).list_recent(10)
     assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
-    other = Wanted(ReportKey("act_1", "last_14d"))
+    other = KeyRequest(ReportKey("act_1", "last_14d"))
     assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
 
 

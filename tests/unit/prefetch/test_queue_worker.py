@@ -11,7 +11,7 @@ import pytest
 from adwarm.backpressure import Rejected, RequestQueue
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.serving import Drainer, DrainReport
+from adwarm.serving import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.requests import QueuedRequest, RequestStatus
@@ -38,7 +38,7 @@ class Yard:
     def __init__(self, bench: Bench, **changes: Any) -> None:
         self.bench, self.time = bench, Time()
         self.queue = self.queue_of("one", **changes)
-        self.drainer = Drainer(bench.prefetch, self.queue, 5, self.time.monotonic)
+        self.drainer = QueueWorker(bench.prefetch, self.queue, 5, self.time.monotonic)
 
     def queue_of(self, owner: str, **changes: Any) -> RequestQueue:
         """The queue as another worker has it."""
@@ -120,7 +120,7 @@ def test_each_ending_has_its_reason(yard: Yard) -> None:
         yard.drainer.drain(60)
     assert yard.seen(numbers[2]).status is RequestStatus.FAILED
     assert "given up after 3 tries; the last: the platform is down" in str(yard.seen(numbers[2]).error)
-    assert yard.drainer.drain(60) == DrainReport()
+    assert yard.drainer.drain(60) == DrainResult()
 
 
 @pytest.mark.parametrize(("error", "status"), [
@@ -155,7 +155,7 @@ def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
     assert yard.seen(number).error == "the platform is down"
     yard.time.now += 60
     assert yard.seen(number).status is RequestStatus.EXPIRED
-    assert yard.drainer.drain(60) == DrainReport()
+    assert yard.drainer.drain(60) == DrainResult()
     assert yard.seen(number).error == "past its deadline; the platform is down"
 
 

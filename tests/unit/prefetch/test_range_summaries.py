@@ -7,8 +7,8 @@ import pytest
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, Window
-from adwarm.prefetch import KeyStatus, Wanted
-from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
+from adwarm.prefetch import KeyRequest, KeyStatus
+from adwarm.prefetch.range_summaries import RangeSummary, find_due_summaries, version_sum
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import entries
 from adwarm.store.partition_rows import check_not_emptied
@@ -18,7 +18,7 @@ from tests.unit.conftest import Bench, one_ad
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 CALENDAR = RefetchSchedule("UTC")
-KEYS = [Wanted(ReportKey("act_1", name)) for name in ("yesterday", "last_7d", "last_30d")]
+KEYS = [KeyRequest(ReportKey("act_1", name)) for name in ("yesterday", "last_7d", "last_30d")]
 
 
 def _states(version: int = 1) -> dict[date, PartitionState]:
@@ -47,8 +47,8 @@ def _restated(unit: FetchUnit) -> ResultPage:
 )
 def test_when_a_summary_is_due(kept: bool, version: int, later: timedelta, due: bool) -> None:
     """Never fetched, restated since, or fetched before the account's midnight; else it is kept."""
-    found = {WEEK: Summary([], NOW, version_sum(_states(), WEEK))} if kept else {}
-    assert due_summaries([WEEK], found, _states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
+    found = {WEEK: RangeSummary([], NOW, version_sum(_states(), WEEK))} if kept else {}
+    assert find_due_summaries([WEEK], found, _states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
 
 
 def test_a_second_warm_of_the_day_asks_for_days_alone(bench: Bench) -> None:
@@ -59,7 +59,7 @@ def test_a_second_warm_of_the_day_asks_for_days_alone(bench: Bench) -> None:
 
     assert _asked(bench) == [Increment.DAY, Increment.RANGE, Increment.DAY]
     assert [outcome.status for outcome in again.outcomes] == [KeyStatus.FETCHED] * 3
-    assert again.requests == 1
+    assert again.calls == 1
 
 
 def test_a_restatement_brings_a_new_summary(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import NotFound, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
-from adwarm.prefetch.report_schedule import ReportWatch, RunningReport
+from adwarm.prefetch.report_schedule import ReportSchedule, RunningReport
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -69,7 +69,7 @@ class Bench:
         self.clock = VirtualClock(NOW)
         self.desk = Desk(self.clock)
         self.admission = OpenAdmission(self.clock)
-        self.watch = ReportWatch(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
+        self.watch = ReportSchedule(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
 
     def let_pass(self, seconds: float) -> None:
         """Time passes."""
@@ -80,9 +80,9 @@ class Bench:
         """Look whenever a report is due, for a while; return what ended."""
         ended: dict[str, AsyncReportProgress] = {}
         end = self.clock.now() + timedelta(seconds=seconds)
-        while (due := self.watch.next_look()) is not None and self.clock.now() + timedelta(seconds=due) <= end:
+        while (due := self.watch.seconds_until_due()) is not None and self.clock.now() + timedelta(seconds=due) <= end:
             self.let_pass(due)
-            ended |= self.watch.look(self.desk).ended  # type: ignore[arg-type]
+            ended |= self.watch.poll_due(self.desk).finished  # type: ignore[arg-type]
         self.let_pass((end - self.clock.now()).total_seconds())
         return ended
 
@@ -93,10 +93,10 @@ def test_looks_come_ever_less_often() -> None:
     bench.watch.add(report(1))
     times = []
     for _ in range(12):
-        due = bench.watch.next_look()
+        due = bench.watch.seconds_until_due()
         assert due is not None
         bench.let_pass(due)
-        bench.watch.look(bench.desk)  # type: ignore[arg-type]
+        bench.watch.poll_due(bench.desk)  # type: ignore[arg-type]
         times.append(due)
     assert times[0] == 2
     assert times == sorted(times)
@@ -118,7 +118,7 @@ def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int)
         bench.watch.add(report(number))
     ended |= bench.run(200)
     assert {name for name, progress in ended.items() if progress.state is AsyncReportState.READY} == set(ready)
-    assert bench.watch.next_look() is None
+    assert bench.watch.seconds_until_due() is None
     assert all(len(asked) == len(set(asked)) <= most for asked in bench.desk.asked)
     assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.asked, bench.desk.asked, strict=True))
 
@@ -217,6 +217,6 @@ def test_a_dead_token_is_told_at_once() -> None:
     bench.watch.add(report(1))
     bench.let_pass(5)
     with pytest.raises(TokenDead):
-        bench.watch.look(bench.desk)  # type: ignore[arg-type]
-    assert bench.watch.drop(handle(1)) is not None
-    assert bench.watch.drop(handle(1)) is None
+        bench.watch.poll_due(bench.desk)  # type: ignore[arg-type]
+    assert bench.watch.remove(handle(1)) is not None
+    assert bench.watch.remove(handle(1)) is None

@@ -34,7 +34,7 @@ def test_a_long_span_goes_as_a_report(staging: Staging) -> None:
     assert statuses(report) == ["fetched"]
     assert len(staging.calls("submit")) == 1
     assert 1 <= len(staging.calls("poll")) <= 5
-    assert report.requests == len([call for call in staging.calls() if call.route != "batch"])
+    assert report.calls == len([call for call in staging.calls() if call.route != "batch"])
     assert noted(staging).report_run_id is noted(staging).report_unit is None
     assert staging.rows("act_1") == staging.truth("act_1")
 
@@ -318,7 +318,7 @@ def test_two_callers_share_one_fetch(make_staging: Callable[..., Staging]) -> No
         reports = [run.result() for run in runs]
     assert sorted(statuses(report)[0] for report in reports) == ["fetched", "fresh", "fresh"]
     assert len(staging.calls("insights")) == 2
-    assert sum(report.requests for report in reports) == len([call for call in staging.calls() if call.account])
+    assert sum(report.calls for report in reports) == len([call for call in staging.calls() if call.account])
 
 
 def test_a_batch_that_is_over_leaves_its_reports(make_staging: Callable[..., Staging]) -> None:

@@ -14,7 +14,7 @@ from adwarm.compression import decompress
 from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
-from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter
+from adwarm.prefetch.splitting import MAX_SPLIT_REQUESTS, FetchResult, Splitter
 from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.sources.units import filtered_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
@@ -50,7 +50,7 @@ class Model:
         day, ad, name = cell
         return any(d in {None, day.day} and a in {None, ad} and f in {None, name} for d, a, f in self.bad)
 
-    def ask(self, unit: FetchUnit) -> Fetched:
+    def ask(self, unit: FetchUnit) -> FetchResult:
         """Answer, or refuse as a whole."""
         self.asked.append(unit)
         cells = self.cells(unit)
@@ -60,7 +60,7 @@ class Model:
         for day, ad, name in cells:
             row = rows.setdefault((day, ad), {"date_start": str(day), "date_stop": str(day), "ad_id": str(ad)})
             row[name] = str(ad)
-        return Fetched(RowBuffer("ad", rows.values()), unit.windows)
+        return FetchResult(RowBuffer("ad", rows.values()), unit.windows)
 
     def listed(self, unit: FetchUnit, level: str) -> list[str]:
         """List the objects of a level below what a unit names."""
@@ -100,8 +100,8 @@ def test_everything_that_can_be_read_arrives(
         raise AssertionError("two bad things in eight days of ten ads are never too much") from None
     keys = [(row["date_start"], row["ad_id"]) for row in found.rows.rows()]
     assert len(keys) == len(set(keys))
-    lost_ads = {gap.id for gap in found.gaps if gap.level == "ad"}
-    lost_fields = {gap.id for gap in found.gaps if gap.level == "field"}
+    lost_ads = {gap.id for gap in found.missing if gap.level == "ad"}
+    lost_fields = {gap.id for gap in found.missing if gap.level == "field"}
     whole = {
         (str(day), str(ad), name)
         for day, ad, name in model.cells(UNIT)
@@ -119,7 +119,7 @@ def test_one_bad_ad_costs_few_questions() -> None:
     """It is isolated once; every later question leaves it out, and asks for it alone but once."""
     model = Model(10, {(None, 7, None)})
     found = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
-    assert {gap.id for gap in found.gaps} == {"7"}
+    assert {gap.id for gap in found.missing} == {"7"}
     assert len(found.rows) == 9 * 30
     assert len(model.asked) < 35
 
@@ -141,7 +141,7 @@ def test_what_never_fits_is_given_up() -> None:
     with pytest.raises(TooMuchData, match="cannot be read"):
         Model(80, every_other).splitter().fetch(UNIT)
     long = replace(UNIT, windows=(Window(date(2024, 1, 1), date(2026, 6, 1)),))
-    with pytest.raises(TooMuchData, match=str(MAX_QUESTIONS)):
+    with pytest.raises(TooMuchData, match=str(MAX_SPLIT_REQUESTS)):
         Model(4, set(), most=16).splitter().fetch(long)
 
 

@@ -37,7 +37,7 @@ def until_done(staging: Staging, accounts: list[str], rounds: int = 40) -> tuple
         if not left:
             return ended, turn
         outcomes = staging.run(*left, span=SPAN, wait=120).outcomes
-        ended |= {o.wanted.key.account_id: o for o in outcomes if o.status in {"fetched", "fresh", "denied"}}
+        ended |= {o.request.key.account_id: o for o in outcomes if o.status in {"fetched", "fresh", "denied"}}
         staging.clock.sleep(min((o.retry_after or 30 for o in outcomes if o.status in {"parked", "failed"}), default=0))
     return ended, rounds
 

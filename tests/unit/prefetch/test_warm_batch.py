@@ -8,8 +8,8 @@ import pytest
 
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Priority
-from adwarm.prefetch import BatchReport
-from adwarm.prefetch.warm_batch import ended_before, lift_denials, reopen_batch, warm_batch
+from adwarm.prefetch import BatchResult
+from adwarm.prefetch.warm_batch import lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms
 from tests.unit.conftest import NOW, Bench, one_ad
@@ -50,7 +50,7 @@ def test_outcomes_are_written_down(bench: Bench) -> None:
     assert third["status"] == "planned"
     job = jobs.finish(bench.engine, RUN, NOW)
     assert (job["done"], job["failed"], job["errors"]) == (1, 1, ["act_2 yesterday: no access"])
-    assert job["requests"] == report.requests == first["requests"] + second["requests"]
+    assert job["requests"] == report.calls == first["requests"] + second["requests"]
 
 
 def test_a_second_call_does_nothing_again(bench: Bench) -> None:
@@ -123,17 +123,17 @@ def test_calls_are_counted_as_traffic(bench: Bench) -> None:
     _plan(bench, _row("act_1"))
     report = warm_batch(bench.prefetch, RUN, 0)
     counted = read_traffic.get_totals(bench.engine, NOW, NOW + timedelta(hours=1))
-    assert (report.requests, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
+    assert (report.calls, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
 
 
 def _statuses(bench: Bench) -> list[str]:
     return [row["status"] for row in warms.list_by_run(bench.engine, RUN)]
 
 
-def _attempt(bench: Bench, *, by_person: bool = False) -> BatchReport:
-    reopen_batch(bench.engine, RUN, 0, by_person=by_person)
+def _attempt(bench: Bench, *, by_person: bool = False) -> BatchResult:
+    reopen_batch(bench.engine, RUN, 0, by_human=by_person)
     report = warm_batch(bench.prefetch, RUN, 0)
-    return BatchReport([*ended_before(bench.engine, RUN, 0, report), *report.outcomes])
+    return BatchResult([*list_earlier_outcomes(bench.engine, RUN, 0, report), *report.outcomes])
 
 
 def test_what_failed_is_tried_again_by_the_next_attempt(bench: Bench) -> None:
@@ -153,7 +153,7 @@ def test_what_failed_is_tried_again_by_the_next_attempt(bench: Bench) -> None:
     assert _statuses(bench) == ["fetched", "fetched", "failed"]
     job = jobs.finish(bench.engine, RUN, NOW)
     assert (job["done"], job["failed"], job["errors"]) == (2, 0, [])
-    assert _attempt(bench).summary() | {"requests": 0} == BatchReport(_attempt(bench).outcomes).summary()
+    assert _attempt(bench).summary() | {"requests": 0} == BatchResult(_attempt(bench).outcomes).summary()
 
 
 def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: Bench) -> None:

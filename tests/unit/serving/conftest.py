@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.serving import Answer, Reader, read_or_fetch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.database import write_transaction
@@ -29,7 +29,7 @@ class Desk:
 
     def warm(self, *keys: ReportKey) -> None:
         """Make keys fresh."""
-        self.bench.prefetch.run([Wanted(key) for key in keys], Priority.LOW)
+        self.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
 
     def fetch(self, key: ReportKey) -> Answer:
         """Read, and fetch what is not fresh."""
