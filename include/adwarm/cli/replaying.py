@@ -40,13 +40,13 @@ def replay(
 ) -> None:
     """Play a log back: what each policy would have fetched, served and wasted. Calls nothing."""
     from adwarm.replay.replay_log import read_opens
-    from adwarm.replay.run import Rules
+    from adwarm.replay.run import ReplayConfig
     from adwarm.replay.run import replay as run
     from adwarm.settings import load_settings
 
     if cost not in {"key", "requests"}:
         raise BadRequest(f"--cost {cost!r} is neither key nor requests")
-    rules = Rules(
+    rules = ReplayConfig(
         None if ttl == "class" else span(ttl, "h"), span(step, "m"), span(lag, "m"), span(latency, "s"),
         span(fetch, "s"), targets(at), "requests" if cost == "requests" else "key",
     )  # fmt: skip
@@ -93,11 +93,11 @@ def _moment(name: str, text: str) -> datetime:
 
 def _split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
     from adwarm.access_log import log_span
-    from adwarm.replay.replay_log import Split
+    from adwarm.replay.replay_log import TrainTestSplit
 
     end = _moment("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
     test = _moment("--test-from", test_from) if test_from else end - _TEST
-    return Split(_moment("--train-from", train_from) if train_from else test - _TRAINING, test, end)
+    return TrainTestSplit(_moment("--train-from", train_from) if train_from else test - _TRAINING, test, end)
 
 
 @contextmanager
@@ -126,9 +126,9 @@ def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Pat
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found.document, option=orjson.OPT_INDENT_2) + b"\n")
     if html is not None:
-        from adwarm.replay.replay_page import report_page
+        from adwarm.replay.replay_page import render_page
 
-        html.write_text(report_page(found.document), encoding="utf-8")
+        html.write_text(render_page(found.document), encoding="utf-8")
     if warms_out is not None:
         warms = found.warms
         columns = ["ts", "account_id", "date_range", "at", "confidence"]

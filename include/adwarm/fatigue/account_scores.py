@@ -18,7 +18,7 @@ from adwarm.store.partition_rows import daily_rows
 
 
 @dataclass
-class ScoreReport:
+class ScoringResult:
     """What a scoring did: ads by band, accounts whose data had not changed, and those whose data could not be read."""
 
     accounts: int = 0
@@ -34,12 +34,12 @@ class ScoreReport:
 
 def score_accounts(
     engine: Engine, objects: ObjectStore, settings: Settings, pairs: Sequence[tuple[str, date]], now: datetime
-) -> ScoreReport:
+) -> ScoringResult:
     """Score each account as of its day, unless that day's scores were made from the same data.
 
     Uses the days up to the day in their newest restatement, and the frequency of the week that ends on it.
     """
-    report = ScoreReport()
+    report = ScoringResult()
     level = settings.spec("default").level
     if level != "ad":
         words = f"scores need rows of ads, and the report `default` has rows of the level {level}"
@@ -60,7 +60,7 @@ def _score_one(
     account_id: str,
     as_of: date,
     now: datetime,
-    report: ScoreReport,
+    report: ScoringResult,
 ) -> None:
     spec = settings.spec("default")
     window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
@@ -74,7 +74,7 @@ def _score_one(
         report.unchanged += 1
         return
     rows = daily_rows(objects, states, window)
-    scored = score_account(rows, _range_rows(week, settings), as_of, settings.fatigue)
+    scored = score_account(rows, _weekly_summary_rows(week, settings), as_of, settings.fatigue)
     found = [replace(score, account_id=account_id) for score in scored]  # Meta's rows name the account by digits alone
     settled = all(day in states and states[day].settled for day in window.days())
     scores.publish(engine, found, data_version=version, settled=settled, at=now)
@@ -83,7 +83,7 @@ def _score_one(
         report.bands[str(score.status)] = report.bands.get(str(score.status), 0) + 1
 
 
-def _range_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
+def _weekly_summary_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
     """Return the summary of the week that ends on the day; its frequency is the score's."""
     if week is None:
         return []

@@ -15,12 +15,12 @@ from adwarm.model import Actor
 from adwarm.patterns.opens import QUIET_MICROS, Opens, factorize, opens_from_frame
 from adwarm.settings import Settings
 
-_PERSONS = [str(actor) for actor in Actor if actor.is_human]
+_HUMAN_ACTORS = [str(actor) for actor in Actor if actor.is_human]
 _WORDS = ("account_id", "date_range", "report", "time_zone")
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TrainTestSplit:
     """Where training begins, where scoring begins, and where it ends; UTC, each moment belongs to what follows it."""
 
     train_from: datetime
@@ -38,7 +38,7 @@ class Split:
         return to_micros(utc(self.train_from)), to_micros(utc(self.test_from)), to_micros(utc(self.test_to))
 
 
-def read_opens(url: str, settings: Settings, split: Split, min_opens: int) -> Opens:
+def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: int) -> Opens:
     """Return the opens from the start of training to the end of scoring.
 
     Args:
@@ -53,17 +53,17 @@ def read_opens(url: str, settings: Settings, split: Split, min_opens: int) -> Op
     since = split.train_from - timedelta(
         microseconds=QUIET_MICROS
     )  # so that the first hour's first opens are told rightly
-    tables = [_persons(batch) for batch in read_events(url, settings, since=since, until=split.test_to)]
+    tables = [_human_opens(batch) for batch in read_events(url, settings, since=since, until=split.test_to)]
     if not tables:
         raise BadRequest(f"the log has no opens between {split.train_from} and {split.test_to}; check the dates")
     frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
-    opens = chosen(opens_from_frame(frame, settings.default_zone), start, test, min_opens)
+    opens = select_keys(opens_from_frame(frame, settings.default_zone), start, test, min_opens)
     if not len(opens.since(test)):
         raise BadRequest(f"no key has {min_opens} opens in training and one after; lower --min-opens")
     return opens
 
 
-def chosen(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
+def select_keys(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
     """Return the opens from `start` on of keys with at least `min_opens` opens before `test`, numbered anew."""
     kept = opens.since(start)
     counts = np.bincount(kept.before(test).key, minlength=kept.key_count)
@@ -79,6 +79,6 @@ def chosen(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
     return replace(opens, ts=ts, key=key[old], first=first, account=account, first_ts=ts[at], **names)
 
 
-def _persons(batch: pa.RecordBatch) -> pa.Table:
-    people = pc.is_in(batch.column("actor").cast(pa.string()), pa.array(_PERSONS))
+def _human_opens(batch: pa.RecordBatch) -> pa.Table:
+    people = pc.is_in(batch.column("actor").cast(pa.string()), pa.array(_HUMAN_ACTORS))
     return pa.Table.from_batches([batch]).filter(people).select(["ts", *_WORDS])

@@ -19,7 +19,7 @@ dt { font-weight: 600; } dd { margin: 0 0 8px 0; } .lead { font-size: 18px; }
 """
 
 
-def report_page(document: dict[str, Any]) -> str:
+def render_page(document: dict[str, Any]) -> str:
     """Return the page of a replay's document (see `adwarm.replay.run.Replayed`), or of a review's."""
     review = review_section(document["review"]) if "review" in document else ""
     parts = [
@@ -101,7 +101,7 @@ def _table(document: dict[str, Any]) -> str:
     for policy in document["policies"]:
         bar = [2.0] * len(best) if policy["name"] in BOUNDS else best
         cells = [_reading(row, bar[n]) for n, row in enumerate(policy["read_off_curve"])]
-        rows.append(f"<tr{_ours(document, policy)}><td>{escape(policy['name'])}</td>{''.join(cells)}</tr>")
+        rows.append(f"<tr{_reference_class(document, policy)}><td>{escape(policy['name'])}</td>{''.join(cells)}</tr>")
     return (
         "<h2>First-open hit ratio at equal calls</h2><p>Read off the curves above, between neighbouring thresholds. "
         "Below each figure: its 95 % interval. A dash: the policy cannot spend that many calls; its most is shown in "
@@ -155,7 +155,7 @@ def _at_targets(document: dict[str, Any]) -> str:
             "<tr>" + "".join(f"<td>{_filled(form, row[name])}</td>" for name, _, form in _COLUMNS) + "</tr>"
             for row in policy["targets"]
         )
-        is_open = " open" if _ours(document, policy) else ""
+        is_open = " open" if _reference_class(document, policy) else ""
         tables.append(
             f"<details{is_open}><summary><b>{escape(policy['name'])}</b></summary><div class=wide><table>"
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
@@ -181,7 +181,7 @@ def _calibration(document: dict[str, Any]) -> str:
         share, horizon = found["ece_share_of_cases"], found["horizon_seconds"] / 60
         said = f"{found['event']} within {horizon:g} min"
         name = f"<td>{escape(policy['name'])}</td><td>{said}</td>"
-        rows.append(f"<tr{_ours(document, policy)}>{name}{cells}<td>{share:.1%}</td></tr>")
+        rows.append(f"<tr{_reference_class(document, policy)}>{name}{cells}<td>{share:.1%}</td></tr>")
     return (
         "<h2>Can the probabilities be believed?</h2><p>Some policies say how likely an open is. If they are honest, of "
         "all the times they said 30 %, the report was opened 30 times in a hundred: the points lie on the diagonal. "
@@ -212,7 +212,7 @@ def _method(document: dict[str, Any]) -> str:
     )
 
 
-def _ours(document: dict[str, Any], policy: dict[str, Any]) -> str:
+def _reference_class(document: dict[str, Any], policy: dict[str, Any]) -> str:
     table = document["compared"]
     return " class=ours" if table and table["policy"] == policy["name"] else ""
 

@@ -9,8 +9,8 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.replay.promotion import promote as promote_review
 from adwarm.replay.promotion import reject
 from adwarm.replay.review import review_policies
-from adwarm.replay.review_rules import Verdict
-from adwarm.replay.review_summary import body_of
+from adwarm.replay.review_rules import ReviewResult
+from adwarm.replay.review_summary import summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
 from adwarm_airflow.run_window import RunTime, run_time
@@ -33,15 +33,15 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     settings = _as_asked(runtime.settings, context.get("params") or {})
     now = run.window[1] if run.backfill else run.clock.now()
-    row = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, act=not run.backfill)
+    row = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.backfill)
     log.info("%s: %s; report: %s", row["verdict"], row["figures"]["why"], row["report"])
     names = ("run_id", "verdict", "live_kind", "proposed_kind", "report")
-    return {**{name: row[name] for name in names}, "why": row["figures"]["why"], "body": body_of(row)}
+    return {**{name: row[name] for name in names}, "why": row["figures"]["why"], "body": summarize_review(row)}
 
 
 def is_proposed(context: Mapping[str, Any]) -> bool:
     """Whether the run's review has proposed something that somebody has to approve."""
-    return bool(context["ti"].xcom_pull(task_ids="review")["verdict"] == Verdict.PROPOSED)
+    return bool(context["ti"].xcom_pull(task_ids="review")["verdict"] == ReviewResult.PROPOSED)
 
 
 def promote(context: Mapping[str, Any]) -> dict[str, Any]:

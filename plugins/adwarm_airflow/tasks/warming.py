@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from adwarm.fatigue.account_scores import ScoreReport, score_accounts
+from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, ReportKey, WarmReason, normalize_account_id
 from adwarm.planning.decide import decide
@@ -86,7 +86,7 @@ def score_closed(context: Mapping[str, Any]) -> dict[str, Any]:
     return told_scores(report)
 
 
-def told_scores(report: ScoreReport) -> dict[str, Any]:
+def told_scores(report: ScoringResult) -> dict[str, Any]:
     """Log what scoring came to and return it.
 
     Raises:

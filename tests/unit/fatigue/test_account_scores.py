@@ -3,7 +3,7 @@
 from datetime import date
 from pathlib import Path
 
-from adwarm.fatigue.account_scores import ScoreReport, score_accounts
+from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import FetchUnit, ResultPage
@@ -19,7 +19,7 @@ def _close(bench: Bench, *accounts: str) -> None:
     bench.prefetch.run(wanted, Priority.LOW)
 
 
-def _score(bench: Bench, objects: ObjectStore, *accounts: str) -> ScoreReport:
+def _score(bench: Bench, objects: ObjectStore, *accounts: str) -> ScoringResult:
     return score_accounts(bench.engine, objects, bench.settings, [(name, DAY) for name in accounts], NOW)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, band, score_account
+from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, score_account, status_of
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import FatigueSettings
 
@@ -99,7 +99,7 @@ def test_daily_frequency_is_never_used() -> None:
 )
 def test_bands(value: float, status: str) -> None:
     """Up to 30 healthy, up to 60 warning, above critical."""
-    assert band(value) == status
+    assert status_of(value) == status
 
 
 def test_too_few_days_are_pending() -> None:

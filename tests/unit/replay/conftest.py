@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.replay.replay_log import Split
+from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -44,9 +44,9 @@ def opens(office: pd.DataFrame) -> Opens:
 
 
 @pytest.fixture(scope="session")
-def split() -> Split:
+def split() -> TrainTestSplit:
     """Four weeks of training, two of scoring."""
-    return Split(MONDAY, MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6))
+    return TrainTestSplit(MONDAY, MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from adwarm.fetch_plan.planner import combine_request, plan_fetch
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import FreshnessRules, Window
 from adwarm.prefetch.range_summaries import RangeSummary, find_due_summaries, version_sum
-from adwarm.replay.request_count import DayShelf
+from adwarm.replay.request_count import FetchedDays
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
@@ -25,7 +25,7 @@ FETCHES = st.lists(st.tuples(st.integers(0, 4_000), st.lists(WINDOWS, min_size=1
 @given(FETCHES, st.integers(0, 6))
 def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
     """Over any series of fetches, spans and summaries are as many as the planner's."""
-    shelf, held = DayShelf(RULES, weekday), {}
+    shelf, held = FetchedDays(RULES, weekday), {}
     kept: dict[Window, RangeSummary] = {}
     calendar = RefetchSchedule("UTC", weekday, RULES)
     now = datetime(2026, 3, 20, 1, tzinfo=UTC)
@@ -44,4 +44,4 @@ def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[
         spans = [(window.since.toordinal(), window.until.toordinal()) for window in windows]
 
         made = 1 + bool(late) if together else len(plan.spans) + bool(early or late)
-        assert shelf.requests(spans, today.toordinal(), to_micros(now)) == made
+        assert shelf.fetch(spans, today.toordinal(), to_micros(now)) == made

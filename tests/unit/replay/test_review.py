@@ -15,8 +15,8 @@ from adwarm.forecast.training.train import train_and_promote, train_candidates
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.replay.promotion import REVIEW, promote, reject
-from adwarm.replay.review import review_policies, sample, split_of
+from adwarm.replay.promotion import REVIEW_ACTOR, promote, reject
+from adwarm.replay.review import choose_split, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import ObjectStore, read_transaction
 from adwarm.store.reviews import find_newest_review
@@ -143,7 +143,7 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     assert row["verdict"] == "fell_back", row["figures"]["policies"]
     assert get_live_forecast(house.engine, house.objects).kind == "population"
     policy = house.policy()
-    assert (policy["chosen_kind"], policy["chosen_by"]) == ("population", REVIEW)
+    assert (policy["chosen_kind"], policy["chosen_by"]) == ("population", REVIEW_ACTOR)
     assert "promise" in policy["chosen_why"]
     assert house.review()["verdict"] == "fell_back"
     train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
@@ -177,17 +177,17 @@ def test_too_short_a_log_is_said(tmp_path: Path, sqlite_engine: Engine, office: 
 def test_the_split_takes_what_the_log_has() -> None:
     """A long log gives the weeks that are set, a short one fewer scored weeks, and always two weeks to learn from."""
     rules = ReviewSettings(training_weeks=8, scored_weeks=4)
-    long = split_of(NOW - timedelta(weeks=30), NOW, rules)
+    long = choose_split(NOW - timedelta(weeks=30), NOW, rules)
     assert (long.test_from, long.train_from) == (NOW - timedelta(weeks=4), NOW - timedelta(weeks=12))
-    short = split_of(NOW - timedelta(days=25), NOW, rules)
+    short = choose_split(NOW - timedelta(days=25), NOW, rules)
     assert (short.test_from, short.train_from) == (NOW - timedelta(weeks=1), NOW - timedelta(days=25))
 
 
 def test_a_sample_holds_whole_accounts(office: pd.DataFrame) -> None:
     """At most so many keys, or one account; the same ones at each call."""
     opens = opens_from_frame(office)
-    some = sample(opens, 9)
+    some = sample_accounts(opens, 9)
     assert (some.key_count, len(set(some.account_id))) == (8, 2)
-    assert set(sample(opens, 1).account_id) < set(some.account_id)
-    assert sample(opens, 99) is opens
+    assert set(sample_accounts(opens, 1).account_id) < set(some.account_id)
+    assert sample_accounts(opens, 99) is opens
     assert (some.first_ts[1:] >= some.first_ts[:-1]).all()
