@@ -76,17 +76,17 @@ class Runtime:
             self.settings.backpressure,
             owner=self.owner,
             rng=random.SystemRandom(),
-            on_overlong_park=self._alert_overlong,
+            on_overlong_park=self._alert_long_park,
         )
 
     @cached_property
-    def blocks(self) -> BlockAdmission:
+    def block_admission(self) -> BlockAdmission:
         """The shared budget, taken in blocks of permits and spent in this process."""
         permits, longest = self.settings.backpressure.block_permits, self.settings.account_seconds
         return BlockAdmission(self.admission, permits, longest_call_seconds=longest)
 
     @cached_property
-    def single_calls(self) -> MemoryAwareAdmission:
+    def single_call_admission(self) -> MemoryAwareAdmission:
         """The shared budget for a process that makes one call; where memory is short its machine makes one a second."""
         limit, machine = self.settings.backpressure.memory_percent, socket.gethostname()[:40]
         turn = machine_turn(self.engine, machine)
@@ -126,11 +126,11 @@ class Runtime:
         return self.settings.log_url
 
     @cached_property
-    def fetch_needs(self) -> StoredDaysPricer:
+    def request_costs(self) -> StoredDaysPricer:
         """What the planner asks which requests a key would take."""
         return StoredDaysPricer(self.engine, self.settings)
 
-    def _alert_overlong(self, scope: Scope, seconds: float) -> None:
+    def _alert_long_park(self, scope: Scope, seconds: float) -> None:
         """Tell a person that a platform asked for a silence that is too long to be meant."""
         longest = self.settings.backpressure.longest_park_seconds
         words = (
@@ -139,24 +139,24 @@ class Runtime:
         )
         self.pipeline.alert(str(scope), "OverlongPark", words)
 
-    def prefetch(self) -> PrefetchEngine:
+    def prefetch_engine(self) -> PrefetchEngine:
         """Return an engine that makes keys fresh."""
         return PrefetchEngine(
             self.engine,
             self.objects,
             self.settings,
             self.make_source or source_factory(self.settings, self.clock),
-            MemoryAwareAdmission(self.blocks, SystemClock(), self.settings.backpressure.memory_percent),
+            MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
             self.owner,
-            further_factories(self.settings, self.clock) if self.sources is None else self.sources,
-            release_grants=self.blocks.release_idle,
+            connection_factories(self.settings, self.clock) if self.sources is None else self.sources,
+            release_grants=self.block_admission.release_idle,
         )
 
-    def drainer(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
+    def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a worker for the request queue."""
-        return QueueWorker(self.prefetch(), self.queue, batch_size)
+        return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:
@@ -170,7 +170,7 @@ def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFact
     return build_factory(settings, clock=clock)
 
 
-def further_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
+def connection_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
     """Return what builds the sources of the further connections that the settings name.
 
     Raises:

@@ -133,7 +133,7 @@ def test_several_connections_are_named_with_commas(connection: Any, monkeypatch:
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     from adwarm_airflow.task_context import open_runtime
 
-    engine = open_runtime(conn_id=f"{first}, second").prefetch()
+    engine = open_runtime(conn_id=f"{first}, second").prefetch_engine()
     assert set(engine.sources) == {"second"}
     apps = [str(make().scopes("act_1")[1]) for make in (engine.make_source, engine.sources["second"])]
     assert apps == ["app:77", "app:88"]

@@ -61,7 +61,7 @@ def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: Simulato
     assert all("opened in" in row["explanation"]["why"] for row in planned)
     answer = learned.reader.read(ReportKey(planned[0]["account_id"], planned[0]["date_range"]))
     assert answer.status == ReadStatus.HIT
-    assert planned[0]["account_id"].encode() in learned.reader.body(answer)
+    assert planned[0]["account_id"].encode() in learned.reader.get_body(answer)
 
 
 def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:

@@ -50,7 +50,7 @@ def warm(keys: int) -> dict[str, Any]:
     from adwarm.prefetch import KeyRequest
     from adwarm.runtime import Runtime
 
-    prefetch = Runtime().prefetch()
+    prefetch = Runtime().prefetch_engine()
     wanted = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
     _all_served(prefetch.run(wanted[:1], Priority.HIGH))
     first, started = peak_mb(), time.perf_counter()
@@ -71,10 +71,10 @@ def read(keys: int) -> dict[str, Any]:
 
     reader = Runtime().reader
     names = [ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE) for number in range(keys)]
-    reader.body(reader.read(names[0]))
+    reader.get_body(reader.read(names[0]))
     first, started = peak_mb(), time.perf_counter()
     for number in range(READS):
-        reader.body(reader.read(names[number % keys]))
+        reader.get_body(reader.read(names[number % keys]))
     return {"first": first, "peak": peak_mb(), "seconds": time.perf_counter() - started}
 
 

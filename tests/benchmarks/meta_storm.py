@@ -154,7 +154,7 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
         runtime.engine, pressure, owner=runtime.owner, rng=random.Random(7),
         database_time=lambda connection: clock.now().timestamp(),
     )  # fmt: skip
-    prefetch = runtime.prefetch()
+    prefetch = runtime.prefetch_engine()
     prefetch.sources = {"mortal": source_factory(runtime.settings, clock)}
     return prefetch
 

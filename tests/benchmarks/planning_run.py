@@ -99,7 +99,7 @@ def worker(snapshot: str) -> dict[str, Any]:
     runtime = Runtime()
     promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    view = StoreView(runtime.engine, runtime.settings, END, runtime.fetch_needs)
+    view = StoreView(runtime.engine, runtime.settings, END, runtime.request_costs)
     plan = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
     return {
         "seconds": time.perf_counter() - started,

@@ -67,7 +67,7 @@ def _mornings() -> Iterator[datetime]:
 
 def _warm(runtime: Runtime, names: Sequence[str]) -> int:
     wanted = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
-    report = runtime.prefetch().run(wanted, Priority.LOW)
+    report = runtime.prefetch_engine().run(wanted, Priority.LOW)
     served = sum(outcome.status.is_served for outcome in report.outcomes)
     if served < len(wanted):
         raise SystemExit(f"not every key was warmed: {report.errors(3)}")

@@ -25,7 +25,7 @@ def main(keys: Sequence[Sequence[str]]) -> None:
             _say(**_about(outcome), told_at=time.monotonic())
 
     wanted = [KeyRequest(ReportKey.parse(account, date_range)) for account, date_range in keys]
-    report = Runtime().prefetch().run(wanted, Priority.NORMAL, progress=progress)
+    report = Runtime().prefetch_engine().run(wanted, Priority.NORMAL, progress=progress)
     for outcome in report.outcomes:
         if outcome.request.key.account_id not in told:
             _say(**_about(outcome), told_at=None)

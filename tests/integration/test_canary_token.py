@@ -164,7 +164,9 @@ def test_no_failure_of_a_report_tells_the_secret(
     inner.answer = refuse  # type: ignore[method-assign]
     inner.set_storm(read_storm({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
     monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
-    report = Runtime().prefetch().run([KeyRequest(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
+    report = (
+        Runtime().prefetch_engine().run([KeyRequest(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
+    )
     traces.texts.append(repr(report))
     assert inner.calls.counts()["total"] > 1
     assert traces.found() == []
@@ -183,7 +185,7 @@ def test_no_failure_tells_the_secret(
     _cli(capfd, traces, "warm", "act_1", "--range", "last_7d", "--json")
     _cli(capfd, traces, "get", "act_1", "last_7d", "--fetch")
     _cli(capfd, traces, "status", "--json")
-    report = Runtime().prefetch().run([KeyRequest(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
+    report = Runtime().prefetch_engine().run([KeyRequest(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
     traces.texts.append(repr(report))
     assert not report.outcomes[0].status.is_served
     assert traces.found() == []
@@ -214,6 +216,6 @@ def test_an_unreachable_platform_tells_nothing(
     monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
     _cli(capfd, traces, "warm", "act_1", "--range", "today")
     with pytest.raises(AdwarmError) as caught:
-        Runtime().prefetch().make_source().get_account("act_1")
+        Runtime().prefetch_engine().make_source().get_account("act_1")
     traces.texts.append(repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
     assert traces.found() == []

@@ -2,7 +2,7 @@
 
 import typer
 
-from adwarm.cli.output import JsonOption, print_facts, print_json
+from adwarm.cli.output import JsonOption, print_fields, print_json
 
 app = typer.Typer(help="Create and upgrade the database.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +17,7 @@ def upgrade_database(as_json: JsonOption = False) -> None:
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
     before = get_current_revision(engine)
-    _show({"dialect": engine.dialect.name, "before": before, "now": upgrade(engine)}, as_json)
+    _print_schema({"dialect": engine.dialect.name, "before": before, "now": upgrade(engine)}, as_json)
 
 
 @app.command("current")
@@ -29,14 +29,14 @@ def current_revision(as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
-    _show(
+    _print_schema(
         {"dialect": engine.dialect.name, "database": get_current_revision(engine), "needed": get_head_revision()},
         as_json,
     )
 
 
-def _show(facts: dict[str, object], as_json: bool) -> None:
+def _print_schema(facts: dict[str, object], as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_facts("Database", facts)
+        print_fields("Database", facts)

@@ -14,7 +14,7 @@ from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
 _TRAINING, _TEST = timedelta(weeks=8), timedelta(weeks=4)
 
 
@@ -47,32 +47,32 @@ def replay(
     if cost not in {"key", "requests"}:
         raise BadRequest(f"--cost {cost!r} is neither key nor requests")
     rules = ReplayConfig(
-        None if ttl == "class" else span(ttl, "h"), span(step, "m"), span(lag, "m"), span(latency, "s"),
-        span(fetch, "s"), targets(at), "requests" if cost == "requests" else "key",
+        None if ttl == "class" else parse_duration(ttl, "h"), parse_duration(step, "m"), parse_duration(lag, "m"), parse_duration(latency, "s"),
+        parse_duration(fetch, "s"), parse_multiples(at), "requests" if cost == "requests" else "key",
     )  # fmt: skip
     settings = load_settings()
-    split = _split(log, settings, train_from, test_from, test_to)
+    split = _parse_split(log, settings, train_from, test_from, test_to)
     opens = read_opens(log, settings, split, min_opens)
     names = [name.strip() for name in policy.split(",") if name.strip()]
-    with _progress() as watcher:
+    with _progress_bars() as watcher:
         found = run(opens, split, rules, names, settings, watcher)
-    _write(found, json_file, html, warms_out)
-    _show(found.document)
+    _write_files(found, json_file, html, warms_out)
+    _print_curves(found.document)
 
 
-def span(text: str, unit: str) -> timedelta:
+def parse_duration(text: str, unit: str) -> timedelta:
     """Return the time that `text` means, such as `3h`, `15m` or `30s`; a number alone counts `unit`.
 
     Raises:
         BadRequest: it is no span of time.
     """
-    found = _SPAN.fullmatch(text.strip().lower())
+    found = _DURATION.fullmatch(text.strip().lower())
     if not found:
         raise BadRequest(f"{text!r} is not a span of time; write one such as 30s, 15m or 3h")
     return timedelta(seconds=float(found[1]) * _UNITS[found[2] or unit])
 
 
-def targets(text: str) -> list[float]:
+def parse_multiples(text: str) -> list[float]:
     """Return the multiples in `text`, ascending.
 
     Raises:
@@ -84,24 +84,24 @@ def targets(text: str) -> list[float]:
         raise BadRequest(f"--at {text!r} is not a list of numbers; write one such as 1.5,2,3") from None
 
 
-def _moment(name: str, text: str) -> datetime:
+def _parse_timestamp(name: str, text: str) -> datetime:
     try:
         return utc(datetime.fromisoformat(text))
     except ValueError:
         raise BadRequest(f"{name} {text!r} is not a day or moment; write one such as 2026-11-25") from None
 
 
-def _split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
+def _parse_split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
     from adwarm.access_log import log_span
     from adwarm.replay.replay_log import TrainTestSplit
 
-    end = _moment("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
-    test = _moment("--test-from", test_from) if test_from else end - _TEST
-    return TrainTestSplit(_moment("--train-from", train_from) if train_from else test - _TRAINING, test, end)
+    end = _parse_timestamp("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
+    test = _parse_timestamp("--test-from", test_from) if test_from else end - _TEST
+    return TrainTestSplit(_parse_timestamp("--train-from", train_from) if train_from else test - _TRAINING, test, end)
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
+def _progress_bars() -> Iterator[Callable[[str, float], None]]:
     """Show a bar per policy on standard error, where somebody may be watching."""
     from rich.console import Console
     from rich.progress import Progress
@@ -117,7 +117,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         yield watcher
 
 
-def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Path | None) -> None:
+def _write_files(found: Any, json_file: Path | None, html: Path | None, warms_out: Path | None) -> None:
     import orjson
 
     for path in (json_file, html, warms_out):
@@ -137,7 +137,7 @@ def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Pat
         warms[columns].to_parquet(warms_out, index=False)
 
 
-def _show(document: dict[str, Any]) -> None:
+def _print_curves(document: dict[str, Any]) -> None:
     first = document["policies"][0]["read_off_curve"]
     columns = ["policy", *(f"{row['multiple']:g}x" for row in first), "most", "ECE"]
     rows = []

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parsed
+from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parse_option
 from adwarm.cli.output import JsonOption, print_json, print_table
 
-_ACTORS = "is not an actor; write human, embedded, api or warmer"
+_ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
 AccountsArgument = Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")]
 
 
@@ -27,10 +27,10 @@ def warm(
     from adwarm.runtime import Runtime
 
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in date_ranges]
-    urgency = parsed(Priority.parse, priority)
-    done = Runtime(clock=clock_at(at)).prefetch().run([KeyRequest(key) for key in keys], urgency)
+    urgency = parse_option(Priority.parse, priority)
+    done = Runtime(clock=clock_at(at)).prefetch_engine().run([KeyRequest(key) for key in keys], urgency)
     if as_json:
-        print_json({**done.summary(), "outcomes": [_outcome(item) for item in done.outcomes]})
+        print_json({**done.summary(), "outcomes": [_outcome_fields(item) for item in done.outcomes]})
     else:
         columns = ("key", "status", "requests", "bytes", "expires", "reason")
         rows = [
@@ -60,17 +60,19 @@ def get(
     from adwarm.serving import read_or_fetch
 
     runtime = Runtime(clock=clock_at(at))
-    key, who = ReportKey.parse(account, date_range, report), parsed(Actor, actor, _ACTORS)
-    answer = read_or_fetch(runtime.reader, runtime.prefetch, key, who) if fetch else runtime.reader.read(key, who)
+    key, who = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
+    answer = (
+        read_or_fetch(runtime.reader, runtime.prefetch_engine, key, who) if fetch else runtime.reader.read(key, who)
+    )
     if answer.entry is None:
         raise NotFound(f"{key}: {answer.reason}; `adwarm get --fetch` fetches it")
     if meta:
-        print_json(_about(answer))
+        print_json(_result_fields(answer))
         return
     if not as_json:
         note = f"{answer.status}, {answer.age_seconds or 0:.0f} s old, {answer.entry.key.window}"
         typer.echo(f"{note}; {answer.reason}" if answer.reason else note, err=True)
-    sys.stdout.buffer.write(runtime.reader.body(answer) + b"\n")
+    sys.stdout.buffer.write(runtime.reader.get_body(answer) + b"\n")
 
 
 def simulate(
@@ -114,7 +116,7 @@ def simulate(
     run_forever(config, host, port)
 
 
-def _outcome(item: Any) -> dict[str, Any]:
+def _outcome_fields(item: Any) -> dict[str, Any]:
     return {
         "account_id": item.wanted.key.account_id,
         "date_range": item.wanted.key.date_range,
@@ -129,7 +131,7 @@ def _outcome(item: Any) -> dict[str, Any]:
     }
 
 
-def _about(answer: Any) -> dict[str, Any]:
+def _result_fields(answer: Any) -> dict[str, Any]:
     entry = answer.entry
     names = ("fetched_at", "expires_at", "source", "api_version", "complete", "settled", "degraded", "data_version")
     sizes = ("codec", "raw_bytes", "stored_bytes")

@@ -68,7 +68,7 @@ class AdmittedOperator(BaseOperator):
         called = False
         try:
             with acquire_grant(
-                runtime.single_calls,
+                runtime.single_call_admission,
                 runtime.clock,
                 scopes,
                 priority,

@@ -54,7 +54,7 @@ class DrainRequestsOperator(BaseOperator):
         size, seconds = int(self.batch_size), float(self.max_seconds)
         if size < 1 or not seconds > 0:
             raise BadRequest(f"batch_size {size} must be at least 1, and max_seconds {seconds} above 0")
-        report = open_runtime(conn_id=self.conn_id).drainer(size).drain(seconds)
+        report = open_runtime(conn_id=self.conn_id).queue_worker(size).drain(seconds)
         for text in report.errors[:20]:
             self.log.warning("%s", text)
         self.log.info("requests: %s", report.to_dict())

@@ -151,7 +151,9 @@ class PrefetchInsightsOperator(BaseOperator):
         keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
         priority = word(Priority.parse, self.priority)
         runtime = open_runtime(conn_id=self.conn_id)
-        return runtime.prefetch().run([KeyRequest(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS)
+        return runtime.prefetch_engine().run(
+            [KeyRequest(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS
+        )
 
 
 def _parked(report: BatchResult) -> list[KeyOutcome]:

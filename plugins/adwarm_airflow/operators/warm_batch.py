@@ -73,7 +73,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
         run = _run(context)
         return warm_batch(
-            open_runtime(run.clock, self.conn_id).prefetch(),
+            open_runtime(run.clock, self.conn_id).prefetch_engine(),
             run.run_id,
             int(self.batch),
             wait_seconds=SHORT_WAIT_SECONDS,

@@ -32,7 +32,7 @@ def plan(context: Mapping[str, Any]) -> list[int]:
         lift_denials(runtime.engine, run.run_id)
     try:
         made = decide(
-            runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.fetch_needs
+            runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.request_costs
         )
     except NotFound as error:
         log.warning("nothing is planned: %s", error)

@@ -31,7 +31,7 @@ def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
     done: list[int] = []
 
     def work() -> None:
-        drainer = Runtime().drainer()
+        drainer = Runtime().queue_worker()
         while not done:
             done.extend([1] * drainer.drain(20).completed)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.cli.reading import _forecast, _review
+from adwarm.cli.reading import _forecast_fields, _review_fields
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
@@ -31,10 +31,10 @@ def runtime(tmp_path: Path) -> Runtime:
 
 def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:
     """Nothing while training chose it; name, time and reason once somebody, or a review, has."""
-    assert "chosen_by" not in _forecast(runtime)
+    assert "chosen_by" not in _forecast_fields(runtime)
     with write_transaction(runtime.engine) as connection:
         record_choice(connection, "population", by="ada", why="it promises less", at=NOW)
-    found = _forecast(runtime)
+    found = _forecast_fields(runtime)
     assert (found["kind"], found["chosen_by"], found["chosen_at"], found["chosen_why"]) == (
         "population", "ada", NOW, "it promises less",
     )  # fmt: skip
@@ -42,12 +42,12 @@ def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:
 
 def test_the_newest_review_is_named(runtime: Runtime) -> None:
     """Its verdict, why, and where the page is; before the first one, which DAG makes it."""
-    assert "adwarm_policy_review" in _review(runtime)["why"]
+    assert "adwarm_policy_review" in _review_fields(runtime)["why"]
     with write_transaction(runtime.engine) as connection:
         save_review(connection, {
             "run_id": "r", "at": NOW, "verdict": "kept", "report": "/reports/review.html", "live_kind": "population",
             "figures": {"why": "nothing is better"},
         })  # fmt: skip
-    found = _review(runtime)
+    found = _review_fields(runtime)
     assert (found["verdict"], found["why"], found["report"]) == ("kept", "nothing is better", "/reports/review.html")
     assert "decided_by" not in found

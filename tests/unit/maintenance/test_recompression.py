@@ -24,13 +24,13 @@ def plain(desk: Desk) -> Desk:
 
 def test_an_entry_is_packed_where_that_is_smaller(plain: Desk) -> None:
     """The answer is the same afterwards, under the new codec; a second time changes nothing."""
-    before = plain.reader.body(plain.reader.read(KEY))
+    before = plain.reader.get_body(plain.reader.read(KEY))
     counts = recompress_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)
     assert (counts["entries"], counts["repacked"], counts["corrupt"]) == (1, 1, 0)
     assert counts["bytes_after"] < counts["bytes_before"]
     answer = plain.reader.read(KEY)
     assert answer.entry is not None
-    assert (answer.status, answer.entry.codec, plain.reader.body(answer)) == (ReadStatus.HIT, "brotli", before)
+    assert (answer.status, answer.entry.codec, plain.reader.get_body(answer)) == (ReadStatus.HIT, "brotli", before)
     assert recompress_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
 
 

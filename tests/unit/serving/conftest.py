@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
-from adwarm.serving import Answer, Reader, read_or_fetch
+from adwarm.serving import Reader, ReadResult, read_or_fetch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import payload
@@ -31,7 +31,7 @@ class Desk:
         """Make keys fresh."""
         self.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
 
-    def fetch(self, key: ReportKey) -> Answer:
+    def fetch(self, key: ReportKey) -> ReadResult:
         """Read, and fetch what is not fresh."""
         return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
 

@@ -41,7 +41,7 @@ def test_hit_stale_and_miss(desk: Desk) -> None:
     assert (hit.status, stale.status) == (ReadStatus.HIT, ReadStatus.STALE)
     assert hit.age_seconds == 6 * 3600 - 1
     assert "fresh until 2026-11-25 18:00 UTC" in str(stale.reason)
-    assert orjson.loads(desk.reader.body(stale))["since"] == "2026-11-24"
+    assert orjson.loads(desk.reader.get_body(stale))["since"] == "2026-11-24"
     assert _counts(desk) == (1, 1, 1)
 
 
@@ -49,7 +49,7 @@ def test_reads_of_the_warmer_are_not_peoples(desk: Desk) -> None:
     """The canary's reads do not make people's hit rate."""
     desk.warm(KEY)
     desk.reader.read(KEY, Actor.WARMER)
-    desk.reader.read(KEY, count=False)
+    desk.reader.read(KEY, record_traffic=False)
     assert _counts(desk) == (0, 0, 0)
 
 
@@ -60,7 +60,7 @@ def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: Desk) -> None:
     answer = desk.reader.read(KEY)
     assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
     with pytest.raises(NotFound):
-        desk.reader.body(answer)
+        desk.reader.get_body(answer)
     assert desk.fetch(KEY).status == ReadStatus.FETCHED
     assert desk.reader.read(KEY).status == ReadStatus.HIT
 
@@ -85,7 +85,7 @@ def test_a_failing_upstream_leaves_the_older_answer(desk: Desk) -> None:
     answer = desk.fetch(KEY)
     assert answer.status == ReadStatus.STALE
     assert "the platform is down" in str(answer.reason)
-    assert orjson.loads(desk.reader.body(answer))["rows"]
+    assert orjson.loads(desk.reader.get_body(answer))["rows"]
 
 
 def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: Desk) -> None:
@@ -141,19 +141,19 @@ def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr("adwarm.serving.reader.decompress", None)
         patch.setattr("adwarm.serving.reader.transcode", None)
-        body, coding = desk.reader.encoded(answer, f"{NAMES[codec]}, identity;q=0.1")
+        body, coding = desk.reader.encode(answer, f"{NAMES[codec]}, identity;q=0.1")
     assert (body, coding) == (decode_envelope(answer.blob).body, NAMES[codec])
-    assert CODINGS[codec](body) == desk.reader.body(answer)
+    assert CODINGS[codec](body) == desk.reader.get_body(answer)
 
 
 def test_another_coding_is_made_on_the_way(desk: Desk) -> None:
     """A client that takes gzip alone gets gzip; one that takes nothing gets plain JSON."""
     desk.warm(WEEK)
     answer = desk.reader.read(WEEK)
-    packed, coding = desk.reader.encoded(answer, "gzip")
-    plain, _ = desk.reader.encoded(answer, "")
+    packed, coding = desk.reader.encode(answer, "gzip")
+    plain, _ = desk.reader.encode(answer, "")
     assert coding == "gzip"
-    assert gzip.decompress(packed) == plain == desk.reader.body(answer)
+    assert gzip.decompress(packed) == plain == desk.reader.get_body(answer)
 
 
 def test_no_account_gets_anothers_answer(desk: Desk) -> None:
@@ -162,7 +162,7 @@ def test_no_account_gets_anothers_answer(desk: Desk) -> None:
     desk.warm(*keys)
     for _ in range(2):
         for key in keys:
-            body = orjson.loads(desk.reader.body(desk.reader.read(key)))
+            body = orjson.loads(desk.reader.get_body(desk.reader.read(key)))
             assert body["account_id"] == key.account_id
             assert {row["account_id"] for row in [*body["rows"], *body["daily"]]} == {key.account_id}
     assert desk.reader.read(replace(keys[0], account_id="act_9")).status == ReadStatus.MISS
