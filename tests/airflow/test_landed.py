@@ -20,10 +20,10 @@ DAY = Window(date(2026, 11, 3), date(2026, 11, 3))
 
 
 def _factory(monkeypatch: pytest.MonkeyPatch, **connection: Any) -> Any:
-    from adwarm_airflow.connections import source_factory
+    from adwarm_airflow.connections import connection_source_factory
 
     monkeypatch.setenv("AIRFLOW_CONN_LANDED", json.dumps(connection))
-    return source_factory(Settings(default_zone="Europe/Berlin"), "landed")
+    return connection_source_factory(Settings(default_zone="Europe/Berlin"), "landed")
 
 
 def _rows(source: Any) -> list[dict[str, Any]]:
