@@ -99,7 +99,7 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_connection_at_a_time() -> Iterator[None]:
+def no_nested_connections() -> Iterator[None]:
     """No thread asks adwarm's database for a second connection while it holds one: with a full pool it would wait for
     itself."""
     held, nested = threading.local(), list[str]()

@@ -24,7 +24,7 @@ from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import save_results
 
 PROCESSES = 4
 THREADS = 16
@@ -199,14 +199,16 @@ def run(seconds: float = 10.0) -> None:
         shared = [(what, kind, *by_processes(loop, url, seconds)) for what, kind, loop, url in loops]
     rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
     rows += [{"what": what, "median us": us, "x adwarm": us / inside} for what, us in in_memory_peers()]
-    report("admission_inside", "One process: the cost of an admission", rows)
+    save_results("admission_inside", "One process: the cost of an admission", rows)
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
     names = ("admissions/s", "median wait ms", "longest wait ms")
     rows = [
         {"what": what, **dict(zip(names, found, strict=True)), "x adwarm": found[0] / ours[kind]}
         for what, kind, *found in shared
     ]
-    report("admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows)
+    save_results(
+        "admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows
+    )
 
 
 if __name__ == "__main__":

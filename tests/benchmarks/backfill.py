@@ -28,8 +28,8 @@ from adwarm.model import Window
 from adwarm.runtime import Runtime
 from adwarm.store import read_transaction
 from adwarm.store.tables import partition
-from tests.benchmarks.meta import at_home, digest
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.meta import digest, runtime_at
+from tests.benchmarks.verdicts import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -84,7 +84,7 @@ class Home:
 
     def runtime(self) -> Runtime:
         """Return a runtime that looks into the home."""
-        return at_home(self.folder, self.platform.url, FrozenClock(NOW))
+        return runtime_at(self.folder, self.platform.url, FrozenClock(NOW))
 
     def _environment(self) -> dict[str, str]:
         values = {
@@ -196,13 +196,13 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     found = measure(chosen.accounts, chosen.ads)
     each_day = chosen.accounts * len(RANGE)
-    verdicts = Verdicts("backfill", f"{len(RANGE)} days of {chosen.accounts} accounts of {chosen.ads} ads")
-    verdicts.at_most("requests of a backfill", found.whole, LIMIT_PER_ACCOUNT * chosen.accounts - 1)
-    verdicts.equal("account-days stored", found.days, each_day)
-    verdicts.equal("requests of a rerun over settled days", found.rerun, 0)
-    verdicts.equal("account-days fetched again after the kill", found.refetched, 0)
-    verdicts.equal("same digest as the uninterrupted backfill", found.same, True)
-    verdicts.equal("account-blocks without data", found.reasons, 0)
+    verdicts = TargetResults("backfill", f"{len(RANGE)} days of {chosen.accounts} accounts of {chosen.ads} ads")
+    verdicts.check_at_most("requests of a backfill", found.whole, LIMIT_PER_ACCOUNT * chosen.accounts - 1)
+    verdicts.check_equal("account-days stored", found.days, each_day)
+    verdicts.check_equal("requests of a rerun over settled days", found.rerun, 0)
+    verdicts.check_equal("account-days fetched again after the kill", found.refetched, 0)
+    verdicts.check_equal("same digest as the uninterrupted backfill", found.same, True)
+    verdicts.check_equal("account-blocks without data", found.reasons, 0)
     rows = [
         {"what": "one request per account and day", "requests": each_day, "ratio": 1.0},
         {"what": "backfill, uninterrupted", "requests": found.whole, "ratio": found.whole / each_day},
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str]) -> int:
         {"what": "rerun after the kill", "requests": found.afterwards, "ratio": found.afterwards / each_day},
     ]
     print(f"the uninterrupted backfill took {found.seconds:.0f} s of wall time")
-    return verdicts.conclude(rows)
+    return verdicts.finish(rows)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from adwarm.compression import compress, decode_envelope, decompress
 from adwarm.settings import CompressionSettings
 from graph_simulator.app_state import Platform
 from graph_simulator.config import SimulatorConfig
-from tests.benchmarks.measure import median_seconds, report
+from tests.benchmarks.measure import median_seconds, save_results
 
 DAYS = 30
 
@@ -70,4 +70,4 @@ def run() -> None:
     for row in rows:
         row["bytes / brotli-5"] = row["bytes"] / peer_bytes
         row["time / brotli-5"] = row["ms"] / (peer_seconds * 1e3)
-    report("compression", f"{len(raw):,} bytes of simulated insights", rows)
+    save_results("compression", f"{len(raw):,} bytes of simulated insights", rows)

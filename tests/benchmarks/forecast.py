@@ -25,7 +25,7 @@ from adwarm.replay.policies import BOUNDS
 from adwarm.replay.replay_log import TrainTestSplit, read_opens
 from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import load_settings
-from tests.benchmarks.measure import FOLDER, report
+from tests.benchmarks.measure import FOLDER, save_results
 
 TARGETS = (1.5, 2.0, 3.0)
 WEEK = timedelta(weeks=1)
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
         seconds = sum(item["seconds"] for item in mine)
         windows = ", ".join(f"{item['job'].start + 8 * WEEK:%Y-%m-%d}" for item in mine)
         slug = f"forecast-{log}-{setting.replace(' ', '-')}"
-        report(slug, f"{log}, {setting}, scored four weeks from {windows}; {seconds:.0f} s", rows)
+        save_results(slug, f"{log}, {setting}, scored four weeks from {windows}; {seconds:.0f} s", rows)
         lines += [(f"{log}, {setting}: {text}", met) for text, met in verdicts(log, rows, mine)]
     for text, met in lines:
         print("PASS" if met else "FAIL", text)

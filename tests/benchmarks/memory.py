@@ -22,7 +22,7 @@ from typing import Any
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from tests.benchmarks.measure import peak_mb
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.verdicts import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE_RANGE = "last_30d"
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plan-accounts", type=int, default=2_000, help="0 leaves planning out")
     parser.add_argument("--ads", type=int, nargs="*", default=list(LIMITS))
     chosen = parser.parse_args(arguments)
-    verdicts = Verdicts("memory", f"Peak memory in MB: {THREADS} threads, {DATE_RANGE}, each case its own process")
+    verdicts = TargetResults("memory", f"Peak memory in MB: {THREADS} threads, {DATE_RANGE}, each case its own process")
     rows: list[dict[str, Any]] = []
     for ads in chosen.ads:
         many = chosen.many if ads == min(chosen.ads) else 0
@@ -186,12 +186,12 @@ def main(arguments: Sequence[str]) -> int:
         small = _lean(found, f"warm {chosen.keys:,}")
         if ads in LIMITS:
             what = f"MB over the first key, {chosen.keys:,} keys of {ads} ads"
-            verdicts.at_most(what, small["over the first"], LIMITS[ads])
+            verdicts.check_at_most(what, small["over the first"], LIMITS[ads])
         if many:
             more = _lean(found, f"warm {many:,}")["over the first"] - small["over the first"]
-            verdicts.at_most(f"MB that {many:,} keys take more than {chosen.keys:,}", more, FLAT_MB)
+            verdicts.check_at_most(f"MB that {many:,} keys take more than {chosen.keys:,}", more, FLAT_MB)
     rows += _planning(chosen.plan_accounts) if chosen.plan_accounts else []
-    return verdicts.conclude(rows)
+    return verdicts.finish(rows)
 
 
 def _lean(rows: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any]:

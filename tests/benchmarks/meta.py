@@ -30,19 +30,19 @@ _OWN_FIELDS = {"campaign_id", "campaign_name", "adset_id", "adset_name"}
 
 
 @contextmanager
-def house(url: str, clock: Clock, **values: Any) -> Iterator[Runtime]:
+def temporary_runtime(url: str, clock: Clock, **values: Any) -> Iterator[Runtime]:
     """An empty home for as long as the block lasts, whose source is the platform at `url`."""
     with TemporaryDirectory(prefix="adwarm-bench-") as folder:
-        yield at_home(Path(folder), url, clock, **values)
+        yield runtime_at(Path(folder), url, clock, **values)
 
 
-def at_home(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
+def runtime_at(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
     """Return the runtime of a home."""
     source = {"graph_url": url, "access_token": "simulated-token", **values.pop("source", {})}
     return Runtime(Settings(home=home, source=source, **values), clock)
 
 
-def introduce(runtime: Runtime, server: SimulatorServer) -> list[Account]:
+def save_accounts(runtime: Runtime, server: SimulatorServer) -> list[Account]:
     """Make the platform's accounts known to the house without a call, as they are once history is present."""
     world = server.platform.world
     found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
@@ -56,7 +56,7 @@ def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> 
     clock.set(moment)
 
 
-def true_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
+def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
     """Return what is true of an account as it stands on the platform, without a call."""
     platform, now = server.platform, server.platform.clock.now()
     found: list[Row] = []
@@ -83,7 +83,7 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], Mapp
 
 
 @dataclass
-class Difference:
+class RowDifference:
     """How stored rows differ from the truth."""
 
     true: int = 0
@@ -93,7 +93,7 @@ class Difference:
     duplicates: int = 0
 
     @property
-    def is_none(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether every row is there once, and right."""
         return not (self.missing or self.wrong or self.extra or self.duplicates)
 

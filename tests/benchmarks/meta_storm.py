@@ -30,8 +30,8 @@ from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.fault_profile import Storm, read_storm
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.meta import Difference, by_key, house, stored_rows, true_rows
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.meta import RowDifference, by_key, expected_rows, stored_rows, temporary_runtime
+from tests.benchmarks.verdicts import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 25, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Scene:
+class StormScenario:
     """How many accounts there are, and how fast their platform's clock runs."""
 
     number: int = 200
@@ -129,10 +129,10 @@ class Result:
     in_flight: int = 0
 
 
-def by_adwarm(scene: Scene, server: SimulatorServer) -> Result:
+def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
     clock, result = PlatformClock(server, scene.scale), Result()
-    with house(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
+    with temporary_runtime(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
         told = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
         accounts.save(runtime.engine, told, clock.now())
         prefetch = _engine(runtime, clock)
@@ -159,7 +159,7 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
     return prefetch
 
 
-def _until_done(prefetch: PrefetchEngine, scene: Scene, clock: PlatformClock) -> dict[str, KeyOutcome]:
+def _until_done(prefetch: PrefetchEngine, scene: StormScenario, clock: PlatformClock) -> dict[str, KeyOutcome]:
     """Run the batch again for what is parked or failed in a way that passes, and return each account's last outcome."""
     ended: dict[str, KeyOutcome] = {}
     tries = dict.fromkeys(scene.names, 0)
@@ -185,7 +185,7 @@ def _comes_back(outcome: KeyOutcome) -> bool:
     )
 
 
-def by_hook(scene: Scene, server: SimulatorServer, cap: float, *, tries: int) -> Result:
+def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *, tries: int) -> Result:
     """Fetch with Airflow's hook in a process of its own, ended after `cap` seconds.
 
     Args:
@@ -237,13 +237,13 @@ def _counted(result: Result, server: SimulatorServer) -> Result:
     return result
 
 
-def judged(scene: Scene, server: SimulatorServer, result: Result) -> tuple[Row, Difference]:
+def evaluate(scene: StormScenario, server: SimulatorServer, result: Result) -> tuple[Row, RowDifference]:
     """Return the figures of a result, and how the rows of the accounts it read differ from the truth.
 
     An object that the client itself names as missing is no difference; it counts as lost all the same.
     """
-    truth = {name: true_rows(server, name, [scene.days], Increment.DAY) for name in scene.names}
-    whole, right, difference = 0, 0, Difference()
+    truth = {name: expected_rows(server, name, [scene.days], Increment.DAY) for name in scene.names}
+    whole, right, difference = 0, 0, RowDifference()
     for name, true in truth.items():
         rows = result.rows.get(name)
         if rows is None:
@@ -261,7 +261,7 @@ def judged(scene: Scene, server: SimulatorServer, result: Result) -> tuple[Row, 
     return figures, difference
 
 
-def silent(scene: Scene, result: Result, whole: int) -> int:
+def count_silent_losses(scene: StormScenario, result: Result, whole: int) -> int:
     """Return how many accounts are not whole and have no stated reason."""
     told = set(result.reasons) | set(result.gaps)
     return scene.number - whole - len(told)
@@ -275,29 +275,34 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--scale", type=float, default=120.0)
     parser.add_argument("--cap", type=float, default=600.0, help="Seconds a client may take.")
     chosen = parser.parse_args(arguments)
-    scene = Scene(chosen.accounts, chosen.ads, chosen.scale)
+    scene = StormScenario(chosen.accounts, chosen.ads, chosen.scale)
     rows = []
     with SimulatorServer(scene.config()) as server:
-        ours = by_adwarm(scene, server)
-        figures, difference = judged(scene, server, ours)
+        ours = fetch_with_adwarm(scene, server)
+        figures, difference = evaluate(scene, server, ours)
         rows.append({"what": "adwarm", **figures})
         for what, tries in (("hook, one call for all", 0), ("hook, an account at a time, 3 tries", 3)):
             server.reset()
-            rows.append({"what": what, **judged(scene, server, by_hook(scene, server, chosen.cap, tries=tries))[0]})
+            rows.append({
+                "what": what,
+                **evaluate(scene, server, fetch_with_hook(scene, server, chosen.cap, tries=tries))[0],
+            })
     for name, reason in sorted({**ours.gaps, **ours.reasons}.items()):
         print(f"{name}: {reason[:160]}")
-    return _verdicts(scene, ours, figures, difference).conclude(rows)
+    return _verdicts(scene, ours, figures, difference).finish(rows)
 
 
-def _verdicts(scene: Scene, ours: Result, figures: Row, difference: Difference) -> Verdicts:
-    verdicts = Verdicts("storm", f"{scene.number} accounts x 30 days, every fault on, clock x{scene.scale:g}")
+def _verdicts(scene: StormScenario, ours: Result, figures: Row, difference: RowDifference) -> TargetResults:
+    verdicts = TargetResults("storm", f"{scene.number} accounts x 30 days, every fault on, clock x{scene.scale:g}")
     unread = set(ours.reasons) - set(scene.mortal) - {scene.names[DENIED]}
-    verdicts.equal("rows missing from accounts that can be read", difference.missing, 0)
-    verdicts.equal("rows that differ from the truth", difference.wrong + difference.extra, 0)
-    verdicts.equal("rows twice", difference.duplicates, 0)
-    verdicts.equal("calls to a parked account", ours.early, 0)
-    verdicts.equal("readable accounts that were not read", len(unread), 0)
-    verdicts.equal("accounts that are not whole, without a reason", silent(scene, ours, figures["accounts whole"]), 0)
+    verdicts.check_equal("rows missing from accounts that can be read", difference.missing, 0)
+    verdicts.check_equal("rows that differ from the truth", difference.wrong + difference.extra, 0)
+    verdicts.check_equal("rows twice", difference.duplicates, 0)
+    verdicts.check_equal("calls to a parked account", ours.early, 0)
+    verdicts.check_equal("readable accounts that were not read", len(unread), 0)
+    verdicts.check_equal(
+        "accounts that are not whole, without a reason", count_silent_losses(scene, ours, figures["accounts whole"]), 0
+    )
     return verdicts
 
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import save_results
 
 SIZES = (10_000_000, 50_000_000)
 REPEATS = 5
@@ -140,7 +140,7 @@ def run() -> None:
         row["time / duckdb"] = row["seconds"] / peer["seconds"]
         row["MB / duckdb"] = row["peak MB"] / peer["peak MB"]
         row["MB / 10 M"] = row["peak MB"] / small["peak MB"]
-    report("patterns", "Opens by account, range and hour of the reader's week, from Parquet to Parquet", found)
+    save_results("patterns", "Opens by account, range and hour of the reader's week, from Parquet to Parquet", found)
 
 
 if __name__ == "__main__":

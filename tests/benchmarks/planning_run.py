@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmarks.measure import peak_mb, report
+from tests.benchmarks.measure import peak_mb, save_results
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)
 WEEKS = 8
@@ -126,7 +126,7 @@ def run(accounts: int = 10_000) -> None:
         for kind, one in best.items()
     ]
     title = f"A planning run over {made['keys']:,} keys, {made['events']:,} opens in eight weeks; limits 30 s, 1 GiB"
-    report("planning_run", title, rows)
+    save_results("planning_run", title, rows)
 
 
 def _one(snapshot: str) -> dict[str, Any]:

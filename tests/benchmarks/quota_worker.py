@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerConfig:
     """What a worker is told.
 
     Attributes:
@@ -68,7 +68,7 @@ class Line:
 class Worker:
     """Generates requests and carries them out, with some threads for each class."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: WorkerConfig) -> None:
         self.task = task
         self.rng = random.Random(task.name)
         settings = BackpressureSettings.model_validate(task.settings)
@@ -147,7 +147,7 @@ class Worker:
 
 def main(text: str) -> None:
     """Say that all is ready, wait for the sign to begin, and work."""
-    worker = Worker(Task(**json.loads(text)))
+    worker = Worker(WorkerConfig(**json.loads(text)))
     print("ready", flush=True)
     sys.stdin.readline()
     worker.run()

@@ -20,8 +20,8 @@ from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.meta import SPEC, Difference, house, introduce, set_time, true_rows
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.meta import SPEC, RowDifference, expected_rows, save_accounts, set_time, temporary_runtime
+from tests.benchmarks.verdicts import TargetResults
 
 RANGES = ("last_7d", "last_30d", "yesterday", "today")
 ZONES = ("UTC", "America/New_York", "Europe/Berlin")
@@ -32,14 +32,14 @@ LEARNING = timedelta(days=9)
 LIMIT = 0.35
 
 
-def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], Difference]:
+def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], RowDifference]:
     """Return figures of the planner, figures of one request per key and page, and how the answers differ from truth."""
     names = [f"act_{FIRST_ACCOUNT + index}" for index in range(number)]
     zones = {name: ZONES[index % len(ZONES)] for index, name in enumerate(names)}
     config = SimulatorConfig(accounts=number, ads=ads, seed=7, zone=zones, now=DAY - LEARNING)
-    clock, difference = VirtualClock(DAY - LEARNING), Difference()
-    with SimulatorServer(config) as server, house(server.url, clock) as runtime:
-        introduce(runtime, server)
+    clock, difference = VirtualClock(DAY - LEARNING), RowDifference()
+    with SimulatorServer(config) as server, temporary_runtime(server.url, clock) as runtime:
+        save_accounts(runtime, server)
         for moment in _mornings():
             set_time(server, clock, moment)
             _warm(runtime, names)
@@ -74,7 +74,7 @@ def _warm(runtime: Runtime, names: Sequence[str]) -> int:
     return served
 
 
-def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: Difference) -> None:
+def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: RowDifference) -> None:
     """Hold every range summary, reach and frequency among its figures, against the truth."""
     known = accounts.get_many(runtime.engine, names)
     for name in names:
@@ -82,7 +82,7 @@ def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], di
             key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())
             found = entries.find(runtime.engine, key)
             rows = orjson.loads(decompress(found[1], runtime.settings.compression))["rows"] if found else []
-            difference.add(rows, true_rows(server, name, [key.window], Increment.RANGE))
+            difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))
 
 
 def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> int:
@@ -105,15 +105,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--ads", type=int, default=20)
     chosen = parser.parse_args(arguments)
     planner, alone, difference = measure(chosen.accounts, chosen.ads)
-    verdicts = Verdicts("requests", f"{chosen.accounts} accounts of {chosen.ads} ads, {len(RANGES)} keys, 3 warms")
-    verdicts.at_most("requests per warmed key over a day", planner["per key"], LIMIT)
-    verdicts.equal("summaries that differ from the truth", difference.missing + difference.wrong + difference.extra, 0)
-    verdicts.equal("keys warmed", planner["keys"], alone["keys"])
+    verdicts = TargetResults("requests", f"{chosen.accounts} accounts of {chosen.ads} ads, {len(RANGES)} keys, 3 warms")
+    verdicts.check_at_most("requests per warmed key over a day", planner["per key"], LIMIT)
+    verdicts.check_equal(
+        "summaries that differ from the truth", difference.missing + difference.wrong + difference.extra, 0
+    )
+    verdicts.check_equal("keys warmed", planner["keys"], alone["keys"])
     rows = [
         {"what": "one request per key and page", **alone, "ratio": 1.0},
         {"what": "fetch planner", **planner, "ratio": planner["requests"] / alone["requests"]},
     ]
-    return verdicts.conclude(rows)
+    return verdicts.finish(rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from adwarm.store import read_transaction
 from adwarm.store.tables import account, entry, partition, payload
 from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
 from tests.hostile.rows import ADS, Row, days, window_rows
-from tests.hostile.server import Elsewhere, Upstream
+from tests.hostile.server import HostileServer, UnconfiguredServer
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS_BYTES = 6 * 2**30
@@ -53,12 +53,12 @@ SHORT = {
 }
 """Deadlines and limits that make the batch short; those that the settings do not have are left out."""
 
-Cast = dict[str, Behavior | None]
+BehaviorByAccount = dict[str, Behavior | None]
 """What befalls each account; None for one that is plainly healthy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class AccountOutcome:
     """How one account ended; `seconds` from its first call to the news of its outcome, None when there was neither."""
 
     status: str
@@ -68,7 +68,7 @@ class Ended:
 
 
 @dataclass
-class Found:
+class TrialResult:
     """What came of a batch.
 
     Attributes:
@@ -78,15 +78,15 @@ class Found:
         entries: the accounts of which an answer is stored, with its rows.
     """
 
-    ended: dict[str, Ended] = field(default_factory=dict)
+    outcomes: dict[str, AccountOutcome] = field(default_factory=dict)
     peak_mb: float = 0.0
     error: str = ""
-    untrue: list[str] = field(default_factory=list)
-    leaked: bool = False
+    false_records: list[str] = field(default_factory=list)
+    token_leaked: bool = False
     entries: dict[str, list[Row]] = field(default_factory=dict)
 
 
-def full_cast() -> Cast:
+def assign_behaviors() -> BehaviorByAccount:
     """Return three hostile accounts to each healthy one, in turn."""
     healthy: list[Behavior | None] = [*ODD, *[None] * PLAIN]
     hostile = list(HOSTILE)
@@ -97,7 +97,7 @@ def full_cast() -> Cast:
     return {f"act_{1001 + number}": behavior for number, behavior in enumerate(order)}
 
 
-def date_range(cast: Cast, name: str) -> str:
+def date_range(cast: BehaviorByAccount, name: str) -> str:
     """Return what is asked of an account."""
     behavior = cast[name]
     if behavior is not None:
@@ -105,20 +105,20 @@ def date_range(cast: Cast, name: str) -> str:
     return QUARTER if name == next(other for other, found in cast.items() if found is None) else WEEK
 
 
-def hold_trial(home: Path, cast: Cast, seconds: float) -> Found:
+def run_trial(home: Path, cast: BehaviorByAccount, seconds: float) -> TrialResult:
     """Run a batch over `cast` in a process of its own, for at most `seconds`, and look at what it left behind."""
     behaviors = {name: behavior for name, behavior in cast.items() if behavior is not None}
-    with Elsewhere() as elsewhere, Upstream(behaviors, elsewhere) as upstream:
+    with UnconfiguredServer() as elsewhere, HostileServer(behaviors, elsewhere) as upstream:
         found = _run(_environment(home, upstream.url), cast, seconds, upstream)
-        found.leaked = any(SECRET in token for token in elsewhere.tokens)
+        found.token_leaked = any(SECRET in token for token in elsewhere.tokens)
     runtime = Runtime(Settings(home=home))
     found.entries = dict(_entries(runtime))
-    found.untrue = [*_untrue_rows(runtime, home, cast, found.entries), *_untrue_accounts(runtime, cast)]
+    found.false_records = [*_untrue_rows(runtime, home, cast, found.entries), *_untrue_accounts(runtime, cast)]
     runtime.engine.dispose()
     return found
 
 
-def _run(env: Mapping[str, str], cast: Cast, seconds: float, upstream: Upstream) -> Found:
+def _run(env: Mapping[str, str], cast: BehaviorByAccount, seconds: float, upstream: HostileServer) -> TrialResult:
     keys = json.dumps([[name, date_range(cast, name)] for name in cast])
     command = [sys.executable, "-m", "tests.hostile.batch", keys]
     with subprocess.Popen(
@@ -132,16 +132,16 @@ def _run(env: Mapping[str, str], cast: Cast, seconds: float, upstream: Upstream)
     ) as process:
         try:
             output, errors = process.communicate(timeout=seconds)
-            found = Found()
+            found = TrialResult()
         except subprocess.TimeoutExpired:
-            found = Found(peak_mb=_peak_of(process.pid), error=f"still running after {seconds:.0f} s")
+            found = TrialResult(peak_mb=_peak_of(process.pid), error=f"still running after {seconds:.0f} s")
             process.kill()
             output, errors = process.communicate()
     if process.returncode > 0:
         found.error = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}"
     for told in map(json.loads, filter(_is_whole, output.splitlines())):
         if "account" in told:
-            found.ended[told["account"]] = _ended(told, upstream)
+            found.outcomes[told["account"]] = _ended(told, upstream)
         else:
             found.peak_mb = told["peak_mb"]
     return found
@@ -157,10 +157,10 @@ def _bounded() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
 
 
-def _ended(one: Mapping[str, Any], upstream: Upstream) -> Ended:
+def _ended(one: Mapping[str, Any], upstream: HostileServer) -> AccountOutcome:
     first, told = upstream.first_call.get(one["account"]), one["told_at"]
     seconds = None if first is None or told is None else told - first
-    return Ended(one["status"], one["reason"] or "", one["retry_after"], seconds)
+    return AccountOutcome(one["status"], one["reason"] or "", one["retry_after"], seconds)
 
 
 def _peak_of(process: int) -> float:
@@ -192,7 +192,9 @@ def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
             yield name, [*body["rows"], *body["daily"]]
 
 
-def _untrue_rows(runtime: Runtime, home: Path, cast: Cast, entries: Mapping[str, list[Row]]) -> Iterator[str]:
+def _untrue_rows(
+    runtime: Runtime, home: Path, cast: BehaviorByAccount, entries: Mapping[str, list[Row]]
+) -> Iterator[str]:
     for name, rows in entries.items():
         yield from (f"entry of {name}: {_short(row)}" for row in rows if not _is_true(row, name))
     with read_transaction(runtime.engine) as connection:
@@ -229,7 +231,7 @@ def _is_true(row: Row, name: str) -> bool:
         return False
 
 
-def _untrue_accounts(runtime: Runtime, cast: Cast) -> Iterator[str]:
+def _untrue_accounts(runtime: Runtime, cast: BehaviorByAccount) -> Iterator[str]:
     with read_transaction(runtime.engine) as connection:
         for row in connection.execute(select(account)):
             if row.id not in cast or len(row.currency) > 3:
@@ -240,14 +242,14 @@ def _short(row: Row) -> str:
     return json.dumps(row)[:160]
 
 
-def true_answer(name: str, rows: list[Row]) -> list[Row]:
+def expected_rows(name: str, rows: list[Row]) -> list[Row]:
     """Return what a stored answer for an account should hold: its longest window, and each day of that."""
     spans = [(date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])) for row in rows]
     since, until = max(spans, key=lambda span: span[1] - span[0])
     windows = [(since, until), *((day, day) for day in days(since, until))]
-    return in_order([row for first, last in windows for row in window_rows(name, first, last)])
+    return sort_rows([row for first, last in windows for row in window_rows(name, first, last)])
 
 
-def in_order(rows: list[Row]) -> list[Row]:
+def sort_rows(rows: list[Row]) -> list[Row]:
     """Return rows by window and ad."""
     return sorted(rows, key=lambda row: (row["date_start"], row["date_stop"], row["ad_id"]))

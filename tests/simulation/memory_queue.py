@@ -55,7 +55,7 @@ class MemoryQueue:
         self.by_key[key] = number
         return number
 
-    def take(self, owner: str, now: float, limit: int = 1) -> list[QueuedRequest]:
+    def dequeue(self, owner: str, now: float, limit: int = 1) -> list[QueuedRequest]:
         """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
         self.sweep(now)
         return [self._taken(item, owner, now) for item in self.rules.next_in_line(self._first_ready(now, limit), limit)]
@@ -64,7 +64,7 @@ class MemoryQueue:
         """Extend a lease, if it is still held."""
         return self._change(taken, lease_until=now + self.rules.lease_seconds)
 
-    def complete(self, taken: QueuedRequest, now: float) -> bool:
+    def ack(self, taken: QueuedRequest, now: float) -> bool:
         """End a request as completed, or as expired when it took too long; False when it was lost."""
         late = now > self.requests[taken.id].deadline
         status, error = (RequestStatus.EXPIRED, "late") if late else (RequestStatus.COMPLETED, None)
@@ -74,7 +74,7 @@ class MemoryQueue:
         """End a request as failed; False when it was lost."""
         return self._end(taken, RequestStatus.FAILED, now, reason)
 
-    def give_back(self, taken: QueuedRequest, reason: str, now: float, retry_after: float | None = None) -> bool:
+    def requeue(self, taken: QueuedRequest, reason: str, now: float, retry_after: float | None = None) -> bool:
         """Put a request back after a bad try, or end it after the last; False when it was lost."""
         if retry_after is None and self.rules.is_exhausted(taken.attempts):
             return self._end(taken, RequestStatus.FAILED, now, reason)

@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 from adwarm.model import Priority
 
 if TYPE_CHECKING:
-    from .week import Plan, Step
+    from .week import Step, WeekScenario
 
 COLOURS = {
     Priority.CRITICAL: "#c92a2a", Priority.HIGH: "#e67700", Priority.NORMAL: "#1971c2", Priority.LOW: "#868e96",
@@ -24,7 +24,7 @@ th:first-child, td:first-child { text-align: left; } .quiet { color: #616e7c; } 
 """
 
 
-def week_page(summary: dict[str, Any], steps: Sequence["Step"], plan: "Plan") -> str:
+def week_page(summary: dict[str, Any], steps: Sequence["Step"], plan: "WeekScenario") -> str:
     """Return the page."""
     done = [step for step in steps if step.slots]
     parts = [_opening(summary), _table(summary)]
@@ -66,7 +66,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _concurrency(steps: Sequence["Step"], plan: "Plan") -> str:
+def _concurrency(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     hours = [step.hours for step in steps]
     means = [sum(step.in_flight) / max(1, len(step.in_flight)) for step in steps]
@@ -79,7 +79,7 @@ def _concurrency(steps: Sequence["Step"], plan: "Plan") -> str:
     return _html(figure, plan)
 
 
-def _usage(steps: Sequence["Step"], plan: "Plan") -> str:
+def _usage(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     figure.add_scatter(
         x=[step.hours for step in steps], y=[step.usage for step in steps], name="used", line={"color": "#1971c2"},
@@ -90,7 +90,7 @@ def _usage(steps: Sequence["Step"], plan: "Plan") -> str:
     return _html(figure, plan)
 
 
-def _waits(steps: Sequence["Step"], plan: "Plan", steps_an_hour: int = 6) -> str:
+def _waits(steps: Sequence["Step"], plan: "WeekScenario", steps_an_hour: int = 6) -> str:
     figure = go.Figure()
     for priority in Priority:
         hours, values = [], []
@@ -109,7 +109,7 @@ def _waits(steps: Sequence["Step"], plan: "Plan", steps_an_hour: int = 6) -> str
     return _html(figure, plan)
 
 
-def _queue(steps: Sequence["Step"], plan: "Plan") -> str:
+def _queue(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     for priority in reversed(Priority):
         figure.add_scatter(
@@ -120,7 +120,7 @@ def _queue(steps: Sequence["Step"], plan: "Plan") -> str:
     return _html(figure, plan)
 
 
-def _html(figure: go.Figure, plan: "Plan") -> str:
+def _html(figure: go.Figure, plan: "WeekScenario") -> str:
     stretches = ((plan.outage, "outage", "#c92a2a"), (plan.slow, "half as fast", "#e67700"),
                  (plan.backfill, "backfill", "#868e96"))  # fmt: skip
     for (start, end), name, colour in stretches:

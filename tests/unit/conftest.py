@@ -28,7 +28,7 @@ from adwarm.store.error_events import ErrorLog
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of another test's process reaches a unit test."""
     for name in [name for name in os.environ if name.startswith("ADWARM_")]:
         monkeypatch.delenv(name)
@@ -42,21 +42,21 @@ class ScriptedSource:
     """A source that answers from a script: per account a callable that returns a page or raises."""
 
     script: dict[str, Callable[[FetchUnit], ResultPage]] = field(default_factory=dict)
-    asked: list[FetchUnit] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    submitted: list[FetchUnit] = field(default_factory=list)
+    account_lookups: list[str] = field(default_factory=list)
     split_into: list[FetchUnit] = field(default_factory=list)
     name: str = "scripted"
-    caps: Capabilities = field(default_factory=Capabilities)
+    capabilities: Capabilities = field(default_factory=Capabilities)
     connection: str = "default"
     credential: str = "abc"
     clock_offset_seconds: float | None = None
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Tell an account in UTC."""
-        self.told.append(account_id)
+        self.account_lookups.append(account_id)
         return Account(account_id, "UTC", "UTC", "EUR")
 
-    def accounts(self) -> list[Account]:
+    def list_accounts(self) -> list[Account]:
         """List none."""
         return []
 
@@ -72,18 +72,18 @@ class ScriptedSource:
 
     def submit(self, unit: FetchUnit) -> ResultPage:
         """Answer by the script, or with one ad that runs every day."""
-        self.asked.append(unit)
-        return self.script.get(unit.account_id, one_ad)(unit)
+        self.submitted.append(unit)
+        return self.script.get(unit.account_id, one_ad_page)(unit)
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """There are no reports to wait for."""
         return {}
 
-    def read(self, asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """There is one page only."""
         raise AssertionError("no second page was announced")
 
-    def begin(self, unit: FetchUnit) -> AsyncReportHandle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """No report is made."""
         raise AssertionError("this source answers at once")
 
@@ -91,12 +91,12 @@ class ScriptedSource:
         """Split as the test says."""
         return self.split_into
 
-    def objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
+    def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Nothing is listed."""
         raise AssertionError("this source lists no objects")
 
 
-def one_ad(unit: FetchUnit) -> ResultPage:
+def one_ad_page(unit: FetchUnit) -> ResultPage:
     """One ad with the same figures every day, or once per window."""
     spans = (
         [(day, day) for window in unit.windows for day in window.days()]
@@ -112,7 +112,7 @@ def one_ad(unit: FetchUnit) -> ResultPage:
 
 
 @dataclass
-class Bench:
+class PrefetchHarness:
     """Everything a prefetch test works with."""
 
     prefetch: PrefetchEngine
@@ -123,11 +123,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(engine: Engine, objects: ObjectStore) -> Bench:
+def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     """A prefetch engine over a scripted source, with a clock that stands still."""
     clock, source = VirtualClock(NOW), ScriptedSource()
     settings = Settings(workers=2)
     pipeline = RecoveryPipeline(settings.recovery, ErrorLog(engine), clock, random.Random(1))
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
     prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
-    return Bench(prefetch, source, engine, clock, settings)
+    return PrefetchHarness(prefetch, source, engine, clock, settings)

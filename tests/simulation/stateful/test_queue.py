@@ -67,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def a_worker_takes(self, limit: int) -> None:
         """Both hand out the same requests in the same order."""
-        claims, expected = self.queue.dequeue(limit), self.model.take("one", self.now, limit)
+        claims, expected = self.queue.dequeue(limit), self.model.dequeue("one", self.now, limit)
         assert [claim.request.id for claim in claims] == [item.id for item in expected]
         self.claims.extend(zip(claims, expected, strict=True))
 
@@ -78,12 +78,12 @@ class QueueMachine(RuleBasedStateMachine):
         claim, item = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
         queue, model, now = self.queue, self.model, self.now
         answers: dict[str, Any] = {
-            "complete": lambda: (queue.ack(claim, {}), model.complete(item, now)),
+            "complete": lambda: (queue.ack(claim, {}), model.ack(item, now)),
             "fail": lambda: (queue.fail(claim, "bad"), model.fail(item, "bad", now)),
-            "back": lambda: (queue.requeue(claim, "bad"), model.give_back(item, "bad", now)),
+            "back": lambda: (queue.requeue(claim, "bad"), model.requeue(item, "bad", now)),
             "parked": lambda: (
                 queue.requeue(claim, "parked", retry_after=7.0),
-                model.give_back(item, "parked", now, retry_after=7.0),
+                model.requeue(item, "parked", now, retry_after=7.0),
             ),
             "renew": lambda: (bool(queue.renew([claim])), model.renew(item, now)),
         }

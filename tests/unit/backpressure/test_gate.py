@@ -31,7 +31,7 @@ class ScriptedAdmission:
     def renew(self, grant: Grant) -> Grant:
         return replace(grant, expires_at=grant.expires_at + 30)
 
-    def settle(self, grant: Grant, outcome: CallOutcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         self.settled.append(outcome)
 
 

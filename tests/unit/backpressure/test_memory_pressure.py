@@ -27,7 +27,7 @@ class OpenAdmission:
     def renew(self, grant: Grant) -> Grant:
         return grant
 
-    def settle(self, grant: Grant, outcome: CallOutcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         self.settled += 1
 
 

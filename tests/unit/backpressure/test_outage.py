@@ -24,17 +24,17 @@ class CountingAdmission(LocalAdmission):
 
     asked = 0
 
-    def take_block(
+    def acquire_block(
         self,
         scopes: Sequence[Scope],
         priority: Priority,
         *,
         source: str,
         permits: int,
-        back: Sequence[ReturnedBlock] = (),
+        returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
         self.asked += 1
-        return super().acquire_block(scopes, priority, source=source, permits=permits, returned=back)
+        return super().acquire_block(scopes, priority, source=source, permits=permits, returned=returned)
 
 
 @dataclass

@@ -12,12 +12,12 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import read_storm
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})
-PLAIN = "ad_id,impressions,reach,clicks,spend"
+TIME_RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})
+BASIC_FIELDS = "ad_id,impressions,reach,clicks,spend"
 
 
 @dataclass
-class Driven:
+class SimulatorHarness:
     """A platform and the clock it runs on."""
 
     platform: Platform
@@ -35,12 +35,12 @@ class Driven:
 
     def insights(self, account: str = "act_1", **params: Any) -> Reply:
         """Ask for a week of an account's ads."""
-        asked = {"level": "ad", "fields": PLAIN, "time_range": RANGE, "limit": 500, **params}
+        asked = {"level": "ad", "fields": BASIC_FIELDS, "time_range": TIME_RANGE, "limit": 500, **params}
         return self.call(f"{account}/insights", **asked)
 
     def submit(self, account: str = "act_1", **params: Any) -> str:
         """Submit a week of an account's ads as a report, and return its id."""
-        asked = {"level": "ad", "fields": PLAIN, "time_range": RANGE, **params}
+        asked = {"level": "ad", "fields": BASIC_FIELDS, "time_range": TIME_RANGE, **params}
         return str(json.loads(self.call(f"{account}/insights", "POST", **asked).body)["report_run_id"])
 
     def wait(self, seconds: float) -> None:
@@ -48,17 +48,17 @@ class Driven:
         self.clock.moment += timedelta(seconds=seconds)
 
 
-def error_of(reply: Reply) -> tuple[int, int | None]:
+def error_codes(reply: Reply) -> tuple[int, int | None]:
     """Return code and subcode of an error's body."""
     error = json.loads(reply.body)["error"]
     return error["code"], error.get("error_subcode")
 
 
-def drive(storm: dict[str, Any] | None = None, **changes: Any) -> Driven:
+def make_simulator(storm: dict[str, Any] | None = None, **changes: Any) -> SimulatorHarness:
     """Return a fresh platform with a storm."""
     settings = {"now": NOW, "token": "tok", "ads": 6, "storm": read_storm(storm or {}, "storm"), **changes}
     platform = Platform(SimulatorConfig(**settings))
     clock = VirtualClock(NOW)
     platform.clock = clock
     platform.set_storm(platform.storm)
-    return Driven(platform, clock)
+    return SimulatorHarness(platform, clock)

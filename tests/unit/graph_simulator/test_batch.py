@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from tests.unit.graph_simulator.conftest import Driven, drive, error_of
+from tests.unit.graph_simulator.conftest import SimulatorHarness, error_codes, make_simulator
 
 
-def batch(driven: Driven, entries: Any, **params: Any) -> Any:
+def batch(driven: SimulatorHarness, entries: Any, **params: Any) -> Any:
     """Send a batch and return its answers."""
     reply = driven.call("", "POST", batch=entries if isinstance(entries, str) else json.dumps(entries), **params)
     return json.loads(reply.body)
@@ -19,7 +19,7 @@ def urls(*paths: str) -> list[dict[str, str]]:
 
 def test_answers_in_order_with_their_own_codes() -> None:
     """Each entry has its status, its body as text and its headers, in the order of the request."""
-    driven = drive({"quota": {"headers_above": 0}})
+    driven = make_simulator({"quota": {"headers_above": 0}})
     run_id = driven.submit()
     asked = urls(f"{run_id}/", "v25.0/act_1?fields=currency", "nothing", f"act_2/insights?level=ad&access_token={'x'}")
     found = batch(driven, asked)
@@ -34,21 +34,21 @@ def test_answers_in_order_with_their_own_codes() -> None:
 
 def test_a_report_is_submitted_in_a_batch() -> None:
     """An entry may be a POST with a form."""
-    driven = drive()
+    driven = make_simulator()
     found = batch(driven, [{"method": "POST", "relative_url": "act_1/insights", "body": "level=ad&fields=ad_id"}])
     assert "report_run_id" in json.loads(found[0]["body"])
 
 
 def test_next_leads_out_of_the_batch() -> None:
     """A page that came in a batch names the address of its next one."""
-    driven = drive()
+    driven = make_simulator()
     body = json.loads(batch(driven, urls("act_1/insights?level=ad&limit=1"))[0]["body"])
     assert body["paging"]["next"].startswith("http://host/v26.0/act_1/insights?")
 
 
 def test_each_entry_is_a_call() -> None:
     """Entries count against the limits one by one; the batch itself does not, but it is logged."""
-    driven = drive(hourly_limit=2)
+    driven = make_simulator(hourly_limit=2)
     found = batch(driven, urls(*["act_1/insights?level=ad"] * 3))
     assert [entry["code"] for entry in found] == [200, 200, 400]
     assert driven.platform.calls.counts()["total"] == 3
@@ -58,7 +58,7 @@ def test_each_entry_is_a_call() -> None:
 
 def test_at_most_fifty() -> None:
     """51 entries are refused as a whole and none is made."""
-    driven = drive()
+    driven = make_simulator()
     assert len(batch(driven, urls(*["act_1"] * 50))) == 50
     refused = batch(driven, urls(*["act_1"] * 51))
     assert "Maximum batch size is 50" in refused["error"]["message"]
@@ -67,15 +67,15 @@ def test_at_most_fifty() -> None:
 
 def test_what_is_no_batch() -> None:
     """Text that is no list of requests is code 100."""
-    driven = drive()
+    driven = make_simulator()
     for wrong in ("no json", "{}", "[]", '["x"]', '[{"method":"GET"}]'):
         assert batch(driven, wrong)["error"]["code"] == 100
-    assert error_of(driven.call("", "POST")) == (100, 33)
+    assert error_codes(driven.call("", "POST")) == (100, 33)
 
 
 def test_entries_that_time_out_are_null() -> None:
     """An entry hit by a fault of the way is null, and what it did is done all the same."""
-    driven = drive({"fault": [{"kind": "null_entry", "every": 2, "routes": ["submit"]}]})
+    driven = make_simulator({"fault": [{"kind": "null_entry", "every": 2, "routes": ["submit"]}]})
     submit = {"method": "POST", "relative_url": "act_1/insights", "body": "level=ad"}
     found = batch(driven, [submit, submit])
     assert [entry is None for entry in found] == [False, True]
@@ -84,7 +84,7 @@ def test_entries_that_time_out_are_null() -> None:
 
 def test_a_call_may_refer_to_an_earlier_one() -> None:
     """`{result=...}` stands for what a named call answered, whose own answer is null unless it asks for it."""
-    driven = drive(accounts=2)
+    driven = make_simulator(accounts=2)
     first = {"method": "GET", "relative_url": "me/adaccounts?fields=id", "name": "mine"}
     second = {"method": "GET", "relative_url": "{result=mine:$.data[0].id}?fields=currency"}
     found = batch(driven, [first, second])
@@ -96,7 +96,7 @@ def test_a_call_may_refer_to_an_earlier_one() -> None:
 
 def test_a_list_of_answers_goes_into_one_call() -> None:
     """A star stands for every item, joined by commas."""
-    driven = drive()
+    driven = make_simulator()
     asked = {"field": "campaign.id", "operator": "IN", "value": "X"}
     url = f"act_1/insights?level=campaign&fields=campaign_id&filtering={json.dumps([asked])}"
     entries = [
@@ -108,7 +108,7 @@ def test_a_list_of_answers_goes_into_one_call() -> None:
 
 def test_a_reference_that_leads_nowhere_is_refused_alone() -> None:
     """A call that refers to nothing, or to a call that failed, is not made; the others are."""
-    driven = drive()
+    driven = make_simulator()
     entries = [
         {"method": "GET", "relative_url": "nothing", "name": "failed"},
         *urls("{result=failed:$.id}", "{result=act:$.id}", "act_1"),
@@ -120,7 +120,7 @@ def test_a_reference_that_leads_nowhere_is_refused_alone() -> None:
 
 def test_an_entry_says_nothing_that_is_ignored() -> None:
     """A key or a parameter that an entry does not take refuses that entry alone; single quotes are read."""
-    driven = drive()
+    driven = make_simulator()
     strange = [{"method": "GET", "relative_url": "act_1", "depends_on": "x"}, *urls("act_1?colour=red", "act_1")]
     assert [entry["code"] for entry in batch(driven, strange)] == [400, 400, 200]
     url = "act_1/insights?level=ad&time_range[since]=2026-11-01&time_range[until]=2026-11-02"

@@ -11,7 +11,7 @@ import pytest
 from facebook_business.adobjects.adsinsights import AdsInsights
 
 from graph_simulator.fields import FIELDS
-from tests.unit.graph_simulator.conftest import RANGE, drive, error_of
+from tests.unit.graph_simulator.conftest import TIME_RANGE, error_codes, make_simulator
 
 LISTS: dict[str, Any] = json.loads(Path(__file__).with_name("default_fields.json").read_text(encoding="utf-8"))
 CLICKS = ["1d_click", "7d_click", "28d_click", "1d_view"]
@@ -26,7 +26,7 @@ ON_THE_SITE = {
 
 def asked(fields: list[str], **more: Any) -> list[dict[str, Any]]:
     """The rows of a week of ads with these fields, as the tools ask for them."""
-    reply = drive(ads=12).insights(fields=json.dumps(fields), **more)
+    reply = make_simulator(ads=12).insights(fields=json.dumps(fields), **more)
     assert reply.status == 200, reply.body
     found: list[dict[str, Any]] = json.loads(reply.body)["data"]
     return found
@@ -44,7 +44,7 @@ def test_default_fields_are_taken(tool: str, windows: list[str], breakdowns: lis
     """Each tool's own list is answered, as it asks for it; each field that an ad here can have holds a value."""
     rows = asked(
         LISTS[tool],
-        time_ranges=f"[{RANGE}]",
+        time_ranges=f"[{TIME_RANGE}]",
         action_attribution_windows=json.dumps(windows),
         action_breakdowns=json.dumps(breakdowns),
     )
@@ -56,7 +56,7 @@ def test_every_field_of_the_sdk_is_taken() -> None:
     names = {value for name, value in vars(AdsInsights.Field).items() if not name.startswith("_")}
     assert names == FIELDS
     assert asked(sorted(names))
-    assert error_of(drive().insights(fields="impression")) == (100, None)
+    assert error_codes(make_simulator().insights(fields="impression")) == (100, None)
 
 
 def test_figures_that_follow_from_others() -> None:
@@ -88,7 +88,7 @@ def test_values_of_purchases() -> None:
 @pytest.mark.parametrize("edge", sorted(LISTS["objects"]))
 def test_objects_have_names_and_times(edge: str) -> None:
     """dlt's and Singer's fields of objects are taken, by lists and by id; names are those that rows show."""
-    driven = drive()
+    driven = make_simulator()
     listed = driven.get(f"act_1/{edge}", fields=",".join(LISTS["objects"][edge]))["data"]
     assert listed
     level = edge.removesuffix("s")
@@ -103,7 +103,7 @@ def test_objects_have_names_and_times(edge: str) -> None:
 
 def test_objects_are_filtered() -> None:
     """Lists of objects take filters by standing, id and time of change, and tell how many there are."""
-    driven = drive(ads=12)
+    driven = make_simulator(ads=12)
     every = driven.get("act_1/ads", effective_status='["ACTIVE","ARCHIVED"]', summary="true", limit=500)
     assert every["summary"] == {"total_count": len(every["data"])}
 
@@ -119,8 +119,8 @@ def test_objects_are_filtered() -> None:
     recent = kept(standing, ("ad.updated_time", "GREATER_THAN", 1_793_491_200))
     assert recent
     assert len(recent) < len(ids)
-    assert error_of(driven.call("act_1/ads", filtering='[{"field":"ad.name","operator":"IN","value":["x"]}]')) == (
+    assert error_codes(driven.call("act_1/ads", filtering='[{"field":"ad.name","operator":"IN","value":["x"]}]')) == (
         100,
         None,
     )
-    assert error_of(driven.call("act_1/ads", summary="everything")) == (100, None)
+    assert error_codes(driven.call("act_1/ads", summary="everything")) == (100, None)

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from tests.unit.graph_simulator.conftest import Driven, drive, error_of
+from tests.unit.graph_simulator.conftest import SimulatorHarness, error_codes, make_simulator
 
 EVERY = json.dumps(["ACTIVE", "PAUSED", "ARCHIVED", "DELETED"])
 TODAY = "2026-11-25"
 
 
-def listed(driven: Driven, path: str, **params: Any) -> list[str]:
+def listed(driven: SimulatorHarness, path: str, **params: Any) -> list[str]:
     """Every id on a path, page by page."""
     found, after = [], None
     while True:
@@ -20,7 +20,7 @@ def listed(driven: Driven, path: str, **params: Any) -> list[str]:
         after = body["paging"]["cursors"]["after"]
 
 
-def rows(driven: Driven, **params: Any) -> list[dict[str, str]]:
+def rows(driven: SimulatorHarness, **params: Any) -> list[dict[str, str]]:
     """Rows of a week of ads."""
     fields = "campaign_id,adset_id,ad_id,impressions"
     found: list[dict[str, str]] = json.loads(driven.insights(fields=fields, **params).body)["data"]
@@ -29,7 +29,7 @@ def rows(driven: Driven, **params: Any) -> list[dict[str, str]]:
 
 def test_what_has_rows_is_listed() -> None:
     """Every campaign, ad set and ad with delivery is below the account, and below its own parent only."""
-    driven = drive(ads=12)
+    driven = make_simulator(ads=12)
     week = rows(driven)
     for level, edge in (("campaign", "campaigns"), ("adset", "adsets"), ("ad", "ads")):
         assert {row[f"{level}_id"] for row in week} <= set(listed(driven, f"act_1/{edge}", effective_status=EVERY))
@@ -43,7 +43,7 @@ def test_what_has_rows_is_listed() -> None:
 
 def test_only_active_ads_unless_told_otherwise() -> None:
     """Ads that have ended are listed, and found by a filter, only when their standing is asked for."""
-    driven = drive(ads=12)
+    driven = make_simulator(ads=12)
     active, every = listed(driven, "act_1/ads"), listed(driven, "act_1/ads", effective_status=EVERY)
     ended = {row["ad_id"] for row in rows(driven)} - set(active)
     assert ended
@@ -56,7 +56,7 @@ def test_only_active_ads_unless_told_otherwise() -> None:
 
 def test_ids_can_be_left_out() -> None:
     """A filter may name what is not wanted."""
-    driven = drive()
+    driven = make_simulator()
     every = rows(driven)
     first = every[0]["ad_id"]
     filters = [
@@ -68,16 +68,16 @@ def test_ids_can_be_left_out() -> None:
 
 def test_fields_of_objects() -> None:
     """Objects have an id and a standing; a field they have not is refused."""
-    driven = drive()
+    driven = make_simulator()
     assert driven.get("act_1/campaigns", fields="id,effective_status")["data"][0]["effective_status"] == "ACTIVE"
-    assert error_of(driven.call("act_1/campaigns", fields="colour")) == (100, None)
+    assert error_codes(driven.call("act_1/campaigns", fields="colour")) == (100, None)
 
 
 def test_each_token_reads_its_own_accounts() -> None:
     """An account that a further token keeps to itself is refused to the first one, and listed to its owner only."""
-    driven = drive(accounts=("act_1", "act_2"), tokens={"other": ("act_2",)})
-    assert error_of(driven.call("act_2")) == (200, None)
-    assert error_of(driven.call("act_1", access_token="other")) == (200, None)
+    driven = make_simulator(accounts=("act_1", "act_2"), tokens={"other": ("act_2",)})
+    assert error_codes(driven.call("act_2")) == (200, None)
+    assert error_codes(driven.call("act_1", access_token="other")) == (200, None)
     assert driven.get("act_2", access_token="other")["id"] == "act_2"
     assert [item["id"] for item in driven.get("me/adaccounts")["data"]] == ["act_1"]
-    assert error_of(driven.call("act_1", access_token="third")) == (190, 463)
+    assert error_codes(driven.call("act_1", access_token="third")) == (190, 463)

@@ -14,13 +14,13 @@ from adwarm.model import Window
 from graph_simulator.levels import LEVELS
 from graph_simulator.parameter_values import json_value
 from graph_simulator.sums import TrueSum
-from tests.unit.graph_simulator.conftest import RANGE, Driven, drive
+from tests.unit.graph_simulator.conftest import TIME_RANGE, SimulatorHarness, make_simulator
 
 QUICK = {"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}}
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
 
 
-def truth(driven: Driven, level: str, *, daily: bool) -> set[tuple[Any, ...]]:
+def truth(driven: SimulatorHarness, level: str, *, daily: bool) -> set[tuple[Any, ...]]:
     """What is true of a week of an account, as comparable figures."""
     return {_figures(row) for row in driven.platform.sums("act_1", level, WEEK, daily=daily)}
 
@@ -45,7 +45,7 @@ def told(rows: Iterable[dict[str, str]], level: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def pages(driven: Driven, path: str, *, limit: int = 3, **params: Any) -> list[dict[str, str]]:
+def pages(driven: SimulatorHarness, path: str, *, limit: int = 3, **params: Any) -> list[dict[str, str]]:
     """Every row of a path, page by page."""
     rows: list[dict[str, str]] = []
     after: dict[str, str] = {}
@@ -61,8 +61,8 @@ def pages(driven: Driven, path: str, *, limit: int = 3, **params: Any) -> list[d
 @pytest.mark.parametrize("daily", [True, False])
 def test_rows_equal_the_truth(level: str, daily: bool) -> None:
     """At each level, by day and over the range, called and as a report: the rows are the true ones, each once."""
-    driven = drive(QUICK, ads=10)
-    asked = {"level": level, "fields": f"{level}_id,impressions,reach,clicks,spend", "time_range": RANGE}
+    driven = make_simulator(QUICK, ads=10)
+    asked = {"level": level, "fields": f"{level}_id,impressions,reach,clicks,spend", "time_range": TIME_RANGE}
     asked["time_increment"] = "1" if daily else "all_days"
     expected = truth(driven, level, daily=daily)
     for path in ("act_1/insights", f"{driven.submit(**asked)}/insights"):
@@ -82,8 +82,8 @@ def test_rows_equal_the_truth(level: str, daily: bool) -> None:
 )
 def test_no_row_is_lost_or_doubled(level: str, increment: str, limit: int, empty: bool, order: str | None) -> None:
     """However long the pages, with empty ones between and in any order: every row comes once, and sums are true."""
-    driven = drive({}, ads=6, empty_middle_pages=empty)
-    asked = {"level": level, "fields": f"{level}_id,impressions,clicks,reach,spend", "time_range": RANGE}
+    driven = make_simulator({}, ads=6, empty_middle_pages=empty)
+    asked = {"level": level, "fields": f"{level}_id,impressions,clicks,reach,spend", "time_range": TIME_RANGE}
     asked |= {"time_increment": increment} | ({} if order is None else {"sort": order})
     rows = pages(driven, "act_1/insights", limit=limit, **asked)
     assert len({(row[f"{level}_id"], row["date_start"]) for row in rows}) == len(rows)
@@ -96,7 +96,7 @@ def test_no_row_is_lost_or_doubled(level: str, increment: str, limit: int, empty
 def test_levels_tell_the_same_whole() -> None:
     """Impressions, clicks and money of all levels have one sum, by day and in all; every level but the account's has
     several objects."""
-    driven = drive(ads=10)
+    driven = make_simulator(ads=10)
     wholes = set()
     for level in LEVELS:
         for daily in (True, False):
@@ -111,12 +111,12 @@ def test_levels_tell_the_same_whole() -> None:
 def test_a_level_that_is_none() -> None:
     """An unknown level is a mistake with a reason."""
     with pytest.raises(BadRequest, match="level must be one of"):
-        drive().platform.sums("act_1", "creative", WEEK)
+        make_simulator().platform.sums("act_1", "creative", WEEK)
 
 
 def test_loose_json_reaches_the_question() -> None:
     """A range in single quotes asks for the same rows."""
-    driven = drive()
-    loose = RANGE.replace('"', "'")
-    assert json_value("time_range", loose) == json.loads(RANGE)
+    driven = make_simulator()
+    loose = TIME_RANGE.replace('"', "'")
+    assert json_value("time_range", loose) == json.loads(TIME_RANGE)
     assert driven.insights(time_range=loose).body == driven.insights().body

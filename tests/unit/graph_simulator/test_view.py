@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.graph_simulator.conftest import Driven, drive, error_of
+from tests.unit.graph_simulator.conftest import SimulatorHarness, error_codes, make_simulator
 
 ACTIONS = "ad_id,actions,cost_per_action_type,spend"
 
 
-def rows(driven: Driven, **params: Any) -> list[dict[str, Any]]:
+def rows(driven: SimulatorHarness, **params: Any) -> list[dict[str, Any]]:
     """The rows of a week of ads."""
     found: list[dict[str, Any]] = json.loads(driven.insights(**params).body)["data"]
     return found
@@ -18,7 +18,7 @@ def rows(driven: Driven, **params: Any) -> list[dict[str, Any]]:
 
 def test_rows_in_the_wanted_order() -> None:
     """`sort` orders by a number, by a second one where the first is equal, and across pages."""
-    driven = drive(ads=12)
+    driven = make_simulator(ads=12)
     plain = rows(driven)
     found = rows(driven, sort='["reach_descending"]')
     assert [int(row["reach"]) for row in found] == sorted((int(row["reach"]) for row in plain), reverse=True)
@@ -33,7 +33,7 @@ def test_rows_in_the_wanted_order() -> None:
 
 def test_rows_by_one_action() -> None:
     """`sort` takes one type of action of a list."""
-    found = rows(drive(ads=12), fields=ACTIONS, sort="actions:link_click_descending")
+    found = rows(make_simulator(ads=12), fields=ACTIONS, sort="actions:link_click_descending")
     clicks = [next((int(a["value"]) for a in row["actions"] if a["action_type"] == "link_click"), 0) for row in found]
     assert clicks == sorted(clicks, reverse=True)
 
@@ -41,12 +41,12 @@ def test_rows_by_one_action() -> None:
 @pytest.mark.parametrize("sort", ["reach", "shoe_size_ascending", '["reach_up"]'])
 def test_an_order_that_is_none(sort: str) -> None:
     """A sort without a direction, or by a field that does not exist, is refused."""
-    assert error_of(drive().insights(sort=sort)) == (100, None)
+    assert error_codes(make_simulator().insights(sort=sort)) == (100, None)
 
 
 def test_the_row_of_totals() -> None:
     """`summary` sums up all rows, whatever the page; people are counted once; a field of no row is refused."""
-    driven = drive()
+    driven = make_simulator()
     fields = "ad_id,impressions,reach,spend,frequency"
     plain = rows(driven, fields=fields, time_increment=1)
     asked = {"fields": fields, "time_increment": 1, "limit": 1}
@@ -61,18 +61,20 @@ def test_the_row_of_totals() -> None:
     every = json.loads(driven.insights(**asked, default_summary="true").body)["summary"]
     assert set(every) == {"impressions", "reach", "spend", "frequency", "date_start", "date_stop"}
     assert "summary" not in json.loads(driven.insights(**asked, default_summary="false").body)
-    assert error_of(driven.insights(**asked, summary="clicks")) == (100, None)
+    assert error_codes(driven.insights(**asked, summary="clicks")) == (100, None)
 
 
 def test_an_answer_without_rows_has_empty_totals() -> None:
     """Where nothing was delivered the totals are there, and empty."""
     future = json.dumps({"since": "2026-12-01", "until": "2026-12-02"})
-    assert json.loads(drive().insights(time_range=future, summary="spend").body) == {"data": [], "summary": {}}
+    assert json.loads(make_simulator().insights(time_range=future, summary="spend").body) == {"data": [], "summary": {}}
 
 
 def test_the_pages_of_a_report_are_shown_as_asked() -> None:
     """A report's page may have fewer fields, another order and totals; a field it was made without is refused."""
-    driven = drive({"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}})
+    driven = make_simulator({
+        "reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}
+    })
     run = driven.submit()
     body = driven.get(f"{run}/insights", fields="spend", sort="spend_descending", summary="clicks", limit=500)
     assert all(set(row) == {"spend", "date_start", "date_stop"} for row in body["data"])
@@ -85,7 +87,7 @@ def test_the_pages_of_a_report_are_shown_as_asked() -> None:
 
 def test_action_breakdowns_label_entries() -> None:
     """By device each entry has a device; by target, actions on the advertiser's own site are not reported."""
-    driven = drive()
+    driven = make_simulator()
     plain = rows(driven, fields=ACTIONS)
     assert rows(driven, fields=ACTIONS, action_breakdowns="action_type") == plain
     by_device = rows(driven, fields=ACTIONS, action_breakdowns='["action_type","action_device"]')
@@ -95,20 +97,20 @@ def test_action_breakdowns_label_entries() -> None:
     narrow = rows(driven, fields=ACTIONS, action_breakdowns="action_target_id,action_destination")
     kinds = {entry["action_type"] for row in narrow for entry in row["actions"]}
     assert kinds == {"link_click", "post_engagement", "page_engagement"}
-    assert error_of(driven.insights(action_breakdowns="shoe_size")) == (100, None)
+    assert error_codes(driven.insights(action_breakdowns="shoe_size")) == (100, None)
 
 
 def test_totals_may_be_labeled_differently() -> None:
     """`summary_action_breakdowns` labels the totals only."""
     asked = {"fields": ACTIONS, "summary": "actions", "summary_action_breakdowns": "action_device"}
-    body = json.loads(drive().insights(**asked).body)
+    body = json.loads(make_simulator().insights(**asked).body)
     assert all("action_device" in entry for entry in body["summary"]["actions"])
     assert not any("action_device" in entry for row in body["data"] for entry in row["actions"])
 
 
 def test_pages_backwards() -> None:
     """Following `previous` from the last page yields every row once, in reverse pages; both ways at once is refused."""
-    driven = drive(ads=12)
+    driven = make_simulator(ads=12)
     every = rows(driven)
     page = json.loads(driven.insights(limit=4).body)
     while "next" in page["paging"]:
@@ -119,5 +121,5 @@ def test_pages_backwards() -> None:
         found.insert(0, page["data"])
     assert [row for rows_ in found for row in rows_] == every
     assert json.loads(driven.insights(before="MAZDZD").body)["data"] == []
-    assert error_of(driven.insights(before="MjQZD", after="MjQZD")) == (100, None)
-    assert error_of(driven.insights(before="no cursor")) == (100, None)
+    assert error_codes(driven.insights(before="MjQZD", after="MjQZD")) == (100, None)
+    assert error_codes(driven.insights(before="no cursor")) == (100, None)

@@ -46,11 +46,11 @@ def _lives(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datet
 class _View:
     """Answers as a test says; every fetch takes one request."""
 
-    fresh_until: Lookup
-    expires: Lookup
+    get_fresh_until: Lookup
+    get_expiries: Lookup
     asked: list[datetime] = field(default_factory=list)
 
-    def needs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
         self.asked.extend(moments)
         return [Need(True, False)] * len(keys)
 

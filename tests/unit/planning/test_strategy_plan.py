@@ -12,19 +12,21 @@ from adwarm.prefetch import KeyRequest
 from adwarm.store import warms
 from adwarm.store.database import write_transaction
 from adwarm.store.strategies import save_strategy
-from tests.unit.conftest import NOW, Bench
+from tests.unit.conftest import NOW, PrefetchHarness
 
 RUN = "adwarm_strategy_warming/r1"
 PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))
 
 
-def _decide(bench: Bench, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False) -> StrategyPlanSummary:
+def _decide(
+    bench: PrefetchHarness, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False
+) -> StrategyPlanSummary:
     return decide_strategies(
         bench.engine, bench.settings, strategies, bench.clock.now(), RUN, dry_run=dry_run, is_manual=by_hand
     )
 
 
-def test_an_empty_installation_gets_its_defaults_once(bench: Bench) -> None:
+def test_an_empty_installation_gets_its_defaults_once(bench: PrefetchHarness) -> None:
     """Defaults are stored where there are none; a strategy that was switched off stays off."""
     assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
     with write_transaction(bench.engine) as connection:
@@ -32,7 +34,7 @@ def test_an_empty_installation_gets_its_defaults_once(bench: Bench) -> None:
     assert list_enabled_strategies(bench.engine) == []
 
 
-def test_what_is_fresh_is_left_out(bench: Bench) -> None:
+def test_what_is_fresh_is_left_out(bench: PrefetchHarness) -> None:
     """A key that is fresh is counted and not planned; a rerun stores the same plan once."""
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
@@ -45,7 +47,7 @@ def test_what_is_fresh_is_left_out(bench: Bench) -> None:
     assert first.to_dict()["examples"]
 
 
-def test_two_strategies_do_not_name_a_key_twice(bench: Bench) -> None:
+def test_two_strategies_do_not_name_a_key_twice(bench: PrefetchHarness) -> None:
     """A key of both belongs to the first, with its urgency."""
     urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
     assert _decide(bench, urgent, PAIR).planned == 4
@@ -53,7 +55,7 @@ def test_two_strategies_do_not_name_a_key_twice(bench: Bench) -> None:
     assert {(row["account_id"], row["date_range"]): row["priority"] for row in rows}["act_1", "yesterday"] == "high"
 
 
-def test_the_budget_of_the_hour_cuts_with_a_reason(bench: Bench) -> None:
+def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> None:
     """What strategies used this hour counts, but not for a strategy described by hand."""
     tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
     assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
@@ -66,14 +68,14 @@ def test_the_budget_of_the_hour_cuts_with_a_reason(bench: Bench) -> None:
     assert _decide(bench, tight).planned == 3
 
 
-def test_a_dry_run_is_a_shadow_plan(bench: Bench) -> None:
+def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
     """It says what it would do, and no batch carries it out."""
     made = _decide(bench, PAIR, dry_run=True)
     assert (made.planned, made.batches) == (4, 0)
     assert {(row["status"], row["mode"]) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 
-def test_a_bad_account_or_range_stores_nothing(bench: Bench) -> None:
+def test_a_bad_account_or_range_stores_nothing(bench: PrefetchHarness) -> None:
     """The message says which word is wrong."""
     with pytest.raises(BadRequest, match="nonsense"):
         _decide(bench, Strategy("bad", ("nonsense",), accounts=("act_1",)))

@@ -14,7 +14,7 @@ from adwarm.prefetch.report_schedule import ReportSchedule
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.prefetch.conftest import UnlimitedAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
 
@@ -35,7 +35,7 @@ class Stage:
         )
 
         def watch() -> ReportSchedule:
-            return ReportSchedule(OpenAdmission(clock), clock, Priority.LOW, SourceSettings())
+            return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
         self.poller = ReportPoller(clock, self.patience, watch, lambda connection: self.desk)  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from adwarm.prefetch.report_schedule import ReportSchedule
 from adwarm.settings import SourceSettings
 from adwarm.store import leases
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.prefetch.conftest import UnlimitedAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
 
@@ -46,7 +46,7 @@ def batch(seconds: Seconds) -> Batch:
     clock = VirtualClock(NOW)
 
     def watch() -> ReportSchedule:
-        return ReportSchedule(OpenAdmission(clock), clock, Priority.LOW, SourceSettings())
+        return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
     poller = ReportPoller(clock, 30, watch, lambda connection: Desk(clock))  # type: ignore[arg-type, return-value]
     return Batch(Priority.LOW, 30, poller, 2, 100, 10, seconds)

@@ -28,7 +28,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from tests.unit.conftest import NOW, Bench
+from tests.unit.conftest import NOW, PrefetchHarness
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
 LATER = Throttled("slower", scope="account:act_2", until=NOW + timedelta(hours=5))
@@ -103,7 +103,7 @@ def test_an_error_that_is_kept_keeps_no_frame() -> None:
     assert (str(error), kept[0]()) == ("down", None)
 
 
-def test_every_outcome_of_the_engine_carries_its_error(bench: Bench) -> None:
+def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
     """Each failure keeps its own class and what it carries, also the second time."""
     raised: dict[str, AdwarmError] = {
         "act_1": Denied("no access", account_id="act_1"), "act_2": LATER, "act_3": BadRequest("no such field"),

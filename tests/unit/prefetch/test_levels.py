@@ -21,7 +21,7 @@ from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.store import entries, partitions
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.fault_profile import read_storm
-from tests.unit.prefetch.conftest import Staging
+from tests.unit.prefetch.conftest import PlatformHarness
 
 LEVELS = ("ad", "adset", "campaign", "account")
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
@@ -37,7 +37,7 @@ STORMS: dict[str, dict[str, Any]] = {
 class Stage:
     """A platform whose accounts have several campaigns, and an engine with a report of each level."""
 
-    def __init__(self, staging: Staging) -> None:
+    def __init__(self, staging: PlatformHarness) -> None:
         reports = {"default": ReportSettings()} | {level: ReportSettings(level=level) for level in LEVELS}
         settings = staging.prefetch.settings.model_copy(update={"reports": reports})
         self.staging = replace(staging, prefetch=replace(staging.prefetch, settings=settings))
@@ -89,7 +89,7 @@ def sums(rows: list[Row], level: str) -> dict[tuple[str, str], dict[str, Decimal
 
 
 @pytest.fixture
-def stage(make_staging: Callable[..., Staging]) -> Stage:
+def stage(make_staging: Callable[..., PlatformHarness]) -> Stage:
     """Twenty ads in several campaigns, in pages that are larger than an answer."""
     return Stage(make_staging({"ads": 20}))
 
@@ -98,7 +98,7 @@ def stage(make_staging: Callable[..., Staging]) -> Stage:
 @pytest.mark.parametrize("level", LEVELS)
 def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -> None:
     """Answered at once, split to pieces, or in small pages: every row is there once, by day and over the range."""
-    stage.staging.storm(**STORMS[storm])
+    stage.staging.set_faults(**STORMS[storm])
     report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     daily = in_order(stage.stored(level, WEEK), level)
@@ -139,7 +139,7 @@ def test_a_backfill_and_a_compaction_keep_every_row(stage: Stage, level: str) ->
 @pytest.mark.parametrize("level", ["campaign", "adset"])
 def test_what_cannot_be_read_is_a_gap_of_its_level(stage: Stage, level: str) -> None:
     """An ad that cannot be computed takes its own campaign or ad set along, and nothing else."""
-    stage.staging.storm(poison=[{"account": "act_1", "slot": 2}])
+    stage.staging.set_faults(poison=[{"account": "act_1", "slot": 2}])
     report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     body = stage.answer(level, WEEK)

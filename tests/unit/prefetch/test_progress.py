@@ -34,8 +34,8 @@ from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition
-from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
-from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.conftest import NOW, PrefetchHarness, ScriptedSource, one_ad_page
+from tests.unit.prefetch.conftest import UnlimitedAdmission
 
 
 @dataclass
@@ -45,27 +45,29 @@ class PagedSource(ScriptedSource):
     ads: int = 3
     page: int = 2
     begun: dict[str, FetchUnit] = field(default_factory=dict)
-    caps: Capabilities = field(default_factory=lambda: Capabilities(has_async_reports=True))
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(has_async_reports=True))
 
     def rows(self, unit: FetchUnit) -> list[Row]:
         """Every row of a unit."""
         return [
-            row | {"ad_id": str(ad), "spend": f"{ad}.00"} for row in one_ad(unit).rows for ad in range(1, self.ads + 1)
+            row | {"ad_id": str(ad), "spend": f"{ad}.00"}
+            for row in one_ad_page(unit).rows
+            for ad in range(1, self.ads + 1)
         ]
 
     def submit(self, unit: FetchUnit) -> ResultPage:
         """The first page."""
-        self.asked.append(unit)
+        self.submitted.append(unit)
         return self.read(unit, None)
 
-    def read(self, asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """The page at an offset."""
-        rows = self.rows(asked.unit if isinstance(asked, AsyncReportHandle) else asked)
+        rows = self.rows(target.unit if isinstance(target, AsyncReportHandle) else target)
         start = int(cursor or 0)
         end = start + self.page
         return ResultPage(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
 
-    def begin(self, unit: FetchUnit) -> AsyncReportHandle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """Begin a report."""
         handle = AsyncReportHandle(str(len(self.begun) + 1), unit)
         self.begun[handle.id] = unit
@@ -81,7 +83,7 @@ class PagedSource(ScriptedSource):
 
 
 @dataclass
-class FewCalls(OpenAdmission):
+class FewCalls(UnlimitedAdmission):
     """So many calls a run; the next one would have to wait for an hour."""
 
     calls: int = 1
@@ -162,7 +164,7 @@ def test_one_call_a_run_is_enough(
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
-    stage.source.caps = Capabilities(has_async_reports=reports)
+    stage.source.capabilities = Capabilities(has_async_reports=reports)
     names = sorted(ranges)
     for turn in range(200):
         statuses = {str(outcome.status) for outcome in stage.run(*names).outcomes}
@@ -176,18 +178,18 @@ def test_one_call_a_run_is_enough(
         assert len(stage.stored(week)) == 7 * ads
 
 
-def test_full_usage_with_every_answer_needs_two_runs(bench: Bench) -> None:
+def test_full_usage_with_every_answer_needs_two_runs(bench: PrefetchHarness) -> None:
     """When each answer of the insights says that the account is used up, the second run publishes the last key."""
 
     def used_up(unit: FetchUnit) -> ResultPage:
         scope = bench.source.scopes(unit.account_id)[0]
-        return ResultPage(one_ad(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
+        return ResultPage(one_ad_page(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
     bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
     wanted = [
         KeyRequest(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")
     ]
-    engine = replace(bench.prefetch, admission=OpenAdmission(bench.clock))
+    engine = replace(bench.prefetch, admission=UnlimitedAdmission(bench.clock))
     first = engine.run(wanted, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
     bench.clock.sleep(300)
@@ -204,9 +206,9 @@ def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Pa
     stage = scarce(database, tmp_path, ads=2, page=500, calls=2)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["parked"]
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 60
-    asked = len(stage.source.asked)
+    asked = len(stage.source.submitted)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["fetched"]
-    assert [unit.increment for unit in stage.source.asked[asked:]] == [Increment.RANGE]
+    assert [unit.increment for unit in stage.source.submitted[asked:]] == [Increment.RANGE]
 
 
 def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 4 * 30
 
 
-def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
+def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> None:
     """Whatever one account of many raises becomes its failed outcome, with its cause."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
@@ -243,7 +245,7 @@ def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
         assert outcome.error.__cause__ is fault
 
 
-def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> None:
+def test_a_progress_report_that_fails_ends_its_account_only(bench: PrefetchHarness) -> None:
     """An outcome that cannot be recorded is a failed one; the other accounts are not touched."""
 
     def progress(outcomes: Sequence[object]) -> None:
@@ -256,7 +258,7 @@ def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> Non
     assert "disk full" in str(report.outcomes[0].reason)
 
 
-def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
+def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
     """Lost and damaged objects are forgotten and their days asked for again, and the error is recorded."""
     key = KeyRequest(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
@@ -265,10 +267,10 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
         path = store._path(digest, suffix)
         path.unlink() if number % 2 else path.write_bytes(b"damaged")
     bench.clock.sleep(86_400)
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
     report = bench.prefetch.run([key], Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
-    assert len(bench.source.asked) > asked
+    assert len(bench.source.submitted) > asked
     events = ErrorLog(bench.engine).list_recent(10)
     assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
     other = KeyRequest(ReportKey("act_1", "last_14d"))
@@ -289,7 +291,7 @@ def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word
         nonlocal reads
         reads += 1
         unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
-        return ResultPage(one_ad(unit).rows[:1], str(reads), size_bytes=1024)
+        return ResultPage(one_ad_page(unit).rows[:1], str(reads), size_bytes=1024)
 
     stage.source.read = endless  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes
@@ -312,7 +314,7 @@ def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
         nonlocal reads
         reads += 1
         unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
-        return ResultPage(one_ad(unit).rows[:1], "B" if cursor == "A" else "A")
+        return ResultPage(one_ad_page(unit).rows[:1], "B" if cursor == "A" else "A")
 
     stage.source.read = circle  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes

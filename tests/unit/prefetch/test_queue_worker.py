@@ -15,7 +15,7 @@ from adwarm.serving import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.requests import QueuedRequest, RequestStatus
-from tests.unit.conftest import NOW, Bench, one_ad
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 
 class Time:
@@ -35,7 +35,7 @@ class Time:
 class Yard:
     """A queue, its worker and the bench whose upstream answers by script."""
 
-    def __init__(self, bench: Bench, **changes: Any) -> None:
+    def __init__(self, bench: PrefetchHarness, **changes: Any) -> None:
         self.bench, self.time = bench, Time()
         self.queue = self.queue_of("one", **changes)
         self.drainer = QueueWorker(bench.prefetch, self.queue, 5, self.time.monotonic)
@@ -66,7 +66,7 @@ class Yard:
 
 
 @pytest.fixture
-def yard(bench: Bench) -> Yard:
+def yard(bench: PrefetchHarness) -> Yard:
     """A queue with the default rules."""
     return Yard(bench)
 
@@ -78,7 +78,7 @@ def test_the_queue_is_worked_off_by_urgency(yard: Yard) -> None:
     report = yard.drainer.drain(60)
 
     assert report.to_dict() == {"completed": 2, "failed": 0, "given_back": 0, "lost": 0, "requests": 6}
-    assert [unit.account_id for unit in yard.bench.source.asked] == ["act_2", "act_2", "act_1", "act_1"]
+    assert [unit.account_id for unit in yard.bench.source.submitted] == ["act_2", "act_2", "act_1", "act_1"]
     for number in (low, high):
         done = yard.seen(number)
         assert (done.status, done.error) == (RequestStatus.COMPLETED, None)
@@ -90,12 +90,12 @@ def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
     """A request for a report that is fresh already is completed without a call."""
     yard.enqueue("act_1")
     yard.drainer.drain(60)
-    calls = len(yard.bench.source.asked)
+    calls = len(yard.bench.source.submitted)
     again = yard.enqueue("act_1")
 
     assert yard.drainer.drain(60).requests == 0
     assert dict(yard.seen(again).result or {})["status"] == "fresh"
-    assert len(yard.bench.source.asked) == calls
+    assert len(yard.bench.source.submitted) == calls
 
 
 def test_each_ending_has_its_reason(yard: Yard) -> None:
@@ -134,7 +134,7 @@ def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, statu
     assert (yard.seen(number).status, yard.seen(number).error) == (status, str(error))
 
 
-def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
+def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
     """An upstream that is given up meanwhile makes later tries wait; what the request failed with stays its reason."""
     yard = Yard(bench, queue_timeout_seconds=60)
     number = yard.enqueue("act_1")
@@ -164,14 +164,14 @@ def test_no_call_after_the_deadline(yard: Yard) -> None:
 
     def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 31
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     yard.bench.source.script["act_1"] = slow
     late = yard.enqueue("act_1", Priority.CRITICAL, wait=30)
     patient = yard.enqueue("act_2", Priority.CRITICAL)
     yard.drainer.drain(600)
 
-    assert [unit.account_id for unit in yard.bench.source.asked].count("act_1") == 1
+    assert [unit.account_id for unit in yard.bench.source.submitted].count("act_1") == 1
     assert yard.seen(late).status is RequestStatus.EXPIRED
     assert "past its deadline" in str(yard.seen(late).error)
     assert yard.seen(patient).status is RequestStatus.COMPLETED
@@ -184,7 +184,7 @@ def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
 
     def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 10
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     yard.bench.source.script["act_1"] = slow
     yard.drainer.drain(15)
@@ -213,14 +213,14 @@ def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
             yard.time.now += 30
             [claim] = thief.dequeue(1)
             thief.ack(claim, {"status": "stolen"})
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     yard.bench.source.script["act_1"] = asleep
     assert yard.drainer.drain(60).lost == 1
     assert yard.seen(number).result == {"status": "stolen"}
 
 
-def test_leases_are_renewed_while_a_batch_runs(bench: Bench) -> None:
+def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
     """A fetch of many leases' length keeps its request, because the worker is alive."""
     yard = Yard(bench, lease_seconds=0.03)
     renewed: list[int] = []
@@ -237,7 +237,7 @@ def test_leases_are_renewed_while_a_batch_runs(bench: Bench) -> None:
             if len(renewed) >= 3:
                 break
             bench_wait()
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     bench.source.script["act_1"] = slow
     yard.enqueue("act_1")

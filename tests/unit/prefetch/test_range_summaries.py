@@ -13,7 +13,7 @@ from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import entries
 from adwarm.store.partition_rows import check_not_emptied
 from adwarm.store.partitions import PartitionState
-from tests.unit.conftest import Bench, one_ad
+from tests.unit.conftest import PrefetchHarness, one_ad_page
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
@@ -25,12 +25,12 @@ def _states(version: int = 1) -> dict[date, PartitionState]:
     return {day: PartitionState(day, "h", 1, "c", NOW, True, False, version, "v26.0") for day in WEEK.days()}
 
 
-def _asked(bench: Bench) -> list[Increment]:
-    return [unit.increment for unit in bench.source.asked]
+def _asked(bench: PrefetchHarness) -> list[Increment]:
+    return [unit.increment for unit in bench.source.submitted]
 
 
 def _restated(unit: FetchUnit) -> ResultPage:
-    page = one_ad(unit)
+    page = one_ad_page(unit)
     for row in page.rows:
         row["spend"] = "6.00"
     return page
@@ -51,7 +51,7 @@ def test_when_a_summary_is_due(kept: bool, version: int, later: timedelta, due: 
     assert find_due_summaries([WEEK], found, _states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
 
 
-def test_a_second_warm_of_the_day_asks_for_days_alone(bench: Bench) -> None:
+def test_a_second_warm_of_the_day_asks_for_days_alone(bench: PrefetchHarness) -> None:
     """Six hours later yesterday is read again; nothing was restated, so the summaries are kept."""
     bench.prefetch.run(KEYS, Priority.LOW)
     bench.clock.sleep(6 * 3600 + 1)
@@ -62,7 +62,7 @@ def test_a_second_warm_of_the_day_asks_for_days_alone(bench: Bench) -> None:
     assert again.calls == 1
 
 
-def test_a_restatement_brings_a_new_summary(bench: Bench) -> None:
+def test_a_restatement_brings_a_new_summary(bench: PrefetchHarness) -> None:
     """When yesterday's figures have changed, the summaries that hold yesterday are asked for again."""
     bench.prefetch.run(KEYS, Priority.LOW)
     bench.clock.sleep(6 * 3600 + 1)
@@ -72,7 +72,7 @@ def test_a_restatement_brings_a_new_summary(bench: Bench) -> None:
     assert _asked(bench) == [Increment.DAY, Increment.RANGE] * 2
 
 
-def test_a_restatement_that_another_key_found_is_not_missed(bench: Bench) -> None:
+def test_a_restatement_that_another_key_found_is_not_missed(bench: PrefetchHarness) -> None:
     """A day restated by a warm of `yesterday` alone makes the week's summary due at the week's next warm."""
     bench.prefetch.run(KEYS[:2], Priority.LOW)
     bench.clock.sleep(6 * 3600 + 1)
@@ -81,19 +81,19 @@ def test_a_restatement_that_another_key_found_is_not_missed(bench: Bench) -> Non
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
 
     assert _asked(bench) == [Increment.RANGE, Increment.DAY, Increment.RANGE]
-    assert [len(unit.windows) for unit in bench.source.asked] == [7 + 1, 1, 1]
+    assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1, 1]
 
 
-def test_a_damaged_entry_has_no_summary_to_keep(bench: Bench) -> None:
+def test_a_damaged_entry_has_no_summary_to_keep(bench: PrefetchHarness) -> None:
     """A degraded entry is made anew from the platform's words, its summary included."""
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
     entries.mark_degraded(bench.engine, entries.list_entries(bench.engine)[0], "damaged")
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
 
-    assert [len(unit.windows) for unit in bench.source.asked] == [7 + 1, 1]
+    assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1]
 
 
-def test_an_empty_answer_never_replaces_rows(bench: Bench) -> None:
+def test_an_empty_answer_never_replaces_rows(bench: PrefetchHarness) -> None:
     """The older answer stays, and the outcome says why."""
     bench.prefetch.run(KEYS[:1], Priority.LOW)
     bench.clock.sleep(7 * 3600)

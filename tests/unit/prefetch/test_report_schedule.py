@@ -23,12 +23,12 @@ from adwarm.sources.protocol import (
     Increment,
 )
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import LONG, OpenAdmission
+from tests.unit.prefetch.conftest import LONG_WINDOW, UnlimitedAdmission
 
 
 def handle(number: int) -> AsyncReportHandle:
     """A report of an account of its own."""
-    return AsyncReportHandle(str(number), FetchUnit(f"act_{number}", (LONG,), Increment.DAY, QuerySpec()))
+    return AsyncReportHandle(str(number), FetchUnit(f"act_{number}", (LONG_WINDOW,), Increment.DAY, QuerySpec()))
 
 
 def report(number: int, **seen: float) -> RunningReport:
@@ -68,7 +68,7 @@ class Bench:
     def __init__(self, **rules: Any) -> None:
         self.clock = VirtualClock(NOW)
         self.desk = Desk(self.clock)
-        self.admission = OpenAdmission(self.clock)
+        self.admission = UnlimitedAdmission(self.clock)
         self.watch = ReportSchedule(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
 
     def let_pass(self, seconds: float) -> None:
@@ -120,7 +120,7 @@ def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int)
     assert {name for name, progress in ended.items() if progress.state is AsyncReportState.READY} == set(ready)
     assert bench.watch.seconds_until_due() is None
     assert all(len(asked) == len(set(asked)) <= most for asked in bench.desk.asked)
-    assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.asked, bench.desk.asked, strict=True))
+    assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.admitted, bench.desk.asked, strict=True))
 
 
 def test_a_report_that_does_not_move_is_given_up() -> None:

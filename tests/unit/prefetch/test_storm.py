@@ -7,7 +7,7 @@ from typing import Any
 
 from adwarm.model import Window
 from adwarm.prefetch import KeyOutcome
-from tests.unit.prefetch.conftest import Staging
+from tests.unit.prefetch.conftest import PlatformHarness
 
 ACCOUNTS = [f"act_{number}" for number in range(1, 25)]
 SPAN, WINDOW = "2026-10-01..2026-11-24", Window(date(2026, 10, 1), date(2026, 11, 24))
@@ -29,7 +29,7 @@ STORM: dict[str, Any] = {
 }  # fmt: skip
 
 
-def until_done(staging: Staging, accounts: list[str], rounds: int = 40) -> tuple[dict[str, KeyOutcome], int]:
+def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) -> tuple[dict[str, KeyOutcome], int]:
     """Run again and again, as tasks do that are told when to come back, until nothing is left to be tried."""
     ended: dict[str, KeyOutcome] = {}
     for turn in range(rounds):
@@ -42,10 +42,10 @@ def until_done(staging: Staging, accounts: list[str], rounds: int = 40) -> tuple
     return ended, rounds
 
 
-def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callable[..., Staging]) -> None:
+def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callable[..., PlatformHarness]) -> None:
     """No row lost or twice, a reason for each that cannot be read, and no call to a parked account."""
     staging = make_staging({"ads": 8}, page_size=200)
-    staging.storm(**STORM)
+    staging.set_faults(**STORM)
     ended, _ = until_done(staging, ACCOUNTS)
     assert Counter(str(outcome.status) for outcome in ended.values()) == {"fetched": len(ACCOUNTS) - 1, "denied": 1}
     assert "200" in str(ended[DENIED].reason)
@@ -55,7 +55,7 @@ def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callab
     for account in ACCOUNTS:
         if account == DENIED:
             continue
-        truth = staging.truth(account, WINDOW)
+        truth = staging.expected_rows(account, WINDOW)
         if account == POISONED:
             truth = [row for row in truth if row["ad_id"][9:13] != "0001"]
-        assert staging.rows(account, WINDOW) == truth, account
+        assert staging.stored_rows(account, WINDOW) == truth, account

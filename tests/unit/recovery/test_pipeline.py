@@ -293,7 +293,7 @@ class BrokenJournal:
 class BrokenLedger:
     """A ledger whose database is gone."""
 
-    def claim(self, name: str, cooldown_seconds: float) -> bool:
+    def acquire(self, name: str, cooldown_seconds: float) -> bool:
         raise OSError("the database is gone")
 
     def finish(self, name: str, *, succeeded: bool, detail: str) -> None:

@@ -14,7 +14,7 @@ MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 RANGES = ["yesterday", "last_7d", "today", "this_month"]
 
 
-def office_log(weeks: int = 6, accounts: int = 3, seed: int = 3) -> pd.DataFrame:
+def simulated_opens(weeks: int = 6, accounts: int = 3, seed: int = 3) -> pd.DataFrame:
     """Opens on working days near each key's own hour, some missing, some stray; one key appears late."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -34,7 +34,7 @@ def office_log(weeks: int = 6, accounts: int = 3, seed: int = 3) -> pd.DataFrame
 @pytest.fixture(scope="session")
 def office() -> pd.DataFrame:
     """Six weeks of opens."""
-    return office_log()
+    return simulated_opens()
 
 
 @pytest.fixture(scope="session")

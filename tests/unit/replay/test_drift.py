@@ -22,7 +22,7 @@ from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
-from .conftest import MONDAY, office_log
+from .conftest import MONDAY, simulated_opens
 
 TEST, END = MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6)
 SPLIT = TrainTestSplit(MONDAY, TEST, END)
@@ -39,7 +39,7 @@ def found_in(opens: Opens) -> tuple[dict[str, Any], MonitoredPolicy]:
 @pytest.fixture(scope="module")
 def moved() -> Opens:
     """Six weeks of three accounts; in the last two, the people of act_1 come ten hours later."""
-    frame = office_log(seed=5)
+    frame = simulated_opens(seed=5)
     late = (frame["account_id"] == "act_1") & (frame["ts"] >= pd.Timestamp(TEST))
     return opens_from_frame(frame.assign(ts=frame["ts"].where(~late, frame["ts"] + pd.Timedelta(hours=10))))
 

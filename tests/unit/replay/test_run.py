@@ -126,10 +126,10 @@ def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
     class Reckless(SimplePolicy):
         name = "reckless"
 
-        def choose(self, at: int, known: Opens, terms: ReplayTiming) -> np.ndarray:
-            return np.ones(known.key_count)
+        def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> np.ndarray:
+            return np.ones(history.key_count)
 
-        def scores(self, known: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
+        def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
             for index in range(len(decisions)):
                 yield Ranking(index, np.arange(opens.key_count, dtype=np.int32), np.full(opens.key_count, np.nan))
                 break

@@ -12,14 +12,14 @@ from adwarm.serving import Reader, ReadResult, read_or_fetch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import payload
-from tests.unit.conftest import Bench
+from tests.unit.conftest import PrefetchHarness
 
 
 @dataclass
-class Desk:
+class ReaderHarness:
     """A reader, and the bench that fills what it reads."""
 
-    bench: Bench
+    bench: PrefetchHarness
     reader: Reader
 
     @property
@@ -43,7 +43,7 @@ class Desk:
 
         self.bench.source.script = {account: down}
 
-    def damage(self) -> None:
+    def corrupt_payloads(self) -> None:
         """Flip the last byte of every payload."""
         with write_transaction(self.engine) as connection:
             for row in connection.execute(payload.select()).all():
@@ -52,6 +52,6 @@ class Desk:
 
 
 @pytest.fixture
-def desk(bench: Bench) -> Desk:
+def desk(bench: PrefetchHarness) -> ReaderHarness:
     """A reader whose clock is the bench's."""
-    return Desk(bench, Reader(bench.engine, bench.settings, bench.clock))
+    return ReaderHarness(bench, Reader(bench.engine, bench.settings, bench.clock))

@@ -18,19 +18,19 @@ from adwarm.settings import CompressionSettings
 from adwarm.store import accounts, entries, read_traffic
 from tests.unit.conftest import NOW
 
-from .conftest import Desk
+from .conftest import ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")
 HOUR = timedelta(hours=1)
 
 
-def _counts(desk: Desk) -> tuple[float, ...]:
+def _counts(desk: ReaderHarness) -> tuple[float, ...]:
     found = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
     return tuple(found[name] for name in ("hits", "stale", "misses"))
 
 
-def test_hit_stale_and_miss(desk: Desk) -> None:
+def test_hit_stale_and_miss(desk: ReaderHarness) -> None:
     """Absent, then fresh to the end of its life, then old and said to be; each read is counted once."""
     assert desk.reader.read(KEY).status == ReadStatus.MISS
     desk.warm(KEY)
@@ -45,7 +45,7 @@ def test_hit_stale_and_miss(desk: Desk) -> None:
     assert _counts(desk) == (1, 1, 1)
 
 
-def test_reads_of_the_warmer_are_not_peoples(desk: Desk) -> None:
+def test_reads_of_the_warmer_are_not_peoples(desk: ReaderHarness) -> None:
     """The canary's reads do not make people's hit rate."""
     desk.warm(KEY)
     desk.reader.read(KEY, Actor.WARMER)
@@ -53,10 +53,10 @@ def test_reads_of_the_warmer_are_not_peoples(desk: Desk) -> None:
     assert _counts(desk) == (0, 0, 0)
 
 
-def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: Desk) -> None:
+def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> None:
     """Bytes that do not verify are never served; the next fetch puts whole ones there, at the same moment even."""
     desk.warm(KEY)
-    desk.damage()
+    desk.corrupt_payloads()
     answer = desk.reader.read(KEY)
     assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
     with pytest.raises(NotFound):
@@ -65,7 +65,7 @@ def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: Desk) -> None:
     assert desk.reader.read(KEY).status == ReadStatus.HIT
 
 
-def test_midnight_moves_the_window(desk: Desk) -> None:
+def test_midnight_moves_the_window(desk: ReaderHarness) -> None:
     """After midnight in the account's own zone the window of the day before is not served."""
     desk.warm(KEY)
     accounts.save(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
@@ -77,7 +77,7 @@ def test_midnight_moves_the_window(desk: Desk) -> None:
     assert "2026-11-25..2026-11-25" in str(answer.reason)
 
 
-def test_a_failing_upstream_leaves_the_older_answer(desk: Desk) -> None:
+def test_a_failing_upstream_leaves_the_older_answer(desk: ReaderHarness) -> None:
     """What is there is served, marked stale, with the upstream's reason."""
     desk.warm(KEY)
     desk.bench.clock.sleep(7 * 3600)
@@ -88,7 +88,7 @@ def test_a_failing_upstream_leaves_the_older_answer(desk: Desk) -> None:
     assert orjson.loads(desk.reader.get_body(answer))["rows"]
 
 
-def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: Desk) -> None:
+def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: ReaderHarness) -> None:
     """The newest answer under that name stands in, and the reason names the days it is of."""
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 24 * HOUR)
@@ -103,10 +103,10 @@ def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(d
     assert "the answer is of 2026-11-24..2026-11-24" in str(answer.reason)
 
 
-def test_damaged_bytes_are_no_last_resort(desk: Desk) -> None:
+def test_damaged_bytes_are_no_last_resort(desk: ReaderHarness) -> None:
     """With the upstream down and the bytes spoiled nothing is served, and the read is counted as a miss."""
     desk.warm(KEY)
-    desk.damage()
+    desk.corrupt_payloads()
     desk.break_upstream()
     desk.bench.clock.sleep(7 * 3600)
     with pytest.raises(NotFound, match="the platform is down"):
@@ -114,12 +114,12 @@ def test_damaged_bytes_are_no_last_resort(desk: Desk) -> None:
     assert _counts(desk) == (0, 0, 1)
 
 
-def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: Desk) -> None:
+def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: ReaderHarness) -> None:
     """Somebody waited for it, so it is a miss; the next read is a hit and costs no call."""
     assert desk.fetch(KEY).status == ReadStatus.FETCHED
-    asked = len(desk.bench.source.asked)
+    asked = len(desk.bench.source.submitted)
     assert desk.fetch(KEY).status == ReadStatus.HIT
-    assert (len(desk.bench.source.asked), _counts(desk)) == (asked, (1, 0, 1))
+    assert (len(desk.bench.source.submitted), _counts(desk)) == (asked, (1, 0, 1))
 
 
 CODINGS = {
@@ -131,7 +131,7 @@ NAMES = {"gzip": "gzip", "brotli": "br", "zstd": "zstd"}
 
 
 @pytest.mark.parametrize("codec", CODINGS)
-def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stored_coding_passes_through(desk: ReaderHarness, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that takes the stored coding gets the stored bytes; nothing is decoded on the way."""
     packing = CompressionSettings(codec=codec, threshold_bytes=0)
     desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": packing})
@@ -146,7 +146,7 @@ def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: p
     assert CODINGS[codec](body) == desk.reader.get_body(answer)
 
 
-def test_another_coding_is_made_on_the_way(desk: Desk) -> None:
+def test_another_coding_is_made_on_the_way(desk: ReaderHarness) -> None:
     """A client that takes gzip alone gets gzip; one that takes nothing gets plain JSON."""
     desk.warm(WEEK)
     answer = desk.reader.read(WEEK)
@@ -156,7 +156,7 @@ def test_another_coding_is_made_on_the_way(desk: Desk) -> None:
     assert gzip.decompress(packed) == plain == desk.reader.get_body(answer)
 
 
-def test_no_account_gets_anothers_answer(desk: Desk) -> None:
+def test_no_account_gets_anothers_answer(desk: ReaderHarness) -> None:
     """Each account's body is its own, also out of the cache, and with another account's bytes in reach."""
     keys = [ReportKey(f"act_{n}", "last_7d") for n in (1, 2, 3)]
     desk.warm(*keys)
@@ -168,19 +168,19 @@ def test_no_account_gets_anothers_answer(desk: Desk) -> None:
     assert desk.reader.read(replace(keys[0], account_id="act_9")).status == ReadStatus.MISS
 
 
-def test_a_reader_of_another_process_finds_it(desk: Desk) -> None:
+def test_a_reader_of_another_process_finds_it(desk: ReaderHarness) -> None:
     """Nothing but the database stands between warmer and reader."""
     desk.warm(KEY)
     assert Reader(desk.engine, desk.bench.settings, desk.bench.clock).read(KEY).status == ReadStatus.HIT
 
 
-def test_an_unknown_report_is_refused(desk: Desk) -> None:
+def test_an_unknown_report_is_refused(desk: ReaderHarness) -> None:
     """The message names the reports there are."""
     with pytest.raises(BadRequest, match="default"):
         desk.reader.read(ReportKey("act_1", "today", "nonsense"))
 
 
-def test_a_degraded_entry_is_stale_with_its_reason(desk: Desk) -> None:
+def test_a_degraded_entry_is_stale_with_its_reason(desk: ReaderHarness) -> None:
     """An entry that was marked is served as stale, and says why."""
     desk.warm(KEY)
     (entry,) = entries.list_entries(desk.engine)

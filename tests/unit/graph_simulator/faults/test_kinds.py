@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from graph_simulator.faults.kinds import FAILING, REFUSING, FaultKind
-from tests.unit.graph_simulator.conftest import drive
+from tests.unit.graph_simulator.conftest import make_simulator
 
 SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [
     (FaultKind.DENIED, 403, {"code": 200}),
@@ -31,7 +31,7 @@ SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "status", "shape"), SHAPES)
 def test_the_shape_of_a_refusal(kind: FaultKind, status: int, shape: dict[str, Any]) -> None:
     """Status, code, subcode and `is_transient` are the platform's; each has a message, a type and a trace id."""
-    reply = drive({"fault": [{"kind": kind.value}]}).insights()
+    reply = make_simulator({"fault": [{"kind": kind.value}]}).insights()
     error = json.loads(reply.body)["error"]
     assert reply.status == status
     assert {name: error[name] for name in shape} == shape
@@ -48,7 +48,7 @@ def test_every_refusal_has_a_shape() -> None:
 
 def test_an_account_that_is_denied_looks_like_one_that_is_not_there() -> None:
     """100/33 is word for word what an unknown account is answered, and the other accounts are answered."""
-    driven = drive({"fault": [{"kind": "denied_100_33", "accounts": ["act_1"]}]}, accounts=("1", "2"))
+    driven = make_simulator({"fault": [{"kind": "denied_100_33", "accounts": ["act_1"]}]}, accounts=("1", "2"))
     denied, missing = (json.loads(driven.insights(name).body)["error"]["message"] for name in ("act_1", "act_3"))
     assert denied == missing.replace("act_3", "act_1")
     assert driven.insights("act_2").status == 200
@@ -56,6 +56,6 @@ def test_an_account_that_is_denied_looks_like_one_that_is_not_there() -> None:
 
 def test_how_long_to_stay_away() -> None:
     """HTTP 429 says in Retry-After for how many seconds; no other answer has that header."""
-    driven = drive({"fault": [{"kind": "too_many_429", "seconds": 37, "calls": 1}]})
+    driven = make_simulator({"fault": [{"kind": "too_many_429", "seconds": 37, "calls": 1}]})
     assert driven.insights().headers["retry-after"] == "37"
     assert "retry-after" not in driven.insights().headers

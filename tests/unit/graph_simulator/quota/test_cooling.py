@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_simulator.quota.decaying_usage import Cooling
-from tests.unit.graph_simulator.conftest import NOW, drive
+from tests.unit.graph_simulator.conftest import NOW, make_simulator
 
 
 def test_it_halves() -> None:
@@ -30,7 +30,9 @@ def test_it_is_between_what_is_used_and_the_most_that_was(heard: list[tuple[floa
 
 def test_the_header_may_say_full_with_no_call_running() -> None:
     """After the hour has passed, the use is over and the header still tells of it."""
-    driven = drive({"quota": {"base_calls": 20, "calls_per_ad": 0, "score": False, "throttle_half_life_seconds": 7200}})
+    driven = make_simulator({
+        "quota": {"base_calls": 20, "calls_per_ad": 0, "score": False, "throttle_half_life_seconds": 7200}
+    })
 
     def told() -> float:
         header = driven.insights(limit=1).headers["X-FB-Ads-Insights-Throttle"]

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from tests.unit.graph_simulator.conftest import Driven, drive
+from tests.unit.graph_simulator.conftest import SimulatorHarness, make_simulator
 
 TIER = {"ads_api_access_tier": "standard_access"}
 
 
-def header(driven: Driven, name: str, account: str = "act_1", **params: Any) -> Any:
+def header(driven: SimulatorHarness, name: str, account: str = "act_1", **params: Any) -> Any:
     """One usage header of an answer about insights, parsed; None when it is absent."""
     text = driven.insights(account, **params).headers.get(name)
     return None if text is None else json.loads(text)
@@ -17,7 +17,10 @@ def header(driven: Driven, name: str, account: str = "act_1", **params: Any) -> 
 def test_each_answer_says_100_percent() -> None:
     """Successes and refusals say so in both headers, with and without limits; others keep their own figures."""
     for quota in ({}, {"quota": {"headers_above": 50}}):
-        driven = drive({"usage": {"acc_id_util_pct": 100, "reset_time_duration": 60, "accounts": ["act_1"]}, **quota})
+        driven = make_simulator({
+            "usage": {"acc_id_util_pct": 100, "reset_time_duration": 60, "accounts": ["act_1"]},
+            **quota,
+        })
         for asked in ({}, {"fields": "colour"}):
             usage = header(driven, "X-Ad-Account-Usage", **asked)
             assert (usage["acc_id_util_pct"], usage["reset_time_duration"]) == (100, 60)
@@ -29,7 +32,7 @@ def test_each_answer_says_100_percent() -> None:
 
 def test_the_app_is_told_apart() -> None:
     """The app's figure is in the insights throttle only."""
-    driven = drive({"usage": {"app_id_util_pct": 88.5}})
+    driven = make_simulator({"usage": {"app_id_util_pct": 88.5}})
     throttle = header(driven, "X-FB-Ads-Insights-Throttle")
     assert (throttle["app_id_util_pct"], throttle["acc_id_util_pct"] < 1) == (88.5, True)
 
@@ -40,7 +43,7 @@ def test_other_use_cases_and_objects() -> None:
         {"type": "ads_management", "call_count": 100, "estimated_time_to_regain_access": 30},
         {"type": "ads_insights", "object": "777", "call_count": 100, "estimated_time_to_regain_access": 45},
     ]
-    found = header(drive({"usage": {"use_case": cases}}), "X-Business-Use-Case-Usage")
+    found = header(make_simulator({"usage": {"use_case": cases}}), "X-Business-Use-Case-Usage")
     own = {entry["type"]: entry for entry in found["1"]}
     assert own["ads_insights"]["call_count"] < 1
     assert own["ads_management"]["estimated_time_to_regain_access"] == 30
@@ -52,6 +55,6 @@ def test_other_use_cases_and_objects() -> None:
 
 def test_calls_that_are_no_questions_have_no_throttle() -> None:
     """An account's facts tell its usage; the insights throttle is on answers about insights."""
-    headers = drive({"usage": {"acc_id_util_pct": 100}, "quota": {}}).call("act_1").headers
+    headers = make_simulator({"usage": {"acc_id_util_pct": 100}, "quota": {}}).call("act_1").headers
     assert json.loads(headers["X-Ad-Account-Usage"])["acc_id_util_pct"] == 100
     assert "X-FB-Ads-Insights-Throttle" not in headers

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.graph_simulator.conftest import Driven, drive, error_of
+from tests.unit.graph_simulator.conftest import SimulatorHarness, error_codes, make_simulator
 
 QUICK = {"base_seconds": 10, "seconds_per_1000_cells": 0, "spread": 0, "full_seconds": 2}
 
@@ -17,7 +17,7 @@ def reports(**setting: Any) -> dict[str, Any]:
     return {"reports": QUICK | setting}
 
 
-def pages(driven: Driven, run_id: str, limit: int) -> list[dict[str, str]]:
+def pages(driven: SimulatorHarness, run_id: str, limit: int) -> list[dict[str, str]]:
     """Read a report to its end, following `next` only."""
     rows: list[dict[str, str]] = []
     after: dict[str, str] = {}
@@ -31,16 +31,16 @@ def pages(driven: Driven, run_id: str, limit: int) -> list[dict[str, str]]:
 
 def test_the_way_of_a_report() -> None:
     """Submit answers with an id; polls show the run's way; its pages hold what the synchronous answer does."""
-    driven = drive(reports())
+    driven = make_simulator(reports())
     run_id = driven.submit(time_increment=1)
     first = driven.get(run_id)
     assert (first["id"], first["account_id"], first["async_status"]) == (run_id, "1", "Job Not Started")
     assert "time_completed" not in first
-    assert error_of(driven.call(f"{run_id}/insights")) == (2601, 1815107)
+    assert error_codes(driven.call(f"{run_id}/insights")) == (2601, 1815107)
     driven.wait(11)
     assert driven.get(f"{run_id}/")["async_status"] == "Job Running"
     assert driven.get(run_id)["async_percent_completion"] == 100
-    assert error_of(driven.call(f"{run_id}/insights")) == (2601, 1815107)
+    assert error_codes(driven.call(f"{run_id}/insights")) == (2601, 1815107)
     driven.wait(1)
     done = driven.get(run_id, fields="async_status,async_percent_completion,error_code,time_completed")
     assert (done["async_status"], done["time_completed"] - first["time_ref"]) == ("Job Completed", 12)
@@ -51,7 +51,7 @@ def test_the_way_of_a_report() -> None:
 @given(st.integers(1, 60), st.booleans())
 def test_pages_hold_every_row_once(limit: int, empty: bool) -> None:
     """Whatever the page size, and with empty pages between, a report is read whole."""
-    driven = drive(reports() | {"fault": [{"kind": "empty_pages"}] if empty else []})
+    driven = make_simulator(reports() | {"fault": [{"kind": "empty_pages"}] if empty else []})
     run_id = driven.submit(time_increment=1)
     driven.wait(60)
     assert pages(driven, run_id, limit) == pages(driven, run_id, 5_000)
@@ -59,7 +59,7 @@ def test_pages_hold_every_row_once(limit: int, empty: bool) -> None:
 
 def test_rows_are_those_of_completion() -> None:
     """A report does not change while it is read, though the platform's figures do."""
-    driven = drive(reports())
+    driven = make_simulator(reports())
     run_id = driven.submit(date_preset="today", time_range='{"since":"2026-11-25","until":"2026-11-25"}')
     driven.wait(12)
     before = pages(driven, run_id, 100)
@@ -69,14 +69,14 @@ def test_rows_are_those_of_completion() -> None:
 
 def test_a_run_appears_late_and_is_forgotten() -> None:
     """Right after creation, and after its days, a poll is 100/33."""
-    driven = drive(reports(visible_after_seconds=1))
+    driven = make_simulator(reports(visible_after_seconds=1))
     run_id = driven.submit()
-    assert error_of(driven.call(run_id)) == (100, 33)
+    assert error_codes(driven.call(run_id)) == (100, 33)
     driven.wait(1)
     assert driven.call(run_id).status == 200
     driven.wait(30 * 86_400)
-    assert error_of(driven.call(run_id)) == (100, 33)
-    assert error_of(driven.call(f"{run_id}/insights")) == (100, 33)
+    assert error_codes(driven.call(run_id)) == (100, 33)
+    assert error_codes(driven.call(f"{run_id}/insights")) == (100, 33)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_a_run_appears_late_and_is_forgotten() -> None:
 )
 def test_runs_that_end_badly(kind: str, status: str, full: bool) -> None:
     """A run that fails tells why; one that is skipped or stuck cannot be read; the next one completes."""
-    driven = drive(reports() | {"fault": [{"kind": kind, "calls": 1}]})
+    driven = make_simulator(reports() | {"fault": [{"kind": kind, "calls": 1}]})
     run_id, fine = driven.submit(), driven.submit()
     driven.wait(3_600)
     seen = driven.get(run_id)
     assert (seen["async_status"], seen["async_percent_completion"] == 100) == (status, full)
     assert ("error_code" in seen) == (kind == "report_failed")
-    assert error_of(driven.call(f"{run_id}/insights")) == (2601, 1815107)
+    assert error_codes(driven.call(f"{run_id}/insights")) == (2601, 1815107)
     assert driven.get(fine)["async_status"] == "Job Completed"
 
 
@@ -106,7 +106,7 @@ def test_runs_that_end_badly(kind: str, status: str, full: bool) -> None:
 )
 def test_reports_that_are_too_much(storm: dict[str, Any], code: int) -> None:
     """Too many rows, a poisoned ad or a poisoned field fail the run, whose code may be negative."""
-    driven = drive(reports() | storm)
+    driven = make_simulator(reports() | storm)
     run_id = driven.submit()
     driven.wait(60)
     assert driven.get(run_id)["error_code"] == code
@@ -114,15 +114,15 @@ def test_reports_that_are_too_much(storm: dict[str, Any], code: int) -> None:
 
 def test_a_field_that_runs_do_not_have() -> None:
     """Asking a run for a field it has not is code 100."""
-    driven = drive(reports())
-    assert error_of(driven.call(driven.submit(), fields="colour")) == (100, None)
+    driven = make_simulator(reports())
+    assert error_codes(driven.call(driven.submit(), fields="colour")) == (100, None)
 
 
 def test_pages_of_a_report_can_be_too_heavy() -> None:
     """A page of a report over its weight is code 1 with HTTP 500; a smaller one is read."""
-    driven = drive(reports() | {"size": {"page_cells": 20}})
+    driven = make_simulator(reports() | {"size": {"page_cells": 20}})
     run_id = driven.submit(time_increment=1)
     driven.wait(60)
     heavy = driven.call(f"{run_id}/insights", limit=500)
-    assert (heavy.status, error_of(heavy)) == (500, (1, None))
+    assert (heavy.status, error_codes(heavy)) == (500, (1, None))
     assert driven.call(f"{run_id}/insights", limit=4).status == 200
