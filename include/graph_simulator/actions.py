@@ -147,8 +147,9 @@ def _watched(percent: int) -> Entries:
 
 
 _OUTBOUND, _UNIQUE_OUTBOUND = (
-    _one("outbound_click", lambda f: f.outbound), _one("outbound_click", lambda f: f.unique(f.outbound)),
-)  # fmt: skip
+    _one("outbound_click", lambda f: f.outbound),
+    _one("outbound_click", lambda f: f.unique(f.outbound)),
+)
 _UNIQUE = _each(_ACTIONS, lambda figures, counts: figures.unique(counts))
 _WATCHED = {
     "video_play_actions": 100,
@@ -163,12 +164,16 @@ _WATCHED = {
     "video_30_sec_watched_actions": 10,
 }
 _COSTS_OF_VIEWS = {
-    "cost_per_2_sec_continuous_video_view": 62, "cost_per_15_sec_video_view": 24, "cost_per_thruplay": 24,
-}  # fmt: skip
+    "cost_per_2_sec_continuous_video_view": 62,
+    "cost_per_15_sec_video_view": 24,
+    "cost_per_thruplay": 24,
+}
 _CURVES = (
-    "video_play_curve_actions", "video_play_retention_0_to_15s_actions", "video_play_retention_20_to_60s_actions",
+    "video_play_curve_actions",
+    "video_play_retention_0_to_15s_actions",
+    "video_play_retention_20_to_60s_actions",
     "video_play_retention_graph_actions",
-)  # fmt: skip
+)
 LISTINGS: dict[str, Listing] = {
     "actions": Listing(Form.COUNT, _ACTIONS),
     "cost_per_action_type": Listing(Form.RATIO, _costs(_ACTIONS)),

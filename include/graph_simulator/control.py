@@ -82,10 +82,17 @@ def _add_records(router: APIRouter, platform: Platform) -> None:
         now = platform.clock.now()
         found = [(job, progress(job, now)) for job in platform.desk.jobs()]
         return [
-            {"id": job.id, "account": job.account, "fate": job.fate, "status": seen.status, "percent": seen.percent,
-             "created": job.created, "ready_at": job.ready_at}
+            {
+                "id": job.id,
+                "account": job.account,
+                "fate": job.fate,
+                "status": seen.status,
+                "percent": seen.percent,
+                "created": job.created,
+                "ready_at": job.ready_at,
+            }
             for job, seen in found
-        ]  # fmt: skip
+        ]
 
     @router.get("/truth", response_model=None)
     async def read_truth(account: str, day: date) -> list[dict[str, Any]]:

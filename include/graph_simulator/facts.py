@@ -7,25 +7,76 @@ from graph_simulator.errors import bad_parameter
 from graph_simulator.levels import FOUNDED, object_name
 
 _OF_EVERY = frozenset({
-    "id", "account_id", "name", "status", "effective_status", "configured_status", "created_time", "updated_time",
-    "adlabels", "issues_info", "recommendations", "source_campaign_id", "source_adset_id", "source_ad_id",
-})  # fmt: skip
+    "id",
+    "account_id",
+    "name",
+    "status",
+    "effective_status",
+    "configured_status",
+    "created_time",
+    "updated_time",
+    "adlabels",
+    "issues_info",
+    "recommendations",
+    "source_campaign_id",
+    "source_adset_id",
+    "source_ad_id",
+})
 _TAKEN = {
-    "campaign": _OF_EVERY | {
-        "objective", "buying_type", "start_time", "stop_time", "daily_budget", "lifetime_budget", "budget_remaining",
-        "spend_cap", "bid_strategy", "special_ad_categories", "special_ad_category", "special_ad_category_country",
-        "boosted_object_id", "budget_rebalance_flag", "smart_promotion_type", "ads",
+    "campaign": _OF_EVERY
+    | {
+        "objective",
+        "buying_type",
+        "start_time",
+        "stop_time",
+        "daily_budget",
+        "lifetime_budget",
+        "budget_remaining",
+        "spend_cap",
+        "bid_strategy",
+        "special_ad_categories",
+        "special_ad_category",
+        "special_ad_category_country",
+        "boosted_object_id",
+        "budget_rebalance_flag",
+        "smart_promotion_type",
+        "ads",
     },
-    "adset": _OF_EVERY | {
-        "campaign_id", "start_time", "end_time", "daily_budget", "lifetime_budget", "budget_remaining",
-        "optimization_goal", "billing_event", "bid_amount", "bid_strategy", "bid_info", "bid_constraints", "targeting",
-        "promoted_object", "attribution_spec", "learning_stage_info", "destination_type",
+    "adset": _OF_EVERY
+    | {
+        "campaign_id",
+        "start_time",
+        "end_time",
+        "daily_budget",
+        "lifetime_budget",
+        "budget_remaining",
+        "optimization_goal",
+        "billing_event",
+        "bid_amount",
+        "bid_strategy",
+        "bid_info",
+        "bid_constraints",
+        "targeting",
+        "promoted_object",
+        "attribution_spec",
+        "learning_stage_info",
+        "destination_type",
     },
-    "ad": _OF_EVERY | {
-        "campaign_id", "adset_id", "creative", "targeting", "tracking_specs", "conversion_specs", "bid_amount",
-        "bid_info", "bid_type", "last_updated_by_app_id", "conversion_domain",
+    "ad": _OF_EVERY
+    | {
+        "campaign_id",
+        "adset_id",
+        "creative",
+        "targeting",
+        "tracking_specs",
+        "conversion_specs",
+        "bid_amount",
+        "bid_info",
+        "bid_type",
+        "last_updated_by_app_id",
+        "conversion_domain",
     },
-}  # fmt: skip
+}
 _SETTINGS: dict[str, dict[str, Any]] = {
     "campaign": {
         "objective": "OUTCOME_SALES",

@@ -10,17 +10,42 @@ from graph_simulator.faults.kinds import Route
 from graph_simulator.parameter_values import is_true
 
 OF_EVERY_CALL = frozenset({
-    "access_token", "appsecret_proof", "appsecret_time", "format", "locale", "method", "pretty", "suppress_http_code",
-})  # fmt: skip
+    "access_token",
+    "appsecret_proof",
+    "appsecret_time",
+    "format",
+    "locale",
+    "method",
+    "pretty",
+    "suppress_http_code",
+})
 _PAGE = frozenset({"limit", "after", "before"})
 _SHOWN = frozenset({
-    "fields", "sort", "summary", "default_summary", "action_breakdowns", "summary_action_breakdowns",
-})  # fmt: skip
-_QUESTION = _SHOWN | _PAGE | {
-    "level", "time_range", "time_ranges", "time_increment", "date_preset", "filtering", "breakdowns",
-    "action_attribution_windows", "action_report_time", "use_unified_attribution_setting",
-    "use_account_attribution_setting", "graph_cache",
-}  # fmt: skip
+    "fields",
+    "sort",
+    "summary",
+    "default_summary",
+    "action_breakdowns",
+    "summary_action_breakdowns",
+})
+_QUESTION = (
+    _SHOWN
+    | _PAGE
+    | {
+        "level",
+        "time_range",
+        "time_ranges",
+        "time_increment",
+        "date_preset",
+        "filtering",
+        "breakdowns",
+        "action_attribution_windows",
+        "action_report_time",
+        "use_unified_attribution_setting",
+        "use_account_attribution_setting",
+        "graph_cache",
+    }
+)
 _TAKEN = {
     Route.INSIGHTS: _QUESTION,
     Route.SUBMIT: _QUESTION | {"async"},
@@ -33,9 +58,14 @@ _TAKEN = {
 }
 _REPORT_TIMES = frozenset({"impression", "conversion", "mixed", "lifetime"})
 _TRUTHS = (
-    "use_unified_attribution_setting", "use_account_attribution_setting", "graph_cache", "default_summary", "async",
-    "pretty", "suppress_http_code",
-)  # fmt: skip
+    "use_unified_attribution_setting",
+    "use_account_attribution_setting",
+    "graph_cache",
+    "default_summary",
+    "async",
+    "pretty",
+    "suppress_http_code",
+)
 
 
 def check_parameters(route: Route, params: Mapping[str, str]) -> None:

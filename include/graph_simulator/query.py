@@ -21,10 +21,25 @@ DEFAULT_LIMIT = 25
 MAX_LIMIT = 5000
 MAX_INCREMENT = 90
 PRESETS = frozenset({
-    "today", "yesterday", "this_week_mon_today", "this_week_sun_today", "last_week_mon_sun", "last_week_sun_sat",
-    "this_month", "last_month", "this_quarter", "last_quarter", "this_year", "last_year", "last_3d", "last_7d",
-    "last_14d", "last_28d", "last_30d", "last_90d",
-})  # fmt: skip
+    "today",
+    "yesterday",
+    "this_week_mon_today",
+    "this_week_sun_today",
+    "last_week_mon_sun",
+    "last_week_sun_sat",
+    "this_month",
+    "last_month",
+    "this_quarter",
+    "last_quarter",
+    "this_year",
+    "last_year",
+    "last_3d",
+    "last_7d",
+    "last_14d",
+    "last_28d",
+    "last_30d",
+    "last_90d",
+})
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ENDS = frozenset({"since", "until"})
 

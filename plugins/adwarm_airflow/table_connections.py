@@ -13,9 +13,14 @@ from adwarm.sources.protocol import InsightsSource
 
 FOLDER_TYPES = frozenset({"fs"})
 _OPTION_BY_EXTRA = {
-    "adwarm_layout": "layout", "adwarm_level": "level", "adwarm_columns": "columns", "adwarm_constants": "constants",
-    "adwarm_zone": "data_zone", "adwarm_day_zone": "day_zone", "adwarm_currency": "currency",
-}  # fmt: skip
+    "adwarm_layout": "layout",
+    "adwarm_level": "level",
+    "adwarm_columns": "columns",
+    "adwarm_constants": "constants",
+    "adwarm_zone": "data_zone",
+    "adwarm_day_zone": "day_zone",
+    "adwarm_currency": "currency",
+}
 _MAPPING_EXTRAS = frozenset({"adwarm_columns", "adwarm_constants"})
 
 

@@ -187,9 +187,13 @@ def test_want_of_a_slot_is_waited_for_in_the_task_after_a_minute(
     assert len(made.asked) > 1
 
 
-@pytest.mark.parametrize(("close", "reopen"), [
-    (lambda runtime: park(runtime, "account:act_801"), unpark), (break_upstream, mend_upstream),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("close", "reopen"),
+    [
+        (lambda runtime: park(runtime, "account:act_801"), unpark),
+        (break_upstream, mend_upstream),
+    ],
+)
 def test_a_run_that_waits_holds_no_slot_and_finishes_by_itself(
     dags: dict[str, Any],
     runtime: Runtime,

@@ -57,10 +57,13 @@ PLACE = {"kind": "parquet", "url": "/nowhere"}
 
 
 @pytest.mark.usefixtures("without_default")
-@pytest.mark.parametrize(("source", "name", "said"), [
-    ({"access_token": SECRET}, "meta", "the token in ADWARM_SOURCE__ACCESS_TOKEN is used"),
-    (PLACE, "parquet", "the parquet source of ADWARM_SOURCE__"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "name", "said"),
+    [
+        ({"access_token": SECRET}, "meta", "the token in ADWARM_SOURCE__ACCESS_TOKEN is used"),
+        (PLACE, "parquet", "the parquet source of ADWARM_SOURCE__"),
+    ],
+)
 def test_settings_stand_in_for_the_default_connection(source: dict[str, Any], name: str, said: str) -> None:
     """A token in the settings is enough, so is a source that needs none; what the log says of it holds no token."""
     from adwarm_airflow.connections import default_replacement_message

@@ -40,9 +40,13 @@ def _context(kind: str, **params: Any) -> dict[str, Any]:
     run = SimpleNamespace(dag_id="adwarm_daily_insights", run_id=f"{kind}-1", run_type=kind, run_after=day)
     told = {"decision_time": "2026-11-25T12:00:00+00:00", **params}
     return {
-        "dag_run": run, "params": told, "ti": Pushed(), "logical_date": day, "data_interval_start": day,
+        "dag_run": run,
+        "params": told,
+        "ti": Pushed(),
+        "logical_date": day,
+        "data_interval_start": day,
         "data_interval_end": day.replace(day=11),
-    }  # fmt: skip
+    }
 
 
 def _planned(runtime: Runtime, kind: str) -> set[str]:
@@ -87,6 +91,12 @@ def test_the_last_task_keeps_order_but_not_in_backfills(runtime: Runtime) -> Non
     from adwarm_airflow.tasks import daily
 
     assert daily.compact_store(_context("scheduled")) == {
-        "compacted": True, "months": 0, "objects_before": 0, "days": 0, "orphans": 0, "payloads": 0, "errors": 0,
-    }  # fmt: skip
+        "compacted": True,
+        "months": 0,
+        "objects_before": 0,
+        "days": 0,
+        "orphans": 0,
+        "payloads": 0,
+        "errors": 0,
+    }
     assert daily.compact_store(_context("backfill"))["compacted"] is False

@@ -61,7 +61,7 @@ def test_mapped_tasks_read_what_one_task_reads(
     """The hours are byte for byte those of one reader, though a share had to be read twice."""
     from adwarm_airflow.tasks import learning
 
-    monkeypatch.setattr(learning, "read_handed", spoiled(Transient("passes", retry_after=0.1), 1))
+    monkeypatch.setattr(learning, "read_saved_split", spoiled(Transient("passes", retry_after=0.1), 1))
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     found = states(run)
@@ -79,7 +79,7 @@ def test_a_share_that_fails_publishes_nothing(
     """The run fails, and nothing of the other shares is to be seen."""
     from adwarm_airflow.tasks import learning
 
-    monkeypatch.setattr(learning, "read_handed", spoiled(BadRequest("for good"), 99))
+    monkeypatch.setattr(learning, "read_saved_split", spoiled(BadRequest("for good"), 99))
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     assert run.state == "failed"

@@ -53,12 +53,16 @@ def test_prefetch_fetches_once(runtime: Runtime, simulator: SimulatorServer) -> 
     assert simulator.calls()["total"] == calls
 
 
-@pytest.mark.parametrize("values", [
-    {"accounts": ["../x"], "date_ranges": ["today"]}, {"accounts": ["act_1"], "date_ranges": ["sometime"]},
-    {"accounts": ["act_1"], "date_ranges": ["today"], "priority": "asap"},
-    {"accounts": ["act_1"], "date_ranges": ["today"], "conn_id": "absent"},
-    {"accounts": ["act_1"], "date_ranges": ["today"], "report": "nonsense"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"accounts": ["../x"], "date_ranges": ["today"]},
+        {"accounts": ["act_1"], "date_ranges": ["sometime"]},
+        {"accounts": ["act_1"], "date_ranges": ["today"], "priority": "asap"},
+        {"accounts": ["act_1"], "date_ranges": ["today"], "conn_id": "absent"},
+        {"accounts": ["act_1"], "date_ranges": ["today"], "report": "nonsense"},
+    ],
+)
 def test_prefetch_refuses_bad_words(values: dict[str, Any]) -> None:
     """Bad accounts, ranges, priorities, reports and connections end the task with the reason."""
     with pytest.raises(AdwarmError):

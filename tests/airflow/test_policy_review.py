@@ -87,9 +87,13 @@ def answer(option: str) -> Act:
 
         user = SimpleNamespace(get_id=lambda: "7", get_name=lambda: "ada")
         update_hitl_detail(
-            DAG, waiting.task.run_id, "approve", UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
-            user, waiting.session,
-        )  # fmt: skip
+            DAG,
+            waiting.task.run_id,
+            "approve",
+            UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
+            user,
+            waiting.session,
+        )
 
     return act
 

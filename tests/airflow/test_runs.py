@@ -95,11 +95,22 @@ def test_words_that_are_no_time_are_refused() -> None:
     assert (get_timestamp_param({}, "x"), get_day_param({"day": ""}, "day")) == (None, None)
 
 
-@pytest.mark.parametrize(("tries", "max_tries", "retries", "cleared"), [
-    (1, 2, 2, False), (2, 2, 2, False), (3, 2, 2, False),  # the first attempt and its retries
-    (2, 3, 2, True), (3, 3, 2, False), (4, 3, 2, False), (4, 5, 2, True),  # after clears, and their retries
-    (1, 0, 0, False), (2, 1, 0, True), (1, 0, None, False), (2, 1, None, True),  # without retries
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tries", "max_tries", "retries", "cleared"),
+    [
+        (1, 2, 2, False),
+        (2, 2, 2, False),
+        (3, 2, 2, False),  # the first attempt and its retries
+        (2, 3, 2, True),
+        (3, 3, 2, False),
+        (4, 3, 2, False),
+        (4, 5, 2, True),  # after clears, and their retries
+        (1, 0, 0, False),
+        (2, 1, 0, True),
+        (1, 0, None, False),
+        (2, 1, None, True),  # without retries
+    ],
+)
 def test_a_clear_is_told_from_a_retry(tries: int, max_tries: int, retries: int | None, cleared: bool) -> None:
     """The first attempt after a clear has all of the task's retries ahead; a retry has not, and the first is none."""
     ti = SimpleNamespace(try_number=tries, max_tries=max_tries, task=SimpleNamespace(retries=retries))

@@ -69,10 +69,11 @@ class Home:
         """Start the backfill."""
         words = ["backfill", "run", "--from", str(RANGE.since), "--to", str(RANGE.until), "--at", NOW.isoformat()]
         return subprocess.Popen(
-            [sys.executable, "-c", _WORKER.format(lease=self.lease), *words, "--json"], env=self._environment(),
+            [sys.executable, "-c", _WORKER.format(lease=self.lease), *words, "--json"],
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def finish(self, running: subprocess.Popen[bytes]) -> dict[str, Any]:
         """Wait for its end and return what it said."""
@@ -88,11 +89,13 @@ class Home:
 
     def _environment(self) -> dict[str, str]:
         values = {
-            "HOME": str(self.folder), "SOURCE__GRAPH_URL": self.platform.url,
-            "SOURCE__ACCESS_TOKEN": "simulated-token", "BACKPRESSURE__RATE_PER_SECOND": "1000",
+            "HOME": str(self.folder),
+            "SOURCE__GRAPH_URL": self.platform.url,
+            "SOURCE__ACCESS_TOKEN": "simulated-token",
+            "BACKPRESSURE__RATE_PER_SECOND": "1000",
             "BACKPRESSURE__BURST": "1000",
             "BACKPRESSURE__LEASE_SECONDS": str(self.lease),
-        }  # fmt: skip
+        }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ADWARM_")}
         return {**clean, "PYTHONPATH": str(ROOT / "include"), **{f"ADWARM_{n}": v for n, v in values.items()}}
 
@@ -105,8 +108,10 @@ def simulated(accounts: int, ads: int) -> Iterator[Platform]:
     words = ["simulate", "--accounts", str(accounts), "--ads", str(ads), "--seed", "7", "--port", str(port)]
     running = subprocess.Popen(
         [sys.executable, "-m", "adwarm", *words, "--at", NOW.isoformat(), "--json"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "include")}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield Platform(_url_of(running))
     finally:
@@ -172,11 +177,16 @@ def measure(accounts: int, ads: int, lease: float = 30.0) -> Outcome:
         said_again = killed.finish(killed.start())
         after = _fetched(killed.runtime())
         return Outcome(
-            whole=whole, killed_at=at_kill - begun, afterwards=platform.calls() - at_kill,
-            refetched=sum(after[key] != token for key, token in before.items()), rerun=rerun,
-            same=digest(left_alone.runtime(), RANGE) == digest(killed.runtime(), RANGE), days=len(after),
-            seconds=seconds, reasons=len(said["reasons"]) + len(said_again["reasons"]),
-        )  # fmt: skip
+            whole=whole,
+            killed_at=at_kill - begun,
+            afterwards=platform.calls() - at_kill,
+            refetched=sum(after[key] != token for key, token in before.items()),
+            rerun=rerun,
+            same=digest(left_alone.runtime(), RANGE) == digest(killed.runtime(), RANGE),
+            days=len(after),
+            seconds=seconds,
+            reasons=len(said["reasons"]) + len(said_again["reasons"]),
+        )
 
 
 def _kill_at(running: subprocess.Popen[bytes], platform: Platform, calls: int) -> None:

@@ -162,8 +162,12 @@ def _planning(accounts: int) -> list[dict[str, Any]]:
         prepare += "print(json.dumps(prepare(Path(sys.argv[1]), int(sys.argv[2]))['ids']))"
         made = subprocess.run(
             [sys.executable, "-c", prepare, home, str(accounts)],
-            env=_environment({}), cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            env=_environment({}),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         snapshot = json.loads(made.stdout.splitlines()[-1])["adwarm"]
         what = f"plan {10 * accounts:,} keys"
         return [_case(what, ["plan", snapshot], Path(home), "http://127.0.0.1:9", lean=lean) for lean in (False, True)]

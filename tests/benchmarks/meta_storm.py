@@ -76,11 +76,22 @@ class StormScenario:
     def storm(self) -> Storm:
         """Return every fault there is."""
         rates = {
-            "transient_2": 0.03, "transient_1": 0.02, "load_shedding": 0.01, "html_500": 0.01, "error_in_200": 0.01,
-            "truncated": 0.01, "cut_body": 0.003, "reset": 0.003, "flaky_100": 0.003, "empty_pages": 0.1,
-            "report_stuck": 0.03, "report_stuck_full": 0.02, "report_skipped": 0.03, "report_failed": 0.03,
+            "transient_2": 0.03,
+            "transient_1": 0.02,
+            "load_shedding": 0.01,
+            "html_500": 0.01,
+            "error_in_200": 0.01,
+            "truncated": 0.01,
+            "cut_body": 0.003,
+            "reset": 0.003,
+            "flaky_100": 0.003,
+            "empty_pages": 0.1,
+            "report_stuck": 0.03,
+            "report_stuck_full": 0.02,
+            "report_skipped": 0.03,
+            "report_failed": 0.03,
             "null_entry": 0.03,
-        }  # fmt: skip
+        }
         faults: list[dict[str, Any]] = [{"kind": kind, "rate": rate} for kind, rate in rates.items()]
         faults.append({"kind": "denied", "accounts": [self.names[DENIED]]})
         faults.append({"kind": "token_dead", "accounts": self.mortal, "after_calls": 4 * len(self.mortal)})
@@ -151,9 +162,12 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
     """Return an engine whose budget goes by the platform's clock too, and with a connection of its own for some."""
     pressure = runtime.settings.backpressure
     runtime.__dict__["admission"] = SqlAdmission(
-        runtime.engine, pressure, owner=runtime.owner, rng=random.Random(7),
+        runtime.engine,
+        pressure,
+        owner=runtime.owner,
+        rng=random.Random(7),
         database_time=lambda connection: clock.now().timestamp(),
-    )  # fmt: skip
+    )
     prefetch = runtime.prefetch_engine()
     prefetch.sources = {"mortal": source_factory(runtime.settings, clock)}
     return prefetch
@@ -195,14 +209,22 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
     with tempfile.TemporaryDirectory(prefix="adwarm-hook-") as folder:
         found = Path(folder) / "rows.jsonl"
         question = {
-            "url": server.url, "accounts": scene.names, "since": str(scene.days.since), "until": str(scene.days.until),
-            "sleep": 5 / scene.scale, "tries": tries, "found": str(found),
-        }  # fmt: skip
+            "url": server.url,
+            "accounts": scene.names,
+            "since": str(scene.days.since),
+            "until": str(scene.days.until),
+            "sleep": 5 / scene.scale,
+            "tries": tries,
+            "found": str(found),
+        }
         started, result = time.monotonic(), Result()
         running = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.facebook_hook", json.dumps(question)], cwd=ROOT,
-            env=_hook_environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.benchmarks.facebook_hook", json.dumps(question)],
+            cwd=ROOT,
+            env=_hook_environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         try:
             _, errors = running.communicate(timeout=cap)
         except subprocess.TimeoutExpired:
@@ -224,9 +246,12 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
 def _hook_environment(folder: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "ADWARM_"))}
     return {
-        **clean, "AIRFLOW_HOME": folder, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")]),
-        "NO_PROXY": "127.0.0.1", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-    }  # fmt: skip
+        **clean,
+        "AIRFLOW_HOME": folder,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")]),
+        "NO_PROXY": "127.0.0.1",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+    }
 
 
 def _counted(result: Result, server: SimulatorServer) -> Result:
@@ -255,9 +280,14 @@ def evaluate(scene: StormScenario, server: SimulatorServer, result: Result) -> t
         difference.add(rows, [row for row in true if str(row["ad_id"]) not in named])
     total = sum(map(len, truth.values()))
     figures = {
-        "rows lost": total - right, "of": total, "accounts whole": whole, "duplicates": difference.duplicates,
-        "calls": result.calls, "calls while parked": result.early, "seconds": result.seconds,
-    }  # fmt: skip
+        "rows lost": total - right,
+        "of": total,
+        "accounts whole": whole,
+        "duplicates": difference.duplicates,
+        "calls": result.calls,
+        "calls while parked": result.early,
+        "seconds": result.seconds,
+    }
     return figures, difference
 
 

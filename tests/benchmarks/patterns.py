@@ -31,13 +31,27 @@ REPEATS = 5
 ACCOUNTS, CHUNK, GROUP = 10_000, 1_000_000, 262_144
 START, DAYS = datetime(2026, 3, 2, tzinfo=UTC), 42
 RANGES = [
-    "today", "yesterday", "last_3d", "last_7d", "last_14d", "last_28d", "last_30d", "last_90d", "this_month",
+    "today",
+    "yesterday",
+    "last_3d",
+    "last_7d",
+    "last_14d",
+    "last_28d",
+    "last_30d",
+    "last_90d",
+    "this_month",
     "last_month",
-]  # fmt: skip
+]
 ZONES = [
-    "UTC", "America/New_York", "America/Los_Angeles", "America/Sao_Paulo", "Europe/Berlin", "Asia/Kolkata",
-    "Asia/Kathmandu", "Australia/Adelaide",
-]  # fmt: skip
+    "UTC",
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "Europe/Berlin",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Australia/Adelaide",
+]
 
 _MOMENT = pa.timestamp("ms", "UTC")
 _WORD = pa.dictionary(pa.int32(), pa.string())

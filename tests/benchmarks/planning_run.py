@@ -26,8 +26,18 @@ from tests.benchmarks.measure import peak_mb, save_results
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)
 WEEKS = 8
-RANGES = ("today", "yesterday", "last_7d", "last_30d", "last_3d", "last_14d", "this_month", "last_month", "last_28d",
-          "this_week")  # fmt: skip
+RANGES = (
+    "today",
+    "yesterday",
+    "last_7d",
+    "last_30d",
+    "last_3d",
+    "last_14d",
+    "this_month",
+    "last_month",
+    "last_28d",
+    "this_week",
+)
 ZONES = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "America/Los_Angeles")
 ROUNDS = 3
 LIMITS = {"seconds": 30.0, "peak_mb": 1024.0}
@@ -53,7 +63,7 @@ def write_log(path: Path, accounts: int) -> int:
             "time_zone": pa.DictionaryArray.from_arrays(
                 (account[came[np.argsort(ts)]] % len(ZONES)).astype("int32"), ZONES
             ),
-        })  # fmt: skip
+        })
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
         total += len(ts)

@@ -253,12 +253,17 @@ def judge(trial: Trial) -> list[TargetCheck]:
     wanted = 0.8 if trial.kills else 0.95
     told = [
         TargetCheck(trial.name, "calls over the limit", over, "0", over == 0),
-        TargetCheck(trial.name, "most calls in any hour / limit", most_in_any_hour(log) / LIMIT, "<= 1",
-                most_in_any_hour(log) <= LIMIT),
+        TargetCheck(
+            trial.name,
+            "most calls in any hour / limit",
+            most_in_any_hour(log) / LIMIT,
+            "<= 1",
+            most_in_any_hour(log) <= LIMIT,
+        ),
         TargetCheck(trial.name, "calls to a parked scope", early, "0", early == 0),
         TargetCheck(trial.name, "used / allowed", used, f">= {wanted}", used >= wanted),
         TargetCheck(trial.name, "calls by window", ", ".join(str(part.calls) for part in parts), "-", True),
-    ]  # fmt: skip
+    ]
     return told if trial.kills else [*told, *_fairness(trial, parts)]
 
 
@@ -291,11 +296,19 @@ def run(seconds: float = WINDOW_SECONDS * WINDOWS) -> bool:
                 told.extend(judge(trial))
         finally:
             server.cleanup()
-    save_results("quota", f"Four processes, {seconds:.0f} s, {LIMIT} calls in {WINDOW_SECONDS:.0f} s, {OVERLOAD} x offered", [
-        {"what": f"{line.trial}: {line.what}", "found": _number(line.found), "wanted": line.wanted,
-         "verdict": "-" if line.wanted == "-" else "PASS" if line.kept else "FAIL"}
-        for line in told
-    ])  # fmt: skip
+    save_results(
+        "quota",
+        f"Four processes, {seconds:.0f} s, {LIMIT} calls in {WINDOW_SECONDS:.0f} s, {OVERLOAD} x offered",
+        [
+            {
+                "what": f"{line.trial}: {line.what}",
+                "found": _number(line.found),
+                "wanted": line.wanted,
+                "verdict": "-" if line.wanted == "-" else "PASS" if line.kept else "FAIL",
+            }
+            for line in told
+        ],
+    )
     return all(line.kept for line in told)
 
 

@@ -44,7 +44,7 @@ print("ready", flush=True)
 for line in sys.stdin:
     worker = os.fork()
     if not worker:
-        warm_batch(Runtime().prefetch(), "{RUN}", 0)
+        warm_batch(Runtime().prefetch_engine(), "{RUN}", 0)
         os._exit(0)
     print(worker, flush=True)
 """
@@ -135,11 +135,19 @@ def plan(runtime: Runtime, accounts: int, *date_ranges: str) -> int:
     """Store a plan of one batch with its job, and return the number of its keys."""
     now = datetime.now(UTC)
     rows = [
-        {"account_id": f"act_{number}", "date_range": date_range, "reason": "strategy", "mode": "live",
-         "decided_at": now, "warm_at": now, "status": "planned", "batch": 0}
+        {
+            "account_id": f"act_{number}",
+            "date_range": date_range,
+            "reason": "strategy",
+            "mode": "live",
+            "decided_at": now,
+            "warm_at": now,
+            "status": "planned",
+            "batch": 0,
+        }
         for number in range(1, accounts + 1)
         for date_range in date_ranges
-    ]  # fmt: skip
+    ]
     warms.replace_plan(runtime.engine, RUN, rows)
     jobs.start(runtime.engine, RUN, "dag", len(rows), now)
     return len(rows)

@@ -35,7 +35,7 @@ from adwarm.runtime import Runtime
 
 fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
-print(warm_batch(Runtime().prefetch(), "{RUN}", 0).summary(), flush=True)
+print(warm_batch(Runtime().prefetch_engine(), "{RUN}", 0).summary(), flush=True)
 """
 
 
@@ -61,11 +61,19 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made, now = Runtime(), datetime.now(UTC)
     rows = [
-        {"account_id": account, "date_range": date_range, "reason": "strategy", "mode": "live", "decided_at": now,
-         "warm_at": now, "status": "planned", "batch": 0}
+        {
+            "account_id": account,
+            "date_range": date_range,
+            "reason": "strategy",
+            "mode": "live",
+            "decided_at": now,
+            "warm_at": now,
+            "status": "planned",
+            "batch": 0,
+        }
         for account in ACCOUNTS
         for date_range in RANGES
-    ]  # fmt: skip
+    ]
     warms.replace_plan(made.engine, RUN, rows)
     jobs.start(made.engine, RUN, "dag", len(rows), now)
     return made

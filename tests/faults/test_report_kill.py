@@ -39,10 +39,10 @@ if sys.argv[1] == "stop":
     def stop(*_):
         print("submitted", flush=True)
         sys.stdin.read()
-    leases.keep_report = stop
+    leases.save_report_id = stop
 print("ready", flush=True)
 wanted = [KeyRequest(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
-print(Runtime().prefetch().run(wanted, Priority.LOW).summary(), flush=True)
+print(Runtime().prefetch_engine().run(wanted, Priority.LOW).summary(), flush=True)
 """
 
 
@@ -58,10 +58,14 @@ def platform() -> Iterator[SimulatorServer]:
 def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A home of its own."""
     values = {
-        "HOME": str(tmp_path / "home"), "WORKERS": "2", "SOURCE__GRAPH_URL": platform.url,
-        "SOURCE__ACCESS_TOKEN": "simulated-token", "SOURCE__REPORT_POLL_SECONDS": "0.3",
-        "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS), "RECOVERY__INITIAL_DELAY_SECONDS": "0",
-    }  # fmt: skip
+        "HOME": str(tmp_path / "home"),
+        "WORKERS": "2",
+        "SOURCE__GRAPH_URL": platform.url,
+        "SOURCE__ACCESS_TOKEN": "simulated-token",
+        "SOURCE__REPORT_POLL_SECONDS": "0.3",
+        "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS),
+        "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+    }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made = Runtime()

@@ -22,7 +22,7 @@ NOW = START + timedelta(days=6)
 
 WORKER = """
 import os, signal, sys
-from adwarm.patterns.ingest.distributed import read_handed
+from adwarm.patterns.ingest.distributed import read_saved_split
 from adwarm.runtime import Runtime
 
 runtime = Runtime()
@@ -35,7 +35,7 @@ def fatal(data, suffix=".parquet"):
     return put(data, suffix)
 
 runtime.objects.put = fatal
-read_handed(runtime.objects, runtime.settings, sys.argv[1], int(sys.argv[2]))
+read_saved_split(runtime.objects, runtime.settings, sys.argv[1], int(sys.argv[2]))
 """
 
 
@@ -55,8 +55,10 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
 
     done = subprocess.run(
         [sys.executable, "-c", WORKER, plan, "1", str(puts)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "include")}, capture_output=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include")},
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == -9, done.stderr
     with read_transaction(runtime.engine) as connection:
         assert aggregates.list_hours(connection) == []

@@ -291,7 +291,8 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("html_500", "status 500 with a page of HTML", _always(
         head(length=15, status="500 Internal Server Error", kind="text/html") + b"<html>no</html>")),
     Behavior("empty_204", "status 204 and no body", _always(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    Behavior("huge_headers", "a header of one megabyte", _always(http_response({"data": []}, [("X-Fill", "x" * 10**6)]))),
+    Behavior("huge_headers", "a header of one megabyte",
+             _always(http_response({"data": []}, [("X-Fill", "x" * 10**6)]))),
     Behavior("invalid_utf8", "text that is not UTF-8",
              _text(lambda body: http_response(body.replace(b"Ad 1", b"Ad \xff\xfe")))),
     Behavior("array_root", "a list where an object belongs", _text(lambda body: http_response(b"[" + body + b"]"))),

@@ -78,9 +78,13 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
 def traces(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     """A home with the canary in its settings, and every logger at its most talkative."""
     values = {
-        "HOME": str(tmp_path / "home"), "SOURCE__GRAPH_URL": platform.url, "SOURCE__ACCESS_TOKEN": CANARY,
-        "SOURCE__APP_SECRET": SECRET, "SOURCE__APP_ID": "100", "RECOVERY__INITIAL_DELAY_SECONDS": "0",
-    }  # fmt: skip
+        "HOME": str(tmp_path / "home"),
+        "SOURCE__GRAPH_URL": platform.url,
+        "SOURCE__ACCESS_TOKEN": CANARY,
+        "SOURCE__APP_SECRET": SECRET,
+        "SOURCE__APP_ID": "100",
+        "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+    }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
     left = Traces(tmp_path / "home")
@@ -204,9 +208,11 @@ def test_a_traceback_of_an_error_does_not_tell_it(traces: Traces, platform: Simu
 
 def _adwarm_environment(traces: Traces, platform: SimulatorServer) -> dict[str, str]:
     return {
-        "ADWARM_HOME": str(traces.home), "ADWARM_SOURCE__GRAPH_URL": platform.url,
-        "ADWARM_SOURCE__ACCESS_TOKEN": CANARY, "ADWARM_SOURCE__APP_SECRET": SECRET,
-    }  # fmt: skip
+        "ADWARM_HOME": str(traces.home),
+        "ADWARM_SOURCE__GRAPH_URL": platform.url,
+        "ADWARM_SOURCE__ACCESS_TOKEN": CANARY,
+        "ADWARM_SOURCE__APP_SECRET": SECRET,
+    }
 
 
 def test_an_unreachable_platform_tells_nothing(

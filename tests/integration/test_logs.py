@@ -54,8 +54,11 @@ def _combined() -> bytes:
 
 
 FORMATS: dict[str, Callable[[], bytes]] = {
-    "log.parquet": _parquet, "log.jsonl": _jsonl, "log.csv": _csv, "access.log": _combined,
-}  # fmt: skip
+    "log.parquet": _parquet,
+    "log.jsonl": _jsonl,
+    "log.csv": _csv,
+    "access.log": _combined,
+}
 
 
 def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, Settings]:
@@ -99,10 +102,17 @@ def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     assert figures["ahead"] > 0
 
 
-@pytest.mark.parametrize("shared_log", ["helpdesk", *(
-    pytest.param(name, marks=pytest.mark.long)
-    for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
-)], indirect=True)  # fmt: skip
+@pytest.mark.parametrize(
+    "shared_log",
+    [
+        "helpdesk",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
+        ),
+    ],
+    indirect=True,
+)
 def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path) -> None:
     """Real logs, sparse and dense, are read whole and give a forecast."""
     figures = _trained(tmp_path, shared_log)

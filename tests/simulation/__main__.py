@@ -36,13 +36,21 @@ def main(seeds: int) -> int:
     fewest = min((course.calls for course in courses), default=0)
     for text in broken[:20]:
         print(f"broken: {text}")
-    save_results("simulated_hours", f"{seeds:,} simulated hours of ten accounts", [
-        {"what": "promises broken", "value": len(broken), "wanted": "0"},
-        {"what": "fewest calls of an hour", "value": fewest, "wanted": f">= {MINIMUM_CALLS}"},
-        {"what": "calls in all", "value": sum(course.calls for course in courses), "wanted": "-"},
-        {"what": "stretches in which shares were judged", "value": sum(c.windows for c in courses), "wanted": "> 0"},
-        {"what": "seconds", "value": round(seconds, 1), "wanted": f"< {LONGEST_SECONDS:.0f} per 1,000"},
-    ])  # fmt: skip
+    save_results(
+        "simulated_hours",
+        f"{seeds:,} simulated hours of ten accounts",
+        [
+            {"what": "promises broken", "value": len(broken), "wanted": "0"},
+            {"what": "fewest calls of an hour", "value": fewest, "wanted": f">= {MINIMUM_CALLS}"},
+            {"what": "calls in all", "value": sum(course.calls for course in courses), "wanted": "-"},
+            {
+                "what": "stretches in which shares were judged",
+                "value": sum(c.windows for c in courses),
+                "wanted": "> 0",
+            },
+            {"what": "seconds", "value": round(seconds, 1), "wanted": f"< {LONGEST_SECONDS:.0f} per 1,000"},
+        ],
+    )
     good = not broken and fewest >= MINIMUM_CALLS and seconds < LONGEST_SECONDS * max(1.0, seeds / SEEDS)
     print("PASS" if good else "FAIL")
     return 0 if good else 1

@@ -27,9 +27,9 @@ def test_a_call_to_a_parked_scope_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     """An admission that forgets what is parked breaks the promise at the first such call."""
     blind = next(hour for hour in map(draw_scenario, range(100)) if hour.quota_visibility is QuotaVisibility.NOTHING)
     narrow = replace(blind.rules, quota=blind.rules.quota.model_copy(update={"base_calls": 30}))
-    monkeypatch.setattr(Parking, "wait", lambda self, now: 0.0)
+    monkeypatch.setattr(Parking, "remaining_seconds", lambda self, now: 0.0)
     with pytest.raises(InvariantViolation, match="while it was parked"):
-        simulate_hour(replace(blind, law=narrow))
+        simulate_hour(replace(blind, rules=narrow))
 
 
 def test_a_call_over_the_limit_is_noticed() -> None:

@@ -139,8 +139,12 @@ class WeekSimulation:
         weekday = 1.0 if day < 5 else 0.3
         office = math.exp(-(((hour - 11.5) / 4.0) ** 2)) * weekday
         before = math.exp(-(((hour - 7.0) / 2.5) ** 2)) * weekday
-        shape = {Priority.CRITICAL: 0.2 * office, Priority.HIGH: 0.25 * office + 0.05,
-                 Priority.NORMAL: 0.35 * before + 0.1, Priority.LOW: 0.1}[priority]  # fmt: skip
+        shape = {
+            Priority.CRITICAL: 0.2 * office,
+            Priority.HIGH: 0.25 * office + 0.05,
+            Priority.NORMAL: 0.35 * before + 0.1,
+            Priority.LOW: 0.1,
+        }[priority]
         if priority is Priority.LOW and self.plan.backfill[0] <= passed < self.plan.backfill[1]:
             shape += 0.6
         return self.plan.peak * shape
@@ -191,18 +195,25 @@ class WeekSimulation:
             ended[item.priority][str(item.status)] += 1
         busy = [step.usage for step in self.watch.steps if step.usage >= 75]
         return {
-            "seed": self.plan.seed, "digest": self.watch.digest, "calls": self.watch.calls,
-            "accounts": self.plan.accounts, "app_calls": self.plan.app_calls, "deaths": self.plan.deaths,
-            "over_limit": sum(self.platform.refused.values()), "early": self.platform.early,
+            "seed": self.plan.seed,
+            "digest": self.watch.digest,
+            "calls": self.watch.calls,
+            "accounts": self.plan.accounts,
+            "app_calls": self.plan.app_calls,
+            "deaths": self.plan.deaths,
+            "over_limit": sum(self.platform.refused.values()),
+            "early": self.platform.early,
             "busy_usage": fmean(busy) if busy else 0.0,
             "classes": {
                 priority.name.lower(): {
-                    "asked": self.asked[priority], "refused": self.refused[priority], **ended[priority],
+                    "asked": self.asked[priority],
+                    "refused": self.refused[priority],
+                    **ended[priority],
                     "waits": sorted(self.watch.waits[priority]),
                 }
                 for priority in Priority
             },
-        }  # fmt: skip
+        }
 
 
 def _poisson(rng: Random, mean: float) -> int:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from .week import Step, WeekScenario
 
 COLOURS = {
-    Priority.CRITICAL: "#c92a2a", Priority.HIGH: "#e67700", Priority.NORMAL: "#1971c2", Priority.LOW: "#868e96",
-}  # fmt: skip
+    Priority.CRITICAL: "#c92a2a",
+    Priority.HIGH: "#e67700",
+    Priority.NORMAL: "#1971c2",
+    Priority.LOW: "#868e96",
+}
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 0 auto; padding: 24px; }
@@ -53,11 +56,19 @@ def _table(summary: dict[str, Any]) -> str:
     rows = []
     for name, found in summary["classes"].items():
         waits = found["waits"]
-        cells = [found["asked"], found.get("completed", 0), found.get("expired", 0), found.get("shed", 0),
-                 found.get("failed", 0), found["refused"]]  # fmt: skip
+        cells = [
+            found["asked"],
+            found.get("completed", 0),
+            found.get("expired", 0),
+            found.get("shed", 0),
+            found.get("failed", 0),
+            found["refused"],
+        ]
         spans = [_span(waits[len(waits) * q // 100]) if waits else "-" for q in (50, 95)]
-        rows.append(f"<tr><td>{name}</td>{''.join(f'<td>{cell:,}</td>' for cell in cells)}"
-                    f"{''.join(f'<td>{span}</td>' for span in spans)}</tr>")  # fmt: skip
+        rows.append(
+            f"<tr><td>{name}</td>{''.join(f'<td>{cell:,}</td>' for cell in cells)}"
+            f"{''.join(f'<td>{span}</td>' for span in spans)}</tr>"
+        )
     head = ("class", "asked for", "completed", "expired", "shed", "failed", "refused", "median wait", "p95 wait")
     return f"<table><tr>{''.join(f'<th>{word}</th>' for word in head)}</tr>{''.join(rows)}</table>"
 
@@ -82,9 +93,14 @@ def _concurrency(steps: Sequence["Step"], plan: "WeekScenario") -> str:
 def _usage(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     figure.add_scatter(
-        x=[step.hours for step in steps], y=[step.usage for step in steps], name="used", line={"color": "#1971c2"},
-        fill="tozeroy", fillcolor="rgba(25, 113, 194, .12)", showlegend=False,
-    )  # fmt: skip
+        x=[step.hours for step in steps],
+        y=[step.usage for step in steps],
+        name="used",
+        line={"color": "#1971c2"},
+        fill="tozeroy",
+        fillcolor="rgba(25, 113, 194, .12)",
+        showlegend=False,
+    )
     figure.add_hline(y=90, line={"color": "#c92a2a", "dash": "dash", "width": 1}, annotation_text="90 %")
     figure.update_yaxes(title="percent used", range=[0, 104])
     return _html(figure, plan)
@@ -113,30 +129,45 @@ def _queue(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     for priority in reversed(Priority):
         figure.add_scatter(
-            x=[step.hours for step in steps], y=[step.pending.get(priority, 0) for step in steps], stackgroup="one",
-            name=priority.name.lower(), line={"color": COLOURS[priority], "width": 0.5},
-        )  # fmt: skip
+            x=[step.hours for step in steps],
+            y=[step.pending.get(priority, 0) for step in steps],
+            stackgroup="one",
+            name=priority.name.lower(),
+            line={"color": COLOURS[priority], "width": 0.5},
+        )
     figure.update_yaxes(title="pending", rangemode="tozero")
     return _html(figure, plan)
 
 
 def _html(figure: go.Figure, plan: "WeekScenario") -> str:
-    stretches = ((plan.outage, "outage", "#c92a2a"), (plan.slow, "half as fast", "#e67700"),
-                 (plan.backfill, "backfill", "#868e96"))  # fmt: skip
+    stretches = (
+        (plan.outage, "outage", "#c92a2a"),
+        (plan.slow, "half as fast", "#e67700"),
+        (plan.backfill, "backfill", "#868e96"),
+    )
     for (start, end), name, colour in stretches:
         if start < plan.days * 86_400:
             figure.add_vrect(
-                x0=start / 3_600, x1=end / 3_600, fillcolor=colour, opacity=0.13, line_width=0, annotation_text=name,
-                annotation_position="top left", annotation_font_size=12,
-            )  # fmt: skip
+                x0=start / 3_600,
+                x1=end / 3_600,
+                fillcolor=colour,
+                opacity=0.13,
+                line_width=0,
+                annotation_text=name,
+                annotation_position="top left",
+                annotation_font_size=12,
+            )
     days = range(max(1, int(plan.days)))
     figure.update_xaxes(
         tickvals=[24 * day for day in days], ticktext=[DAYS[day % 7] for day in days], range=[0, 24 * plan.days]
     )
     figure.update_layout(
-        height=340, margin={"l": 70, "r": 20, "t": 30, "b": 30}, template="plotly_white", hovermode="x unified",
+        height=340,
+        margin={"l": 70, "r": 20, "t": 30, "b": 30},
+        template="plotly_white",
+        hovermode="x unified",
         legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
-    )  # fmt: skip
+    )
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False}))
 
 

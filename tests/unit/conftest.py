@@ -11,9 +11,11 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import SqlAdmission
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
-from adwarm.prefetch import PrefetchEngine
+from adwarm.foundation.errors import Transient
+from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, Window
+from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
+from adwarm.serving import Reader, ReadResult, read_or_fetch
 from adwarm.settings import Settings
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -24,7 +26,9 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.store import ObjectStore
+from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
+from adwarm.store.tables import payload
 
 
 @pytest.fixture(autouse=True)
@@ -104,10 +108,18 @@ def one_ad_page(unit: FetchUnit) -> ResultPage:
         else [(window.since, window.until) for window in unit.windows]
     )
     rows = [
-        {"account_id": unit.account_id, "ad_id": "7", "date_start": str(since), "date_stop": str(until),
-         "impressions": "1000", "reach": "800", "clicks": "10", "spend": "5.00"}
+        {
+            "account_id": unit.account_id,
+            "ad_id": "7",
+            "date_start": str(since),
+            "date_stop": str(until),
+            "impressions": "1000",
+            "reach": "800",
+            "clicks": "10",
+            "spend": "5.00",
+        }
         for since, until in spans
-    ]  # fmt: skip
+    ]
     return ResultPage(rows, api_version="v26.0")
 
 
@@ -131,3 +143,45 @@ def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
     prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
     return PrefetchHarness(prefetch, source, engine, clock, settings)
+
+
+@dataclass
+class ReaderHarness:
+    """A reader, and the bench that fills what it reads."""
+
+    bench: PrefetchHarness
+    reader: Reader
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.bench.engine
+
+    def warm(self, *keys: ReportKey) -> None:
+        """Make keys fresh."""
+        self.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
+
+    def fetch(self, key: ReportKey) -> ReadResult:
+        """Read, and fetch what is not fresh."""
+        return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
+
+    def break_upstream(self, account: str = "act_1") -> None:
+        """Let every call about an account fail."""
+
+        def down(unit: FetchUnit) -> ResultPage:
+            raise Transient("the platform is down")
+
+        self.bench.source.script = {account: down}
+
+    def corrupt_payloads(self) -> None:
+        """Flip the last byte of every payload."""
+        with write_transaction(self.engine) as connection:
+            for row in connection.execute(payload.select()).all():
+                spoiled = bytes(row.body[:-1]) + bytes([row.body[-1] ^ 1])
+                connection.execute(payload.update().where(payload.c.hash == row.hash).values(body=spoiled))
+
+
+@pytest.fixture
+def desk(bench: PrefetchHarness) -> ReaderHarness:
+    """A reader whose clock is the bench's."""
+    return ReaderHarness(bench, Reader(bench.engine, bench.settings, bench.clock))

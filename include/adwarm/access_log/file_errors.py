@@ -11,9 +11,16 @@ FILE_ERRORS = (BadRequest, pa.ArrowException, EOFError, zlib.error, UnicodeDecod
 """What reading a damaged file may raise; ask `is_of_file` about what was caught."""
 
 _FILE_ERRNOS = frozenset({
-    errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EPERM,
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENXIO,
+    errno.EPERM,
     errno.ESTALE,
-})  # fmt: skip
+})
 
 
 def is_file_error(error: BaseException) -> bool:

@@ -88,9 +88,15 @@ def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner
     """Store what is not as it was loaded."""
     rows = [_scope_row(state, budget) for state in budget.scopes.values()]
     upsert(connection, capacity_scope, [row for row in rows if row != loaded.scopes.get(Scope.parse(row["scope"]))])
-    upsert(connection, breaker, [
-        _breaker_row(source, value) for source, value in budget.breakers.items() if value != loaded.breakers.get(source)
-    ])  # fmt: skip
+    upsert(
+        connection,
+        breaker,
+        [
+            _breaker_row(source, value)
+            for source, value in budget.breakers.items()
+            if value != loaded.breakers.get(source)
+        ],
+    )
     if gone := loaded.breakers.keys() - budget.breakers.keys():
         connection.execute(_DROP_BREAKERS, {"names": sorted(_PREFIX + name for name in gone)})
     _save_grants(connection, budget, loaded, owner)

@@ -76,9 +76,20 @@ class ScopeState:
     """
 
     __slots__ = (
-        "askers", "bucket", "held", "latency", "limit", "meter",
-        "name", "overlong", "parking", "payers", "rules", "running", "scope",
-    )  # fmt: skip
+        "askers",
+        "bucket",
+        "held",
+        "latency",
+        "limit",
+        "meter",
+        "name",
+        "overlong",
+        "parking",
+        "payers",
+        "rules",
+        "running",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
         self.scope = scope

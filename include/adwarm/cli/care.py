@@ -49,6 +49,8 @@ def allow(
 
 @dataclass
 class CheckResult:
+    """What one check of `adwarm doctor` found."""
+
     name: str
     ok: bool
     detail: str

@@ -42,9 +42,11 @@ def print_queue(queue: dict[str, Any]) -> None:
     """Print the queue by class."""
     classes = {name: row for name, row in queue.items() if isinstance(row, dict)}
     columns = ("class", "pending", "processing", "oldest seconds")
-    print_table(f"Queue: {queue['pending']} of {queue['size']} pending", columns, [
-        (name, row["pending"], row["processing"], row["oldest_seconds"]) for name, row in classes.items()
-    ])  # fmt: skip
+    print_table(
+        f"Queue: {queue['pending']} of {queue['size']} pending",
+        columns,
+        [(name, row["pending"], row["processing"], row["oldest_seconds"]) for name, row in classes.items()],
+    )
 
 
 def _wait_for_request(runtime: Any, request_id: int, seconds: float) -> Any:

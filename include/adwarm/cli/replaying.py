@@ -47,9 +47,14 @@ def replay(
     if cost not in {"key", "requests"}:
         raise BadRequest(f"--cost {cost!r} is neither key nor requests")
     rules = ReplayConfig(
-        None if ttl == "class" else parse_duration(ttl, "h"), parse_duration(step, "m"), parse_duration(lag, "m"), parse_duration(latency, "s"),
-        parse_duration(fetch, "s"), parse_multiples(at), "requests" if cost == "requests" else "key",
-    )  # fmt: skip
+        None if ttl == "class" else parse_duration(ttl, "h"),
+        parse_duration(step, "m"),
+        parse_duration(lag, "m"),
+        parse_duration(latency, "s"),
+        parse_duration(fetch, "s"),
+        parse_multiples(at),
+        "requests" if cost == "requests" else "key",
+    )
     settings = load_settings()
     split = _parse_split(log, settings, train_from, test_from, test_to)
     opens = read_opens(log, settings, split, min_opens)

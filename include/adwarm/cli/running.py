@@ -118,10 +118,10 @@ def simulate(
 
 def _outcome_fields(item: Any) -> dict[str, Any]:
     return {
-        "account_id": item.wanted.key.account_id,
-        "date_range": item.wanted.key.date_range,
+        "account_id": item.request.key.account_id,
+        "date_range": item.request.key.date_range,
         "status": item.status.value,
-        "requests": item.requests,
+        "requests": item.calls,
         "fetched_at": item.fetched_at,
         "expires_at": item.expires_at,
         "raw_bytes": item.raw_bytes,

@@ -75,8 +75,11 @@ class AdHistory:
 
 
 _FIGURES: Final = {
-    "impressions": "impressions", "clicks": "clicks", "spend": "spend", "link_clicks": "inline_link_clicks",
-}  # fmt: skip
+    "impressions": "impressions",
+    "clicks": "clicks",
+    "spend": "spend",
+    "link_clicks": "inline_link_clicks",
+}
 
 
 def read_histories(rows: Iterable[InsightsRow], since: date, until: date) -> dict[AdKey, AdHistory]:

@@ -67,9 +67,13 @@ class StoredDaysPricer:
         return [found[place] for place in range(len(keys))]
 
     def _price_accounts(
-        self, report: str, places: Sequence[int], keys: Sequence[ReportKey], accounts: Sequence[Account],
+        self,
+        report: str,
+        places: Sequence[int],
+        keys: Sequence[ReportKey],
+        accounts: Sequence[Account],
         moments: Sequence[datetime],
-    ) -> Iterator[tuple[int, Need]]:  # fmt: skip
+    ) -> Iterator[tuple[int, Need]]:
         spec = self.settings.spec(report)
         windows = [resolve_key(keys[place], accounts[place], spec, moments[place]).window for place in places]
         span = Window(min(window.since for window in windows), max(window.until for window in windows))

@@ -26,7 +26,7 @@ def predict_in_batches(
     Accounts are never torn apart, so one with more keys than `keys_at_once` is judged whole.
 
     Args:
-        asked: per key, whether it is asked about; accounts of which no key is are left out, with NaN for an answer.
+        selected: per key, whether a value is needed; accounts without such a key get NaN.
     """
     delay = model.reach.delay
     opens = opens.before(at - delay)
@@ -61,8 +61,14 @@ def _only(opens: Opens, keys: Rows, rows: Rows) -> Opens:
     number = np.zeros(opens.key_count, np.int32)
     number[keys] = np.arange(len(keys), dtype=np.int32)
     return replace(
-        opens, ts=opens.ts[rows], key=number[opens.key[rows]], first=opens.first[rows],
-        account_id=opens.account_id[keys], date_range=opens.date_range[keys], report=opens.report[keys],
-        zone=opens.zone[keys], account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
+        opens,
+        ts=opens.ts[rows],
+        key=number[opens.key[rows]],
+        first=opens.first[rows],
+        account_id=opens.account_id[keys],
+        date_range=opens.date_range[keys],
+        report=opens.report[keys],
+        zone=opens.zone[keys],
+        account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
         first_ts=opens.first_ts[keys],
-    )  # fmt: skip
+    )

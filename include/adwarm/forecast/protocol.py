@@ -10,9 +10,16 @@ from adwarm.patterns.opens import Opens
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 PROBABILITY_COLUMNS = [
-    *KEY_COLUMNS, "slot_start", "slot_end", "probability", "predicted_open",
-    "opens", "weeks", "hour_of_week", "time_zone",
-]  # fmt: skip
+    *KEY_COLUMNS,
+    "slot_start",
+    "slot_end",
+    "probability",
+    "predicted_open",
+    "opens",
+    "weeks",
+    "hour_of_week",
+    "time_zone",
+]
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,16 @@ TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePre
 """What a model may hold beside the types skops itself trusts (numbers, arrays, estimators), and our own."""
 _OURS = "adwarm.forecast."
 _READING = (
-    zipfile.BadZipFile, UntrustedTypesFoundException, KeyError, ValueError, TypeError, AttributeError, ImportError,
-    OSError, EOFError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    UntrustedTypesFoundException,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    OSError,
+    EOFError,
+)
 
 
 def encode_model(parts: dict[str, Any], kind: str, version: str) -> bytes:

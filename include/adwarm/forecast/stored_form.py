@@ -31,10 +31,14 @@ def encode_observations(seen: Observations, kind: str, version: str) -> bytes:
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(getattr(seen, name)[order], type_))
     strengths = seen.strengths
     meta = {
-        "kind": kind, "version": version,
-        "trained_from": seen.trained_from.isoformat(), "trained_until": seen.trained_until.isoformat(),
-        "half_life_days": strengths.half_life_days, "key": strengths.key, "account": strengths.account,
-    }  # fmt: skip
+        "kind": kind,
+        "version": version,
+        "trained_from": seen.trained_from.isoformat(),
+        "trained_until": seen.trained_until.isoformat(),
+        "half_life_days": strengths.half_life_days,
+        "key": strengths.key,
+        "account": strengths.account,
+    }
     table = pa.table(columns).replace_schema_metadata({_META: json.dumps(meta).encode()})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
@@ -65,12 +69,19 @@ def _observations(table: Any, meta: dict[str, Any]) -> Observations:
     order = np.lexsort((row, cells["cell_hour"]))
     names = [*KEY_COLUMNS, "time_zone"]
     return Observations(
-        table.select(names).to_pandas(), _numbers(table.column("span_hours")), _numbers(table.column("newcomer")),
-        _numbers(table.column("early")), row[order], cells["cell_hour"][order], cells["cell_weight"][order],
-        cells["cell_opens"][order], cells["cell_early"][order],
-        datetime.fromisoformat(meta["trained_from"]), datetime.fromisoformat(meta["trained_until"]),
+        table.select(names).to_pandas(),
+        _numbers(table.column("span_hours")),
+        _numbers(table.column("newcomer")),
+        _numbers(table.column("early")),
+        row[order],
+        cells["cell_hour"][order],
+        cells["cell_weight"][order],
+        cells["cell_opens"][order],
+        cells["cell_early"][order],
+        datetime.fromisoformat(meta["trained_from"]),
+        datetime.fromisoformat(meta["trained_until"]),
         PriorStrengths(meta["half_life_days"], meta["key"], meta["account"]),
-    )  # fmt: skip
+    )
 
 
 def _numbers(column: Any) -> npt.NDArray[Any]:

@@ -59,7 +59,7 @@ class Breaker:
         slices: calls and failures of the window, oldest first.
         trips: openings since it was last closed.
         probes: tickets of the probes in flight, with the moment each is given up.
-        probes_well: probes that came back well since it was half-open.
+        successful_probes: probes that came back well since it was half-open.
         failed_probe_accounts: accounts whose probes failed since.
         why: what opened it.
     """

@@ -13,9 +13,23 @@ from adwarm.model.windows import Window, resolve_window, validate_date_range
 _ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 DEFAULT_FIELDS = (
-    "account_id", "campaign_id", "adset_id", "ad_id", "ad_name", "impressions", "reach", "frequency", "clicks",
-    "inline_link_clicks", "ctr", "cpm", "cpc", "spend", "actions", "cost_per_action_type",
-)  # fmt: skip
+    "account_id",
+    "campaign_id",
+    "adset_id",
+    "ad_id",
+    "ad_name",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "ctr",
+    "cpm",
+    "cpc",
+    "spend",
+    "actions",
+    "cost_per_action_type",
+)
 
 
 def normalize_account_id(text: str) -> str:

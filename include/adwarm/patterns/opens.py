@@ -67,9 +67,16 @@ class Opens:
         rows = int(np.searchsorted(self.ts, moment, "left"))
         keys = int(np.searchsorted(self.first_ts, moment, "left"))
         return Opens(
-            self.ts[:rows], self.key[:rows], self.first[:rows], self.account_id[:keys], self.date_range[:keys],
-            self.report[:keys], self.zone[:keys], self.account[:keys], self.first_ts[:keys],
-        )  # fmt: skip
+            self.ts[:rows],
+            self.key[:rows],
+            self.first[:rows],
+            self.account_id[:keys],
+            self.date_range[:keys],
+            self.report[:keys],
+            self.zone[:keys],
+            self.account[:keys],
+            self.first_ts[:keys],
+        )
 
     def since(self, moment: int) -> "Opens":
         """Return the opens at or after `moment` (microseconds); all keys keep their numbers."""
@@ -86,9 +93,16 @@ class Opens:
         number[keys] = np.arange(len(keys), dtype=np.int32)
         rows = np.flatnonzero(number[self.key] >= 0)
         return Opens(
-            self.ts[rows], number[self.key[rows]], self.first[rows], self.account_id[keys], self.date_range[keys],
-            self.report[keys], self.zone[keys], factorize(self.account[keys]), self.first_ts[keys],
-        )  # fmt: skip
+            self.ts[rows],
+            number[self.key[rows]],
+            self.first[rows],
+            self.account_id[keys],
+            self.date_range[keys],
+            self.report[keys],
+            self.zone[keys],
+            factorize(self.account[keys]),
+            self.first_ts[keys],
+        )
 
     def opened_keys(self) -> npt.NDArray[np.int64]:
         """Return the numbers of the keys that have an open, ascending."""

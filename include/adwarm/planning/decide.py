@@ -130,9 +130,16 @@ def decide(
     cut = [*plan.cut, *left_over][:MAX_LISTED_CUTS]
     batches = save_plan(engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
     return PlanSummary(
-        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closings),
-        plan.cut_total + len(left_over), plan.fresh_total, batches,
-    )  # fmt: skip
+        run_id,
+        decided_at,
+        mode,
+        plan.considered,
+        len(plan.recommendations),
+        len(closings),
+        plan.cut_total + len(left_over),
+        plan.fresh_total,
+        batches,
+    )
 
 
 def save_plan(
@@ -243,9 +250,18 @@ def recommend_day_close(
     span = f"{day - timedelta(days=6) if with_week_summary else day}..{day}"
     why = f"{day} has ended in {account.data_zone}: settle and score it"
     return Recommendation(
-        ReportKey(account.id, span), decided_at, 1.0, decided_at, WarmReason.DAY_CLOSED, 1.0, 2.0, {"why": why},
-        "planned", Priority.LOW, 2.0,
-    )  # fmt: skip
+        ReportKey(account.id, span),
+        decided_at,
+        1.0,
+        decided_at,
+        WarmReason.DAY_CLOSED,
+        1.0,
+        2.0,
+        {"why": why},
+        "planned",
+        Priority.LOW,
+        2.0,
+    )
 
 
 def _row(item: Recommendation, decided_at: datetime, mode: Mode, status: str, batch: int) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def explain_price(cost: WarmCost) -> str:
         return "no further call: the days it needs are there"
     if cost.sharing_keys == 1:
         return f"{_calls(cost.calls)} at {cost.price_per_call:.2f} each"
-    return f"{_calls(cost.calls)} at {cost.price_per_call:.2f} each, its share of what {cost.sharing_keys} reports need together"
+    calls = f"{_calls(cost.calls)} at {cost.price_per_call:.2f} each"
+    return f"{calls}, its share of what {cost.sharing_keys} reports need together"
 
 
 def explain_cut(cost: WarmCost, benefit: float, limit: str) -> str:

@@ -103,9 +103,13 @@ def plan_warms(
     kept, cut, cut_total = _select_by_value(wanted, view, quota)
     short = [_too_short(late, place) for place in range(min(len(late.keys), MAX_LISTED_CUTS))]
     return WarmPlan(
-        tuple(kept), (*cut, *short), tuple(fresh), slots.key_count, cut_total + len(late.keys),
+        tuple(kept),
+        (*cut, *short),
+        tuple(fresh),
+        slots.key_count,
+        cut_total + len(late.keys),
         len(lasting.keys) - len(wanted.keys),
-    )  # fmt: skip
+    )
 
 
 def _due(slots: SlotArrays, lead: int, horizon: int, min_confidence: float) -> Ints:

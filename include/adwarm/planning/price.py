@@ -107,9 +107,12 @@ class WarmSelection:
     def get_cost(self, place: int) -> WarmCost:
         """Return what one key costs."""
         return WarmCost(
-            float(self.calls[place]), float(self.price_per_call[place]), int(self.sharing_keys[place]),
-            int(self.used[place]), bool(self.is_account_limit[place]),
-        )  # fmt: skip
+            float(self.calls[place]),
+            float(self.price_per_call[place]),
+            int(self.sharing_keys[place]),
+            int(self.used[place]),
+            bool(self.is_account_limit[place]),
+        )
 
 
 @dataclass(frozen=True)

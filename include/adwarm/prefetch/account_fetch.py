@@ -127,9 +127,14 @@ class AccountFetch:
         fetcher.restore_learned(before)
         names = {key: self.requests[place].key for place, key in stale.items()}
         refresh = AccountRefresh(
-            self.context, fetcher, account, self.requests[0].key.report, lease, now,
+            self.context,
+            fetcher,
+            account,
+            self.requests[0].key.report,
+            lease,
+            now,
             lambda key, entry: self._mark_fetched(stale, key, entry),
-        )  # fmt: skip
+        )
         lesson = FetchHints()
         try:
             refresh.run(names, self._history_windows(account, stale, now))

@@ -161,9 +161,13 @@ class Fetcher:
         def once() -> T:
             self.batch.check_call_allowed(self.connection, source.name)
             with acquire_grant(
-                self.context.admission, self.context.clock, source.scopes(account_id), self.priority,
-                source=source.name, timeout_seconds=self.wait_seconds,
-            ) as slot:  # fmt: skip
+                self.context.admission,
+                self.context.clock,
+                source.scopes(account_id),
+                self.priority,
+                source=source.name,
+                timeout_seconds=self.wait_seconds,
+            ) as slot:
                 self.calls += 1
                 result = operation()
                 if isinstance(result, ResultPage):

@@ -149,8 +149,10 @@ class AccountRefresh:
             if unit.increment is Increment.DAY:
                 self._save_days(part, [day for window in windows for day in window.days()])
             else:
-                self._save_days(part, [window.since for window in windows if window.since in self._pending_days
-                                       and len(window) == 1])  # fmt: skip
+                self._save_days(
+                    part,
+                    [window.since for window in windows if window.since in self._pending_days and len(window) == 1],
+                )
                 self._collect_summaries(part, [window for window in windows if len(window) > 1])
             self._publish_ready()
 
@@ -239,9 +241,17 @@ class AccountRefresh:
                 continue
             origin = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
             built[key] = build_entry(
-                name, key, self.spec, self.account, summary, self.context.objects, self._states, origin,
-                self.context.settings.freshness_rules, self.context.settings.compression,
-            )  # fmt: skip
+                name,
+                key,
+                self.spec,
+                self.account,
+                summary,
+                self.context.objects,
+                self._states,
+                origin,
+                self.context.settings.freshness_rules,
+                self.context.settings.compression,
+            )
         self._publish(built)
 
     def _publish(self, built: Mapping[EntryKey, tuple[Entry, bytes]]) -> None:

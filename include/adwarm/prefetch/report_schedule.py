@@ -147,9 +147,14 @@ class ReportSchedule:
     ) -> dict[AsyncReportHandle, AsyncReportProgress]:
         scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
         with acquire_grant(
-            self.admission, self.clock, list(scopes), self.priority,
-            source=source.name, timeout_seconds=0.0, cost=float(len(chosen)),
-        ) as slot:  # fmt: skip
+            self.admission,
+            self.clock,
+            list(scopes),
+            self.priority,
+            source=source.name,
+            timeout_seconds=0.0,
+            cost=float(len(chosen)),
+        ) as slot:
             seen = source.poll([report.handle for report in chosen])
             slot.record_usage([sample for progress in seen.values() for sample in _usage_samples(progress)])
         return seen

@@ -93,9 +93,13 @@ def _outcome(row: dict[str, Any]) -> KeyOutcome:
     elif not status.is_served:
         error = AdwarmError(row["error"])
     return KeyOutcome(
-        _to_request(row), status, fetched_at=row["fetched_at"], expires_at=row["expires_at"], reason=row["error"],
+        _to_request(row),
+        status,
+        fetched_at=row["fetched_at"],
+        expires_at=row["expires_at"],
+        reason=row["error"],
         error=error,
-    )  # fmt: skip
+    )
 
 
 def _split_by_priority(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Priority, list[dict[str, Any]]]]:

@@ -48,8 +48,12 @@ class LogSink:
         """Log the alert as an error."""
         log.error(
             "ALERT %s: %d errors in %.0f s, last %s: %s",
-            alert.source, alert.errors, alert.window_seconds, alert.kind, alert.message,
-        )  # fmt: skip
+            alert.source,
+            alert.errors,
+            alert.window_seconds,
+            alert.kind,
+            alert.message,
+        )
 
 
 class AlertPolicy:

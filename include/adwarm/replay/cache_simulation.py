@@ -104,9 +104,17 @@ class CacheSimulation:
     """
 
     def __init__(
-        self, opens: Opens, thresholds: npt.NDArray[np.float64], lifetime: EntryLifetime, delays: FetchDelays, start: int, end: int,
-        record: Longs, *, record_misses: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        opens: Opens,
+        thresholds: npt.NDArray[np.float64],
+        lifetime: EntryLifetime,
+        delays: FetchDelays,
+        start: int,
+        end: int,
+        record: Longs,
+        *,
+        record_misses: bool = False,
+    ) -> None:
         self._thresholds, self._lifetime, self._delays, self._start = thresholds, lifetime, delays, start
         self._weeks = int(-(-(end - start) // WEEK))
         self._account = opens.account

@@ -95,9 +95,12 @@ def _dash(name: str) -> str:
 
 def _html(figure: Any, height: int) -> str:
     figure.update_layout(
-        height=height, margin={"l": 60, "r": 20, "t": 20, "b": 50}, template="plotly_white",
-        legend={"orientation": "v"}, font={"family": "system-ui, sans-serif", "size": 14},
-    )  # fmt: skip
+        height=height,
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        template="plotly_white",
+        legend={"orientation": "v"},
+        font={"family": "system-ui, sans-serif", "size": 14},
+    )
     # A name of its own for each plot, else equal replays would give unequal pages.
     number = f"plot-{height}"
     return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=number, config={"displaylogo": False}))

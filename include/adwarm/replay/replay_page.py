@@ -23,9 +23,16 @@ def render_page(document: dict[str, Any]) -> str:
     """Return the page of a replay's document (see `adwarm.replay.run.Replayed`), or of a review's."""
     review = review_section(document["review"]) if "review" in document else ""
     parts = [
-        _opening(document), review, _words(document), _curves(document), _table(document), _at_targets(document),
-        _calibration(document), _policies(document), _method(document),
-    ]  # fmt: skip
+        _opening(document),
+        review,
+        _words(document),
+        _curves(document),
+        _table(document),
+        _at_targets(document),
+        _calibration(document),
+        _policies(document),
+        _method(document),
+    ]
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Replay of warming policies</title>'
@@ -138,13 +145,19 @@ def _differences(document: dict[str, Any]) -> str:
 
 
 _COLUMNS = (
-    ("target", "aimed at", "{:g}x"), ("multiple", "achieved", "{:.2f}x"),
-    ("first_open_hit_ratio", "first-open hit ratio", "{:.3f}"), ("hit_ratio", "hit ratio, all opens", "{:.3f}"),
-    ("warms", "warms", "{:,}"), ("cache_efficiency", "cache efficiency", "{:.1%}"), ("wasted", "wasted", "{:,}"),
-    ("calls", "calls", "{:,}"), ("age_minutes_median", "median age at open, min", "{:.0f}"),
-    ("age_minutes_p95", "95th percentile", "{:.0f}"), ("response_seconds", "mean wait, s", "{:.2f}"),
+    ("target", "aimed at", "{:g}x"),
+    ("multiple", "achieved", "{:.2f}x"),
+    ("first_open_hit_ratio", "first-open hit ratio", "{:.3f}"),
+    ("hit_ratio", "hit ratio, all opens", "{:.3f}"),
+    ("warms", "warms", "{:,}"),
+    ("cache_efficiency", "cache efficiency", "{:.1%}"),
+    ("wasted", "wasted", "{:,}"),
+    ("calls", "calls", "{:,}"),
+    ("age_minutes_median", "median age at open, min", "{:.0f}"),
+    ("age_minutes_p95", "95th percentile", "{:.0f}"),
+    ("response_seconds", "mean wait, s", "{:.2f}"),
     ("response_against_none", "against none", "{:.0%}"),
-)  # fmt: skip
+)
 
 
 def _at_targets(document: dict[str, Any]) -> str:

@@ -40,9 +40,14 @@ class PolicyResult:
 
 
 def policy_result(
-    policy: Policy, thresholds: Thresholds, counts: SimulationCounts, calls: Counts, targets: Sequence[float], fetch: float,
+    policy: Policy,
+    thresholds: Thresholds,
+    counts: SimulationCounts,
+    calls: Counts,
+    targets: Sequence[float],
+    fetch: float,
     quality: dict[str, Any] | None,
-) -> PolicyResult:  # fmt: skip
+) -> PolicyResult:
     """Return the results of a policy. `fetch` is how long a miss is waited for, in seconds."""
     read_at = sorted({*READ_AT, *targets})
     points = curve_points(counts, calls, np.array(read_at))
@@ -88,9 +93,14 @@ def _difference(reference: PolicyResult, other: PolicyResult) -> list[dict[str, 
 
 
 def _at_target(
-    target: float, column: int, thresholds: Thresholds, tally: SimulationCounts, calls: Counts, points: CurvePoints,
+    target: float,
+    column: int,
+    thresholds: Thresholds,
+    tally: SimulationCounts,
+    calls: Counts,
+    points: CurvePoints,
     seconds: npt.NDArray[np.float64],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     warms, used = int(tally.warms[:, column].sum()), int(tally.used[:, column].sum())
     threshold = float(thresholds.curve[column])
     return {

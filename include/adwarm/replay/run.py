@@ -86,9 +86,14 @@ class ReplayResult:
 
 
 def replay(
-    opens: Opens, split: TrainTestSplit, config: ReplayConfig, names: Sequence[str | Policy], settings: Settings,
-    on_progress: PolicyProgress | None = None, reference: str | None = None,
-) -> ReplayResult:  # fmt: skip
+    opens: Opens,
+    split: TrainTestSplit,
+    config: ReplayConfig,
+    names: Sequence[str | Policy],
+    settings: Settings,
+    on_progress: PolicyProgress | None = None,
+    reference: str | None = None,
+) -> ReplayResult:
     """Replay the policies that `names` mean (see `policies`) over `opens`.
 
     Args:

@@ -53,9 +53,15 @@ def simulate(
     """
     columns: Longs = np.arange(len(thresholds), dtype=np.int64) if (inputs.count_requests is not None) else record
     cache = CacheSimulation(
-        inputs.opens, thresholds, inputs.lifetime, inputs.delays, period.start, period.end, columns,
+        inputs.opens,
+        thresholds,
+        inputs.lifetime,
+        inputs.delays,
+        period.start,
+        period.end,
+        columns,
         record_misses=(inputs.count_requests is not None),
-    )  # fmt: skip
+    )
     opens = inputs.opens.since(period.start).before(period.end)
     moments = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)
     at, key, first = next(moments, (period.end, 0, False))

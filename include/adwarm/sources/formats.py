@@ -14,8 +14,14 @@ from adwarm.foundation.local_time import zone
 ADDITIVE_FIELDS = ("impressions", "clicks", "inline_link_clicks", "spend")
 _COUNTS = frozenset({"impressions", "clicks", "inline_link_clicks", "reach"})
 _RATIOS = frozenset({
-    "frequency", "ctr", "cpm", "cpc", "cpp", "inline_link_click_ctr", "cost_per_inline_link_click",
-})  # fmt: skip
+    "frequency",
+    "ctr",
+    "cpm",
+    "cpc",
+    "cpp",
+    "inline_link_click_ctr",
+    "cost_per_inline_link_click",
+})
 _RATIO_PARTS = {
     "ctr": (100, "clicks", "impressions"),
     "inline_link_click_ctr": (100, "inline_link_clicks", "impressions"),

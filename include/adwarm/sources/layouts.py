@@ -15,19 +15,36 @@ LOAD_MARKER_FIELD: Final = "loaded_at"
 """The name under which a column map names the column that tells a newer load."""
 
 LOAD_MARKER_COLUMNS: Final = (
-    "_fivetran_synced", "_airbyte_extracted_at", "_airbyte_emitted_at", "_dlt_load_id", "_sdc_extracted_at",
+    "_fivetran_synced",
+    "_airbyte_extracted_at",
+    "_airbyte_emitted_at",
+    "_dlt_load_id",
+    "_sdc_extracted_at",
     "_sdc_batched_at",
-)  # fmt: skip
+)
 """Columns in which loaders write when, or with which load, a row came; the later the greater."""
 
 DELETED_COLUMNS: Final = ("_fivetran_deleted", "_sdc_deleted_at")
 """Columns in which loaders mark a row that is no longer at its source."""
 
 BREAKDOWNS: Final = (
-    "age", "gender", "country", "region", "dma", "impression_device", "device_platform", "publisher_platform",
-    "platform_position", "product_id", "frequency_value", "place_page_id", "user_segment_key", "media_type",
-    "hourly_stats_aggregated_by_advertiser_time_zone", "hourly_stats_aggregated_by_audience_time_zone",
-)  # fmt: skip
+    "age",
+    "gender",
+    "country",
+    "region",
+    "dma",
+    "impression_device",
+    "device_platform",
+    "publisher_platform",
+    "platform_position",
+    "product_id",
+    "frequency_value",
+    "place_page_id",
+    "user_segment_key",
+    "media_type",
+    "hourly_stats_aggregated_by_advertiser_time_zone",
+    "hourly_stats_aggregated_by_audience_time_zone",
+)
 """Columns by which the platform divides the rows of an ad's day further."""
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -40,18 +40,49 @@ _FIELD = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
 _SHOWN = re.compile(r"(?:act_)?[\d-]{1,20}", re.ASCII)
 
 _FIGURES = frozenset({
-    "impressions", "clicks", "inline_link_clicks", "inline_post_engagement", "spend", "social_spend", "reach",
-    "frequency", "ctr", "cpm", "cpc", "cpp", "inline_link_click_ctr", "cost_per_inline_link_click",
-    "cost_per_inline_post_engagement", "unique_clicks", "unique_ctr", "unique_inline_link_clicks",
-    "unique_inline_link_click_ctr", "unique_link_clicks_ctr", "cost_per_unique_click",
-    "cost_per_unique_inline_link_click", "full_view_impressions", "full_view_reach",
-})  # fmt: skip
+    "impressions",
+    "clicks",
+    "inline_link_clicks",
+    "inline_post_engagement",
+    "spend",
+    "social_spend",
+    "reach",
+    "frequency",
+    "ctr",
+    "cpm",
+    "cpc",
+    "cpp",
+    "inline_link_click_ctr",
+    "cost_per_inline_link_click",
+    "cost_per_inline_post_engagement",
+    "unique_clicks",
+    "unique_ctr",
+    "unique_inline_link_clicks",
+    "unique_inline_link_click_ctr",
+    "unique_link_clicks_ctr",
+    "cost_per_unique_click",
+    "cost_per_unique_inline_link_click",
+    "full_view_impressions",
+    "full_view_reach",
+})
 _ACTION_LISTS = frozenset({
-    "actions", "action_values", "unique_actions", "conversions", "conversion_values", "cost_per_action_type",
-    "cost_per_unique_action_type", "cost_per_conversion", "outbound_clicks", "unique_outbound_clicks",
-    "outbound_clicks_ctr", "cost_per_outbound_click", "website_ctr", "purchase_roas", "website_purchase_roas",
+    "actions",
+    "action_values",
+    "unique_actions",
+    "conversions",
+    "conversion_values",
+    "cost_per_action_type",
+    "cost_per_unique_action_type",
+    "cost_per_conversion",
+    "outbound_clicks",
+    "unique_outbound_clicks",
+    "outbound_clicks_ctr",
+    "cost_per_outbound_click",
+    "website_ctr",
+    "purchase_roas",
+    "website_purchase_roas",
     "mobile_app_purchase_roas",
-})  # fmt: skip
+})
 _LABELS = frozenset({"region", "country", "dma", "comscore_market", "age", "gender"})
 
 

@@ -155,9 +155,16 @@ def _open(url: str, pool_size: int, pool_timeout: float, pid: int) -> Engine:
     del pid  # part of the cache's key: engines do not survive a fork
     try:
         backend = make_url(url).get_backend_name()
-        pool = {} if backend == "sqlite" else {
-            "pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_timeout, "pool_recycle": 1_800,
-        }  # fmt: skip
+        pool = (
+            {}
+            if backend == "sqlite"
+            else {
+                "pool_size": pool_size,
+                "max_overflow": 0,
+                "pool_timeout": pool_timeout,
+                "pool_recycle": 1_800,
+            }
+        )
         return create_engine(url, pool_pre_ping=True, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise BadRequest("ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed") from None

@@ -16,9 +16,17 @@ MAX_ERRORS = 50
 def start(engine: Engine, run_id: str, dag_id: str, total: int, at: datetime) -> None:
     """Open the job of a run; a rerun opens it anew."""
     row = {
-        "run_id": run_id, "dag_id": dag_id, "status": "running", "total": total, "done": 0, "failed": 0, "requests": 0,
-        "started_at": at, "finished_at": None, "errors": [],
-    }  # fmt: skip
+        "run_id": run_id,
+        "dag_id": dag_id,
+        "status": "running",
+        "total": total,
+        "done": 0,
+        "failed": 0,
+        "requests": 0,
+        "started_at": at,
+        "finished_at": None,
+        "errors": [],
+    }
     with write_transaction(engine) as connection:
         upsert(connection, table, [row])
 

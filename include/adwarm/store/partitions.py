@@ -56,9 +56,17 @@ def list_states_by_account(
 
 def _state(row: Row[Any]) -> PartitionState:
     return PartitionState(
-        row.day, row.object_hash, row.rows, row.content_hash, row.fetched_at,
-        row.complete, row.settled, row.data_version, row.api_version, row.missing,
-    )  # fmt: skip
+        row.day,
+        row.object_hash,
+        row.rows,
+        row.content_hash,
+        row.fetched_at,
+        row.complete,
+        row.settled,
+        row.data_version,
+        row.api_version,
+        row.missing,
+    )
 
 
 def publish(
@@ -132,9 +140,12 @@ def repoint(
     moved = 0
     for state in states:
         same = and_(
-            table.c.account_id == account_id, table.c.spec_hash == spec_hash, table.c.day == state.day,
-            table.c.object_hash == state.object_hash, table.c.content_hash == state.content_hash,
-        )  # fmt: skip
+            table.c.account_id == account_id,
+            table.c.spec_hash == spec_hash,
+            table.c.day == state.day,
+            table.c.object_hash == state.object_hash,
+            table.c.content_hash == state.content_hash,
+        )
         moved += connection.execute(update(table).where(same).values(object_hash=object_hash)).rowcount
     return moved
 

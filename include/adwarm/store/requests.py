@@ -69,9 +69,14 @@ def lock(connection: Connection) -> None:
 def insert_pending(connection: Connection, key: ReportKey, priority: Priority, now: float, deadline: float) -> int:
     """Insert a pending request and return its id."""
     row = {
-        "account_id": key.account_id, "date_range": key.date_range, "report": key.report, "priority": int(priority),
-        "status": RequestStatus.PENDING.value, "enqueued_at": to_datetime(now), "deadline": to_datetime(deadline),
-    }  # fmt: skip
+        "account_id": key.account_id,
+        "date_range": key.date_range,
+        "report": key.report,
+        "priority": int(priority),
+        "status": RequestStatus.PENDING.value,
+        "enqueued_at": to_datetime(now),
+        "deadline": to_datetime(deadline),
+    }
     return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
 
 

@@ -62,7 +62,8 @@ def require_current(engine: Engine) -> None:
     found = get_current_revision(engine)
     if found != get_head_revision():
         raise BadRequest(
-            f"the database is at schema {found or 'none'}, this code needs {get_head_revision()}; run `adwarm db upgrade`"
+            f"the database is at schema {found or 'none'}, this code needs {get_head_revision()}; "
+            "run `adwarm db upgrade`"
         )
 
 

@@ -43,7 +43,8 @@ def _col(name: str, kind: Any, default: Any = None) -> Column[Any]:
 
 
 account = Table(
-    "account", metadata,
+    "account",
+    metadata,
     _key("id", String(24)),
     _col("connection", String(250), "default"),
     _col("data_zone", String(64)),
@@ -53,10 +54,11 @@ account = Table(
     Column("status_reason", Text),
     _col("updated_at", UtcDateTime()),
     Column("denials", JSON),
-)  # fmt: skip
+)
 
 strategy = Table(
-    "strategy", metadata,
+    "strategy",
+    metadata,
     _key("name", String(80)),
     _col("enabled", Boolean, True),
     _col("date_ranges", JSON),
@@ -68,17 +70,19 @@ strategy = Table(
     _col("delay_seconds", Float, 5.0),
     _col("max_parallel_batches", Integer, 2),
     _col("max_calls_per_hour", Integer, 100),
-)  # fmt: skip
+)
 
 payload = Table(
-    "payload", metadata,
+    "payload",
+    metadata,
     _key("hash", String(64)),
     _col("body", LargeBinary),
     _col("created_at", UtcDateTime()),
-)  # fmt: skip
+)
 
 entry = Table(
-    "entry", metadata,
+    "entry",
+    metadata,
     _key("account_id", String(24)),
     _key("since", Date),
     _key("until", Date),
@@ -100,10 +104,11 @@ entry = Table(
     _col("api_version", String(16), ""),
     _col("token", BigInteger, 0),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 partition = Table(
-    "partition", metadata,
+    "partition",
+    metadata,
     _key("account_id", String(24)),
     _key("day", Date),
     _key("spec_hash", String(12)),
@@ -118,10 +123,11 @@ partition = Table(
     _col("token", BigInteger, 0),
     Column("missing", Text),
     Index(None, "object_hash"),
-)  # fmt: skip
+)
 
 lease = Table(
-    "lease", metadata,
+    "lease",
+    metadata,
     _key("name", String(200)),
     _col("owner", String(80)),
     _col("token", BigInteger),
@@ -133,10 +139,11 @@ lease = Table(
     Column("report_moved_at", UtcDateTime()),
     Column("report_pages", JSON),
     Column("learned", JSON),
-)  # fmt: skip
+)
 
 log_file = Table(
-    "log_file", metadata,
+    "log_file",
+    metadata,
     _key("path", String(1024)),
     _col("size", BigInteger),
     _col("mtime", Float),
@@ -145,27 +152,30 @@ log_file = Table(
     _col("events", BigInteger, 0),
     _col("rejected", BigInteger, 0),
     _col("read_at", UtcDateTime()),
-)  # fmt: skip
+)
 
 access_aggregate = Table(
-    "access_aggregate", metadata,
+    "access_aggregate",
+    metadata,
     _key("hour", UtcDateTime()),
     _col("object_hash", String(64)),
     _col("opens", BigInteger),
     _col("keys", Integer),
     _col("updated_at", UtcDateTime()),
     Index(None, "object_hash"),
-)  # fmt: skip
+)
 
 watermark = Table(
-    "watermark", metadata,
+    "watermark",
+    metadata,
     _key("name", String(80)),
     _col("until", UtcDateTime()),
     _col("updated_at", UtcDateTime()),
-)  # fmt: skip
+)
 
 forecast_snapshot = Table(
-    "forecast_snapshot", metadata,
+    "forecast_snapshot",
+    metadata,
     _key("id", String(64)),
     _col("kind", String(40)),
     _col("version", String(24)),
@@ -176,10 +186,11 @@ forecast_snapshot = Table(
     _col("features", JSON, list),
     _col("metrics", JSON, dict),
     _col("created_at", UtcDateTime()),
-)  # fmt: skip
+)
 
 policy = Table(
-    "policy", metadata,
+    "policy",
+    metadata,
     _key("name", String(40)),
     Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
     _col("mode", String(16), "live"),
@@ -188,10 +199,11 @@ policy = Table(
     Column("chosen_by", String(250)),
     Column("chosen_at", UtcDateTime()),
     Column("chosen_why", Text),
-)  # fmt: skip
+)
 
 policy_review = Table(
-    "policy_review", metadata,
+    "policy_review",
+    metadata,
     _key("run_id", String(250)),
     _col("at", UtcDateTime()),
     _col("verdict", String(24)),
@@ -203,10 +215,11 @@ policy_review = Table(
     Column("decided_by", String(250)),
     Column("decided_at", UtcDateTime()),
     Index(None, "at"),
-)  # fmt: skip
+)
 
 warm = Table(
-    "warm", metadata,
+    "warm",
+    metadata,
     _key("id", _ID),
     _col("run_id", String(250)),
     _col("batch", Integer, 0),
@@ -235,10 +248,11 @@ warm = Table(
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "decided_at"),
     Index(None, "used", "status"),
-)  # fmt: skip
+)
 
 warming_job = Table(
-    "warming_job", metadata,
+    "warming_job",
+    metadata,
     _key("run_id", String(250)),
     _col("dag_id", String(250)),
     _col("status", String(16)),
@@ -250,10 +264,11 @@ warming_job = Table(
     Column("finished_at", UtcDateTime()),
     _col("errors", JSON, list),
     Index(None, "started_at"),
-)  # fmt: skip
+)
 
 request = Table(
-    "request", metadata,
+    "request",
+    metadata,
     _key("id", _ID),
     _col("account_id", String(24)),
     _col("date_range", String(40)),
@@ -273,14 +288,19 @@ request = Table(
     Index(None, "status", "priority", "enqueued_at"),
     Index(None, "finished_at"),
     Index(
-        "uq_request_in_flight", "account_id", "date_range", "report", unique=True,
+        "uq_request_in_flight",
+        "account_id",
+        "date_range",
+        "report",
+        unique=True,
         sqlite_where=text("status IN ('pending', 'processing')"),
         postgresql_where=text("status IN ('pending', 'processing')"),
     ),
-)  # fmt: skip
+)
 
 capacity_scope = Table(
-    "capacity_scope", metadata,
+    "capacity_scope",
+    metadata,
     _key("scope", String(200)),
     _col("limit", Float),
     _col("tokens", Float),
@@ -289,10 +309,11 @@ capacity_scope = Table(
     Column("parked_why", Text),
     Column("usage", Float),
     _col("state", JSON, dict),
-)  # fmt: skip
+)
 
 capacity_grant = Table(
-    "capacity_grant", metadata,
+    "capacity_grant",
+    metadata,
     _key("id", String(40)),
     _col("token", BigInteger, 0),
     _col("scopes", JSON, list),
@@ -307,27 +328,30 @@ capacity_grant = Table(
     _col("spend_until", Float),
     _col("expires_at", Float),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 breaker = Table(
-    "breaker", metadata,
+    "breaker",
+    metadata,
     _key("source", String(200)),
     _col("state", String(16)),
     _col("changed_at", Float),
     _col("probe_at", Float, 0.0),
     _col("data", JSON, dict),
-)  # fmt: skip
+)
 
 isolation = Table(
-    "isolation", metadata,
+    "isolation",
+    metadata,
     _key("source", String(200)),
     _col("state", String(16)),
     _col("changed_at", Float),
     _col("data", JSON, dict),
-)  # fmt: skip
+)
 
 error_event = Table(
-    "error_event", metadata,
+    "error_event",
+    metadata,
     _key("id", _ID),
     _col("at", UtcDateTime()),
     _col("source", String(80)),
@@ -336,19 +360,21 @@ error_event = Table(
     Column("subject", String(200)),
     _col("message", Text),
     Index(None, "source", "at"),
-)  # fmt: skip
+)
 
 healing_action = Table(
-    "healing_action", metadata,
+    "healing_action",
+    metadata,
     _key("name", String(120)),
     _col("last_run", UtcDateTime()),
     _col("runs", Integer, 1),
     _col("succeeded", Boolean),
     Column("detail", Text),
-)  # fmt: skip
+)
 
 fatigue_score = Table(
-    "fatigue_score", metadata,
+    "fatigue_score",
+    metadata,
     _key("account_id", String(24)),
     _key("ad_id", String(24)),
     _key("as_of", Date),
@@ -366,10 +392,11 @@ fatigue_score = Table(
     _col("settled", Boolean, False),
     _col("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
-)  # fmt: skip
+)
 
 traffic_hour = Table(
-    "traffic_hour", metadata,
+    "traffic_hour",
+    metadata,
     _key("hour", UtcDateTime()),
     _key("account_id", String(24)),
     _key("actor", String(16)),
@@ -380,4 +407,4 @@ traffic_hour = Table(
     _col("upstream_calls", Integer, 0),
     _col("throttles", Integer, 0),
     _col("latency_ms", Float, 0.0),
-)  # fmt: skip
+)

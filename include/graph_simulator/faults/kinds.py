@@ -54,18 +54,33 @@ class FaultKind(StrEnum):
 
 
 REFUSING = (
-    FaultKind.TOKEN_DEAD, FaultKind.DENIED, FaultKind.DENIED_10, FaultKind.DENIED_100, FaultKind.DENIED_100_33,
-    FaultKind.DENIED_275, FaultKind.NO_CAPABILITY, FaultKind.TOKEN_104, FaultKind.TOKEN_2500,
-)  # fmt: skip
+    FaultKind.TOKEN_DEAD,
+    FaultKind.DENIED,
+    FaultKind.DENIED_10,
+    FaultKind.DENIED_100,
+    FaultKind.DENIED_100_33,
+    FaultKind.DENIED_275,
+    FaultKind.NO_CAPABILITY,
+    FaultKind.TOKEN_104,
+    FaultKind.TOKEN_2500,
+)
 FAILING = (
-    FaultKind.LOAD_SHEDDING, FaultKind.TRANSIENT_1, FaultKind.TRANSIENT_2, FaultKind.FLAKY_100, FaultKind.ERROR_IN_200,
-    FaultKind.FINAL_1, FaultKind.TOO_MANY_429,
-)  # fmt: skip
+    FaultKind.LOAD_SHEDDING,
+    FaultKind.TRANSIENT_1,
+    FaultKind.TRANSIENT_2,
+    FaultKind.FLAKY_100,
+    FaultKind.ERROR_IN_200,
+    FaultKind.FINAL_1,
+    FaultKind.TOO_MANY_429,
+)
 ON_THE_WIRE = (FaultKind.RESET, FaultKind.CUT_BODY, FaultKind.SLOW_BODY, FaultKind.TRUNCATED, FaultKind.HTML_500)
 WHOLE_ANSWER = (FaultKind.RESET, FaultKind.CUT_BODY, FaultKind.SLOW_BODY, FaultKind.NULL_ENTRY)
 FATES = (
-    FaultKind.REPORT_FAILED, FaultKind.REPORT_SKIPPED, FaultKind.REPORT_STUCK, FaultKind.REPORT_STUCK_FULL,
-)  # fmt: skip
+    FaultKind.REPORT_FAILED,
+    FaultKind.REPORT_SKIPPED,
+    FaultKind.REPORT_STUCK,
+    FaultKind.REPORT_STUCK_FULL,
+)
 
 _PAGED = frozenset({Route.INSIGHTS, Route.RESULT})
 _ROUTES = dict.fromkeys(FATES, frozenset({Route.SUBMIT})) | {

@@ -81,8 +81,10 @@ class HourlyQuota:
         }
         if insights:
             found["X-FB-Ads-Insights-Throttle"] = {
-                "app_id_util_pct": overall, "acc_id_util_pct": used, "ads_api_access_tier": _TIER,
-            }  # fmt: skip
+                "app_id_util_pct": overall,
+                "acc_id_util_pct": used,
+                "ads_api_access_tier": _TIER,
+            }
         return {name: orjson.dumps(value).decode() for name, value in found.items()}
 
     def clear(self) -> None:

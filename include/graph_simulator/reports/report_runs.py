@@ -33,9 +33,15 @@ _INTERMITTENT = (
 _TOO_LARGE = JobError(100, 1487534, "There are too many rows in the report; narrow the time range or the level")
 _POISONED = JobError(-3, 1504045, "The report is too large to be created")
 _OPTIONAL = frozenset({
-    "time_completed", "date_start", "date_stop", "error_code", "error_subcode", "error_message", "error_user_title",
+    "time_completed",
+    "date_start",
+    "date_stop",
+    "error_code",
+    "error_subcode",
+    "error_message",
+    "error_user_title",
     "error_user_msg",
-})  # fmt: skip
+})
 
 
 class ReportDesk:

@@ -93,8 +93,10 @@ class PrefetchInsightsOperator(BaseOperator):
         if parked and self.deferrable and deferrals < MAX_DEFERRALS:
             self.log.info(
                 "reports that wait: %d, and their worker slot is given back; the first, of %s: %s",
-                len(parked), parked[0].request.key.account_id, parked[0].reason,
-            )  # fmt: skip
+                len(parked),
+                parked[0].request.key.account_id,
+                parked[0].reason,
+            )
             tries = 0 if report.summary()["fetched"] else deferrals
             trigger = self._capacity_trigger(parked, self.waiting_priority(context, parked))
             self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})

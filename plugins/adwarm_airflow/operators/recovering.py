@@ -68,4 +68,10 @@ class RecoveringOperator(BaseOperator):
         )
         if answer.is_degraded:
             self.log.warning("answered by %s: %s", answer.source, answer.reason)
-        return {name: getattr(answer, name) for name in ("value", "source", "degraded", "reason", "attempts")}
+        return {
+            "value": answer.value,
+            "source": answer.source,
+            "degraded": answer.is_degraded,
+            "reason": answer.reason,
+            "attempts": answer.attempts,
+        }

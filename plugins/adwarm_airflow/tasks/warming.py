@@ -63,9 +63,14 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     chosen = by_hand or list_enabled_strategies(runtime.engine)
     decided_at, _ = resolve_decision(context, timedelta(minutes=1))
     made = decide_strategies(
-        runtime.engine, runtime.settings, chosen, decided_at, run.run_id,
-        dry_run=bool(params.get("dry_run")), is_manual=bool(by_hand),
-    )  # fmt: skip
+        runtime.engine,
+        runtime.settings,
+        chosen,
+        decided_at,
+        run.run_id,
+        dry_run=bool(params.get("dry_run")),
+        is_manual=bool(by_hand),
+    )
     log.info("decided: %s", made.to_dict())
     _start_job(runtime, run, 0 if made.batches == 0 else made.planned)
     pace = {

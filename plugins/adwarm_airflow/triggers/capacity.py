@@ -164,9 +164,11 @@ class CapacityTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again."""
         values = {
-            "chains": self.chains, "priority": self.priority, "source": self.source,
+            "chains": self.chains,
+            "priority": self.priority,
+            "source": self.source,
             "latest_seconds": self.latest_seconds,
-        }  # fmt: skip
+        }
         return ("adwarm_airflow.triggers.capacity.CapacityTrigger", values)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -57,9 +57,14 @@ def test_an_unknown_actor_is_human() -> None:
 def test_a_report_must_be_configured() -> None:
     """No report means the default one; one that no setting names is rejected."""
     reports = dictionary_columns.report_encoder(["default", "video"])
-    assert [reports.canonical_values[code] if code >= 0 else None for code in reports.encode([None, "", "video", "nope"])] == [
-        "default", "default", "video", None,
-    ]  # fmt: skip
+    assert [
+        reports.canonical_values[code] if code >= 0 else None for code in reports.encode([None, "", "video", "nope"])
+    ] == [
+        "default",
+        "default",
+        "video",
+        None,
+    ]
 
 
 def test_dictionary_columns_are_coded_by_their_dictionary() -> None:

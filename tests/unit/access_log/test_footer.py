@@ -47,10 +47,13 @@ def test_rows_and_statistics_are_those_pyarrow_tells(unit: str, version: str) ->
     "kind",
     [
         *(pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC", "Asia/Tokyo")),
-        pa.int64(), pa.int32(), pa.date32(), pa.date64(),
+        pa.int64(),
+        pa.int32(),
+        pa.date32(),
+        pa.date64(),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> None:
     """Whatever type a log stores its moments in; a day is its midnight."""
     exact = pa.array(MOMENTS, pa.timestamp("s"))

@@ -102,10 +102,17 @@ def test_an_answered_request_is_an_open(status: bytes) -> None:
 @pytest.mark.parametrize(
     ("tail", "latency"),
     [
-        (b"", None), (b' "203.0.113.125"', None), (b' "-" 0.250 0.249', 250.0), (b" rt=1.500 uct=0.001", 1500.0),
-        (b' "1.234"', 1234.0), (b" 5123", None), (b" 10.0.0.123", None), (b" nan", None), (b" 3.45", None),
+        (b"", None),
+        (b' "203.0.113.125"', None),
+        (b' "-" 0.250 0.249', 250.0),
+        (b" rt=1.500 uct=0.001", 1500.0),
+        (b' "1.234"', 1234.0),
+        (b" 5123", None),
+        (b" 10.0.0.123", None),
+        (b" nan", None),
+        (b" 3.45", None),
     ],
-)  # fmt: skip
+)
 def test_latency_is_read_where_it_is_a_time(tail: bytes, latency: float | None) -> None:
     """Seconds with milliseconds are a time; addresses, bytes and ratios are not."""
     assert _parse(_combined(), NGINX % (b"200", tail))[0]["latency_ms"] == [latency]

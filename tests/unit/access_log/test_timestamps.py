@@ -17,11 +17,20 @@ MICROS = to_micros(AT)
 @pytest.mark.parametrize(
     "value",
     [
-        "2026-03-08T07:30:15Z", "2026-03-08 07:30:15", "2026-03-08T02:30:15-05:00", "2026-03-08T07:30:15.000000+00:00",
-        int(AT.timestamp()), int(AT.timestamp() * 1000), MICROS, MICROS * 1000, AT.timestamp(),
-        str(int(AT.timestamp())), str(int(AT.timestamp() * 1000)), f"{AT.timestamp():.3f}",
+        "2026-03-08T07:30:15Z",
+        "2026-03-08 07:30:15",
+        "2026-03-08T02:30:15-05:00",
+        "2026-03-08T07:30:15.000000+00:00",
+        int(AT.timestamp()),
+        int(AT.timestamp() * 1000),
+        MICROS,
+        MICROS * 1000,
+        AT.timestamp(),
+        str(int(AT.timestamp())),
+        str(int(AT.timestamp() * 1000)),
+        f"{AT.timestamp():.3f}",
     ],
-)  # fmt: skip
+)
 def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
     """Epoch numbers of any unit and ISO text with or without a zone mean the same moment."""
     assert parse_values([value]).tolist() == [MICROS]

@@ -32,9 +32,12 @@ def test_the_settings_are_the_rules() -> None:
 def test_a_batch_is_one_class_in_order_of_age() -> None:
     """The most urgent class comes first, its oldest before the rest; other classes wait for the next batch."""
     ready = [
-        waiting(1, Priority.LOW, 30), waiting(2, Priority.HIGH, 5), waiting(3, Priority.HIGH, 9),
-        waiting(4, Priority.NORMAL, 20), waiting(5, Priority.HIGH, 1),
-    ]  # fmt: skip
+        waiting(1, Priority.LOW, 30),
+        waiting(2, Priority.HIGH, 5),
+        waiting(3, Priority.HIGH, 9),
+        waiting(4, Priority.NORMAL, 20),
+        waiting(5, Priority.HIGH, 1),
+    ]
 
     assert [item.id for item in RULES.next_in_line(ready, 10)] == [3, 2, 5]
     assert [item.id for item in RULES.next_in_line(ready, 2)] == [3, 2]
@@ -84,9 +87,17 @@ def test_only_the_more_urgent_push_out(lowest: Priority, newcomer: Priority) -> 
     assert can_displace(waiting(1, lowest), newcomer) == (newcomer < lowest)
 
 
-@pytest.mark.parametrize(("finished", "earliest", "hint"), [
-    (0, None, 60), (30, None, 2), (600, None, 1), (0, NOW + 12, 12), (0, NOW + 500, 60), (0, NOW - 5, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("finished", "earliest", "hint"),
+    [
+        (0, None, 60),
+        (30, None, 2),
+        (600, None, 1),
+        (0, NOW + 12, 12),
+        (0, NOW + 500, 60),
+        (0, NOW - 5, 1),
+    ],
+)
 def test_the_hint_tells_when_a_place_is_free(finished: int, earliest: float | None, hint: float) -> None:
     """The pace of the last minute or the next deadline, whichever comes first, between one second and a minute."""
     assert estimate_retry_seconds(finished, earliest, NOW) == hint
@@ -102,17 +113,20 @@ def test_deadlines() -> None:
 def test_the_figures_by_class() -> None:
     """Late requests count nowhere; a lapsed lease counts as ready, a live one as work in hand."""
     found = [
-        waiting(1, Priority.LOW, 60), waiting(2, Priority.LOW, 1_000), waiting(3, Priority.HIGH, 5, not_before=NOW + 9),
+        waiting(1, Priority.LOW, 60),
+        waiting(2, Priority.LOW, 1_000),
+        waiting(3, Priority.HIGH, 5, not_before=NOW + 9),
         waiting(4, Priority.HIGH, 50, status=RequestStatus.PROCESSING, lease_until=NOW + 1),
         waiting(5, Priority.NORMAL, 50, status=RequestStatus.PROCESSING, lease_until=NOW - 1),
-    ]  # fmt: skip
+    ]
     status = summarize_queue(found, RULES, NOW)
 
     assert (status.ready, status.has_active_worker) == ((1, 5), True)
     assert status.to_dict() == {
-        "size": 100, "pending": 2,
+        "size": 100,
+        "pending": 2,
         "critical": {"pending": 0, "processing": 0, "oldest_seconds": None},
         "high": {"pending": 1, "processing": 1, "oldest_seconds": 5},
         "normal": {"pending": 0, "processing": 1, "oldest_seconds": None},
         "low": {"pending": 1, "processing": 0, "oldest_seconds": 60},
-    }  # fmt: skip
+    }

@@ -197,8 +197,9 @@ def test_a_told_wait_is_not_held_against_it(queue_of: MakeQueue, time: DatabaseC
     time.now += 99.5
     assert queue.dequeue(1) == []
     assert (seen(queue, ticket.id).status, seen(queue, ticket.id).error) == (
-        RequestStatus.EXPIRED, "past its deadline; act_1 is parked",
-    )  # fmt: skip
+        RequestStatus.EXPIRED,
+        "past its deadline; act_1 is parked",
+    )
 
 
 def test_coming_back_to_a_full_queue(queue_of: MakeQueue) -> None:

@@ -322,9 +322,13 @@ def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock"
     """A park of a billion minutes, asked for by an error or by a figure, ends within the longest that is allowed."""
     told: list[tuple[str, float]] = []
     admission = SqlAdmission(
-        engine, BackpressureSettings(), owner="one", rng=Random(1), database_time=time,
+        engine,
+        BackpressureSettings(),
+        owner="one",
+        rng=Random(1),
+        database_time=time,
         on_overlong_park=lambda scope, seconds: told.append((str(scope), seconds)),
-    )  # fmt: skip
+    )
     admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 6e10, ACCOUNT))
     figures = (UsageSample(OTHER, 100.0, float("inf")), UsageSample(APP, float("nan"), 60.0))
     admission.release(

@@ -107,11 +107,14 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
     assert all(title in shown.stdout for title in ("Stored", "Warms", "Forecast", "Last 24 hours", "Jobs", "Limits"))
 
 
-@pytest.mark.parametrize(("words", "advice"), [
-    (("plan",), "adwarm_access_patterns"),
-    (("patterns",), "adwarm_access_patterns"),
-    (("fatigue", "act_1"), "adwarm_daily_insights"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("plan",), "adwarm_access_patterns"),
+        (("patterns",), "adwarm_access_patterns"),
+        (("fatigue", "act_1"), "adwarm_daily_insights"),
+    ],
+)
 def test_what_was_not_learned_yet_is_said_with_advice(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
     """Each says which DAG brings what is missing, in one line or as JSON."""
     said = adwarm(*words)
@@ -225,10 +228,20 @@ def test_a_bad_word_is_one_line(adwarm: Adwarm, words: str) -> None:
     assert expected in adwarm(*line, "--json").json["error"]
 
 
-@pytest.mark.parametrize("command", [
-    ("warm", "act_1", "--range", "today"), ("get", "act_1", "today"), ("status",), ("plan",), ("patterns",),
-    ("fatigue", "act_1"), ("verify",), ("db", "upgrade"), ("db", "current"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("warm", "act_1", "--range", "today"),
+        ("get", "act_1", "today"),
+        ("status",),
+        ("plan",),
+        ("patterns",),
+        ("fatigue", "act_1"),
+        ("verify",),
+        ("db", "upgrade"),
+        ("db", "current"),
+    ],
+)
 def test_a_bad_setting_is_one_line_without_its_secret(
     adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:

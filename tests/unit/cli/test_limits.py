@@ -18,7 +18,7 @@ def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
 
 def test_status_says_what_is_held_back_and_why(adwarm: Callable[..., Any]) -> None:
     """Calls in flight by class, parked scopes with since, until and why, and open breakers with what opened them."""
-    quiet = adwarm("status").out
+    quiet = adwarm("status").stdout
     runtime = Runtime()
     for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
         _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
@@ -26,7 +26,7 @@ def test_status_says_what_is_held_back_and_why(adwarm: Callable[..., Any]) -> No
     _settle(runtime, "account:act_1", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
     _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
     document = adwarm("status", "--json").json["admission"]
-    shown = adwarm("status").out
+    shown = adwarm("status").stdout
 
     [parked] = [scope for scope in document["scopes"] if scope["parked_until"]]
     source, breaker = document["breakers"]
@@ -46,7 +46,7 @@ def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Callable[..., Any]) -
     for number in range(25):
         _settle(runtime, f"account:act_{number}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
 
-    assert "the first 20 of 25" in adwarm("status").out
+    assert "the first 20 of 25" in adwarm("status").stdout
 
 
 def test_a_silence_of_ages_is_cut_and_a_person_is_told(adwarm: Callable[..., Any]) -> None:

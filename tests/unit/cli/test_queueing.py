@@ -62,11 +62,16 @@ def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest
     assert for_programs.json["retry_after"] == 60
 
 
-@pytest.mark.parametrize(("words", "advice"), [
-    (("x", "today"), "account id"), (("act_1", "someday"), "someday"),
-    (("act_1", "today", "--report", "none"), "not configured"), (("act_1", "today", "--wait", "-1"), "above 0"),
-    (("act_1", "today", "--priority", "asap"), "priority"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("x", "today"), "account id"),
+        (("act_1", "someday"), "someday"),
+        (("act_1", "today", "--report", "none"), "not configured"),
+        (("act_1", "today", "--wait", "-1"), "above 0"),
+        (("act_1", "today", "--priority", "asap"), "priority"),
+    ],
+)
 def test_bad_words_are_refused_at_once(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
     """Nothing that no worker could do enters the queue."""
     said = adwarm("enqueue", *words)

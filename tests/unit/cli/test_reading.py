@@ -20,9 +20,17 @@ def runtime(tmp_path: Path) -> Runtime:
     """A home with a live forecast."""
     made = Runtime(Settings(home=tmp_path))
     row = {
-        "id": "a" * 64, "kind": "population", "version": "1", "object_hash": "f" * 64, "trained_from": NOW,
-        "trained_until": NOW, "keys": 3, "features": [], "metrics": {"ece": 0.1}, "created_at": NOW,
-    }  # fmt: skip
+        "id": "a" * 64,
+        "kind": "population",
+        "version": "1",
+        "object_hash": "f" * 64,
+        "trained_from": NOW,
+        "trained_until": NOW,
+        "keys": 3,
+        "features": [],
+        "metrics": {"ece": 0.1},
+        "created_at": NOW,
+    }
     with write_transaction(made.engine) as connection:
         insert_snapshot(connection, row)
         set_policy(connection, "a" * 64, NOW)
@@ -36,18 +44,28 @@ def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:
         record_choice(connection, "population", by="ada", why="it promises less", at=NOW)
     found = _forecast_fields(runtime)
     assert (found["kind"], found["chosen_by"], found["chosen_at"], found["chosen_why"]) == (
-        "population", "ada", NOW, "it promises less",
-    )  # fmt: skip
+        "population",
+        "ada",
+        NOW,
+        "it promises less",
+    )
 
 
 def test_the_newest_review_is_named(runtime: Runtime) -> None:
     """Its verdict, why, and where the page is; before the first one, which DAG makes it."""
     assert "adwarm_policy_review" in _review_fields(runtime)["why"]
     with write_transaction(runtime.engine) as connection:
-        save_review(connection, {
-            "run_id": "r", "at": NOW, "verdict": "kept", "report": "/reports/review.html", "live_kind": "population",
-            "figures": {"why": "nothing is better"},
-        })  # fmt: skip
+        save_review(
+            connection,
+            {
+                "run_id": "r",
+                "at": NOW,
+                "verdict": "kept",
+                "report": "/reports/review.html",
+                "live_kind": "population",
+                "figures": {"why": "nothing is better"},
+            },
+        )
     found = _review_fields(runtime)
     assert (found["verdict"], found["why"], found["report"]) == ("kept", "nothing is better", "/reports/review.html")
     assert "decided_by" not in found

@@ -67,9 +67,13 @@ def test_days_default_to_the_end_of_the_log(log: Path) -> None:
 def test_spans_and_targets_are_read() -> None:
     """Units are understood, a bare number takes the option's; nonsense is refused with an example."""
     assert [parse_duration(text, "m") for text in ("90s", "15m", "3h", "2d", "60", "0")] == [
-        timedelta(seconds=90), timedelta(minutes=15), timedelta(hours=3), timedelta(days=2), timedelta(hours=1),
+        timedelta(seconds=90),
+        timedelta(minutes=15),
+        timedelta(hours=3),
+        timedelta(days=2),
+        timedelta(hours=1),
         timedelta(0),
-    ]  # fmt: skip
+    ]
     assert parse_multiples("2, 1.5,") == [1.5, 2.0]
     with pytest.raises(BadRequest, match="such as 30s"):
         parse_duration("soon", "m")

@@ -17,9 +17,15 @@ SAMPLE = b'{"clicks":"7"},' * 200
 def test_before_the_first_pack_there_is_no_ratio() -> None:
     """An empty record divides by nothing."""
     assert CompressionStats().to_dict() == {
-        "packed": 0, "unpacked": 0, "raw_bytes": 0, "stored_bytes": 0, "saved_bytes": 0,
-        "ratio": None, "codecs": {}, "errors": {},
-    }  # fmt: skip
+        "packed": 0,
+        "unpacked": 0,
+        "raw_bytes": 0,
+        "stored_bytes": 0,
+        "saved_bytes": 0,
+        "ratio": None,
+        "codecs": {},
+        "errors": {},
+    }
 
 
 def test_bytes_and_times_are_counted_by_codec() -> None:

@@ -22,9 +22,15 @@ Rows = list[dict[str, Any]]
 def _day(back: int, impressions: float, clicks: float, spend: float, ad: str = "7") -> dict[str, Any]:
     day = str(AS_OF - timedelta(days=back))
     return {
-        "account_id": "act_1", "ad_id": ad, "ad_name": f"ad {ad}", "date_start": day, "date_stop": day,
-        "impressions": str(impressions), "clicks": str(clicks), "spend": str(spend),
-    }  # fmt: skip
+        "account_id": "act_1",
+        "ad_id": ad,
+        "ad_name": f"ad {ad}",
+        "date_start": day,
+        "date_stop": day,
+        "impressions": str(impressions),
+        "clicks": str(clicks),
+        "spend": str(spend),
+    }
 
 
 def _ad(
@@ -59,8 +65,10 @@ def test_a_worn_out_ad_is_critical_and_getting_worse() -> None:
     found = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
     assert found.status == "critical"
     assert (found.creative, found.audience, found.algorithm) == (
-        pytest.approx(90, abs=2), 90.0, pytest.approx(90, abs=4),
-    )  # fmt: skip
+        pytest.approx(90, abs=2),
+        90.0,
+        pytest.approx(90, abs=4),
+    )
     assert found.trend_per_day is not None
     assert found.trend_per_day > 0
     assert found.days_to_critical == 0.0

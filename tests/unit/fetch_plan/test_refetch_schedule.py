@@ -24,12 +24,19 @@ def _calendar(weekday: int = 2) -> RefetchSchedule:
 @pytest.mark.parametrize(
     ("age", "hours_ago", "due"),
     [
-        (0, 2, False), (0, 3, True),  # today: three hours
-        (1, 5, False), (1, 6, True),  # yesterday: six
-        (2, 11, False), (2, 13, True), (7, 11, False), (7, 13, True),  # once per day, from midnight on
-        (8, 11, False), (8, 13, True), (28, 13, True),  # it is a Wednesday, the account's own weekday
+        (0, 2, False),
+        (0, 3, True),  # today: three hours
+        (1, 5, False),
+        (1, 6, True),  # yesterday: six
+        (2, 11, False),
+        (2, 13, True),
+        (7, 11, False),
+        (7, 13, True),  # once per day, from midnight on
+        (8, 11, False),
+        (8, 13, True),
+        (28, 13, True),  # it is a Wednesday, the account's own weekday
     ],
-)  # fmt: skip
+)
 def test_each_age_has_its_rhythm(age: int, hours_ago: int, due: bool) -> None:
     """Today and yesterday by hours, the week by days, the month by weeks."""
     assert _calendar().is_due(TODAY - age * DAY, NOW - hours_ago * HOUR, NOW) is due

@@ -6,7 +6,7 @@ from adwarm.maintenance.integrity import verify_store
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.store import ObjectStore
-from tests.unit.serving.conftest import ReaderHarness
+from tests.unit.conftest import ReaderHarness
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
 
@@ -30,8 +30,9 @@ def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, object
     desk.corrupt_payloads()
     told = verify_store(desk.engine, objects, desk.bench.settings)
     assert {what for what, _ in told.corrupt} == {
-        "entry act_1 2026-11-18..2026-11-24", "entry act_2 2026-11-24..2026-11-24",
-    }  # fmt: skip
+        "entry act_1 2026-11-18..2026-11-24",
+        "entry act_2 2026-11-24..2026-11-24",
+    }
     verify_store(desk.engine, objects, desk.bench.settings, repair=True)
     desk.warm(*KEYS)
     assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []

@@ -7,8 +7,7 @@ from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
-from tests.unit.conftest import NOW
-from tests.unit.serving.conftest import ReaderHarness
+from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "last_30d")
 PLAIN = CompressionSettings(codec="identity")

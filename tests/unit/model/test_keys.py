@@ -21,10 +21,31 @@ from adwarm.model import (
 )
 
 HOSTILE = [
-    "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "act_1/../act_2", "act_1\0", "act_1%2f", "act_1\n2",
-    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "{{ conf.get('x') }}", "{% raw %}", "${HOME}", "$(id)",
-    "1;DROP TABLE entry", "' OR 1=1 --", "<script>", "act_١٢٣", "ACT_1", "1" * 21, "", " ",
-]  # fmt: skip
+    "../../etc/passwd",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "act_1/../act_2",
+    "act_1\0",
+    "act_1%2f",
+    "act_1\n2",
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "{{ conf.get('x') }}",
+    "{% raw %}",
+    "${HOME}",
+    "$(id)",
+    "1;DROP TABLE entry",
+    "' OR 1=1 --",
+    "<script>",
+    "act_١٢٣",
+    "ACT_1",
+    "1" * 21,
+    "",
+    " ",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -32,9 +32,10 @@ def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, 
     """Slots lose nothing that the rule of 30 quiet minutes needs, with readers of one key in several zones."""
     moments = sorted(START + pd.Timedelta(minutes=at) for at, _ in events)
     expected = [
-        at for before, at in zip([None, *moments], moments, strict=False)
+        at
+        for before, at in zip([None, *moments], moments, strict=False)
         if before is None or at - before >= pd.Timedelta(minutes=30)
-    ]  # fmt: skip
+    ]
     slots = _slots([START + pd.Timedelta(minutes=at) for at, _ in events], [zone for _, zone in events])
     assert first_opens(slots)["ts"].tolist() == expected
 
@@ -42,8 +43,12 @@ def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, 
 def test_first_opens_of_nothing_are_nothing() -> None:
     """An empty frame keeps its columns."""
     assert list(first_opens(_slots([START], ["UTC"]).iloc[:0]).columns) == [
-        "account_id", "date_range", "report", "time_zone", "ts",
-    ]  # fmt: skip
+        "account_id",
+        "date_range",
+        "report",
+        "time_zone",
+        "ts",
+    ]
 
 
 def _write(path: Path, moments: list[datetime]) -> Settings:
@@ -63,8 +68,15 @@ def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectSto
         at for at in moments if start + timedelta(minutes=30) <= at < start + timedelta(hours=4)
     ]
     assert list(found.columns) == [
-        "account_id", "date_range", "report", "time_zone", "slot", "opens", "first_ts", "last_ts",
-    ]  # fmt: skip
+        "account_id",
+        "date_range",
+        "report",
+        "time_zone",
+        "slot",
+        "opens",
+        "first_ts",
+        "last_ts",
+    ]
     assert load_slots(sqlite_engine, objects, start - timedelta(days=9), start).empty
 
 

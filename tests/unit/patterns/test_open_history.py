@@ -29,7 +29,7 @@ def _events(seed: int, size: int) -> pd.DataFrame:
         "date_range": draw.choice(["today", "last_7d"], size),
         "report": draw.choice(["default", "creatives"], size),
         "time_zone": "Europe/Rome",
-    })  # fmt: skip
+    })
 
 
 def _store(engine: Engine, objects: ObjectStore, tmp_path: Path, events: pd.DataFrame) -> None:
@@ -78,9 +78,12 @@ def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: Ob
     """They share its quarters and its quiet time; its zone is that of whoever came last."""
     minutes = (0, 5, 20, 70, 91)
     events = pd.DataFrame({
-        "ts": pd.to_datetime([START + timedelta(minutes=at) for at in minutes], utc=True), "account_id": "act_1",
-        "date_range": "today", "report": "default", "time_zone": ["UTC", "Asia/Tokyo", "UTC", "UTC", "Asia/Tokyo"],
-    })  # fmt: skip
+        "ts": pd.to_datetime([START + timedelta(minutes=at) for at in minutes], utc=True),
+        "account_id": "act_1",
+        "date_range": "today",
+        "report": "default",
+        "time_zone": ["UTC", "Asia/Tokyo", "UTC", "UTC", "Asia/Tokyo"],
+    })
     _store(sqlite_engine, objects, tmp_path, events)
     found = load_opens(sqlite_engine, objects, START, END)
     assert found.zone.tolist() == ["Asia/Tokyo"]

@@ -11,12 +11,16 @@ from adwarm.patterns.profile import WEEK_HOURS, build_profile, hour_of_week
 
 def _slots(moments: list[pd.Timestamp], zone: str = "UTC", date_range: str = "today") -> pd.DataFrame:
     index = pd.DatetimeIndex(moments)
-    return pd.DataFrame(
-        {
-            "account_id": "act_1", "date_range": date_range, "report": "default", "time_zone": zone,
-            "slot": index.floor("15min"), "opens": 1, "first_ts": index, "last_ts": index,
-        }
-    )  # fmt: skip
+    return pd.DataFrame({
+        "account_id": "act_1",
+        "date_range": date_range,
+        "report": "default",
+        "time_zone": zone,
+        "slot": index.floor("15min"),
+        "opens": 1,
+        "first_ts": index,
+        "last_ts": index,
+    })
 
 
 def _office(zone: str, weeks: int = 8) -> list[pd.Timestamp]:

@@ -30,11 +30,16 @@ def _settings(**planning: Any) -> Settings:
 def learned(engine: Engine, objects: ObjectStore) -> Engine:
     """Three accounts opened every day shortly after nine for eight weeks."""
     rows = [
-        {"account_id": f"act_{n}", "date_range": "today", "report": "default", "time_zone": "UTC",
-         "ts": NINE - timedelta(days=day) + timedelta(minutes=10 + n)}
+        {
+            "account_id": f"act_{n}",
+            "date_range": "today",
+            "report": "default",
+            "time_zone": "UTC",
+            "ts": NINE - timedelta(days=day) + timedelta(minutes=10 + n),
+        }
         for day in range(1, 57)
         for n in (1, 2, 3)
-    ]  # fmt: skip
+    ]
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
     snapshot = save_snapshot(

@@ -15,7 +15,7 @@ from adwarm.planning.price import WarmCost
         (Evidence(0, 5, 30, "UTC"), "not yet opened in 5 Tuesdays between 06:00 and 07:00 (UTC), but"),
         (Evidence(0, 0, 100, "UTC"), "too new to have a record on Fridays; opens like it come between 04:00 and 05:00"),
     ],
-)  # fmt: skip
+)
 def test_the_evidence_is_told_as_it_is(evidence: Evidence, sentence: str) -> None:
     """Much, little and no evidence each have their own words."""
     assert explain_opens(evidence).startswith(sentence)

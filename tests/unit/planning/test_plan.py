@@ -27,10 +27,18 @@ Lookup = Callable[[Sequence[ReportKey], Sequence[datetime]], Sequence[datetime |
 
 def _slot(start: datetime, probability: float, key: str = "act_1", early: float = 0, **other: Any) -> dict[str, Any]:
     row = {
-        "account_id": key, "date_range": "today", "report": "default", "slot_start": start,
-        "slot_end": start + HOUR, "probability": probability, "predicted_open": start + early * MINUTE,
-        "opens": 7, "weeks": 8, "hour_of_week": start.weekday() * 24 + start.hour, "time_zone": "Europe/Rome",
-    }  # fmt: skip
+        "account_id": key,
+        "date_range": "today",
+        "report": "default",
+        "slot_start": start,
+        "slot_end": start + HOUR,
+        "probability": probability,
+        "predicted_open": start + early * MINUTE,
+        "opens": 7,
+        "weeks": 8,
+        "hour_of_week": start.weekday() * 24 + start.hour,
+        "time_zone": "Europe/Rome",
+    }
     return row | other
 
 
@@ -56,9 +64,15 @@ class _View:
 
 
 def _plan(
-    rows: list[dict[str, Any]], *, stored: Lookup = _nothing_stored, expires: Lookup = _lives, calls: int = 100,
-    horizon: timedelta = 16 * MINUTE, at: datetime = NOW, value: float = 10 / 3,
-) -> WarmPlan:  # fmt: skip
+    rows: list[dict[str, Any]],
+    *,
+    stored: Lookup = _nothing_stored,
+    expires: Lookup = _lives,
+    calls: int = 100,
+    horizon: timedelta = 16 * MINUTE,
+    at: datetime = NOW,
+    value: float = 10 / 3,
+) -> WarmPlan:
     frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
     for name in ("slot_start", "slot_end", "predicted_open"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
@@ -76,8 +90,13 @@ def test_a_likely_open_is_warmed_just_before() -> None:
         "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"
     )
     assert set(json.loads(json.dumps(found.explanation))) == {
-        "why", "probability", "evidence", "benefit", "cost", "calls",
-    }  # fmt: skip
+        "why",
+        "probability",
+        "evidence",
+        "benefit",
+        "cost",
+        "calls",
+    }
     assert found.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
     assert (found.explanation["cost"], found.calls, found.price) == ("1 call at 1.00 each", 1.0, 1.0)
 
@@ -193,9 +212,10 @@ def test_the_budget_keeps_the_likeliest_and_says_why_others_are_cut() -> None:
 
 
 rows_strategy = st.lists(
-    st.tuples(st.integers(1, 6), st.integers(0, 23), st.floats(0.006, 0.99), st.integers(0, 59)), max_size=60,
+    st.tuples(st.integers(1, 6), st.integers(0, 23), st.floats(0.006, 0.99), st.integers(0, 59)),
+    max_size=60,
     unique_by=lambda row: row[:2],
-)  # fmt: skip
+)
 
 
 @settings(max_examples=100, deadline=None)

@@ -82,7 +82,7 @@ def test_each_limit_cuts_and_says_so() -> None:
     found = _choose(keys, fleet=2)
     assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False, True], [False, True, False])
     assert found.get_cost(1)[3:] == (2, False)
-    own = _choose(keys, fleet=10, account=3, spent_by={"act_1": 3})
+    own = _choose(keys, fleet=10, account=3, spent_by_account={"act_1": 3})
     assert (own.chosen.tolist(), own.get_cost(0)[3:]) == ([False, True, True], (3, True))
     assert _choose(keys, fleet=2, spent=2).chosen.tolist() == [False, False, False]
 

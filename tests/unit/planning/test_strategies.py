@@ -34,8 +34,11 @@ def test_the_default_covers_the_usual_dashboard() -> None:
     """An empty installation keeps three ranges of every active account warm, gently."""
     (strategy,) = DEFAULT_STRATEGIES
     assert (strategy.urgency, strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour) == (
-        Priority.LOW, 5, 5.0, 100,
-    )  # fmt: skip
+        Priority.LOW,
+        5,
+        5.0,
+        100,
+    )
     assert expand_keys(strategy, KNOWN) == [
         ReportKey(account, name) for account in ("act_1", "act_2") for name in ("yesterday", "last_7d", "last_30d")
     ]

@@ -42,8 +42,10 @@ def test_what_is_fresh_is_left_out(bench: PrefetchHarness) -> None:
     assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)
     rows = warms.list_by_run(bench.engine, RUN)
     assert {(row["account_id"], row["date_range"], row["reason"]) for row in rows} == {
-        ("act_1", "last_7d", "strategy"), ("act_2", "last_7d", "strategy"), ("act_2", "yesterday", "strategy"),
-    }  # fmt: skip
+        ("act_1", "last_7d", "strategy"),
+        ("act_2", "last_7d", "strategy"),
+        ("act_2", "yesterday", "strategy"),
+    }
     assert first.to_dict()["examples"]
 
 

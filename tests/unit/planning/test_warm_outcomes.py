@@ -26,10 +26,19 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
 
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
     rows = [
-        {"account_id": name, "date_range": "today", "reason": reason, "mode": "live", "decided_at": AT, "batch": 0,
-         "status": "fetched", "fetched_at": AT, "expires_at": AT + life if life else None}
+        {
+            "account_id": name,
+            "date_range": "today",
+            "reason": reason,
+            "mode": "live",
+            "decided_at": AT,
+            "batch": 0,
+            "status": "fetched",
+            "fetched_at": AT,
+            "expires_at": AT + life if life else None,
+        }
         for name in accounts
-    ]  # fmt: skip
+    ]
     warms.replace_plan(engine, f"dag/{reason}/{accounts}", rows)
 
 
@@ -43,9 +52,16 @@ def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Pa
     _fetched(engine, "act_1", "act_2", "act_3", "act_4")
     _fetched(engine, "act_5", life=9 * HOUR)
     _read(
-        engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + 90 * MINUTE), ("act_1", AT + 20 * MINUTE),
-        ("act_2", AT - MINUTE), ("act_3", AT + 3 * HOUR), ("act_9", AT + 5 * HOUR - MINUTE),
-    )  # fmt: skip
+        engine,
+        objects,
+        tmp_path,
+        AT + 5 * HOUR,
+        ("act_1", AT + 90 * MINUTE),
+        ("act_1", AT + 20 * MINUTE),
+        ("act_2", AT - MINUTE),
+        ("act_3", AT + 3 * HOUR),
+        ("act_9", AT + 5 * HOUR - MINUTE),
+    )
     found = mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
     assert found == WarmOutcomes(used=1, wasted=3, open=1)
     assert found.efficiency == 0.25
@@ -102,10 +118,16 @@ def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path:
 
 def _shadow(engine: Engine, run: str, account: str, at: datetime, life: timedelta | None = 3 * HOUR) -> None:
     row = {
-        "account_id": account, "date_range": "today", "reason": "predicted_open", "mode": "shadow", "decided_at": at,
-        "status": "shadow", "warm_at": at, "predicted_open": at + 10 * MINUTE,
+        "account_id": account,
+        "date_range": "today",
+        "reason": "predicted_open",
+        "mode": "shadow",
+        "decided_at": at,
+        "status": "shadow",
+        "warm_at": at,
+        "predicted_open": at + 10 * MINUTE,
         "expires_at": at + life if life else None,
-    }  # fmt: skip
+    }
     warms.replace_plan(engine, run, [row])
 
 
@@ -113,22 +135,29 @@ def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectSt
     """Used, wasted and open as fetched ones are; one inside the life of an earlier one would have cost no call."""
     for number, (account, minutes) in enumerate((("act_1", 0), ("act_1", 15), ("act_2", 0), ("act_1", 200))):
         _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
-    _read(
-        engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE)
-    )  # fmt: skip
+    _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE))
     assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
     assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(
         used=1, wasted=1, open=1
     )
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row["status"], row["used"]) for row in rows] == [
-        ("shadow", True), ("fresh", None), ("shadow", False), ("shadow", None),
-    ]  # fmt: skip
+        ("shadow", True),
+        ("fresh", None),
+        ("shadow", False),
+        ("shadow", None),
+    ]
     assert [row["fetched_at"] for row in rows] == [None] * 4
     (figures,) = warms.get_usage(engine, AT - HOUR)
     assert figures == {
-        "mode": "shadow", "reason": "predicted_open", "used": 1, "wasted": 1, "open": 1, "age": 6000.0, "late": 5400.0,
-    }  # fmt: skip
+        "mode": "shadow",
+        "reason": "predicted_open",
+        "used": 1,
+        "wasted": 1,
+        "open": 1,
+        "age": 6000.0,
+        "late": 5400.0,
+    }
     assert warms.count_by_status(engine)["used"] == 0
 
 

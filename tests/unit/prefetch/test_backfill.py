@@ -160,9 +160,13 @@ def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
     """A range that reaches beyond an account's yesterday is filled up to it."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
     gaps = find_missing_spans(
-        bench.engine, bench.settings, [ACCOUNTS[0], ahead], Window(date(2026, 11, 20), date(2026, 11, 30)),
-        datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo), "default",
-    )  # fmt: skip
+        bench.engine,
+        bench.settings,
+        [ACCOUNTS[0], ahead],
+        Window(date(2026, 11, 20), date(2026, 11, 30)),
+        datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo),
+        "default",
+    )
 
     assert {gap.account.id: gap.spans[-1].until for gap in gaps} == {
         "act_1": date(2026, 11, 24),
@@ -203,9 +207,15 @@ def test_an_estimate_is_what_the_backfill_then_takes(bench: PrefetchHarness) -> 
     assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
 
 
-@pytest.mark.parametrize("error", [
-    TokenDead("the token is dead"), Transient("down"), BadRequest("no such field"),
-], ids=lambda error: type(error).__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        TokenDead("the token is dead"),
+        Transient("down"),
+        BadRequest("no such field"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_a_stopped_backfill_says_why_in_its_class(bench: PrefetchHarness, error: Exception) -> None:
     """When a whole batch fails the error is of the class of what the upstream said."""
 

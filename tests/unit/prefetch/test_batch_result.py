@@ -33,9 +33,16 @@ from tests.unit.conftest import NOW, PrefetchHarness
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
 LATER = Throttled("slower", scope="account:act_2", until=NOW + timedelta(hours=5))
 ORDER: list[AdwarmError] = [
-    TokenDead(), SOON, LATER, Refused("full", retry_after=9), Transient("down"), Transient("busy", retry_after=60),
-    AdwarmError("odd"), Denied("no", account_id="act_1"), BadRequest("no such field"),
-]  # fmt: skip
+    TokenDead(),
+    SOON,
+    LATER,
+    Refused("full", retry_after=9),
+    Transient("down"),
+    Transient("busy", retry_after=60),
+    AdwarmError("odd"),
+    Denied("no", account_id="act_1"),
+    BadRequest("no such field"),
+]
 PERMANENT = [BadRequest("no"), NotFound("no"), Corrupt(), TooMuchData(), Denied("no", account_id="act_1")]
 
 
@@ -68,8 +75,10 @@ def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
 def test_a_batch_fails_when_no_key_is_fresh() -> None:
     """Stale, parked and denied keys are not fresh; one fetched or fresh key is enough, and an empty batch is none."""
     bad = [
-        _ended(KeyStatus.STALE, Transient("down")), _ended(KeyStatus.PARKED, SOON), _ended(KeyStatus.FAILED, None),
-    ]  # fmt: skip
+        _ended(KeyStatus.STALE, Transient("down")),
+        _ended(KeyStatus.PARKED, SOON),
+        _ended(KeyStatus.FAILED, None),
+    ]
     failure = BatchResult(bad).failure()
 
     assert isinstance(failure, Throttled)
@@ -106,9 +115,11 @@ def test_an_error_that_is_kept_keeps_no_frame() -> None:
 def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
     """Each failure keeps its own class and what it carries, also the second time."""
     raised: dict[str, AdwarmError] = {
-        "act_1": Denied("no access", account_id="act_1"), "act_2": LATER, "act_3": BadRequest("no such field"),
+        "act_1": Denied("no access", account_id="act_1"),
+        "act_2": LATER,
+        "act_3": BadRequest("no such field"),
         "act_4": Transient("down"),
-    }  # fmt: skip
+    }
 
     def failing(unit: FetchUnit) -> ResultPage:
         raise raised[unit.account_id]

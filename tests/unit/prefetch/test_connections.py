@@ -35,8 +35,11 @@ def test_each_account_is_read_by_its_own_token(two_tokens: PlatformHarness) -> N
     assert statuses(report) == ["fetched"] * 4
     known = accounts.get_many(two_tokens.prefetch.engine)
     assert {name: account.connection for name, account in known.items()} == {
-        "act_1": "default", "act_2": "default", "act_5": "eu", "act_6": "eu",
-    }  # fmt: skip
+        "act_1": "default",
+        "act_2": "default",
+        "act_5": "eu",
+        "act_6": "eu",
+    }
     assert sorted(call.account or "" for call in two_tokens.calls() if call.code) == list(EUROPE)
     two_tokens.clock.sleep(86_400)
     refused = len([call for call in two_tokens.calls() if call.code])
@@ -108,7 +111,7 @@ def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
 
         def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
             asked.append(path[0])
-            raise parse_error(refused, 400, source._graph.caller(account_id, path), (), staging.clock.now())
+            raise parse_error(refused, 400, source._graph.call_context(account_id, path), (), staging.clock.now())
 
         source._graph.get = refuse
         found: MetaSource = source

@@ -54,8 +54,12 @@ def test_the_entry_says_where_it_comes_from(bench: PrefetchHarness) -> None:
     entry, blob = found
     body = orjson.loads(decompress(blob, bench.settings.compression))
     assert (
-        entry.fetched_at, entry.source, entry.api_version, entry.complete, entry.settled,
-    ) == (NOW, "scripted", "v26.0", True, False)  # fmt: skip
+        entry.fetched_at,
+        entry.source,
+        entry.api_version,
+        entry.complete,
+        entry.settled,
+    ) == (NOW, "scripted", "v26.0", True, False)
     assert (len(body["rows"]), len(body["daily"])) == (1, 7)
     assert (body["since"], body["until"]) == ("2026-11-18", "2026-11-24")
 

@@ -45,10 +45,17 @@ def _built(
 ):
     key = ReportKey("act_1", str(window))
     entry, blob = build_entry(
-        key, EntryKey("act_1", window, SPEC.hash), SPEC, Account("act_1", "UTC", "UTC", "EUR"),
-        None if ranged is None else RangeSummary(ranged, at, 7), objects, states,
-        Provenance("scripted", "v26.0", at), FreshnessRules(), CompressionSettings(),
-    )  # fmt: skip
+        key,
+        EntryKey("act_1", window, SPEC.hash),
+        SPEC,
+        Account("act_1", "UTC", "UTC", "EUR"),
+        None if ranged is None else RangeSummary(ranged, at, 7),
+        objects,
+        states,
+        Provenance("scripted", "v26.0", at),
+        FreshnessRules(),
+        CompressionSettings(),
+    )
     return entry, orjson.loads(decompress(blob, CompressionSettings()))
 
 

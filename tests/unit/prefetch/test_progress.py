@@ -249,7 +249,7 @@ def test_a_progress_report_that_fails_ends_its_account_only(bench: PrefetchHarne
     """An outcome that cannot be recorded is a failed one; the other accounts are not touched."""
 
     def progress(outcomes: Sequence[object]) -> None:
-        if outcomes[0].wanted.key.account_id == "act_1":  # type: ignore[attr-defined]
+        if outcomes[0].request.key.account_id == "act_1":  # type: ignore[attr-defined]
             raise OSError("disk full")
 
     wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]

@@ -123,9 +123,13 @@ def test_each_ending_has_its_reason(yard: Yard) -> None:
     assert yard.drainer.drain(60) == DrainResult()
 
 
-@pytest.mark.parametrize(("error", "status"), [
-    (TokenDead("the token is dead"), RequestStatus.FAILED), (Corrupt("a foreign row"), RequestStatus.PENDING),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TokenDead("the token is dead"), RequestStatus.FAILED),
+        (Corrupt("a foreign row"), RequestStatus.PENDING),
+    ],
+)
 def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, status: RequestStatus) -> None:
     """A dead token ends a request with that reason; a damaged answer may be whole the next time."""
     number = yard.enqueue("act_1")

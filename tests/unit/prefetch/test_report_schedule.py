@@ -47,7 +47,7 @@ class Desk:
     trouble: list[Exception] = field(default_factory=list)
     asked: list[list[str]] = field(default_factory=list)
     name: str = "desk"
-    caps: Capabilities = field(default_factory=Capabilities)
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """The account and a token for all."""
@@ -107,7 +107,7 @@ def test_looks_come_ever_less_often() -> None:
 def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int) -> None:
     """Whenever reports begin: each lands once, no request asks for too many, and none for one report twice."""
     bench = Bench()
-    bench.desk.caps = Capabilities(poll_batch=most)
+    bench.desk.capabilities = Capabilities(poll_batch=most)
     ready = {str(number): start + 20 for number, start in enumerate(starts)}
     bench.desk.tell = lambda report, age: AsyncReportProgress(
         AsyncReportState.READY if age >= ready[report.id] else AsyncReportState.PENDING, min(99.0, age)
@@ -142,9 +142,9 @@ def test_what_was_seen_before_counts() -> None:
     """A report that stood still while others waited for it is given up without waiting as long once more."""
     bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
     bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
-    bench.watch.add(report(1, percent=40, quiet=95, age=120))
-    bench.watch.add(report(2, percent=30, quiet=95, age=120))
-    bench.watch.add(report(3, percent=30, quiet=0, age=495))
+    bench.watch.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
+    bench.watch.add(report(2, percent=30, stalled_seconds=95, age_seconds=120))
+    bench.watch.add(report(3, percent=30, stalled_seconds=0, age_seconds=495))
     assert set(bench.run(20)) == {"1", "3"}
 
 

@@ -288,8 +288,10 @@ def test_a_token_that_dies_while_reports_run(staging: PlatformHarness) -> None:
     staging.set_faults(fault=[{"kind": "token_dead", "routes": ["poll"]}])
     report = staging.run("act_1", "act_2", "act_3")
     assert statuses(report) == ["failed"] * 3
-    assert all("renew the token" in str(outcome.reason) or "token is dead" in str(outcome.reason)
-               for outcome in report.outcomes)  # fmt: skip
+    assert all(
+        "renew the token" in str(outcome.reason) or "token is dead" in str(outcome.reason)
+        for outcome in report.outcomes
+    )
     assert noted(staging).report_run_id is not None
     staging.set_faults()
     assert statuses(staging.run("act_1", "act_2", "act_3")) == ["fetched"] * 3

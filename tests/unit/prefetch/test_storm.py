@@ -18,15 +18,23 @@ STORM: dict[str, Any] = {
     "size": {"page_cells": 9_000, "sync_rows": 1_500},
     "poison": [{"account": POISONED, "slot": 1}],
     "fault": [
-        {"kind": "transient_2", "rate": 0.03}, {"kind": "transient_1", "rate": 0.02},
-        {"kind": "html_500", "rate": 0.01}, {"kind": "error_in_200", "rate": 0.01}, {"kind": "truncated", "rate": 0.01},
-        {"kind": "reset", "rate": 0.005}, {"kind": "empty_pages", "rate": 0.3}, {"kind": "load_shedding", "rate": 0.01},
-        {"kind": "report_stuck", "rate": 0.06}, {"kind": "report_skipped", "rate": 0.06},
-        {"kind": "report_failed", "rate": 0.06}, {"kind": "report_stuck_full", "rate": 0.06},
-        {"kind": "null_entry", "rate": 0.1, "routes": ["poll"]}, {"kind": "denied", "accounts": [DENIED]},
+        {"kind": "transient_2", "rate": 0.03},
+        {"kind": "transient_1", "rate": 0.02},
+        {"kind": "html_500", "rate": 0.01},
+        {"kind": "error_in_200", "rate": 0.01},
+        {"kind": "truncated", "rate": 0.01},
+        {"kind": "reset", "rate": 0.005},
+        {"kind": "empty_pages", "rate": 0.3},
+        {"kind": "load_shedding", "rate": 0.01},
+        {"kind": "report_stuck", "rate": 0.06},
+        {"kind": "report_skipped", "rate": 0.06},
+        {"kind": "report_failed", "rate": 0.06},
+        {"kind": "report_stuck_full", "rate": 0.06},
+        {"kind": "null_entry", "rate": 0.1, "routes": ["poll"]},
+        {"kind": "denied", "accounts": [DENIED]},
         {"kind": "token_dead", "after_calls": 200, "calls": 6},
     ],
-}  # fmt: skip
+}
 
 
 def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) -> tuple[dict[str, KeyOutcome], int]:

@@ -19,9 +19,16 @@ RUN = "dag/1"
 
 def _row(account: str, **values: Any) -> dict[str, Any]:
     row = {
-        "account_id": account, "date_range": "yesterday", "reason": "strategy", "mode": "live", "decided_at": NOW,
-        "warm_at": NOW, "status": "planned", "batch": 0, "predicted_open": None,
-    }  # fmt: skip
+        "account_id": account,
+        "date_range": "yesterday",
+        "reason": "strategy",
+        "mode": "live",
+        "decided_at": NOW,
+        "warm_at": NOW,
+        "status": "planned",
+        "batch": 0,
+        "predicted_open": None,
+    }
     return row | values
 
 

@@ -26,10 +26,14 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
     return warms.sort_values(COLUMNS, ignore_index=True)
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.long if name == "adwarm" else ())
-    for name in BUILT_IN if name not in {"oracle", "none"}
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "adwarm" else ())
+        for name in BUILT_IN
+        if name not in {"oracle", "none"}
+    ],
+)
 @trials(
     max_examples=3,
     phases=[Phase.explicit, Phase.generate],

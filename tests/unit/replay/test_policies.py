@@ -33,8 +33,8 @@ class TwoDays(SimplePolicy):
     name = "two-days"
 
     def warm_values(self, at, history, timing):
-        recent = known.since(at - 2 * 86_400_000_000)
-        return np.bincount(recent.key, minlength=known.keys).astype(float)
+        recent = history.since(at - 2 * 86_400_000_000)
+        return np.bincount(recent.key, minlength=history.key_count).astype(float)
 """
 
 

@@ -38,9 +38,7 @@ class House:
 
     def train(self, kind: str) -> str:
         """Make a forecast of the kind live; return its id."""
-        only = self.settings.model_copy(
-            update={"forecast": self.settings.forecast.model_copy(update={"model": kind})}
-        )  # fmt: skip
+        only = self.settings.model_copy(update={"forecast": self.settings.forecast.model_copy(update={"model": kind})})
         found = train_candidates(self.engine, self.objects, only, NOW, NOW).snapshots[kind].id
         promote_snapshot(self.engine, found, NOW)
         return found
@@ -59,9 +57,10 @@ def built(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW, 
     log = root / "log.jsonl"
     log.write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
     settings = Settings.model_validate({
-        "home": root / "home", "access_log_url": str(log),
+        "home": root / "home",
+        "access_log_url": str(log),
         "review": {"policies": PLAIN, "scored_weeks": 2, "min_cases": 100, **review},
-    })  # fmt: skip
+    })
     objects = ObjectStore(settings.data)
     ingest(engine, objects, settings, now)
     return House(engine, objects, settings)
@@ -153,7 +152,7 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
 def test_a_review_that_only_reports_changes_nothing(house: House) -> None:
     """Without leave to act nothing is trained, proposed or made live, and there is a report."""
     plain = house.train("population")
-    row = house.review(act=False)
+    row = house.review(apply_result=False)
     assert (row["verdict"], row["proposed_snapshot"]) == ("reported", None)
     assert "surely" in row["figures"]["why"] or "first opens more" in row["figures"]["why"]
     assert row["report"]

@@ -19,9 +19,10 @@ def policy(name: str, ratio: float, stated: float = 0.5, true: float = 0.5, case
         "read_off_curve": [{"multiple": 2.0, "first_open_hit_ratio": ratio, "interval": [ratio - 0.01, ratio + 0.01]}],
         "targets": [{"target": 2.0, "calls": 4321, "multiple": 1.98}],
         "probability": {
-            "ece": abs(stated - true), "bins": [{"cases": cases, "stated": stated, "came_true": true}],
+            "ece": abs(stated - true),
+            "bins": [{"cases": cases, "stated": stated, "came_true": true}],
         },
-    }  # fmt: skip
+    }
 
 
 def document(live: dict[str, Any], *others: tuple[dict[str, Any], float, float]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def test_what_is_proposed_is_said_in_words_and_on_the_page() -> None:
     """Who approves sees both kinds with hits, calls and calibration, and the report; the page escapes names."""
     found = evaluate_policies(
         document(policy("hour-of-week", 0.8), (policy("adwarm", 0.9), -0.12, -0.08)), "hour_of_week", RULES
-    )  # fmt: skip
+    )
     drift = {"stability": 0.01, "accounts": 9, "moved": 1, "judged": 9}
     log = {"test_from": "2026-03-02T00:00", "test_to": "2026-03-16T00:00", "scored_first_opens": 1234}
     figures = {"why": found.reason, "policies": found.figures, "drift": drift, "log": log}
@@ -116,12 +117,23 @@ def test_what_is_proposed_is_said_in_words_and_on_the_page() -> None:
     for words in ("hour-of-week", "adwarm", "0.900", "4,321", "ECE", "/r.html", "2026-03-02", "1 of 9", "+0.100"):
         assert words in body
     worst = {
-        "account_id": "<b>", "before": 30, "after": 40, "stability": None, "stated": 12.0, "came": 44, "why": "more",
-    }  # fmt: skip
+        "account_id": "<b>",
+        "before": 30,
+        "after": 40,
+        "stability": None,
+        "stated": 12.0,
+        "came": 44,
+        "why": "more",
+    }
     page = review_section({
-        "verdict": "proposed", "why": found.reason, "live_kind": "hour_of_week", "max_ece": 0.1, "min_cases": 9,
-        "figures": found.figures, "drift": {**drift, "worst": [worst]},
-    })  # fmt: skip
+        "verdict": "proposed",
+        "why": found.reason,
+        "live_kind": "hour_of_week",
+        "max_ece": 0.1,
+        "min_cases": 9,
+        "figures": found.figures,
+        "drift": {**drift, "worst": [worst]},
+    })
     assert "A better kind is proposed" in page
     assert "&lt;b&gt;" in page
     assert "<td><b>" not in page

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from adwarm.model import ReportKey
 from adwarm.serving import read_back
-
-from .conftest import ReaderHarness
+from tests.unit.conftest import ReaderHarness
 
 KEYS = [ReportKey(f"act_{n}", "yesterday") for n in range(1, 8)]
 

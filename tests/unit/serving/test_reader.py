@@ -16,9 +16,7 @@ from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader
 from adwarm.settings import CompressionSettings
 from adwarm.store import accounts, entries, read_traffic
-from tests.unit.conftest import NOW
-
-from .conftest import ReaderHarness
+from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")

@@ -32,9 +32,21 @@ ACCOUNTS = ("act_11", "act_12")
 WHOLE = Window(date(2026, 10, 1), date(2026, 11, 24))
 WEEKS = [Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 5), date(2026, 11, 18))]
 FIELDS = (
-    "account_id", "campaign_id", "adset_id", "ad_id", "ad_name", "impressions", "reach", "frequency", "clicks",
-    "inline_link_clicks", "ctr", "cpm", "cpc", "spend",
-)  # fmt: skip
+    "account_id",
+    "campaign_id",
+    "adset_id",
+    "ad_id",
+    "ad_name",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "ctr",
+    "cpm",
+    "cpc",
+    "spend",
+)
 SPEC = QuerySpec(fields=FIELDS)
 NOT_TOTALS = {"reach", "frequency"}
 ZONE = "Europe/Berlin"

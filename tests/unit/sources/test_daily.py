@@ -22,9 +22,15 @@ SPEC = QuerySpec("campaign", ("campaign_id", "campaign_name", "ad_id", "impressi
 def raw(ad: str = "1", day: int = 2, load: Any = 1, **figures: Any) -> dict[str, Any]:
     """A row of a table."""
     return {
-        "account_id": "act_7", "campaign_id": "5", "ad_id": ad, "date_start": f"2026-11-0{day}", "impressions": 100,
-        "spend": "1.5", "load": load, **figures,
-    }  # fmt: skip
+        "account_id": "act_7",
+        "campaign_id": "5",
+        "ad_id": ad,
+        "date_start": f"2026-11-0{day}",
+        "impressions": 100,
+        "spend": "1.5",
+        "load": load,
+        **figures,
+    }
 
 
 def kept(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
@@ -104,10 +110,17 @@ def test_a_report_above_has_nothing_of_what_is_below() -> None:
     """Rows added up by campaign have neither ids of ads nor people reached, and the ratios of the sums."""
     columns = COLUMNS | {"reach": "reach"}
     rows = read_daily_rows([raw(reach=90), raw("2", reach=90, spend="0.5")], TableFormat("ad", columns))
-    assert sum_windows(rows, [WEEK], SPEC) == [{
-        "account_id": "7", "campaign_id": "5", "date_start": "2026-11-01", "date_stop": "2026-11-07",
-        "impressions": "200", "spend": "2.00", "cpm": "10.000000",
-    }]  # fmt: skip
+    assert sum_windows(rows, [WEEK], SPEC) == [
+        {
+            "account_id": "7",
+            "campaign_id": "5",
+            "date_start": "2026-11-01",
+            "date_stop": "2026-11-07",
+            "impressions": "200",
+            "spend": "2.00",
+            "cpm": "10.000000",
+        }
+    ]
     assert [len(fields_below(level)) for level in ("account", "campaign", "adset", "ad")] == [6, 4, 2, 0]
     assert all(
         fields_below(one) > fields_below(other) for one, other in pairwise(("account", "campaign", "adset", "ad"))

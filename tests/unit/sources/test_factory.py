@@ -53,9 +53,12 @@ def test_parking_times_are_by_the_runs_clock(scripted: ScriptedServer, clock: Vi
 def test_connections_differ_from_the_source_in_what_they_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each named connection has its own token and keeps what the source says otherwise; accounts go by its name."""
     values = {
-        "SOURCE__ACCESS_TOKEN": "one", "SOURCE__APP_ID": "77", "CONNECTIONS__EU__ACCESS_TOKEN": "two",
-        "CONNECTIONS__US__ACCESS_TOKEN": "three", "CONNECTIONS__US__APP_ID": "88",
-    }  # fmt: skip
+        "SOURCE__ACCESS_TOKEN": "one",
+        "SOURCE__APP_ID": "77",
+        "CONNECTIONS__EU__ACCESS_TOKEN": "two",
+        "CONNECTIONS__US__ACCESS_TOKEN": "three",
+        "CONNECTIONS__US__APP_ID": "88",
+    }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made = {name: make() for name, make in build_factories(Settings()).items()}

@@ -20,10 +20,12 @@ def landed(url: str, account_type: str, day_type: str, account: str) -> Engine:
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
         connection.execute(text("CREATE SCHEMA ads"))
-        connection.execute(text(
-            f"CREATE TABLE ads.insights (account_id {account_type}, ad_id bigint, date_start {day_type}, "
-            "impressions integer, spend numeric(12, 4), actions jsonb)"
-        ))  # fmt: skip
+        connection.execute(
+            text(
+                f"CREATE TABLE ads.insights (account_id {account_type}, ad_id bigint, date_start {day_type}, "
+                "impressions integer, spend numeric(12, 4), actions jsonb)"
+            )
+        )
         for day in ("2026-11-01T23:59", "2026-11-02T00:00", "2026-11-03T23:59", "2026-11-04T00:00"):
             connection.execute(
                 text(
@@ -52,11 +54,16 @@ def test_types_of_a_warehouse(postgres_url: str, account_type: str, account: str
     assert isinstance(page, ResultPage)
     assert page.rows == [
         {
-            "account_id": "7", "ad_id": "120210000200000017", "date_start": day, "date_stop": day,
-            "impressions": "185", "spend": "14.35", "actions": [{"action_type": "purchase", "value": "2"}],
+            "account_id": "7",
+            "ad_id": "120210000200000017",
+            "date_start": day,
+            "date_stop": day,
+            "impressions": "185",
+            "spend": "14.35",
+            "actions": [{"action_type": "purchase", "value": "2"}],
         }
         for day in ("2026-11-02", "2026-11-03")
-    ]  # fmt: skip
+    ]
 
 
 SESSIONS = ("America/Los_Angeles", "UTC", "Pacific/Auckland")
@@ -77,17 +84,19 @@ def moments(url: str, session: str, *texts: str) -> Engine:
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
         connection.execute(text("CREATE SCHEMA ads"))
-        connection.execute(text(
-            "CREATE TABLE ads.insights (account_id text, ad_id text, date_start timestamptz, impressions integer)"
-        ))  # fmt: skip
+        connection.execute(
+            text("CREATE TABLE ads.insights (account_id text, ad_id text, date_start timestamptz, impressions integer)")
+        )
         for moment in texts:
             connection.execute(
                 text("INSERT INTO ads.insights VALUES ('7', '1', CAST(:m AS timestamptz), 5)"), {"m": moment}
             )
-        connection.execute(text(
-            "CREATE VIEW ads.days AS SELECT account_id, ad_id, date_start::date AS date_start, impressions "
-            "FROM ads.insights"
-        ))  # fmt: skip
+        connection.execute(
+            text(
+                "CREATE VIEW ads.days AS SELECT account_id, ad_id, date_start::date AS date_start, impressions "
+                "FROM ads.insights"
+            )
+        )
     return engine
 
 

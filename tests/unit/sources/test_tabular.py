@@ -95,9 +95,14 @@ def test_other_names_and_own_names(tmp_path: Path, make: Any) -> None:
     }
     (row,) = rows(make(tmp_path, record, columns={"ad_id": "creative"}))
     assert row == {
-        "account_id": "7", "ad_id": "12", "date_start": "2026-11-02", "date_stop": "2026-11-02",
-        "impressions": "10", "spend": "2.00", "inline_link_clicks": "3",
-    }  # fmt: skip
+        "account_id": "7",
+        "ad_id": "12",
+        "date_start": "2026-11-02",
+        "date_stop": "2026-11-02",
+        "impressions": "10",
+        "spend": "2.00",
+        "inline_link_clicks": "3",
+    }
 
 
 TWICE = (BASE | {"etl": "2026-11-03"}, BASE | {"etl": "2026-11-04", "impressions": 300, "spend": 2})
@@ -123,10 +128,10 @@ def test_ids_that_no_column_holds(tmp_path: Path, make: Any) -> None:
     """The account of every row may be a constant; then it is the only account there is."""
     record = {name: value for name, value in BASE.items() if name != "account_id"}
     source = make(tmp_path, record, constants={"account_id": "7", "campaign_name": "Only"})
-    assert list(source.accounts()) == [source.account("act_7")] == [Account("act_7")]
+    assert list(source.list_accounts()) == [source.get_account("act_7")] == [Account("act_7")]
     assert rows(source)[0]["account_id"] == "7"
     with pytest.raises(BadRequest, match="act_9"):
-        source.account("act_9")
+        source.get_account("act_9")
     for constants in ({"spend": "1"}, {"account_id": "shop"}, {"ad_id": " "}):
         with pytest.raises(BadRequest):
             ParquetSource(str(tmp_path), constants=constants)
@@ -203,9 +208,15 @@ def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
     second = BASE | {"date_start": "2026-11-03", "impressions": 300, "clicks": 1, "spend": 0.25, "reach": 5, "ctr": 9.0}
     (row,) = rows(make(tmp_path, BASE | {"reach": 4, "ctr": 9.0}, second), Increment.RANGE)
     assert row == {
-        "account_id": "7", "ad_id": "1", "date_start": "2026-11-02", "date_stop": "2026-11-03",
-        "impressions": "500", "clicks": "5", "spend": "1.75", "ctr": "1.000000",
-    }  # fmt: skip
+        "account_id": "7",
+        "ad_id": "1",
+        "date_start": "2026-11-02",
+        "date_stop": "2026-11-03",
+        "impressions": "500",
+        "clicks": "5",
+        "spend": "1.75",
+        "ctr": "1.000000",
+    }
 
 
 def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
@@ -266,9 +277,9 @@ def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
 def test_an_account_without_a_row_is_not_denied_for_ever(tmp_path: Path, make: Any) -> None:
     """An account whose rows have not landed is refused by its id, and not marked as denied."""
     source = make(tmp_path, BASE)
-    assert source.account("act_7") == Account("act_7")
+    assert source.get_account("act_7") == Account("act_7")
     with pytest.raises(BadRequest, match="act_9"):
-        source.account("act_9")
+        source.get_account("act_9")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +298,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, source: Any, expected: type
     """A missing file, table, driver or server is an error of ours that shows no password."""
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(expected) as caught:
-        list(source(tmp_path).accounts())
+        list(source(tmp_path).list_accounts())
     assert "s3cret" not in str(caught.value)
 
 

@@ -164,8 +164,11 @@ def test_a_unit_is_known_by_what_it_asks() -> None:
     """Equal questions have equal hashes whatever their page size; any other question has another."""
     unit = FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC)
     others = [
-        replace(unit, account_id="act_2"), replace(unit, increment=Increment.RANGE), with_fields(unit, ("spend",)),
-        replace(unit, windows=(Window(START, START + timedelta(days=1)),)), restrict_to_objects(unit, "ad", ["1"]),
-    ]  # fmt: skip
+        replace(unit, account_id="act_2"),
+        replace(unit, increment=Increment.RANGE),
+        with_fields(unit, ("spend",)),
+        replace(unit, windows=(Window(START, START + timedelta(days=1)),)),
+        restrict_to_objects(unit, "ad", ["1"]),
+    ]
     assert replace(unit, page_size=5).hash == unit.hash
     assert len({unit.hash, *(other.hash for other in others)}) == 6

@@ -33,9 +33,14 @@ def test_the_time_left_goes_by_the_pace(engine: Engine) -> None:
     assert jobs.list_latest(engine, AT + 2 * MINUTE)[0]["remaining_seconds"] == 0
 
 
-@pytest.mark.parametrize(("total", "done", "failed", "status"), [
-    (2, 1, 1, "completed"), (2, 0, 2, "failed"), (0, 0, 0, "completed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("total", "done", "failed", "status"),
+    [
+        (2, 1, 1, "completed"),
+        (2, 0, 2, "failed"),
+        (0, 0, 0, "completed"),
+    ],
+)
 def test_a_job_failed_when_all_of_it_did(engine: Engine, total: int, done: int, failed: int, status: str) -> None:
     """One success is enough, and an empty plan is no failure."""
     jobs.start(engine, "dag/1", "dag", total, AT)

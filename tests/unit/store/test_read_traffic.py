@@ -19,8 +19,14 @@ def test_counts_add_up_in_their_hour(engine: Engine) -> None:
     read_traffic.increment(engine, AT + HOUR, "act_1", "human", latency_ms=100, hits=1)
     found = read_traffic.get_totals(engine, NOON, NOON + HOUR)
     assert found == {
-        "hits": 1, "stale": 1, "misses": 1, "errors": 1, "upstream_calls": 0, "throttles": 0, "mean_latency_ms": 4,
-    }  # fmt: skip
+        "hits": 1,
+        "stale": 1,
+        "misses": 1,
+        "errors": 1,
+        "upstream_calls": 0,
+        "throttles": 0,
+        "mean_latency_ms": 4,
+    }
 
 
 def test_the_warmers_own_reads_are_not_counted(engine: Engine) -> None:

@@ -15,9 +15,15 @@ def test_a_review_is_kept_and_closed(engine: Engine) -> None:
     with write_transaction(engine) as connection:
         assert find_newest_review(connection) is None
         for run_id, days in (("a", 0), ("b", 7), ("b", 7)):
-            save_review(connection, {
-                "run_id": run_id, "at": NOW + timedelta(days=days), "verdict": "proposed", "figures": {"ece": 0.02},
-            })  # fmt: skip
+            save_review(
+                connection,
+                {
+                    "run_id": run_id,
+                    "at": NOW + timedelta(days=days),
+                    "verdict": "proposed",
+                    "figures": {"ece": 0.02},
+                },
+            )
         save_decision(connection, "b", "promoted", by="somebody", at=NOW)
         newest = find_newest_review(connection) or {}
         assert (newest["run_id"], newest["verdict"], newest["decided_by"]) == ("b", "promoted", "somebody")

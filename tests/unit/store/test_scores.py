@@ -37,20 +37,39 @@ def test_what_is_published_is_read(engine: Engine) -> None:
     assert scores.publish(engine, [_Score()], 3, True, AT) == 1
     (row,) = scores.list_latest(engine, "act_1")
     assert row == {
-        "account_id": "act_1", "ad_id": "1", "as_of": DAY, "ad_name": "an ad", "status": "healthy", "total": 20.0,
-        "creative": 10.0, "audience": None, "algorithm": 30.0, "data_quality": 0.8, "trend_per_day": 1.5,
-        "baseline": {"ctr": 0.01, "flags": [], "days_to_critical": 12.0}, "calculator_version": "v1",
-        "data_version": 3, "settled": True, "calculated_at": AT,
-    }  # fmt: skip
+        "account_id": "act_1",
+        "ad_id": "1",
+        "as_of": DAY,
+        "ad_name": "an ad",
+        "status": "healthy",
+        "total": 20.0,
+        "creative": 10.0,
+        "audience": None,
+        "algorithm": 30.0,
+        "data_quality": 0.8,
+        "trend_per_day": 1.5,
+        "baseline": {"ctr": 0.01, "flags": [], "days_to_critical": 12.0},
+        "calculator_version": "v1",
+        "data_version": 3,
+        "settled": True,
+        "calculated_at": AT,
+    }
 
 
 def test_a_real_score_fits(engine: Engine) -> None:
     """What the calculator makes is stored as it is, with a name cut to the column."""
     rows = [
-        {"account_id": "act_1", "ad_id": "7", "ad_name": "n" * 900, "date_start": f"2026-11-{day:02}",
-         "impressions": "5000", "clicks": "50", "spend": "20.5"}
+        {
+            "account_id": "act_1",
+            "ad_id": "7",
+            "ad_name": "n" * 900,
+            "date_start": f"2026-11-{day:02}",
+            "impressions": "5000",
+            "clicks": "50",
+            "spend": "20.5",
+        }
         for day in range(1, 25)
-    ]  # fmt: skip
+    ]
     found = score_account(rows, [], DAY, FatigueSettings())
     scores.publish(engine, found, 1, False, AT)
     (row,) = scores.list_latest(engine, "act_1")
@@ -102,7 +121,9 @@ def test_bands_are_counted_over_all_accounts(engine: Engine) -> None:
     scores.publish(
         engine,
         [_Score("1"), _Score("2", 70.0, "critical"), _Score("1", account_id="act_2"), _Score("3", None, "pending")],
-        1, False, AT,
-    )  # fmt: skip
+        1,
+        False,
+        AT,
+    )
     assert scores.count_by_status(engine, DAY) == {"healthy": 2, "warning": 0, "critical": 1, "pending": 1}
     assert sum(scores.count_by_status(engine, date(2026, 1, 1)).values()) == 0

@@ -22,10 +22,18 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 def _row(name: str, until: datetime = NOW, **other: Any) -> dict[str, Any]:
     return {
-        "id": name * 64, "kind": "hour_of_week", "version": "1", "object_hash": "f" * 64,
-        "trained_from": until - timedelta(days=56), "trained_until": until, "keys": 3,
-        "features": ["hour"], "metrics": {"brier": 0.1}, "created_at": until, **other,
-    }  # fmt: skip
+        "id": name * 64,
+        "kind": "hour_of_week",
+        "version": "1",
+        "object_hash": "f" * 64,
+        "trained_from": until - timedelta(days=56),
+        "trained_until": until,
+        "keys": 3,
+        "features": ["hour"],
+        "metrics": {"brier": 0.1},
+        "created_at": until,
+        **other,
+    }
 
 
 def test_a_row_comes_back_and_is_never_replaced(engine: Engine) -> None:
@@ -55,8 +63,11 @@ def test_the_policy_names_one_snapshot(engine: Engine) -> None:
             set_policy(connection, name * 64, NOW, mode=Mode.SHADOW)
         found = find_policy(connection) or {}
         assert (found["name"], found["snapshot_id"], found["mode"], found["updated_at"]) == (
-            LIVE, "b" * 64, "shadow", NOW,
-        )  # fmt: skip
+            LIVE,
+            "b" * 64,
+            "shadow",
+            NOW,
+        )
         assert found["chosen_kind"] is None
 
 
@@ -71,5 +82,8 @@ def test_a_choice_outlives_the_next_training(engine: Engine) -> None:
         found = find_policy(connection) or {}
         assert found["snapshot_id"] == "b" * 64
         assert (found["chosen_kind"], found["chosen_by"], found["chosen_why"], found["chosen_at"]) == (
-            "population", "somebody", "it is calm", NOW,
-        )  # fmt: skip
+            "population",
+            "somebody",
+            "it is calm",
+            NOW,
+        )

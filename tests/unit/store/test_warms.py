@@ -14,9 +14,15 @@ HOUR = timedelta(hours=1)
 
 def _row(account: str, **values: Any) -> dict[str, Any]:
     row = {
-        "account_id": account, "date_range": "today", "reason": "predicted_open", "mode": "live", "decided_at": AT,
-        "warm_at": AT, "status": "planned", "batch": 0,
-    }  # fmt: skip
+        "account_id": account,
+        "date_range": "today",
+        "reason": "predicted_open",
+        "mode": "live",
+        "decided_at": AT,
+        "warm_at": AT,
+        "status": "planned",
+        "batch": 0,
+    }
     return row | values
 
 
@@ -57,8 +63,9 @@ def test_a_batch_is_opened_again(engine: Engine) -> None:
     assert [row["status"] for row in warms.list_ended(engine, "dag/1", 0)] == ends[:3]
     assert [warms.reopen(engine, "dag/1", 0, warms.FAILED) for _ in range(2)] == [1, 0]
     assert [(row["status"], row["error"]) for row in warms.list_by_run(engine, "dag/1")[:2]] == [
-        ("planned", None), ("denied", "no"),
-    ]  # fmt: skip
+        ("planned", None),
+        ("denied", "no"),
+    ]
     (job,) = jobs.list_latest(engine, AT)
     assert (job["done"], job["failed"], job["requests"]) == (1, 2, 8)
     assert job["errors"] == ["act_2 today: no", "act_4 today: no"]
@@ -67,9 +74,13 @@ def test_a_batch_is_opened_again(engine: Engine) -> None:
 def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
     """The most urgent first; other batches and what is done are left out."""
     rows = _plan(
-        engine, "dag/1", _row("act_1", warm_at=AT + HOUR), _row("act_2"), _row("act_3", batch=1),
+        engine,
+        "dag/1",
+        _row("act_1", warm_at=AT + HOUR),
+        _row("act_2"),
+        _row("act_3", batch=1),
         _row("act_4", status="cut"),
-    )  # fmt: skip
+    )
     assert [row["account_id"] for row in warms.list_planned(engine, "dag/1", 0)] == ["act_2", "act_1"]
     warms.save_outcomes(engine, [{"id": rows[1]["id"], "status": "denied", "error": "no access"}])
     assert [row["account_id"] for row in warms.list_planned(engine, "dag/1", 0)] == ["act_1"]
@@ -78,9 +89,13 @@ def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
 def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
     """The window is half open, and `_` in a DAG's name is no wildcard; later decisions are left out, save its own."""
     for run, account, at, decided in (
-        ("a_b/1", "act_1", AT, AT - HOUR), ("a_b/2", "act_2", AT + HOUR, AT - HOUR), ("axb/1", "act_1", AT, AT - HOUR),
-        ("a_b/3", "act_1", AT - HOUR / 4, AT - HOUR), ("a_b/4", "act_3", AT, AT), ("a_b/5", "act_1", AT, AT - HOUR),
-    ):  # fmt: skip
+        ("a_b/1", "act_1", AT, AT - HOUR),
+        ("a_b/2", "act_2", AT + HOUR, AT - HOUR),
+        ("axb/1", "act_1", AT, AT - HOUR),
+        ("a_b/3", "act_1", AT - HOUR / 4, AT - HOUR),
+        ("a_b/4", "act_3", AT, AT),
+        ("a_b/5", "act_1", AT, AT - HOUR),
+    ):
         (row,) = _plan(engine, run, _row(account, decided_at=decided))
         warms.save_outcomes(engine, [{"id": row["id"], "status": "fetched", "fetched_at": at, "requests": 3}])
     assert warms.get_calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT) == {"act_1": 6}
@@ -99,18 +114,27 @@ def test_the_p95_is_of_what_is_known(engine: Engine) -> None:
 def test_only_old_fetches_without_a_verdict_are_open(engine: Engine) -> None:
     """Those fetched, not judged yet, and before the moment."""
     rows = _plan(engine, "dag/1", *[_row(f"act_{n}") for n in range(1, 5)])
-    warms.save_outcomes(engine, [
-        {"id": rows[0]["id"], "status": "fetched", "fetched_at": AT},
-        {"id": rows[1]["id"], "status": "fetched", "fetched_at": AT, "used": True},
-        {"id": rows[2]["id"], "status": "failed"},
-        {"id": rows[3]["id"], "status": "fetched", "fetched_at": AT + HOUR, "used": None},
-    ])  # fmt: skip
+    warms.save_outcomes(
+        engine,
+        [
+            {"id": rows[0]["id"], "status": "fetched", "fetched_at": AT},
+            {"id": rows[1]["id"], "status": "fetched", "fetched_at": AT, "used": True},
+            {"id": rows[2]["id"], "status": "failed"},
+            {"id": rows[3]["id"], "status": "fetched", "fetched_at": AT + HOUR, "used": None},
+        ],
+    )
     assert [row["account_id"] for row in warms.list_unmarked(engine, AT + HOUR)] == ["act_1"]
     assert warms.count_by_status(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0}
 
 
 def test_orders_of_a_reason_leave_out_what_was_never_meant(engine: Engine) -> None:
     """Cut and shadow rows were not meant to be carried out."""
-    _plan(engine, "dag/1", _row("act_1"), _row("act_2", status="cut"), _row("act_3", status="shadow"),
-          _row("act_4", reason="strategy"))  # fmt: skip
+    _plan(
+        engine,
+        "dag/1",
+        _row("act_1"),
+        _row("act_2", status="cut"),
+        _row("act_3", status="shadow"),
+        _row("act_4", reason="strategy"),
+    )
     assert [row["account_id"] for row in warms.list_by_reason(engine, "predicted_open")] == ["act_1"]

@@ -84,10 +84,19 @@ class OpenGrid:
         appeared = np.clip((opens.first_ts + delay) // SLOT_MICROS - first, -1, size)
         account_keys = _appearances(opens.account, appeared, int(opens.account.max(initial=0)) + 1, size)
         return cls(
-            first, 0, _totals(key, place, opens.key_count, size), _totals(key[is_first], place[is_first], opens.key_count, size),
-            opens.account.astype(np.int64), offset, tuple(map(str, names)), zone_of.astype(np.int64),
-            tuple(map(str, kinds)), kind_of.astype(np.int64), np.maximum(account_keys, 1), population,
-        )  # fmt: skip
+            first,
+            0,
+            _totals(key, place, opens.key_count, size),
+            _totals(key[is_first], place[is_first], opens.key_count, size),
+            opens.account.astype(np.int64),
+            offset,
+            tuple(map(str, names)),
+            zone_of.astype(np.int64),
+            tuple(map(str, kinds)),
+            kind_of.astype(np.int64),
+            np.maximum(account_keys, 1),
+            population,
+        )
 
     @property
     def key_count(self) -> int:

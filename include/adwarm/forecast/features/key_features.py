@@ -162,10 +162,13 @@ def _today(asked: FeatureContext, midnight: Rows) -> None:
     weeks = np.maximum(weeks, 1e-9)
     lately = asked.count_between(grid.population.opens, None, column - 4, column)
     asked.features |= {
-        "today": today, "usual": usual / weeks, "usually_opened": usually / weeks,
+        "today": today,
+        "usual": usual / weeks,
+        "usually_opened": usually / weeks,
         "account_today": asked.count_between(grid.account_firsts, account, midnight, column) - today,
         "account_usual": others / weeks,
         "crowd": (lately + 1.0) / (crowd / weeks + 1.0),
-        "crowd_today": asked.count_between(grid.population.firsts, None, midnight, column) / grid.population.keys[column],
+        "crowd_today": asked.count_between(grid.population.firsts, None, midnight, column)
+        / grid.population.keys[column],
         "yesterday": asked.count_between(grid.firsts, key, midnight - SLOTS_PER_DAY, midnight),
-    }  # fmt: skip
+    }

@@ -25,10 +25,17 @@ _PULL_DAYS, _PULL_OPENS = 0.5, 5.0
 """Usual days, and first opens, that the belief in an ordinary day is worth."""
 _CLOCK_CHANGE = 4
 _ACROSS_BORDERS = {
-    "Africa/Asmera": "ER", "Africa/Timbuktu": "ML", "America/Coral_Harbour": "CA", "America/Virgin": "VI",
-    "Antarctica/South_Pole": "AQ", "Atlantic/Jan_Mayen": "SJ", "Iceland": "IS", "Pacific/Ponape": "FM",
-    "Pacific/Truk": "FM", "Pacific/Yap": "FM",
-}  # fmt: skip
+    "Africa/Asmera": "ER",
+    "Africa/Timbuktu": "ML",
+    "America/Coral_Harbour": "CA",
+    "America/Virgin": "VI",
+    "Antarctica/South_Pole": "AQ",
+    "Atlantic/Jan_Mayen": "SJ",
+    "Iceland": "IS",
+    "Pacific/Ponape": "FM",
+    "Pacific/Truk": "FM",
+    "Pacific/Yap": "FM",
+}
 """Names that the database links to a zone of another country, because the clocks agree."""
 _ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
 """Clocks of several countries; the one whose zone the database links them to is no better a guess than another."""

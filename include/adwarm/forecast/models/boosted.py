@@ -25,7 +25,7 @@ from adwarm.foundation.clock import utc
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "3"
+VERSION = "4"
 EVEN = 0.2
 """Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
 ASLEEP = 0.01

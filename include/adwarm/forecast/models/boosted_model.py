@@ -231,9 +231,13 @@ def _some_accounts(past: _Past, split: int) -> Rows:
 
 def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
     return replace(
-        grid, opens=grid.opens[keys], firsts=grid.firsts[keys], account=grid.account[keys],
-        zone_of=grid.zone_of[keys], kind_of=grid.kind_of[keys],
-    )  # fmt: skip
+        grid,
+        opens=grid.opens[keys],
+        firsts=grid.firsts[keys],
+        account=grid.account[keys],
+        zone_of=grid.zone_of[keys],
+        kind_of=grid.kind_of[keys],
+    )
 
 
 def _lesson(past: _Past, start: int, end: int, rows: int) -> TrainingSet:

@@ -28,10 +28,31 @@ HOPELESS = 0.002
 """Chance of an open within the life below which trees are not asked: they take most of the time."""
 _LEAST = 40
 """First opens among the rows below which nothing is fitted."""
-_RATES = ("how_0_1", "how_0_4", "how_0_12", "day_0_1", "day_0_4", "day_0_12", "account_0_4", "account_0_12",
-          "population_0_4", "usually_opened")  # fmt: skip
-_SIZES = ("level", "level_1", "level_7", "since_open", "account_since", "others_4", "others_12", "today",
-          "account_today", "account_usual", "crowd")  # fmt: skip
+_RATES = (
+    "how_0_1",
+    "how_0_4",
+    "how_0_12",
+    "day_0_1",
+    "day_0_4",
+    "day_0_12",
+    "account_0_4",
+    "account_0_12",
+    "population_0_4",
+    "usually_opened",
+)
+_SIZES = (
+    "level",
+    "level_1",
+    "level_7",
+    "since_open",
+    "account_since",
+    "others_4",
+    "others_12",
+    "today",
+    "account_today",
+    "account_usual",
+    "crowd",
+)
 
 
 @dataclass(frozen=True)
@@ -187,9 +208,15 @@ def _chance(binned: Matrix, model: Any) -> Floats:
 def _trees(lesson: TrainingSet, seen: npt.NDArray[np.bool_]) -> Any:
     leaves = 31 if seen.sum() > _MANY else 10
     trees = HistGradientBoostingClassifier(
-        max_iter=_ROUNDS, learning_rate=0.07, max_leaf_nodes=leaves, min_samples_leaf=60, l2_regularization=5.0,
-        max_features=0.5, early_stopping=False, random_state=_SEED,
-    )  # fmt: skip
+        max_iter=_ROUNDS,
+        learning_rate=0.07,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=60,
+        l2_regularization=5.0,
+        max_features=0.5,
+        early_stopping=False,
+        random_state=_SEED,
+    )
     # One thread per model: a team of threads that waits for each other at every split is slow on a busy machine.
     with threadpool_limits(1, "openmp"):
         return trees.fit(lesson.rows, seen, sample_weight=lesson.weight)

@@ -121,10 +121,15 @@ class SeasonalForecast:
         start, end = pd.Timestamp(slot.start), pd.Timestamp(slot.end)
         predicted = start.as_unit("us") + pd.to_timedelta(seconds, unit="s").as_unit("us")
         return pd.DataFrame({
-            "row": rows, "slot_start": start.as_unit("us"), "slot_end": end.as_unit("us"), "probability": chance,
+            "row": rows,
+            "slot_start": start.as_unit("us"),
+            "slot_end": end.as_unit("us"),
+            "probability": chance,
             "predicted_open": predicted,
-            "opens": opens, "weeks": weeks, "hour_of_week": slot.hour_of_week,
-        })  # fmt: skip
+            "opens": opens,
+            "weeks": weeks,
+            "hour_of_week": slot.hour_of_week,
+        })
 
     def in_order(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         """Return slot frames as one, by key and time, with the keys' names."""
@@ -246,8 +251,16 @@ def fingerprint(seen: Observations) -> str:
     head += [strengths.half_life_days, strengths.key, strengths.account]
     digest.update(json.dumps(head).encode())
     digest.update(json.dumps(seen.keys[[*KEY_COLUMNS, "time_zone"]].to_numpy(dtype=object).tolist()).encode())
-    for values in (seen.span_hours, seen.early, seen.newcomer, seen.cell_key, seen.cell_hour, seen.cell_weight,
-                   seen.cell_opens, seen.cell_early):  # fmt: skip
+    for values in (
+        seen.span_hours,
+        seen.early,
+        seen.newcomer,
+        seen.cell_key,
+        seen.cell_hour,
+        seen.cell_weight,
+        seen.cell_opens,
+        seen.cell_early,
+    ):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
@@ -255,6 +268,4 @@ def fingerprint(seen: Observations) -> str:
 def _empty() -> pd.DataFrame:
     moment, number, text = "datetime64[us, UTC]", "int32", "object"
     kinds = [text, text, text, moment, moment, "float64", moment, number, number, "int64", text]
-    return pd.DataFrame({
-        name: pd.Series(dtype=kind) for name, kind in zip(PROBABILITY_COLUMNS, kinds, strict=True)
-    })  # fmt: skip
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in zip(PROBABILITY_COLUMNS, kinds, strict=True)})

@@ -156,9 +156,15 @@ def _score(chance: Floats, happened: Marks, hits: float) -> Metrics:
     sure = np.clip(np.where(happened, chance, 1.0 - chance), _TINY, 1.0)
     likely = chance >= LIKELY
     return Metrics(
-        hits, brier, 1.0 - brier / plain if plain else 0.0, float(-np.log(sure).mean()),
-        _ece(chance[likely], happened[likely]), float(likely.mean()), rate, float(len(chance)),
-    )  # fmt: skip
+        hits,
+        brier,
+        1.0 - brier / plain if plain else 0.0,
+        float(-np.log(sure).mean()),
+        _ece(chance[likely], happened[likely]),
+        float(likely.mean()),
+        rate,
+        float(len(chance)),
+    )
 
 
 def _ece(chance: Floats, happened: Marks) -> float:

@@ -95,11 +95,19 @@ def build_observations(first_opens: pd.DataFrame, settings: Settings, trained_un
     cells = _cells(events, newcomer, strengths)
     early_key, early_cell = early_minutes(events, len(keys))
     return Observations(
-        keys, span, newcomer, early_key,
-        cells["row"].to_numpy(np.int32), cells["hour_of_week"].to_numpy(np.int16),
-        cells["weight"].to_numpy(np.float64), cells["opens"].to_numpy(np.int32), early_cell,
-        since, until, strengths,
-    )  # fmt: skip
+        keys,
+        span,
+        newcomer,
+        early_key,
+        cells["row"].to_numpy(np.int32),
+        cells["hour_of_week"].to_numpy(np.int16),
+        cells["weight"].to_numpy(np.float64),
+        cells["opens"].to_numpy(np.int32),
+        early_cell,
+        since,
+        until,
+        strengths,
+    )
 
 
 def _before(first_opens: pd.DataFrame, until: datetime) -> pd.DataFrame:

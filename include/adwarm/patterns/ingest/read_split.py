@@ -76,9 +76,15 @@ def read_split(
         days = {day: list(save_day(table, objects)) for day, table in work.slots.days()}
     quarantine = work.reader.quarantine
     return SplitResult(
-        days, work.files, sorted(work.reader.unreadable), work.events, work.slots.count_keys(), quarantine.ignored,
-        dict(sorted(quarantine.by_reason.items())), quarantine.samples,
-    )  # fmt: skip
+        days,
+        work.files,
+        sorted(work.reader.unreadable),
+        work.events,
+        work.slots.count_keys(),
+        quarantine.ignored,
+        dict(sorted(quarantine.by_reason.items())),
+        quarantine.samples,
+    )
 
 
 def require_unchanged(share: LogSplit) -> None:

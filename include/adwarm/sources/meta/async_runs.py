@@ -81,8 +81,12 @@ def _failure(body: Mapping[str, Any], caller: CallContext, now: datetime) -> Adw
     """Return why a run ended badly; one that does not say (as before v25.0, or skipped) may go well the next time."""
     if body.get("error_code") is None:
         return Transient(f"Meta: {_status(body)[:40]} without a reason", code="report")
-    named = {"code": "error_code", "error_subcode": "error_subcode", "message": "error_message",
-             "error_user_msg": "error_user_msg"}  # fmt: skip
+    named = {
+        "code": "error_code",
+        "error_subcode": "error_subcode",
+        "message": "error_message",
+        "error_user_msg": "error_user_msg",
+    }
     return parse_error({name: body.get(there) for name, there in named.items()}, 200, caller, (), now)
 
 

@@ -206,7 +206,8 @@ def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str])
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
-    return f"Meta: {hide_secrets(' / '.join(words), secrets)[:_MAX_WORDS] or 'no message'} ({hide_secrets(', '.join(facts), secrets)})"
+    message = hide_secrets(" / ".join(words), secrets)[:_MAX_WORDS]
+    return f"Meta: {message or 'no message'} ({hide_secrets(', '.join(facts), secrets)})"
 
 
 def hide_secrets(text: str, secrets: Sequence[str]) -> str:

@@ -33,9 +33,14 @@ from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_la
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
 _RAISED_BY_LIBRARIES = (
-    requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, ArithmeticError,
+    requests.RequestException,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+    ArithmeticError,
     RecursionError,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,15 +50,34 @@ def test_the_country_is_that_of_the_zone() -> None:
 @pytest.mark.parametrize(
     ("name", "country"),
     [
-        ("Asia/Calcutta", "IN"), ("Asia/Saigon", "VN"), ("Asia/Katmandu", "NP"), ("Asia/Rangoon", "MM"),
-        ("Europe/Kiev", "UA"), ("America/Buenos_Aires", "AR"), ("America/Godthab", "GL"), ("Atlantic/Faeroe", "FO"),
-        ("America/Indianapolis", "US"), ("US/Eastern", "US"), ("Canada/Pacific", "CA"), ("Brazil/East", "BR"),
-        ("GB", "GB"), ("Japan", "JP"), ("NZ", "NZ"), ("Turkey", "TR"), ("Singapore", "SG"),
+        ("Asia/Calcutta", "IN"),
+        ("Asia/Saigon", "VN"),
+        ("Asia/Katmandu", "NP"),
+        ("Asia/Rangoon", "MM"),
+        ("Europe/Kiev", "UA"),
+        ("America/Buenos_Aires", "AR"),
+        ("America/Godthab", "GL"),
+        ("Atlantic/Faeroe", "FO"),
+        ("America/Indianapolis", "US"),
+        ("US/Eastern", "US"),
+        ("Canada/Pacific", "CA"),
+        ("Brazil/East", "BR"),
+        ("GB", "GB"),
+        ("Japan", "JP"),
+        ("NZ", "NZ"),
+        ("Turkey", "TR"),
+        ("Singapore", "SG"),
         # The clock is that of another country, the holidays are not.
-        ("Africa/Asmera", "ER"), ("America/Coral_Harbour", "CA"), ("Pacific/Truk", "FM"), ("Iceland", "IS"),
-        ("EST", ""), ("CET", ""), ("Etc/GMT+5", ""), ("EST5EDT", ""),
+        ("Africa/Asmera", "ER"),
+        ("America/Coral_Harbour", "CA"),
+        ("Pacific/Truk", "FM"),
+        ("Iceland", "IS"),
+        ("EST", ""),
+        ("CET", ""),
+        ("Etc/GMT+5", ""),
+        ("EST5EDT", ""),
     ],
-)  # fmt: skip
+)
 def test_old_names_of_a_zone_have_its_country(name: str, country: str) -> None:
     """Browsers report names that the database keeps for compatibility; a clock of several countries names none."""
     assert country_of(name) == country
@@ -68,8 +87,18 @@ def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
     """Names with one zone's clock are one country, unless the zone is linked across a border or names no place."""
     lines = files("tzdata.zoneinfo").joinpath("tzdata.zi").read_text(encoding="utf-8").splitlines()
     target = {name: zone for kind, zone, name, *_ in (line.split(" ") + [""] * 3 for line in lines) if kind == "L"}
-    foreign = {"Africa/Asmera", "Africa/Timbuktu", "America/Coral_Harbour", "America/Virgin", "Antarctica/South_Pole",
-               "Atlantic/Jan_Mayen", "Iceland", "Pacific/Ponape", "Pacific/Truk", "Pacific/Yap"}  # fmt: skip
+    foreign = {
+        "Africa/Asmera",
+        "Africa/Timbuktu",
+        "America/Coral_Harbour",
+        "America/Virgin",
+        "Antarctica/South_Pole",
+        "Atlantic/Jan_Mayen",
+        "Iceland",
+        "Pacific/Ponape",
+        "Pacific/Truk",
+        "Pacific/Yap",
+    }
     nowhere = {"CET", "EET", "EST", "HST", "MET", "MST", "WET"}
     tab = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
     placed = {line.split("\t")[2] for line in tab.splitlines() if not line.startswith("#")}
@@ -147,8 +176,10 @@ def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> No
     assert model.holidays.by_country["NL"] < 0.4
 
 
-@pytest.mark.parametrize(("day", "holiday"), [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True),
-                                              (WHIT_MONDAY + timedelta(days=1), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("day", "holiday"),
+    [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True), (WHIT_MONDAY + timedelta(days=1), False)],
+)
 def test_a_moment_is_judged_by_the_readers_date(day: date, holiday: bool) -> None:
     """Just after midnight in Amsterdam it is still yesterday in UTC."""
     share = HolidayEffect({"NL": 0.25})

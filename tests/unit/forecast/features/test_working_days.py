@@ -18,8 +18,12 @@ def crowd(days: int, off: set[int], per_day: int = 12) -> PopulationTotals:
 
 def log(days: int, off: set[int], per_day: int) -> Opens:
     """Return the opens themselves; the first is at midnight of the first day."""
-    rows = [(key, START + pd.Timedelta(days=day, hours=6)) for day in range(days) for key in range(per_day)
-            if day not in off]  # fmt: skip
+    rows = [
+        (key, START + pd.Timedelta(days=day, hours=6))
+        for day in range(days)
+        for key in range(per_day)
+        if day not in off
+    ]
     rows.append((0, START))
     frame = pd.DataFrame(rows, columns=["key", "ts"])
     return opens_from_frame(frame.assign(account_id="act_1", date_range=[f"last_{key + 1}d" for key in frame["key"]]))

@@ -32,13 +32,18 @@ def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
     """People who come at nine on two days of three, each a little later than the one before, on a random day."""
     draw = np.random.default_rng(3)
     rows = [
-        {"account_id": f"act_{n}", "date_range": date_range, "report": "default", "time_zone": "Europe/Rome",
-         "ts": MONDAY - (days - day) * DAY + 8 * HOUR + timedelta(minutes=int(7 * n + draw.integers(0, 20)))}
+        {
+            "account_id": f"act_{n}",
+            "date_range": date_range,
+            "report": "default",
+            "time_zone": "Europe/Rome",
+            "ts": MONDAY - (days - day) * DAY + 8 * HOUR + timedelta(minutes=int(7 * n + draw.integers(0, 20))),
+        }
         for day in range(days)
         for n in range(1, accounts + 1)
         for date_range in ("today", "last_7d")
         if draw.random() < 0.66
-    ]  # fmt: skip
+    ]
     frame = pd.DataFrame(rows)
     return frame.assign(ts=pd.to_datetime(frame["ts"], utc=True))
 
@@ -96,7 +101,7 @@ def test_accounts_asleep_go_by_the_week(
     asked: list[int] = []
 
     def counted(*args: Any, asked_for: list[int] = asked, **options: Any) -> Any:
-        asked_for.append(int(options["asked"].sum()))
+        asked_for.append(int(options["selected"].sum()))
         return predict_in_batches(*args, **options)
 
     monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counted)

@@ -73,8 +73,9 @@ def test_equal_logs_give_equal_models(opens: Opens, model: BoostedModel) -> None
     """Training twice gives the same scores to the last bit, and the same choice."""
     again = train(log(), micros(42), REACH)
     assert again.choice == model.choice
-    assert np.array_equal(judged(again, opens, micros(43, 8), micros(43, 8))[0],
-                          judged(model, opens, micros(43, 8), micros(43, 8))[0])  # fmt: skip
+    assert np.array_equal(
+        judged(again, opens, micros(43, 8), micros(43, 8))[0], judged(model, opens, micros(43, 8), micros(43, 8))[0]
+    )
 
 
 def test_regular_keys_are_foreseen_and_rare_ones_get_small_numbers(opens: Opens, model: BoostedModel) -> None:

@@ -128,9 +128,11 @@ def _log(rows: list[tuple[int, int, int]]) -> pd.DataFrame:
     start = pd.Timestamp(MONDAY - 60 * DAY).as_unit("us")
     return pd.DataFrame({
         "ts": start + pd.to_timedelta(minutes, unit="min").as_unit("us"),
-        "account_id": [f"act_{number}" for number in accounts], "date_range": "today", "report": "default",
+        "account_id": [f"act_{number}" for number in accounts],
+        "date_range": "today",
+        "report": "default",
         "time_zone": np.array(["UTC", "Asia/Kathmandu", "America/New_York"], dtype=object)[zones],
-    })  # fmt: skip
+    })
 
 
 @settings(max_examples=60, deadline=None)

@@ -43,8 +43,12 @@ def test_the_usual_blend_stays_unless_it_is_clearly_beaten() -> None:
 def played(regular: bool) -> BacktestResult:
     """Return how foresight does on keys opened daily, or guesswork on keys opened at any time, every fourth day."""
     generator, start = np.random.default_rng(5), pd.Timestamp("2026-01-05", tz="UTC")
-    rows = [(f"act_{key}", start + pd.Timedelta(days=day, hours=float(9 if regular else generator.uniform(0, 24))))
-            for key in range(30) for day in range(15) if regular or generator.random() < 0.25]  # fmt: skip
+    rows = [
+        (f"act_{key}", start + pd.Timedelta(days=day, hours=float(9 if regular else generator.uniform(0, 24))))
+        for key in range(30)
+        for day in range(15)
+        if regular or generator.random() < 0.25
+    ]
     frame = pd.DataFrame(rows, columns=["account_id", "ts"]).assign(date_range="today")
     grid = OpenGrid.from_opens(opens_from_frame(frame), int((start + pd.Timedelta(days=15)).value // 1000))
     columns = np.arange(SLOTS_PER_DAY, grid.column_count - 12, dtype=np.int64)

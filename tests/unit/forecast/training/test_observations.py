@@ -28,8 +28,9 @@ def test_evidence_fades_with_age(make_opens: MakeOpens) -> None:
     old, settings = MONDAY - timedelta(days=28), Settings(forecast={"half_life_days": 28})
     seen = build_observations(make_opens([old, MONDAY - timedelta(hours=1)]), settings, MONDAY)
     assert dict(zip(seen.cell_hour.tolist(), seen.cell_weight.tolist(), strict=True)) == {
-        0: pytest.approx(0.5), 167: pytest.approx(0.5 ** (1 / 672)),
-    }  # fmt: skip
+        0: pytest.approx(0.5),
+        167: pytest.approx(0.5 ** (1 / 672)),
+    }
 
 
 def test_a_newcomers_first_open_is_no_evidence(make_opens: MakeOpens) -> None:

@@ -23,11 +23,16 @@ DAY = timedelta(days=1)
 def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **forecast: Any) -> Settings:
     """Read a log of some days in which three accounts are opened each morning, and one by a machine."""
     rows = [
-        {"ts": (MONDAY - day * DAY + timedelta(hours=8, minutes=7 * n)).isoformat(), "account_id": f"act_{n}",
-         "date_range": "today", "time_zone": "Europe/Rome", "actor": "human" if n < 4 else "api"}
+        {
+            "ts": (MONDAY - day * DAY + timedelta(hours=8, minutes=7 * n)).isoformat(),
+            "account_id": f"act_{n}",
+            "date_range": "today",
+            "time_zone": "Europe/Rome",
+            "actor": "human" if n < 4 else "api",
+        }
         for day in range(1, days + 1)
         for n in range(1, 5)
-    ]  # fmt: skip
+    ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     settings = Settings(access_log_url=str(tmp_path / "log.jsonl"), forecast=forecast)
     ingest(engine, objects, settings, MONDAY, window=(MONDAY - days * DAY, MONDAY))

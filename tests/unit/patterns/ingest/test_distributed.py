@@ -38,8 +38,10 @@ class House:
         if engine is None:
             upgrade(self.engine)
         self.settings = Settings.model_validate({
-            "access_log_url": str(log), "access_log": {"share_events": share_events}, "max_batches": 128,
-        })  # fmt: skip
+            "access_log_url": str(log),
+            "access_log": {"share_events": share_events},
+            "max_batches": 128,
+        })
 
     def whole(self, now: datetime, window: Window = None) -> IngestResult:
         return ingest(self.engine, self.objects, self.settings, now, window=window)
@@ -110,8 +112,11 @@ def test_shares_come_to_the_whole(
     assert shared.published() == whole.published()
     assert shared.files() == whole.files()
     assert (many.events, many.rejected_by_reason, many.hours, many.opens) == (
-        one.events, one.rejected_by_reason, one.hours, one.opens,
-    )  # fmt: skip
+        one.events,
+        one.rejected_by_reason,
+        one.hours,
+        one.opens,
+    )
     assert many.quarantine_hash == one.quarantine_hash
 
 
@@ -194,9 +199,7 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
     house = House(log, tmp_path / "many")
     planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
     plan = save_plan(house.objects, planned)
-    number = next(
-        n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name)
-    )  # fmt: skip
+    number = next(n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name))
     if name == "a.jsonl":
         with (log / name).open("ab") as file:
             file.write(_line(START))

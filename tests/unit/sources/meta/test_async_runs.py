@@ -150,13 +150,20 @@ def test_an_entry_that_is_no_answer(scripted: ScriptedServer, meta: MetaSource) 
     assert [type(seen[run].error) for run in RUNS] == [Transient, Transient, type(None)]
 
 
-@pytest.mark.parametrize("odd", [
-    "text", {"code": "200"}, {"code": 200}, {"code": 200, "body": {}}, {"body": "{}"},
-    {"code": 200, "body": "{}", "headers": [1, {"name": 2, "value": []}, {"value": "x"}]},
-    {"code": 200, "body": "{}", "headers": 5},
-    {"code": 200, "body": "[" * 2000},
-    {"code": 400, "body": '{"error":' + '{"message":' * 900 + "1" + "}" * 901},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "text",
+        {"code": "200"},
+        {"code": 200},
+        {"code": 200, "body": {}},
+        {"body": "{}"},
+        {"code": 200, "body": "{}", "headers": [1, {"name": 2, "value": []}, {"value": "x"}]},
+        {"code": 200, "body": "{}", "headers": 5},
+        {"code": 200, "body": "[" * 2000},
+        {"code": 400, "body": '{"error":' + '{"message":' * 900 + "1" + "}" * 901},
+    ],
+)
 def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, odd: object) -> None:
     """Whatever stands in the place of an answer, it is one run's trouble and no failure of the poll."""
     scripted.add_reply([odd, entry(status("Job Running", 5, id="2"))])

@@ -214,7 +214,7 @@ UNSUPPORTED = (
 )  # fmt: skip
 def test_recorded_answers_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
     """Bodies that the platform sent to others, in answer to a call of an account's own address."""
-    error = parse_error(body, status, replace(CALLER, names_account=True), (), NOW)
+    error = parse_error(body, status, replace(CALLER, is_account_node=True), (), NOW)
     assert type(error) is kind
 
 

@@ -58,16 +58,19 @@ def test_a_cursor_only_in_next(scripted: ScriptedServer, meta: MetaSource) -> No
     assert first_page(meta).next_cursor == "fromnext"
 
 
-@pytest.mark.parametrize("body", [
-    {"data": [], "paging": {"next": "http://x/"}},
-    {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "same"}}},
-    {"paging": {}},
-    {"data": {"ad_id": "1"}},
-    {"data": [1]},
-    {"data": [], "paging": {"next": "http://[::1"}},
-    {"data": [], "paging": {"next": {"after": "x"}}},
-    {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [], "paging": {"next": "http://x/"}},
+        {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "same"}}},
+        {"paging": {}},
+        {"data": {"ad_id": "1"}},
+        {"data": [1]},
+        {"data": [], "paging": {"next": "http://[::1"}},
+        {"data": [], "paging": {"next": {"after": "x"}}},
+        {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
+    ],
+)
 def test_answers_that_would_lose_rows(scripted: ScriptedServer, meta: MetaSource, body: object) -> None:
     """A next page without a new cursor, or an answer without rows, is an error and not an end."""
     scripted.add_reply(body)
@@ -108,9 +111,16 @@ def test_every_account_of_the_token(scripted: ScriptedServer, meta: MetaSource) 
     assert [account.id for account in meta.list_accounts()] == ["act_5", "act_6"]
 
 
-@pytest.mark.parametrize("changes", [
-    {"account_id": "2"}, {"account_id": None}, {"ad_id": "1 or so"}, {"date_start": "2026-10-31"}, {"spend": "NaN"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account_id": "2"},
+        {"account_id": None},
+        {"ad_id": "1 or so"},
+        {"date_start": "2026-10-31"},
+        {"spend": "NaN"},
+    ],
+)
 def test_foreign_and_malformed_rows_are_refused(
     scripted: ScriptedServer, meta: MetaSource, changes: dict[str, object]
 ) -> None:
@@ -121,10 +131,19 @@ def test_foreign_and_malformed_rows_are_refused(
             read()
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("id", "act_2"), ("account_id", "2"), ("account_id", 1), ("currency", "U" * 320), ("currency", "U\0D"),
-    ("currency", 7), ("timezone_name", "Europe/" + "x" * 900), ("timezone_name", ["UTC"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "act_2"),
+        ("account_id", "2"),
+        ("account_id", 1),
+        ("currency", "U" * 320),
+        ("currency", "U\0D"),
+        ("currency", 7),
+        ("timezone_name", "Europe/" + "x" * 900),
+        ("timezone_name", ["UTC"]),
+    ],
+)
 def test_an_account_is_itself(scripted: ScriptedServer, meta: MetaSource, field: str, value: object) -> None:
     """An account's answer that is another's, or that no column could hold, is refused."""
     scripted.add_reply({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})

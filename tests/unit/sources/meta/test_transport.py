@@ -84,10 +84,17 @@ def test_odd_answers(
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-@pytest.mark.parametrize(("asked", "seconds"), [
-    ("77", 77.0), ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0), ("soon", 60.0), ("-5", 60.0), ("", 60.0),
-    ("9" * 400, 365 * 86_400.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("77", 77.0),
+        ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0),
+        ("soon", 60.0),
+        ("-5", 60.0),
+        ("", 60.0),
+        ("9" * 400, 365 * 86_400.0),
+    ],
+)
 def test_a_429_waits_as_long_as_it_says(
     scripted: ScriptedServer, graph: GraphTransport, kind: str, asked: str, seconds: float
 ) -> None:
@@ -134,8 +141,13 @@ def test_cookies_are_not_kept(scripted: ScriptedServer, graph: GraphTransport) -
 def test_the_platforms_clock(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """The offset to the platform's `Date` is the median of the last answers; one odd date moves nothing."""
     assert graph.clock_offset_seconds is None
-    for date in ("odd", "Sat, 24 Jan 2026 12:00:00 GMT", "Wed, 25 Nov 2026 14:00:00 GMT",
-                 "Wed, 25 Nov 2026 14:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -2359"):  # fmt: skip
+    for date in (
+        "odd",
+        "Sat, 24 Jan 2026 12:00:00 GMT",
+        "Wed, 25 Nov 2026 14:00:00 GMT",
+        "Wed, 25 Nov 2026 14:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+    ):
         scripted.add_reply({"ok": 1}, Date=date)
         graph.get(("act_1",), {})
     assert graph.clock_offset_seconds == 7_200

@@ -130,9 +130,20 @@ def failure(graph: GraphTransport) -> AdwarmError:
         trickling(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
         trickling(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:10], b"\0"),
     ],
-    ids=["silent", "status", "header", "headers", "continue", "length", "close", "chunks", "chunk size", "trailer",
-         "packed"],
-)  # fmt: skip
+    ids=[
+        "silent",
+        "status",
+        "header",
+        "headers",
+        "continue",
+        "length",
+        "close",
+        "chunks",
+        "chunk size",
+        "trailer",
+        "packed",
+    ],
+)
 def test_no_trickle_outlives_its_deadline(raw: Raw, graph: GraphTransport, script: Script) -> None:
     """A head or a body that comes a byte at a time, and never ends, ends with the call's deadline."""
     raw.script = script
@@ -223,7 +234,7 @@ def test_no_flood_fills_the_memory(raw: Raw, graph: GraphTransport, script: Scri
         HEAD + b"Location: http://[\r\n\r\n[",
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
     ],
-)  # fmt: skip
+)
 def test_broken_answers_are_errors_with_a_reason(raw: Raw, graph: GraphTransport, answer: bytes) -> None:
     """What is no answer ends as an error of our own that names no address and no token, and never as a library's."""
     raw.script = at_once(answer)
@@ -247,8 +258,11 @@ def test_what_a_lying_length_leaves_behind(raw: Raw, graph: GraphTransport) -> N
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda data: zlib.compress(data)[2:-4]])
 def test_a_bomb_is_not_unpacked(raw: Raw, graph: GraphTransport, pack: Callable[[bytes], bytes]) -> None:
     """An answer that unpacks to more than it may is too much data, and one that does not is read."""
-    raw.script = at_once(HEAD + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
-                         + pack(b" " * 50_000_000))  # fmt: skip
+    raw.script = at_once(
+        HEAD
+        + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
+        + pack(b" " * 50_000_000)
+    )
     assert isinstance(failure(graph), TooMuchData)
     raw.script = at_once(HEAD + b"Content-Encoding: deflate\r\n\r\n" + pack(b'{"ok": 1}' + b" " * 100_000))
     assert graph.get(("act_1",), {}).body == {"ok": 1}
