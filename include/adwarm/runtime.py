@@ -21,7 +21,7 @@ from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import QueueWorker, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
-from adwarm.store import ObjectStore, open_engine, upgrade
+from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import IsolationStore
@@ -62,6 +62,11 @@ class Runtime:
     def objects(self) -> ObjectStore:
         """The object store."""
         return ObjectStore(self.settings.data)
+
+    @cached_property
+    def context(self) -> Context:
+        """Database, objects and settings, as most functions take them."""
+        return Context(self.engine, self.objects, self.settings)
 
     @cached_property
     def owner(self) -> str:
