@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo up down test test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-memory bench-requests bench-storm lock clean
+	bench-backfill bench-memory bench-requests bench-storm docs docs-build lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -109,6 +109,13 @@ bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and
 bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.benchmarks.patterns
+
+docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:8001
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8001
+
+docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --clean
+	@echo "The documentation is in .adwarm/site"
 
 lock: $(READY) ## Compile the requirements again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
