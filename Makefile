@@ -114,7 +114,7 @@ docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:800
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8001
 
 docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fails
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --clean
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "The documentation is in .adwarm/site"
 
 lock: $(READY) ## Compile the requirements again
