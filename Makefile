@@ -26,7 +26,7 @@ $(READY): requirements-bootstrap.txt requirements-dev.txt requirements.in pyproj
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Set before the process starts; afterwards they count no more.
+# Read when the process starts; later changes have no effect.
 demo: export MALLOC_ARENA_MAX := 2
 demo: export ARROW_DEFAULT_MEMORY_POOL := system
 demo: $(READY) ## Run the main job on real flights: learn, plan, warm, score, serve
@@ -47,10 +47,10 @@ test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 4
 test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
 	@$(BIN)/pytest -q --numprocesses 2 -m long
 
-test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
+test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every promise at every event
 	@$(BIN)/python -m tests.simulation
 
-test-stateful: $(READY) ## Search for a course of events that breaks breaker, limiter, queue or shares
+test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, limiter, queue or shares
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
 
 test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
@@ -62,7 +62,7 @@ $(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
 	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
 
-lint: $(READY) ## Check style, types and the floors of the house
+lint: $(READY) ## Check style, types and the layers of the product
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

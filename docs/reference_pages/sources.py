@@ -27,7 +27,9 @@ CAPABILITIES: dict[str, Callable[[Capabilities], str]] = {
     "most summaries in one request": lambda caps: str(caps.max_windows_per_request),
     "rows per page": lambda caps: str(caps.max_page_rows),
     "async reports": lambda caps: f"yes, polled {caps.poll_batch} at a time" if caps.has_async_reports else "no",
-    "splits too much data by": lambda caps: "days, campaigns, ad sets, ads, fields" if caps.can_list_objects else "days",
+    "splits too much data by": lambda caps: (
+        "days, campaigns, ad sets, ads, fields" if caps.can_list_objects else "days"
+    ),
     "quotas apply to": lambda caps: ", ".join(caps.quota_scopes) or "nothing",
     "figures are final after": lambda caps: f"{caps.lookback_days} days",
     "history": lambda caps: "all there is" if caps.retention_days is None else f"{caps.retention_days:,} days",

@@ -1,6 +1,7 @@
 """The documentation: complete, linked, and in step with the code."""
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -8,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from pydantic import BaseModel
 import adwarm
 from adwarm.backpressure.status import BreakerStatus, ScopeStatus
 from adwarm.cli.app import app
+from adwarm.replay.policy import SimplePolicy
 from adwarm.settings import Settings
 from adwarm.store.tables import metadata
 
@@ -320,6 +324,44 @@ def test_python_examples_are_python(page: Path) -> None:
     sources = [source for language, source in FENCE.findall(_text(page)) if language == "python"]
 
     assert all(isinstance(ast.parse(source), ast.Module) for source in sources)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_python_examples_use_what_exists(page: Path) -> None:
+    """Whatever an example imports from adwarm exists; names of the plugin are looked up without Airflow."""
+    trees = [ast.parse(source) for language, source in FENCE.findall(_text(page)) if language == "python"]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    operators = set(re.findall(r'"(\w+)"', _text(ROOT / "plugins/adwarm_airflow/operators/__init__.py")))
+    missing = [
+        f"{node.module}.{alias.name}"
+        for node in imports
+        for alias in node.names
+        if (node.module == "adwarm_airflow.operators" and alias.name not in operators)
+        or (str(node.module).split(".")[0] == "adwarm" and not hasattr(import_module(str(node.module)), alias.name))
+    ]
+
+    assert missing == []
+
+
+def test_the_example_policy_is_a_policy() -> None:
+    """The policy of the how-to page has the methods, with the parameters, that a replay calls."""
+    page = _text(DOCS / "how-to/write-a-policy.md")
+    namespace: dict[str, Any] = {}
+    exec(next(source for language, source in FENCE.findall(page) if language == "python"), namespace)
+    policy = namespace["TwoDays"]()
+    own = {name: method for name, method in vars(type(policy)).items() if inspect.isfunction(method)}
+
+    assert own
+    for name, method in own.items():
+        assert [*signature(method).parameters] == [*signature(getattr(SimplePolicy, name)).parameters]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_paths_exist(page: Path) -> None:
+    """Every file or folder of the repository that a page names in code marks exists."""
+    mentioned = re.findall(r"`((?:include|plugins|dags|dev|tests|docs|examples|clients)/[\w./-]*)`", _prose(page))
+
+    assert [path for path in mentioned if not (ROOT / path).exists()] == []
 
 
 def test_each_operator_has_an_example() -> None:
