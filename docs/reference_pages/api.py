@@ -2,6 +2,7 @@
 
 import enum
 import inspect
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ The public API is what `adwarm.__all__` exports. Everything else in the package 
 release. Names are imported on first use, so `import adwarm` stays fast.
 
 """
+
+WIDTH = 100
+_MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(\w+)")
 
 
 def names() -> list[str]:
@@ -50,7 +54,8 @@ def page() -> str:
     exported = names()
     described("public names", {name: _docstring(getattr(adwarm, name)) for name in exported})
     overview = table(("name", "does"), [(f"[`{name}`](#{name.lower()})", _summary(name)) for name in exported])
-    return NOTICE + INTRO + "\n\n".join([*([overview] if exported else []), *map(_entry, exported)]) + "\n"
+    parts = [INTRO.rstrip(), overview, *map(_entry, exported)] if exported else [INTRO.rstrip()]
+    return NOTICE + "\n\n".join(parts) + "\n"
 
 
 def _docstring(value: Any) -> str:
@@ -80,16 +85,39 @@ def _entry(name: str) -> str:
 
 
 def _signature(name: str, value: Any) -> str:
+    """Return the import and the call of a name, with the types' own names and one parameter a line when it is long."""
     head = f"from adwarm import {name}\n\n"
     if not callable(value):
         return f"{head}{name}: {type(value).__name__}"
-    if isinstance(value, type) and issubclass(value, enum.Enum | BaseModel):
+    if isinstance(value, type) and (issubclass(value, enum.Enum | BaseModel) or getattr(value, "_is_protocol", False)):
         return f"{head}class {name}"
     try:
-        signature = str(inspect.signature(value))
+        signature = inspect.signature(value)
     except ValueError:
-        signature = "(...)"
-    return f"{head}{name}{signature}"
+        return f"{head}{name}(...)"
+    if isinstance(value, type):
+        signature = signature.replace(return_annotation=signature.empty)
+    text = _short(f"{name}{signature}")
+    if len(text) <= WIDTH:
+        return head + text
+    lines = [f"    {_short(line)}," for line in _parameter_lines(signature)]
+    result = "" if signature.return_annotation is signature.empty else text[text.rindex(" -> ") :]
+    return head + "\n".join([f"{name}(", *lines, f"){result}"])
+
+
+def _short(text: str) -> str:
+    """Return a signature with the types' own names instead of their full paths."""
+    return _MODULE.sub(r"\1", text)
+
+
+def _parameter_lines(signature: inspect.Signature) -> list[str]:
+    """Return each parameter as it is written, with the mark `*` before the first keyword-only one."""
+    lines: list[str] = []
+    for param in signature.parameters.values():
+        if param.kind is param.KEYWORD_ONLY and "*" not in lines:
+            lines.append("*")
+        lines.append(str(param))
+    return lines
 
 
 def _members(value: Any) -> list[tuple[str, str]]:
