@@ -14,7 +14,10 @@ ROOT_PAGES = {
     "SECURITY.md": "project/security.md",
     "CHANGELOG.md": "project/changelog.md",
 }
-_RESOURCE = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+_RESOURCE = re.compile(
+    r"<(?:script|link(?![^>]*rel=.?(?:canonical|next|prev)\b)|img|iframe|source)\b"
+    r"[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>"
+)
 _LINK = re.compile(r"(?P<text>\[[^\]]*\])\((?P<path>[^)\s:#]+)(?P<anchor>#[^)\s]*)?\)")
 
 
