@@ -8,6 +8,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,16 @@ def _prose(source: str) -> str:
     return " ".join("".join(pieces).split())
 
 
+@cache
+def _texts() -> dict[Path, str]:
+    """Return the prose of each page and each Python file."""
+    texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
+    return texts | {path: _prose(path.read_text(encoding="utf-8")) for path in _sources(*CODE)}
+
+
 def _hits(phrase: str) -> dict[str, int]:
     pattern = re.compile(rf"\b{phrase.replace(' ', chr(92) + 's+')}\b", re.IGNORECASE)
-    texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
-    texts |= {path: _prose(path.read_text(encoding="utf-8")) for path in _sources(*CODE)}
-    counts = {path.relative_to(ROOT).as_posix(): len(pattern.findall(text)) for path, text in texts.items()}
+    counts = {path.relative_to(ROOT).as_posix(): len(pattern.findall(text)) for path, text in _texts().items()}
     return {name: count for name, count in counts.items() if count}
 
 
