@@ -9,25 +9,27 @@ not train. A run that has much to read shares it among mapped tasks, and publish
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import Tag, dag_arguments, every, moment
+from adwarm_airflow.declarations import Tag, cron_schedule, dag_kwargs, timestamp_param
 
 
 @dag(
     dag_id="adwarm_access_patterns",
     dag_display_name="adwarm: learn access patterns",
-    schedule=every("0 * * * *"),
+    schedule=cron_schedule("0 * * * *"),
     params={
-        "window_start": moment("Read the log whole from this moment; empty: what the log has gained.", "Read from"),
-        "window_end": moment("Read the log whole up to this moment.", "Read until"),
+        "window_start": timestamp_param(
+            "Read the log whole from this moment; empty: what the log has gained.", "Read from"
+        ),
+        "window_end": timestamp_param("Read the log whole up to this moment.", "Read until"),
         "train_now": Param(
             False,
             type="boolean",
             title="Train now",
             description="Train the forecast even if it is less than a day old.",
         ),
-        "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
+        "decision_time": timestamp_param("Act as of this moment; empty: now. For replays of the past."),
     },
-    **dag_arguments(__doc__, Tag.LEARNING, Tag.BACKFILLABLE),
+    **dag_kwargs(__doc__, Tag.LEARNING, Tag.BACKFILLABLE),
 )
 def adwarm_access_patterns() -> None:
     """Read, then train."""
@@ -44,14 +46,14 @@ def adwarm_access_patterns() -> None:
         """Read one share of the log; publish nothing."""
         from adwarm_airflow.tasks import learning
 
-        return learning.read_share(share, context)
+        return learning.read_split(share, context)
 
     @task
     def adopt_shares(found: list, **context) -> dict:
         """Publish all shares at once; skipped when the log was read in one piece."""
         from adwarm_airflow.tasks import learning
 
-        return learning.adopt_shares(found, context)
+        return learning.commit_splits(found, context)
 
     @task(trigger_rule="none_failed")
     def train_forecast(**context) -> dict:

@@ -10,17 +10,25 @@ the end of a scheduled run final months are brought together.
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import Tag, accounts, connection, dag_arguments, day, every, moment
+from adwarm_airflow.declarations import (
+    Tag,
+    accounts_param,
+    connection_param,
+    cron_schedule,
+    dag_kwargs,
+    day_param,
+    timestamp_param,
+)
 from adwarm_airflow.operators import WarmBatchOperator
 
 
 @dag(
     dag_id="adwarm_daily_insights",
     dag_display_name="adwarm: daily insights",
-    schedule=every("0 0 * * *"),
+    schedule=cron_schedule("0 0 * * *"),
     params={
-        "day": day("The day to complete; empty: the day the run is about."),
-        "accounts": accounts("Account ids, one a line; empty: every known account."),
+        "day": day_param("The day to complete; empty: the day the run is about."),
+        "accounts": accounts_param("Account ids, one a line; empty: every known account."),
         "frequency": Param(
             False,
             type="boolean",
@@ -28,10 +36,10 @@ from adwarm_airflow.operators import WarmBatchOperator
             description="In a backfill: fetch each day's own week too, for the audience part of its score. One request "
             "more for each account and day.",
         ),
-        "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
-        "connection": connection(),
+        "decision_time": timestamp_param("Act as of this moment; empty: now. For replays of the past."),
+        "connection": connection_param(),
     },
-    **dag_arguments(__doc__, Tag.BACKFILLABLE),
+    **dag_kwargs(__doc__, Tag.BACKFILLABLE),
 )
 def adwarm_daily_insights() -> None:
     """Plan, fetch, score, account."""
@@ -48,14 +56,14 @@ def adwarm_daily_insights() -> None:
         """Score every account whose day is complete."""
         from adwarm_airflow.tasks import warming
 
-        return warming.score_closed(context)
+        return warming.score_closed_days(context)
 
     @task(trigger_rule="none_failed")
     def account(**context) -> dict:
         """Close the job and read some keys back."""
         from adwarm_airflow.tasks import warming
 
-        return warming.account(context)
+        return warming.close_run(context)
 
     @task(trigger_rule="none_failed")
     def compact_store(**context) -> dict:

@@ -9,22 +9,22 @@ what earlier warms were used for. A backfilled run plans in shadow: it writes it
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import Tag, connection, dag_arguments, every, moment
+from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs, timestamp_param
 from adwarm_airflow.operators import WarmBatchOperator
 
 
 @dag(
     dag_id="adwarm_intelligent_warming",
     dag_display_name="adwarm: intelligent warming",
-    schedule=every("*/15 * * * *"),
+    schedule=cron_schedule("*/15 * * * *"),
     params={
         "mode": Param(
             "live", enum=["live", "shadow"], title="Mode", description="shadow: plan and write down, make no call."
         ),
-        "decision_time": moment("Decide as of this moment; empty: now. For replays of the past."),
-        "connection": connection(),
+        "decision_time": timestamp_param("Decide as of this moment; empty: now. For replays of the past."),
+        "connection": connection_param(),
     },
-    **dag_arguments(__doc__, Tag.WARMING),
+    **dag_kwargs(__doc__, Tag.WARMING),
 )
 def adwarm_intelligent_warming() -> None:
     """Plan, warm, score, account."""
@@ -41,14 +41,14 @@ def adwarm_intelligent_warming() -> None:
         """Score the accounts whose day this run has closed."""
         from adwarm_airflow.tasks import warming
 
-        return warming.score_closed(context)
+        return warming.score_closed_days(context)
 
     @task(trigger_rule="none_failed")
     def account(**context) -> dict:
         """Close the job, judge earlier warms, read some keys back."""
         from adwarm_airflow.tasks import warming
 
-        return warming.account(context)
+        return warming.close_run(context)
 
     batches = plan()
     warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand(batch=batches)

@@ -10,14 +10,14 @@ from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import Tag, dag_arguments, every, moment
+from adwarm_airflow.declarations import Tag, cron_schedule, dag_kwargs, timestamp_param
 from adwarm_airflow.operators.approval import PromotionApprovalOperator
 
 
 @dag(
     dag_id="adwarm_policy_review",
     dag_display_name="adwarm: policy review",
-    schedule=every("0 3 * * 1"),
+    schedule=cron_schedule("0 3 * * 1"),
     params={
         "training_weeks": Param(
             None,
@@ -42,9 +42,9 @@ from adwarm_airflow.operators.approval import PromotionApprovalOperator
             title="Policies",
             description="Replayed beside the live kind, one a line; empty: as set.",
         ),
-        "decision_time": moment("Review as of this moment; empty: now."),
+        "decision_time": timestamp_param("Review as of this moment; empty: now."),
     },
-    **dag_arguments(__doc__, Tag.LEARNING, timeout=timedelta(days=14)),
+    **dag_kwargs(__doc__, Tag.LEARNING, timeout=timedelta(days=14)),
 )
 def adwarm_policy_review() -> None:
     """Review, ask, promote, write the answer down."""

@@ -7,14 +7,14 @@ what is past its deadline is not done any more.
 
 from airflow.sdk import Param, dag
 
-from adwarm_airflow.declarations import Tag, connection, dag_arguments, every_and_on_request
+from adwarm_airflow.declarations import Tag, connection_param, cron_or_request_schedule, dag_kwargs
 from adwarm_airflow.operators import DrainRequestsOperator
 
 
 @dag(
     dag_id="adwarm_request_queue",
     dag_display_name="adwarm: request queue",
-    schedule=every_and_on_request("*/5 * * * *"),
+    schedule=cron_or_request_schedule("*/5 * * * *"),
     params={
         "batch_size": Param(
             10, type="integer", minimum=1, maximum=1000, title="Batch size", description="Requests taken at a time."
@@ -22,9 +22,9 @@ from adwarm_airflow.operators import DrainRequestsOperator
         "max_seconds": Param(
             240, type="number", minimum=1, maximum=3600, title="Time", description="No batch is begun after this long."
         ),
-        "connection": connection(),
+        "connection": connection_param(),
     },
-    **dag_arguments(__doc__, Tag.WARMING),
+    **dag_kwargs(__doc__, Tag.WARMING),
 )
 def adwarm_request_queue() -> None:
     """Drain."""

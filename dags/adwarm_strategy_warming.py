@@ -8,16 +8,24 @@ hourly budget, and skips what is fresh. From the trigger form or the REST API: w
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import PRIORITIES, Tag, accounts, connection, dag_arguments, every, moment
+from adwarm_airflow.declarations import (
+    PRIORITIES,
+    Tag,
+    accounts_param,
+    connection_param,
+    cron_schedule,
+    dag_kwargs,
+    timestamp_param,
+)
 from adwarm_airflow.operators import WarmBatchOperator
 
 
 @dag(
     dag_id="adwarm_strategy_warming",
     dag_display_name="adwarm: strategy warming",
-    schedule=every("0 */6 * * *"),
+    schedule=cron_schedule("0 */6 * * *"),
     params={
-        "accounts": accounts("Account ids, one a line; empty: all enabled strategies."),
+        "accounts": accounts_param("Account ids, one a line; empty: all enabled strategies."),
         "date_ranges": Param(
             ["yesterday", "last_7d", "last_30d"],
             type="array",
@@ -38,10 +46,10 @@ from adwarm_airflow.operators import WarmBatchOperator
             100, type="integer", minimum=1, maximum=100_000, title="Budget", description="Upstream calls at the most."
         ),
         "dry_run": Param(False, type="boolean", title="Dry run", description="Plan and write down, make no call."),
-        "decision_time": moment("Act as of this moment; empty: now. For replays of the past."),
-        "connection": connection(),
+        "decision_time": timestamp_param("Act as of this moment; empty: now. For replays of the past."),
+        "connection": connection_param(),
     },
-    **dag_arguments(__doc__, Tag.WARMING, max_active_runs=4),
+    **dag_kwargs(__doc__, Tag.WARMING, max_active_runs=4),
 )
 def adwarm_strategy_warming() -> None:
     """Plan, warm, account."""
@@ -58,7 +66,7 @@ def adwarm_strategy_warming() -> None:
         """Close the job and read some keys back."""
         from adwarm_airflow.tasks import warming
 
-        return warming.account(context)
+        return warming.close_run(context)
 
     warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}", max_active_tis_per_dagrun=2)
     warm.expand_kwargs(plan()) >> account()

@@ -60,7 +60,7 @@ class Demo:
         from adwarm.foundation.clock import VirtualClock
         from adwarm.runtime import Runtime
         from adwarm.settings import load_settings
-        from adwarm_airflow.connections import source_factory
+        from adwarm_airflow.connections import connection_source_factory
         from dev.dag_runs import DagRuns
         from dev.replay import Readers, without_warming
         from dev.report import DemoReport
@@ -70,7 +70,7 @@ class Demo:
         with self._progress() as progress:
             steps = progress.add_task("starting Airflow", total=28)
             dags = DagRuns(ROOT / "dags")
-            runtime = Runtime(settings, clock, source_factory(settings, clock=clock))
+            runtime = Runtime(settings, clock, connection_source_factory(settings, clock=clock))
             readers = Readers(runtime, clock)
             say = _teller(progress, steps)
             say("learning from the access log")

@@ -61,7 +61,7 @@ def _events(url: str, settings: Settings, since: datetime, until: datetime) -> p
     frame = pd.concat(frames, ignore_index=True)
     names = ["account_id", "date_range", "report", "time_zone", "actor"]
     frame[names] = frame[names].astype(str)
-    persons = frame["actor"].isin([actor.value for actor in Actor if actor.is_person] + ["", "nan", "None"])
+    persons = frame["actor"].isin([actor.value for actor in Actor if actor.is_human] + ["", "nan", "None"])
     return frame[persons].sort_values(["ts", "account_id", "date_range"], ignore_index=True)
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from adwarm.forecast.training.train import train_until
+from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from dev.moved_log import move_to_now
@@ -18,7 +18,7 @@ def main() -> int:
     if not target.exists():
         move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
     ingest(runtime.engine, runtime.objects, runtime.settings, now)
-    figures = train_until(runtime.engine, runtime.objects, runtime.settings, now, now)
+    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, now, now)
     print(f"learned from {figures['opens']:,} opens of {figures['keys']:,} keys")
     return 0
 

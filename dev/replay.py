@@ -49,7 +49,7 @@ class Readers:
         for item in opens:
             self.clock.set(item.at)
             try:
-                answer = read_or_fetch(self.runtime.reader, self.runtime.prefetch, item.key)
+                answer = read_or_fetch(self.runtime.reader, self.runtime.prefetch_engine, item.key)
             except NotFound as error:
                 self.tally.unanswered.append(str(error))
                 self.tally.add(item, hit=False)

@@ -10,8 +10,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from adwarm.patterns.load_slots import QUIET, load_slots
-from adwarm.planning.warm_outcomes import settle_accounts
+from adwarm.patterns.load_slots import QUIET_PERIOD, load_slots
+from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms
 from dev.history import ReplayDay
@@ -39,10 +39,10 @@ class DemoReport:
         trained = learned["train_forecast"]
         read = learned.get("adopt_shares") or learned["read_log"]
         zone = runtime.settings.default_zone
-        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET, day.end, default_zone=zone)
-        settle_accounts(runtime.engine, runtime.objects, day.end, known_until=day.end)
-        counts = warms.counts(runtime.engine)
-        rows = warms.planned_for(runtime.engine, "predicted_open")
+        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET_PERIOD, day.end, default_zone=zone)
+        mark_warm_outcomes(runtime.engine, runtime.objects, day.end, known_until=day.end)
+        counts = warms.count_by_status(runtime.engine)
+        rows = warms.list_by_reason(runtime.engine, "predicted_open")
         return cls(
             log={
                 "opens_learned": trained["opens"],
@@ -56,18 +56,18 @@ class DemoReport:
             },
             plan={
                 "warms_planned": len(rows),
-                "days_closed": len(warms.planned_for(runtime.engine, "day_closed")),
-                "days_left_to_the_daily_run": warms.cut_for(runtime.engine, "day_closed"),
-                "strategy_warms": len(warms.planned_for(runtime.engine, "strategy")),
-                "cut_by_the_budget": warms.cut_for(runtime.engine, "predicted_open"),
+                "days_closed": len(warms.list_by_reason(runtime.engine, "day_closed")),
+                "days_left_to_the_daily_run": warms.count_cut(runtime.engine, "day_closed"),
+                "strategy_warms": len(warms.list_by_reason(runtime.engine, "strategy")),
+                "cut_by_the_budget": warms.count_cut(runtime.engine, "predicted_open"),
                 "used": counts["used"],
                 "wasted": counts["wasted"],
                 "failed": counts.get("failed", 0),
             },
             examples=_examples(rows),
             upstream=_calls(calls),
-            stored=entries.totals(runtime.engine),
-            fatigue=scores.totals(runtime.engine),
+            stored=entries.get_totals(runtime.engine),
+            fatigue=scores.count_all_by_status(runtime.engine),
             served={
                 "opens": tally.opens,
                 "first_opens": tally.first_opens,

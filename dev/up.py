@@ -100,9 +100,14 @@ def _log_in_file(env: dict[str, str]) -> str:
 def _start(arguments: list[str], env: dict[str, str], log: str) -> None:
     with (HOME / log).open("ab") as file:
         started = subprocess.Popen(  # noqa: S603 -- our own modules
-            [sys.executable, *arguments], env=env, cwd=ROOT, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+            [sys.executable, *arguments],
+            env=env,
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
+        )
     remember(HOME, started.pid)
 
 

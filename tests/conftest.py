@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import QueuePool
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.store.database import open_engine, writing
+from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
@@ -63,7 +63,7 @@ def engine(
         )
         engines[dialect] = open_engine(url)
         upgrade(engines[dialect])
-    with writing(engines[dialect]) as connection:
+    with write_transaction(engines[dialect]) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     return engines[dialect]
@@ -99,7 +99,7 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_connection_at_a_time() -> Iterator[None]:
+def no_nested_connections() -> Iterator[None]:
     """No thread asks adwarm's database for a second connection while it holds one: with a full pool it would wait for
     itself."""
     held, nested = threading.local(), list[str]()

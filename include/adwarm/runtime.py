@@ -11,21 +11,21 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
-from adwarm.fetch_plan.request_cost import StoredNeeds
+from adwarm.fetch_plan.request_cost import StoredDaysPricer
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.queue_worker import BATCH_SIZE
 from adwarm.recovery import RecoveryPipeline
-from adwarm.serving import Drainer, Reader
+from adwarm.serving import QueueWorker, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
-from adwarm.store import ObjectStore, open_engine, upgrade
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store import Context, ObjectStore, open_engine, upgrade
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import IsolationStore
-from adwarm.store.schema import current, head, require_current
+from adwarm.store.schema import get_current_revision, get_head_revision, require_current
 
 SourceFactory = Callable[[], InsightsSource]
 
@@ -54,7 +54,7 @@ class Runtime:
         engine = open_engine(self.settings.database, self.settings.sql)
         if engine.dialect.name != "sqlite":
             require_current(engine)
-        elif current(engine) != head():
+        elif get_current_revision(engine) != get_head_revision():
             upgrade(engine)
         return engine
 
@@ -62,6 +62,11 @@ class Runtime:
     def objects(self) -> ObjectStore:
         """The object store."""
         return ObjectStore(self.settings.data)
+
+    @cached_property
+    def context(self) -> Context:
+        """Database, objects and settings, as most functions take them."""
+        return Context(self.engine, self.objects, self.settings)
 
     @cached_property
     def owner(self) -> str:
@@ -76,17 +81,17 @@ class Runtime:
             self.settings.backpressure,
             owner=self.owner,
             rng=random.SystemRandom(),
-            on_overlong=self._alert_overlong,
+            on_overlong_park=self._alert_long_park,
         )
 
     @cached_property
-    def blocks(self) -> BlockAdmission:
+    def block_admission(self) -> BlockAdmission:
         """The shared budget, taken in blocks of permits and spent in this process."""
         permits, longest = self.settings.backpressure.block_permits, self.settings.account_seconds
         return BlockAdmission(self.admission, permits, longest_call_seconds=longest)
 
     @cached_property
-    def single_calls(self) -> MemoryAwareAdmission:
+    def single_call_admission(self) -> MemoryAwareAdmission:
         """The shared budget for a process that makes one call; where memory is short its machine makes one a second."""
         limit, machine = self.settings.backpressure.memory_percent, socket.gethostname()[:40]
         turn = machine_turn(self.engine, machine)
@@ -102,7 +107,7 @@ class Runtime:
         """Retry, heal, fall back, alert."""
         return RecoveryPipeline(
             self.settings.recovery,
-            ErrorsLog(self.engine),
+            ErrorLog(self.engine),
             self.clock,
             random.SystemRandom(),
             ledger=HealingStore(self.engine),
@@ -126,11 +131,11 @@ class Runtime:
         return self.settings.log_url
 
     @cached_property
-    def fetch_needs(self) -> StoredNeeds:
+    def request_costs(self) -> StoredDaysPricer:
         """What the planner asks which requests a key would take."""
-        return StoredNeeds(self.engine, self.settings)
+        return StoredDaysPricer(self.engine, self.settings)
 
-    def _alert_overlong(self, scope: Scope, seconds: float) -> None:
+    def _alert_long_park(self, scope: Scope, seconds: float) -> None:
         """Tell a person that a platform asked for a silence that is too long to be meant."""
         longest = self.settings.backpressure.longest_park_seconds
         words = (
@@ -139,24 +144,24 @@ class Runtime:
         )
         self.pipeline.alert(str(scope), "OverlongPark", words)
 
-    def prefetch(self) -> PrefetchEngine:
+    def prefetch_engine(self) -> PrefetchEngine:
         """Return an engine that makes keys fresh."""
         return PrefetchEngine(
             self.engine,
             self.objects,
             self.settings,
             self.make_source or source_factory(self.settings, self.clock),
-            MemoryAwareAdmission(self.blocks, SystemClock(), self.settings.backpressure.memory_percent),
+            MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
             self.owner,
-            further_factories(self.settings, self.clock) if self.sources is None else self.sources,
-            release=self.blocks.release,
+            connection_factories(self.settings, self.clock) if self.sources is None else self.sources,
+            release_grants=self.block_admission.release_idle,
         )
 
-    def drainer(self, batch_size: int = BATCH_SIZE) -> Drainer:
+    def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a worker for the request queue."""
-        return Drainer(self.prefetch(), self.queue, batch_size)
+        return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:
@@ -170,7 +175,7 @@ def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFact
     return build_factory(settings, clock=clock)
 
 
-def further_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
+def connection_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
     """Return what builds the sources of the further connections that the settings name.
 
     Raises:

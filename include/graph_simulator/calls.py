@@ -108,7 +108,7 @@ class LoggedCall:
         code: the error code; None for a success.
         cpu_ms: CPU time charged to the account.
         wall_ms: wall time charged to the account.
-        early: whether the account had been told to stay away longer.
+        early: whether the account was still blocked, by the headers of an earlier response.
         in_flight: open calls about the account at that moment, this one included.
         faults: the kinds of faults that hit it.
     """

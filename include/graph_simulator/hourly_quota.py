@@ -53,7 +53,7 @@ class HourlyQuota:
         """Do nothing: user errors do not reduce this quota."""
 
     def blocked_until(self, account: str, now: datetime) -> datetime | None:
-        """Return until when the account was told to stay away; None when it may call."""
+        """Return the end of the account's block as last reported to the caller; None when it may call."""
         with self._lock:
             until = self._blocked_until.get(account)
         return until if until is not None and now < until <= now + HOUR else None

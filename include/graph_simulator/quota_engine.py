@@ -180,7 +180,7 @@ class QuotaEngine:
             self._state(account).errors.add(now, CallCost())
 
     def blocked_until(self, account: str, now: datetime) -> datetime | None:
-        """Return until when the account was told to stay away; None when it may call."""
+        """Return the end of the account's block as last reported to the caller; None when it may call."""
         with self._lock:
             state = self._state(account)
             ends = [

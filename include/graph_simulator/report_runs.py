@@ -11,7 +11,7 @@ The status of a run follows from its age alone, so polling has no side effects:
 | 1 on, for `full_seconds` | Job Running | 100 |
 | then | Job Completed | 100 |
 
-A stuck run stays on its plateau at 0.6, or at 100 %, for ever.
+A stuck run never ends: it stays on its plateau at 0.6, or at 100 %.
 """
 
 import math

@@ -4,17 +4,17 @@ from typing import Any
 
 from adwarm.compression import compress_path
 from adwarm.foundation.clock import SystemClock
-from adwarm.maintenance.recompression import repack_entries
+from adwarm.maintenance.recompression import recompress_entries
 from adwarm.runtime import Runtime
 from adwarm.settings import CompressionSettings, Settings
 
 
-def pack_entries(runtime: Runtime, codec: str) -> dict[str, Any]:
+def compress_entries(runtime: Runtime, codec: str) -> dict[str, Any]:
     """Pack every entry with `codec` where that is smaller, and return counts and bytes."""
-    return repack_entries(runtime.engine, _with_codec(runtime.settings, codec), SystemClock().now())
+    return recompress_entries(runtime.engine, _with_codec(runtime.settings, codec), SystemClock().now())
 
 
-def pack_files(settings: Settings, path: str, codec: str, include: tuple[str, ...]) -> dict[str, Any]:
+def compress_files(settings: Settings, path: str, codec: str, include: tuple[str, ...]) -> dict[str, Any]:
     """Pack the matching files beneath `path`, and return counts and bytes."""
     return compress_path(path, _with_codec(settings, codec), include=include).to_dict()
 

@@ -14,7 +14,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.factory import build_factory
 from adwarm.sources.protocol import InsightsSource
-from adwarm_airflow.table_connections import landed_factory
+from adwarm_airflow.table_connections import table_source_factory
 
 DEFAULT_CONNECTION = "facebook_default"
 META_TYPE = "facebook_social"
@@ -22,7 +22,7 @@ _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
 log = logging.getLogger(__name__)
 
 
-def source_factory(
+def connection_source_factory(
     settings: Settings, conn_id: str = DEFAULT_CONNECTION, clock: Clock | None = None
 ) -> Callable[[], InsightsSource]:
     """Return what builds the upstream behind the connection `conn_id`.
@@ -41,33 +41,33 @@ def source_factory(
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         if is_default and (settings.source.kind != "meta" or settings.source.access_token):
-            return _from_settings(settings, clock, "does not exist")
+            return _settings_source_factory(settings, clock, "does not exist")
         raise BadRequest(
             f"connection {conn_id!r} does not exist; check its name, or create one of type facebook_social with "
             "app_id, app_secret and access_token in its extra"
         ) from None
     if connection.conn_type != META_TYPE:
-        return landed_factory(settings, connection, conn_id)
+        return table_source_factory(settings, connection, conn_id)
     if is_default and settings.source.kind != "meta":
-        return _from_settings(settings, clock, "is the platform's, and the settings name another source")
-    source = _from_extra(settings.source, connection.extra_dejson, conn_id)
+        return _settings_source_factory(settings, clock, "is the platform's, and the settings name another source")
+    source = _source_settings_from_extra(settings.source, connection.extra_dejson, conn_id)
     return build_factory(_with_source(settings, source), conn_id, clock)
 
 
-def _from_settings(settings: Settings, clock: Clock | None, why: str) -> Callable[[], InsightsSource]:
+def _settings_source_factory(settings: Settings, clock: Clock | None, reason: str) -> Callable[[], InsightsSource]:
     """Return what builds the source of the settings in place of the default connection, and say so in the log."""
-    log.warning("%s", stand_in(settings, why))
+    log.warning("%s", default_replacement_message(settings, reason))
     return build_factory(settings, clock=clock)
 
 
-def stand_in(settings: Settings, why: str) -> str:
+def default_replacement_message(settings: Settings, reason: str) -> str:
     """Return the sentence that tells what is used in place of the default connection; it holds no secret."""
     kind = settings.source.kind
     what = "the token in ADWARM_SOURCE__ACCESS_TOKEN" if kind == "meta" else f"the {kind} source of ADWARM_SOURCE__*"
-    return f"connection {DEFAULT_CONNECTION!r} {why}; {what} is used instead"
+    return f"connection {DEFAULT_CONNECTION!r} {reason}; {what} is used instead"
 
 
-def _from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> SourceSettings:
+def _source_settings_from_extra(source: SourceSettings, extra: dict[str, Any], conn_id: str) -> SourceSettings:
     token, secret = extra.get("access_token"), extra.get("app_secret")
     if not token:
         raise BadRequest(f"connection {conn_id!r} has no access_token in its extra; add it")

@@ -9,7 +9,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataInterv
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 
-START = datetime(2024, 1, 1, tzinfo=UTC)
+START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
 ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
 PRIORITIES = ["critical", "high", "normal", "low"]
 
@@ -23,24 +23,24 @@ class Tag(StrEnum):
     BACKFILLABLE = "backfillable"
 
 
-def every(cron: str) -> CronDataIntervalTimetable:
+def cron_schedule(cron: str) -> CronDataIntervalTimetable:
     """Return the timetable of `cron` in UTC, whose runs carry the interval they are about."""
     return CronDataIntervalTimetable(cron, timezone="UTC")
 
 
-def every_and_on_request(cron: str) -> AssetOrTimeSchedule:
+def cron_or_request_schedule(cron: str) -> AssetOrTimeSchedule:
     """Return the timetable of `cron` that also starts a run within seconds of an enqueued request."""
     watcher = AssetWatcher(name="adwarm_pending_requests", trigger=PendingRequestsTrigger())
     requests = Asset(name="adwarm_requests", uri="adwarm://requests", watchers=[watcher])
-    return AssetOrTimeSchedule(timetable=every(cron), assets=[requests])
+    return AssetOrTimeSchedule(timetable=cron_schedule(cron), assets=[requests])
 
 
-def dag_arguments(
+def dag_kwargs(
     doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = timedelta(hours=6)
 ) -> dict[str, Any]:
     """Return the arguments every DAG of the package shares."""
     return {
-        "start_date": START,
+        "start_date": START_DATE,
         "catchup": False,
         "max_active_runs": max_active_runs,
         "dagrun_timeout": timeout,
@@ -56,17 +56,17 @@ def dag_arguments(
     }
 
 
-def moment(description: str, title: str = "Decision time") -> Param:
+def timestamp_param(description: str, title: str = "Decision time") -> Param:
     """Return an optional parameter that holds a moment."""
     return Param(None, type=["null", "string"], format="date-time", title=title, description=description)
 
 
-def day(description: str) -> Param:
+def day_param(description: str) -> Param:
     """Return an optional parameter that holds a day."""
     return Param(None, type=["null", "string"], format="date", title="Day", description=description)
 
 
-def accounts(description: str) -> Param:
+def accounts_param(description: str) -> Param:
     """Return an optional parameter that holds account ids."""
     return Param(
         None,
@@ -77,7 +77,7 @@ def accounts(description: str) -> Param:
     )
 
 
-def connection() -> Param:
+def connection_param() -> Param:
     """Return the parameter that names the upstream's connection."""
     return Param(
         "facebook_default",

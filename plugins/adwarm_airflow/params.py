@@ -8,7 +8,7 @@ from adwarm.foundation.errors import BadRequest
 T = TypeVar("T")
 
 
-def word(parse: Callable[[str], T], text: str) -> T:
+def parse_param(parse: Callable[[str], T], text: str) -> T:
     """Return what `parse` makes of `text`.
 
     Raises:

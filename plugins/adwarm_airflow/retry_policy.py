@@ -7,7 +7,7 @@ from airflow.sdk import RetryDecision, RetryPolicy
 
 from adwarm.foundation.errors import Permanent, Refused, Throttled, Transient
 
-_LONGEST = timedelta(days=1)
+_MAX_RETRY_DELAY = timedelta(days=1)
 """A task asks again after a day, whatever it was told: a wait of years is a fault of the answer."""
 
 
@@ -24,9 +24,9 @@ class AdwarmRetryPolicy(RetryPolicy):
         if isinstance(exception, Permanent):
             return RetryDecision.fail(f"{type(exception).__name__} would fail again")
         if isinstance(exception, Throttled):
-            wait = min(_LONGEST, max(timedelta(seconds=1), exception.until - datetime.now(UTC)))
+            wait = min(_MAX_RETRY_DELAY, max(timedelta(seconds=1), exception.until - datetime.now(UTC)))
             return RetryDecision.retry(wait, f"{exception.scope} is parked")
         if isinstance(exception, Transient) and exception.retry_after:
-            wait = min(_LONGEST, timedelta(seconds=exception.retry_after))
+            wait = min(_MAX_RETRY_DELAY, timedelta(seconds=exception.retry_after))
             return RetryDecision.retry(wait, "the upstream asked to wait")
         return RetryDecision.default()

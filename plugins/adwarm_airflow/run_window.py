@@ -11,11 +11,11 @@ from typing import Any
 from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
-from adwarm_airflow.params import word
+from adwarm_airflow.params import parse_param
 
 
 @dataclass(frozen=True, slots=True)
-class RunTime:
+class RunWindow:
     """The time of a run.
 
     Attributes:
@@ -28,8 +28,8 @@ class RunTime:
 
     run_id: str
     window: tuple[datetime, datetime]
-    explicit: bool
-    backfill: bool
+    is_explicit: bool
+    is_backfill: bool
     clock: Clock
 
     @property
@@ -38,7 +38,7 @@ class RunTime:
         return self.window[0].date()
 
 
-def run_time(context: Mapping[str, Any], grain: timedelta) -> RunTime:
+def resolve_run_window(context: Mapping[str, Any], grain: timedelta) -> RunWindow:
     """Return the time of the run in `context`; works when the run has no logical date.
 
     Raises:
@@ -46,10 +46,10 @@ def run_time(context: Mapping[str, Any], grain: timedelta) -> RunTime:
     """
     run, params = context["dag_run"], context.get("params") or {}
     backfill = str(getattr(run.run_type, "value", run.run_type)) == "backfill"
-    as_of = moment_param(params, "decision_time")
+    as_of = get_timestamp_param(params, "decision_time")
     clock: Clock = FrozenClock(as_of) if as_of else SystemClock()
-    asked = _asked_window(params, grain)
-    interval = _interval(context)
+    asked = _window_from_params(params, grain)
+    interval = _data_interval(context)
     if asked:
         window = asked
     elif interval:
@@ -58,21 +58,21 @@ def run_time(context: Mapping[str, Any], grain: timedelta) -> RunTime:
         end = floor_to(as_of or utc(context.get("logical_date") or run.run_after), grain)
         window = (end - grain, end)
     run_id = f"{run.dag_id}/{run.run_id}"[:250]
-    return RunTime(run_id, window, bool(asked) or backfill, backfill, clock)
+    return RunWindow(run_id, window, bool(asked) or backfill, backfill, clock)
 
 
-def decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mode]:
+def resolve_decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mode]:
     """Return when the run decides, and whether it may call the upstream.
 
     A live run decides at its start floored to `step`; a backfilled one at its logical date, in shadow; a run told a
     decision time at that time, in the mode it names.
     """
     run, params = context["dag_run"], context.get("params") or {}
-    mode = word(Mode, params.get("mode") or Mode.LIVE)
-    told = moment_param(params, "decision_time")
+    mode = parse_param(Mode, params.get("mode") or Mode.LIVE)
+    told = get_timestamp_param(params, "decision_time")
     if told:
         return told, mode
-    if run_time(context, step).backfill:
+    if resolve_run_window(context, step).is_backfill:
         return utc(context["logical_date"]), Mode.SHADOW
     return floor_to(utc(run.start_date or run.run_after), step), mode
 
@@ -88,7 +88,7 @@ def was_cleared(context: Mapping[str, Any]) -> bool:
     return bool(ti.try_number > 1 and ti.max_tries - (ti.task.retries or 0) == ti.try_number - 1)
 
 
-def moment_param(params: Mapping[str, Any], name: str) -> datetime | None:
+def get_timestamp_param(params: Mapping[str, Any], name: str) -> datetime | None:
     """Return the UTC moment a param holds, or None when it is empty.
 
     Raises:
@@ -103,7 +103,7 @@ def moment_param(params: Mapping[str, Any], name: str) -> datetime | None:
         raise BadRequest(f"{name} {text!r} is not a moment; write one such as 2026-11-25T09:00:00+00:00") from None
 
 
-def day_param(params: Mapping[str, Any], name: str) -> date | None:
+def get_day_param(params: Mapping[str, Any], name: str) -> date | None:
     """Return the day a param holds, or None when it is empty.
 
     Raises:
@@ -118,8 +118,8 @@ def day_param(params: Mapping[str, Any], name: str) -> date | None:
         raise BadRequest(f"{name} {text!r} is not a day; write one such as 2026-11-25") from None
 
 
-def _asked_window(params: Mapping[str, Any], grain: timedelta) -> tuple[datetime, datetime] | None:
-    since, until = moment_param(params, "window_start"), moment_param(params, "window_end")
+def _window_from_params(params: Mapping[str, Any], grain: timedelta) -> tuple[datetime, datetime] | None:
+    since, until = get_timestamp_param(params, "window_start"), get_timestamp_param(params, "window_end")
     if since and not until:
         until = since + grain
     if until and not since:
@@ -131,7 +131,7 @@ def _asked_window(params: Mapping[str, Any], grain: timedelta) -> tuple[datetime
     return since, until
 
 
-def _interval(context: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
+def _data_interval(context: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
     since, until = context.get("data_interval_start"), context.get("data_interval_end")
     if since is None or until is None or until <= since:
         return None

@@ -12,14 +12,19 @@ from adwarm.sources.factory import table_options
 from adwarm.sources.protocol import InsightsSource
 
 FOLDER_TYPES = frozenset({"fs"})
-_EXTRAS = {
-    "adwarm_layout": "layout", "adwarm_level": "level", "adwarm_columns": "columns", "adwarm_constants": "constants",
-    "adwarm_zone": "data_zone", "adwarm_day_zone": "day_zone", "adwarm_currency": "currency",
-}  # fmt: skip
-_MAPS = frozenset({"adwarm_columns", "adwarm_constants"})
+_OPTION_BY_EXTRA = {
+    "adwarm_layout": "layout",
+    "adwarm_level": "level",
+    "adwarm_columns": "columns",
+    "adwarm_constants": "constants",
+    "adwarm_zone": "data_zone",
+    "adwarm_day_zone": "day_zone",
+    "adwarm_currency": "currency",
+}
+_MAPPING_EXTRAS = frozenset({"adwarm_columns", "adwarm_constants"})
 
 
-def landed_factory(settings: Settings, connection: Connection, conn_id: str) -> Callable[[], InsightsSource]:
+def table_source_factory(settings: Settings, connection: Connection, conn_id: str) -> Callable[[], InsightsSource]:
     """Return what builds the source behind a connection that is not the ad platform's own.
 
     A connection of type `fs` is a folder of Parquet files (`path` in its extra); any other is a database, reached by
@@ -32,29 +37,31 @@ def landed_factory(settings: Settings, connection: Connection, conn_id: str) -> 
     Raises:
         BadRequest: the connection has no path, or its provider no SQLAlchemy engine; the message says what to do.
     """
-    options = _options(settings, connection.extra_dejson, conn_id)
+    options = _source_options(settings, connection.extra_dejson, conn_id)
     if connection.conn_type in FOLDER_TYPES:
-        return _folder(connection, conn_id, options)
+        return _parquet_source_factory(connection, conn_id, options)
     from adwarm.sources.sql import SqlSource
 
-    engine = _engine(connection, conn_id)
+    engine = _sqlalchemy_engine(connection, conn_id)
     table = connection.extra_dejson.get("adwarm_table")
     layout_is_own = "adwarm_layout" in connection.extra_dejson
     return lambda: SqlSource(engine, table or (None if layout_is_own else settings.source.table), **options)
 
 
-def _options(settings: Settings, extra: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
+def _source_options(settings: Settings, extra: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
     options = table_options(settings, conn_id)
-    for name, option in _EXTRAS.items():
+    for name, option in _OPTION_BY_EXTRA.items():
         value = extra.get(name)
         if value:
-            options[option] = _checked(name, value, conn_id) if name in _MAPS else str(value)
+            options[option] = _validate_mapping(name, value, conn_id) if name in _MAPPING_EXTRAS else str(value)
     if extra.get("account_id"):
         options["constants"] = {"account_id": str(extra["account_id"]), **options["constants"]}
     return options
 
 
-def _folder(connection: Connection, conn_id: str, options: dict[str, Any]) -> Callable[[], InsightsSource]:
+def _parquet_source_factory(
+    connection: Connection, conn_id: str, options: dict[str, Any]
+) -> Callable[[], InsightsSource]:
     from adwarm.sources.parquet import ParquetSource
 
     path = connection.extra_dejson.get("path")
@@ -63,7 +70,7 @@ def _folder(connection: Connection, conn_id: str, options: dict[str, Any]) -> Ca
     return lambda: ParquetSource(str(path), **options)
 
 
-def _engine(connection: Connection, conn_id: str) -> Any:
+def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Any:
     try:
         hook = connection.get_hook()
     except (AirflowException, ImportError) as error:
@@ -78,7 +85,7 @@ def _engine(connection: Connection, conn_id: str) -> Any:
     return hook.get_sqlalchemy_engine()
 
 
-def _checked(name: str, words: Any, conn_id: str) -> dict[str, str]:
+def _validate_mapping(name: str, words: Any, conn_id: str) -> dict[str, str]:
     if not isinstance(words, dict) or not all(isinstance(word, str) for pair in words.items() for word in pair):
         raise BadRequest(f"connection {conn_id!r}: {name} must map insights fields to text")
     return words

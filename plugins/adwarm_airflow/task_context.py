@@ -7,9 +7,9 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts
-from adwarm_airflow.connections import DEFAULT_CONNECTION, source_factory
+from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory
 
-_OF_SETTINGS = frozenset({"", "default"})
+_SETTINGS_CONNECTIONS = frozenset({"", "default"})
 """How accounts are kept that no connection of Airflow's has read."""
 
 
@@ -29,8 +29,8 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
     if conn_id is None:
         return Runtime(settings, clock)
     first, *others = connection_names(conn_id)
-    make_source = source_factory(settings, first, clock)
-    sources = {name: source_factory(settings, name, clock) for name in others}
+    make_source = connection_source_factory(settings, first, clock)
+    sources = {name: connection_source_factory(settings, name, clock) for name in others}
     return Runtime(settings, clock, make_source, sources or None)
 
 
@@ -46,16 +46,16 @@ def connection_names(conn_id: str) -> list[str]:
     return names
 
 
-def strangers(conn_id: str, ids: Sequence[str]) -> list[str]:
+def connection_change_warnings(conn_id: str, ids: Sequence[str]) -> list[str]:
     """Return a sentence for each connection not in `conn_id` that has read some of the accounts before.
 
     The first connection of `conn_id` reads them now.
     """
     names = connection_names(conn_id)
-    known = accounts.many(open_runtime().engine, list(dict.fromkeys(ids)))
+    known = accounts.get_many(open_runtime().engine, list(dict.fromkeys(ids)))
     found: dict[str, list[str]] = {}
     for item in known.values():
-        if item.connection not in {*names, *_OF_SETTINGS}:
+        if item.connection not in {*names, *_SETTINGS_CONNECTIONS}:
             found.setdefault(item.connection, []).append(item.id)
     return [
         f"connection {own!r}, which has read {', '.join(members[:5])} before, is not one of this task's; "
@@ -64,4 +64,4 @@ def strangers(conn_id: str, ids: Sequence[str]) -> list[str]:
     ]
 
 
-__all__ = ["DEFAULT_CONNECTION", "connection_names", "open_runtime", "strangers"]
+__all__ = ["DEFAULT_CONNECTION", "connection_change_warnings", "connection_names", "open_runtime"]

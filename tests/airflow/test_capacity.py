@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from adwarm.backpressure import Granted, Outcome, OutcomeKind
-from adwarm.backpressure.capacity_preview import Outlook, Waiter
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
+from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
 from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, warms, writing
+from adwarm.store import accounts, warms, write_transaction
 from adwarm.store.tables import breaker, capacity_scope
 from graph_simulator.server import SimulatorServer
 
@@ -33,32 +33,32 @@ def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monk
     return Runtime()
 
 
-def _settle(runtime: Runtime, scope: Scope, outcome: Outcome, source: str = "meta") -> None:
+def _settle(runtime: Runtime, scope: Scope, outcome: CallOutcome, source: str = "meta") -> None:
     decision = runtime.admission.admit([scope], Priority.CRITICAL, source=source)
     assert isinstance(decision, Granted)
-    runtime.admission.settle(decision.grant, outcome)
+    runtime.admission.release(decision.grant, outcome)
 
 
 def park(runtime: Runtime, name: str) -> None:
     """Let the platform ask for ten minutes of silence."""
-    _settle(runtime, Scope.parse(name), Outcome(OutcomeKind.THROTTLED, park_seconds=600))
+    _settle(runtime, Scope.parse(name), CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
 
 
 def unpark(runtime: Runtime) -> None:
     """Lift every park, as an operator does who knows better."""
-    with writing(runtime.engine) as connection:
+    with write_transaction(runtime.engine) as connection:
         connection.execute(update(capacity_scope).values(parked_until=None, parked_why=None))
 
 
 def break_upstream(runtime: Runtime) -> None:
     """Let the upstream fail until its breaker opens."""
     for number in range(runtime.settings.backpressure.breaker_min_calls):
-        _settle(runtime, Scope.parse(f"account:act_{800 + number}"), Outcome(OutcomeKind.FAILED))
+        _settle(runtime, Scope.parse(f"account:act_{800 + number}"), CallOutcome(CallOutcomeKind.FAILED))
 
 
 def mend_upstream(runtime: Runtime) -> None:
     """Let the cool-down be over."""
-    with writing(runtime.engine) as connection:
+    with write_transaction(runtime.engine) as connection:
         connection.execute(update(breaker).values(probe_at=0.0))
 
 
@@ -110,11 +110,11 @@ def test_it_wakes_when_the_breaker_may_be_probed(runtime: Runtime, monkeypatch: 
 class Looks:
     """A budget that a test decides, and how often it was looked at."""
 
-    def __init__(self, *answers: Callable[[Waiter], Outlook]) -> None:
+    def __init__(self, *answers: Callable[[WaitingCall], CapacityPreview]) -> None:
         self.answers = list(answers)
         self.asked: list[int] = []
 
-    def __call__(self, waiters: Sequence[Waiter]) -> list[Outlook]:
+    def __call__(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
         self.asked.append(len(waiters))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [answer(waiter) for waiter in waiters]
@@ -125,7 +125,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Looks]:
     """Puts a scripted budget in the place of the database's."""
     from adwarm_airflow.triggers import capacity
 
-    def install(*answers: Callable[[Waiter], Outlook]) -> Looks:
+    def install(*answers: Callable[[WaitingCall], CapacityPreview]) -> Looks:
         made = Looks(*answers)
         monkeypatch.setattr(capacity, "_Budget", lambda: SimpleNamespace(look=made))
         monkeypatch.setattr(capacity, "POLL_SECONDS", 0.01)
@@ -141,7 +141,9 @@ async def _gather(triggers: Sequence[Any]) -> list[Any]:
 
 def test_one_look_answers_every_trigger(looks: Callable[..., Looks]) -> None:
     """A thousand waiting triggers cost as many looks as one."""
-    made = looks(lambda _: Outlook(600, "parked"), lambda _: Outlook(600, "parked"), lambda _: Outlook(0))
+    made = looks(
+        lambda _: CapacityPreview(600, "parked"), lambda _: CapacityPreview(600, "parked"), lambda _: CapacityPreview(0)
+    )
 
     assert len(asyncio.run(_gather([_trigger(f"account:act_{n}") for n in range(1000)]))) == 1000
     assert made.asked == [1000, 1000, 1000]
@@ -151,8 +153,8 @@ def test_the_first_of_many_chains_wakes_a_task(looks: Callable[..., Looks]) -> N
     """A task that waits for several accounts goes on with the first that may be called; a lone late one waits on."""
     free = Scope.parse("account:act_2")
     made = looks(
-        lambda waiter: Outlook(0.0 if free in waiter.scopes else 600, "parked"),
-        lambda _: Outlook(0.0, "its own turn"),
+        lambda waiter: CapacityPreview(0.0 if free in waiter.scopes else 600, "parked"),
+        lambda _: CapacityPreview(0.0, "its own turn"),
     )
     fired = asyncio.run(_gather([_trigger("account:act_1", "account:act_2"), _trigger("account:act_3")]))
 
@@ -163,10 +165,10 @@ def test_the_first_of_many_chains_wakes_a_task(looks: Callable[..., Looks]) -> N
 def test_a_look_that_fails_is_made_again(looks: Callable[..., Looks]) -> None:
     """A database that is away delays the triggers and fails none."""
 
-    def away(_: Waiter) -> Outlook:
+    def away(_: WaitingCall) -> CapacityPreview:
         raise OSError("the database is away")
 
-    made = looks(away, lambda _: Outlook(0))
+    made = looks(away, lambda _: CapacityPreview(0))
     assert len(asyncio.run(_gather([_trigger("account:act_1")]))) == 1
     assert made.asked == [1, 1]
 
@@ -178,16 +180,20 @@ def test_want_of_a_slot_is_waited_for_in_the_task_after_a_minute(
     from adwarm_airflow.triggers import capacity
 
     monkeypatch.setattr(capacity, "QUEUEING_SECONDS", 0.05)
-    made = looks(lambda _: Outlook(1, "all calls are in flight", is_queueing=True))
+    made = looks(lambda _: CapacityPreview(1, "all calls are in flight", is_queueing=True))
 
     [event] = asyncio.run(_gather([_trigger("account:act_1")]))
     assert event.payload["why"] == "all calls are in flight"
     assert len(made.asked) > 1
 
 
-@pytest.mark.parametrize(("close", "reopen"), [
-    (lambda runtime: park(runtime, "account:act_801"), unpark), (break_upstream, mend_upstream),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("close", "reopen"),
+    [
+        (lambda runtime: park(runtime, "account:act_801"), unpark),
+        (break_upstream, mend_upstream),
+    ],
+)
 def test_a_run_that_waits_holds_no_slot_and_finishes_by_itself(
     dags: dict[str, Any],
     runtime: Runtime,
@@ -242,7 +248,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     interval = {"data_interval_start": day, "data_interval_end": day.replace(day=6), "logical_date": day}
     ti = SimpleNamespace(xcom_push=lambda *_: None, try_number=1)
     daily.plan_day({"dag_run": run, "ti": ti, "params": {"accounts": ["act_801"]}, **interval})
-    [planned] = {row["priority"] for row in warms.of_run(runtime.engine, "adwarm_daily_insights/b")}
+    [planned] = {row["priority"] for row in warms.list_by_run(runtime.engine, "adwarm_daily_insights/b")}
 
     budget = Runtime().admission
     backfill, live = (Scope.parse(f"account:act_{number}") for number in (801, 802))
@@ -253,7 +259,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     first = ask(backfill, Priority.parse(planned))
     assert isinstance(first, Granted)
     turned_away = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
-    budget.settle(first.grant, Outcome(OutcomeKind.OK, 0.1))
+    budget.release(first.grant, CallOutcome(CallOutcomeKind.OK, 0.1))
     then = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
 
     assert (planned, [isinstance(answer, Granted) for answer in turned_away + then]) == ("low", [False] * 3 + [True])
@@ -307,7 +313,7 @@ def test_a_task_waits_for_the_scopes_of_each_accounts_own_connection(
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"app_id": "200"}
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     told = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
-    accounts.put(runtime.engine, told, datetime.now(UTC))
+    accounts.save(runtime.engine, told, datetime.now(UTC))
     for item in told:
         park(runtime, f"account:{item.id}")
     operator = PrefetchInsightsOperator(

@@ -22,9 +22,12 @@ from .conftest import NOW
 
 ACCOUNTS = ["act_901", "act_902"]
 FORM = {
-    "accounts": ACCOUNTS, "date_ranges": ["yesterday"], "delay_seconds": 0, "connection": "guarded",
+    "accounts": ACCOUNTS,
+    "date_ranges": ["yesterday"],
+    "delay_seconds": 0,
+    "connection": "guarded",
     "decision_time": NOW.isoformat(),
-}  # fmt: skip
+}
 DAG = "adwarm_strategy_warming"
 Seen = dict[str, Any]
 Clear = Callable[..., Any]
@@ -115,11 +118,11 @@ def failures(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 def _seen(runtime: Runtime, finished: Any) -> Seen:
     """How a run stands: its state, the tries of its warm task, its warms, and its job's counts."""
     run_id = f"{DAG}/{finished.run_id}"
-    (job,) = [row for row in jobs.latest(runtime.engine, NOW) if row["run_id"] == run_id]
+    (job,) = [row for row in jobs.list_latest(runtime.engine, NOW) if row["run_id"] == run_id]
     return {
         "state": str(finished.state),
         "tries": max((ti.try_number for ti in finished.get_task_instances() if ti.task_id == "warm"), default=0),
-        "warms": [row["status"] for row in warms.of_run(runtime.engine, run_id)],
+        "warms": [row["status"] for row in warms.list_by_run(runtime.engine, run_id)],
         "job": (job["done"], job["failed"]),
     }
 
@@ -149,9 +152,13 @@ def test_a_wrong_token_fails_until_it_is_mended(
 
 
 def test_every_retry_tries_again_what_failed(
-    dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, failures: Failures,
+    dag: Any,
+    clear: Clear,
+    connect: Callable[[str], None],
+    runtime: Runtime,
+    failures: Failures,
     platform: SimulatorServer,
-) -> None:  # fmt: skip
+) -> None:
     """Airflow's own retries all call, and all fail; the attempt that finds the platform well again fetches all."""
     connect("right")
     platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": "transient_2"}]}, "storm"))
@@ -166,9 +173,14 @@ def test_every_retry_tries_again_what_failed(
 
 
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(
-    dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, failures: Failures,
-    platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    dag: Any,
+    clear: Clear,
+    connect: Callable[[str], None],
+    runtime: Runtime,
+    failures: Failures,
+    platform: SimulatorServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """While it stands no call is made, whoever retries or asks anew; after a clear the platform is asked again."""
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
@@ -188,8 +200,11 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
 
     platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
     assert _seen(runtime, clear(run, "warm", "account")) == {
-        "state": "success", "tries": 4, "warms": ["fetched"] * 2, "job": (2, 0),
-    }  # fmt: skip
+        "state": "success",
+        "tries": 4,
+        "warms": ["fetched"] * 2,
+        "job": (2, 0),
+    }
 
 
 def _plan_anew() -> None:

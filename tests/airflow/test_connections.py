@@ -29,9 +29,9 @@ def connection(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _factory(conn_id: str, **settings: Any) -> Any:
-    from adwarm_airflow.connections import source_factory
+    from adwarm_airflow.connections import connection_source_factory
 
-    return source_factory(Settings(**settings), conn_id)
+    return connection_source_factory(Settings(**settings), conn_id)
 
 
 def test_a_connection_makes_a_source(connection: Any) -> None:
@@ -57,33 +57,36 @@ PLACE = {"kind": "parquet", "url": "/nowhere"}
 
 
 @pytest.mark.usefixtures("without_default")
-@pytest.mark.parametrize(("source", "name", "said"), [
-    ({"access_token": SECRET}, "meta", "the token in ADWARM_SOURCE__ACCESS_TOKEN is used"),
-    (PLACE, "parquet", "the parquet source of ADWARM_SOURCE__"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "name", "said"),
+    [
+        ({"access_token": SECRET}, "meta", "the token in ADWARM_SOURCE__ACCESS_TOKEN is used"),
+        (PLACE, "parquet", "the parquet source of ADWARM_SOURCE__"),
+    ],
+)
 def test_settings_stand_in_for_the_default_connection(source: dict[str, Any], name: str, said: str) -> None:
     """A token in the settings is enough, so is a source that needs none; what the log says of it holds no token."""
-    from adwarm_airflow.connections import stand_in
+    from adwarm_airflow.connections import default_replacement_message
 
     assert _factory("facebook_default", source=source)().name == name
-    sentence = stand_in(Settings(source=source), "does not exist")
+    sentence = default_replacement_message(Settings(source=source), "does not exist")
     assert "'facebook_default' does not exist; " + said in sentence
     assert SECRET not in sentence
 
 
 def test_accounts_of_another_connection_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accounts whose own connection the task does not have are named, with the one that reads them now."""
-    from adwarm_airflow.task_context import open_runtime, strangers
+    from adwarm_airflow.task_context import connection_change_warnings, open_runtime
 
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     places = {"act_1": "gone", "act_2": "second", "act_3": "default", "act_4": "gone"}
     told = [Account(name, connection=place) for name, place in places.items()]
-    accounts.put(open_runtime().engine, told, datetime.now(UTC))
+    accounts.save(open_runtime().engine, told, datetime.now(UTC))
 
-    assert strangers("first,second", ["act_1", "act_2", "act_3", "act_5"]) == [
+    assert connection_change_warnings("first,second", ["act_1", "act_2", "act_3", "act_5"]) == [
         "connection 'gone', which has read act_1 before, is not one of this task's; 'first' is used"
     ]
-    assert strangers("first,gone,second", list(places)) == []
+    assert connection_change_warnings("first,gone,second", list(places)) == []
 
 
 @pytest.mark.parametrize("source", [{"access_token": SECRET}, PLACE], ids=["token", "place"])
@@ -133,7 +136,7 @@ def test_several_connections_are_named_with_commas(connection: Any, monkeypatch:
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     from adwarm_airflow.task_context import open_runtime
 
-    engine = open_runtime(conn_id=f"{first}, second").prefetch()
+    engine = open_runtime(conn_id=f"{first}, second").prefetch_engine()
     assert set(engine.sources) == {"second"}
     apps = [str(make().scopes("act_1")[1]) for make in (engine.make_source, engine.sources["second"])]
     assert apps == ["app:77", "app:88"]

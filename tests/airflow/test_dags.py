@@ -12,9 +12,13 @@ from adwarm_airflow.declarations import Tag
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 IDS = {
-    "adwarm_access_patterns", "adwarm_intelligent_warming", "adwarm_strategy_warming", "adwarm_daily_insights",
-    "adwarm_request_queue", "adwarm_policy_review",
-}  # fmt: skip
+    "adwarm_access_patterns",
+    "adwarm_intelligent_warming",
+    "adwarm_strategy_warming",
+    "adwarm_daily_insights",
+    "adwarm_request_queue",
+    "adwarm_policy_review",
+}
 
 
 def test_the_dags_are_there(dags: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A home of its own with two known accounts."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     made = Runtime(load_settings())
-    accounts.put(made.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2)], datetime.now(UTC))
+    accounts.save(made.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2)], datetime.now(UTC))
     return made
 
 
@@ -40,13 +40,17 @@ def _context(kind: str, **params: Any) -> dict[str, Any]:
     run = SimpleNamespace(dag_id="adwarm_daily_insights", run_id=f"{kind}-1", run_type=kind, run_after=day)
     told = {"decision_time": "2026-11-25T12:00:00+00:00", **params}
     return {
-        "dag_run": run, "params": told, "ti": Pushed(), "logical_date": day, "data_interval_start": day,
+        "dag_run": run,
+        "params": told,
+        "ti": Pushed(),
+        "logical_date": day,
+        "data_interval_start": day,
         "data_interval_end": day.replace(day=11),
-    }  # fmt: skip
+    }
 
 
 def _planned(runtime: Runtime, kind: str) -> set[str]:
-    return {row["date_range"] for row in warms.of_run(runtime.engine, f"adwarm_daily_insights/{kind}-1")}
+    return {row["date_range"] for row in warms.list_by_run(runtime.engine, f"adwarm_daily_insights/{kind}-1")}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,12 @@ def test_the_last_task_keeps_order_but_not_in_backfills(runtime: Runtime) -> Non
     from adwarm_airflow.tasks import daily
 
     assert daily.compact_store(_context("scheduled")) == {
-        "compacted": True, "months": 0, "objects_before": 0, "days": 0, "orphans": 0, "payloads": 0, "errors": 0,
-    }  # fmt: skip
+        "compacted": True,
+        "months": 0,
+        "objects_before": 0,
+        "days": 0,
+        "orphans": 0,
+        "payloads": 0,
+        "errors": 0,
+    }
     assert daily.compact_store(_context("backfill"))["compacted"] is False

@@ -13,24 +13,24 @@ from sqlalchemy import create_engine, make_url, text
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.protocol import Increment, ResultPage
 
 pytestmark = pytest.mark.usefixtures("airflow_home")
 DAY = Window(date(2026, 11, 3), date(2026, 11, 3))
 
 
 def _factory(monkeypatch: pytest.MonkeyPatch, **connection: Any) -> Any:
-    from adwarm_airflow.connections import source_factory
+    from adwarm_airflow.connections import connection_source_factory
 
     monkeypatch.setenv("AIRFLOW_CONN_LANDED", json.dumps(connection))
-    return source_factory(Settings(default_zone="Europe/Berlin"), "landed")
+    return connection_source_factory(Settings(default_zone="Europe/Berlin"), "landed")
 
 
 def _rows(source: Any) -> list[dict[str, Any]]:
-    account: Account = source.account("act_77")
+    account: Account = source.get_account("act_77")
     (unit,) = source.plan(account, [DAY], Increment.DAY, QuerySpec())
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return page.rows
 
 
@@ -46,19 +46,34 @@ def test_a_table_behind_any_database_connection(postgres_url: str, monkeypatch: 
         connection.execute(text("INSERT INTO ads.daily VALUES ('77', '9', '2026-11-03', 1200, 3.5)"))
     url = make_url(postgres_url)
     extra = {
-        "adwarm_table": "ads.daily", "adwarm_columns": {"account_id": "acc"}, "adwarm_zone": "Asia/Tokyo",
-        "adwarm_currency": "JPY", **({"host": url.query["host"]} if "host" in url.query else {}),
-    }  # fmt: skip
+        "adwarm_table": "ads.daily",
+        "adwarm_columns": {"account_id": "acc"},
+        "adwarm_zone": "Asia/Tokyo",
+        "adwarm_currency": "JPY",
+        **({"host": url.query["host"]} if "host" in url.query else {}),
+    }
     source = _factory(
-        monkeypatch, conn_type="postgres", host=url.host or str(url.query.get("host", "")), login=url.username,
-        password=url.password, schema=url.database, port=url.port, extra=extra,
-    )()  # fmt: skip
+        monkeypatch,
+        conn_type="postgres",
+        host=url.host or str(url.query.get("host", "")),
+        login=url.username,
+        password=url.password,
+        schema=url.database,
+        port=url.port,
+        extra=extra,
+    )()
 
-    assert source.account("act_77") == Account("act_77", "Asia/Tokyo", "Asia/Tokyo", "JPY", "landed")
+    assert source.get_account("act_77") == Account("act_77", "Asia/Tokyo", "Asia/Tokyo", "JPY", "landed")
     assert _rows(source) == [
-        {"account_id": "77", "ad_id": "9", "date_start": "2026-11-03", "date_stop": "2026-11-03",
-         "impressions": "1200", "spend": "3.50"}
-    ]  # fmt: skip
+        {
+            "account_id": "77",
+            "ad_id": "9",
+            "date_start": "2026-11-03",
+            "date_stop": "2026-11-03",
+            "impressions": "1200",
+            "spend": "3.50",
+        }
+    ]
 
 
 def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +83,7 @@ def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     source = _factory(monkeypatch, conn_type="fs", extra={"path": str(tmp_path)})()
 
-    assert source.account("act_77").data_zone == "Europe/Berlin"
+    assert source.get_account("act_77").data_zone == "Europe/Berlin"
     assert [(found["ad_id"], found["spend"]) for found in _rows(source)] == [("9", "3.50")]
 
 
@@ -78,20 +93,32 @@ def test_what_a_loader_landed_without_an_account(tmp_path: Path, monkeypatch: py
     loads = [{**row, "_dlt_load_id": load, "spend": money} for load, money in (("9.5", 1.0), ("10.5", 3.5))]
     pq.write_table(pa.Table.from_pylist(loads), tmp_path / "part.parquet")
     extra = {
-        "path": str(tmp_path), "adwarm_layout": "dlt", "adwarm_level": "campaign", "account_id": "77",
-        "adwarm_columns": {"impressions": "views"}, "adwarm_constants": {"campaign_name": "Autumn"},
-        "adwarm_day_zone": "Europe/Berlin", "adwarm_currency": "EUR",
-    }  # fmt: skip
+        "path": str(tmp_path),
+        "adwarm_layout": "dlt",
+        "adwarm_level": "campaign",
+        "account_id": "77",
+        "adwarm_columns": {"impressions": "views"},
+        "adwarm_constants": {"campaign_name": "Autumn"},
+        "adwarm_day_zone": "Europe/Berlin",
+        "adwarm_currency": "EUR",
+    }
 
     source = _factory(monkeypatch, conn_type="fs", extra=extra)()
     spec = QuerySpec("campaign", ("campaign_name", "impressions", "spend"))
-    (unit,) = source.plan(source.account("act_77"), [DAY], Increment.DAY, spec)
+    (unit,) = source.plan(source.get_account("act_77"), [DAY], Increment.DAY, spec)
 
-    assert (source.account("act_77").currency, source.caps.retention_days) == ("EUR", None)
+    assert (source.get_account("act_77").currency, source.capabilities.retention_days) == ("EUR", None)
     assert source.submit(unit).rows == [
-        {"account_id": "77", "campaign_id": "5", "campaign_name": "Autumn", "impressions": "1200", "spend": "3.50",
-         "date_start": "2026-11-03", "date_stop": "2026-11-03"}
-    ]  # fmt: skip
+        {
+            "account_id": "77",
+            "campaign_id": "5",
+            "campaign_name": "Autumn",
+            "impressions": "1200",
+            "spend": "3.50",
+            "date_start": "2026-11-03",
+            "date_stop": "2026-11-03",
+        }
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import aggregates, open_engine, reading, upgrade
+from adwarm.store import aggregates, open_engine, read_transaction, upgrade
 
 from .conftest import NOW
 
@@ -28,10 +28,10 @@ def home(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return Runtime(load_settings())
 
 
-def hours(engine: Any) -> list[aggregates.HourRow]:
+def hours(engine: Any) -> list[aggregates.HourAggregate]:
     """What is published."""
-    with reading(engine) as connection:
-        return aggregates.hours(connection)
+    with read_transaction(engine) as connection:
+        return aggregates.list_hours(connection)
 
 
 def states(run: Any) -> dict[tuple[str, int], str]:
@@ -43,7 +43,7 @@ def spoiled(error: Exception, times: int) -> Callable[..., Any]:
     """The reading of a share, which does its work and then fails so many times at the second share."""
     from adwarm_airflow.tasks import learning
 
-    read, left = learning.read_handed, [times]
+    read, left = learning.read_saved_split, [times]
 
     def spoil(objects: Any, settings: Any, plan: str, number: int) -> str:
         found = read(objects, settings, plan, number)
@@ -61,7 +61,7 @@ def test_mapped_tasks_read_what_one_task_reads(
     """The hours are byte for byte those of one reader, though a share had to be read twice."""
     from adwarm_airflow.tasks import learning
 
-    monkeypatch.setattr(learning, "read_handed", spoiled(Transient("passes", retry_after=0.1), 1))
+    monkeypatch.setattr(learning, "read_saved_split", spoiled(Transient("passes", retry_after=0.1), 1))
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     found = states(run)
@@ -79,7 +79,7 @@ def test_a_share_that_fails_publishes_nothing(
     """The run fails, and nothing of the other shares is to be seen."""
     from adwarm_airflow.tasks import learning
 
-    monkeypatch.setattr(learning, "read_handed", spoiled(BadRequest("for good"), 99))
+    monkeypatch.setattr(learning, "read_saved_split", spoiled(BadRequest("for good"), 99))
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     assert run.state == "failed"

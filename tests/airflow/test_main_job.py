@@ -45,7 +45,7 @@ def learned(run: Run) -> Runtime:
 
 def plan_of(runtime: Runtime, finished: Any) -> list[dict[str, Any]]:
     """The warms of a run."""
-    return warms.of_run(runtime.engine, f"{finished.dag_id}/{finished.run_id}")
+    return warms.list_by_run(runtime.engine, f"{finished.dag_id}/{finished.run_id}")
 
 
 def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
@@ -61,7 +61,7 @@ def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: Simulato
     assert all("opened in" in row["explanation"]["why"] for row in planned)
     answer = learned.reader.read(ReportKey(planned[0]["account_id"], planned[0]["date_range"]))
     assert answer.status == ReadStatus.HIT
-    assert planned[0]["account_id"].encode() in learned.reader.body(answer)
+    assert planned[0]["account_id"].encode() in learned.reader.get_body(answer)
 
 
 def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
@@ -147,7 +147,7 @@ def test_a_settled_day_is_completed_once(learned: Runtime, run: Run, simulator: 
 
     assert (first.state, second.state) == ("success", "success")
     assert calls == simulator.calls()["total"]
-    assert sum(scores.bands(learned.engine, date(2013, 1, 15)).values())
+    assert sum(scores.count_by_status(learned.engine, date(2013, 1, 15)).values())
 
 
 def test_a_day_that_has_not_ended_fails_with_a_reason(learned: Runtime, run: Run) -> None:

@@ -53,12 +53,16 @@ def test_prefetch_fetches_once(runtime: Runtime, simulator: SimulatorServer) -> 
     assert simulator.calls()["total"] == calls
 
 
-@pytest.mark.parametrize("values", [
-    {"accounts": ["../x"], "date_ranges": ["today"]}, {"accounts": ["act_1"], "date_ranges": ["sometime"]},
-    {"accounts": ["act_1"], "date_ranges": ["today"], "priority": "asap"},
-    {"accounts": ["act_1"], "date_ranges": ["today"], "conn_id": "absent"},
-    {"accounts": ["act_1"], "date_ranges": ["today"], "report": "nonsense"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"accounts": ["../x"], "date_ranges": ["today"]},
+        {"accounts": ["act_1"], "date_ranges": ["sometime"]},
+        {"accounts": ["act_1"], "date_ranges": ["today"], "priority": "asap"},
+        {"accounts": ["act_1"], "date_ranges": ["today"], "conn_id": "absent"},
+        {"accounts": ["act_1"], "date_ranges": ["today"], "report": "nonsense"},
+    ],
+)
 def test_prefetch_refuses_bad_words(values: dict[str, Any]) -> None:
     """Bad accounts, ranges, priorities, reports and connections end the task with the reason."""
     with pytest.raises(AdwarmError):
@@ -85,10 +89,10 @@ def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
 
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
     """An account that was denied costs no call for a day, and the error is a denial; a person who clears asks again."""
-    accounts.put(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
+    accounts.save(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
     from adwarm_airflow.task_context import open_runtime
 
-    source = open_runtime(conn_id="facebook_default").prefetch().make_source()
+    source = open_runtime(conn_id="facebook_default").prefetch_engine().make_source()
     denials.record(runtime.engine, "act_508", source.connection, source.credential, "no", datetime.now(UTC))
     operator, calls = _prefetch(accounts=["508"], date_ranges=["yesterday"]), simulator.calls()["total"]
     for _ in range(2):
@@ -189,7 +193,7 @@ def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None
 
 def runtime_bytes(packed: dict[str, Any], runtime: Runtime) -> int:
     """What was stored before, told from what is stored now."""
-    return entries.totals(runtime.engine)["stored_bytes"] + packed["bytes_before"] - packed["bytes_after"]
+    return entries.get_totals(runtime.engine)["stored_bytes"] + packed["bytes_before"] - packed["bytes_after"]
 
 
 def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) -> None:

@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from adwarm.forecast.snapshot import live_snapshot, make_live
+from adwarm.forecast.snapshot import get_live_snapshot, promote_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import reading
-from adwarm.store.reviews import newest_review
+from adwarm.store import read_transaction
+from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -43,7 +43,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     made = Runtime(load_settings())
     ingest(made.engine, made.objects, made.settings, NOW)
     plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
-    make_live(made.engine, plain.id, NOW)
+    promote_snapshot(made.engine, plain.id, NOW)
     return made
 
 
@@ -87,9 +87,13 @@ def answer(option: str) -> Act:
 
         user = SimpleNamespace(get_id=lambda: "7", get_name=lambda: "ada")
         update_hitl_detail(
-            DAG, waiting.task.run_id, "approve", UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
-            user, waiting.session,
-        )  # fmt: skip
+            DAG,
+            waiting.task.run_id,
+            "approve",
+            UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
+            user,
+            waiting.session,
+        )
 
     return act
 
@@ -125,9 +129,9 @@ def test_an_approved_proposal_goes_live(
     finished = run(dags)
 
     assert states(finished) == dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success")
-    assert live_snapshot(runtime.engine).kind == "hour_of_week"
-    with reading(runtime.engine) as connection:
-        policy, review = find_policy(connection) or {}, newest_review(connection) or {}
+    assert get_live_snapshot(runtime.engine).kind == "hour_of_week"
+    with read_transaction(runtime.engine) as connection:
+        policy, review = find_policy(connection) or {}, find_newest_review(connection) or {}
     assert (policy["chosen_by"], policy["chosen_kind"]) == ("ada", "hour_of_week")
     assert (review["verdict"], review["decided_by"]) == ("promoted", "ada")
     assert Path(review["report"]).is_file()
@@ -142,15 +146,15 @@ def test_without_approval_nothing_goes_live(
     dags: dict[str, Any], runtime: Runtime, when_asked: Callable[[Act], list[str]], act: Act, by: str
 ) -> None:
     """A rejection, and no answer in time, leave what is live alone, and are written down."""
-    before = live_snapshot(runtime.engine)
+    before = get_live_snapshot(runtime.engine)
     when_asked(act)
     finished = run(dags)
 
     assert finished.state == "success"
     assert states(finished)["promote"] == "skipped"
-    assert live_snapshot(runtime.engine) == before
-    with reading(runtime.engine) as connection:
-        review = newest_review(connection) or {}
+    assert get_live_snapshot(runtime.engine) == before
+    with read_transaction(runtime.engine) as connection:
+        review = find_newest_review(connection) or {}
     assert (review["verdict"], review["decided_by"]) == ("rejected", by)
 
 
@@ -161,6 +165,6 @@ def test_nobody_is_asked_when_nothing_is_proposed(dags: dict[str, Any], runtime:
     found = states(finished)
     assert (found["review"], found["is_proposed"]) == ("success", "success")
     assert {found["approve"], found["promote"], found["conclude"]} == {"skipped"}
-    with reading(runtime.engine) as connection:
-        assert (newest_review(connection) or {})["verdict"] == "too_little_log"
+    with read_transaction(runtime.engine) as connection:
+        assert (find_newest_review(connection) or {})["verdict"] == "too_little_log"
     assert states(run(dags, policies=["no-such"]))["review"] == "failed"

@@ -53,11 +53,11 @@ def _status(*ready: int, in_work: bool = False) -> QueueStatus:
 
 def test_a_burst_is_one_run() -> None:
     """News starts a run, a burst one only; what is left is told again after a minute; a busy worker is left alone."""
-    from adwarm_airflow.triggers.requests import WakeUp
+    from adwarm_airflow.triggers.requests import WakeUpPolicy
 
-    wake = WakeUp()
+    wake = WakeUpPolicy()
     said = [
-        wake.is_due(queue, now)
+        wake.should_fire(queue, now)
         for queue, now in [
             (_status(), 0.0),
             (_status(1), 1.0),

@@ -51,19 +51,29 @@ def test_every_class_of_the_tree_has_its_reaction(kind: type[errors.AdwarmError]
     assert bool(found.reason) == (wanted != "default")
 
 
-@pytest.mark.parametrize("error", [
-    errors.Throttled("slow", scope="account:act_1", until=datetime.max.replace(tzinfo=UTC)),
-    errors.Transient("busy", retry_after=6e10),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Throttled("slow", scope="account:act_1", until=datetime.max.replace(tzinfo=UTC)),
+        errors.Transient("busy", retry_after=6e10),
+    ],
+)
 def test_nobody_waits_for_years(error: Exception) -> None:
     """A platform that asks for a billion minutes is asked again after a day."""
     assert _decide(error).retry_delay == timedelta(days=1)
 
 
-@pytest.mark.parametrize("error", [
-    errors.Denied("no", account_id="act_1"), errors.TokenDead(), errors.BadRequest("no"), errors.NotFound("no"),
-    errors.TooMuchData(), errors.Corrupt(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Denied("no", account_id="act_1"),
+        errors.TokenDead(),
+        errors.BadRequest("no"),
+        errors.NotFound("no"),
+        errors.TooMuchData(),
+        errors.Corrupt(),
+    ],
+)
 def test_what_would_fail_again_fails_at_once(error: Exception) -> None:
     """A permanent error uses up no further try, and the reason names its class."""
     from airflow.sdk import RetryAction

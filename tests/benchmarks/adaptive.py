@@ -7,8 +7,8 @@ what it completed: nobody could choose it beforehand. A pool is what Airflow has
 import sys
 from typing import Any
 
-from tests.benchmarks.measure import report
-from tests.simulation.capacity import PHASE_SECONDS, SHEDS_OVER, SLOTS, Score, play
+from tests.benchmarks.measure import save_results
+from tests.simulation.capacity import PHASE_SECONDS, SHEDS_OVER, SLOTS, LoadMetrics, simulate_capacity
 
 FIXED = (10, 20, 30, 40, 50, 60)
 POOLS = (20, 40)
@@ -18,9 +18,9 @@ HALF = 0.5
 
 def run() -> bool:
     """Play all of them, print the table and the verdict, and return whether the promise was kept."""
-    ours = play("adaptive")
-    fixed = {slots: play("fixed", slots) for slots in FIXED}
-    pools = {slots: play("pool", slots) for slots in POOLS}
+    ours = simulate_capacity("adaptive")
+    fixed = {slots: simulate_capacity("fixed", slots) for slots in FIXED}
+    pools = {slots: simulate_capacity("pool", slots) for slots in POOLS}
     best = max(fixed, key=lambda slots: fixed[slots].completed)
     named = {
         "adaptive (adwarm)": ours,
@@ -28,7 +28,7 @@ def run() -> bool:
         **{f"Airflow pool of {slots}": score for slots, score in pools.items()},
     }
     capacities = ", ".join(map(str, SLOTS))
-    report(
+    save_results(
         "adaptive",
         f"A platform of {capacities} slots, {PHASE_SECONDS:.0f} s each, that sheds above {SHEDS_OVER} calls a slot",
         [_row(what, score, fixed[best]) for what, score in named.items()],
@@ -45,7 +45,7 @@ def run() -> bool:
     return kept
 
 
-def _row(what: str, score: Score, best: Score) -> dict[str, Any]:
+def _row(what: str, score: LoadMetrics, best: LoadMetrics) -> dict[str, Any]:
     return {
         "what": what,
         "completed": score.completed,

@@ -19,17 +19,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from adwarm.backpressure import BlockAdmission, Granted, Outcome, OutcomeKind, SqlAdmission
+from adwarm.backpressure import BlockAdmission, CallOutcome, CallOutcomeKind, Granted, SqlAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import save_results
 
 PROCESSES = 4
 THREADS = 16
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
-OK = Outcome(OutcomeKind.OK, 0.2)
+OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
 Loop = Callable[[str, int, float], list[float]]
 """Admits in one process until the seconds are over, and returns how long each admission took."""
@@ -62,7 +62,7 @@ def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
             decision = admission.admit(scopes, Priority(index % 4), source="bench")
             if isinstance(decision, Granted):
                 waits.append(time.monotonic() - asked)
-                admission.settle(decision.grant, OK)
+                admission.release(decision.grant, OK)
 
     return in_threads(work)
 
@@ -143,8 +143,8 @@ def inside_a_block(url: str) -> float:
         decision = blocks.admit(scopes, Priority.NORMAL, source="bench")
         times.append(time.perf_counter_ns() - started)
         if isinstance(decision, Granted):
-            blocks.settle(decision.grant, OK)
-    blocks.release()
+            blocks.release(decision.grant, OK)
+    blocks.release_idle()
     return statistics.median(times) / 1e3
 
 
@@ -199,14 +199,16 @@ def run(seconds: float = 10.0) -> None:
         shared = [(what, kind, *by_processes(loop, url, seconds)) for what, kind, loop, url in loops]
     rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
     rows += [{"what": what, "median us": us, "x adwarm": us / inside} for what, us in in_memory_peers()]
-    report("admission_inside", "One process: the cost of an admission", rows)
+    save_results("admission_inside", "One process: the cost of an admission", rows)
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
     names = ("admissions/s", "median wait ms", "longest wait ms")
     rows = [
         {"what": what, **dict(zip(names, found, strict=True)), "x adwarm": found[0] / ours[kind]}
         for what, kind, *found in shared
     ]
-    report("admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows)
+    save_results(
+        "admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows
+    )
 
 
 if __name__ == "__main__":

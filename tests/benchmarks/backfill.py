@@ -26,10 +26,10 @@ from sqlalchemy import select
 from adwarm.foundation.clock import FrozenClock
 from adwarm.model import Window
 from adwarm.runtime import Runtime
-from adwarm.store import reading
+from adwarm.store import read_transaction
 from adwarm.store.tables import partition
-from tests.benchmarks.meta import at_home, digest
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.meta import digest, runtime_at
+from tests.benchmarks.verdicts import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -69,10 +69,11 @@ class Home:
         """Start the backfill."""
         words = ["backfill", "run", "--from", str(RANGE.since), "--to", str(RANGE.until), "--at", NOW.isoformat()]
         return subprocess.Popen(
-            [sys.executable, "-c", _WORKER.format(lease=self.lease), *words, "--json"], env=self._environment(),
+            [sys.executable, "-c", _WORKER.format(lease=self.lease), *words, "--json"],
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def finish(self, running: subprocess.Popen[bytes]) -> dict[str, Any]:
         """Wait for its end and return what it said."""
@@ -84,15 +85,17 @@ class Home:
 
     def runtime(self) -> Runtime:
         """Return a runtime that looks into the home."""
-        return at_home(self.folder, self.platform.url, FrozenClock(NOW))
+        return runtime_at(self.folder, self.platform.url, FrozenClock(NOW))
 
     def _environment(self) -> dict[str, str]:
         values = {
-            "HOME": str(self.folder), "SOURCE__GRAPH_URL": self.platform.url,
-            "SOURCE__ACCESS_TOKEN": "simulated-token", "BACKPRESSURE__RATE_PER_SECOND": "1000",
+            "HOME": str(self.folder),
+            "SOURCE__GRAPH_URL": self.platform.url,
+            "SOURCE__ACCESS_TOKEN": "simulated-token",
+            "BACKPRESSURE__RATE_PER_SECOND": "1000",
             "BACKPRESSURE__BURST": "1000",
             "BACKPRESSURE__LEASE_SECONDS": str(self.lease),
-        }  # fmt: skip
+        }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ADWARM_")}
         return {**clean, "PYTHONPATH": str(ROOT / "include"), **{f"ADWARM_{n}": v for n, v in values.items()}}
 
@@ -105,8 +108,10 @@ def simulated(accounts: int, ads: int) -> Iterator[Platform]:
     words = ["simulate", "--accounts", str(accounts), "--ads", str(ads), "--seed", "7", "--port", str(port)]
     running = subprocess.Popen(
         [sys.executable, "-m", "adwarm", *words, "--at", NOW.isoformat(), "--json"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "include")}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield Platform(_url_of(running))
     finally:
@@ -138,7 +143,7 @@ def _url_of(running: subprocess.Popen[str]) -> str:
 def _fetched(runtime: Runtime) -> dict[tuple[str, date], int]:
     """Return the token of the lease under which each stored account-day was fetched: a later fetch has another."""
     columns = (partition.c.account_id, partition.c.day, partition.c.token)
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         return {(row.account_id, row.day): row.token for row in connection.execute(select(*columns))}
 
 
@@ -172,11 +177,16 @@ def measure(accounts: int, ads: int, lease: float = 30.0) -> Outcome:
         said_again = killed.finish(killed.start())
         after = _fetched(killed.runtime())
         return Outcome(
-            whole=whole, killed_at=at_kill - begun, afterwards=platform.calls() - at_kill,
-            refetched=sum(after[key] != token for key, token in before.items()), rerun=rerun,
-            same=digest(left_alone.runtime(), RANGE) == digest(killed.runtime(), RANGE), days=len(after),
-            seconds=seconds, reasons=len(said["reasons"]) + len(said_again["reasons"]),
-        )  # fmt: skip
+            whole=whole,
+            killed_at=at_kill - begun,
+            afterwards=platform.calls() - at_kill,
+            refetched=sum(after[key] != token for key, token in before.items()),
+            rerun=rerun,
+            same=digest(left_alone.runtime(), RANGE) == digest(killed.runtime(), RANGE),
+            days=len(after),
+            seconds=seconds,
+            reasons=len(said["reasons"]) + len(said_again["reasons"]),
+        )
 
 
 def _kill_at(running: subprocess.Popen[bytes], platform: Platform, calls: int) -> None:
@@ -196,13 +206,13 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     found = measure(chosen.accounts, chosen.ads)
     each_day = chosen.accounts * len(RANGE)
-    verdicts = Verdicts("backfill", f"{len(RANGE)} days of {chosen.accounts} accounts of {chosen.ads} ads")
-    verdicts.at_most("requests of a backfill", found.whole, LIMIT_PER_ACCOUNT * chosen.accounts - 1)
-    verdicts.equal("account-days stored", found.days, each_day)
-    verdicts.equal("requests of a rerun over settled days", found.rerun, 0)
-    verdicts.equal("account-days fetched again after the kill", found.refetched, 0)
-    verdicts.equal("same digest as the uninterrupted backfill", found.same, True)
-    verdicts.equal("account-blocks without data", found.reasons, 0)
+    verdicts = TargetResults("backfill", f"{len(RANGE)} days of {chosen.accounts} accounts of {chosen.ads} ads")
+    verdicts.check_at_most("requests of a backfill", found.whole, LIMIT_PER_ACCOUNT * chosen.accounts - 1)
+    verdicts.check_equal("account-days stored", found.days, each_day)
+    verdicts.check_equal("requests of a rerun over settled days", found.rerun, 0)
+    verdicts.check_equal("account-days fetched again after the kill", found.refetched, 0)
+    verdicts.check_equal("same digest as the uninterrupted backfill", found.same, True)
+    verdicts.check_equal("account-blocks without data", found.reasons, 0)
     rows = [
         {"what": "one request per account and day", "requests": each_day, "ratio": 1.0},
         {"what": "backfill, uninterrupted", "requests": found.whole, "ratio": found.whole / each_day},
@@ -210,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
         {"what": "rerun after the kill", "requests": found.afterwards, "ratio": found.afterwards / each_day},
     ]
     print(f"the uninterrupted backfill took {found.seconds:.0f} s of wall time")
-    return verdicts.conclude(rows)
+    return verdicts.finish(rows)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from datetime import date, timedelta
 import brotli
 import orjson
 
-from adwarm.compression import open_envelope, pack, unpack
+from adwarm.compression import compress, decode_envelope, decompress
 from adwarm.settings import CompressionSettings
 from graph_simulator.app_state import AppState
 from graph_simulator.config import SimulatorConfig
-from tests.benchmarks.measure import median_seconds, report
+from tests.benchmarks.measure import median_seconds, save_results
 
 DAYS = 30
 
@@ -47,7 +47,7 @@ def run() -> None:
         len(brotli.compress(raw, quality=5)),
         median_seconds(lambda: brotli.compress(raw, quality=5)),
     )
-    blob = pack(raw, settings).blob
+    blob = compress(raw, settings).blob
     rows = [
         {"what": "brotli-5 (peer)", "bytes": peer_bytes, "ms": peer_seconds * 1e3},
         {
@@ -55,15 +55,19 @@ def run() -> None:
             "bytes": len(gzip.compress(raw, 6)),
             "ms": median_seconds(lambda: gzip.compress(raw, 6)) * 1e3,
         },
-        {"what": "pack, default codec", "bytes": len(blob), "ms": median_seconds(lambda: pack(raw, settings)) * 1e3},
-        {"what": "unpack", "bytes": len(raw), "ms": median_seconds(lambda: unpack(blob, settings)) * 1e3},
+        {
+            "what": "pack, default codec",
+            "bytes": len(blob),
+            "ms": median_seconds(lambda: compress(raw, settings)) * 1e3,
+        },
+        {"what": "unpack", "bytes": len(raw), "ms": median_seconds(lambda: decompress(blob, settings)) * 1e3},
         {
             "what": "served hit (verify only)",
             "bytes": len(blob),
-            "ms": median_seconds(lambda: open_envelope(blob)) * 1e3,
+            "ms": median_seconds(lambda: decode_envelope(blob)) * 1e3,
         },
     ]
     for row in rows:
         row["bytes / brotli-5"] = row["bytes"] / peer_bytes
         row["time / brotli-5"] = row["ms"] / (peer_seconds * 1e3)
-    report("compression", f"{len(raw):,} bytes of simulated insights", rows)
+    save_results("compression", f"{len(raw):,} bytes of simulated insights", rows)

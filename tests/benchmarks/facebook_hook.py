@@ -11,9 +11,23 @@ from pathlib import Path
 from typing import Any
 
 FIELDS = (
-    "account_id", "campaign_id", "adset_id", "ad_id", "ad_name", "impressions", "reach", "frequency", "clicks",
-    "inline_link_clicks", "ctr", "cpm", "cpc", "spend", "actions", "cost_per_action_type",
-)  # fmt: skip
+    "account_id",
+    "campaign_id",
+    "adset_id",
+    "ad_id",
+    "ad_name",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "ctr",
+    "cpm",
+    "cpc",
+    "spend",
+    "actions",
+    "cost_per_action_type",
+)
 
 
 def main(question: dict[str, Any]) -> None:
@@ -50,8 +64,10 @@ def _asked(question: dict[str, Any], account: Any) -> Any:
     extra = {"app_id": "1", "app_secret": "1", "access_token": "simulated-token", "account_id": account}
     os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"] = json.dumps({"conn_type": "facebook_social", "extra": extra})
     params = {
-        "level": "ad", "time_increment": 1, "time_range": {"since": question["since"], "until": question["until"]}
-    }  # fmt: skip
+        "level": "ad",
+        "time_increment": 1,
+        "time_range": {"since": question["since"], "until": question["until"]},
+    }
     hook = FacebookAdsReportingHook(api_version="v26.0")
     return hook.bulk_facebook_report(params, list(FIELDS), sleep_time=question["sleep"])
 

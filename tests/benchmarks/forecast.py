@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from adwarm.replay.policies import BOUNDS
-from adwarm.replay.replay_log import Split, read_opens
-from adwarm.replay.run import Rules, replay
+from adwarm.replay.replay_log import TrainTestSplit, read_opens
+from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import load_settings
-from tests.benchmarks.measure import FOLDER, report
+from tests.benchmarks.measure import FOLDER, save_results
 
 TARGETS = (1.5, 2.0, 3.0)
 WEEK = timedelta(weeks=1)
@@ -85,10 +85,12 @@ def run_job(job: Job) -> dict[str, Any]:
     """Replay, and return the document with the time it took."""
     lag, latency = SETTINGS[job.setting]
     settings = load_settings()
-    split = Split(job.start, job.start + 8 * WEEK, job.start + 12 * WEEK)
+    split = TrainTestSplit(job.start, job.start + 8 * WEEK, job.start + 12 * WEEK)
     opens = read_opens(job.path, settings, split, job.min_opens)
     started = time.perf_counter()
-    found = replay(opens, split, Rules(lag=lag, latency=latency, targets=TARGETS), [*job.policy.split(",")], settings)
+    found = replay(
+        opens, split, ReplayConfig(lag=lag, latency=latency, targets=TARGETS), [*job.policy.split(",")], settings
+    )
     return {"job": job, "seconds": time.perf_counter() - started, "document": found.document}
 
 
@@ -185,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
         seconds = sum(item["seconds"] for item in mine)
         windows = ", ".join(f"{item['job'].start + 8 * WEEK:%Y-%m-%d}" for item in mine)
         slug = f"forecast-{log}-{setting.replace(' ', '-')}"
-        report(slug, f"{log}, {setting}, scored four weeks from {windows}; {seconds:.0f} s", rows)
+        save_results(slug, f"{log}, {setting}, scored four weeks from {windows}; {seconds:.0f} s", rows)
         lines += [(f"{log}, {setting}: {text}", met) for text, met in verdicts(log, rows, mine)]
     for text, met in lines:
         print("PASS" if met else "FAIL", text)

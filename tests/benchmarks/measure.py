@@ -35,7 +35,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:
+def save_results(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:
     """Print rows as a table and write them, and whatever more there is to say, to `.adwarm/bench/<name>.json`."""
     table = Table(title=title, title_justify="left")
     for column in rows[0]:

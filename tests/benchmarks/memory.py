@@ -22,7 +22,7 @@ from typing import Any
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from tests.benchmarks.measure import peak_mb
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.verdicts import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE_RANGE = "last_30d"
@@ -47,11 +47,11 @@ SETTINGS = {
 def warm(keys: int) -> dict[str, Any]:
     """Warm one key, then the others, and return the peak after each."""
     from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch import Wanted
+    from adwarm.prefetch import KeyRequest
     from adwarm.runtime import Runtime
 
-    prefetch = Runtime().prefetch()
-    wanted = [Wanted(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
+    prefetch = Runtime().prefetch_engine()
+    wanted = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
     _all_served(prefetch.run(wanted[:1], Priority.HIGH))
     first, started = peak_mb(), time.perf_counter()
     _all_served(prefetch.run(wanted[1:], Priority.HIGH))
@@ -71,10 +71,10 @@ def read(keys: int) -> dict[str, Any]:
 
     reader = Runtime().reader
     names = [ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE) for number in range(keys)]
-    reader.body(reader.read(names[0]))
+    reader.get_body(reader.read(names[0]))
     first, started = peak_mb(), time.perf_counter()
     for number in range(READS):
-        reader.body(reader.read(names[number % keys]))
+        reader.get_body(reader.read(names[number % keys]))
     return {"first": first, "peak": peak_mb(), "seconds": time.perf_counter() - started}
 
 
@@ -162,8 +162,12 @@ def _planning(accounts: int) -> list[dict[str, Any]]:
         prepare += "print(json.dumps(prepare(Path(sys.argv[1]), int(sys.argv[2]))['ids']))"
         made = subprocess.run(
             [sys.executable, "-c", prepare, home, str(accounts)],
-            env=_environment({}), cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            env=_environment({}),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         snapshot = json.loads(made.stdout.splitlines()[-1])["adwarm"]
         what = f"plan {10 * accounts:,} keys"
         return [_case(what, ["plan", snapshot], Path(home), "http://127.0.0.1:9", lean=lean) for lean in (False, True)]
@@ -177,7 +181,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plan-accounts", type=int, default=2_000, help="0 leaves planning out")
     parser.add_argument("--ads", type=int, nargs="*", default=list(LIMITS))
     chosen = parser.parse_args(arguments)
-    verdicts = Verdicts("memory", f"Peak memory in MB: {THREADS} threads, {DATE_RANGE}, each case its own process")
+    verdicts = TargetResults("memory", f"Peak memory in MB: {THREADS} threads, {DATE_RANGE}, each case its own process")
     rows: list[dict[str, Any]] = []
     for ads in chosen.ads:
         many = chosen.many if ads == min(chosen.ads) else 0
@@ -186,12 +190,12 @@ def main(arguments: Sequence[str]) -> int:
         small = _lean(found, f"warm {chosen.keys:,}")
         if ads in LIMITS:
             what = f"MB over the first key, {chosen.keys:,} keys of {ads} ads"
-            verdicts.at_most(what, small["over the first"], LIMITS[ads])
+            verdicts.check_at_most(what, small["over the first"], LIMITS[ads])
         if many:
             more = _lean(found, f"warm {many:,}")["over the first"] - small["over the first"]
-            verdicts.at_most(f"MB that {many:,} keys take more than {chosen.keys:,}", more, FLAT_MB)
+            verdicts.check_at_most(f"MB that {many:,} keys take more than {chosen.keys:,}", more, FLAT_MB)
     rows += _planning(chosen.plan_accounts) if chosen.plan_accounts else []
-    return verdicts.conclude(rows)
+    return verdicts.finish(rows)
 
 
 def _lean(rows: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment
-from adwarm.store import accounts, partitions, reading
+from adwarm.store import accounts, partitions, read_transaction
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.tables import partition
 from graph_simulator.insights import render, select
@@ -29,23 +29,23 @@ _OWN_FIELDS = {"campaign_id", "campaign_name", "adset_id", "adset_name"}
 
 
 @contextmanager
-def house(url: str, clock: Clock, **values: Any) -> Iterator[Runtime]:
+def temporary_runtime(url: str, clock: Clock, **values: Any) -> Iterator[Runtime]:
     """An empty home for as long as the block lasts, whose source is the platform at `url`."""
     with TemporaryDirectory(prefix="adwarm-bench-") as folder:
-        yield at_home(Path(folder), url, clock, **values)
+        yield runtime_at(Path(folder), url, clock, **values)
 
 
-def at_home(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
+def runtime_at(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
     """Return the runtime of a home."""
     source = {"graph_url": url, "access_token": "simulated-token", **values.pop("source", {})}
     return Runtime(Settings(home=home, source=source, **values), clock)
 
 
-def introduce(runtime: Runtime, server: SimulatorServer) -> list[Account]:
+def save_accounts(runtime: Runtime, server: SimulatorServer) -> list[Account]:
     """Make the platform's accounts known to the house without a call, as they are once history is present."""
     world = server.state.dataset
     found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
-    accounts.put(runtime.engine, found, runtime.clock.now())
+    accounts.save(runtime.engine, found, runtime.clock.now())
     return found
 
 
@@ -55,7 +55,7 @@ def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> 
     clock.set(moment)
 
 
-def true_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
+def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
     """Return what is true of an account as it stands on the platform, without a call."""
     platform, now = server.state, server.state.clock.now()
     found: list[Row] = []
@@ -72,7 +72,7 @@ def true_rows(server: SimulatorServer, account: str, windows: Iterable[Window], 
 
 def stored_rows(runtime: Runtime, account: str, window: Window) -> list[Row]:
     """Return the daily rows of an account that are stored."""
-    states = partitions.states(runtime.engine, account, runtime.settings.spec("default").hash, window)
+    states = partitions.list_states(runtime.engine, account, runtime.settings.spec("default").hash, window)
     return daily_rows(runtime.objects, states, window)
 
 
@@ -82,7 +82,7 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], Mapp
 
 
 @dataclass
-class Difference:
+class RowDifference:
     """How stored rows differ from the truth."""
 
     true: int = 0
@@ -92,7 +92,7 @@ class Difference:
     duplicates: int = 0
 
     @property
-    def is_none(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether every row is there once, and right."""
         return not (self.missing or self.wrong or self.extra or self.duplicates)
 
@@ -110,6 +110,6 @@ def digest(runtime: Runtime, window: Window) -> str:
     """Return a digest over every stored account-day of a window: which there are, and what is in them."""
     columns = (partition.c.account_id, partition.c.day, partition.c.rows, partition.c.content_hash)
     query = select_rows(*columns).where(partition.c.day.between(window.since, window.until)).order_by(*columns[:2])
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         lines = "\n".join("|".join(map(str, row)) for row in connection.execute(query))
     return hashlib.sha256(lines.encode()).hexdigest()

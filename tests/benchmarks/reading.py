@@ -11,7 +11,7 @@ import pandas as pd
 from adwarm.access_log import read_events
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
-from tests.benchmarks.measure import median_seconds, report
+from tests.benchmarks.measure import median_seconds, save_results
 
 EVENTS = 1_000_000
 SPAN_SECONDS = 28 * 86_400
@@ -71,4 +71,4 @@ def run() -> None:
             })
         for row in rows:
             row["time / pandas"] = row["seconds"] / rows[0]["seconds"]
-    report("reading", f"{EVENTS:,} events of Parquet into slots of 15 minutes", rows)
+    save_results("reading", f"{EVENTS:,} events of Parquet into slots of 15 minutes", rows)

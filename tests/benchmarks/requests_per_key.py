@@ -11,17 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime, source_factory
-from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.meta import SPEC, Difference, house, introduce, set_time, true_rows
-from tests.benchmarks.verdicts import Verdicts
+from tests.benchmarks.meta import SPEC, RowDifference, expected_rows, save_accounts, set_time, temporary_runtime
+from tests.benchmarks.verdicts import TargetResults
 
 RANGES = ("last_7d", "last_30d", "yesterday", "today")
 ZONES = ("UTC", "America/New_York", "Europe/Berlin")
@@ -32,14 +32,14 @@ LEARNING = timedelta(days=9)
 LIMIT = 0.35
 
 
-def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], Difference]:
+def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], RowDifference]:
     """Return figures of the planner, figures of one request per key and page, and how the answers differ from truth."""
     names = [f"act_{FIRST_ACCOUNT + index}" for index in range(number)]
     zones = {name: ZONES[index % len(ZONES)] for index, name in enumerate(names)}
     config = SimulatorConfig(accounts=number, ads=ads, seed=7, zone=zones, now=DAY - LEARNING)
-    clock, difference = VirtualClock(DAY - LEARNING), Difference()
-    with SimulatorServer(config) as server, house(server.url, clock) as runtime:
-        introduce(runtime, server)
+    clock, difference = VirtualClock(DAY - LEARNING), RowDifference()
+    with SimulatorServer(config) as server, temporary_runtime(server.url, clock) as runtime:
+        save_accounts(runtime, server)
         for moment in _mornings():
             set_time(server, clock, moment)
             _warm(runtime, names)
@@ -66,23 +66,23 @@ def _mornings() -> Iterator[datetime]:
 
 
 def _warm(runtime: Runtime, names: Sequence[str]) -> int:
-    wanted = [Wanted(ReportKey(name, date_range)) for name in names for date_range in RANGES]
-    report = runtime.prefetch().run(wanted, Priority.LOW)
+    wanted = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
+    report = runtime.prefetch_engine().run(wanted, Priority.LOW)
     served = sum(outcome.status.is_served for outcome in report.outcomes)
     if served < len(wanted):
         raise SystemExit(f"not every key was warmed: {report.errors(3)}")
     return served
 
 
-def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: Difference) -> None:
+def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: RowDifference) -> None:
     """Hold every range summary, reach and frequency among its figures, against the truth."""
-    known = accounts.many(runtime.engine, names)
+    known = accounts.get_many(runtime.engine, names)
     for name in names:
         for date_range in RANGES[:2]:
             key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())
             found = entries.find(runtime.engine, key)
-            rows = orjson.loads(unpack(found[1], runtime.settings.compression))["rows"] if found else []
-            difference.add(rows, true_rows(server, name, [key.window], Increment.RANGE))
+            rows = orjson.loads(decompress(found[1], runtime.settings.compression))["rows"] if found else []
+            difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))
 
 
 def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> int:
@@ -91,7 +91,7 @@ def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> i
     for name in names:
         for date_range in RANGES:
             window: Window = resolve_window(date_range, server.state.dataset.zone_of(name), runtime.clock.now())
-            unit = Unit(name, (window,), Increment.RANGE, SPEC)
+            unit = FetchUnit(name, (window,), Increment.RANGE, SPEC)
             cursor = source.read(unit, None).next_cursor
             while cursor is not None:
                 cursor = source.read(unit, cursor).next_cursor
@@ -105,15 +105,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--ads", type=int, default=20)
     chosen = parser.parse_args(arguments)
     planner, alone, difference = measure(chosen.accounts, chosen.ads)
-    verdicts = Verdicts("requests", f"{chosen.accounts} accounts of {chosen.ads} ads, {len(RANGES)} keys, 3 warms")
-    verdicts.at_most("requests per warmed key over a day", planner["per key"], LIMIT)
-    verdicts.equal("summaries that differ from the truth", difference.missing + difference.wrong + difference.extra, 0)
-    verdicts.equal("keys warmed", planner["keys"], alone["keys"])
+    verdicts = TargetResults("requests", f"{chosen.accounts} accounts of {chosen.ads} ads, {len(RANGES)} keys, 3 warms")
+    verdicts.check_at_most("requests per warmed key over a day", planner["per key"], LIMIT)
+    verdicts.check_equal(
+        "summaries that differ from the truth", difference.missing + difference.wrong + difference.extra, 0
+    )
+    verdicts.check_equal("keys warmed", planner["keys"], alone["keys"])
     rows = [
         {"what": "one request per key and page", **alone, "ratio": 1.0},
         {"what": "fetch planner", **planner, "ratio": planner["requests"] / alone["requests"]},
     ]
-    return verdicts.conclude(rows)
+    return verdicts.finish(rows)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import save_results
 
 
 @dataclass
-class Verdict:
+class TargetResult:
     """One target: what was found, what it is held against, and whether it holds."""
 
     what: str
@@ -17,24 +17,26 @@ class Verdict:
 
 
 @dataclass
-class Verdicts:
+class TargetResults:
     """The targets of one benchmark."""
 
     name: str
     title: str
-    found: list[Verdict] = field(default_factory=list)
+    results: list[TargetResult] = field(default_factory=list)
 
-    def at_most(self, what: str, value: float, limit: float) -> None:
+    def check_at_most(self, what: str, value: float, limit: float) -> None:
         """Hold `value` against an upper limit."""
-        self.found.append(Verdict(what, f"{value:,.3f}".rstrip("0").rstrip("."), f"<= {limit:,g}", value <= limit))
+        self.results.append(
+            TargetResult(what, f"{value:,.3f}".rstrip("0").rstrip("."), f"<= {limit:,g}", value <= limit)
+        )
 
-    def equal(self, what: str, value: Any, wanted: Any) -> None:
+    def check_equal(self, what: str, value: Any, expected: Any) -> None:
         """Hold `value` against the one right value."""
-        self.found.append(Verdict(what, str(value), f"= {wanted}", value == wanted))
+        self.results.append(TargetResult(what, str(value), f"= {expected}", value == expected))
 
-    def conclude(self, rows: list[dict[str, Any]]) -> int:
+    def finish(self, rows: list[dict[str, Any]]) -> int:
         """Print the figures and a line per target, write them down, and return the exit code."""
-        report(self.name, self.title, rows, verdicts=[asdict(verdict) for verdict in self.found])
-        for verdict in self.found:
+        save_results(self.name, self.title, rows, verdicts=[asdict(verdict) for verdict in self.results])
+        for verdict in self.results:
             print(f"{'PASS' if verdict.holds else 'FAIL'}  {verdict.what}: {verdict.found} (target {verdict.target})")
-        return 0 if all(verdict.holds for verdict in self.found) else 1
+        return 0 if all(verdict.holds for verdict in self.results) else 1

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from adwarm.runtime import Runtime
-from adwarm.store import jobs, reading, warms
+from adwarm.store import jobs, read_transaction, warms
 from adwarm.store.tables import lease, warm
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -44,7 +44,7 @@ print("ready", flush=True)
 for line in sys.stdin:
     worker = os.fork()
     if not worker:
-        warm_batch(Runtime().prefetch(), "{RUN}", 0)
+        warm_batch(Runtime().prefetch_engine(), "{RUN}", 0)
         os._exit(0)
     print(worker, flush=True)
 """
@@ -135,11 +135,19 @@ def plan(runtime: Runtime, accounts: int, *date_ranges: str) -> int:
     """Store a plan of one batch with its job, and return the number of its keys."""
     now = datetime.now(UTC)
     rows = [
-        {"account_id": f"act_{number}", "date_range": date_range, "reason": "strategy", "mode": "live",
-         "decided_at": now, "warm_at": now, "status": "planned", "batch": 0}
+        {
+            "account_id": f"act_{number}",
+            "date_range": date_range,
+            "reason": "strategy",
+            "mode": "live",
+            "decided_at": now,
+            "warm_at": now,
+            "status": "planned",
+            "batch": 0,
+        }
         for number in range(1, accounts + 1)
         for date_range in date_ranges
-    ]  # fmt: skip
+    ]
     warms.replace_plan(runtime.engine, RUN, rows)
     jobs.start(runtime.engine, RUN, "dag", len(rows), now)
     return len(rows)
@@ -155,14 +163,14 @@ def until(what: object, seconds: float = 30) -> None:
 
 def carried_out(runtime: Runtime) -> int:
     """Warms that are no longer planned."""
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         query = select(func.count()).select_from(warm).where(warm.c.status != "planned")
         return int(connection.execute(query).scalar_one())
 
 
 def fetches_held(runtime: Runtime) -> int:
     """Leases of accounts that are being fetched."""
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         query = select(func.count()).select_from(lease).where(lease.c.name.startswith("fetch:"), lease.c.owner != "")
         return int(connection.execute(query).scalar_one())
 
@@ -173,7 +181,7 @@ def has_open_transaction(engine: Engine) -> bool:
         query = text(
             "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
         )
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             return bool(connection.execute(query).scalar_one())
     with closing(sqlite3.connect(str(engine.url.database), timeout=0.2, isolation_level=None)) as connection:
         try:
@@ -209,7 +217,7 @@ def stop_in_a_fetch(runtime: Runtime, worker: int) -> None:
 
 def counts(runtime: Runtime) -> tuple[int, int, int]:
     """What the job says: keys in all, done and failed."""
-    (job,) = jobs.latest(runtime.engine, datetime.now(UTC))
+    (job,) = jobs.list_latest(runtime.engine, datetime.now(UTC))
     return job["total"], job["done"], job["failed"]
 
 
@@ -223,13 +231,13 @@ def test_a_worker_that_lost_its_lease_changes_no_books(runtime: Runtime, after: 
         stop_in_a_fetch(runtime, first)
         time.sleep(LEASE_SECONDS * 1.5)
         start.finish(start.begin())
-        before = warms.of_run(runtime.engine, RUN)
+        before = warms.list_by_run(runtime.engine, RUN)
         assert {row["status"] for row in before} <= {"fetched", "fresh"}
         assert counts(runtime) == (keys, keys, 0)
         os.kill(first, signal.SIGCONT)
         start.finish(first)
 
-    rows = warms.of_run(runtime.engine, RUN)
+    rows = warms.list_by_run(runtime.engine, RUN)
     assert [(row["status"], row["fetched_at"]) for row in rows] == [
         (row["status"], row["fetched_at"]) for row in before
     ]
@@ -250,7 +258,7 @@ def test_kills_at_any_point_leave_exact_counts(runtime: Runtime) -> None:
             start.finish(worker)
         start.finish(start.begin())
 
-    rows = warms.of_run(runtime.engine, RUN)
+    rows = warms.list_by_run(runtime.engine, RUN)
     assert hit >= KILLS / 2
     assert {row["status"] for row in rows} <= {"fetched", "fresh"}
     assert counts(runtime) == (keys, keys, 0)

@@ -17,7 +17,7 @@ from adwarm.maintenance.integrity import verify_store
 from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
-from adwarm.store import entries, jobs, reading, warms
+from adwarm.store import entries, jobs, read_transaction, warms
 from adwarm.store.tables import entry, partition, warm
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -35,7 +35,7 @@ from adwarm.runtime import Runtime
 
 fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
-print(warm_batch(Runtime().prefetch(), "{RUN}", 0).summary(), flush=True)
+print(warm_batch(Runtime().prefetch_engine(), "{RUN}", 0).summary(), flush=True)
 """
 
 
@@ -61,11 +61,19 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made, now = Runtime(), datetime.now(UTC)
     rows = [
-        {"account_id": account, "date_range": date_range, "reason": "strategy", "mode": "live", "decided_at": now,
-         "warm_at": now, "status": "planned", "batch": 0}
+        {
+            "account_id": account,
+            "date_range": date_range,
+            "reason": "strategy",
+            "mode": "live",
+            "decided_at": now,
+            "warm_at": now,
+            "status": "planned",
+            "batch": 0,
+        }
         for account in ACCOUNTS
         for date_range in RANGES
-    ]  # fmt: skip
+    ]
     warms.replace_plan(made.engine, RUN, rows)
     jobs.start(made.engine, RUN, "dag", len(rows), now)
     return made
@@ -82,7 +90,7 @@ def _worker() -> subprocess.Popen[str]:
 
 
 def _count(runtime: Runtime, table: object) -> int:
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
 
 
@@ -93,17 +101,17 @@ def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
     time.sleep(random.Random(seed).uniform(0.05, 1.6))
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=20)
-    before = {item.key: item.fetched_at for item in entries.listing(runtime.engine)}
+    before = {item.key: item.fetched_at for item in entries.list_entries(runtime.engine)}
     assert verify_store(runtime.engine, runtime.objects, runtime.settings).corrupt == []
 
     second = _worker()
     _, errors = second.communicate(timeout=30)
 
     assert (second.returncode, errors) == (0, "")
-    rows = warms.of_run(runtime.engine, RUN)
+    rows = warms.list_by_run(runtime.engine, RUN)
     assert len(rows) == len(ACCOUNTS) * len(RANGES)
     assert {row["status"] for row in rows} <= {"fetched", "fresh"}
-    after = {item.key: item.fetched_at for item in entries.listing(runtime.engine)}
+    after = {item.key: item.fetched_at for item in entries.list_entries(runtime.engine)}
     assert {key: after[key] for key in before} == before, "what was whole already is not fetched again"
     assert _count(runtime, entry) == len(rows) == _count(runtime, warm)
     assert _count(runtime, partition) % len(ACCOUNTS) == 0

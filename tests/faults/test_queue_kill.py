@@ -24,7 +24,7 @@ from adwarm.prefetch import fetch_lease
 from adwarm.runtime import Runtime
 
 fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
-print(Runtime().drainer(4).drain(60).to_dict(), flush=True)
+print(Runtime().queue_worker(4).drain(60).to_dict(), flush=True)
 """
 
 

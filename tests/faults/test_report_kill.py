@@ -15,8 +15,8 @@ from adwarm.model import ReportKey
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
-from adwarm.store.database import reading
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.database import read_transaction
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import lease
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
@@ -29,7 +29,7 @@ LEASE_SECONDS = 1.0
 WORKER = f"""
 import sys
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted, fetch_lease
+from adwarm.prefetch import KeyRequest, fetch_lease
 from adwarm.runtime import Runtime
 from adwarm.store import leases
 
@@ -39,10 +39,10 @@ if sys.argv[1] == "stop":
     def stop(*_):
         print("submitted", flush=True)
         sys.stdin.read()
-    leases.keep_report = stop
+    leases.save_report_id = stop
 print("ready", flush=True)
-wanted = [Wanted(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
-print(Runtime().prefetch().run(wanted, Priority.LOW).summary(), flush=True)
+wanted = [KeyRequest(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
+print(Runtime().prefetch_engine().run(wanted, Priority.LOW).summary(), flush=True)
 """
 
 
@@ -58,10 +58,14 @@ def platform() -> Iterator[SimulatorServer]:
 def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A home of its own."""
     values = {
-        "HOME": str(tmp_path / "home"), "WORKERS": "2", "SOURCE__GRAPH_URL": platform.url,
-        "SOURCE__ACCESS_TOKEN": "simulated-token", "SOURCE__REPORT_POLL_SECONDS": "0.3",
-        "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS), "RECOVERY__INITIAL_DELAY_SECONDS": "0",
-    }  # fmt: skip
+        "HOME": str(tmp_path / "home"),
+        "WORKERS": "2",
+        "SOURCE__GRAPH_URL": platform.url,
+        "SOURCE__ACCESS_TOKEN": "simulated-token",
+        "SOURCE__REPORT_POLL_SECONDS": "0.3",
+        "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS),
+        "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+    }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made = Runtime()
@@ -99,12 +103,12 @@ def submits(platform: SimulatorServer) -> int:
 
 def orphans(runtime: Runtime) -> int:
     """Reports counted as nobody's."""
-    return sum(event.kind == ORPHAN for event in ErrorsLog(runtime.engine).recent(1_000))
+    return sum(event.kind == ORPHAN for event in ErrorLog(runtime.engine).list_recent(1_000))
 
 
 def noted(runtime: Runtime) -> int:
     """Leases that know the id of their report."""
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
+from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
 from adwarm.patterns.ingest.run import ingest, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import aggregates, open_engine, reading, upgrade
+from adwarm.store import aggregates, open_engine, read_transaction, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -22,7 +22,7 @@ NOW = START + timedelta(days=6)
 
 WORKER = """
 import os, signal, sys
-from adwarm.patterns.ingest.distributed import read_handed
+from adwarm.patterns.ingest.distributed import read_saved_split
 from adwarm.runtime import Runtime
 
 runtime = Runtime()
@@ -35,7 +35,7 @@ def fatal(data, suffix=".parquet"):
     return put(data, suffix)
 
 runtime.objects.put = fatal
-read_handed(runtime.objects, runtime.settings, sys.argv[1], int(sys.argv[2]))
+read_saved_split(runtime.objects, runtime.settings, sys.argv[1], int(sys.argv[2]))
 """
 
 
@@ -51,21 +51,23 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "200")
     runtime = Runtime(load_settings())
     planned = plan_ingest(runtime.engine, runtime.settings, NOW)
-    plan = hand_over(runtime.objects, planned)
+    plan = save_plan(runtime.objects, planned)
 
     done = subprocess.run(
         [sys.executable, "-c", WORKER, plan, "1", str(puts)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "include")}, capture_output=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include")},
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == -9, done.stderr
-    with reading(runtime.engine) as connection:
-        assert aggregates.hours(connection) == []
-    found = [read_handed(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
-    adopt_handed(runtime.engine, runtime.objects, plan, found)
+    with read_transaction(runtime.engine) as connection:
+        assert aggregates.list_hours(connection) == []
+    found = [read_saved_split(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
+    commit_saved_plan(runtime.engine, runtime.objects, plan, found)
 
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
     ingest(one, runtime.objects, runtime.settings, NOW)
-    with reading(runtime.engine) as connection, reading(one) as other:
-        assert aggregates.hours(connection) == aggregates.hours(other)
+    with read_transaction(runtime.engine) as connection, read_transaction(one) as other:
+        assert aggregates.list_hours(connection) == aggregates.list_hours(other)
         assert aggregates.get_watermark(connection) == NOW

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import KeyOutcome, Wanted
+from adwarm.prefetch import KeyOutcome, KeyRequest
 from adwarm.runtime import Runtime
 from tests.benchmarks.measure import peak_mb
 
@@ -21,20 +21,20 @@ def main(keys: Sequence[Sequence[str]]) -> None:
 
     def progress(outcomes: Sequence[KeyOutcome]) -> None:
         for outcome in outcomes:
-            reported.add(outcome.wanted.key.account_id)
+            reported.add(outcome.request.key.account_id)
             _say(**_about(outcome), reported_at=time.monotonic())
 
-    wanted = [Wanted(ReportKey.parse(account, date_range)) for account, date_range in keys]
-    report = Runtime().prefetch().run(wanted, Priority.NORMAL, progress=progress)
+    requests = [KeyRequest(ReportKey.parse(account, date_range)) for account, date_range in keys]
+    report = Runtime().prefetch_engine().run(requests, Priority.NORMAL, progress=progress)
     for outcome in report.outcomes:
-        if outcome.wanted.key.account_id not in reported:
+        if outcome.request.key.account_id not in reported:
             _say(**_about(outcome), reported_at=None)
     _say(peak_mb=peak_mb())
 
 
 def _about(outcome: KeyOutcome) -> dict[str, Any]:
     return {
-        "account": outcome.wanted.key.account_id,
+        "account": outcome.request.key.account_id,
         "status": str(outcome.status),
         "reason": outcome.reason,
         "retry_after": outcome.retry_after,

@@ -13,10 +13,22 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.hostile.rows import FOREIGN, Row, digits, rows_of
-from tests.hostile.server import Upstream
-from tests.hostile.wire import Call, Ending, Piece, Wait, answer, chunks, drip, dumps, error, head, zipped
+from tests.hostile.server import HostileServer
+from tests.hostile.wire import (
+    Delay,
+    EarlyClose,
+    ResponseStep,
+    WireRequest,
+    chunked_body,
+    drip,
+    dumps,
+    error_body,
+    gzip_response,
+    head,
+    http_response,
+)
 
-Act = Callable[[Upstream, str, Call], Iterable[Piece]]
+Act = Callable[[HostileServer, str, WireRequest], Iterable[ResponseStep]]
 """Returns the pieces of a response to a call about an account."""
 
 Poll = Callable[[str, int], Any]
@@ -26,11 +38,13 @@ DIRECT = ("insights",)
 INSIGHTS = ("insights", "read")
 
 WEEK, QUARTER = "last_7d", "last_90d"
-STRANGER = "999000999"
+FOREIGN_ACCOUNT = "999000999"
 _MANY = 300_000
 _BOMB_BYTES = 2 * 2**30
 _PAGE_BYTES = 24 * 10**6
-_UNAVAILABLE = answer(error(2, "Service temporarily unavailable", is_transient=True), status="503 Service Unavailable")
+_UNAVAILABLE = http_response(
+    error_body(2, "Service temporarily unavailable", is_transient=True), status="503 Service Unavailable"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,7 @@ class Behavior:
     """How an upstream treats one account.
 
     Attributes:
-        description: what it does, in a line.
+        says: what it does, in a line.
         routes: the routes on which `act` applies: account, insights, submit, read (of a report).
         date_range: the range to fetch; a quarter is fetched as an async report.
         poll: the status of the account's reports.
@@ -55,8 +69,8 @@ class Behavior:
 def _rows(change: Callable[[list[Row]], Any]) -> Act:
     """Respond with the correct rows after `change`."""
 
-    def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-        return [answer({"data": change(rows_of(account, call.query))})]
+    def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
+        return [http_response({"data": change(rows_of(account, call.query))})]
 
     return act
 
@@ -65,14 +79,14 @@ def _every(**values: Any) -> Callable[[list[Row]], list[Row]]:
     return lambda rows: [{**row, "ad_name": FOREIGN, **values} for row in rows]
 
 
-def _always(*pieces: Piece) -> Act:
+def _always(*pieces: ResponseStep) -> Act:
     return lambda upstream, account, call: list(pieces)
 
 
-def _text(change: Callable[[bytes], bytes | Iterable[Piece]]) -> Act:
+def _text(change: Callable[[bytes], bytes | Iterable[ResponseStep]]) -> Act:
     """Respond with the correct body, sent in another way."""
 
-    def act(upstream: Upstream, account: str, call: Call) -> Iterable[Piece]:
+    def act(upstream: HostileServer, account: str, call: WireRequest) -> Iterable[ResponseStep]:
         sent = change(dumps(upstream.page(account, call.query)))
         return [sent] if isinstance(sent, bytes) else sent
 
@@ -94,7 +108,7 @@ def _later(day: str, days: int) -> str:
 
 
 def _stranger_last(rows: list[Row]) -> list[Row]:
-    return [*rows[:-1], {**rows[-1], "account_id": STRANGER, "ad_name": FOREIGN}]
+    return [*rows[:-1], {**rows[-1], "account_id": FOREIGN_ACCOUNT, "ad_name": FOREIGN}]
 
 
 def _campaigns(rows: list[Row]) -> list[Row]:
@@ -106,66 +120,66 @@ def _without_ids(rows: list[Row]) -> list[Row]:
     return [{name: value for name, value in row.items() if not name.endswith("_id")} for row in _every()(rows)]
 
 
-def _ahead(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _ahead(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [answer({"data": _moved(60)(rows_of(account, call.query))}, [("Date", moment)])]
+    return [http_response({"data": _moved(60)(rows_of(account, call.query))}, [("Date", moment)])]
 
 
-def _overflow(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _overflow(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     text = dumps({"data": _every(spend="@")(rows_of(account, call.query))})
-    return [answer(text.replace(b'"@"', b"1e999"))]
+    return [http_response(text.replace(b'"@"', b"1e999"))]
 
 
-def _nested(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _nested(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     text = dumps({"data": _every(actions="@")(rows_of(account, call.query))})
-    return [answer(text.replace(b'"@"', b"[" * 10_000 + b"]" * 10_000))]
+    return [http_response(text.replace(b'"@"', b"[" * 10_000 + b"]" * 10_000))]
 
 
-def _doubled_keys(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _doubled_keys(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     text = dumps({"data": _every(again="@")(rows_of(account, call.query))})
-    return [answer(text.replace(b'"again":"@"', f'"account_id":"{STRANGER}"'.encode()))]
+    return [http_response(text.replace(b'"again":"@"', f'"account_id":"{FOREIGN_ACCOUNT}"'.encode()))]
 
 
-def _long_currency(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    return [answer({"id": account, "timezone_name": "UTC", "currency": "E" * 320, "account_status": 1})]
+def _long_currency(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
+    return [http_response({"id": account, "timezone_name": "UTC", "currency": "E" * 320, "account_status": 1})]
 
 
-def _paged(cursor: Callable[[Call], str | None], *, padding: int = 0) -> Act:
+def _paged(cursor: Callable[[WireRequest], str | None], *, padding: int = 0) -> Act:
     """Respond to each call with rows and a cursor to more of them."""
 
-    def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+    def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
         rows = rows_of(account, call.query)
         body: dict[str, Any] = {"data": rows, "paging": {"next": f"{upstream.url}/v26.0/{account}/insights?more"}}
         after = cursor(call)
         if after is not None:
             body["paging"]["cursors"] = {"after": after}
         if not padding:
-            return [answer(body)]
+            return [http_response(body)]
         one = dumps({**rows[0], "ad_id": f"23{digits(account)}{call.number:09d}"})
         more = (one + b",") * (padding // (len(one) + 1))
-        return [answer(b'{"data":[' + more + one + b'],"paging":' + dumps(body["paging"]) + b"}")]
+        return [http_response(b'{"data":[' + more + one + b'],"paging":' + dumps(body["paging"]) + b"}")]
 
     return act
 
 
-def _slow_head(upstream: Upstream, account: str, call: Call) -> Iterator[Piece]:
-    return drip(answer(upstream.page(account, call.query)))
+def _slow_head(upstream: HostileServer, account: str, call: WireRequest) -> Iterator[ResponseStep]:
+    return drip(http_response(upstream.page(account, call.query)))
 
 
-def _slow_body(body: bytes) -> Iterator[Piece]:
+def _slow_body(body: bytes) -> Iterator[ResponseStep]:
     yield head(length=len(body))
     yield from drip(body)
 
 
-def _stalled(body: bytes) -> Iterator[Piece]:
+def _stalled(body: bytes) -> Iterator[ResponseStep]:
     yield head(length=len(body)) + body[:1]
-    yield Wait(3_600)
+    yield Delay(3_600)
 
 
-def _cut_off(body: bytes) -> Iterator[Piece]:
+def _cut_off(body: bytes) -> Iterator[ResponseStep]:
     yield head(length=len(body)) + body[: len(body) // 2]
-    yield Wait(0.2)
-    yield Ending.RESET
+    yield Delay(0.2)
+    yield EarlyClose.RESET
 
 
 def _bomb() -> bytes:
@@ -174,13 +188,13 @@ def _bomb() -> bytes:
     return part * (_BOMB_BYTES // 2**24)
 
 
-def _gzip_bomb(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _gzip_bomb(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     body = _bomb()
     return [head([("Content-Encoding", "gzip")], length=len(body)), body]
 
 
-def _redirect(address: Callable[[Upstream], str]) -> Act:
-    def act(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _redirect(address: Callable[[HostileServer], str]) -> Act:
+    def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
         target = address(upstream)
         if not target.startswith("file:"):
             target += f"/v26.0/{account}/insights?{urlencode(call.query)}"
@@ -189,35 +203,35 @@ def _redirect(address: Callable[[Upstream], str]) -> Act:
     return act
 
 
-def _other_port(upstream: Upstream) -> str:
-    return upstream.elsewhere.url if upstream.elsewhere else "http://127.0.0.1:1"
+def _other_port(upstream: HostileServer) -> str:
+    return upstream.other_server.url if upstream.other_server else "http://127.0.0.1:1"
 
 
-def _too_long(body: bytes) -> Iterator[Piece]:
+def _too_long(body: bytes) -> Iterator[ResponseStep]:
     yield head(length=len(body) + 1_000) + body
-    yield Ending.CLOSE
+    yield EarlyClose.CLOSE
 
 
-def _too_short(body: bytes) -> Iterator[Piece]:
+def _too_short(body: bytes) -> Iterator[ResponseStep]:
     yield head(length=len(body) // 2) + body
-    yield Ending.CLOSE
+    yield EarlyClose.CLOSE
 
 
-def _endless_chunks(body: bytes) -> Iterator[Piece]:
+def _endless_chunks(body: bytes) -> Iterator[ResponseStep]:
     yield head([("Transfer-Encoding", "chunked")], length=None)
     while True:
-        yield from chunks([b" " * 1_000])
-        yield Wait(0.01)
+        yield from chunked_body([b" " * 1_000])
+        yield Delay(0.01)
 
 
-def _other_report(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _other_report(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     if call.method == "POST":
-        return [answer({"report_run_id": upstream.run_id(f"act_{STRANGER}", call.params)})]
+        return [http_response({"report_run_id": upstream.run_id(f"act_{FOREIGN_ACCOUNT}", call.params)})]
     return [_UNAVAILABLE]
 
 
 def _running(percent: Callable[[int], int]) -> Poll:
-    """Report that a run is running, for ever."""
+    """Report that a run is still running, at every poll."""
 
     def poll(run_id: str, number: int) -> dict[str, Any]:
         return {"id": run_id, "async_status": "Job Running", "async_percent_completion": percent(number)}
@@ -225,21 +239,16 @@ def _running(percent: Callable[[int], int]) -> Poll:
     return poll
 
 
-def _parked_for_ages(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    entry = {
-        "type": "ads_insights",
-        "call_count": 100,
-        "total_cputime": 100,
-        "total_time": 100,
-        "estimated_time_to_regain_access": 10**9,
-    }
+def _parked_for_ages(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
+    entry = {"type": "ads_insights", "call_count": 100, "total_cputime": 100, "total_time": 100,
+             "estimated_time_to_regain_access": 10**9}  # fmt: skip
     usage = json.dumps({digits(account): [entry]})
-    body = error(80000, "There have been too many calls to this ad account.", error_subcode=2446079)
-    return [answer(body, [("X-Business-Use-Case-Usage", usage)], status="400 Bad Request")]
+    body = error_body(80000, "There have been too many calls to this ad account.", error_subcode=2446079)
+    return [http_response(body, [("X-Business-Use-Case-Usage", usage)], status="400 Bad Request")]
 
 
 HOSTILE: tuple[Behavior, ...] = (
-    Behavior("foreign_account", "every row carries another account's id", _rows(_every(account_id=STRANGER))),
+    Behavior("foreign_account", "every row carries another account's id", _rows(_every(account_id=FOREIGN_ACCOUNT))),
     Behavior("one_foreign_row", "one row among right ones is another account's", _rows(_stranger_last)),
     Behavior("foreign_level", "rows of campaigns where ads were requested", _rows(_campaigns)),
     Behavior("days_before", "rows of days a year before the window", _rows(_moved(-365))),
@@ -266,11 +275,11 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("stall", "nothing after the body's first byte", _text(_stalled)),
     Behavior("reset", "the connection is reset in mid-body", _text(_cut_off)),
     Behavior("cut_json", "JSON cut short, with a length that agrees",
-             _text(lambda body: answer(body[: len(body) // 2]))),
+             _text(lambda body: http_response(body[: len(body) // 2]))),
     Behavior("gzip_bomb", "2 MB of gzip that unpack to 2 GB", _gzip_bomb),
     Behavior("gzip_garbage", "bytes that are not the gzip they are said to be",
              _always(head([("Content-Encoding", "gzip")], length=900) + b"\x00not gzip" * 100)),
-    Behavior("json_bomb", "300,000 lists inside each other", _always(answer(b"[" * _MANY + b"]" * _MANY))),
+    Behavior("json_bomb", "300,000 lists inside each other", _always(http_response(b"[" * _MANY + b"]" * _MANY))),
     Behavior("redirect_loop", "a redirect to itself", _redirect(lambda upstream: upstream.url)),
     Behavior("redirect_port", "a redirect to a port that nobody configured", _redirect(_other_port)),
     Behavior("redirect_file", "a redirect to a local file", _redirect(lambda upstream: "file:///etc/passwd")),
@@ -278,14 +287,15 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("length_too_short", "a Content-Length smaller than the body", _text(_too_short)),
     Behavior("endless_chunks", "chunked encoding without an end", _text(_endless_chunks)),
     Behavior("error_in_200", "status 200 with an error body",
-             _always(answer(error(1, "An unknown error occurred", is_transient=False)))),
+             _always(http_response(error_body(1, "An unknown error occurred", is_transient=False)))),
     Behavior("html_500", "status 500 with a page of HTML", _always(
         head(length=15, status="500 Internal Server Error", kind="text/html") + b"<html>no</html>")),
     Behavior("empty_204", "status 204 and no body", _always(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    Behavior("huge_headers", "a header of one megabyte", _always(answer({"data": []}, [("X-Fill", "x" * 10**6)]))),
+    Behavior("huge_headers", "a header of one megabyte",
+             _always(http_response({"data": []}, [("X-Fill", "x" * 10**6)]))),
     Behavior("invalid_utf8", "text that is not UTF-8",
-             _text(lambda body: answer(body.replace(b"Ad 1", b"Ad \xff\xfe")))),
-    Behavior("array_root", "a list where an object belongs", _text(lambda body: answer(b"[" + body + b"]"))),
+             _text(lambda body: http_response(body.replace(b"Ad 1", b"Ad \xff\xfe")))),
+    Behavior("array_root", "a list where an object belongs", _text(lambda body: http_response(b"[" + body + b"]"))),
     Behavior("report_stands_still", "a report that never progresses, and no other way to its rows",
              _always(_UNAVAILABLE), DIRECT, QUARTER, _running(lambda number: 0)),
     Behavior("report_goes_back", "a report whose percentage falls, and no other way to its rows",
@@ -293,59 +303,55 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("report_of_another", "the id of another account's report, and no other way to the rows",
              _other_report, ("submit", "insights"), QUARTER),
     Behavior("report_foreign_rows", "a report that is ready and holds another account's rows",
-             _rows(_every(account_id=STRANGER)), INSIGHTS, QUARTER),
+             _rows(_every(account_id=FOREIGN_ACCOUNT)), INSIGHTS, QUARTER),
     Behavior("null_polls", "null for every look at a report, and no other way to its rows",
              _always(_UNAVAILABLE), DIRECT, QUARTER, lambda run_id, number: None),
     Behavior("park_for_ages", "a throttle for a billion minutes", _parked_for_ages),
 )  # fmt: skip
 
 
-def _odd_usage(upstream: Upstream, account: str, call: Call) -> list[Piece]:
-    usage = [
-        ("X-App-Usage", "{not json"),
-        ("X-Ad-Account-Usage", '{"acc_id_util_pct":"a lot"}'),
-        ("X-Business-Use-Case-Usage", "[1,2]"),
-        ("X-FB-Ads-Insights-Throttle", "null"),
-    ]
-    return [answer(upstream.page(account, call.query), usage)]
+def _odd_usage(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
+    usage = [("X-App-Usage", "{not json"), ("X-Ad-Account-Usage", '{"acc_id_util_pct":"a lot"}'),
+             ("X-Business-Use-Case-Usage", "[1,2]"), ("X-FB-Ads-Insights-Throttle", "null")]  # fmt: skip
+    return [http_response(upstream.page(account, call.query), usage)]
 
 
-def _date_ahead(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _date_ahead(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [answer(upstream.page(account, call.query), [("Date", moment)])]
+    return [http_response(upstream.page(account, call.query), [("Date", moment)])]
 
 
-def _empty_between(upstream: Upstream, account: str, call: Call) -> list[Piece]:
+def _empty_between(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     more = {"next": f"{upstream.url}/more"}
     if "after" not in call.params:
-        return [answer({**upstream.page(account, call.query), "paging": {**more, "cursors": {"after": "one"}}})]
+        return [http_response({**upstream.page(account, call.query), "paging": {**more, "cursors": {"after": "one"}}})]
     if call.params["after"] == "one":
-        return [answer({"data": [], "paging": {**more, "cursors": {"after": "two"}}})]
-    return [answer({"data": []})]
+        return [http_response({"data": [], "paging": {**more, "cursors": {"after": "two"}}})]
+    return [http_response({"data": []})]
 
 
-def _in_pieces(body: bytes) -> Iterator[Piece]:
+def _in_pieces(body: bytes) -> Iterator[ResponseStep]:
     third = len(body) // 3 + 1
     yield head([("Transfer-Encoding", "chunked")], length=None)
     for start in range(0, len(body), third):
-        yield from chunks([body[start : start + third]])
-        yield Wait(0.1)
+        yield from chunked_body([body[start : start + third]])
+        yield Delay(0.1)
     yield b"0\r\n\r\n"
 
 
-def _unhurried(body: bytes) -> Iterator[Piece]:
-    yield Wait(0.5)
-    yield answer(body)
-    yield Ending.CLOSE
+def _unhurried(body: bytes) -> Iterator[ResponseStep]:
+    yield Delay(0.5)
+    yield http_response(body)
+    yield EarlyClose.CLOSE
 
 
 ODD: tuple[Behavior, ...] = (
-    Behavior("zipped", "compressed, as requested", _text(lambda body: zipped(body))),
+    Behavior("zipped", "compressed, as requested", _text(lambda body: gzip_response(body))),
     Behavior("chunked", "in chunks that end, with pauses", _text(_in_pieces)),
     Behavior("unhurried", "after half a second, on a connection that then closes", _text(_unhurried)),
     Behavior("odd_usage", "usage headers that cannot be read", _odd_usage),
     Behavior("date_ahead", "a Date header sixty days ahead", _date_ahead),
     Behavior("empty_between", "an empty page between full and last one", _empty_between),
-    Behavior("no_delivery", "no rows at all", _always(answer({"data": []}))),
+    Behavior("no_delivery", "no rows at all", _always(http_response({"data": []}))),
 )
 """Unusual but correct behaviors: their accounts must be served."""

@@ -20,10 +20,10 @@ def digits(account: str) -> str:
 def windows(params: Mapping[str, str]) -> list[tuple[date, date]]:
     """Return the date ranges of a query, one per day with a daily increment."""
     spans = json.loads(params["time_ranges"]) if "time_ranges" in params else [json.loads(params["time_range"])]
-    result = [(date.fromisoformat(span["since"]), date.fromisoformat(span["until"])) for span in spans]
+    ranges = [(date.fromisoformat(span["since"]), date.fromisoformat(span["until"])) for span in spans]
     if params.get("time_increment") == "1":
-        return [(day, day) for since, until in result for day in days(since, until)]
-    return result
+        return [(day, day) for since, until in ranges for day in days(since, until)]
+    return ranges
 
 
 def days(since: date, until: date) -> Iterator[date]:

@@ -15,7 +15,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.hostile.rows import ADS, FOREIGN, digits, rows_of
-from tests.hostile.wire import Call, Ending, Piece, Wait, answer, error, read_call, reset
+from tests.hostile.wire import (
+    Delay,
+    EarlyClose,
+    ResponseStep,
+    WireRequest,
+    error_body,
+    http_response,
+    read_request,
+    reset,
+)
 
 _RUN_ID = 500_000_000_000
 _RUNS_OF_AN_ACCOUNT = 10_000
@@ -24,7 +33,7 @@ _BELOW = {"campaigns": "21", "adsets": "22", "ads": "23"}
 
 
 @dataclass
-class Upstream:
+class HostileServer:
     """The server; use it as a context manager.
 
     Attributes:
@@ -36,7 +45,7 @@ class Upstream:
     """
 
     behaviors: Mapping[str, Any] = field(default_factory=dict)
-    elsewhere: "Upstream | None" = None
+    other_server: "HostileServer | None" = None
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     first_call: dict[str, float] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
@@ -87,7 +96,7 @@ class Upstream:
         connection.settimeout(120)
         try:
             with connection, connection.makefile("rb") as reader:
-                while call := read_call(reader):
+                while call := read_request(reader):
                     if not self._send(connection, self._answer(call)):
                         return
         except (OSError, ValueError):
@@ -96,33 +105,33 @@ class Upstream:
             with self._lock:
                 self._connections.discard(connection)
 
-    def _send(self, connection: socket.socket, pieces: Iterable[Piece]) -> bool:
+    def _send(self, connection: socket.socket, pieces: Iterable[ResponseStep]) -> bool:
         """Send a response; return False if the connection ends with it."""
         for piece in pieces:
-            if isinstance(piece, Wait):
+            if isinstance(piece, Delay):
                 if self._stopped.wait(piece.seconds):
                     return False
             elif isinstance(piece, str):
-                if piece == Ending.RESET:
+                if piece == EarlyClose.RESET:
                     reset(connection)
                 return False
             else:
                 connection.sendall(piece)
         return True
 
-    def _answer(self, call: Call) -> Iterable[Piece]:
+    def _answer(self, call: WireRequest) -> Iterable[ResponseStep]:
         self.tokens.add(call.headers.get("authorization", ""))
         if call.method == "POST" and not call.parts:
-            return [answer([self._poll(entry) for entry in json.loads(call.params["batch"])])]
+            return [http_response([self._poll(entry) for entry in json.loads(call.params["batch"])])]
         account, route = self._target(call)
         call.number = self._count(account, route)
         call.query = self._runs.get(call.parts[0], {}) if route == "read" else call.params
         behavior = self.behaviors.get(account)
         if behavior is not None and route in behavior.routes:
             return iter(behavior.act(self, account, call))
-        return [answer(self._right(account, route, call))]
+        return [http_response(self._right(account, route, call))]
 
-    def _target(self, call: Call) -> tuple[str, str]:
+    def _target(self, call: WireRequest) -> tuple[str, str]:
         """Return the account and the route of a call."""
         first, edge = call.parts[0], call.parts[1] if len(call.parts) > 1 else ""
         if edge in _BELOW:
@@ -139,7 +148,7 @@ class Upstream:
             self.calls[account, route] += 1
             return self.calls[account, route]
 
-    def _right(self, account: str, route: str, call: Call) -> Any:
+    def _right(self, account: str, route: str, call: WireRequest) -> Any:
         if route == "account":
             return {"id": account, "timezone_name": "UTC", "currency": "EUR", "account_status": 1}
         if route in {"insights", "read"} and call.query:
@@ -149,7 +158,7 @@ class Upstream:
         if route in _BELOW:
             numbers = range(1, ADS + 1 if route == "ads" else 2)
             return {"data": [{"id": f"{_BELOW[route]}{digits(account)}{number:03d}"} for number in numbers]}
-        return error(100, f"Unknown path components: /{'/'.join(call.parts)}")
+        return error_body(100, f"Unknown path components: /{'/'.join(call.parts)}")
 
     def _poll(self, entry: Mapping[str, Any]) -> Any:
         run_id = str(entry["relative_url"]).split("/", 1)[1].partition("?")[0]
@@ -162,7 +171,7 @@ class Upstream:
         return None if done is None else {"code": 200, "headers": [], "body": json.dumps(done)}
 
 
-class Elsewhere(Upstream):
+class UnconfiguredServer(HostileServer):
     """A server that nobody configured; it returns rows for any query."""
 
     def page(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from tests.hostile.behaviors import HOSTILE, ODD
 from tests.hostile.rows import ADS
 from tests.hostile.trial import (
     PLAIN,
+    AccountOutcome,
     BehaviorByAccount,
-    Ended,
     TrialResult,
-    all_accounts,
+    assign_behaviors,
     date_range,
-    in_order,
+    expected_rows,
     run_trial,
-    true_rows,
+    sort_rows,
 )
 
 BATCH_SECONDS = 240.0
@@ -24,18 +24,18 @@ PEAK_MB = 600.0
 LONGEST_PARK_SECONDS = 86_400.0
 DAYS = {"last_7d": 7, "last_90d": 90}
 
-ACCOUNTS: BehaviorByAccount = all_accounts()
-BY_NAME = {behavior.name: account for account, behavior in ACCOUNTS.items() if behavior is not None}
-HEALTHY = [account for account, behavior in ACCOUNTS.items() if behavior not in HOSTILE]
+CAST: BehaviorByAccount = assign_behaviors()
+BY_NAME = {behavior.name: account for account, behavior in CAST.items() if behavior is not None}
+HEALTHY = [account for account, behavior in CAST.items() if behavior not in HOSTILE]
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
     """The result of the one batch."""
-    return run_trial(tmp_path_factory.mktemp("home"), ACCOUNTS, BATCH_SECONDS)
+    return run_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
 
 
-def _of(ended: Mapping[str, Ended], account: str) -> str:
+def _of(ended: Mapping[str, AccountOutcome], account: str) -> str:
     one = ended.get(account)
     return "no outcome" if one is None else f"{one.status}: {one.reason}"
 
@@ -43,7 +43,7 @@ def _of(ended: Mapping[str, Ended], account: str) -> str:
 def test_the_table_is_complete() -> None:
     """There are 45 hostile behaviors and 15 healthy accounts, each with a name and a description."""
     names = [behavior.name for behavior in (*HOSTILE, *ODD)]
-    assert (len(HOSTILE), len(ODD) + PLAIN, len(ACCOUNTS)) == (45, 15, 60)
+    assert (len(HOSTILE), len(ODD) + PLAIN, len(CAST)) == (45, 15, 60)
     assert len(set(names)) == len(names)
     assert all(behavior.description for behavior in HOSTILE)
 
@@ -51,28 +51,28 @@ def test_the_table_is_complete() -> None:
 def test_the_batch_ends_by_itself(result: TrialResult) -> None:
     """No account keeps the batch from ending, or fails it as a whole; each has an outcome."""
     assert result.error == ""
-    assert result.ended.keys() == ACCOUNTS.keys()
+    assert result.outcomes.keys() == CAST.keys()
 
 
 @pytest.mark.parametrize("account", HEALTHY)
 def test_healthy_accounts_are_served(result: TrialResult, account: str) -> None:
     """An account whose upstream behaves is fetched, and its stored entry has all true rows."""
-    assert _of(result.ended, account) in {"fetched: ", "fresh: "}
-    rows, behavior = result.entries[account], ACCOUNTS[account]
+    assert _of(result.outcomes, account) in {"fetched: ", "fresh: "}
+    rows, behavior = result.entries[account], CAST[account]
     if behavior is not None and behavior.name == "no_delivery":
         assert rows == []
     else:
-        assert len(rows) == ADS * (DAYS[date_range(ACCOUNTS, account)] + 1)
-        assert in_order(rows) == true_rows(account, rows)
+        assert len(rows) == ADS * (DAYS[date_range(CAST, account)] + 1)
+        assert sort_rows(rows) == expected_rows(account, rows)
 
 
 @pytest.mark.parametrize("name", [behavior.name for behavior in HOSTILE])
 def test_hostile_accounts_fail_with_a_reason_in_time(result: TrialResult, name: str) -> None:
     """An account whose upstream misbehaves ends without an entry, with a reason, within its deadline."""
     account = BY_NAME[name]
-    assert account in result.ended
-    ended = result.ended[account]
-    assert ended.status in {"failed", "parked", "stale"}, _of(result.ended, account)
+    assert account in result.outcomes
+    ended = result.outcomes[account]
+    assert ended.status in {"failed", "parked", "stale"}, _of(result.outcomes, account)
     assert ended.reason
     assert ended.seconds is not None
     assert ended.seconds < ACCOUNT_SECONDS
@@ -82,12 +82,12 @@ def test_hostile_accounts_fail_with_a_reason_in_time(result: TrialResult, name: 
 
 def test_no_untrue_row_is_stored(result: TrialResult) -> None:
     """Every row in entries, partitions and objects belongs to its account; no other account is stored."""
-    assert result.untrue == []
+    assert result.false_records == []
 
 
 def test_the_token_goes_nowhere_else(result: TrialResult) -> None:
     """A redirect to another port never carries the token there."""
-    assert not result.leaked
+    assert not result.token_leaked
 
 
 def test_memory_stays_bounded(result: TrialResult) -> None:

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from adwarm.store import reading
+from adwarm.store import read_transaction
 from adwarm.store.tables import account, entry, partition, payload
 from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
 from tests.hostile.rows import ADS, Row, days, window_rows
-from tests.hostile.server import Elsewhere, Upstream
+from tests.hostile.server import HostileServer, UnconfiguredServer
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS_BYTES = 6 * 2**30
@@ -58,7 +58,7 @@ BehaviorByAccount = dict[str, Behavior | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class AccountOutcome:
     """How one account ended; `seconds` from its first call to its outcome, None without either."""
 
     status: str
@@ -73,20 +73,20 @@ class TrialResult:
 
     Attributes:
         error: the last line of the process's error output when it failed.
-        untrue: descriptions of stored rows and accounts that are not true.
-        leaked: whether the token reached a server that nobody configured.
+        false_records: descriptions of stored rows and accounts that are not true.
+        token_leaked: whether the token reached a server that nobody configured.
         entries: stored rows by account.
     """
 
-    ended: dict[str, Ended] = field(default_factory=dict)
+    outcomes: dict[str, AccountOutcome] = field(default_factory=dict)
     peak_mb: float = 0.0
     error: str = ""
-    untrue: list[str] = field(default_factory=list)
-    leaked: bool = False
+    false_records: list[str] = field(default_factory=list)
+    token_leaked: bool = False
     entries: dict[str, list[Row]] = field(default_factory=dict)
 
 
-def all_accounts() -> BehaviorByAccount:
+def assign_behaviors() -> BehaviorByAccount:
     """Return three hostile accounts to each healthy one, in turn."""
     healthy: list[Behavior | None] = [*ODD, *[None] * PLAIN]
     hostile = list(HOSTILE)
@@ -108,17 +108,20 @@ def date_range(accounts: BehaviorByAccount, name: str) -> str:
 def run_trial(home: Path, accounts: BehaviorByAccount, seconds: float) -> TrialResult:
     """Run a batch over `accounts` in a process of its own, for at most `seconds`, and check what it stored."""
     behaviors = {name: behavior for name, behavior in accounts.items() if behavior is not None}
-    with Elsewhere() as elsewhere, Upstream(behaviors, elsewhere) as upstream:
+    with UnconfiguredServer() as elsewhere, HostileServer(behaviors, elsewhere) as upstream:
         result = _run(_environment(home, upstream.url), accounts, seconds, upstream)
-        result.leaked = any(SECRET in token for token in elsewhere.tokens)
+        result.token_leaked = any(SECRET in token for token in elsewhere.tokens)
     runtime = Runtime(Settings(home=home))
     result.entries = dict(_entries(runtime))
-    result.untrue = [*_untrue_rows(runtime, home, accounts, result.entries), *_untrue_accounts(runtime, accounts)]
+    result.false_records = [
+        *_untrue_rows(runtime, home, accounts, result.entries),
+        *_untrue_accounts(runtime, accounts),
+    ]
     runtime.engine.dispose()
     return result
 
 
-def _run(env: Mapping[str, str], accounts: BehaviorByAccount, seconds: float, upstream: Upstream) -> TrialResult:
+def _run(env: Mapping[str, str], accounts: BehaviorByAccount, seconds: float, upstream: HostileServer) -> TrialResult:
     keys = json.dumps([[name, date_range(accounts, name)] for name in accounts])
     command = [sys.executable, "-m", "tests.hostile.batch", keys]
     with subprocess.Popen(
@@ -141,7 +144,7 @@ def _run(env: Mapping[str, str], accounts: BehaviorByAccount, seconds: float, up
         result.error = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}"
     for reported in map(json.loads, filter(_is_complete, output.splitlines())):
         if "account" in reported:
-            result.ended[reported["account"]] = _ended(reported, upstream)
+            result.outcomes[reported["account"]] = _ended(reported, upstream)
         else:
             result.peak_mb = reported["peak_mb"]
     return result
@@ -157,10 +160,10 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
 
 
-def _ended(one: Mapping[str, Any], upstream: Upstream) -> Ended:
+def _ended(one: Mapping[str, Any], upstream: HostileServer) -> AccountOutcome:
     first, reported = upstream.first_call.get(one["account"]), one["reported_at"]
     seconds = None if first is None or reported is None else reported - first
-    return Ended(one["status"], one["reason"] or "", one["retry_after"], seconds)
+    return AccountOutcome(one["status"], one["reason"] or "", one["retry_after"], seconds)
 
 
 def _peak_of(process: int) -> float:
@@ -186,9 +189,9 @@ def _exists(model: Any, path: list[str]) -> bool:
 
 def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
     query = select(entry.c.account_id, payload.c.body).join(payload, entry.c.payload_hash == payload.c.hash)
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         for name, blob in connection.execute(query):
-            body = orjson.loads(unpack(blob, runtime.settings.compression))
+            body = orjson.loads(decompress(blob, runtime.settings.compression))
             yield name, [*body["rows"], *body["daily"]]
 
 
@@ -197,16 +200,15 @@ def _untrue_rows(
 ) -> Iterator[str]:
     for name, rows in entries.items():
         yield from (f"entry of {name}: {_short(row)}" for row in rows if not _is_true(row, name))
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         states = connection.execute(select(partition)).all()
     objects = {state.object_hash: _object_rows(runtime.objects.get(state.object_hash)) for state in states}
     for state in states:
         rows = [row for row in objects[state.object_hash] if row["date_start"] == state.day.isoformat()]
         if len(rows) != state.rows:
             yield f"partition {state.account_id} {state.day}: {len(rows)} rows where {state.rows} are said to be"
-        yield from (
-            f"partition of {state.account_id}: {_short(row)}" for row in rows if not _is_true(row, state.account_id)
-        )
+        yield from (f"partition of {state.account_id}: {_short(row)}" for row in rows
+                    if not _is_true(row, state.account_id))  # fmt: skip
         if state.missing is None and state.rows < _rows_of_a_day(accounts[state.account_id]):
             yield f"partition {state.account_id} {state.day}: {state.rows} rows, where the day has more"
     for path in (path for path in home.joinpath("data").rglob("*") if path.is_file()):
@@ -233,7 +235,7 @@ def _is_true(row: Row, name: str) -> bool:
 
 
 def _untrue_accounts(runtime: Runtime, accounts: BehaviorByAccount) -> Iterator[str]:
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         for row in connection.execute(select(account)):
             if row.id not in accounts or len(row.currency) > 3:
                 yield f"account {row.id} with currency {row.currency:.20}"
@@ -243,14 +245,14 @@ def _short(row: Row) -> str:
     return json.dumps(row)[:160]
 
 
-def true_rows(name: str, rows: list[Row]) -> list[Row]:
+def expected_rows(name: str, rows: list[Row]) -> list[Row]:
     """Return the rows that a stored entry should have: its longest window, and each day of it."""
     spans = [(date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])) for row in rows]
     since, until = max(spans, key=lambda span: span[1] - span[0])
     windows = [(since, until), *((day, day) for day in days(since, until))]
-    return in_order([row for first, last in windows for row in window_rows(name, first, last)])
+    return sort_rows([row for first, last in windows for row in window_rows(name, first, last)])
 
 
-def in_order(rows: list[Row]) -> list[Row]:
+def sort_rows(rows: list[Row]) -> list[Row]:
     """Return rows by window and ad."""
     return sorted(rows, key=lambda row: (row["date_start"], row["date_stop"], row["ad_id"]))

@@ -12,25 +12,25 @@ MAX_LINE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Delay:
     """A pause in seconds during which nothing is sent."""
 
     seconds: float
 
 
-class Ending:
+class EarlyClose:
     """How a connection ends early."""
 
     CLOSE = "close"
     RESET = "reset"
 
 
-Piece = bytes | Wait | str
+ResponseStep = bytes | Delay | str
 """Bytes to send, a wait, or one of `Ending`."""
 
 
 @dataclass(slots=True)
-class Call:
+class WireRequest:
     """One request: its path after the version, and its parameters from query and form.
 
     Attributes:
@@ -46,7 +46,7 @@ class Call:
     number: int = 1
 
 
-def read_call(reader: BinaryIO) -> Call | None:
+def read_request(reader: BinaryIO) -> WireRequest | None:
     """Return the next request of a connection; None when the client has closed it."""
     words = reader.readline(MAX_LINE).decode("latin-1").split()
     if len(words) < 2:
@@ -57,9 +57,9 @@ def read_call(reader: BinaryIO) -> Call | None:
         headers[name.lower()] = value.strip()
     form = reader.read(int(headers.get("content-length", 0))).decode()
     address = urlsplit(words[1])
-    result = parse_qs(address.query, keep_blank_values=True) | parse_qs(form, keep_blank_values=True)
+    found = parse_qs(address.query, keep_blank_values=True) | parse_qs(form, keep_blank_values=True)
     parts = [part for part in address.path.split("/") if part]
-    return Call(words[0], tuple(parts[1:]), {name: values[-1] for name, values in result.items()}, headers)
+    return WireRequest(words[0], tuple(parts[1:]), {name: values[-1] for name, values in found.items()}, headers)
 
 
 def dumps(body: Any) -> bytes:
@@ -82,32 +82,32 @@ def head(
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def answer(body: Any, headers: Iterable[tuple[str, str]] = (), *, status: str = "200 OK") -> bytes:
+def http_response(body: Any, headers: Iterable[tuple[str, str]] = (), *, status: str = "200 OK") -> bytes:
     """Return a complete response; a body of bytes is sent as it is."""
     content = body if isinstance(body, bytes) else dumps(body)
     return head(headers, length=len(content), status=status) + content
 
 
-def zipped(content: bytes) -> bytes:
+def gzip_response(content: bytes) -> bytes:
     """Return a response whose body is compressed."""
     small = gzip.compress(content)
     return head([("Content-Encoding", "gzip")], length=len(small)) + small
 
 
-def chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+def chunked_body(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the parts of a body in chunked encoding, without the last chunk."""
     for part in parts:
         yield f"{len(part):x}\r\n".encode() + part + b"\r\n"
 
 
-def drip(content: bytes, seconds: float = 1.0) -> Iterator[Piece]:
+def drip(content: bytes, seconds: float = 1.0) -> Iterator[ResponseStep]:
     """Yield bytes one by one with a wait after each."""
     for value in content:
         yield bytes([value])
-        yield Wait(seconds)
+        yield Delay(seconds)
 
 
-def error(code: int, message: str, **more: Any) -> Mapping[str, Any]:
+def error_body(code: int, message: str, **more: Any) -> Mapping[str, Any]:
     """Return an error body in the platform's shape."""
     return {"error": {"message": message, "type": "OAuthException", "code": code, "fbtrace_id": "Abc", **more}}
 

@@ -14,7 +14,7 @@ import pytest
 from adwarm.cli import main
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
@@ -78,9 +78,13 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
 def traces(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     """A home with the canary in its settings, and every logger at its most talkative."""
     values = {
-        "HOME": str(tmp_path / "home"), "SOURCE__GRAPH_URL": platform.url, "SOURCE__ACCESS_TOKEN": CANARY,
-        "SOURCE__APP_SECRET": SECRET, "SOURCE__APP_ID": "100", "RECOVERY__INITIAL_DELAY_SECONDS": "0",
-    }  # fmt: skip
+        "HOME": str(tmp_path / "home"),
+        "SOURCE__GRAPH_URL": platform.url,
+        "SOURCE__ACCESS_TOKEN": CANARY,
+        "SOURCE__APP_SECRET": SECRET,
+        "SOURCE__APP_ID": "100",
+        "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+    }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
     left = Traces(tmp_path / "home")
@@ -166,7 +170,9 @@ def test_no_failure_of_a_report_tells_the_secret(
     inner.answer = refuse  # type: ignore[method-assign]
     inner.set_fault_profile(parse_fault_profile({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
     monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
-    report = Runtime().prefetch().run([Wanted(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
+    report = (
+        Runtime().prefetch_engine().run([KeyRequest(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
+    )
     traces.texts.append(repr(report))
     assert inner.calls.counts()["total"] > 1
     assert traces.found() == []
@@ -185,7 +191,7 @@ def test_no_failure_tells_the_secret(
     _cli(capfd, traces, "warm", "act_1", "--range", "last_7d", "--json")
     _cli(capfd, traces, "get", "act_1", "last_7d", "--fetch")
     _cli(capfd, traces, "status", "--json")
-    report = Runtime().prefetch().run([Wanted(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
+    report = Runtime().prefetch_engine().run([KeyRequest(ReportKey("act_2", "today"))], Priority.LOW, wait_seconds=0)
     traces.texts.append(repr(report))
     assert not report.outcomes[0].status.is_served
     assert traces.found() == []
@@ -204,9 +210,11 @@ def test_a_traceback_of_an_error_does_not_tell_it(traces: Traces, platform: Simu
 
 def _adwarm_environment(traces: Traces, platform: SimulatorServer) -> dict[str, str]:
     return {
-        "ADWARM_HOME": str(traces.home), "ADWARM_SOURCE__GRAPH_URL": platform.url,
-        "ADWARM_SOURCE__ACCESS_TOKEN": CANARY, "ADWARM_SOURCE__APP_SECRET": SECRET,
-    }  # fmt: skip
+        "ADWARM_HOME": str(traces.home),
+        "ADWARM_SOURCE__GRAPH_URL": platform.url,
+        "ADWARM_SOURCE__ACCESS_TOKEN": CANARY,
+        "ADWARM_SOURCE__APP_SECRET": SECRET,
+    }
 
 
 def test_an_unreachable_platform_tells_nothing(
@@ -216,6 +224,6 @@ def test_an_unreachable_platform_tells_nothing(
     monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
     _cli(capfd, traces, "warm", "act_1", "--range", "today")
     with pytest.raises(AdwarmError) as caught:
-        Runtime().prefetch().make_source().account("act_1")
+        Runtime().prefetch_engine().make_source().get_account("act_1")
     traces.texts.append(repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
     assert traces.found() == []

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adwarm.access_log import log_span
-from adwarm.forecast.snapshot import live_forecast
-from adwarm.forecast.training.train import train_until
+from adwarm.forecast.snapshot import get_live_forecast
+from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
@@ -54,8 +54,11 @@ def _combined() -> bytes:
 
 
 FORMATS: dict[str, Callable[[], bytes]] = {
-    "log.parquet": _parquet, "log.jsonl": _jsonl, "log.csv": _csv, "access.log": _combined,
-}  # fmt: skip
+    "log.parquet": _parquet,
+    "log.jsonl": _jsonl,
+    "log.csv": _csv,
+    "access.log": _combined,
+}
 
 
 def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, Settings]:
@@ -84,8 +87,8 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
     _, last, events = log_span(str(log), Settings())
     until = last + timedelta(seconds=1)
     engine, objects, settings = _learned(home, log, until)
-    figures = train_until(engine, objects, settings, until, until)
-    ahead = live_forecast(engine, objects).probabilities(until, timedelta(hours=24), floor=0.01)
+    figures = train_and_promote(engine, objects, settings, until, until)
+    ahead = get_live_forecast(engine, objects).predict(until, timedelta(hours=24), floor=0.01)
     assert events >= figures["opens"] > 0
     assert ahead["probability"].between(0, 1).all()
     return {**figures, "ahead": len(ahead)}
@@ -99,10 +102,17 @@ def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     assert figures["ahead"] > 0
 
 
-@pytest.mark.parametrize("shared_log", ["helpdesk", *(
-    pytest.param(name, marks=pytest.mark.long)
-    for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
-)], indirect=True)  # fmt: skip
+@pytest.mark.parametrize(
+    "shared_log",
+    [
+        "helpdesk",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
+        ),
+    ],
+    indirect=True,
+)
 def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path) -> None:
     """Real logs, sparse and dense, are read whole and give a forecast."""
     figures = _trained(tmp_path, shared_log)

@@ -2,24 +2,24 @@
 
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.backfill import measure as backfill
-from tests.benchmarks.meta_storm import DENIED, Scene, by_adwarm, judged, silent
+from tests.benchmarks.meta_storm import DENIED, StormScenario, count_silent_losses, evaluate, fetch_with_adwarm
 from tests.benchmarks.requests_per_key import LIMIT
 from tests.benchmarks.requests_per_key import measure as requests_per_key
 
 
 def test_a_storm_costs_no_row_and_hides_no_reason() -> None:
     """With every fault on: true rows for every account that can be read, a reason for each that cannot, none early."""
-    scene = Scene(number=12, ads=3, scale=600)
+    scene = StormScenario(number=12, ads=3, scale=600)
     with SimulatorServer(scene.config()) as server:
-        result = by_adwarm(scene, server)
-        figures, difference = judged(scene, server, result)
+        result = fetch_with_adwarm(scene, server)
+        figures, difference = evaluate(scene, server, result)
 
-    assert difference.is_none
+    assert difference.is_empty
     assert difference.true > 0
     assert result.early == 0
     assert set(result.reasons) <= {scene.names[DENIED], *scene.mortal}
     assert scene.names[DENIED] in result.reasons
-    assert silent(scene, result, figures["accounts whole"]) == 0
+    assert count_silent_losses(scene, result, figures["accounts whole"]) == 0
 
 
 def test_a_day_of_warms_takes_few_requests() -> None:
@@ -28,7 +28,7 @@ def test_a_day_of_warms_takes_few_requests() -> None:
 
     assert planner["keys"] == alone["keys"] == 72
     assert planner["per key"] <= LIMIT < alone["per key"]
-    assert difference.is_none
+    assert difference.is_empty
 
 
 def test_a_killed_backfill_goes_on_where_it_stopped() -> None:

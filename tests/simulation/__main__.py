@@ -4,22 +4,22 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.benchmarks.measure import report
+from tests.benchmarks.measure import save_results
 
-from .hour import MINIMUM_CALLS, Course, drawn, play
-from .watch import PromiseBroken
+from .hour import MINIMUM_CALLS, HourResult, draw_scenario, simulate_hour
+from .watch import InvariantViolation
 
 SEEDS = 1_000
 LONGEST_SECONDS = 60.0
 
 
-def play_all(seeds: tuple[int, ...]) -> list[Course | str]:
+def simulate_all(seeds: tuple[int, ...]) -> list[HourResult | str]:
     """Return how each seed's hour went, or which promise it broke."""
-    courses: list[Course | str] = []
+    courses: list[HourResult | str] = []
     for seed in seeds:
         try:
-            courses.append(play(drawn(seed)))
-        except PromiseBroken as broken:
+            courses.append(simulate_hour(draw_scenario(seed)))
+        except InvariantViolation as broken:
             courses.append(str(broken))
     return courses
 
@@ -29,20 +29,28 @@ def main(seeds: int) -> int:
     started = time.perf_counter()
     with ProcessPoolExecutor() as pool:
         parts = [tuple(range(first, min(seeds, first + 10))) for first in range(0, seeds, 10)]
-        found = [course for part in pool.map(play_all, parts) for course in part]
+        found = [course for part in pool.map(simulate_all, parts) for course in part]
     seconds = time.perf_counter() - started
     broken = [course for course in found if isinstance(course, str)]
-    courses = [course for course in found if isinstance(course, Course)]
+    courses = [course for course in found if isinstance(course, HourResult)]
     fewest = min((course.calls for course in courses), default=0)
     for text in broken[:20]:
         print(f"broken: {text}")
-    report("simulated_hours", f"{seeds:,} simulated hours of ten accounts", [
-        {"what": "promises broken", "value": len(broken), "wanted": "0"},
-        {"what": "fewest calls of an hour", "value": fewest, "wanted": f">= {MINIMUM_CALLS}"},
-        {"what": "calls in all", "value": sum(course.calls for course in courses), "wanted": "-"},
-        {"what": "stretches in which shares were judged", "value": sum(c.windows for c in courses), "wanted": "> 0"},
-        {"what": "seconds", "value": round(seconds, 1), "wanted": f"< {LONGEST_SECONDS:.0f} per 1,000"},
-    ])  # fmt: skip
+    save_results(
+        "simulated_hours",
+        f"{seeds:,} simulated hours of ten accounts",
+        [
+            {"what": "promises broken", "value": len(broken), "wanted": "0"},
+            {"what": "fewest calls of an hour", "value": fewest, "wanted": f">= {MINIMUM_CALLS}"},
+            {"what": "calls in all", "value": sum(course.calls for course in courses), "wanted": "-"},
+            {
+                "what": "stretches in which shares were judged",
+                "value": sum(c.windows for c in courses),
+                "wanted": "> 0",
+            },
+            {"what": "seconds", "value": round(seconds, 1), "wanted": f"< {LONGEST_SECONDS:.0f} per 1,000"},
+        ],
+    )
     good = not broken and fewest >= MINIMUM_CALLS and seconds < LONGEST_SECONDS * max(1.0, seeds / SEEDS)
     print("PASS" if good else "FAIL")
     return 0 if good else 1

@@ -7,7 +7,7 @@ from itertools import count
 Action = Callable[[], None]
 
 
-class Agenda:
+class EventScheduler:
     """Events to come. Moments are seconds since the epoch.
 
     Attributes:
@@ -23,7 +23,7 @@ class Agenda:
         """Return the present moment; what an admission takes as its clock."""
         return self.now
 
-    def after(self, seconds: float, action: Action) -> None:
+    def schedule(self, seconds: float, action: Action) -> None:
         """Note what is to happen in `seconds`."""
         heapq.heappush(self._events, (self.now + max(0.0, seconds), next(self._numbers), action))
 

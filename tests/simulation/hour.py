@@ -15,11 +15,11 @@ from adwarm.settings import BackpressureSettings
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from graph_simulator.fault_profile import QuotaSetting
 
-from .agenda import Agenda
-from .fleet import Desk, World, staff
+from .agenda import EventScheduler
+from .fleet import FleetState, WorkQueue, start_workers
 from .memory_queue import MemoryQueue
-from .platform import Law, Platform
-from .watch import PromiseBroken, Watch
+from .platform import PlatformRules, SimulatedPlatform
+from .watch import InvariantChecker, InvariantViolation
 
 START = 1_764_072_000.0
 HOUR = 3_600.0
@@ -30,7 +30,7 @@ MINIMUM_CALLS = 500
 ENDS_WITHIN_SECONDS = 1_000.0
 
 
-class Knowing(StrEnum):
+class QuotaVisibility(StrEnum):
     """How callers may know the limit: by usage headers, by a configured cap, not at all; or the fleet's rate is it."""
 
     USAGE = "usage"
@@ -40,7 +40,7 @@ class Knowing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Hour:
+class HourScenario:
     """What a seed decides.
 
     Attributes:
@@ -50,20 +50,20 @@ class Hour:
 
     seed: int
     accounts: int
-    law: Law
+    rules: PlatformRules
     settings: BackpressureSettings
-    knowing: Knowing
+    quota_visibility: QuotaVisibility
     requests: int
     deaths: tuple[float, ...]
 
     @property
     def is_crowded(self) -> bool:
         """Whether all classes crowd at the fleet's rate, each with a queue and a worker of its own."""
-        return self.knowing is Knowing.CROWD
+        return self.quota_visibility is QuotaVisibility.CROWD
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class HourResult:
     """How an hour went."""
 
     seed: int
@@ -76,69 +76,73 @@ class Course:
     windows: int
 
 
-def drawn(seed: int) -> Hour:
+def draw_scenario(seed: int) -> HourScenario:
     """Return the hour that belongs to a seed."""
     rng = Random(seed)
-    knowing = rng.choices((Knowing.USAGE, Knowing.CAP, Knowing.NOTHING, Knowing.CROWD), (4, 3, 2, 1))[0]
-    calls = 100_000 if knowing is Knowing.CROWD else rng.randint(64, 80)
+    knowing = rng.choices(
+        (QuotaVisibility.USAGE, QuotaVisibility.CAP, QuotaVisibility.NOTHING, QuotaVisibility.CROWD), (4, 3, 2, 1)
+    )[0]
+    calls = 100_000 if knowing is QuotaVisibility.CROWD else rng.randint(64, 80)
     quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6, score=False)
     out = rng.uniform(900, 3_000)  # after a crowd has gone
-    law = Law(
+    law = PlatformRules(
         quota,
-        sends_usage=knowing is Knowing.USAGE,
+        sends_usage=knowing is QuotaVisibility.USAGE,
         service_seconds=rng.uniform(0.5, 2.0),
         slots=rng.randint(2, 8),
         outages=((out, out + rng.uniform(20, 120)),) if rng.random() < 0.4 else (),
     )
-    requests = rng.randint(630, 660) if knowing is Knowing.CROWD else rng.randint(550, 580)
+    requests = rng.randint(630, 660) if knowing is QuotaVisibility.CROWD else rng.randint(550, 580)
     deaths = tuple(sorted(rng.uniform(100, 3_500) for _ in range(rng.randint(0, 3))))
-    return Hour(seed, 10, law, _settings(knowing, calls, rng), knowing, requests, deaths)
+    return HourScenario(seed, 10, law, _settings(knowing, calls, rng), knowing, requests, deaths)
 
 
-def _settings(knowing: Knowing, calls: int, rng: Random) -> BackpressureSettings:
+def _settings(knowing: QuotaVisibility, calls: int, rng: Random) -> BackpressureSettings:
     values = {"max_concurrent": rng.choice((10, 12, 20)), "rate_per_second": 5.0, "burst": 10, "queue_size": 60}
-    if knowing is Knowing.CROWD:
+    if knowing is QuotaVisibility.CROWD:
         values |= {"per_account_concurrent": 4, "rate_per_second": CROWD_RATE, "burst": 2}
-    if knowing is Knowing.CAP:
+    if knowing is QuotaVisibility.CAP:
         values |= {"account_calls_per_window": calls}
     return BackpressureSettings(**values)
 
 
-def play(hour: Hour) -> Course:
+def simulate_hour(hour: HourScenario) -> HourResult:
     """Let the hour pass and return how it went.
 
     Raises:
         PromiseBroken: what must hold did not.
     """
-    rng, agenda = Random(hour.seed + 1), Agenda(START)
+    rng, agenda = Random(hour.seed + 1), EventScheduler(START)
     admission = LocalAdmission(hour.settings, rng=Random(hour.seed + 2), time=agenda.time)
-    watch = Watch(hour.seed, admission.budget)
-    platform = Platform(hour.law, START, Random(hour.seed + 3))
-    world = World(agenda, platform, admission, watch)
-    desks = [Desk(MemoryQueue(QueueRules.of(hour.settings))) for _ in range(4 if hour.is_crowded else 1)]
-    kill = staff(world, desks, *((1, 3) if hour.is_crowded else (WORKERS, HANDS)))
+    watch = InvariantChecker(hour.seed, admission.budget)
+    platform = SimulatedPlatform(hour.rules, START, Random(hour.seed + 3))
+    world = FleetState(agenda, platform, admission, watch)
+    desks = [
+        WorkQueue(MemoryQueue(QueueRules.from_settings(hour.settings))) for _ in range(4 if hour.is_crowded else 1)
+    ]
+    kill = start_workers(world, desks, *((1, 3) if hour.is_crowded else (WORKERS, HANDS)))
     for at in hour.deaths:
-        agenda.after(at, lambda: kill(rng.randrange(1 if hour.is_crowded else WORKERS)))
+        agenda.schedule(at, lambda: kill(rng.randrange(1 if hour.is_crowded else WORKERS)))
     _ask(world, desks, hour, rng)
     agenda.run(START + HOUR)
     agenda.run(START + HOUR + ENDS_WITHIN_SECONDS)
     ended = _ended(desks, hour, agenda.now)
-    _judge(world, hour)
+    _check_invariants(world, hour)
     completed = sum(item.status is RequestStatus.COMPLETED for item in ended)
     refused = sum(platform.refused.values())
-    return Course(
+    return HourResult(
         hour.seed, watch.digest, watch.calls, platform.served, refused, platform.early, completed, watch.windows
     )
 
 
-def _ask(world: World, desks: Sequence[Desk], hour: Hour, rng: Random) -> None:
+def _ask(world: FleetState, desks: Sequence[WorkQueue], hour: HourScenario, rng: Random) -> None:
     """Note the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
 
-    def ask(desk: Desk, key: ReportKey, priority: Priority, wait: float | None) -> None:
+    def ask(desk: WorkQueue, key: ReportKey, priority: Priority, wait: float | None) -> None:
         try:
-            desk.queue.enqueue(key, priority, world.agenda.now, wait)
+            desk.queue.enqueue(key, priority, world.scheduler.now, wait)
         except Refused as refusal:
-            world.watch.note(world.agenda.now, "refused", priority, round(refusal.retry_after, 3))
+            world.checker.record(world.scheduler.now, "refused", priority, round(refusal.retry_after, 3))
             return
         desk.wake()
 
@@ -148,24 +152,24 @@ def _ask(world: World, desks: Sequence[Desk], hour: Hour, rng: Random) -> None:
         priority = Priority(rng.randrange(4))
         wait = 30.0 if priority is Priority.CRITICAL and rng.random() < 0.5 else None
         desk = desks[priority % len(desks)]
-        world.agenda.after(rng.uniform(0, within), partial(ask, desk, key, priority, wait))
+        world.scheduler.schedule(rng.uniform(0, within), partial(ask, desk, key, priority, wait))
 
 
-def _ended(desks: Sequence[Desk], hour: Hour, now: float) -> list[QueuedRequest]:
+def _ended(desks: Sequence[WorkQueue], hour: HourScenario, now: float) -> list[QueuedRequest]:
     """Return every request that was accepted; each of them has ended."""
     for desk in desks:
         desk.queue.sweep(now)
     found = [item for desk in desks for item in desk.queue.requests.values()]
     if still := [item.id for item in found if not item.status.is_final]:
-        raise PromiseBroken(f"seed {hour.seed}: {len(still)} requests never ended, the first of them {still[0]}")
+        raise InvariantViolation(f"seed {hour.seed}: {len(still)} requests never ended, the first of them {still[0]}")
     return found
 
 
-def _judge(world: World, hour: Hour) -> None:
+def _check_invariants(world: FleetState, hour: HourScenario) -> None:
     """Hold what the platform saw against the promises; who knows no limit meets it, and is not told for how long."""
-    if hour.knowing is Knowing.NOTHING:
+    if hour.quota_visibility is QuotaVisibility.NOTHING:
         return
     if refused := sum(world.platform.refused.values()):
-        raise PromiseBroken(f"seed {hour.seed}: {refused} calls were over a limit that was known")
+        raise InvariantViolation(f"seed {hour.seed}: {refused} calls were over a limit that was known")
     if world.platform.early:
-        raise PromiseBroken(f"seed {hour.seed}: {world.platform.early} calls came before their time")
+        raise InvariantViolation(f"seed {hour.seed}: {world.platform.early} calls came before their time")

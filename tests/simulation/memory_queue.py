@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from adwarm.backpressure.queue import QueueRules, makes_room, retry_hint
+from adwarm.backpressure.queue import QueueRules, can_displace, estimate_retry_seconds
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.store.requests import QueuedRequest, RequestStatus
@@ -55,7 +55,7 @@ class MemoryQueue:
         self.by_key[key] = number
         return number
 
-    def take(self, owner: str, now: float, limit: int = 1) -> list[QueuedRequest]:
+    def dequeue(self, owner: str, now: float, limit: int = 1) -> list[QueuedRequest]:
         """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
         self.sweep(now)
         return [self._taken(item, owner, now) for item in self.rules.next_in_line(self._first_ready(now, limit), limit)]
@@ -64,7 +64,7 @@ class MemoryQueue:
         """Extend a lease, if it is still held."""
         return self._change(taken, lease_until=now + self.rules.lease_seconds)
 
-    def complete(self, taken: QueuedRequest, now: float) -> bool:
+    def ack(self, taken: QueuedRequest, now: float) -> bool:
         """End a request as completed, or as expired when it took too long; False when it was lost."""
         late = now > self.requests[taken.id].deadline
         status, error = (RequestStatus.EXPIRED, "late") if late else (RequestStatus.COMPLETED, None)
@@ -74,11 +74,11 @@ class MemoryQueue:
         """End a request as failed; False when it was lost."""
         return self._end(taken, RequestStatus.FAILED, now, reason)
 
-    def give_back(self, taken: QueuedRequest, reason: str, now: float, retry_after: float | None = None) -> bool:
+    def requeue(self, taken: QueuedRequest, reason: str, now: float, retry_after: float | None = None) -> bool:
         """Put a request back after a bad try, or end it after the last; False when it was lost."""
-        if retry_after is None and self.rules.is_given_up(taken.attempts):
+        if retry_after is None and self.rules.is_exhausted(taken.attempts):
             return self._end(taken, RequestStatus.FAILED, now, reason)
-        rest = self.rules.pause(taken.attempts) if retry_after is None else max(0.0, retry_after)
+        rest = self.rules.backoff_seconds(taken.attempts) if retry_after is None else max(0.0, retry_after)
         done = self._back(taken, now + rest, reason, taken.attempts - (retry_after is not None))
         self.sweep(now)
         return done
@@ -101,7 +101,7 @@ class MemoryQueue:
     def _overdue(self, item: QueuedRequest, now: float) -> None:
         if item.deadline <= now:
             self._end(item, RequestStatus.EXPIRED, now, item.error or "late")
-        elif self.rules.is_given_up(item.attempts):
+        elif self.rules.is_exhausted(item.attempts):
             self._end(item, RequestStatus.FAILED, now, "its worker died")
         else:
             self._back(item, None, "its worker died", item.attempts)
@@ -111,16 +111,16 @@ class MemoryQueue:
             return
         waiting = self.pending()
         lowest = _least_urgent(waiting)
-        if not makes_room(lowest, priority):
+        if not can_displace(lowest, priority):
             worked = {RequestStatus.COMPLETED, RequestStatus.FAILED}
             lately = sum(status in worked and at >= now - 60.0 for at, status in self.ended)
-            hint = retry_hint(lately, min(item.deadline for item in waiting), now)
+            hint = estimate_retry_seconds(lately, min(item.deadline for item in waiting), now)
             raise Refused("the queue is full", retry_after=hint)
         self._end(lowest, RequestStatus.SHED, now, "a more urgent one came")
 
     def _first_ready(self, now: float, limit: int) -> list[QueuedRequest]:
         ready = [item for item in self.pending() if (item.not_before or 0.0) <= now]
-        ready.sort(key=self.rules.turn)
+        ready.sort(key=self.rules.sort_key)
         found: list[QueuedRequest] = []
         for priority in Priority:
             found.extend([item for item in ready if item.priority is priority][:limit])

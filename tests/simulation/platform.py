@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from adwarm.backpressure import Outcome, OutcomeKind
+from adwarm.backpressure import CallOutcome, CallOutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.graph_errors import Caller, error_of
-from adwarm.sources.meta.usage_headers import usage_samples
+from adwarm.sources.meta.graph_errors import CallContext, parse_error
+from adwarm.sources.meta.usage_headers import parse_usage_headers
 from graph_simulator.call_cost import CallCost
 from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_kinds import Route, load_shed
@@ -26,7 +26,7 @@ ONE_CALL = CallCost(1, 20, 100)
 
 
 @dataclass(frozen=True)
-class Law:
+class PlatformRules:
     """How the platform behaves.
 
     Attributes:
@@ -50,16 +50,16 @@ class Law:
 
 
 @dataclass(slots=True)
-class Answer:
+class CallResult:
     """What one call comes to: when it ends, and what the caller learns."""
 
     seconds: float
-    outcome: Outcome
+    outcome: CallOutcome
     error: Throttled | None = None
 
 
 @dataclass
-class Platform:
+class SimulatedPlatform:
     """One platform. Its callers keep `in_flight` true by `start` and `finish`.
 
     Attributes:
@@ -70,7 +70,7 @@ class Platform:
         slots: calls it can work on at once, as things are; `shed_at` is where it sheds load, never at 0.
     """
 
-    law: Law
+    rules: PlatformRules
     started: float
     rng: Random
     early: int = 0
@@ -81,14 +81,14 @@ class Platform:
     shed_at: int = 0
 
     def __post_init__(self) -> None:
-        self.quota = QuotaEngine(self.law.quota, lambda _: 0)
-        self.resize(self.law.slots, self.law.shed_at)
+        self.quota = QuotaEngine(self.rules.quota, lambda _: 0)
+        self.resize(self.rules.slots, self.rules.shed_at)
 
     def resize(self, slots: int, shed_at: int) -> None:
         """Change what the platform can do at once, and from where on it sheds load."""
         self.slots, self.shed_at = slots, shed_at
 
-    def start(self, account: str, now: float) -> Answer:
+    def start(self, account: str, now: float) -> CallResult:
         """Take a call, and say what will come of it."""
         moment = EPOCH + timedelta(seconds=now)
         self.in_flight += 1
@@ -105,10 +105,12 @@ class Platform:
         seconds = self._seconds()
         usage = self._usage(account, now)
         if self._is_out(now) and self.rng.random() < 0.95:
-            return Answer(min(seconds, 2.0), Outcome(OutcomeKind.FAILED, min(seconds, 2.0), usage))
-        if seconds >= self.law.timeout_seconds:
-            return Answer(self.law.timeout_seconds, Outcome(OutcomeKind.TIMEOUT, self.law.timeout_seconds))
-        return Answer(seconds, Outcome(OutcomeKind.OK, seconds, usage))
+            return CallResult(min(seconds, 2.0), CallOutcome(CallOutcomeKind.FAILED, min(seconds, 2.0), usage))
+        if seconds >= self.rules.timeout_seconds:
+            return CallResult(
+                self.rules.timeout_seconds, CallOutcome(CallOutcomeKind.TIMEOUT, self.rules.timeout_seconds)
+            )
+        return CallResult(seconds, CallOutcome(CallOutcomeKind.OK, seconds, usage))
 
     def finish(self) -> None:
         """A call has left."""
@@ -116,27 +118,29 @@ class Platform:
 
     def _seconds(self) -> float:
         crowd = max(1.0, self.in_flight / max(1, self.slots))
-        return self.law.service_seconds * self.rng.lognormvariate(0.0, self.law.spread) * crowd
+        return self.rules.service_seconds * self.rng.lognormvariate(0.0, self.rules.spread) * crowd
 
     def _is_out(self, now: float) -> bool:
         passed = now - self.started
-        return any(start <= passed < end for start, end in self.law.outages)
+        return any(start <= passed < end for start, end in self.rules.outages)
 
     def _usage(self, account: str, now: float) -> tuple[UsageSample, ...]:
-        if not self.law.sends_usage:
+        if not self.rules.sends_usage:
             return ()
         headers = self.quota.headers(account, EPOCH + timedelta(seconds=now), insights=True)
-        return usage_samples(headers, Scope(ScopeKind.ACCOUNT, account), APP)
+        return parse_usage_headers(headers, Scope(ScopeKind.ACCOUNT, account), APP)
 
-    def _refused(self, account: str, refusal: GraphError, now: float) -> Answer:
+    def _refused(self, account: str, refusal: GraphError, now: float) -> CallResult:
         self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
         scope, usage = Scope(ScopeKind.ACCOUNT, account), self._usage(account, now)
         moment = EPOCH + timedelta(seconds=now)
         body = refusal.body(0)["error"]
-        error = error_of(body, refusal.status, Caller(account, scope, APP, TOKEN, full_access=True), usage, moment)
+        error = parse_error(
+            body, refusal.status, CallContext(account, scope, APP, TOKEN, full_access=True), usage, moment
+        )
         if not isinstance(error, Throttled):
             raise TypeError(f"the platform refused with {error!r}, which asks for no silence")
         seconds = 0.05
         asked = (error.until - moment).total_seconds()
-        outcome = Outcome(OutcomeKind.THROTTLED, seconds, usage, asked, Scope.parse(error.scope))
-        return Answer(seconds, outcome, error)
+        outcome = CallOutcome(CallOutcomeKind.THROTTLED, seconds, usage, asked, Scope.parse(error.scope))
+        return CallResult(seconds, outcome, error)

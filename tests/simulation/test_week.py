@@ -2,15 +2,17 @@
 
 import re
 
-from .week import HOUR, Plan, Week
+from .week import HOUR, WeekScenario, WeekSimulation
 from .week_page import week_page
 
 
 def test_the_first_hours_of_the_week_and_their_page() -> None:
     """An outage, slow minutes, a backfill and deaths pass without a broken promise; the page needs no network."""
-    plan = Plan(days=0.1, deaths=2, slow=(600, 2_400), outage=(HOUR, 1.5 * HOUR), backfill=(1.6 * HOUR, 2 * HOUR))
-    week = Week(plan)
-    week.play()
+    plan = WeekScenario(
+        days=0.1, deaths=2, slow=(600, 2_400), outage=(HOUR, 1.5 * HOUR), backfill=(1.6 * HOUR, 2 * HOUR)
+    )
+    week = WeekSimulation(plan)
+    week.run()
     summary = week.summary()
     page = week_page(summary, week.watch.steps, plan)
 
@@ -23,9 +25,9 @@ def test_the_first_hours_of_the_week_and_their_page() -> None:
 
 def test_two_weeks_of_one_seed_are_one() -> None:
     """A seed replays exactly."""
-    first, second = Week(Plan(days=0.05)), Week(Plan(days=0.05))
-    first.play()
-    second.play()
+    first, second = WeekSimulation(WeekScenario(days=0.05)), WeekSimulation(WeekScenario(days=0.05))
+    first.run()
+    second.run()
 
     assert first.watch.digest == second.watch.digest
     assert first.watch.calls > 0

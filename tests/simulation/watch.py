@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from adwarm.backpressure import Grant
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.model import Priority, Scope
 
 CONTENDED_SECONDS = 120.0
 SHARE_KEPT = 0.9
 
 
-class PromiseBroken(AssertionError):
+class InvariantViolation(AssertionError):
     """An invariant did not hold."""
 
 
 @dataclass
-class Watch:
+class InvariantChecker:
     """Looks on while a simulation runs.
 
     Attributes:
@@ -28,17 +28,17 @@ class Watch:
     """
 
     seed: int
-    budget: Budget
-    told: dict[Scope, float] = field(default_factory=dict)
+    budget: SharedBudget
+    parked_until: dict[Scope, float] = field(default_factory=dict)
     calls: int = 0
     windows: int = 0
     waits: dict[Priority, list[float]] = field(default_factory=lambda: {priority: [] for priority in Priority})
-    live: dict[str, Grant] = field(default_factory=dict)
+    open_grants: dict[str, Grant] = field(default_factory=dict)
     contended: deque[tuple[float, Priority]] = field(default_factory=deque)
     contended_since: float | None = None
     _digest: "blake2b" = field(default_factory=lambda: blake2b(digest_size=12))
 
-    def note(self, now: float, *words: object) -> None:
+    def record(self, now: float, *words: object) -> None:
         """Put an event on record."""
         self._digest.update(f"{now:.6f} {words}\n".encode())
 
@@ -47,25 +47,25 @@ class Watch:
         """What identifies the whole course of events."""
         return self._digest.hexdigest()
 
-    def heard(self, scope: Scope, until: float) -> None:
+    def on_parked(self, scope: Scope, until: float) -> None:
         """The platform's wish to be left alone has reached the budget."""
-        self.told[scope] = max(self.told.get(scope, 0.0), until)
+        self.parked_until[scope] = max(self.parked_until.get(scope, 0.0), until)
 
-    def started(self, grant: Grant, waited: float, now: float) -> None:
+    def on_call_started(self, grant: Grant, waited: float, now: float) -> None:
         """A call begins: nothing in its chain is parked, nor has more calls in flight than its limit ever allows."""
         self.calls += 1
-        self.live[grant.id] = grant
+        self.open_grants[grant.id] = grant
         self.waits[grant.priority].append(waited)
-        self.note(now, "start", grant.id, grant.priority)
+        self.record(now, "start", grant.id, grant.priority)
         for scope in grant.scopes:
             state = self.budget.scopes[scope]
-            if self.told.get(scope, 0.0) > now or state.parking.wait(now) > 0:
-                self._broken(now, f"{scope} was called while it was parked")
-            live = sum(scope in other.scopes for other in self.live.values() if other.expires_at > now)
+            if self.parked_until.get(scope, 0.0) > now or state.parking.remaining_seconds(now) > 0:
+                self._fail(now, f"{scope} was called while it was parked")
+            live = sum(scope in other.scopes for other in self.open_grants.values() if other.expires_at > now)
             if live > state.rules.limit.maximum:
-                self._broken(now, f"{live} calls of {scope} are in flight, over {state.rules.limit.maximum}")
+                self._fail(now, f"{live} calls of {scope} are in flight, over {state.rules.limit.maximum}")
 
-    def divided(self, priority: Priority, waiting: set[Priority], now: float) -> None:
+    def on_admitted(self, priority: Priority, waiting: set[Priority], now: float) -> None:
         """The fleet let a call in while these classes had somebody who wanted to go."""
         if len(waiting) < len(Priority):
             self.contended.clear()
@@ -75,22 +75,22 @@ class Watch:
             self.contended_since = now
         self.contended.append((now, priority))
         if now - self.contended_since >= CONTENDED_SECONDS:
-            self._judge_shares(now)
+            self._check_shares(now)
 
-    def _judge_shares(self, now: float) -> None:
+    def _check_shares(self, now: float) -> None:
         shares, total = self.budget.settings.shares, len(self.contended)
         for priority in Priority:
             got = sum(found is priority for _, found in self.contended)
             if got < SHARE_KEPT * shares[priority] * total - 2:
-                self._broken(now, f"{priority.name} got {got} of {total} calls, less than its share")
+                self._fail(now, f"{priority.name} got {got} of {total} calls, less than its share")
         self.windows += 1
         self.contended.clear()
         self.contended_since = None
 
-    def ended(self, grant: Grant, now: float, how: object) -> None:
+    def on_call_ended(self, grant: Grant, now: float, how: object) -> None:
         """A call has ended and its outcome was settled."""
-        self.live.pop(grant.id, None)
-        self.note(now, "end", grant.id, how)
+        self.open_grants.pop(grant.id, None)
+        self.record(now, "end", grant.id, how)
 
-    def _broken(self, now: float, what: str) -> None:
-        raise PromiseBroken(f"seed {self.seed}, at {now:.3f}: {what}")
+    def _fail(self, now: float, what: str) -> None:
+        raise InvariantViolation(f"seed {self.seed}, at {now:.3f}: {what}")

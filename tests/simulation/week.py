@@ -22,11 +22,11 @@ from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
 
-from .agenda import Agenda
-from .fleet import Desk, World, staff
+from .agenda import EventScheduler
+from .fleet import FleetState, WorkQueue, start_workers
 from .memory_queue import MemoryQueue
-from .platform import APP, Law, Platform
-from .watch import PromiseBroken, Watch
+from .platform import APP, PlatformRules, SimulatedPlatform
+from .watch import InvariantChecker, InvariantViolation
 from .week_page import week_page
 
 MONDAY = 1_764_547_200.0
@@ -37,7 +37,7 @@ FIRST_DAY = date(2026, 1, 2)
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeekScenario:
     """What the week is like. Times are (start, end) in seconds from Monday, 00:00.
 
     Attributes:
@@ -76,50 +76,50 @@ class Step:
 
 
 @dataclass
-class Recorder(Watch):
+class Recorder(InvariantChecker):
     """A watch that keeps a step for every ten minutes."""
 
     steps: list[Step] = field(default_factory=lambda: [Step(0.0)])
 
-    def started(self, grant: Grant, waited: float, now: float) -> None:
+    def on_call_started(self, grant: Grant, waited: float, now: float) -> None:
         """Keep how long the call waited, after the promises were checked."""
-        super().started(grant, waited, now)
+        super().on_call_started(grant, waited, now)
         self.steps[-1].waits[grant.priority].append(waited)
 
 
-class Week:
+class WeekSimulation:
     """A week that is being played."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: WeekScenario) -> None:
         self.plan, self.rng = plan, Random(plan.seed)
-        self.agenda = Agenda(MONDAY)
+        self.agenda = EventScheduler(MONDAY)
         settings = BackpressureSettings(
             max_concurrent=24, rate_per_second=plan.app_calls / HOUR, burst=20, queue_size=200
         )
         quota = QuotaSetting(base_calls=60, calls_per_ad=0, app_calls=plan.app_calls, cpu_seconds=1e6, wall_seconds=1e6)
-        law = Law(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
+        law = PlatformRules(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
         admission = LocalAdmission(settings, rng=Random(plan.seed + 1), time=self.agenda.time)
         self.watch = Recorder(plan.seed, admission.budget)
-        self.platform = Platform(law, MONDAY, Random(plan.seed + 2))
-        self.world = World(self.agenda, self.platform, admission, self.watch)
-        self.desk = Desk(MemoryQueue(QueueRules.of(settings)))
+        self.platform = SimulatedPlatform(law, MONDAY, Random(plan.seed + 2))
+        self.world = FleetState(self.agenda, self.platform, admission, self.watch)
+        self.desk = WorkQueue(MemoryQueue(QueueRules.from_settings(settings)))
         self.refused: Counter[Priority] = Counter()
         self.asked: Counter[Priority] = Counter()
         self._days = 0
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Let the week pass.
 
         Raises:
             PromiseBroken: what must hold did not.
         """
         plan = self.plan
-        kill = staff(self.world, [self.desk], plan.workers, plan.hands)
+        kill = start_workers(self.world, [self.desk], plan.workers, plan.hands)
         for _ in range(plan.deaths):
             index = self.rng.randrange(plan.workers)
-            self.agenda.after(self.rng.uniform(0, plan.days * DAY), lambda index=index: kill(index))
-        self.agenda.after(plan.slow[0], lambda: self.platform.resize(4, 0))
-        self.agenda.after(plan.slow[1], lambda: self.platform.resize(8, 0))
+            self.agenda.schedule(self.rng.uniform(0, plan.days * DAY), lambda index=index: kill(index))
+        self.agenda.schedule(plan.slow[0], lambda: self.platform.resize(4, 0))
+        self.agenda.schedule(plan.slow[1], lambda: self.platform.resize(8, 0))
         self._ask_for_a_while()
         self._look()
         self.agenda.run(MONDAY + plan.days * DAY)
@@ -130,8 +130,8 @@ class Week:
         passed = self.agenda.now - MONDAY
         for priority in Priority:
             for _ in range(_poisson(self.rng, self._rate(priority, passed) * STEP_SECONDS)):
-                self.agenda.after(self.rng.uniform(0, STEP_SECONDS), lambda priority=priority: self._ask(priority))
-        self.agenda.after(STEP_SECONDS, self._ask_for_a_while)
+                self.agenda.schedule(self.rng.uniform(0, STEP_SECONDS), lambda priority=priority: self._ask(priority))
+        self.agenda.schedule(STEP_SECONDS, self._ask_for_a_while)
 
     def _rate(self, priority: Priority, passed: float) -> float:
         """Return the requests a second of a class: people come in office hours, warming goes before them."""
@@ -139,8 +139,12 @@ class Week:
         weekday = 1.0 if day < 5 else 0.3
         office = math.exp(-(((hour - 11.5) / 4.0) ** 2)) * weekday
         before = math.exp(-(((hour - 7.0) / 2.5) ** 2)) * weekday
-        shape = {Priority.CRITICAL: 0.2 * office, Priority.HIGH: 0.25 * office + 0.05,
-                 Priority.NORMAL: 0.35 * before + 0.1, Priority.LOW: 0.1}[priority]  # fmt: skip
+        shape = {
+            Priority.CRITICAL: 0.2 * office,
+            Priority.HIGH: 0.25 * office + 0.05,
+            Priority.NORMAL: 0.35 * before + 0.1,
+            Priority.LOW: 0.1,
+        }[priority]
         if priority is Priority.LOW and self.plan.backfill[0] <= passed < self.plan.backfill[1]:
             shape += 0.6
         return self.plan.peak * shape
@@ -168,21 +172,21 @@ class Week:
         if now - MONDAY >= (len(self.watch.steps)) * STEP_SECONDS:
             self._complete(step, now)
             self.watch.steps.append(Step((now - MONDAY) / HOUR))
-        self.agenda.after(30.0, self._look)
+        self.agenda.schedule(30.0, self._look)
 
     def _complete(self, step: Step, now: float) -> None:
         budget = self.world.admission.budget
         waiting = Counter(item.priority for item in self.desk.queue.pending())
         step.pending = {priority: waiting[priority] for priority in Priority}
-        step.slots, step.limit = self.platform.slots, budget.state(FLEET, now).slots()
-        step.usage = budget.state(APP, now).usage(now) or 0.0
-        step.parked = sum(until > now for scope, until in self.watch.told.items())
+        step.slots, step.limit = self.platform.slots, budget.state_of(FLEET, now).slots()
+        step.usage = budget.state_of(APP, now).usage_percent(now) or 0.0
+        step.parked = sum(until > now for scope, until in self.watch.parked_until.items())
         step.breaker = str(budget.breakers["meta"].state) if budget.breakers else "closed"
 
     def _judge(self) -> None:
         refused, early = sum(self.platform.refused.values()), self.platform.early
         if refused or early:
-            raise PromiseBroken(f"{refused} calls were over a limit, {early} came before their time")
+            raise InvariantViolation(f"{refused} calls were over a limit, {early} came before their time")
 
     def summary(self) -> dict[str, object]:
         """Return what the page's table and its headline say."""
@@ -191,18 +195,25 @@ class Week:
             ended[item.priority][str(item.status)] += 1
         busy = [step.usage for step in self.watch.steps if step.usage >= 75]
         return {
-            "seed": self.plan.seed, "digest": self.watch.digest, "calls": self.watch.calls,
-            "accounts": self.plan.accounts, "app_calls": self.plan.app_calls, "deaths": self.plan.deaths,
-            "over_limit": sum(self.platform.refused.values()), "early": self.platform.early,
+            "seed": self.plan.seed,
+            "digest": self.watch.digest,
+            "calls": self.watch.calls,
+            "accounts": self.plan.accounts,
+            "app_calls": self.plan.app_calls,
+            "deaths": self.plan.deaths,
+            "over_limit": sum(self.platform.refused.values()),
+            "early": self.platform.early,
             "busy_usage": fmean(busy) if busy else 0.0,
             "classes": {
                 priority.name.lower(): {
-                    "asked": self.asked[priority], "refused": self.refused[priority], **ended[priority],
+                    "asked": self.asked[priority],
+                    "refused": self.refused[priority],
+                    **ended[priority],
                     "waits": sorted(self.watch.waits[priority]),
                 }
                 for priority in Priority
             },
-        }  # fmt: skip
+        }
 
 
 def _poisson(rng: Random, mean: float) -> int:
@@ -217,10 +228,10 @@ def _poisson(rng: Random, mean: float) -> int:
 def main(days: float = 7.0) -> int:
     """Play, write the page and the figures, and say where they are."""
     started = time.perf_counter()
-    week = Week(Plan(days=days))
+    week = WeekSimulation(WeekScenario(days=days))
     try:
-        week.play()
-    except PromiseBroken as broken:
+        week.run()
+    except InvariantViolation as broken:
         print(f"FAIL: {broken}")
         return 1
     summary = week.summary()

@@ -9,11 +9,14 @@ from plotly.offline import get_plotlyjs
 from adwarm.model import Priority
 
 if TYPE_CHECKING:
-    from .week import Plan, Step
+    from .week import Step, WeekScenario
 
 COLOURS = {
-    Priority.CRITICAL: "#c92a2a", Priority.HIGH: "#e67700", Priority.NORMAL: "#1971c2", Priority.LOW: "#868e96",
-}  # fmt: skip
+    Priority.CRITICAL: "#c92a2a",
+    Priority.HIGH: "#e67700",
+    Priority.NORMAL: "#1971c2",
+    Priority.LOW: "#868e96",
+}
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 0 auto; padding: 24px; }
@@ -24,7 +27,7 @@ th:first-child, td:first-child { text-align: left; } .quiet { color: #616e7c; } 
 """
 
 
-def week_page(summary: dict[str, Any], steps: Sequence["Step"], plan: "Plan") -> str:
+def week_page(summary: dict[str, Any], steps: Sequence["Step"], plan: "WeekScenario") -> str:
     """Return the page."""
     done = [step for step in steps if step.slots]
     parts = [_opening(summary), _table(summary)]
@@ -53,11 +56,19 @@ def _table(summary: dict[str, Any]) -> str:
     rows = []
     for name, found in summary["classes"].items():
         waits = found["waits"]
-        cells = [found["asked"], found.get("completed", 0), found.get("expired", 0), found.get("shed", 0),
-                 found.get("failed", 0), found["refused"]]  # fmt: skip
+        cells = [
+            found["asked"],
+            found.get("completed", 0),
+            found.get("expired", 0),
+            found.get("shed", 0),
+            found.get("failed", 0),
+            found["refused"],
+        ]
         spans = [_span(waits[len(waits) * q // 100]) if waits else "-" for q in (50, 95)]
-        rows.append(f"<tr><td>{name}</td>{''.join(f'<td>{cell:,}</td>' for cell in cells)}"
-                    f"{''.join(f'<td>{span}</td>' for span in spans)}</tr>")  # fmt: skip
+        rows.append(
+            f"<tr><td>{name}</td>{''.join(f'<td>{cell:,}</td>' for cell in cells)}"
+            f"{''.join(f'<td>{span}</td>' for span in spans)}</tr>"
+        )
     head = ("class", "asked for", "completed", "expired", "shed", "failed", "refused", "median wait", "p95 wait")
     return f"<table><tr>{''.join(f'<th>{word}</th>' for word in head)}</tr>{''.join(rows)}</table>"
 
@@ -66,7 +77,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _concurrency(steps: Sequence["Step"], plan: "Plan") -> str:
+def _concurrency(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     hours = [step.hours for step in steps]
     means = [sum(step.in_flight) / max(1, len(step.in_flight)) for step in steps]
@@ -79,18 +90,23 @@ def _concurrency(steps: Sequence["Step"], plan: "Plan") -> str:
     return _html(figure, plan)
 
 
-def _usage(steps: Sequence["Step"], plan: "Plan") -> str:
+def _usage(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     figure.add_scatter(
-        x=[step.hours for step in steps], y=[step.usage for step in steps], name="used", line={"color": "#1971c2"},
-        fill="tozeroy", fillcolor="rgba(25, 113, 194, .12)", showlegend=False,
-    )  # fmt: skip
+        x=[step.hours for step in steps],
+        y=[step.usage for step in steps],
+        name="used",
+        line={"color": "#1971c2"},
+        fill="tozeroy",
+        fillcolor="rgba(25, 113, 194, .12)",
+        showlegend=False,
+    )
     figure.add_hline(y=90, line={"color": "#c92a2a", "dash": "dash", "width": 1}, annotation_text="90 %")
     figure.update_yaxes(title="percent used", range=[0, 104])
     return _html(figure, plan)
 
 
-def _waits(steps: Sequence["Step"], plan: "Plan", steps_an_hour: int = 6) -> str:
+def _waits(steps: Sequence["Step"], plan: "WeekScenario", steps_an_hour: int = 6) -> str:
     figure = go.Figure()
     for priority in Priority:
         hours, values = [], []
@@ -109,34 +125,49 @@ def _waits(steps: Sequence["Step"], plan: "Plan", steps_an_hour: int = 6) -> str
     return _html(figure, plan)
 
 
-def _queue(steps: Sequence["Step"], plan: "Plan") -> str:
+def _queue(steps: Sequence["Step"], plan: "WeekScenario") -> str:
     figure = go.Figure()
     for priority in reversed(Priority):
         figure.add_scatter(
-            x=[step.hours for step in steps], y=[step.pending.get(priority, 0) for step in steps], stackgroup="one",
-            name=priority.name.lower(), line={"color": COLOURS[priority], "width": 0.5},
-        )  # fmt: skip
+            x=[step.hours for step in steps],
+            y=[step.pending.get(priority, 0) for step in steps],
+            stackgroup="one",
+            name=priority.name.lower(),
+            line={"color": COLOURS[priority], "width": 0.5},
+        )
     figure.update_yaxes(title="pending", rangemode="tozero")
     return _html(figure, plan)
 
 
-def _html(figure: go.Figure, plan: "Plan") -> str:
-    stretches = ((plan.outage, "outage", "#c92a2a"), (plan.slow, "half as fast", "#e67700"),
-                 (plan.backfill, "backfill", "#868e96"))  # fmt: skip
+def _html(figure: go.Figure, plan: "WeekScenario") -> str:
+    stretches = (
+        (plan.outage, "outage", "#c92a2a"),
+        (plan.slow, "half as fast", "#e67700"),
+        (plan.backfill, "backfill", "#868e96"),
+    )
     for (start, end), name, colour in stretches:
         if start < plan.days * 86_400:
             figure.add_vrect(
-                x0=start / 3_600, x1=end / 3_600, fillcolor=colour, opacity=0.13, line_width=0, annotation_text=name,
-                annotation_position="top left", annotation_font_size=12,
-            )  # fmt: skip
+                x0=start / 3_600,
+                x1=end / 3_600,
+                fillcolor=colour,
+                opacity=0.13,
+                line_width=0,
+                annotation_text=name,
+                annotation_position="top left",
+                annotation_font_size=12,
+            )
     days = range(max(1, int(plan.days)))
     figure.update_xaxes(
         tickvals=[24 * day for day in days], ticktext=[DAYS[day % 7] for day in days], range=[0, 24 * plan.days]
     )
     figure.update_layout(
-        height=340, margin={"l": 70, "r": 20, "t": 30, "b": 30}, template="plotly_white", hovermode="x unified",
+        height=340,
+        margin={"l": 70, "r": 20, "t": 30, "b": 30},
+        template="plotly_white",
+        hovermode="x unified",
         legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
-    )  # fmt: skip
+    )
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False}))
 
 

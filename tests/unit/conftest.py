@@ -11,17 +11,28 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import SqlAdmission
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
-from adwarm.prefetch import PrefetchEngine
+from adwarm.foundation.errors import Transient
+from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, Window
+from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
+from adwarm.serving import Reader, ReadResult, read_or_fetch
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    Capabilities,
+    FetchUnit,
+    Increment,
+    ResultPage,
+)
 from adwarm.store import ObjectStore
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.database import write_transaction
+from adwarm.store.error_events import ErrorLog
+from adwarm.store.tables import payload
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of another test's process reaches a unit test."""
     for name in [name for name in os.environ if name.startswith("ADWARM_")]:
         monkeypatch.delenv(name)
@@ -34,22 +45,22 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 class ScriptedSource:
     """A source that answers from a script: per account a callable that returns a page or raises."""
 
-    script: dict[str, Callable[[Unit], Page]] = field(default_factory=dict)
-    asked: list[Unit] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
-    split_into: list[Unit] = field(default_factory=list)
+    script: dict[str, Callable[[FetchUnit], ResultPage]] = field(default_factory=dict)
+    submitted: list[FetchUnit] = field(default_factory=list)
+    account_lookups: list[str] = field(default_factory=list)
+    split_into: list[FetchUnit] = field(default_factory=list)
     name: str = "scripted"
-    caps: Capabilities = field(default_factory=Capabilities)
+    capabilities: Capabilities = field(default_factory=Capabilities)
     connection: str = "default"
     credential: str = "abc"
     clock_offset_seconds: float | None = None
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Tell an account in UTC."""
-        self.told.append(account_id)
+        self.account_lookups.append(account_id)
         return Account(account_id, "UTC", "UTC", "EUR")
 
-    def accounts(self) -> list[Account]:
+    def list_accounts(self) -> list[Account]:
         """List none."""
         return []
 
@@ -57,37 +68,39 @@ class ScriptedSource:
         """Return the account's own scope."""
         return (Scope(ScopeKind.ACCOUNT, account_id),)
 
-    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
+    def plan(
+        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+    ) -> list[FetchUnit]:
         """One unit for everything."""
-        return [Unit(account.id, tuple(windows), increment, spec)]
+        return [FetchUnit(account.id, tuple(windows), increment, spec)]
 
-    def submit(self, unit: Unit) -> Page:
+    def submit(self, unit: FetchUnit) -> ResultPage:
         """Answer by the script, or with one ad that runs every day."""
-        self.asked.append(unit)
-        return self.script.get(unit.account_id, one_ad)(unit)
+        self.submitted.append(unit)
+        return self.script.get(unit.account_id, one_ad_page)(unit)
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """There are no reports to wait for."""
         return {}
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """There is one page only."""
         raise AssertionError("no second page was announced")
 
-    def begin(self, unit: Unit) -> Handle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """No report is made."""
         raise AssertionError("this source answers at once")
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """Split as the test says."""
         return self.split_into
 
-    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+    def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Nothing is listed."""
         raise AssertionError("this source lists no objects")
 
 
-def one_ad(unit: Unit) -> Page:
+def one_ad_page(unit: FetchUnit) -> ResultPage:
     """One ad with the same figures every day, or once per window."""
     spans = (
         [(day, day) for window in unit.windows for day in window.days()]
@@ -95,15 +108,23 @@ def one_ad(unit: Unit) -> Page:
         else [(window.since, window.until) for window in unit.windows]
     )
     rows = [
-        {"account_id": unit.account_id, "ad_id": "7", "date_start": str(since), "date_stop": str(until),
-         "impressions": "1000", "reach": "800", "clicks": "10", "spend": "5.00"}
+        {
+            "account_id": unit.account_id,
+            "ad_id": "7",
+            "date_start": str(since),
+            "date_stop": str(until),
+            "impressions": "1000",
+            "reach": "800",
+            "clicks": "10",
+            "spend": "5.00",
+        }
         for since, until in spans
-    ]  # fmt: skip
-    return Page(rows, api_version="v26.0")
+    ]
+    return ResultPage(rows, api_version="v26.0")
 
 
 @dataclass
-class Bench:
+class PrefetchHarness:
     """Everything a prefetch test works with."""
 
     prefetch: PrefetchEngine
@@ -114,11 +135,53 @@ class Bench:
 
 
 @pytest.fixture
-def bench(engine: Engine, objects: ObjectStore) -> Bench:
+def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     """A prefetch engine over a scripted source, with a clock that stands still."""
     clock, source = VirtualClock(NOW), ScriptedSource()
     settings = Settings(workers=2)
-    pipeline = RecoveryPipeline(settings.recovery, ErrorsLog(engine), clock, random.Random(1))
+    pipeline = RecoveryPipeline(settings.recovery, ErrorLog(engine), clock, random.Random(1))
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
     prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
-    return Bench(prefetch, source, engine, clock, settings)
+    return PrefetchHarness(prefetch, source, engine, clock, settings)
+
+
+@dataclass
+class ReaderHarness:
+    """A reader, and the bench that fills what it reads."""
+
+    bench: PrefetchHarness
+    reader: Reader
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.bench.engine
+
+    def warm(self, *keys: ReportKey) -> None:
+        """Make keys fresh."""
+        self.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
+
+    def fetch(self, key: ReportKey) -> ReadResult:
+        """Read, and fetch what is not fresh."""
+        return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
+
+    def break_upstream(self, account: str = "act_1") -> None:
+        """Let every call about an account fail."""
+
+        def down(unit: FetchUnit) -> ResultPage:
+            raise Transient("the platform is down")
+
+        self.bench.source.script = {account: down}
+
+    def corrupt_payloads(self) -> None:
+        """Flip the last byte of every payload."""
+        with write_transaction(self.engine) as connection:
+            for row in connection.execute(payload.select()).all():
+                spoiled = bytes(row.body[:-1]) + bytes([row.body[-1] ^ 1])
+                connection.execute(payload.update().where(payload.c.hash == row.hash).values(body=spoiled))
+
+
+@pytest.fixture
+def desk(bench: PrefetchHarness) -> ReaderHarness:
+    """A reader whose clock is the bench's."""
+    return ReaderHarness(bench, Reader(bench.engine, bench.settings, bench.clock))

@@ -23,8 +23,14 @@ DAG_FUNCTION_LINES = 5
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
 UNSAFE_STORES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 WALL_CLOCK = {
-    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.sleep",
-}  # fmt: skip
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "time.time",
+    "time.time_ns",
+    "time.sleep",
+}
 GENERATORS = {"random.Random", "random.SystemRandom"}
 SEEDED = {"random.default_rng", "random.Generator", "random.SeedSequence", "random.PCG64"}
 OWN_CLOCK = {

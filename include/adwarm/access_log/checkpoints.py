@@ -20,13 +20,13 @@ class Checkpoints:
         """The latest hour that holds an event."""
         return self._entries[-1][0] if self._entries else None
 
-    def note(self, micros: int, start: int) -> None:
+    def add(self, micros: int, start: int) -> None:
         """Record that the block at `start` reaches up to the moment `micros`."""
         hour = micros // HOUR
         if self.latest is None or hour > self.latest:
             self._entries.append((hour, start))
 
-    def start_for(self, hour: int) -> int | None:
+    def find_offset(self, hour: int) -> int | None:
         """Return where the events from `hour` on begin; None when there are none."""
         return next((offset for reached, offset in self._entries if reached >= hour), None)
 
@@ -34,7 +34,7 @@ class Checkpoints:
         """Return the entries that stay true when the file is read again from `offset`."""
         return Checkpoints(entry for entry in self._entries if entry[1] < offset)
 
-    def rows(self, limit: int = 256) -> list[list[int]]:
+    def to_rows(self, limit: int = 256) -> list[list[int]]:
         """Return at most `limit` entries, ready to be stored.
 
         Entries are thinned by letting an hour start where the one before it does, which is early but never wrong.

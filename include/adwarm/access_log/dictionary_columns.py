@@ -7,22 +7,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.foundation.arrow_arrays import NO_VALUE, array_of, array_of_words, numbers, values_of
+from adwarm.foundation.arrow_arrays import (
+    CONVERSION_ERRORS,
+    to_arrow_array,
+    to_numpy,
+    to_python_values,
+    to_string_array,
+)
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Actor, account_id
-from adwarm.model.windows import check_range
+from adwarm.model import Actor, normalize_account_id
+from adwarm.model.windows import validate_date_range
 
 Codes = npt.NDArray[np.int32]
 REJECTED = -1
 _CACHE_LIMIT = 500_000
-_CACHE_LONGEST = 256
+_CACHE_MAX_LENGTH = 256
 """A longer raw word is not kept, so that hostile ones take no memory."""
-_NO_WORD = "\0"
+_NOT_TEXT = "\0"
 """Stands for what is no text at all. It has no canonical form where one is needed."""
 
 
-class Vocabulary(dict[Any, int]):
+class ValueEncoder(dict[Any, int]):
     """Maps a raw word to the code of its canonical form; `REJECTED` when it has none.
 
     Codes are stable for the life of the vocabulary. The cache of raw words is bounded, the canonical words are not:
@@ -31,18 +37,18 @@ class Vocabulary(dict[Any, int]):
 
     def __init__(self, canonical: Callable[[str | None], str | None]) -> None:
         super().__init__()
-        self.words: list[str] = []
+        self.canonical_values: list[str] = []
         self._canonical = canonical
         self._codes: dict[str, int] = {}
-        self._array = array_of_words([])
+        self._array = to_string_array([])
         self._last: tuple[pa.Array, Codes] | None = None
 
     def __missing__(self, raw: Any) -> int:
         if type(raw) is int:  # not kept: as a key, 1 is the same as True and 1.0
-            return self._code(str(raw) if abs(raw) < 10**20 else _NO_WORD)
+            return self._code(str(raw) if abs(raw) < 10**20 else _NOT_TEXT)
         if raw is not None and type(raw) is not str:
-            return self._code(_NO_WORD)
-        if raw is not None and len(raw) > _CACHE_LONGEST:
+            return self._code(_NOT_TEXT)
+        if raw is not None and len(raw) > _CACHE_MAX_LENGTH:
             return self._code(raw)
         if len(self) >= _CACHE_LIMIT:
             self.clear()
@@ -55,22 +61,22 @@ class Vocabulary(dict[Any, int]):
             return REJECTED
         code = self._codes.get(word)
         if code is None:
-            code = self._codes[word] = len(self.words)
-            self.words.append(word)
+            code = self._codes[word] = len(self.canonical_values)
+            self.canonical_values.append(word)
         return code
 
-    def codes(self, values: Iterable[Any]) -> Codes:
+    def encode(self, values: Iterable[Any]) -> Codes:
         """Return the code of each of `values`."""
         values = list(values)
         try:
             return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
         except TypeError:  # a list or an object where a word should be
-            return np.fromiter((self._code_of_anything(value) for value in values), np.int32, len(values))
+            return np.fromiter((self._encode_any(value) for value in values), np.int32, len(values))
 
-    def _code_of_anything(self, value: Any) -> int:
-        return self._code(_NO_WORD) if isinstance(value, (list, dict)) else self[value]
+    def _encode_any(self, value: Any) -> int:
+        return self._code(_NOT_TEXT) if isinstance(value, (list, dict)) else self[value]
 
-    def column(self, column: pa.Array) -> Codes:
+    def encode_column(self, column: pa.Array) -> Codes:
         """Return the code of each value of an Arrow column.
 
         Raises:
@@ -79,43 +85,43 @@ class Vocabulary(dict[Any, int]):
         if not pa.types.is_dictionary(column.type):
             try:
                 column = column.cast(pa.string()).dictionary_encode()
-            except NO_VALUE:  # some of it is no text
-                return self.codes(values_of(column))
+            except CONVERSION_ERRORS:  # some of it is no text
+                return self.encode(to_python_values(column))
         words = column.dictionary
         if self._last is None or not self._last[0].equals(words):  # a row group's batches share their dictionary
-            self._last = (words, self.codes([*values_of(words), None]))
+            self._last = (words, self.encode([*to_python_values(words), None]))
         known, indices = self._last[1], column.indices
         if column.null_count:
             indices = indices.fill_null(len(known) - 1)
-        places: Codes = numbers(indices)
+        places: Codes = to_numpy(indices)
         if len(places) and not 0 <= places.min() <= places.max() < len(known):
             raise pa.ArrowInvalid("a value points to a word that is not there")
         return known[places]
 
-    def array(self, codes: Codes) -> pa.DictionaryArray:
+    def to_arrow(self, codes: Codes) -> pa.DictionaryArray:
         """Return `codes`, none of them rejected, as an Arrow column."""
-        if len(self._array) != len(self.words):
-            self._array = array_of_words(self.words)
-        return pa.DictionaryArray.from_arrays(array_of(codes, pa.int32()), self._array)
+        if len(self._array) != len(self.canonical_values):
+            self._array = to_string_array(self.canonical_values)
+        return pa.DictionaryArray.from_arrays(to_arrow_array(codes, pa.int32()), self._array)
 
 
-def accounts() -> Vocabulary:
+def account_encoder() -> ValueEncoder:
     """Account ids, in their canonical form."""
-    return Vocabulary(_checked(account_id))
+    return ValueEncoder(_checked(normalize_account_id))
 
 
-def date_ranges() -> Vocabulary:
+def date_range_encoder() -> ValueEncoder:
     """Presets and absolute ranges."""
-    return Vocabulary(_checked(lambda text: check_range(text.strip())))
+    return ValueEncoder(_checked(lambda text: validate_date_range(text.strip())))
 
 
-def reports(configured: Iterable[str]) -> Vocabulary:
+def report_encoder(configured: Iterable[str]) -> ValueEncoder:
     """Names of configured reports; a log that names none means the default."""
     names = {*configured, "default"}
-    return Vocabulary(lambda text: text if text in names else "default" if not text else None)
+    return ValueEncoder(lambda text: text if text in names else "default" if not text else None)
 
 
-def time_zones() -> Vocabulary:
+def time_zone_encoder() -> ValueEncoder:
     """IANA zones; empty where there is none of that name."""
 
     def canonical(text: str | None) -> str:
@@ -126,10 +132,10 @@ def time_zones() -> Vocabulary:
         except BadRequest:
             return ""
 
-    return Vocabulary(canonical)
+    return ValueEncoder(canonical)
 
 
-def actors() -> Vocabulary:
+def actor_encoder() -> ValueEncoder:
     """Actor classes; human where the log names none that exists."""
     known = {str(actor) for actor in Actor}
 
@@ -137,7 +143,7 @@ def actors() -> Vocabulary:
         word = text.strip().lower() if text else ""
         return word if word in known else str(Actor.HUMAN)
 
-    return Vocabulary(canonical)
+    return ValueEncoder(canonical)
 
 
 def _checked(check: Callable[[str], str]) -> Callable[[str | None], str | None]:

@@ -16,7 +16,7 @@ EVENT_SCHEMA = pa.schema([
 ])
 """`time_zone` is empty where the log names none that exists; `actor` is human where the log does not say."""
 
-REQUIRED = ("ts", "account_id", "date_range")
-WORDS = ("account_id", "date_range", "report", "time_zone", "actor")
-LOG_COLUMNS = ("ts", *WORDS, "hit", "latency_ms", "latency")
+REQUIRED_COLUMNS = ("ts", "account_id", "date_range")
+TEXT_COLUMNS = ("account_id", "date_range", "report", "time_zone", "actor")
+LOG_COLUMNS = ("ts", *TEXT_COLUMNS, "hit", "latency_ms", "latency")
 """Columns a log may have; `latency` is another name for `latency_ms`, and all but the required are optional."""

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
 from adwarm.access_log.dictionary_columns import REJECTED, Codes
-from adwarm.access_log.event_schema import EVENT_SCHEMA, WORDS
-from adwarm.access_log.timestamps import BAD, Micros, parse_all, parse_column
-from adwarm.foundation.arrow_arrays import array_of, values_of
+from adwarm.access_log.event_schema import EVENT_SCHEMA, TEXT_COLUMNS
+from adwarm.access_log.timestamps import INVALID, Micros, parse_column, parse_values
+from adwarm.foundation.arrow_arrays import to_arrow_array, to_python_values
 from adwarm.settings import Settings
 
 Reject = Callable[[str, int], None]
@@ -30,45 +30,45 @@ class EventBuilder:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.latest: int | None = None
-        self._words = {
-            "account_id": dictionary_columns.accounts(),
-            "date_range": dictionary_columns.date_ranges(),
-            "report": dictionary_columns.reports(settings.reports),
-            "time_zone": dictionary_columns.time_zones(),
-            "actor": dictionary_columns.actors(),
+        self.max_timestamp: int | None = None
+        self._encoders = {
+            "account_id": dictionary_columns.account_encoder(),
+            "date_range": dictionary_columns.date_range_encoder(),
+            "report": dictionary_columns.report_encoder(settings.reports),
+            "time_zone": dictionary_columns.time_zone_encoder(),
+            "actor": dictionary_columns.actor_encoder(),
         }
 
     def from_lists(self, columns: Mapping[str, Sequence[Any]], rows: int, reject: Reject) -> pa.RecordBatch:
         """Return the events of columns of Python values; a column that is not there is empty."""
         codes = {
-            name: self._words[name].codes(columns[name]) if name in columns else self._missing(name, rows)
-            for name in WORDS
+            name: self._encoders[name].encode(columns[name]) if name in columns else self._missing(name, rows)
+            for name in TEXT_COLUMNS
         }
         hit = pa.array(list(map(_flag, columns["hit"])), pa.bool_()) if "hit" in columns else pa.nulls(rows, pa.bool_())
         latency = next((columns[name] for name in ("latency_ms", "latency") if name in columns), None)
-        return self._batch(parse_all(columns["ts"]), codes, hit, _durations(latency, rows), reject)
+        return self._batch(parse_values(columns["ts"]), codes, hit, _durations(latency, rows), reject)
 
     def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
         """Return the events of a batch of a columnar log."""
         rows, names = batch.num_rows, set(batch.schema.names)
         codes = {
-            name: self._words[name].column(batch.column(name)) if name in names else self._missing(name, rows)
-            for name in WORDS
+            name: self._encoders[name].encode_column(batch.column(name)) if name in names else self._missing(name, rows)
+            for name in TEXT_COLUMNS
         }
         hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
         latency = next((batch.column(name) for name in ("latency_ms", "latency") if name in names), None)
         return self._batch(parse_column(batch.column("ts")), codes, hit, _duration_column(latency, rows), reject)
 
     def _missing(self, name: str, rows: int) -> Codes:
-        return np.full(rows, self._words[name][None], np.int32)
+        return np.full(rows, self._encoders[name][None], np.int32)
 
     def _batch(
         self, micros: Micros, codes: dict[str, Codes], hit: pa.Array, latency: pa.Array, reject: Reject
     ) -> pa.RecordBatch:
-        wrong: dict[str, npt.NDArray[np.bool_]] = {"ts": micros == BAD}
-        if self.latest is not None:
-            wrong["future"] = micros > self.latest
+        wrong: dict[str, npt.NDArray[np.bool_]] = {"ts": micros == INVALID}
+        if self.max_timestamp is not None:
+            wrong["future"] = micros > self.max_timestamp
         wrong |= {name: codes[name] == REJECTED for name in ("account_id", "date_range", "report")}
         bad = np.logical_or.reduce(list(wrong.values()))
         if bad.any():
@@ -77,8 +77,8 @@ class EventBuilder:
             good = ~bad
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
             hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))
-        words = [self._words[name].array(codes[name]) for name in WORDS]
-        moments = array_of(micros, EVENT_SCHEMA.field("ts").type)
+        words = [self._encoders[name].to_arrow(codes[name]) for name in TEXT_COLUMNS]
+        moments = to_arrow_array(micros, EVENT_SCHEMA.field("ts").type)
         return pa.RecordBatch.from_arrays([moments, *words, hit, latency], schema=EVENT_SCHEMA)
 
 
@@ -89,7 +89,9 @@ def _flag(value: Any) -> bool | None:
 
 
 def _flag_column(column: pa.Array) -> pa.Array:
-    return column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, values_of(column))), pa.bool_())
+    return (
+        column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, to_python_values(column))), pa.bool_())
+    )
 
 
 def _duration(value: Any) -> float | None:
@@ -106,7 +108,7 @@ def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
 
 def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
     if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        return _durations(None if column is None else values_of(column), rows)
+        return _durations(None if column is None else to_python_values(column), rows)
     numbers = column.cast(pa.float64(), safe=False)
     usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, 0))
     return pc.if_else(usable, numbers, pa.scalar(None, pa.float64()))

@@ -15,7 +15,7 @@ _, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, 
 _ROW_GROUPS, _COLUMNS, _ROWS, _META, _STATISTICS = 4, 1, 3, 3, 12
 _OLD_MAX, _OLD_MIN, _MAX, _MIN = 1, 2, 5, 6
 _TAIL = 8
-_BROKEN = (IndexError, KeyError, TypeError, ValueError, RecursionError)
+_PARSE_ERRORS = (IndexError, KeyError, TypeError, ValueError, RecursionError)
 
 Fields = dict[int, Any]
 
@@ -30,8 +30,8 @@ class RowGroup:
     """
 
     rows: int
-    least: bytes | None
-    most: bytes | None
+    min_value: bytes | None
+    max_value: bytes | None
 
 
 def row_groups(source: IO[bytes], column: int) -> list[RowGroup]:
@@ -47,12 +47,12 @@ def row_groups(source: IO[bytes], column: int) -> list[RowGroup]:
         raise BadRequest("its footer is longer than the file")
     source.seek(end - _TAIL - size)
     try:
-        return _groups(_Compact(source.read(size)), column)
-    except _BROKEN as error:
+        return _parse_row_groups(_CompactReader(source.read(size)), column)
+    except _PARSE_ERRORS as error:
         raise BadRequest(f"its footer is damaged: {error!r}"[:200]) from error
 
 
-def _groups(thrift: "_Compact", column: int) -> list[RowGroup]:
+def _parse_row_groups(thrift: "_CompactReader", column: int) -> list[RowGroup]:
     def statistics() -> Fields:
         return thrift.struct(dict.fromkeys((_OLD_MAX, _OLD_MIN, _MAX, _MIN), thrift.binary))
 
@@ -63,31 +63,31 @@ def _groups(thrift: "_Compact", column: int) -> list[RowGroup]:
         return thrift.struct({_COLUMNS: lambda: thrift.item(column, chunk), _ROWS: thrift.number})
 
     footer = thrift.struct({_ROW_GROUPS: lambda: list(thrift.items(group))})
-    return [_told(found) for found in footer[_ROW_GROUPS]]
+    return [_to_row_group(found) for found in footer[_ROW_GROUPS]]
 
 
-def _told(group: Fields) -> RowGroup:
+def _to_row_group(group: Fields) -> RowGroup:
     stats = group[_COLUMNS].get(_META, {}).get(_STATISTICS, {})
     if group[_ROWS] < 0:
         raise ValueError(f"{group[_ROWS]} rows")
     return RowGroup(group[_ROWS], stats.get(_MIN, stats.get(_OLD_MIN)), stats.get(_MAX, stats.get(_OLD_MAX)))
 
 
-class _Compact:
+class _CompactReader:
     """Reads values of the compact protocol one after the other; what is not wanted is passed over."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
-    def struct(self, wanted: Mapping[int, Callable[[], Any]]) -> Fields:
+    def struct(self, field_readers: Mapping[int, Callable[[], Any]]) -> Fields:
         """Return the wanted fields of a struct, by number."""
         found: Fields = {}
         field = 0
         while head := self._byte():
             field = field + (head >> 4) if head >> 4 else self.number()
-            if field in wanted:
-                found[field] = wanted[field]()
+            if field in field_readers:
+                found[field] = field_readers[field]()
             else:
                 self._skip(head & 15)
         return found

@@ -8,21 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from adwarm.access_log.file_errors import is_of_file, why
-from adwarm.access_log.folder_scan import Found, local_folder, local_matches, without_twins
+from adwarm.access_log.file_errors import describe_error, is_file_error
+from adwarm.access_log.folder_scan import FileCandidate, scan_folder, scan_glob, unique_files
 from adwarm.foundation.errors import NotFound
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
 
 _SUFFIXES: dict[str, Format] = {
-    ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv",
-}  # fmt: skip
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+}
 _LOG_NAME = re.compile(r".*\.(log|txt)([.-]\d+)?(\.gz)?", re.IGNORECASE)
 _GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
-_FOREIGN = {
-    b"\x28\xb5\x2f\xfd": "zstd", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "a zip archive",
-    b"\x04\x22\x4d\x18": "lz4", b"Obj\x01": "Avro", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
-}  # fmt: skip
+_UNSUPPORTED = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "a zip archive",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"Obj\x01": "Avro",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 _LOCAL = "file://"
 
 
@@ -42,14 +53,14 @@ class LogFile:
     size: int
     mtime: float
     format: Format
-    gzipped: bool
+    is_gzipped: bool
     problem: str = ""
     reason: str = "unreadable"
 
     def open(self) -> IO[bytes]:
         """Open the content, decompressed."""
         raw = _path(self.path).open("rb")
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.gzipped else raw)
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.is_gzipped else raw)
 
     def open_at(self, offset: int) -> IO[bytes]:
         """Open the content at `offset`; a compressed file is read up to there."""
@@ -76,10 +87,10 @@ def list_files(url: str) -> list[LogFile]:
 def _files(url: str) -> Iterator[LogFile]:
     is_local = "://" not in url or url.startswith(_LOCAL)
     scheme = _LOCAL if url.startswith(_LOCAL) else ""
-    candidates = without_twins(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
+    candidates = unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
     for found in candidates:
         path = f"{scheme}{found.path}"
-        file = _refused(path, found.problem, found.reason) if found.problem else _described(found.path, path)
+        file = _unreadable_file(path, found.problem, found.reason) if found.problem else _inspect(found.path, path)
         if file is not None:
             yield file
 
@@ -92,28 +103,32 @@ def _path(url: str) -> Any:
     return UPath(url)
 
 
-def _local_candidates(url: str) -> Iterable[Found]:
+def _local_candidates(url: str) -> Iterable[FileCandidate]:
     path = Path(url).expanduser().absolute()
     folder, pattern = _glob(str(path))
     try:
         path.stat()
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and not is_of_file(error):
+        if isinstance(error, OSError) and not is_file_error(error):
             raise
         if pattern:
-            return local_matches(Path(folder), pattern, lambda name: _is_meant(name, pattern))
-        return [Found(path, why(error))] if isinstance(error, PermissionError) else []
-    return local_folder(path, _is_log) if path.is_dir() else [Found(path)]
+            return scan_glob(Path(folder), pattern, lambda name: _matches_glob(name, pattern))
+        return [FileCandidate(path, describe_error(error))] if isinstance(error, PermissionError) else []
+    return scan_folder(path, _is_log) if path.is_dir() else [FileCandidate(path)]
 
 
-def _candidates(url: str) -> list[Found]:
+def _candidates(url: str) -> list[FileCandidate]:
     path = _path(url)
     folder, pattern = _glob(url)
     if pattern and not path.exists():
-        return [Found(item) for item in _path(folder).glob(pattern) if _is_meant(item.name, url) and item.is_file()]
+        return [
+            FileCandidate(item)
+            for item in _path(folder).glob(pattern)
+            if _matches_glob(item.name, url) and item.is_file()
+        ]
     if path.is_dir():
-        return [Found(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
-    return [Found(path)] if path.exists() else []
+        return [FileCandidate(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
+    return [FileCandidate(path)] if path.exists() else []
 
 
 def _glob(url: str) -> tuple[str, str]:
@@ -123,7 +138,7 @@ def _glob(url: str) -> tuple[str, str]:
     return url[:cut], url[cut:]
 
 
-def _is_meant(name: str, pattern: str) -> bool:
+def _matches_glob(name: str, pattern: str) -> bool:
     """Whether a glob means the file: hidden ones only when it says so, as in a shell."""
     return not name.startswith(".") or pattern.rpartition("/")[2].startswith(".")
 
@@ -133,7 +148,7 @@ def _is_log(name: str) -> bool:
     return not name.startswith((".", "_")) and bool(known or _LOG_NAME.fullmatch(name))
 
 
-def _described(path: Any, name: str) -> LogFile | None:
+def _inspect(path: Any, name: str) -> LogFile | None:
     """Return what a look at the file tells; None when it is gone since it was listed."""
     try:
         stat = path.stat()
@@ -142,27 +157,27 @@ def _described(path: Any, name: str) -> LogFile | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if not is_of_file(error):
+        if not is_file_error(error):
             raise
-        return _refused(name, why(error), "unreadable")
+        return _unreadable_file(name, describe_error(error), "unreadable")
     gzipped = head.startswith(_GZIP_MAGIC)
-    content = _unpacked(head) if gzipped else head
+    content = _decompress(head) if gzipped else head
     form = _format(path.name, content)
     mtime = float(getattr(stat, "st_mtime", 0.0) or 0.0)
-    return LogFile(name, int(stat.st_size), mtime, form, gzipped, _foreign(content))
+    return LogFile(name, int(stat.st_size), mtime, form, gzipped, _unsupported_format(content))
 
 
-def _refused(name: str, problem: str, reason: str) -> LogFile:
+def _unreadable_file(name: str, problem: str, reason: str) -> LogFile:
     return LogFile(name, 0, 0.0, _format(name.rpartition("/")[2], b""), False, problem, reason)
 
 
-def _foreign(content: bytes) -> str:
+def _unsupported_format(content: bytes) -> str:
     """Return what is wrong with content that is no log by its first bytes."""
-    kind = next((kind for magic, kind in _FOREIGN.items() if content.startswith(magic)), "")
+    kind = next((kind for magic, kind in _UNSUPPORTED.items() if content.startswith(magic)), "")
     return kind and f"it holds {kind}, which is not read; give UTF-8 text or Parquet, plain or with gzip"
 
 
-def _unpacked(head: bytes) -> bytes:
+def _decompress(head: bytes) -> bytes:
     try:
         return zlib.decompressobj(31).decompress(head, 4096)
     except zlib.error:
@@ -172,10 +187,10 @@ def _unpacked(head: bytes) -> bytes:
 def _format(name: str, content: bytes) -> Format:
     if content.startswith(_PARQUET_MAGIC):
         return "parquet"
-    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix) or _sniffed(content)
+    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix) or _sniff_format(content)
 
 
-def _sniffed(head: bytes) -> Format:
+def _sniff_format(head: bytes) -> Format:
     first = head.lstrip(b"\xef\xbb\xbf \r\n\t").partition(b"\n")[0]
     if first.startswith(b"{"):
         return "jsonl"

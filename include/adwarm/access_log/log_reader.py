@@ -14,23 +14,23 @@ import pyarrow as pa
 
 from adwarm.access_log import parquet_log as columnar
 from adwarm.access_log.events import EventBuilder
-from adwarm.access_log.file_errors import DAMAGE, is_of_file, why
+from adwarm.access_log.file_errors import FILE_ERRORS, describe_error, is_file_error
 from adwarm.access_log.lines import LineBlock, line_blocks
 from adwarm.access_log.log_files import LogFile, list_files
-from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
-from adwarm.access_log.quarantine import Quarantine, why_unreadable
+from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
+from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import Micros, from_micros, to_micros
-from adwarm.foundation.arrow_arrays import numbers, shown_row
+from adwarm.foundation.arrow_arrays import format_row, to_numpy
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import Settings
 
 _CLOCK_SLACK = 366 * 86_400
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class EventBatch:
     """A batch of events and where in its file it stood: byte offsets, or row numbers of a Parquet file."""
 
     batch: pa.RecordBatch
@@ -51,7 +51,7 @@ class LogReader:
         self._settings = settings
         self._events = EventBuilder(settings)
 
-    def pieces(
+    def read_file(
         self,
         file: LogFile,
         *,
@@ -59,8 +59,8 @@ class LogReader:
         until: datetime | None = None,
         start: int = 0,
         stop: int | None = None,
-        quiet_before: int = 0,
-    ) -> Iterator[Piece]:
+        skip_rejects_before: int = 0,
+    ) -> Iterator[EventBatch]:
         """Yield the events of `file`.
 
         Args:
@@ -70,9 +70,9 @@ class LogReader:
             quiet_before: lines before this offset were judged by an earlier run and are not counted again.
         """
         # An event cannot be newer than the file that holds it; the slack is for clocks that are wrong.
-        self._events.latest = int((file.mtime + _CLOCK_SLACK) * 1_000_000) if file.mtime else None
+        self._events.max_timestamp = int((file.mtime + _CLOCK_SLACK) * 1_000_000) if file.mtime else None
         if file.problem:
-            self._unreadable(file, file.problem, file.reason)
+            self._quarantine_file(file, file.problem, file.reason)
             return
         if not file.size and file.format != "parquet":
             return  # a log that was rotated and has no line yet
@@ -80,31 +80,31 @@ class LogReader:
             if file.format == "parquet":
                 yield from self._parquet(file, _micros(since), _micros(until), start, stop)
             else:
-                yield from self._text(file, start, stop, quiet_before)
-        except DAMAGE as error:
-            if not is_of_file(error):
+                yield from self._text(file, start, stop, skip_rejects_before)
+        except FILE_ERRORS as error:
+            if not is_file_error(error):
                 raise
-            self._unreadable(file, why(error))
+            self._quarantine_file(file, describe_error(error))
 
-    def _unreadable(self, file: LogFile, why: str, reason: str = "unreadable") -> None:
+    def _quarantine_file(self, file: LogFile, problem: str, reason: str = "unreadable") -> None:
         self.unreadable.add(file.path)
-        self.quarantine.add(reason, file.path, 0, why)
+        self.quarantine.add(reason, file.path, 0, problem)
 
     def _parquet(
         self, file: LogFile, since: int | None, until: int | None, start: int, stop: int | None
-    ) -> Iterator[Piece]:
-        with columnar.opened(file) as parquet:
-            for first, batch in columnar.batches(parquet, since, until, start, stop):
+    ) -> Iterator[EventBatch]:
+        with columnar.open_parquet(file) as parquet:
+            for first, batch in columnar.iter_batches(parquet, since, until, start, stop):
 
                 def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
-                    excerpt = shown_row(batch, row) if self.quarantine.has_room(reason) else ""
+                    excerpt = format_row(batch, row) if self.quarantine.has_room(reason) else ""
                     self.quarantine.add(reason, file.path, first + row, excerpt)
 
-                yield Piece(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
+                yield EventBatch(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
 
-    def _text(self, file: LogFile, start: int, stop: int | None, quiet_before: int) -> Iterator[Piece]:
+    def _text(self, file: LogFile, start: int, stop: int | None, skip_rejects_before: int) -> Iterator[EventBatch]:
         def reject(reason: str, offset: int, excerpt: bytes) -> None:
-            if offset >= quiet_before:
+            if offset >= skip_rejects_before:
                 self.quarantine.add(reason, file.path, offset, excerpt)
 
         parser, first = self._parser(file)
@@ -112,9 +112,9 @@ class LogReader:
         with file.open_at(start) as stream:
             max_line = self._settings.access_log.max_line_bytes
             for block in line_blocks(stream, reject, start=start, stop=stop, max_line=max_line):
-                yield Piece(self._parsed(parser, block, reject), block.start, block.end)
+                yield EventBatch(self._parse_lines(parser, block, reject), block.start, block.end)
 
-    def _parsed(self, parser: Parser, block: LineBlock, reject: Any) -> pa.RecordBatch:
+    def _parse_lines(self, parser: Parser, block: LineBlock, reject: Any) -> pa.RecordBatch:
         def refuse(reason: str, line: int) -> None:
             reject(reason, int(block.offsets[line]), block.lines[line])
 
@@ -124,14 +124,14 @@ class LogReader:
     def _parser(self, file: LogFile) -> tuple[Parser, int]:
         """Return the parser of `file`, and where its first record starts."""
         if file.format == "jsonl":
-            return JsonLines(), 0
+            return JsonLinesParser(), 0
         if file.format == "combined":
-            return CombinedLines(self._settings.access_log.path_pattern, self._ignore), 0
+            return CombinedLogParser(self._settings.access_log.path_pattern, self._count_ignored), 0
         with file.open() as stream:
             header = stream.readline(self._settings.access_log.max_line_bytes)
-        return CsvLines(header), len(header)
+        return CsvParser(header), len(header)
 
-    def _ignore(self) -> None:
+    def _count_ignored(self) -> None:
         self.quarantine.ignored += 1
 
 
@@ -158,8 +158,8 @@ def read_events(
     reader = LogReader(settings, quarantine)
     for file in files:
         start = (start_offsets or {}).get(file.path, 0)
-        for piece in reader.pieces(file, since=since, until=until, start=start):
-            batch = within(piece.batch, _micros(since), _micros(until))
+        for piece in reader.read_file(file, since=since, until=until, start=start):
+            batch = filter_window(piece.batch, _micros(since), _micros(until))
             if batch.num_rows:
                 yield batch
     require_readable(files, reader)
@@ -172,7 +172,7 @@ def require_readable(files: list[LogFile], reader: LogReader) -> None:
         BadRequest: with what was wrong.
     """
     if files and all(file.path in reader.unreadable for file in files):
-        raise BadRequest(f"no file of the access log can be read: {why_unreadable(reader.quarantine.samples)}")
+        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(reader.quarantine.samples)}")
 
 
 def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
@@ -203,54 +203,54 @@ def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
     """Return first and last moment in microseconds and the rows of a Parquet file, if its statistics tell them."""
 
     def told(parquet: columnar.ParquetLog) -> tuple[int, int, int] | None:
-        span = columnar.span_of(parquet)
+        span = columnar.get_span(parquet)
         return None if span is None else (*span, parquet.rows)
 
-    return _asked(file, told)
+    return _query_parquet(file, told)
 
 
 def parquet_groups(file: LogFile, since: datetime | None, until: datetime | None) -> list[tuple[int, int]]:
     """Return first row and rows of the row groups that may hold events of the window; none when it is no Parquet."""
 
     def told(parquet: columnar.ParquetLog) -> list[tuple[int, int]]:
-        found = columnar.wanted_groups(parquet, _micros(since), _micros(until))
+        found = columnar.groups_in_window(parquet, _micros(since), _micros(until))
         return [(first, rows) for _, rows, first in found]
 
-    return _asked(file, told) or []
+    return _query_parquet(file, told) or []
 
 
-def _asked(file: LogFile, question: Callable[[columnar.ParquetLog], Answer]) -> Answer | None:
+def _query_parquet(file: LogFile, query: Callable[[columnar.ParquetLog], Result]) -> Result | None:
     """Return what a Parquet file answers; None when it cannot be read, which reading it will put on record."""
     if file.problem:
         return None
     try:
-        with columnar.opened(file) as parquet:
-            return question(parquet)
-    except DAMAGE as error:
-        if not is_of_file(error):
+        with columnar.open_parquet(file) as parquet:
+            return query(parquet)
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
             raise
         return None
 
 
 def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:
     first, last, events = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0
-    for piece in reader.pieces(file):
+    for piece in reader.read_file(file):
         if piece.batch.num_rows:
-            moments = micros_of(piece.batch)
+            moments = timestamp_column(piece.batch)
             first, last = min(first, int(moments.min())), max(last, int(moments.max()))
             events += piece.batch.num_rows
     return first, last, events
 
 
-def micros_of(batch: pa.RecordBatch, name: str = "ts") -> Micros:
+def timestamp_column(batch: pa.RecordBatch, name: str = "ts") -> Micros:
     """Return the moments in a column of timestamps, in microseconds."""
     column = batch.column(name)
-    return numbers(column).astype(np.int64, copy=False)
+    return to_numpy(column).astype(np.int64, copy=False)
 
 
-def within(batch: pa.RecordBatch, since: int | None, until: int | None) -> pa.RecordBatch:
+def filter_window(batch: pa.RecordBatch, since: int | None, until: int | None) -> pa.RecordBatch:
     """Return the events of the half-open window given in microseconds."""
-    moments = micros_of(batch)
+    moments = timestamp_column(batch)
     keep = np.ones(len(moments), np.bool_)
     if since is not None:
         keep &= moments >= since

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED, WORDS
+from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED_COLUMNS, TEXT_COLUMNS
 from adwarm.access_log.footer import RowGroup, row_groups
 from adwarm.access_log.log_files import LogFile
-from adwarm.access_log.timestamps import BAD, HOUR, parse_all, plausible
+from adwarm.access_log.timestamps import HOUR, INVALID, mark_implausible, parse_values
 from adwarm.foundation.errors import BadRequest
 
 BATCH_ROWS = 32_768
@@ -50,7 +50,7 @@ class ParquetLog:
             metadata = pq.read_metadata(source)
             schema = metadata.schema
             paths = [schema.column(index).path for index in range(len(schema))]
-            words = [name for name in WORDS if name in paths]
+            words = [name for name in TEXT_COLUMNS if name in paths]
             self.file = pq.ParquetFile(
                 source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, read_dictionary=words
             )
@@ -71,7 +71,7 @@ class ParquetLog:
 
 
 @contextmanager
-def opened(file: LogFile) -> Iterator[ParquetLog]:
+def open_parquet(file: LogFile) -> Iterator[ParquetLog]:
     """Open a Parquet log for reading in bounded memory.
 
     Raises:
@@ -79,9 +79,9 @@ def opened(file: LogFile) -> Iterator[ParquetLog]:
         EOFError: it is packed with gzip and ends too early; zlib.error and OSError when it is damaged otherwise.
     """
     with tempfile.TemporaryFile() as unpacked, file.open() as raw:
-        if file.gzipped:  # Parquet is read from its end: it has to be whole first
+        if file.is_gzipped:  # Parquet is read from its end: it has to be whole first
             _unpack(file, raw, unpacked)
-        yield ParquetLog(unpacked if file.gzipped else raw)
+        yield ParquetLog(unpacked if file.is_gzipped else raw)
 
 
 def _unpack(file: LogFile, packed: IO[bytes], target: IO[bytes]) -> None:
@@ -99,19 +99,19 @@ def _unpack(file: LogFile, packed: IO[bytes], target: IO[bytes]) -> None:
 
 
 def _require_columns(schema: pa.Schema) -> None:
-    missing = [name for name in REQUIRED if name not in schema.names]
+    missing = [name for name in REQUIRED_COLUMNS if name not in schema.names]
     if missing:
         raise BadRequest(f"it lacks the columns {', '.join(missing)}")
     for name in LOG_COLUMNS:
         if schema.names.count(name) > 1:
             raise BadRequest(f"it has several columns named {name}")
-    for name in REQUIRED:
+    for name in REQUIRED_COLUMNS:
         kind = schema.field(name).type
         if pa.types.is_nested(kind):
             raise BadRequest(f"it has a column {name} of {str(kind)[:60]}; each row must hold one plain value")
 
 
-def batches(
+def iter_batches(
     log: ParquetLog, since: int | None, until: int | None, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield the number of the first row with each batch that may hold events of the half-open window.
@@ -121,7 +121,7 @@ def batches(
     schema = log.file.schema_arrow
     # An optional column of lists or structs says nothing; it is as if it were not there.
     columns = [name for name in LOG_COLUMNS if name in schema.names and not pa.types.is_nested(schema.field(name).type)]
-    for group, rows, first_row in wanted_groups(log, since, until):
+    for group, rows, first_row in groups_in_window(log, since, until):
         if first_row + rows <= start or (stop is not None and first_row >= stop):
             continue
         row = first_row
@@ -132,14 +132,14 @@ def batches(
             raise pa.ArrowInvalid("a row group is shorter than its header says")
 
 
-def wanted_groups(log: ParquetLog, since: int | None, until: int | None) -> Iterator[tuple[int, int, int]]:
+def groups_in_window(log: ParquetLog, since: int | None, until: int | None) -> Iterator[tuple[int, int, int]]:
     """Yield number, rows and first row of the row groups that may hold events of the half-open window."""
     for group, rows, first_row, span in log.groups:
         if not (span and (_before(span[1], since) or (until is not None and span[0] >= until))):
             yield group, rows, first_row
 
 
-def span_of(log: ParquetLog) -> Span | None:
+def get_span(log: ParquetLog) -> Span | None:
     """Return the first and last moment by the statistics; None when they do not tell."""
     spans = [span for _, rows, _, span in log.groups if rows]
     known = [span for span in spans if span]
@@ -160,13 +160,18 @@ def _unit(column: Any) -> str:
 
 
 def _span(group: RowGroup, unit: str) -> Span | None:
-    if not unit or group.least is None or group.most is None or {len(group.least), len(group.most)} - {4, 8}:
+    if (
+        not unit
+        or group.min_value is None
+        or group.max_value is None
+        or {len(group.min_value), len(group.max_value)} - {4, 8}
+    ):
         return None
-    first, last = (int.from_bytes(end, "little", signed=True) for end in (group.least, group.most))
+    first, last = (int.from_bytes(end, "little", signed=True) for end in (group.min_value, group.max_value))
     if unit == "number":
         # Numbers of mixed units are ordered otherwise than the moments they mean.
         same_unit = len(str(abs(first))) // 3 == len(str(abs(last))) // 3
-        ends = parse_all([first, last]) if same_unit else np.array([BAD])
+        ends = parse_values([first, last]) if same_unit else np.array([INVALID])
     else:
-        ends = plausible(np.array([_MICROS[unit](end) for end in (first, last)], np.int64))
-    return None if BAD in ends else (int(ends[0]), int(ends[1]))
+        ends = mark_implausible(np.array([_MICROS[unit](end) for end in (first, last)], np.int64))
+    return None if INVALID in ends else (int(ends[0]), int(ends[1]))

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED
+from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED_COLUMNS
 from adwarm.access_log.timestamps import to_micros
-from adwarm.access_log.user_agents import actor_of
+from adwarm.access_log.user_agents import classify_actor
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
@@ -38,7 +38,7 @@ class Parser(Protocol):
         ...
 
 
-class JsonLines:
+class JsonLinesParser:
     """One JSON object a line. NaN, broken UTF-8 and endless nesting are errors of that line."""
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
@@ -58,11 +58,11 @@ class JsonLines:
             rows.append(number)
             objects.append(found)
         present = set().union(*objects) if objects else set()
-        names = [name for name in LOG_COLUMNS if name in present or name in REQUIRED]
+        names = [name for name in LOG_COLUMNS if name in present or name in REQUIRED_COLUMNS]
         return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
 
 
-class CsvLines:
+class CsvParser:
     """Comma-separated values under a header. A record is one line, so an open quote cannot swallow the next."""
 
     def __init__(self, header: bytes) -> None:
@@ -71,13 +71,13 @@ class CsvLines:
             names = [name.strip() for name in _fields(self.header.decode("utf-8-sig"))]
         except (UnicodeDecodeError, csv.Error):
             raise BadRequest("the first line of a CSV log must name its columns, in UTF-8") from None
-        missing = [name for name in REQUIRED if name not in names]
+        missing = [name for name in REQUIRED_COLUMNS if name not in names]
         if missing:
             raise BadRequest(
                 f"the header of the CSV log lacks {', '.join(missing)}; the first line must name the columns"
             )
         self._width = len(names)
-        self._places = {name: names.index(name) for name in LOG_COLUMNS if name in names}
+        self._indexes = {name: names.index(name) for name in LOG_COLUMNS if name in names}
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the known columns of each line that has as many fields as the header."""
@@ -98,10 +98,10 @@ class CsvLines:
                 records.append(record)
             elif text.strip():
                 reject("columns", number)
-        return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._places.items()})
+        return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._indexes.items()})
 
 
-class CombinedLines:
+class CombinedLogParser:
     """The combined log format of web servers.
 
     An open is a GET that the path pattern maps to a report and that was answered; one that the reader gave up waiting
@@ -133,15 +133,15 @@ class CombinedLines:
                 reject("format", number)
                 continue
             time, method, path, status, agent = found.groups()
-            opened = method == "GET" and (status[0] not in "45" or status == _GAVE_UP)
+            opened = method == "GET" and (status[0] not in "45" or status == _CLIENT_CLOSED_REQUEST)
             key = self._path.search(path) if opened else None
             if key is None:
                 self._ignore()
                 continue
             rows.append(number)
-            hit = False if status == _GAVE_UP else None
+            hit = False if status == _CLIENT_CLOSED_REQUEST else None
             latency = _latency_ms(found.string[found.end() :])
-            who = actor_of(agent).value
+            who = classify_actor(agent).value
             records.append((_log_time(time), key["account_id"], key["date_range"], who, hit, latency))
         names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
         return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
@@ -156,7 +156,7 @@ _COMBINED = re.compile(
     r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
     rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
 )
-_GAVE_UP = "499"
+_CLIENT_CLOSED_REQUEST = "499"
 _SECONDS = re.compile(r'(?:^|[\s"=:])(\d{1,6}\.\d{3})(?=["\s,;]|$)')
 
 

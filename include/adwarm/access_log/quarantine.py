@@ -19,7 +19,7 @@ FILE_REASONS = frozenset({"unreadable", "symlink"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedSample:
     """One line, or file, that was not read.
 
     Attributes:
@@ -44,7 +44,7 @@ class Quarantine:
 
     limit: int = 1000
     by_reason: Counter[str] = field(default_factory=Counter)
-    samples: list[Rejected] = field(default_factory=list)
+    samples: list[RejectedSample] = field(default_factory=list)
     ignored: int = 0
     _lines: int = 0
     _files: int = 0
@@ -62,23 +62,23 @@ class Quarantine:
         """Count one line or file, and keep it while there is room."""
         self.by_reason[reason] += 1
         if self.has_room(reason):
-            self._keep(Rejected(file, int(offset), reason, _shown(excerpt)))
+            self._add_sample(RejectedSample(file, int(offset), reason, _redact_excerpt(excerpt)))
 
-    def join(self, by_reason: Mapping[str, int], samples: Iterable[Rejected]) -> None:
+    def merge(self, by_reason: Mapping[str, int], samples: Iterable[RejectedSample]) -> None:
         """Take over what another run has counted and kept, while there is room."""
         self.by_reason.update(by_reason)
         for sample in samples:
             if self.has_room(sample.reason):
-                self._keep(sample)
+                self._add_sample(sample)
 
-    def _keep(self, sample: Rejected) -> None:
+    def _add_sample(self, sample: RejectedSample) -> None:
         self.samples.append(sample)
         if sample.reason in FILE_REASONS:
             self._files += 1
         else:
             self._lines += 1
 
-    def tally(self, reason: str, count: int) -> None:
+    def add_count(self, reason: str, count: int) -> None:
         """Count lines of which no sample is kept."""
         if count:
             self.by_reason[reason] += int(count)
@@ -88,18 +88,18 @@ class Quarantine:
         return b"".join(orjson.dumps(asdict(sample)) + b"\n" for sample in self.samples)
 
 
-def files_first(samples: Iterable[Rejected]) -> list[Rejected]:
+def files_first(samples: Iterable[RejectedSample]) -> list[RejectedSample]:
     """Return the samples with those that concern a whole file before the lines."""
     return sorted(samples, key=lambda sample: sample.reason not in FILE_REASONS)
 
 
-def why_unreadable(samples: Iterable[Rejected]) -> str:
+def describe_unreadable(samples: Iterable[RejectedSample]) -> str:
     """Return why the first file that could not be read was not."""
     named = (f"{sample.file}: {sample.excerpt}" for sample in samples if sample.reason in FILE_REASONS)
     return next(named, "see the quarantine")
 
 
-def _shown(excerpt: str | bytes) -> str:
+def _redact_excerpt(excerpt: str | bytes) -> str:
     # Twice the length is searched for credentials, so that one cut at the edge is blanked too.
     head = excerpt[: 2 * _EXCERPT]
     text = (

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.foundation.arrow_arrays import numbers, values_of
+from adwarm.foundation.arrow_arrays import to_numpy, to_python_values
 
 Micros = npt.NDArray[np.int64]
 
-BAD = np.iinfo(np.int64).min
+INVALID = np.iinfo(np.int64).min
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 _NUMBER = re.compile(r"-?[0-9]{1,25}(\.[0-9]{0,25})?")
@@ -40,7 +40,7 @@ def from_micros(micros: int) -> datetime:
 EARLIEST, LATEST = (to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (1990, 2100))
 
 
-def parse_all(values: Sequence[Any]) -> Micros:
+def parse_values(values: Sequence[Any]) -> Micros:
     """Return `values`, as they came out of a log, as microseconds."""
     kinds = set(map(type, values))
     found = None
@@ -50,7 +50,7 @@ def parse_all(values: Sequence[Any]) -> Micros:
         found = _integer_column(values)
     if found is None:
         found = np.fromiter(map(_parse_one, values), np.int64, len(values))
-    return plausible(found)
+    return mark_implausible(found)
 
 
 def parse_column(column: pa.Array) -> Micros:
@@ -61,18 +61,18 @@ def parse_column(column: pa.Array) -> Micros:
         exact = pc.cast(column, pa.timestamp("us", zone), safe=False)
         micros = pc.cast(exact, pa.int64())
         if micros.null_count:
-            micros = pc.fill_null(micros, BAD)
-        return plausible(numbers(micros))
+            micros = pc.fill_null(micros, INVALID)
+        return mark_implausible(to_numpy(micros))
     if pa.types.is_integer(kind) and not column.null_count:
-        return plausible(_scaled(numbers(column).astype(np.int64)))
-    return parse_all(values_of(column))
+        return mark_implausible(_to_microseconds(to_numpy(column).astype(np.int64)))
+    return parse_values(to_python_values(column))
 
 
-def plausible(micros: Micros) -> Micros:
+def mark_implausible(micros: Micros) -> Micros:
     """Return `micros` with what no access log can hold marked as `BAD`."""
     if len(micros) and micros.min() >= EARLIEST and micros.max() < LATEST:
         return micros
-    return np.where((micros < EARLIEST) | (micros >= LATEST), BAD, micros)
+    return np.where((micros < EARLIEST) | (micros >= LATEST), INVALID, micros)
 
 
 def _iso_column(values: Sequence[str]) -> Micros | None:
@@ -87,12 +87,12 @@ def _iso_column(values: Sequence[str]) -> Micros | None:
 
 def _integer_column(values: Sequence[int]) -> Micros | None:
     try:
-        return _scaled(np.array(values, dtype=np.int64))
+        return _to_microseconds(np.array(values, dtype=np.int64))
     except OverflowError:
         return None
 
 
-def _scaled(numbers: Micros) -> Micros:
+def _to_microseconds(numbers: Micros) -> Micros:
     size = np.abs(numbers)
     result = np.where(size >= 10**17, numbers // 1000, numbers)
     result = np.where((size >= 10**11) & (size < 10**14), numbers * 1000, result)
@@ -105,28 +105,28 @@ def _parse_one(value: Any) -> int:
     if isinstance(value, datetime):
         return to_micros(value if value.tzinfo else value.replace(tzinfo=UTC))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return BAD
+        return INVALID
     return _parse_number(value)
 
 
 def _parse_text(text: str) -> int:
     if len(text) > 40:
-        return BAD
+        return INVALID
     if _NUMBER.fullmatch(text):
         return _parse_number(float(text) if "." in text else int(text))
     try:
         moment = datetime.fromisoformat(text)
         return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        return BAD
+        return INVALID
 
 
 def _parse_number(number: float) -> int:
     if isinstance(number, float) and not math.isfinite(number):
-        return BAD
+        return INVALID
     size = abs(number)
     if size >= 10**20:
-        return BAD
+        return INVALID
     if size >= 10**17:
         return int(number // 1000)
     if size >= 10**14:

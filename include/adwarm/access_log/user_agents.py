@@ -14,7 +14,7 @@ _LONGEST = 1024
 """No agent that anybody means is longer; the rest is not looked at, so that what is remembered stays small."""
 _KEY = 3
 _LITERAL = re.compile(r"(?:[^\\^$*+?.()\[\]{}|]|\\\W)+")
-_OF_PERSONS = frozenset({r"AP3A\.240617\.008", r"Code\/1\.", "Fluid", "MetaIAB Facebook", r"Trae\/"})
+_HUMAN_PATTERNS = frozenset({r"AP3A\.240617\.008", r"Code\/1\.", "Fluid", "MetaIAB Facebook", r"Trae\/"})
 """Published patterns that name what persons use: a build of Android, desktop applications, the browser in an app."""
 _LIBRARIES = (
     r"AHC|akka-http|Alamofire|ApacheBench|Apache-CXF|Apache-Http\w+|Artillery|aws-cli|aws-sdk\S*|axios|Azure|Boto3|Bun|"
@@ -41,7 +41,7 @@ _WORD = re.compile(_ANYWHERE)
 """Searched in lower case, which takes a tenth of the time of ignoring the case."""
 
 
-class _Published:
+class _CrawlerPatterns:
     """The published patterns. Those without a wildcard, which most are, are found by how they start.
 
     A name with which all its published examples begin is looked for at the beginning only: elsewhere it may be that of
@@ -57,7 +57,7 @@ class _Published:
         anywhere: list[str] = []
         for entry in CRAWLER_USER_AGENTS_DATA:
             pattern, examples = entry["pattern"], entry.get("instances", ())
-            if pattern in _OF_PERSONS:
+            if pattern in _HUMAN_PATTERNS:
                 continue
             is_first = bool(examples) and all(re.match(pattern, example) for example in examples)
             is_first = is_first or bool(re.fullmatch(r"\^[^|]+", pattern))
@@ -78,7 +78,7 @@ class _Published:
         return self._patterns.search(agent) is not None
 
 
-def actor_of(agent: str | None) -> Actor:
+def classify_actor(agent: str | None) -> Actor:
     """Return who sends the user agent; a person where the log names none."""
     return _actor(agent[:_LONGEST]) if agent else Actor.HUMAN
 
@@ -87,10 +87,10 @@ def actor_of(agent: str | None) -> Actor:
 def _actor(agent: str) -> Actor:
     if agent.startswith("adwarm"):
         return Actor.WARMER
-    is_program = _START.match(agent) or _WORD.search(agent.lower()) or agent in _published()
+    is_program = _START.match(agent) or _WORD.search(agent.lower()) or agent in _crawler_patterns()
     return Actor.API if is_program else Actor.HUMAN
 
 
 @lru_cache(maxsize=1)
-def _published() -> _Published:
-    return _Published()
+def _crawler_patterns() -> _CrawlerPatterns:
+    return _CrawlerPatterns()

@@ -6,20 +6,20 @@
 from adwarm.backpressure.admission import (
     FLEET,
     Admission,
+    CallOutcome,
+    CallOutcomeKind,
     Decision,
     Grant,
     Granted,
-    Outcome,
-    OutcomeKind,
-    Refused,
+    Rejected,
     Wait,
 )
 from adwarm.backpressure.block_admission import BlockAdmission
-from adwarm.backpressure.gate import Passage, admitted
+from adwarm.backpressure.gate import GrantedCall, acquire_grant
 from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.backpressure.memory_pressure import MemoryAwareAdmission
-from adwarm.backpressure.request_queue import Claim, RequestQueue, Ticket
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.backpressure.status import AdmissionStatus, BreakerStatus, ScopeStatus
 
@@ -29,21 +29,21 @@ __all__ = [
     "AdmissionStatus",
     "BlockAdmission",
     "BreakerStatus",
-    "Budget",
-    "Claim",
+    "CallOutcome",
+    "CallOutcomeKind",
+    "ClaimedRequest",
     "Decision",
     "Grant",
     "Granted",
+    "GrantedCall",
     "LocalAdmission",
     "MemoryAwareAdmission",
-    "Outcome",
-    "OutcomeKind",
-    "Passage",
-    "Refused",
+    "Rejected",
     "RequestQueue",
     "ScopeStatus",
+    "SharedBudget",
     "SqlAdmission",
     "Ticket",
     "Wait",
-    "admitted",
+    "acquire_grant",
 ]

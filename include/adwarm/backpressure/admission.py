@@ -34,10 +34,10 @@ class Grant:
     granted_at: float
     expires_at: float
     source: str
-    probe: bool = False
+    is_probe: bool = False
     token: int = 0
     permits: int = 1
-    spend_until: float = 0.0
+    usable_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +52,27 @@ class Wait:
     """Ask again in `seconds`; `scope` is what has no room, and `why` says so in words."""
 
     seconds: float
-    why: str
+    reason: str
     scope: str = str(FLEET)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """Do not wait for this; come back after `retry_after` seconds.
 
     Attributes:
         scope: whose breaker is open: `source:` and a name for every call of the source, or an account's scope.
     """
 
-    why: str
+    reason: str
     retry_after: float
     scope: str | None = None
 
 
-Decision = Granted | Wait | Refused
+Decision = Granted | Wait | Rejected
 
 
-class OutcomeKind(StrEnum):
+class CallOutcomeKind(StrEnum):
     """How a granted call ended. `SKIPPED` says nothing about the upstream."""
 
     OK = "ok"
@@ -83,7 +83,7 @@ class OutcomeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """What a granted call taught about the upstream.
 
     Attributes:
@@ -92,14 +92,14 @@ class Outcome:
         parked_scope: what it throttled; the narrowest scope of the grant when it did not say.
     """
 
-    kind: OutcomeKind
+    kind: CallOutcomeKind
     latency_seconds: float = 0.0
     usage: tuple[UsageSample, ...] = field(default=())
     park_seconds: float | None = None
     parked_scope: Scope | None = None
 
 
-Returned = tuple[Grant, Sequence[Outcome], int]
+ReturnedBlock = tuple[Grant, Sequence[CallOutcome], int]
 """A block that is given back: its grant, the outcomes of its calls, and the permits that were not used."""
 
 
@@ -118,6 +118,6 @@ class Admission(Protocol):
         """
         ...
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Return the grant and learn from the outcome. Settling twice changes nothing more."""
         ...

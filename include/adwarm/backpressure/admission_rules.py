@@ -8,25 +8,25 @@ nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adwarm.backpressure.admission import Refused, Wait
-from adwarm.backpressure.breakers import Guard
-from adwarm.backpressure.quota_usage import FIGURE_SECONDS, SLICES
+from adwarm.backpressure.admission import Rejected, Wait
+from adwarm.backpressure.breakers import ScopedBreaker
+from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shares import Shares
 from adwarm.backpressure.usage import Pace
 from adwarm.foundation.circuit import BreakerState
 from adwarm.model import Priority
 
-SHORTEST_POLL_SECONDS = 0.05
-LONGEST_POLL_SECONDS = 1.0
+MIN_POLL_SECONDS = 0.05
+MAX_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AdmissionRequest:
     """Everything the decision depends on. `states` runs from the narrowest scope to the fleet."""
 
     states: Sequence[ScopeState]
-    guards: Sequence[Guard]
+    breakers: Sequence[ScopedBreaker]
     shares: Shares
     priority: Priority
     cost: float
@@ -36,76 +36,76 @@ class Question:
     @property
     def is_probe(self) -> bool:
         """Whether the call would test something that was given up."""
-        return any(guard.breaker.state is not BreakerState.CLOSED for guard in self.guards)
+        return any(guard.breaker.state is not BreakerState.CLOSED for guard in self.breakers)
 
 
-def blocked(question: Question) -> Wait | Refused | None:
+def check_hard_limits(request: AdmissionRequest) -> Wait | Rejected | None:
     """Return the longest reason not to call at all: parked, held back for its usage, or the upstream given up."""
     longest: Wait | None = None
-    for state in question.states:
-        wait = _held_back(state, question)
+    for state in request.states:
+        wait = _check_scope(state, request)
         if wait is not None and (longest is None or wait.seconds > longest.seconds):
             longest = wait
-    return longest or _broken(question)
+    return longest or _check_breakers(request)
 
 
-def _held_back(state: ScopeState, question: Question) -> Wait | None:
-    now = question.now
-    if state.parking.until is not None and (left := state.parking.wait(now)) > 0:
-        return Wait(left, f"{state.name} is parked for {left:.0f} s: {state.parking.why}", state.name)
+def _check_scope(state: ScopeState, request: AdmissionRequest) -> Wait | None:
+    now = request.now
+    if state.parking.until is not None and (left := state.parking.remaining_seconds(now)) > 0:
+        return Wait(left, f"{state.name} is parked for {left:.0f} s: {state.parking.reason}", state.name)
     if state.meter.percent is None or state.pace(now) is Pace.FREE:
         return None
-    if state.calls_left(question.priority, now) >= question.cost:
+    if state.calls_left(request.priority, now) >= request.cost:
         return None
-    percent = state.usage(now) or 0.0
-    only = "; only critical calls go" if question.priority is not Priority.CRITICAL else ""
-    wait = min(FIGURE_SECONDS, state.rules.window_seconds / SLICES)
+    percent = state.usage_percent(now) or 0.0
+    only = "; only critical calls go" if request.priority is not Priority.CRITICAL else ""
+    wait = min(USAGE_FRESH_SECONDS, state.rules.window_seconds / WINDOW_INTERVALS)
     return Wait(wait, f"{state.name} is at {percent:.0f} % of its quota{only}", state.name)
 
 
-def _broken(question: Question) -> Wait | Refused | None:
+def _check_breakers(request: AdmissionRequest) -> Wait | Rejected | None:
     """Return the first open breaker as a refusal, else the first that is being tested as a wait."""
-    waits = [(guard, guard.breaker.wait(guard.rules, question.now)) for guard in question.guards]
+    waits = [(guard, guard.breaker.wait_seconds(guard.rules, request.now)) for guard in request.breakers]
     waits = [(guard, seconds) for guard, seconds in waits if seconds > 0]
     for guard, seconds in waits:
         if guard.breaker.state is BreakerState.OPEN:
             words = f"{guard.scope} failed too often and is left alone for {seconds:.0f} s"
-            return Refused(words, seconds, guard.scope)
+            return Rejected(words, seconds, guard.scope)
     for guard, seconds in waits:
-        return Wait(min(seconds, LONGEST_POLL_SECONDS), f"{guard.scope} is being tested by probes", guard.scope)
+        return Wait(min(seconds, MAX_POLL_SECONDS), f"{guard.scope} is being tested by probes", guard.scope)
     return None
 
 
-def lacking(question: Question) -> Wait | None:
+def check_capacity(request: AdmissionRequest) -> Wait | None:
     """Return what has no room for a call that is not blocked: a slot, or the rate."""
-    return longer(full(question), paced(question))
+    return longer_wait(check_slots(request), check_rate(request))
 
 
-def longer(one: Wait | None, other: Wait | None) -> Wait | None:
+def longer_wait(one: Wait | None, other: Wait | None) -> Wait | None:
     """Return the wait that lasts longer."""
     if one is None or other is None:
         return one or other
     return one if one.seconds >= other.seconds else other
 
 
-def full(question: Question) -> Wait | None:
+def check_slots(request: AdmissionRequest) -> Wait | None:
     """Return the first scope without a free slot for this class."""
-    for state in question.states:
-        if state.room(question.shares, question.priority, question.now) > 0:
+    for state in request.states:
+        if state.free_slots(request.shares, request.priority, request.now) > 0:
             continue
         slots = state.slots()
         if state.in_flight >= slots:
             return _poll(state, f"all {slots} calls of {state.name} are in flight")
-        kept = f"kept for classes other than {question.priority.name.lower()}"
+        kept = f"kept for classes other than {request.priority.name.lower()}"
         return _poll(state, f"the free calls of {state.name} are {kept}")
     return None
 
 
-def paced(question: Question) -> Wait | None:
+def check_rate(request: AdmissionRequest) -> Wait | None:
     """Return the scope whose rate makes the call wait longest."""
     longest: Wait | None = None
-    for state in question.states:
-        seconds = state.paced(question.shares, question.priority, question.cost, question.now)
+    for state in request.states:
+        seconds = state.rate_wait_seconds(request.shares, request.priority, request.cost, request.now)
         if seconds > 0 and (longest is None or seconds > longest.seconds):
             longest = Wait(seconds, f"{state.name} is at its rate", state.name)
     return longest
@@ -114,4 +114,4 @@ def paced(question: Question) -> Wait | None:
 def _poll(state: ScopeState, why: str) -> Wait:
     """Ask again after about the time in which one of the scope's slots comes free."""
     expected = state.latency / max(1, state.slots())
-    return Wait(min(LONGEST_POLL_SECONDS, max(SHORTEST_POLL_SECONDS, expected)), why, state.name)
+    return Wait(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, expected)), why, state.name)

@@ -18,45 +18,51 @@ from typing import Protocol
 
 from adwarm.backpressure.admission import (
     Admission,
+    CallOutcome,
+    CallOutcomeKind,
     Decision,
     Grant,
     Granted,
-    Outcome,
-    OutcomeKind,
-    Refused,
-    Returned,
+    Rejected,
+    ReturnedBlock,
     Wait,
 )
-from adwarm.backpressure.open_breakers import OpenBreakers
+from adwarm.backpressure.open_breakers import OpenBreakerCache
 from adwarm.backpressure.usage import SLOW_PERCENT
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.02
+RECHECK_SECONDS = 0.02
 IDLE_SECONDS = 0.05
 """A block without a call in flight for so long is given back: its slot is worth more elsewhere."""
-FOLLOWING_SECONDS = 1.0
+GROWTH_SECONDS = 1.0
 """A chain that is asked for again so soon after its block was used up gets one of twice the size."""
 
-Key = tuple[tuple[Scope, ...], Priority, str]
+BlockKey = tuple[tuple[Scope, ...], Priority, str]
 
 
 class BlockSource(Admission, Protocol):
     """A budget that hands out blocks."""
 
-    def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
+    def acquire_block(
+        self,
+        scopes: Sequence[Scope],
+        priority: Priority,
+        *,
+        source: str,
+        permits: int,
+        returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
         """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
         ...
 
-    def give_back(self, blocks: Sequence[Returned]) -> None:
+    def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         """Return blocks and learn from the outcomes of their calls."""
         ...
 
-    def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
+    def check_hard_limits(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Rejected | None:
         """Return what forbids such a call now, whoever holds a slot; None when nothing does. Only reads."""
         ...
 
@@ -66,22 +72,22 @@ class _Block:
 
     __slots__ = ("answer", "ends_at", "grant", "key", "left", "looked_at", "outcomes", "renew_at", "used_at")
 
-    def __init__(self, key: Key, grant: Grant, asked_at: float) -> None:
+    def __init__(self, key: BlockKey, grant: Grant, asked_at: float) -> None:
         self.key = key
         self.left = grant.permits
         # The grant is younger than the question, so counting from the question ends the block early, never late.
-        self.ends_at = asked_at + grant.spend_until - grant.granted_at
+        self.ends_at = asked_at + grant.usable_until - grant.granted_at
         self.looked_at = self.used_at = asked_at
-        self.outcomes: list[Outcome] = []
-        self.renewed(grant, asked_at)
+        self.outcomes: list[CallOutcome] = []
+        self.set_grant(grant, asked_at)
 
-    def renewed(self, grant: Grant, asked_at: float) -> None:
+    def set_grant(self, grant: Grant, asked_at: float) -> None:
         """Take the grant as it is after its lease was prolonged at `asked_at`."""
         self.grant = grant
         self.answer = Granted(grant)
         self.renew_at = asked_at + (grant.expires_at - grant.granted_at) / 3
 
-    def returned(self) -> Returned:
+    def to_returned(self) -> ReturnedBlock:
         """Return what the budget is told when the block ends."""
         return self.grant, tuple(self.outcomes), self.left
 
@@ -103,7 +109,7 @@ class BlockAdmission:
         source: BlockSource,
         permits: int,
         *,
-        keep: bool = True,
+        maintain_in_background: bool = True,
         longest_call_seconds: float = 900.0,
         monotonic: Callable[[], float] = system_monotonic,
     ) -> None:
@@ -111,37 +117,37 @@ class BlockAdmission:
         self._permits = permits
         self._longest_call_seconds = longest_call_seconds
         self._monotonic = monotonic
-        self._idle: dict[Key, list[_Block]] = {}
+        self._idle: dict[BlockKey, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
-        self._used_up: dict[Key, tuple[int, float]] = {}
-        self._open = OpenBreakers(monotonic)
+        self._used_up: dict[BlockKey, tuple[int, float]] = {}
+        self._open = OpenBreakerCache(monotonic)
         self._lock = threading.Lock()
-        self._keeps = keep
-        self._keeper: threading.Thread | None = None
+        self._maintains_in_background = maintain_in_background
+        self._maintenance_thread: threading.Thread | None = None
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Spend a permit of a live block, or take a new block; a call of another cost than 1 is asked for by itself."""
-        known = self._open.refusal(scopes, source)
+        known = self._open.find_rejection(scopes, source)
         if known is not None:
             return known
         now = self._monotonic()
         if cost != 1.0:
             decision = self._source.admit(scopes, priority, cost, source=source)
-            self._open.note(source, decision, now)
+            self._open.save(source, decision, now)
             return decision
         key = (tuple(scopes), priority, source)
         with self._lock:
             waiting = self._idle.get(key)
             block = waiting.pop() if waiting else None
-            if block is not None and now < block.ends_at and now - block.looked_at < LOOK_SECONDS:
+            if block is not None and now < block.ends_at and now - block.looked_at < RECHECK_SECONDS:
                 block.left -= 1
                 self._busy[block.grant.id] = block
                 return block.answer
         if block is None:
             return self._take(key, now, ())
         if now >= block.ends_at:
-            return self._take(key, now, (block.returned(),))
-        return self._look(block, now)
+            return self._take(key, now, (block.to_returned(),))
+        return self._recheck(block, now)
 
     def renew(self, grant: Grant) -> Grant:
         """Give the block that the call belongs to a fresh lease.
@@ -154,10 +160,10 @@ class BlockAdmission:
         if block is None:
             return self._source.renew(grant)
         asked_at = self._monotonic()
-        block.renewed(self._source.renew(block.grant), asked_at)
+        block.set_grant(self._source.renew(block.grant), asked_at)
         return block.grant
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """End a call. What must be known at once is told at once, the rest when the block ends."""
         now = self._monotonic()
         with self._lock:
@@ -165,17 +171,17 @@ class BlockAdmission:
             if block is not None:
                 block.outcomes.append(outcome)
                 block.used_at = now
-                if block.left and now < block.ends_at and not _is_news(outcome):
+                if block.left and now < block.ends_at and not _must_report_now(outcome):
                     self._idle.setdefault(block.key, []).append(block)
                     return
                 if not block.left:
                     self._used_up[block.key] = (block.grant.permits, now)
         if block is None:
-            self._source.settle(grant, outcome)
+            self._source.release(grant, outcome)
         else:
-            self._source.give_back((block.returned(),))
+            self._source.release_blocks((block.to_returned(),))
 
-    def tend(self) -> int:
+    def maintain(self) -> int:
         """Give back blocks that are idle or over, renew those whose call takes long; return how many are left."""
         now = self._monotonic()
         with self._lock:
@@ -185,31 +191,31 @@ class BlockAdmission:
                 for key, blocks in self._idle.items()
                 if (left := [block for block in blocks if not self._is_over(block, now)])
             }
-            self._used_up = {key: last for key, last in self._used_up.items() if now - last[1] < FOLLOWING_SECONDS}
+            self._used_up = {key: last for key, last in self._used_up.items() if now - last[1] < GROWTH_SECONDS}
             begun_since = now - self._longest_call_seconds
             long = [block for block in self._busy.values() if now >= block.renew_at and block.used_at > begun_since]
             count = len(self._busy) + sum(map(len, self._idle.values()))
         if over:
-            self._source.give_back([block.returned() for block in over])
+            self._source.release_blocks([block.to_returned() for block in over])
         for block in long:
             self._prolong(block)
         return count
 
-    def release(self) -> None:
+    def release_idle(self) -> None:
         """Give back every block that has no call in flight; the worker has nothing more to ask for now."""
         with self._lock:
-            idle = [block.returned() for blocks in self._idle.values() for block in blocks]
+            idle = [block.to_returned() for blocks in self._idle.values() for block in blocks]
             self._idle = {}
         if idle:
-            self._source.give_back(idle)
+            self._source.release_blocks(idle)
 
-    def _take(self, key: Key, now: float, back: Sequence[Returned]) -> Decision:
+    def _take(self, key: BlockKey, now: float, back: Sequence[ReturnedBlock]) -> Decision:
         scopes, priority, source = key
         last, used_up_at = self._used_up.get(key, (0, now))
-        permits = 1 if now - used_up_at > FOLLOWING_SECONDS else max(1, min(self._permits, 2 * last))
-        decision = self._source.take_block(scopes, priority, source=source, permits=permits, back=back)
+        permits = 1 if now - used_up_at > GROWTH_SECONDS else max(1, min(self._permits, 2 * last))
+        decision = self._source.acquire_block(scopes, priority, source=source, permits=permits, returned=back)
         if not isinstance(decision, Granted):
-            self._open.note(source, decision, now)
+            self._open.save(source, decision, now)
             return decision
         block = _Block(key, decision.grant, now)
         block.left -= 1
@@ -218,13 +224,13 @@ class BlockAdmission:
             self._start_keeper()
         return block.answer
 
-    def _look(self, block: _Block, now: float) -> Decision:
+    def _recheck(self, block: _Block, now: float) -> Decision:
         """Spend a permit if the shared state still allows the call; otherwise the block is over."""
         scopes, priority, source = block.key
-        answer = self._source.forbidden(scopes, priority, source=source)
+        answer = self._source.check_hard_limits(scopes, priority, source=source)
         if answer is not None:
-            self._open.note(source, answer, now)
-            self._source.give_back((block.returned(),))
+            self._open.save(source, answer, now)
+            self._source.release_blocks((block.to_returned(),))
             return answer
         block.looked_at = now
         block.left -= 1
@@ -235,7 +241,7 @@ class BlockAdmission:
     def _prolong(self, block: _Block) -> None:
         asked_at = self._monotonic()
         try:
-            block.renewed(self._source.renew(block.grant), asked_at)
+            block.set_grant(self._source.renew(block.grant), asked_at)
         except Transient as error:
             # The call ends anyway, and its outcome is still told; nothing can be done for its slot.
             log.info("a call outlived its lease: %s", error)
@@ -246,25 +252,27 @@ class BlockAdmission:
         return now >= block.ends_at or now - block.used_at >= IDLE_SECONDS
 
     def _start_keeper(self) -> None:
-        if self._keeps and (self._keeper is None or not self._keeper.is_alive()):
-            self._keeper = threading.Thread(target=self._keep, name="adwarm-blocks", daemon=True)
-            self._keeper.start()
+        if self._maintains_in_background and (
+            self._maintenance_thread is None or not self._maintenance_thread.is_alive()
+        ):
+            self._maintenance_thread = threading.Thread(target=self._run_maintenance, name="adwarm-blocks", daemon=True)
+            self._maintenance_thread.start()
 
-    def _keep(self) -> None:
+    def _run_maintenance(self) -> None:
         pause = threading.Event()
         while not pause.wait(IDLE_SECONDS):
             try:
-                self.tend()
+                self.maintain()
             except Exception:
                 log.exception("blocks could not be tended; their leases end by themselves")
             with self._lock:
                 if not self._busy and not self._idle:
-                    self._keeper = None
+                    self._maintenance_thread = None
                     return
 
 
-def _is_news(outcome: Outcome) -> bool:
+def _must_report_now(outcome: CallOutcome) -> bool:
     """Whether others must know at once: anything but success, and usage from where it slows them."""
-    if outcome.kind is not OutcomeKind.OK:
-        return outcome.kind is not OutcomeKind.SKIPPED
+    if outcome.kind is not CallOutcomeKind.OK:
+        return outcome.kind is not CallOutcomeKind.SKIPPED
     return any(sample.percent >= SLOW_PERCENT for sample in outcome.usage)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert
 
 from adwarm.backpressure.admission import FLEET, Grant
 from adwarm.backpressure.scope_state import ScopeState
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.foundation.circuit import Breaker
 from adwarm.model import Priority, Scope
 from adwarm.store.database import insert_new, upsert
@@ -32,19 +32,21 @@ _DROP_GRANTS = delete(capacity_grant).where(capacity_grant.c.id.in_(bindparam("n
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class BudgetKeys:
     """What a question is about; `sources` are names of breakers. The fleet is always loaded."""
 
     scopes: frozenset[Scope] = frozenset()
-    sources: frozenset[str] = frozenset()
-    grants: frozenset[str] = frozenset()
+    breaker_names: frozenset[str] = frozenset()
+    grant_ids: frozenset[str] = frozenset()
 
-    def __or__(self, other: "Needs") -> "Needs":
-        return Needs(self.scopes | other.scopes, self.sources | other.sources, self.grants | other.grants)
+    def __or__(self, other: "BudgetKeys") -> "BudgetKeys":
+        return BudgetKeys(
+            self.scopes | other.scopes, self.breaker_names | other.breaker_names, self.grant_ids | other.grant_ids
+        )
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadedRows:
     """The rows as they were when they were read."""
 
     scopes: dict[Scope, dict[str, Any]] = field(default_factory=dict)
@@ -52,50 +54,56 @@ class Loaded:
     grants: dict[str, tuple[Grant, bool]] = field(default_factory=dict)
 
 
-def lock(connection: Connection, budget: Budget, time: Callable[[Connection], float]) -> float:
+def lock(connection: Connection, budget: SharedBudget, time: Callable[[Connection], float]) -> float:
     """Hold the fleet's row, and with it the whole budget, to the end of the transaction; return the moment."""
     if connection.execute(_LOCK).first() is None:
-        fresh = ScopeState(FLEET, budget.rules(FLEET), time(connection))
+        fresh = ScopeState(FLEET, budget.rules_for(FLEET), time(connection))
         insert_new(connection, capacity_scope, [_scope_row(fresh, budget)])
         connection.execute(_LOCK)
     return time(connection)
 
 
-def load(connection: Connection, budget: Budget, needs: Needs, now: float) -> Loaded:
+def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: float) -> LoadedRows:
     """Fill the budget with what is needed, and with every grant once one has run out."""
-    loaded = Loaded()
-    _load_scopes(connection, budget, needs.scopes | {FLEET}, loaded, now)
+    loaded = LoadedRows()
+    _load_scopes(connection, budget, keys.scopes | {FLEET}, loaded, now)
     is_due = budget.next_expiry <= now
-    if is_due or needs.grants:
-        _load_grants(connection, budget, None if is_due else needs.grants, loaded)
+    if is_due or keys.grant_ids:
+        _load_grants(connection, budget, None if is_due else keys.grant_ids, loaded)
         held = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
         _load_scopes(connection, budget, held - budget.scopes.keys(), loaded, now)
-    _load_breakers(connection, budget, needs.sources, loaded)
+    _load_breakers(connection, budget, keys.breaker_names, loaded)
     return loaded
 
 
-def load_all(connection: Connection, budget: Budget) -> None:
+def load_all(connection: Connection, budget: SharedBudget) -> None:
     """Fill the budget with every row there is."""
-    loaded = Loaded()
+    loaded = LoadedRows()
     _load_scopes(connection, budget, None, loaded, None)
     _load_grants(connection, budget, None, loaded)
     _load_breakers(connection, budget, None, loaded)
 
 
-def save(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> None:
+def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:
     """Store what is not as it was loaded."""
     rows = [_scope_row(state, budget) for state in budget.scopes.values()]
     upsert(connection, capacity_scope, [row for row in rows if row != loaded.scopes.get(Scope.parse(row["scope"]))])
-    upsert(connection, breaker, [
-        _breaker_row(source, value) for source, value in budget.breakers.items() if value != loaded.breakers.get(source)
-    ])  # fmt: skip
+    upsert(
+        connection,
+        breaker,
+        [
+            _breaker_row(source, value)
+            for source, value in budget.breakers.items()
+            if value != loaded.breakers.get(source)
+        ],
+    )
     if gone := loaded.breakers.keys() - budget.breakers.keys():
         connection.execute(_DROP_BREAKERS, {"names": sorted(_PREFIX + name for name in gone)})
     _save_grants(connection, budget, loaded, owner)
 
 
-def _save_grants(connection: Connection, budget: Budget, loaded: Loaded, owner: str) -> None:
-    now = {id_: (grant, id_ in budget.counted) for id_, grant in budget.grants.items()}
+def _save_grants(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:
+    now = {id_: (grant, id_ in budget.counted_grant_ids) for id_, grant in budget.grants.items()}
     if fresh := [_grant_row(*value, owner) for id_, value in now.items() if id_ not in loaded.grants]:
         connection.execute(_ADD_GRANT, fresh)
     if gone := loaded.grants.keys() - now.keys():
@@ -110,12 +118,16 @@ def _save_grants(connection: Connection, budget: Budget, loaded: Loaded, owner: 
 
 
 def _load_scopes(
-    connection: Connection, budget: Budget, scopes: Collection[Scope] | None, loaded: Loaded, now: float | None
+    connection: Connection,
+    budget: SharedBudget,
+    scopes: Collection[Scope] | None,
+    loaded: LoadedRows,
+    now: float | None,
 ) -> None:
     """Load the scopes, every one for None."""
     for row in _rows(connection, _SCOPES, _NAMED_SCOPES, None if scopes is None else map(str, scopes)):
         scope, stored = Scope.parse(row["scope"]), dict(row)
-        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules(scope), stored, now)
+        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules_for(scope), stored, now)
         loaded.scopes[scope] = stored
         if scope == FLEET:
             ledger = row["state"].get("ledger", {})
@@ -124,17 +136,19 @@ def _load_scopes(
             budget.next_expiry = float("inf") if due is None else float(due)
 
 
-def _load_grants(connection: Connection, budget: Budget, ids: Collection[str] | None, loaded: Loaded) -> None:
+def _load_grants(connection: Connection, budget: SharedBudget, ids: Collection[str] | None, loaded: LoadedRows) -> None:
     """Load the grants, every one for None."""
     for row in _rows(connection, _GRANTS, _NAMED_GRANTS, ids):
         grant = _grant(row)
         budget.grants[grant.id] = grant
         if row["counted"]:
-            budget.counted.add(grant.id)
+            budget.counted_grant_ids.add(grant.id)
         loaded.grants[grant.id] = (grant, row["counted"])
 
 
-def _load_breakers(connection: Connection, budget: Budget, sources: Iterable[str] | None, loaded: Loaded) -> None:
+def _load_breakers(
+    connection: Connection, budget: SharedBudget, sources: Iterable[str] | None, loaded: LoadedRows
+) -> None:
     """Load the breakers of the sources, every one for None."""
     names = None if sources is None else [_PREFIX + source for source in sources]
     for row in _rows(connection, _EVERY_BREAKER, _NAMED_BREAKERS, names):
@@ -153,7 +167,7 @@ def _rows(
     return connection.execute(named, {"names": wanted}).mappings() if wanted else ()
 
 
-def _scope_row(state: ScopeState, budget: Budget) -> dict[str, Any]:
+def _scope_row(state: ScopeState, budget: SharedBudget) -> dict[str, Any]:
     row = state.to_row()
     if state.scope == FLEET:
         due = budget.next_expiry
@@ -169,12 +183,12 @@ def _grant_row(grant: Grant, counted: bool, owner: str) -> dict[str, Any]:
         "priority": int(grant.priority),
         "cost": grant.cost,
         "source": grant.source,
-        "probe": grant.probe,
+        "probe": grant.is_probe,
         "permits": grant.permits,
         "counted": counted,
         "owner": owner[:120],
         "granted_at": grant.granted_at,
-        "spend_until": grant.spend_until,
+        "spend_until": grant.usable_until,
         "expires_at": grant.expires_at,
     }
 
@@ -188,10 +202,10 @@ def _grant(row: RowMapping) -> Grant:
         granted_at=row["granted_at"],
         expires_at=row["expires_at"],
         source=row["source"],
-        probe=row["probe"],
+        is_probe=row["probe"],
         token=row["token"],
         permits=row["permits"],
-        spend_until=row["spend_until"],
+        usable_until=row["spend_until"],
     )
 
 

@@ -11,18 +11,18 @@ from random import Random
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import budget_rows
-from adwarm.backpressure.admission import Refused, Wait
-from adwarm.backpressure.admission_rules import LONGEST_POLL_SECONDS
+from adwarm.backpressure.admission import Rejected, Wait
+from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
-from adwarm.backpressure.budget_rows import Needs
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.budget_rows import BudgetKeys
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import database_time, reading
+from adwarm.store.database import database_time, read_transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Waiter:
+class WaitingCall:
     """A call that waits: what it draws on, its class, and whose breaker judges it."""
 
     scopes: tuple[Scope, ...]
@@ -31,7 +31,7 @@ class Waiter:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class CapacityPreview:
     """What a waiter may expect.
 
     Attributes:
@@ -40,35 +40,35 @@ class Outlook:
         is_queueing: whether it lacks but a free slot or its turn, which may come at any moment.
     """
 
-    seconds: float
-    why: str = ""
+    wait_seconds: float
+    reason: str = ""
     is_queueing: bool = False
 
 
-def outlooks(
+def preview_capacity(
     engine: Engine,
     settings: BackpressureSettings,
-    waiters: Sequence[Waiter],
+    calls: Sequence[WaitingCall],
     *,
     database_time: Callable[[Connection], float] = database_time,
-) -> list[Outlook]:
+) -> list[CapacityPreview]:
     """Return the outlook of each waiter, in order, at the database's present moment."""
-    budget = Budget(settings, Random(0))  # noqa: S311 -- spreads parkings, of which a look makes none
-    needs = Needs(
-        frozenset(scope for waiter in waiters for scope in waiter.scopes),
-        frozenset(name for waiter in waiters for name in breaker_names(waiter.source, waiter.scopes)),
+    budget = SharedBudget(settings, Random(0))  # noqa: S311 -- spreads parkings, of which a look makes none
+    needs = BudgetKeys(
+        frozenset(scope for waiter in calls for scope in waiter.scopes),
+        frozenset(name for waiter in calls for name in breaker_names(waiter.source, waiter.scopes)),
     )
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         now = database_time(connection)
         budget_rows.load(connection, budget, needs, now)
     return [
-        _outlook(budget.verdict(waiter.scopes, waiter.priority, source=waiter.source, now=now)) for waiter in waiters
+        _preview_of(budget.preview(waiter.scopes, waiter.priority, source=waiter.source, now=now)) for waiter in calls
     ]
 
 
-def _outlook(answer: Wait | Refused | None) -> Outlook:
+def _preview_of(answer: Wait | Rejected | None) -> CapacityPreview:
     if answer is None:
-        return Outlook(0.0)
-    if isinstance(answer, Refused):
-        return Outlook(answer.retry_after, answer.why)
-    return Outlook(answer.seconds, answer.why, is_queueing=answer.seconds <= LONGEST_POLL_SECONDS)
+        return CapacityPreview(0.0)
+    if isinstance(answer, Rejected):
+        return CapacityPreview(answer.retry_after, answer.reason)
+    return CapacityPreview(answer.seconds, answer.reason, is_queueing=answer.seconds <= MAX_POLL_SECONDS)

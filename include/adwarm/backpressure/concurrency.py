@@ -14,7 +14,7 @@ class LimitRules:
 
     maximum: float
     minimum: float = 1.0
-    cut: float = 0.8
+    decrease_factor: float = 0.8
     cut_interval_seconds: float = 1.0
 
 
@@ -23,7 +23,7 @@ class ConcurrencyLimit:
     """Calls that may be in flight at once."""
 
     value: float
-    cut_at: float = 0.0
+    decreased_at: float = 0.0
 
     def slots(self, rules: LimitRules) -> int:
         """Return the whole calls that may be in flight."""
@@ -33,13 +33,13 @@ class ConcurrencyLimit:
         """Return the limit after a call succeeded while `in_flight` calls were running, itself included."""
         if in_flight * 2 < self.value or rules.minimum <= self.value == rules.maximum:
             return self
-        return ConcurrencyLimit(self._bounded(rules, self.value + 1 / max(1.0, self.value)), self.cut_at)
+        return ConcurrencyLimit(self._bounded(rules, self.value + 1 / max(1.0, self.value)), self.decreased_at)
 
     def after_overload(self, rules: LimitRules, now: float) -> "ConcurrencyLimit":
         """Return the limit after a throttle, a timeout or a slow call at `now`: many at once are one piece of news."""
-        if 0 <= now - self.cut_at < rules.cut_interval_seconds:
+        if 0 <= now - self.decreased_at < rules.cut_interval_seconds:
             return self
-        return ConcurrencyLimit(self._bounded(rules, self.value * rules.cut), now)
+        return ConcurrencyLimit(self._bounded(rules, self.value * rules.decrease_factor), now)
 
     @staticmethod
     def _bounded(rules: LimitRules, value: float) -> float:
@@ -54,7 +54,7 @@ _FIRST_CALLS = 20
 _HEAVIEST = 0.05
 
 
-class RunningLatency:
+class LatencyBaseline:
     """How long calls have taken over the last minutes, and by how much they differ; seconds.
 
     A call is slow beside the best stretch of the last quarters of an hour: under an overload that builds up, a level
@@ -73,7 +73,7 @@ class RunningLatency:
         self.calls = 0
         self.best = self.earlier = (float("inf"), 0.0)
 
-    def take(self, seconds: float, now: float) -> bool:
+    def observe(self, seconds: float, now: float) -> bool:
         """Learn from one call, and return whether it was far slower than calls are."""
         if self.calls < _FIRST_CALLS:
             self.calls += 1
@@ -103,7 +103,7 @@ class RunningLatency:
         return [self.level, self.spread, self.seen_at, self.began, self.calls, *bests]
 
     @classmethod
-    def from_list(cls, stored: Any) -> "RunningLatency":
+    def from_list(cls, stored: Any) -> "LatencyBaseline":
         """Return what was stored."""
         found = cls()
         if stored:

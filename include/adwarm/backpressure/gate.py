@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from adwarm.backpressure.admission import Admission, Grant, Granted, Outcome, OutcomeKind, Wait
-from adwarm.backpressure.admission import Refused as RefusedDecision
-from adwarm.foundation.clock import Clock, moment_after, utc
+from adwarm.backpressure.admission import Admission, CallOutcome, CallOutcomeKind, Grant, Granted, Wait
+from adwarm.backpressure.admission import Rejected as RefusedDecision
+from adwarm.foundation.clock import Clock, add_seconds, utc
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -27,7 +27,7 @@ _SHORTEST_SLEEP_SECONDS = 0.001
 
 
 @dataclass
-class Passage:
+class GrantedCall:
     """One granted call. Tell it what the platform said; it is settled when the block ends.
 
     Attributes:
@@ -40,11 +40,11 @@ class Passage:
     _usage: list[UsageSample] = field(default_factory=list)
     _skipped: bool = False
 
-    def heard(self, usage: Sequence[UsageSample]) -> None:
+    def record_usage(self, usage: Sequence[UsageSample]) -> None:
         """Take note of usage figures that came with an answer."""
         self._usage.extend(usage)
 
-    def skip(self) -> None:
+    def mark_skipped(self) -> None:
         """Say that the upstream was not called after all."""
         self._skipped = True
 
@@ -56,15 +56,15 @@ class Passage:
         """
         self.grant = self.admission.renew(self.grant)
 
-    def outcome(self, latency_seconds: float, error: BaseException | None, now: datetime) -> Outcome:
+    def outcome(self, latency_seconds: float, error: BaseException | None, now: datetime) -> CallOutcome:
         """Return what the call taught, seen from how the block ended."""
         usage = tuple(self._usage)
         if self._skipped and error is None:
-            return Outcome(OutcomeKind.SKIPPED, latency_seconds, usage)
+            return CallOutcome(CallOutcomeKind.SKIPPED, latency_seconds, usage)
         if isinstance(error, Throttled) and not error.own_refusal:
             seconds = max(0.0, (utc(error.until) - now).total_seconds())
-            return Outcome(OutcomeKind.THROTTLED, latency_seconds, usage, seconds, self._scope(error.scope))
-        return Outcome(_kind(error), latency_seconds, usage)
+            return CallOutcome(CallOutcomeKind.THROTTLED, latency_seconds, usage, seconds, self._scope(error.scope))
+        return CallOutcome(_kind(error), latency_seconds, usage)
 
     def _scope(self, name: str) -> Scope:
         try:
@@ -73,21 +73,21 @@ class Passage:
             return self.grant.scopes[0]
 
 
-def _kind(error: BaseException | None) -> OutcomeKind:
+def _kind(error: BaseException | None) -> CallOutcomeKind:
     """Read the outcome off the error: an upstream that said no in good order is a healthy one."""
     if error is None:
-        return OutcomeKind.OK
+        return CallOutcomeKind.OK
     if isinstance(error, AdwarmError) and error.own_refusal:  # of a call inside this one
-        return OutcomeKind.SKIPPED
+        return CallOutcomeKind.SKIPPED
     if isinstance(error, TimeoutError) or (isinstance(error, Transient) and error.code == "timeout"):
-        return OutcomeKind.TIMEOUT
+        return CallOutcomeKind.TIMEOUT
     if isinstance(error, Transient | TokenDead):
-        return OutcomeKind.FAILED
-    return OutcomeKind.OK if isinstance(error, Permanent) else OutcomeKind.SKIPPED
+        return CallOutcomeKind.FAILED
+    return CallOutcomeKind.OK if isinstance(error, Permanent) else CallOutcomeKind.SKIPPED
 
 
 @contextmanager
-def admitted(
+def acquire_grant(
     admission: Admission,
     clock: Clock,
     scopes: Sequence[Scope],
@@ -96,7 +96,7 @@ def admitted(
     source: str,
     timeout_seconds: float,
     cost: float = 1.0,
-) -> Iterator[Passage]:
+) -> Iterator[GrantedCall]:
     """Run the block under a grant.
 
     Args:
@@ -115,19 +115,19 @@ def admitted(
     asked = clock.now()
     grant = _wait_for_grant(admission, clock, scopes, priority, source, timeout_seconds, cost)
     started = clock.now()
-    passage = Passage(admission, grant, (started - asked).total_seconds())
+    passage = GrantedCall(admission, grant, (started - asked).total_seconds())
     try:
         yield passage
     except BaseException as error:
-        _settle(passage, clock, started, error)
+        _release(passage, clock, started, error)
         raise
-    _settle(passage, clock, started, None)
+    _release(passage, clock, started, None)
 
 
-def _settle(passage: Passage, clock: Clock, started: datetime, error: BaseException | None) -> None:
+def _release(passage: GrantedCall, clock: Clock, started: datetime, error: BaseException | None) -> None:
     now = clock.now()
     outcome = passage.outcome(max(0.0, (now - started).total_seconds()), error, now)
-    passage.admission.settle(passage.grant, outcome)
+    passage.admission.release(passage.grant, outcome)
 
 
 def _wait_for_grant(
@@ -139,19 +139,19 @@ def _wait_for_grant(
     timeout_seconds: float,
     cost: float,
 ) -> Grant:
-    deadline = moment_after(clock.now(), timeout_seconds)
+    deadline = add_seconds(clock.now(), timeout_seconds)
     while True:
         decision = admission.admit(scopes, priority, cost, source=source)
         if isinstance(decision, Granted):
             return decision.grant
         if isinstance(decision, RefusedDecision):
-            words = f"{decision.why}; ask again then"
+            words = f"{decision.reason}; ask again then"
             raise Refused(words, retry_after=decision.retry_after, scope=decision.scope)
         _sleep_or_give_up(decision, clock, deadline)
 
 
 def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime) -> None:
-    until = moment_after(clock.now(), wait.seconds)
+    until = add_seconds(clock.now(), wait.seconds)
     if until > deadline:
-        raise NotAdmitted(f"{wait.why}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
+        raise NotAdmitted(f"{wait.reason}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
     clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
-MOST_JOBS = 64
+MAX_JOBS = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +20,7 @@ class _Entry(Generic[Job]):
     is_done: bool = False
 
 
-class Combiner(Generic[Job]):
+class GroupCommitter(Generic[Job]):
     """Collects the jobs of all threads and has them done in batches, in the order they came.
 
     Args:
@@ -58,8 +58,8 @@ class Combiner(Generic[Job]):
 
         def take() -> list[Job]:
             with self._changed:
-                batch.extend(self._waiting[:MOST_JOBS])
-                del self._waiting[:MOST_JOBS]
+                batch.extend(self._waiting[:MAX_JOBS])
+                del self._waiting[:MAX_JOBS]
             return [entry.job for entry in batch]
 
         error: BaseException | None = None

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
-from adwarm.backpressure.admission import Decision, Grant, Outcome, Refused, Returned, Wait
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Rejected, ReturnedBlock, Wait
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
@@ -21,7 +21,7 @@ class LocalAdmission:
     """
 
     def __init__(self, settings: BackpressureSettings, *, rng: Random, time: Callable[[], float]) -> None:
-        self.budget = Budget(settings, rng)
+        self.budget = SharedBudget(settings, rng)
         self._time = time
         self._lock = threading.Lock()
 
@@ -34,24 +34,30 @@ class LocalAdmission:
         with self._lock:
             return self.budget.admit(scopes, priority, cost, source=source, now=self._time())
 
-    def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
+    def acquire_block(
+        self,
+        scopes: Sequence[Scope],
+        priority: Priority,
+        *,
+        source: str,
+        permits: int,
+        returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
         """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
         with self._lock:
             now = self._time()
-            self.budget.give_back(back, now)
-            return self.budget.take_block(scopes, priority, source=source, now=now, permits=permits)
+            self.budget.release_blocks(returned, now)
+            return self.budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
 
-    def give_back(self, blocks: Sequence[Returned]) -> None:
+    def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
         with self._lock:
-            self.budget.give_back(blocks, self._time())
+            self.budget.release_blocks(blocks, self._time())
 
-    def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
+    def check_hard_limits(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Rejected | None:
         """Return what forbids such a call now, whoever holds a slot; None when nothing does."""
         with self._lock:
-            return self.budget.forbidden(scopes, priority, source=source, now=self._time())
+            return self.budget.check_hard_limits(scopes, priority, source=source, now=self._time())
 
     def renew(self, grant: Grant) -> Grant:
         """Give the grant a fresh lease.
@@ -62,10 +68,10 @@ class LocalAdmission:
         with self._lock:
             return self.budget.renew(grant, self._time())
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Return the grant and learn from the outcome. Settling twice changes nothing more."""
         with self._lock:
-            self.budget.settle(grant, outcome, self._time())
+            self.budget.release(grant, outcome, self._time())
 
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure.admission import Admission, Decision, Grant, Outcome, Wait
+from adwarm.backpressure.admission import Admission, CallOutcome, Decision, Grant, Wait
 from adwarm.foundation.clock import Clock
 from adwarm.model import Priority, Scope
 from adwarm.store import leases
@@ -23,7 +23,7 @@ Turn = Callable[[], float]
 """Takes a turn to make a call while memory is short: 0 when it is the caller's, else the seconds to wait for it."""
 
 
-def used_percent() -> float:
+def memory_used_percent() -> float:
     """Return how much of the machine's memory is in use, in percent."""
     import psutil
 
@@ -34,7 +34,7 @@ def machine_turn(engine: Engine, machine: str) -> Turn:
     """Return turns that all processes of a machine take together, by a lease of a second in the database."""
 
     def turn() -> float:
-        taken = leases.claim(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
+        taken = leases.acquire(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
         return 0.0 if taken else TRICKLE_SECONDS
 
     return turn
@@ -53,7 +53,7 @@ class MemoryAwareAdmission:
         admission: Admission,
         clock: Clock,
         limit_percent: float,
-        percent: Callable[[], float] = used_percent,
+        percent: Callable[[], float] = memory_used_percent,
         turn: Turn | None = None,
     ) -> None:
         self._admission = admission
@@ -79,9 +79,9 @@ class MemoryAwareAdmission:
         """
         return self._admission.renew(grant)
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Settle with the wrapped admission."""
-        self._admission.settle(grant, outcome)
+        self._admission.release(grant, outcome)
 
     def _pressed(self) -> Wait | None:
         percent = self._percent()

@@ -7,14 +7,14 @@ kept for a second at the most: a breaker that a person closes is noticed, and on
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from adwarm.backpressure.admission import Decision, Refused
-from adwarm.backpressure.breakers import source_scope, the_account
+from adwarm.backpressure.admission import Decision, Rejected
+from adwarm.backpressure.breakers import single_account, source_scope
 from adwarm.model import Scope
 
-REMEMBERED_SECONDS = 1.0
+CACHE_SECONDS = 1.0
 
 
-class OpenBreakers:
+class OpenBreakerCache:
     """Refusals by source and scope. Safe to share between threads: every step is one operation on a dict.
 
     Args:
@@ -23,24 +23,24 @@ class OpenBreakers:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._heard: dict[tuple[str, str], tuple[float, Refused]] = {}
+        self._rejections: dict[tuple[str, str], tuple[float, Rejected]] = {}
 
-    def note(self, source: str, decision: Decision | None, asked_at: float) -> None:
+    def save(self, source: str, decision: Decision | None, asked_at: float) -> None:
         """Remember the answer to a question of the moment `asked_at` if it is the refusal of an open breaker."""
-        if isinstance(decision, Refused) and decision.scope is not None:
-            self._heard[source, decision.scope] = (asked_at, decision)
+        if isinstance(decision, Rejected) and decision.scope is not None:
+            self._rejections[source, decision.scope] = (asked_at, decision)
 
-    def refusal(self, scopes: Sequence[Scope], source: str) -> Refused | None:
+    def find_rejection(self, scopes: Sequence[Scope], source: str) -> Rejected | None:
         """Return the refusal of a breaker known to be open that such a call must pass, with the time that is left."""
-        if not self._heard:
+        if not self._rejections:
             return None
-        account = the_account(scopes)
+        account = single_account(scopes)
         for scope in (source_scope(source), str(account) if account is not None else ""):
-            heard = self._heard.get((source, scope))
+            heard = self._rejections.get((source, scope))
             if heard is None:
                 continue
             age = self._monotonic() - heard[0]
-            if age < min(REMEMBERED_SECONDS, heard[1].retry_after):
+            if age < min(CACHE_SECONDS, heard[1].retry_after):
                 return replace(heard[1], retry_after=heard[1].retry_after - age)
-            self._heard.pop((source, scope), None)
+            self._rejections.pop((source, scope), None)
         return None

@@ -9,7 +9,7 @@ from random import Random
 
 DEFAULT_SECONDS = 60.0
 JITTER = 0.1
-LONGEST_SECONDS = 86_400.0
+MAX_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,15 @@ class Parking:
     """Until when a scope is parked, why, and since when; never parked by default."""
 
     until: float | None = None
-    why: str | None = None
+    reason: str | None = None
     since: float | None = None
 
-    def wait(self, now: float) -> float:
+    def remaining_seconds(self, now: float) -> float:
         """Return the seconds left, 0 when the scope is free."""
         return max(0.0, self.until - now) if self.until is not None else 0.0
 
     def extended(
-        self, now: float, seconds: float | None, why: str, rng: Random, longest: float = LONGEST_SECONDS
+        self, now: float, seconds: float | None, why: str, rng: Random, longest: float = MAX_SECONDS
     ) -> "Parking":
         """Return the parking after the platform asked for `seconds` of silence at `now`.
 
@@ -37,8 +37,8 @@ class Parking:
         until = now + (longest * (1 - spread) if asked > longest else min(longest, asked * (1 + spread)))
         if self.until is not None and self.until >= until:
             return self
-        return Parking(until, why, self.since if self.wait(now) > 0 else now)
+        return Parking(until, why, self.since if self.remaining_seconds(now) > 0 else now)
 
     def bounded(self, now: float, longest: float) -> "Parking":
         """Return the parking, shortened where it was stored with an end that lies further ahead than `longest`."""
-        return replace(self, until=now + longest) if self.wait(now) > longest else self
+        return replace(self, until=now + longest) if self.remaining_seconds(now) > longest else self

@@ -30,13 +30,13 @@ class QueueRules:
 
     size: int = 100
     timeout_seconds: float = 900.0
-    caller_seconds: float = 30.0
+    max_caller_wait_seconds: float = 30.0
     ageing_seconds: float = 120.0
     max_attempts: int = 3
     lease_seconds: float = 30.0
 
     @classmethod
-    def of(cls, settings: BackpressureSettings) -> "QueueRules":
+    def from_settings(cls, settings: BackpressureSettings) -> "QueueRules":
         """Return the rules that the settings ask for."""
         return cls(
             settings.queue_size,
@@ -47,7 +47,7 @@ class QueueRules:
             settings.lease_seconds,
         )
 
-    def turn(self, request: QueuedRequest) -> tuple[float, int]:
+    def sort_key(self, request: QueuedRequest) -> tuple[float, int]:
         """Return what requests are served by, the smallest first.
 
         A critical request is due at its deadline, which is near when somebody waits for it: it cannot be old enough to
@@ -62,30 +62,30 @@ class QueueRules:
 
         One that was tried before goes alone, so that a poisonous one takes nobody along a second time.
         """
-        line = sorted(ready, key=self.turn)
+        line = sorted(ready, key=self.sort_key)
         if line and line[0].attempts:
             return line[:1]
         return [item for item in line if item.priority is line[0].priority and not item.attempts][:limit]
 
     def deadline(self, now: float, wait_seconds: float | None) -> float:
         """Return the deadline of a request that somebody waits for, or that nobody does."""
-        return now + (self.timeout_seconds if wait_seconds is None else min(wait_seconds, self.caller_seconds))
+        return now + (self.timeout_seconds if wait_seconds is None else min(wait_seconds, self.max_caller_wait_seconds))
 
-    def is_given_up(self, attempts: int) -> bool:
+    def is_exhausted(self, attempts: int) -> bool:
         """Whether a request that ended badly this many times is not tried again."""
         return attempts >= self.max_attempts
 
-    def pause(self, attempts: int) -> float:
+    def backoff_seconds(self, attempts: int) -> float:
         """Return how long a request rests after its n-th bad try, in seconds."""
         return _FIRST_PAUSE_SECONDS * 2.0 ** max(0, attempts - 1)
 
 
-def makes_room(lowest: QueuedRequest, newcomer: Priority) -> bool:
+def can_displace(lowest: QueuedRequest, newcomer: Priority) -> bool:
     """Whether the least urgent pending request goes for a newcomer: only for one of a more urgent class."""
     return newcomer < lowest.priority
 
 
-def retry_hint(finished_last_minute: int, earliest_deadline: float | None, now: float) -> float:
+def estimate_retry_seconds(finished_last_minute: int, earliest_deadline: float | None, now: float) -> float:
     """Return after how many seconds a place should be free, told from the pace and from who runs out first."""
     by_pace = 60.0 / finished_last_minute if finished_last_minute else _LONGEST_HINT_SECONDS
     by_deadline = _LONGEST_HINT_SECONDS if earliest_deadline is None else earliest_deadline - now
@@ -113,7 +113,7 @@ class QueueStatus:
     size: int
     classes: dict[Priority, ClassStatus]
     ready: tuple[int, ...] = ()
-    in_work: bool = False
+    has_active_worker: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -128,7 +128,7 @@ class QueueStatus:
         return {"size": self.size, "pending": sum(found.pending for found in self.classes.values()), **by_class}
 
 
-def queue_status(found: Sequence[QueuedRequest], rules: QueueRules, now: float) -> QueueStatus:
+def summarize_queue(found: Sequence[QueuedRequest], rules: QueueRules, now: float) -> QueueStatus:
     """Sum up the open requests; a pending one that is past its deadline counts nowhere."""
     waiting = [item for item in found if item.status is RequestStatus.PENDING and item.deadline > now]
     working = [item for item in found if item.status is RequestStatus.PROCESSING]

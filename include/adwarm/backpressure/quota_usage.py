@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-SLICES = 60
-FIGURE_SECONDS = 60.0
+WINDOW_INTERVALS = 60
+USAGE_FRESH_SECONDS = 60.0
 """A figure is news for so long; then it counts `FADING_POINTS` less for each further stretch of the same length."""
-FADING_POINTS = 15.0
-DEAREST_PERCENT = 1.0
+USAGE_DECAY_POINTS = 15.0
+MAX_PERCENT_PER_CALL = 1.0
 """The most a call is taken to cost before many calls showed better."""
 
 
@@ -32,24 +32,24 @@ class UsageMeter:
         self.window = window_seconds
         self.percent: float | None = None
         self.heard_at = 0.0
-        self.per_call = DEAREST_PERCENT
+        self.per_call = MAX_PERCENT_PER_CALL
         self._at_heard = 0.0
         self._pending = 0.0
         self._slices: deque[list[float]] = deque()
         self._sum = 0.0
 
-    def add(self, calls: float, now: float) -> None:
+    def record_calls(self, calls: float, now: float) -> None:
         """Count calls that are about to be made."""
-        index = now // (self.window / SLICES)
+        index = now // (self.window / WINDOW_INTERVALS)
         if not self._slices or self._slices[-1][0] < index:
             self._slices.append([index, 0.0])
             self._drop(now)
         self._slices[-1][1] += calls
         self._sum += calls
 
-    def take_back(self, calls: float, charged_at: float, now: float) -> None:
+    def refund_calls(self, calls: float, charged_at: float, now: float) -> None:
         """Forget calls that were counted at `charged_at` and not made; a figure that came since never held them."""
-        self.add(-calls, now)
+        self.record_calls(-calls, now)
         if charged_at <= self.heard_at:
             self._at_heard -= calls
 
@@ -60,7 +60,7 @@ class UsageMeter:
             return 0.0
         return self._sum - self._slices[0][1] * (1 - self._share_left(self._slices[0][0], now))
 
-    def hear(self, percent: float, in_flight: float, now: float) -> None:
+    def record_usage(self, percent: float, in_flight: float, now: float) -> None:
         """Take in a figure that came with one answer while `in_flight` other calls had none yet.
 
         Whether the platform counted those already is unknown: half of them are taken to be in the figure.
@@ -69,34 +69,34 @@ class UsageMeter:
         self._pending = in_flight / 2
         self._at_heard = counted
         self.percent, self.heard_at = percent, now
-        self.per_call = min(DEAREST_PERCENT, percent / max(1.0, counted - self._pending)) or self.per_call
+        self.per_call = min(MAX_PERCENT_PER_CALL, percent / max(1.0, counted - self._pending)) or self.per_call
 
-    def forget(self) -> None:
+    def reset_usage(self) -> None:
         """Drop the figure; the count of own calls stays."""
         self.percent = None
 
-    def estimate(self, now: float) -> float | None:
+    def estimate_percent(self, now: float) -> float | None:
         """Return the percent used at `now`, as far as can be told; None while nothing was heard."""
         if self.percent is None:
             return None
         since = self.calls(now) - self._at_heard + self._pending
-        fading = max(0.0, now - self.heard_at - FIGURE_SECONDS) / FIGURE_SECONDS * FADING_POINTS
+        fading = max(0.0, now - self.heard_at - USAGE_FRESH_SECONDS) / USAGE_FRESH_SECONDS * USAGE_DECAY_POINTS
         return max(0.0, self.percent + self.per_call * since - fading)
 
     def calls_left(self, ceiling: float, now: float) -> float:
         """Return the calls until `ceiling` percent are used; below zero when it is passed."""
-        used = self.estimate(now)
+        used = self.estimate_percent(now)
         return float("inf") if used is None else (ceiling - used) / self.per_call
 
-    def lasting_rate(self, ceiling: float, now: float) -> float:
+    def sustainable_rate(self, ceiling: float, now: float) -> float:
         """Return the highest steady rate, in calls a second, that never passes `ceiling` percent.
 
         What others use is taken to go on as it is: it comes back as evenly as it was spent.
         """
         left = self.calls_left(ceiling, now)
         own = self.calls(now)
-        others = max(0.0, (self.estimate(now) or 0.0) / self.per_call - own)
-        width, lowest, returned = self.window / SLICES, (left + own + others) / self.window, 0.0
+        others = max(0.0, (self.estimate_percent(now) or 0.0) / self.per_call - own)
+        width, lowest, returned = self.window / WINDOW_INTERVALS, (left + own + others) / self.window, 0.0
         for index, count in self._slices:
             # Calls come back while their slice leaves the window: it must last until that begins, and until it ends.
             begins = index * width + self.window - now
@@ -122,13 +122,13 @@ class UsageMeter:
         return meter
 
     def _drop(self, now: float) -> None:
-        width = self.window / SLICES
+        width = self.window / WINDOW_INTERVALS
         while self._slices and (self._slices[0][0] + 1) * width + self.window <= now:
             self._sum -= self._slices.popleft()[1]
 
     def _share_left(self, index: float, now: float) -> float:
         """Return how much of the slice is still inside the window."""
-        width = self.window / SLICES
+        width = self.window / WINDOW_INTERVALS
         return min(1.0, max(0.0, ((index + 1) * width + self.window - now) / width))
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure.queue import QueueRules, QueueStatus, makes_room, queue_status, retry_hint
+from adwarm.backpressure.queue import QueueRules, QueueStatus, can_displace, estimate_retry_seconds, summarize_queue
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import requests
-from adwarm.store.database import database_time, reading, writing
+from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
-KEPT_SECONDS = 7 * 86_400.0
+RETENTION_SECONDS = 7 * 86_400.0
 """An ended request is kept this long."""
 
 
@@ -33,7 +33,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimedRequest:
     """A request in the hands of this worker; `seconds_left` until its deadline, counted from the taking."""
 
     request: QueuedRequest
@@ -54,7 +54,7 @@ class RequestQueue:
         self._engine = engine
         self._owner = owner
         self._time = database_time
-        self.rules = QueueRules.of(settings)
+        self.rules = QueueRules.from_settings(settings)
 
     def enqueue(self, key: ReportKey, priority: Priority, *, wait_seconds: float | None = None) -> Ticket:
         """Queue a request, or join the equal one that is on its way and lend it this urgency and deadline.
@@ -70,34 +70,34 @@ class RequestQueue:
         """
         if wait_seconds is not None and not wait_seconds > 0:
             raise BadRequest(f"a caller cannot wait for {wait_seconds} s; write a number of seconds above 0")
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             now = self._start(connection)
             deadline = self.rules.deadline(now, wait_seconds)
-            known = requests.in_flight(connection, key)
+            known = requests.find_in_flight(connection, key)
             if known:
                 return self._join(connection, known, priority, deadline)
             refusal = self._make_room(connection, priority, now)
             if refusal is None:
-                return Ticket(requests.add(connection, key, priority, now, deadline), False, deadline)
+                return Ticket(requests.insert_pending(connection, key, priority, now, deadline), False, deadline)
         raise refusal  # after the commit, so that the sweep is kept
 
-    def take(self, limit: int) -> list[Claim]:
+    def dequeue(self, limit: int) -> list[ClaimedRequest]:
         """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             now = self._start(connection)
-            line = self.rules.next_in_line(requests.oldest_ready(connection, now, limit), limit)
-            return [Claim(self._taken(connection, item, now), item.deadline - now) for item in line]
+            line = self.rules.next_in_line(requests.list_oldest_ready(connection, now, limit), limit)
+            return [ClaimedRequest(self._taken(connection, item, now), item.deadline - now) for item in line]
 
-    def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+    def renew(self, claims: Sequence[ClaimedRequest]) -> list[ClaimedRequest]:
         """Extend the leases of those claims that are still held, and return them."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             requests.lock(connection)
             until = self._time(connection) + self.rules.lease_seconds
-            return [claim for claim in claims if requests.change(connection, claim.request, lease_until=until)]
+            return [claim for claim in claims if requests.update_request(connection, claim.request, lease_until=until)]
 
-    def complete(self, claim: Claim, result: Mapping[str, Any]) -> bool:
+    def ack(self, claim: ClaimedRequest, result: Mapping[str, Any]) -> bool:
         """End a request with its result; False when it was lost meanwhile. One that took too long ends as expired."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             requests.lock(connection)
             now = self._time(connection)
             late = now - self._newest_deadline(connection, claim)
@@ -109,13 +109,13 @@ class RequestQueue:
                 )
             return _end(connection, claim.request, status, now, error, dict(result))
 
-    def fail(self, claim: Claim, reason: str) -> bool:
+    def fail(self, claim: ClaimedRequest, reason: str) -> bool:
         """End a request that no further try would help; False when it was lost meanwhile."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             requests.lock(connection)
             return _end(connection, claim.request, RequestStatus.FAILED, self._time(connection), reason)
 
-    def give_back(self, claim: Claim, reason: str, *, retry_after: float | None = None) -> bool:
+    def requeue(self, claim: ClaimedRequest, reason: str, *, retry_after: float | None = None) -> bool:
         """Put a request back after a bad try; False when it was lost meanwhile.
 
         What an earlier try failed with is kept when this one only has to wait: that is what the request ends with if
@@ -127,24 +127,24 @@ class RequestQueue:
             retry_after: the upstream's or the budget's wish, in seconds; such a try is not held against the request.
                 None: the try counts, and the last one ends the request as failed.
         """
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             requests.lock(connection)
             now, request = self._time(connection), claim.request
-            if retry_after is None and self.rules.is_given_up(request.attempts):
+            if retry_after is None and self.rules.is_exhausted(request.attempts):
                 why = f"given up after {request.attempts} tries; the last: {reason}"
                 return _end(connection, request, RequestStatus.FAILED, now, why)
             # Whatever was asked for, a request that rests beyond its deadline has expired.
             asked = 0.0 if retry_after is None else min(max(0.0, retry_after), self.rules.timeout_seconds)
-            rest = self.rules.pause(request.attempts) if retry_after is None else asked
+            rest = self.rules.backoff_seconds(request.attempts) if retry_after is None else asked
             attempts = request.attempts if retry_after is None else request.attempts - 1
             own = request.error if retry_after is not None and attempts > 0 else None
-            done = _back(connection, request, now + rest, own or reason, attempts)
+            done = _requeue(connection, request, now + rest, own or reason, attempts)
             self._sweep(connection, now)
             return done
 
     def find(self, request_id: int) -> QueuedRequest | None:
         """Return a request as it is now; one that waits past its deadline reads as expired."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             found, now = requests.find(connection, request_id), self._time(connection)
         if found and found.status is RequestStatus.PENDING and found.deadline <= now:
             return replace(found, status=RequestStatus.EXPIRED, error=found.error or "nobody took it in time")
@@ -152,13 +152,13 @@ class RequestQueue:
 
     def status(self) -> QueueStatus:
         """Return what waits and what is worked on, by class; what is past its deadline does not count as waiting."""
-        with reading(self._engine) as connection:
-            return queue_status(requests.open_requests(connection), self.rules, self._time(connection))
+        with read_transaction(self._engine) as connection:
+            return summarize_queue(requests.list_open(connection), self.rules, self._time(connection))
 
-    def forget_old(self) -> int:
+    def delete_old(self) -> int:
         """Delete requests that ended a week ago, and return how many."""
-        with writing(self._engine) as connection:
-            return requests.forget(connection, self._time(connection) - KEPT_SECONDS)
+        with write_transaction(self._engine) as connection:
+            return requests.delete_finished(connection, self._time(connection) - RETENTION_SECONDS)
 
     def _start(self, connection: Connection) -> float:
         """Let nobody else in, put the queue in order, and return the present moment."""
@@ -169,34 +169,37 @@ class RequestQueue:
 
     def _sweep(self, connection: Connection, now: float) -> None:
         """Expire what is late, take back what dead workers hold, and shed what that leaves too many."""
-        for request in requests.overdue(connection, now):
+        for request in requests.list_overdue(connection, now):
             if request.deadline <= now:
                 why = request.error or ("nobody took it in time" if not request.attempts else "its worker died")
                 _end(connection, request, RequestStatus.EXPIRED, now, f"past its deadline; {why}")
-            elif self.rules.is_given_up(request.attempts):
+            elif self.rules.is_exhausted(request.attempts):
                 why = f"given up after {request.attempts} tries; the worker {request.owner} died over the last"
                 _end(connection, request, RequestStatus.FAILED, now, why)
             else:
-                _back(connection, request, None, f"the worker {request.owner} died over it", request.attempts)
-        excess = requests.pending(connection) - self.rules.size
-        for request in requests.least_urgent(connection, excess) if excess > 0 else []:
+                _requeue(connection, request, None, f"the worker {request.owner} died over it", request.attempts)
+        excess = requests.count_pending(connection) - self.rules.size
+        for request in requests.list_least_urgent(connection, excess) if excess > 0 else []:
             _shed(connection, request, now, "requests came back to a full queue")
 
     def _join(self, connection: Connection, known: QueuedRequest, priority: Priority, deadline: float) -> Ticket:
         urgency, until = min(known.priority, priority), max(known.deadline, deadline)
-        requests.change(connection, known, priority=int(urgency), deadline=until)
+        requests.update_request(connection, known, priority=int(urgency), deadline=until)
         return Ticket(known.id, True, until)
 
     def _make_room(self, connection: Connection, priority: Priority, now: float) -> Refused | None:
         """Return None when there is a place, if need be that of somebody less urgent; else why not."""
-        if requests.pending(connection) < self.rules.size:
+        if requests.count_pending(connection) < self.rules.size:
             return None
-        lowest = requests.least_urgent(connection, 1)[0]
-        if makes_room(lowest, priority):
+        lowest = requests.list_least_urgent(connection, 1)[0]
+        if can_displace(lowest, priority):
             _shed(connection, lowest, now, f"the queue was full, and a {priority.name.lower()} request came")
             return None
-        pace, earliest = requests.finished_since(connection, now - 60.0), requests.earliest_deadline(connection)
-        hint = retry_hint(pace, earliest, now)
+        pace, earliest = (
+            requests.count_finished_since(connection, now - 60.0),
+            requests.find_earliest_deadline(connection),
+        )
+        hint = estimate_retry_seconds(pace, earliest, now)
         return Refused(
             f"the queue is full: {self.rules.size} requests as urgent are pending; ask again in {hint:.0f} s",
             retry_after=hint,
@@ -205,10 +208,10 @@ class RequestQueue:
     def _taken(self, connection: Connection, request: QueuedRequest, now: float) -> QueuedRequest:
         until = now + self.rules.lease_seconds
         values: dict[str, Any] = {"attempts": request.attempts + 1, "token": request.token + 1, "owner": self._owner}
-        requests.change(connection, request, status="processing", lease_until=until, not_before=None, **values)
+        requests.update_request(connection, request, status="processing", lease_until=until, not_before=None, **values)
         return replace(request, status=RequestStatus.PROCESSING, lease_until=until, not_before=None, **values)
 
-    def _newest_deadline(self, connection: Connection, claim: Claim) -> float:
+    def _newest_deadline(self, connection: Connection, claim: ClaimedRequest) -> float:
         """Return the deadline in force: somebody may have joined since the taking."""
         found = requests.find(connection, claim.request.id)
         return claim.request.deadline if found is None else found.deadline
@@ -223,13 +226,13 @@ def _end(
     result: Mapping[str, Any] | None = None,
 ) -> bool:
     values = {"error": error, "result": result, "lease_until": None, "finished_at": now}
-    return requests.change(connection, request, status=status.value, **values)
+    return requests.update_request(connection, request, status=status.value, **values)
 
 
 def _shed(connection: Connection, request: QueuedRequest, now: float, why: str) -> None:
     _end(connection, request, RequestStatus.SHED, now, f"shed: {why}; ask again in a minute")
 
 
-def _back(connection: Connection, request: QueuedRequest, until: float | None, why: str, attempts: int) -> bool:
+def _requeue(connection: Connection, request: QueuedRequest, until: float | None, why: str, attempts: int) -> bool:
     values = {"owner": None, "lease_until": None, "not_before": until, "error": why, "attempts": attempts}
-    return requests.change(connection, request, status="pending", **values)
+    return requests.update_request(connection, request, status="pending", **values)

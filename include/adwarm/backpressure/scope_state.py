@@ -10,12 +10,12 @@ from math import isfinite
 from random import Random
 from typing import Any
 
-from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules, RunningLatency
+from adwarm.backpressure.concurrency import ConcurrencyLimit, LatencyBaseline, LimitRules
 from adwarm.backpressure.parking import Parking
 from adwarm.backpressure.quota_usage import UsageMeter
-from adwarm.backpressure.shares import CLASSES, Askers, Shares, room
-from adwarm.backpressure.token_bucket import BucketRules, SharedBucket
-from adwarm.backpressure.usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, band
+from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, free_slots
+from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
+from adwarm.backpressure.usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, pace_for
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 
@@ -43,10 +43,10 @@ class ScopeRules:
     bucket: BucketRules | None
     window_seconds: float
     is_shared: bool
-    longest_park: float
+    max_park_seconds: float
 
     @classmethod
-    def of(cls, scope: Scope, settings: BackpressureSettings) -> "ScopeRules":
+    def from_settings(cls, scope: Scope, settings: BackpressureSettings) -> "ScopeRules":
         """Return the rules that the settings give `scope`."""
         window, longest = settings.quota_window_seconds, settings.longest_park_seconds
         if scope.kind is ScopeKind.ACCOUNT:
@@ -76,22 +76,33 @@ class ScopeState:
     """
 
     __slots__ = (
-        "askers", "bucket", "held", "latency", "limit", "meter",
-        "name", "overlong", "parking", "payers", "rules", "running", "scope",
-    )  # fmt: skip
+        "askers",
+        "bucket",
+        "held",
+        "latency",
+        "limit",
+        "meter",
+        "name",
+        "overlong",
+        "parking",
+        "payers",
+        "rules",
+        "running",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
         self.scope = scope
         self.name = str(scope)
         self.rules = rules
         self.limit = ConcurrencyLimit(rules.limit.maximum)
-        self.bucket = SharedBucket(rules.bucket.burst if rules.bucket else 1.0, now)
+        self.bucket = TokenBucket(rules.bucket.burst if rules.bucket else 1.0, now)
         self.parking = Parking()
         self.meter = UsageMeter(rules.window_seconds)
-        self.running = RunningLatency()
-        self.askers = Askers()
-        self.payers = Askers()
-        self.held = [0] * len(CLASSES)
+        self.running = LatencyBaseline()
+        self.askers = ClassDemand()
+        self.payers = ClassDemand()
+        self.held = [0] * len(PRIORITY_CLASSES)
         self.latency = 0.0
         self.overlong: float | None = None
 
@@ -104,30 +115,30 @@ class ScopeState:
         """Return the calls that may be in flight."""
         return self.limit.slots(self.rules.limit)
 
-    def room(self, shares: Shares, priority: Priority, now: float) -> int:
+    def free_slots(self, shares: Shares, priority: Priority, now: float) -> int:
         """Return how many more calls the class may have in flight."""
-        return room(self.slots(), shares, priority, self.held, self.askers, now)
+        return free_slots(self.slots(), shares, priority, self.held, self.askers, now)
 
-    def is_wanted(self, now: float) -> bool:
+    def has_waiters(self, now: float) -> bool:
         """Whether anybody waits for a slot or for the rate."""
-        return self.askers.anybody_waits(now) or self.payers.anybody_waits(now)
+        return self.askers.has_waiters(now) or self.payers.has_waiters(now)
 
-    def usage(self, now: float) -> float | None:
+    def usage_percent(self, now: float) -> float | None:
         """Return the percent of the platform's quota used; a figure from before a parking ended says nothing."""
         if self.meter.percent is None:
             return None
         until = self.parking.until
         if until is not None and self.meter.heard_at <= until <= now:
             return None
-        return self.meter.estimate(now)
+        return self.meter.estimate_percent(now)
 
     def pace(self, now: float) -> Pace:
         """Return how the usage lets the scope be called; parking has its own end, so this never says more."""
-        return min(Pace.CRITICAL_ONLY, band(self.usage(now)))
+        return min(Pace.CRITICAL_ONLY, pace_for(self.usage_percent(now)))
 
     def calls_left(self, priority: Priority, now: float) -> float:
         """Return the calls the class may make before its ceiling."""
-        if self.usage(now) is None:
+        if self.usage_percent(now) is None:
             return float("inf")
         return self.meter.calls_left(
             CRITICAL_CEILING_PERCENT if priority is Priority.CRITICAL else CEILING_PERCENT, now
@@ -139,22 +150,22 @@ class ScopeState:
         if pace is Pace.FREE:
             return rules
         ceiling = _STEADY_PERCENT if pace is Pace.SLOW else CRITICAL_CEILING_PERCENT
-        lasting = max(self.meter.lasting_rate(ceiling, now), 1e-6)
+        lasting = max(self.meter.sustainable_rate(ceiling, now), 1e-6)
         if rules is None:
             return BucketRules(lasting, max(1.0, lasting))
         rate = min(rules.rate, lasting)
         return BucketRules(rate, min(rules.burst, max(_PACED_BURST, rate)))
 
-    def paced(self, shares: Shares, priority: Priority, cost: float, now: float) -> float:
+    def rate_wait_seconds(self, shares: Shares, priority: Priority, cost: float, now: float) -> float:
         """Return the seconds until the rate lets the class take `cost`; 0 when it does now."""
         rules = self.bucket_rules(now)
         if rules is None:
             return 0.0
         self.bucket.refill(rules, shares, now)
-        is_first = priority is Priority.CRITICAL and self.bucket.may_run_ahead(rules, shares, cost)
+        is_first = priority is Priority.CRITICAL and self.bucket.may_borrow(rules, shares, cost)
         if is_first and self.bucket.tokens + self._reserve(now) >= cost:
             return 0.0
-        return self.bucket.wait(rules, shares, priority, cost, self._dividing(now), now)
+        return self.bucket.wait_seconds(rules, shares, priority, cost, self._dividing(now), now)
 
     def _reserve(self, now: float) -> float:
         """Return the tokens that critical calls may take ahead of the rate: part of what is kept above the ceiling."""
@@ -162,60 +173,60 @@ class ScopeState:
             return 0.0
         return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) * _RESERVE / self.meter.per_call
 
-    def granted(self, shares: Shares, priority: Priority, cost: float, now: float) -> None:
+    def record_grant(self, shares: Shares, priority: Priority, cost: float, now: float) -> None:
         """Take a slot and tokens; call it only where there is room and the rate allows it."""
         rules = self.bucket_rules(now)
         if rules is not None:
             self.bucket.take(rules, shares, priority, cost, self._dividing(now), now)
-        self.askers.served(priority, now)
-        self.payers.served(priority, now)
+        self.askers.record_grant(priority, now)
+        self.payers.record_grant(priority, now)
         self.held[priority] += 1
         if self.scope.kind is not ScopeKind.FLEET:  # the platform knows accounts, apps and tokens, and no fleet
-            self.meter.add(cost, now)
+            self.meter.record_calls(cost, now)
 
-    def freed(self, priority: Priority) -> None:
+    def release_slot(self, priority: Priority) -> None:
         """Give a slot back."""
         self.held[priority] = max(0, self.held[priority] - 1)
 
-    def unspent(self, priority: Priority, cost: float, charged_at: float, now: float) -> None:
+    def refund(self, priority: Priority, cost: float, charged_at: float, now: float) -> None:
         """Give tokens back that were taken at `charged_at` and that no call used."""
         rules = self.bucket_rules(now)
         if rules is not None:
-            self.bucket.give_back(rules, priority, cost)
+            self.bucket.refund(rules, priority, cost)
         if self.scope.kind is not ScopeKind.FLEET:
-            self.meter.take_back(cost, charged_at, now)
+            self.meter.refund_calls(cost, charged_at, now)
 
-    def succeeded(self, latency_seconds: float, in_flight: int, now: float) -> None:
+    def record_success(self, latency_seconds: float, in_flight: int, now: float) -> None:
         """Learn from a call that went well; a very slow one is a sign of overload."""
         old = self.latency or latency_seconds
         self.latency = old + _LATENCY_WEIGHT * (latency_seconds - old)
-        if self.running.take(latency_seconds, now):
-            self.overloaded(now)
+        if self.running.observe(latency_seconds, now):
+            self.record_overload(now)
         else:
             self.limit = self.limit.after_success(self.rules.limit, in_flight)
 
-    def overloaded(self, now: float) -> None:
+    def record_overload(self, now: float) -> None:
         """Cut the limit: a throttle, a timeout or a slow call."""
         self.limit = self.limit.after_overload(self.rules.limit, now)
 
     def park(self, seconds: float | None, why: str, now: float, rng: Random) -> None:
         """Let nobody call for `seconds` or longer, within the longest park of the rules."""
-        longest = self.rules.longest_park
+        longest = self.rules.max_park_seconds
         if seconds is not None and seconds > longest:
             self.overlong = max(seconds, self.overlong or 0.0)
         self.parking = self.parking.extended(now, seconds, why, rng, longest)
 
-    def heard(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
+    def record_usage(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
         """Take in the platform's figures about this scope; the worst one counts, and what is no figure does not."""
         about = [sample for sample in samples if sample.scope == self.scope and isfinite(sample.percent)]
         if not about:
             return
         worst = max(about, key=lambda sample: (sample.percent, sample.regain_seconds or 0.0))
-        self.meter.hear(worst.percent, in_flight, now)
-        if band(worst.percent) is Pace.PARK:
+        self.meter.record_usage(worst.percent, in_flight, now)
+        if pace_for(worst.percent) is Pace.PARK:
             self.park(worst.regain_seconds, f"usage at {worst.percent:.0f} %", now, rng)
 
-    def _dividing(self, now: float) -> Askers | None:
+    def _dividing(self, now: float) -> ClassDemand | None:
         """Return who waits, if classes divide the rate now: not at an account, nor where only critical calls go."""
         if not self.rules.is_shared:
             return None
@@ -229,11 +240,11 @@ class ScopeState:
             "tokens": self.bucket.tokens,
             "refilled_at": self.bucket.refilled_at,
             "parked_until": self.parking.until,
-            "parked_why": self.parking.why,
+            "parked_why": self.parking.reason,
             "usage": self.meter.percent,
             "state": {
                 "parked_since": self.parking.since,
-                "cut_at": self.limit.cut_at,
+                "cut_at": self.limit.decreased_at,
                 "credits": self.bucket.to_list(),
                 "meter": self.meter.to_list(),
                 "running": self.running.to_list(),
@@ -251,14 +262,14 @@ class ScopeState:
         """Return the scope that was stored as `row`; with `now`, no parking is longer than the rules allow."""
         state, data = cls(scope, rules, row["refilled_at"]), row["state"]
         state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
-        state.bucket = SharedBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
+        state.bucket = TokenBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
         state.parking = Parking(row["parked_until"], row["parked_why"], data.get("parked_since"))
         if now is not None:
-            state.parking = state.parking.bounded(now, rules.longest_park)
+            state.parking = state.parking.bounded(now, rules.max_park_seconds)
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
-        state.running = RunningLatency.from_list(data.get("running"))
+        state.running = LatencyBaseline.from_list(data.get("running"))
         state.latency = data.get("latency", 0.0)
         state.held = list(data.get("held") or state.held)
-        state.askers = Askers(*data.get("askers", ()))
-        state.payers = Askers(*data.get("payers", ()))
+        state.askers = ClassDemand(*data.get("askers", ()))
+        state.payers = ClassDemand(*data.get("payers", ()))
         return state

@@ -12,11 +12,11 @@ from adwarm.model import Priority
 
 ACTIVE_SECONDS = 2.0
 GRACE_SECONDS = 1.0
-DIVIDED = 10
+MIN_SLOTS_TO_DIVIDE = 10
 AGEING_SECONDS = 2.0
 """In a scope that is not divided, waiting so long counts as much as one class."""
 
-CLASSES = tuple(range(len(Priority)))
+PRIORITY_CLASSES = tuple(range(len(Priority)))
 Shares = tuple[float, float, float, float]
 
 
@@ -26,15 +26,15 @@ def entitlement(slots: int, shares: Shares, priority: int) -> int:
     return max(1, int(share * slots + 1e-9)) if share > 0 else 0
 
 
-def is_lately(moment: float, now: float) -> bool:
+def is_recent(moment: float, now: float) -> bool:
     """Whether something that last happened at `moment` still counts; a clock set back counts it."""
     return moment > 0 and now - moment <= ACTIVE_SECONDS
 
 
-_NEVER = (0.0,) * len(CLASSES)
+_NEVER = (0.0,) * len(PRIORITY_CLASSES)
 
 
-class Askers:
+class ClassDemand:
     """Who asked a scope, who waits there, and since when: one moment per class, all by the same clock.
 
     Attributes:
@@ -55,67 +55,77 @@ class Askers:
         self.refused = list(refused or _NEVER)
         self.since = list(since or _NEVER)
 
-    def turned_away(self, priority: int, now: float) -> None:
+    def record_wait(self, priority: int, now: float) -> None:
         """Note that the class must wait."""
-        if not is_lately(self.refused[priority], now):
+        if not is_recent(self.refused[priority], now):
             self.since[priority] = now
         self.asked[priority] = self.refused[priority] = now
 
-    def served(self, priority: int, now: float) -> None:
+    def record_grant(self, priority: int, now: float) -> None:
         """Note that a call of the class was let in; who waits behind it has a second to say so."""
         self.asked[priority] = self.since[priority] = now
         self.refused[priority] = min(self.refused[priority], now - ACTIVE_SECONDS + GRACE_SECONDS)
 
-    def waits(self, priority: int, now: float) -> bool:
+    def is_waiting(self, priority: int, now: float) -> bool:
         """Whether the class was turned away lately and not served since."""
-        return is_lately(self.refused[priority], now)
+        return is_recent(self.refused[priority], now)
 
     def to_list(self) -> list[list[float]]:
         """Return the moments as they are stored."""
         return [self.asked, self.refused, self.since]
 
-    def is_alone(self, priority: int, now: float) -> bool:
+    def is_only_class(self, priority: int, now: float) -> bool:
         """Whether no other class asked lately."""
         oldest = now - ACTIVE_SECONDS
         asked = self.asked
-        return all(asked[other] < oldest or other == priority for other in CLASSES)
+        return all(asked[other] < oldest or other == priority for other in PRIORITY_CLASSES)
 
-    def anybody_waits(self, now: float) -> bool:
+    def has_waiters(self, now: float) -> bool:
         """Whether any class does."""
-        return any(is_lately(moment, now) for moment in self.refused)
+        return any(is_recent(moment, now) for moment in self.refused)
 
 
-def room(slots: int, shares: Shares, priority: int, held: Sequence[int], askers: Askers, now: float) -> int:
+def free_slots(
+    slots: int, shares: Shares, priority: int, in_flight: Sequence[int], demand: ClassDemand, now: float
+) -> int:
     """Return how many more of `slots` the class may take, given what each class holds and who waits."""
-    free = slots - sum(held)
+    free = slots - sum(in_flight)
     if free <= 0:
         return 0
-    if askers.is_alone(priority, now):
+    if demand.is_only_class(priority, now):
         return free
-    if slots < DIVIDED:
-        return 0 if _is_overtaken(priority, askers, now) else free
-    own = entitlement(slots, shares, priority) - held[priority]
-    above = sum(_kept(slots, shares, other, held, askers, now) for other in CLASSES[:priority])
+    if slots < MIN_SLOTS_TO_DIVIDE:
+        return 0 if _is_overtaken(priority, demand, now) else free
+    own = entitlement(slots, shares, priority) - in_flight[priority]
+    above = sum(
+        _slots_reserved_for(slots, shares, other, in_flight, demand, now) for other in PRIORITY_CLASSES[:priority]
+    )
     below = sum(
-        max(0, entitlement(slots, shares, other) - held[other])
-        for other in CLASSES[priority + 1 :]
-        if askers.waits(other, now)
+        max(0, entitlement(slots, shares, other) - in_flight[other])
+        for other in PRIORITY_CLASSES[priority + 1 :]
+        if demand.is_waiting(other, now)
     )
     return max(0, min(own, free - above), free - above - below)
 
 
-def _kept(slots: int, shares: Shares, other: int, held: Sequence[int], askers: Askers, now: float) -> int:
-    missing = max(0, entitlement(slots, shares, other) - held[other])
-    if askers.waits(other, now):
+def _slots_reserved_for(
+    slots: int, shares: Shares, other: int, in_flight: Sequence[int], demand: ClassDemand, now: float
+) -> int:
+    missing = max(0, entitlement(slots, shares, other) - in_flight[other])
+    if demand.is_waiting(other, now):
         return missing
-    return min(1, missing) if is_lately(askers.asked[other], now) else 0
+    return min(1, missing) if is_recent(demand.asked[other], now) else 0
 
 
-def _is_overtaken(priority: int, askers: Askers, now: float) -> bool:
-    mine = _rank(priority, askers, now)
-    return any(askers.waits(other, now) and _rank(other, askers, now) < mine for other in CLASSES if other != priority)
+def _is_overtaken(priority: int, demand: ClassDemand, now: float) -> bool:
+    mine = _rank(priority, demand, now)
+    return any(
+        demand.is_waiting(other, now) and _rank(other, demand, now) < mine
+        for other in PRIORITY_CLASSES
+        if other != priority
+    )
 
 
-def _rank(priority: int, askers: Askers, now: float) -> tuple[float, int]:
-    waited = now - askers.since[priority] if askers.waits(priority, now) else 0.0
+def _rank(priority: int, demand: ClassDemand, now: float) -> tuple[float, int]:
+    waited = now - demand.since[priority] if demand.is_waiting(priority, now) else 0.0
     return priority - max(0.0, waited) / AGEING_SECONDS, priority

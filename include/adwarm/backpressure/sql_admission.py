@@ -14,20 +14,20 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import budget_rows
-from adwarm.backpressure.admission import Decision, Grant, Outcome, Refused, Returned, Wait
+from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Rejected, ReturnedBlock, Wait
 from adwarm.backpressure.breakers import breaker_names
-from adwarm.backpressure.budget_rows import Needs
-from adwarm.backpressure.group_commit import Combiner
-from adwarm.backpressure.shared_budget import Budget
+from adwarm.backpressure.budget_rows import BudgetKeys
+from adwarm.backpressure.group_commit import GroupCommitter
+from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import database_time, reading, writing
-from adwarm.store.writer_queue import Turnstile
+from adwarm.store.database import database_time, read_transaction, write_transaction
+from adwarm.store.writer_queue import WriterQueue
 
 log = logging.getLogger(__name__)
-OnOverlong = Callable[[Scope, float], None]
+OnOverlongPark = Callable[[Scope, float], None]
 T = TypeVar("T")
 
 
@@ -35,19 +35,19 @@ T = TypeVar("T")
 class _Job(Generic[T]):
     """One question to the budget, and what became of it."""
 
-    needs: Needs
-    ask: Callable[[Budget, float], T]
-    answer: T | None = None
+    keys: BudgetKeys
+    operation: Callable[[SharedBudget, float], T]
+    result: T | None = None
     error: AdwarmError | None = None
 
-    def run(self, budget: Budget, now: float) -> None:
+    def run(self, budget: SharedBudget, now: float) -> None:
         try:
-            self.answer = self.ask(budget, now)
+            self.result = self.operation(budget, now)
         except AdwarmError as error:
             self.error = error
 
 
-def log_overlong(scope: Scope, seconds: float) -> None:
+def log_overlong_park(scope: Scope, seconds: float) -> None:
     """Say that the platform asked for a silence that is longer than it gets."""
     log.warning(
         "%s: the platform asked for %.3g s of silence; it gets the longest park that is allowed", scope, seconds
@@ -75,16 +75,16 @@ class SqlAdmission:
         owner: str,
         rng: Random,
         database_time: Callable[[Connection], float] = database_time,
-        on_overlong: OnOverlong = log_overlong,
+        on_overlong_park: OnOverlongPark = log_overlong_park,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._owner = owner
         self._rng = rng
         self._time = database_time
-        self._on_overlong = on_overlong
-        self._turnstile = Turnstile(engine)
-        self._combiner: Combiner[_Job[Any]] = Combiner(self._work)
+        self._on_overlong = on_overlong_park
+        self._turnstile = WriterQueue(engine)
+        self._combiner: GroupCommitter[_Job[Any]] = GroupCommitter(self._work)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Ask for one slot in every scope, the fleet included, and `cost` tokens of its rate.
@@ -93,25 +93,31 @@ class SqlAdmission:
             BadRequest: `cost` is not positive.
         """
 
-        def ask(budget: Budget, now: float) -> Decision:
+        def ask(budget: SharedBudget, now: float) -> Decision:
             return budget.admit(scopes, priority, cost, source=source, now=now)
 
-        return self._do(_asking(scopes, source), ask)
+        return self._submit(_keys_of_request(scopes, source), ask)
 
-    def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
+    def acquire_block(
+        self,
+        scopes: Sequence[Scope],
+        priority: Priority,
+        *,
+        source: str,
+        permits: int,
+        returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
         """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
 
-        def ask(budget: Budget, now: float) -> Decision:
-            budget.give_back(back, now)
-            return budget.take_block(scopes, priority, source=source, now=now, permits=permits)
+        def ask(budget: SharedBudget, now: float) -> Decision:
+            budget.release_blocks(returned, now)
+            return budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
 
-        return self._do(_returning(back) | _asking(scopes, source), ask)
+        return self._submit(_returning(returned) | _keys_of_request(scopes, source), ask)
 
-    def give_back(self, blocks: Sequence[Returned]) -> None:
+    def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
-        self._do(_returning(blocks), lambda budget, now: budget.give_back(blocks, now))
+        self._submit(_returning(blocks), lambda budget, now: budget.release_blocks(blocks, now))
 
     def renew(self, grant: Grant) -> Grant:
         """Give the grant a fresh lease of `lease_seconds`.
@@ -119,65 +125,65 @@ class SqlAdmission:
         Raises:
             Transient: the lease had run out, so that others may hold its slot; stop and ask again.
         """
-        return self._do(Needs(grants=frozenset([grant.id])), lambda budget, now: budget.renew(grant, now))
+        return self._submit(BudgetKeys(grant_ids=frozenset([grant.id])), lambda budget, now: budget.renew(grant, now))
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Return the grant and learn from the outcome. Settling twice changes nothing more.
 
         A grant that expired meanwhile still teaches: its call was made.
         """
-        self.give_back(((grant, (outcome,), 0),))
+        self.release_blocks(((grant, (outcome,), 0),))
 
-    def forbidden(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Refused | None:
+    def check_hard_limits(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Rejected | None:
         """Return what forbids such a call now, whoever holds a slot; None when nothing does. Only reads."""
-        budget = Budget(self._settings, self._rng)
-        with reading(self._engine) as connection:
+        budget = SharedBudget(self._settings, self._rng)
+        with read_transaction(self._engine) as connection:
             now = self._time(connection)
-            budget_rows.load(connection, budget, _asking(scopes, source), now)
-        return budget.forbidden(scopes, priority, source=source, now=now)
+            budget_rows.load(connection, budget, _keys_of_request(scopes, source), now)
+        return budget.check_hard_limits(scopes, priority, source=source, now=now)
 
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""
-        budget = Budget(self._settings, self._rng)
-        with reading(self._engine) as connection:
+        budget = SharedBudget(self._settings, self._rng)
+        with read_transaction(self._engine) as connection:
             now = self._time(connection)
             budget_rows.load_all(connection, budget)
         return budget.status(now)
 
-    def _do(self, needs: Needs, ask: Callable[[Budget, float], T]) -> T:
+    def _submit(self, needs: BudgetKeys, ask: Callable[[SharedBudget, float], T]) -> T:
         job: _Job[T] = _Job(needs, ask)
         self._combiner.submit(job)
         if job.error is not None:
             raise job.error
-        answer: T = job.answer  # type: ignore[assignment]  # the job was run, or submit raised
+        answer: T = job.result  # type: ignore[assignment]  # the job was run, or submit raised
         return answer
 
     def _work(self, take: Callable[[], list[_Job[Any]]]) -> None:
         """Answer every question that waits, in one transaction."""
-        budget = Budget(self._settings, self._rng)
-        with self._turnstile.turn(), writing(self._engine) as connection:
+        budget = SharedBudget(self._settings, self._rng)
+        with self._turnstile.acquire(), write_transaction(self._engine) as connection:
             now = budget_rows.lock(connection, budget, self._time)
             jobs = take()
-            needs = Needs()
+            needs = BudgetKeys()
             for job in jobs:
-                needs |= job.needs
+                needs |= job.keys
             loaded = budget_rows.load(connection, budget, needs, now)
             for job in jobs:
                 job.run(budget, now)
             budget_rows.save(connection, budget, loaded, self._owner)
-        for scope, seconds in budget.overlong_parks():
+        for scope, seconds in budget.pop_overlong_parks():
             self._on_overlong(scope, seconds)
 
 
-def _asking(scopes: Sequence[Scope], source: str) -> Needs:
-    return Needs(frozenset(scopes), frozenset(breaker_names(source, scopes)))
+def _keys_of_request(scopes: Sequence[Scope], source: str) -> BudgetKeys:
+    return BudgetKeys(frozenset(scopes), frozenset(breaker_names(source, scopes)))
 
 
-def _returning(blocks: Sequence[Returned]) -> Needs:
-    needs = Needs()
+def _returning(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
+    needs = BudgetKeys()
     for grant, outcomes, _ in blocks:
         taught = {sample.scope for outcome in outcomes for sample in outcome.usage}
         taught.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
         names = frozenset(breaker_names(grant.source, grant.scopes))
-        needs |= Needs(frozenset(grant.scopes) | taught, names, frozenset([grant.id]))
+        needs |= BudgetKeys(frozenset(grant.scopes) | taught, names, frozenset([grant.id]))
     return needs

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from adwarm.backpressure.breakers import Breakers, account_in
+from adwarm.backpressure.breakers import BreakerRegistry, account_in_breaker_name
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.model import Priority
@@ -66,7 +66,7 @@ class AdmissionStatus:
         return plain
 
 
-def status_of(states: Sequence[ScopeState], breakers: Breakers, now: float) -> AdmissionStatus:
+def build_status(states: Sequence[ScopeState], breakers: BreakerRegistry, now: float) -> AdmissionStatus:
     """Return the status that these values make at the moment `now`."""
     return AdmissionStatus(
         _moment(now),
@@ -76,8 +76,8 @@ def status_of(states: Sequence[ScopeState], breakers: Breakers, now: float) -> A
 
 
 def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
-    parked = state.parking.wait(now) > 0
-    usage = state.usage(now)
+    parked = state.parking.remaining_seconds(now) > 0
+    usage = state.usage_percent(now)
     return ScopeStatus(
         scope=state.name,
         limit=state.slots(),
@@ -86,7 +86,7 @@ def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
         pace=state.pace(now).name.lower(),
         usage=None if usage is None else round(usage, 1),
         parked_until=_moment(state.parking.until) if parked and state.parking.until is not None else None,
-        parked_why=state.parking.why if parked else None,
+        parked_why=state.parking.reason if parked else None,
         parked_since=_moment(state.parking.since) if parked and state.parking.since is not None else None,
     )
 
@@ -99,9 +99,9 @@ def _tokens(state: ScopeState, now: float) -> float | None:
     return round(min(rules.burst, state.bucket.tokens + passed * rules.rate), 3)
 
 
-def _breaker_status(name: str, breaker: Breaker, breakers: Breakers, now: float) -> BreakerStatus:
-    rate, calls = breaker.error_rate(breakers.rules(name), now)
-    account = account_in(name)
+def _breaker_status(name: str, breaker: Breaker, breakers: BreakerRegistry, now: float) -> BreakerStatus:
+    rate, calls = breaker.error_rate(breakers.rules_for(name), now)
+    account = account_in_breaker_name(name)
     closed = breaker.state is BreakerState.CLOSED
     return BreakerStatus(
         source=name if account is None else name.removesuffix(f" {account}"),
@@ -111,7 +111,7 @@ def _breaker_status(name: str, breaker: Breaker, breakers: Breakers, now: float)
         calls=calls,
         since=_moment(breaker.changed_at),
         probe_at=None if closed else _moment(breaker.probe_at),
-        why=None if closed else breaker.why,
+        why=None if closed else breaker.reason,
     )
 
 

@@ -9,7 +9,7 @@ before the last one refills nothing. Pure: the moment is handed in.
 from dataclasses import dataclass
 from typing import Any
 
-from adwarm.backpressure.shares import CLASSES, Askers, Shares, is_lately
+from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, is_recent
 
 # Seconds since the epoch carry about a quarter of a microsecond, so that an exact wait may come a hair early.
 _TOLERANCE = 1e-4
@@ -17,7 +17,7 @@ _LEAST_CREDIT = 2.0
 _CREDIT_SECONDS = 4.0
 """Seconds of its share that a class is owed at most, so that a moment of critical calls alone costs it nothing."""
 _AHEAD_SECONDS = 8.0
-_KEPT_FOR_THE_FIRST = 0.5
+_CRITICAL_RESERVE = 0.5
 _LONGEST_POLL_SECONDS = 1.0
 _LEAST_EARNING = 0.01
 
@@ -30,7 +30,7 @@ class BucketRules:
     burst: float
 
 
-class SharedBucket:
+class TokenBucket:
     """The bucket at the moment `refilled_at`. Below zero after a request larger than the bucket."""
 
     __slots__ = ("credits", "refilled_at", "tokens")
@@ -38,7 +38,7 @@ class SharedBucket:
     def __init__(self, tokens: float, refilled_at: float, credits_: list[float] | None = None) -> None:
         self.tokens = tokens
         self.refilled_at = refilled_at
-        self.credits = credits_ or [1.0] * len(CLASSES)
+        self.credits = credits_ or [1.0] * len(PRIORITY_CLASSES)
 
     def refill(self, rules: BucketRules, shares: Shares, now: float) -> None:
         """Let the time up to `now` fill the bucket."""
@@ -48,12 +48,12 @@ class SharedBucket:
         self.refilled_at = max(now, self.refilled_at)
         self.tokens = min(rules.burst, self.tokens + gain)
         depth = max(rules.burst, rules.rate * _CREDIT_SECONDS)
-        for index in CLASSES:
+        for index in PRIORITY_CLASSES:
             most = max(_LEAST_CREDIT, shares[index] * depth)
             self.credits[index] = min(most, self.credits[index] + shares[index] * gain)
 
-    def wait(
-        self, rules: BucketRules, shares: Shares, priority: int, cost: float, askers: Askers | None, now: float
+    def wait_seconds(
+        self, rules: BucketRules, shares: Shares, priority: int, cost: float, demand: ClassDemand | None, now: float
     ) -> float:
         """Return the seconds until `cost` may be taken; 0 when it may be taken now. Call `refill` first.
 
@@ -68,71 +68,82 @@ class SharedBucket:
             now: the moment.
         """
         need = min(cost, rules.burst)
-        kept = self._kept(rules, priority, need, askers, now)
+        kept = self._reserved_for_critical(rules, priority, need, demand, now)
         missing = need + kept - self.tokens
         if missing > _TOLERANCE:
             return missing / rules.rate
-        if askers is None or self._has_turn(rules, shares, priority, need, self.tokens - kept, askers, now):
+        if demand is None or self._may_take(rules, shares, priority, need, self.tokens - kept, demand, now):
             return 0.0
         # Others may leave something over, so it is worth asking when the credit is there, and once a token after that.
         earning = max(shares[priority], _LEAST_EARNING) * rules.rate
         return min(_LONGEST_POLL_SECONDS, max(1 / rules.rate, (need - self.credits[priority]) / earning))
 
-    def may_run_ahead(self, rules: BucketRules, shares: Shares, need: float) -> bool:
+    def may_borrow(self, rules: BucketRules, shares: Shares, need: float) -> bool:
         """Whether the first class may take tokens before it earned them: up to some seconds of its share."""
         return self.credits[0] - need >= -shares[0] * rules.rate * _AHEAD_SECONDS
 
     def take(
-        self, rules: BucketRules, shares: Shares, priority: int, cost: float, askers: Askers | None, now: float
+        self, rules: BucketRules, shares: Shares, priority: int, cost: float, demand: ClassDemand | None, now: float
     ) -> None:
         """Take `cost`; call it only where `wait` is 0."""
-        if self.credits[priority] >= cost or self._is_ahead(rules, priority, cost, askers, now):
+        if self.credits[priority] >= cost or self._is_borrowing(rules, priority, cost, demand, now):
             self.credits[priority] -= cost
         self.tokens -= cost
 
-    def give_back(self, rules: BucketRules, priority: int, cost: float) -> None:
+    def refund(self, rules: BucketRules, priority: int, cost: float) -> None:
         """Return tokens that were taken and not used."""
         self.tokens = min(rules.burst, self.tokens + cost)
         self.credits[priority] += cost
 
-    def _is_ahead(self, rules: BucketRules, priority: int, cost: float, askers: Askers | None, now: float) -> bool:
+    def _is_borrowing(
+        self, rules: BucketRules, priority: int, cost: float, demand: ClassDemand | None, now: float
+    ) -> bool:
         """Whether the tokens are owed to others, so that the class pays with credit it has yet to earn."""
-        kept = self._kept(rules, priority, cost, askers, now)
-        owed = self._reserved(priority, askers, now) if askers is not None else 0.0
+        kept = self._reserved_for_critical(rules, priority, cost, demand, now)
+        owed = self._owed_to_others(priority, demand, now) if demand is not None else 0.0
         return self.tokens - kept - owed < cost
 
     @staticmethod
-    def _kept(rules: BucketRules, priority: int, need: float, askers: Askers | None, now: float) -> float:
+    def _reserved_for_critical(
+        rules: BucketRules, priority: int, need: float, demand: ClassDemand | None, now: float
+    ) -> float:
         """Return the tokens kept for the first class, if it is there; others never wait for a full bucket."""
-        if askers is None or priority == 0 or not is_lately(askers.asked[0], now):
+        if demand is None or priority == 0 or not is_recent(demand.asked[0], now):
             return 0.0
-        return max(0.0, min(rules.burst * _KEPT_FOR_THE_FIRST, rules.burst - need - 1))
+        return max(0.0, min(rules.burst * _CRITICAL_RESERVE, rules.burst - need - 1))
 
-    def _has_turn(
-        self, rules: BucketRules, shares: Shares, priority: int, need: float, free: float, askers: Askers, now: float
+    def _may_take(
+        self,
+        rules: BucketRules,
+        shares: Shares,
+        priority: int,
+        need: float,
+        free: float,
+        demand: ClassDemand,
+        now: float,
     ) -> bool:
-        if free - self._reserved(priority, askers, now) >= need:
+        if free - self._owed_to_others(priority, demand, now) >= need:
             return True
-        if priority == 0 and self.may_run_ahead(rules, shares, need):
+        if priority == 0 and self.may_borrow(rules, shares, need):
             return True
         return (
-            self.credits[priority] >= need - _TOLERANCE and free - self._overdue(shares, priority, askers, now) >= need
+            self.credits[priority] >= need - _TOLERANCE and free - self._overdue(shares, priority, demand, now) >= need
         )
 
-    def _reserved(self, priority: int, askers: Askers, now: float) -> float:
+    def _owed_to_others(self, priority: int, demand: ClassDemand, now: float) -> float:
         """Return the credit of the other classes that wait; what the first is owed is kept for it anyway."""
         owed = 0.0
-        for other in CLASSES[1:]:
-            if other != priority and self.credits[other] > 0 and askers.waits(other, now):
+        for other in PRIORITY_CLASSES[1:]:
+            if other != priority and self.credits[other] > 0 and demand.is_waiting(other, now):
                 owed += self.credits[other]
         return owed
 
-    def _overdue(self, shares: Shares, priority: int, askers: Askers, now: float) -> int:
+    def _overdue(self, shares: Shares, priority: int, demand: ClassDemand, now: float) -> int:
         """Return how many other classes wait with a call's credit and are further behind their share."""
         return sum(
             self.credits[other] >= 1 and self.credits[other] * shares[priority] > self.credits[priority] * shares[other]
-            for other in CLASSES
-            if other != priority and askers.waits(other, now)
+            for other in PRIORITY_CLASSES
+            if other != priority and demand.is_waiting(other, now)
         )
 
     def to_list(self) -> list[float]:
@@ -140,6 +151,6 @@ class SharedBucket:
         return [round(credit, 6) for credit in self.credits]
 
     @classmethod
-    def from_row(cls, tokens: float, refilled_at: float, stored: Any) -> "SharedBucket":
+    def from_row(cls, tokens: float, refilled_at: float, stored: Any) -> "TokenBucket":
         """Return the bucket that was stored."""
         return cls(tokens, refilled_at, [float(credit) for credit in stored] if stored else None)

@@ -19,7 +19,7 @@ class Pace(IntEnum):
     PARK = 3
 
 
-def band(percent: float | None) -> Pace:
+def pace_for(percent: float | None) -> Pace:
     """Return the pace that `percent` of the quota used asks for; None is a platform that says nothing."""
     if percent is None or percent < SLOW_PERCENT:
         return Pace.FREE

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from adwarm.cli import backfilling, caching, care, database, queueing, reading, replaying, running
-from adwarm.cli.output import print_error, print_failure
+from adwarm.cli.output import print_error, print_unexpected_error
 from adwarm.foundation.errors import AdwarmError
 
 app = typer.Typer(
@@ -47,8 +47,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from adwarm.cli.failures import described
+        from adwarm.cli.failures import describe_unexpected_error
 
-        line, path = described(error)
-        print_failure(Console(stderr=True), line, type(error).__name__, path, as_json="--json" in sys.argv)
+        line, path = describe_unexpected_error(error)
+        print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json="--json" in sys.argv)
         sys.exit(1)

@@ -30,7 +30,7 @@ def clock_at(text: str | None) -> Clock:
         raise BadRequest(f"--at {text!r} is not a moment; write one such as 2026-11-25T09:00:00+00:00") from None
 
 
-def parsed(parse: Callable[[str], T], text: str, otherwise: str | None = None) -> T:
+def parse_option(parse: Callable[[str], T], text: str, hint: str | None = None) -> T:
     """Return what `parse` makes of `text`; `otherwise` says what to write instead of what it refuses.
 
     Raises:
@@ -39,4 +39,4 @@ def parsed(parse: Callable[[str], T], text: str, otherwise: str | None = None) -
     try:
         return parse(text)
     except ValueError as error:
-        raise BadRequest(f"{text[:60]!r} {otherwise}" if otherwise else str(error)) from None
+        raise BadRequest(f"{text[:60]!r} {hint}" if hint else str(error)) from None

@@ -2,7 +2,7 @@
 
 import typer
 
-from adwarm.cli.output import JsonOption, print_facts, print_json
+from adwarm.cli.output import JsonOption, print_fields, print_json
 
 app = typer.Typer(help="Look after what is stored.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,6 +23,6 @@ def compact_store(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        print_facts("Compaction", {**report.to_dict(), "errors": "; ".join(report.errors) or None})
+        print_fields("Compaction", {**report.to_dict(), "errors": "; ".join(report.errors) or None})
     if report.errors:
         raise typer.Exit(1)

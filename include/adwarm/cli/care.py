@@ -36,11 +36,11 @@ def allow(
     as_json: JsonOption = False,
 ) -> None:
     """Forget that accounts were denied to a token, so that the next run asks about them again."""
-    from adwarm.model import account_id
+    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import denials
 
-    lifted = denials.lift(Runtime().engine, [account_id(text) for text in accounts])
+    lifted = denials.lift(Runtime().engine, [normalize_account_id(text) for text in accounts])
     if as_json:
         print_json({"lifted": lifted})
     else:
@@ -48,7 +48,9 @@ def allow(
 
 
 @dataclass
-class _Check:
+class CheckResult:
+    """What one check of `adwarm doctor` found."""
+
     name: str
     ok: bool
     detail: str
@@ -59,17 +61,17 @@ def doctor(as_json: JsonOption = False) -> None:
     from adwarm.runtime import Runtime
     from adwarm.settings import load_settings
 
-    checks = [_check("settings", lambda: f"valid; home is {load_settings().home.absolute()}")]
+    checks = [_run_check("settings", lambda: f"valid; home is {load_settings().home.absolute()}")]
     if checks[0].ok:
         runtime = Runtime()
         checks += [
-            _check("database", lambda: f"{runtime.engine.dialect.name}, schema up to date"),
-            _check("object store", lambda: _objects(runtime)),
-            _check("access log", lambda: _log(runtime)),
-            _check("forecast", lambda: _forecast(runtime)),
-            _check("source", lambda: _source(runtime)),
-            _check("clock", lambda: _clock(runtime)),
-            _check("time zones", lambda: _zones(runtime)),
+            _run_check("database", lambda: f"{runtime.engine.dialect.name}, schema up to date"),
+            _run_check("object store", lambda: _check_objects(runtime)),
+            _run_check("access log", lambda: _check_log(runtime)),
+            _run_check("forecast", lambda: _check_forecast(runtime)),
+            _run_check("source", lambda: _check_source(runtime)),
+            _run_check("clock", lambda: _check_clock(runtime)),
+            _run_check("time zones", lambda: _check_zones(runtime)),
         ]
     if as_json:
         print_json([vars(check) for check in checks])
@@ -79,49 +81,49 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _check(name: str, look: Callable[[], str]) -> _Check:
+def _run_check(name: str, probe: Callable[[], str]) -> CheckResult:
     """Return the verdict of one look; whatever goes wrong becomes a line, because a doctor must see every room."""
     try:
-        return _Check(name, True, look())
+        return CheckResult(name, True, probe())
     except AdwarmError as error:
-        return _Check(name, False, str(error))
+        return CheckResult(name, False, str(error))
     except Exception as error:
-        return _Check(name, False, f"{type(error).__name__}; check the setting behind it")
+        return CheckResult(name, False, f"{type(error).__name__}; check the setting behind it")
 
 
-def _objects(runtime: Any) -> str:
+def _check_objects(runtime: Any) -> str:
     runtime.objects.check()
     return f"{runtime.objects.url} can be written"
 
 
-def _log(runtime: Any) -> str:
+def _check_log(runtime: Any) -> str:
     from adwarm.access_log import log_span
 
     first, last, events = log_span(runtime.log_url, runtime.settings)
     return f"{events:,} events from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
-def _forecast(runtime: Any) -> str:
-    from adwarm.forecast.snapshot import live_snapshot
+def _check_forecast(runtime: Any) -> str:
+    from adwarm.forecast.snapshot import get_live_snapshot
 
-    live = live_snapshot(runtime.engine)
+    live = get_live_snapshot(runtime.engine)
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 
-def _source(runtime: Any) -> str:
+def _check_source(runtime: Any) -> str:
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()
-    first = next(iter(source.accounts()), None)
+    first = next(iter(source.list_accounts()), None)
     return f"{source.name} answers; " + (f"first account {first.id}" if first else "it lists no account")
 
 
-def _clock(runtime: Any) -> str:
+def _check_clock(runtime: Any) -> str:
     from adwarm.prefetch.context import MAX_CLOCK_OFFSET_SECONDS
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()
-    next(iter(source.accounts()), None)
+    next(iter(source.list_accounts()), None)
     offset = source.clock_offset_seconds
     if offset is None:
         return f"{source.name} does not tell the time; this machine's clock is used"
@@ -132,13 +134,13 @@ def _clock(runtime: Any) -> str:
     return f"within {abs(offset):.0f} s of the platform's"
 
 
-def _zones(runtime: Any) -> str:
+def _check_zones(runtime: Any) -> str:
     from adwarm.foundation.local_time import zone
     from adwarm.store import accounts
 
-    known = accounts.many(runtime.engine).values()
+    known = accounts.get_many(runtime.engine).values()
     for account in known:
         zone(account.data_zone)
         zone(account.reader_zone)
-    guessed = sum(not account.is_told for account in known)
+    guessed = sum(not account.is_verified for account in known)
     return f"{len(known):,} accounts; the zone of {guessed:,} is a guess until their first fetch"

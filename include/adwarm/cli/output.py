@@ -30,7 +30,7 @@ def print_json(document: Any) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
     """Print rows under their columns, or `empty` when there are none."""
     console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
-    texts = [[text_of(value) for value in row] for row in rows]
+    texts = [[format_value(value) for value in row] for row in rows]
     if not texts:
         console.print(f"{title}: {empty}")
         return
@@ -43,9 +43,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     console.print(table)
 
 
-def print_facts(title: str, facts: dict[str, Any]) -> None:
+def print_fields(title: str, fields: dict[str, Any]) -> None:
     """Print names with their values."""
-    print_table(title, ("", ""), facts.items())
+    print_table(title, ("", ""), fields.items())
 
 
 def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
@@ -57,7 +57,7 @@ def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
         _print_line(console, str(error))
 
 
-def print_failure(console: Console, line: str, kind: str, traceback: Path | None, *, as_json: bool) -> None:
+def print_unexpected_error(console: Console, line: str, kind: str, traceback: Path | None, *, as_json: bool) -> None:
     """Print an unforeseen error as one line, or as JSON on standard output; `traceback` is the file that tells more."""
     if as_json:
         print_json({"error": line, "kind": kind, "traceback": None if traceback is None else str(traceback)})
@@ -69,7 +69,7 @@ def _print_line(console: Console, line: str) -> None:
     console.print(f"adwarm: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def text_of(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as people read it."""
     if value is None:
         return "-"
@@ -80,5 +80,5 @@ def text_of(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {text_of(item)}" for name, item in value.items()) or "-"
+        return ", ".join(f"{name} {format_value(item)}" for name, item in value.items()) or "-"
     return str(value)

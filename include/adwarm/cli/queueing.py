@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import PriorityOption, ReportOption, parsed
-from adwarm.cli.output import JsonOption, print_facts, print_json, print_table
+from adwarm.cli.arguments import PriorityOption, ReportOption, parse_option
+from adwarm.cli.output import JsonOption, print_fields, print_json, print_table
 
 _POLL_SECONDS = 0.5
 
@@ -25,15 +25,15 @@ def enqueue(
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    key, urgency = ReportKey.parse(account, date_range, report), parsed(Priority.parse, priority)
+    key, urgency = ReportKey.parse(account, date_range, report), parse_option(Priority.parse, priority)
     runtime.settings.spec(report)  # a report that does not exist is refused here, not by a worker later
     ticket = runtime.queue.enqueue(key, urgency, wait_seconds=wait)
-    found = _awaited(runtime, ticket.id, wait or 0.0)
-    document = {"id": ticket.id, "key": str(key), "joined": ticket.joined, **_facts(found)}
+    found = _wait_for_request(runtime, ticket.id, wait or 0.0)
+    document = {"id": ticket.id, "key": str(key), "joined": ticket.joined, **_request_fields(found)}
     if as_json:
         print_json(document)
     else:
-        print_facts(f"Request {ticket.id}", document)
+        print_fields(f"Request {ticket.id}", document)
     if wait and document["status"] != "completed":
         raise typer.Exit(1)
 
@@ -42,12 +42,14 @@ def print_queue(queue: dict[str, Any]) -> None:
     """Print the queue by class."""
     classes = {name: row for name, row in queue.items() if isinstance(row, dict)}
     columns = ("class", "pending", "processing", "oldest seconds")
-    print_table(f"Queue: {queue['pending']} of {queue['size']} pending", columns, [
-        (name, row["pending"], row["processing"], row["oldest_seconds"]) for name, row in classes.items()
-    ])  # fmt: skip
+    print_table(
+        f"Queue: {queue['pending']} of {queue['size']} pending",
+        columns,
+        [(name, row["pending"], row["processing"], row["oldest_seconds"]) for name, row in classes.items()],
+    )
 
 
-def _awaited(runtime: Any, request_id: int, seconds: float) -> Any:
+def _wait_for_request(runtime: Any, request_id: int, seconds: float) -> Any:
     """Return the request once it has ended, or as it is when the time is up."""
     waited = 0.0
     while True:
@@ -59,16 +61,16 @@ def _awaited(runtime: Any, request_id: int, seconds: float) -> Any:
         waited += pause
 
 
-def _facts(found: Any) -> dict[str, Any]:
-    from adwarm.store.requests import moment
+def _request_fields(found: Any) -> dict[str, Any]:
+    from adwarm.store.requests import to_datetime
 
     if found is None:
         return {"status": "forgotten"}
     return {
         "status": found.status.value,
         "priority": found.priority.name.lower(),
-        "enqueued_at": moment(found.enqueued_at),
-        "deadline": moment(found.deadline),
+        "enqueued_at": to_datetime(found.enqueued_at),
+        "deadline": to_datetime(found.deadline),
         "attempts": found.attempts,
         "error": found.error,
         "result": found.result,

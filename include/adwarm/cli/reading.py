@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import AtOption, clock_at, parsed
-from adwarm.cli.output import JsonOption, print_facts, print_json, print_table
+from adwarm.cli.arguments import AtOption, clock_at, parse_option
+from adwarm.cli.output import JsonOption, print_fields, print_json, print_table
 
-_JOB = ("dag", "started", "status", "done", "failed", "requests", "left")
-_USAGE = ("mode", "reason", "used", "wasted", "open", "age", "late")
+_JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")
+_USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "open", "age", "late")
 
 
 def plan(
@@ -23,24 +23,29 @@ def plan(
     Below it stands what the budget cuts, and why. Fetches and records nothing.
     """
     from adwarm.foundation.clock import floor_to
-    from adwarm.planning.decide import StoreView, forecast_plan
+    from adwarm.planning.decide import StoreView, build_forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
-    view = StoreView(runtime.engine, runtime.settings, decided_at, runtime.fetch_needs)
-    made = forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
+    view = StoreView(runtime.engine, runtime.settings, decided_at, runtime.request_costs)
+    made = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
     chosen = [*made.recommendations[:limit], *made.cut[:limit]]
     if as_json:
         counts = {"considered": made.considered, "planned": len(made.recommendations), "cut": made.cut_total}
-        print_json({"decided_at": decided_at, **counts, "fresh": made.fresh_total, "items": [_item(x) for x in chosen]})
+        print_json({
+            "decided_at": decided_at,
+            **counts,
+            "fresh": made.fresh_total,
+            "items": [_plan_item(x) for x in chosen],
+        })
         return
     print_table(
         f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(made.recommendations):,} of {made.considered:,} keys, "
         f"{made.fresh_total:,} fresh already, {made.cut_total:,} cut",
         ("key", "expected", "p", "worth", "price", "warm at", "why"),
         [
-            (str(x.key), x.predicted_open, x.confidence, x.benefit, x.price, x.warm_at, _why(x.explanation))
+            (str(x.key), x.predicted_open, x.confidence, x.benefit, x.price, x.warm_at, _plan_reason(x.explanation))
             for x in chosen
         ],
         "nobody is expected before the next decision",
@@ -58,27 +63,29 @@ def status(as_json: JsonOption = False) -> None:
     now, budget = runtime.clock.now(), runtime.admission.status()
     document: dict[str, Any] = {
         "at": now,
-        "entries": entries.totals(runtime.engine),
-        "warms": warms.counts(runtime.engine),
-        "usage_7d": warms.usage(runtime.engine, now - timedelta(days=7)),
-        "forecast": _forecast(runtime),
-        "review": _review(runtime),
-        "traffic_24h": read_traffic.totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
-        "jobs": jobs.latest(runtime.engine, now),
+        "entries": entries.get_totals(runtime.engine),
+        "warms": warms.count_by_status(runtime.engine),
+        "usage_7d": warms.get_usage(runtime.engine, now - timedelta(days=7)),
+        "forecast": _forecast_fields(runtime),
+        "review": _review_fields(runtime),
+        "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
+        "jobs": jobs.list_latest(runtime.engine, now),
         "queue": runtime.queue.status().to_dict(),
         "admission": budget.to_dict(),
     }
     if as_json:
         print_json(document)
         return
-    print_facts("Stored", document["entries"])
-    print_facts("Warms", document["warms"])
-    rows = [[item[name] for name in _USAGE] for item in document["usage_7d"]]
-    print_table("Warms of 7 days, by reason; shadow warms as if they had been fetched", _USAGE, rows, "none yet")
-    print_facts("Forecast", document["forecast"])
-    print_facts("Review", document["review"])
-    print_facts("Last 24 hours", document["traffic_24h"])
-    print_table("Jobs", _JOB, [_job(job) for job in document["jobs"]], "none yet")
+    print_fields("Stored", document["entries"])
+    print_fields("Warms", document["warms"])
+    rows = [[item[name] for name in _USAGE_COLUMNS] for item in document["usage_7d"]]
+    print_table(
+        "Warms of 7 days, by reason; shadow warms as if they had been fetched", _USAGE_COLUMNS, rows, "none yet"
+    )
+    print_fields("Forecast", document["forecast"])
+    print_fields("Review", document["review"])
+    print_fields("Last 24 hours", document["traffic_24h"])
+    print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
     print_queue(document["queue"])
     print_limits(budget)
 
@@ -95,28 +102,30 @@ def patterns(
     Given a log, count it by report and hour of the reader's week; nothing is stored, and all days count.
     """
     if log is not None:
-        from adwarm.cli.counting import count
+        from adwarm.cli.counting import print_log_counts
 
-        count(log, limit, out, as_json=as_json)
+        print_log_counts(log, limit, out, as_json=as_json)
         return
     from adwarm.foundation.errors import NotFound
     from adwarm.patterns.load_slots import load_slots
-    from adwarm.patterns.profile import profile
+    from adwarm.patterns.profile import build_profile
     from adwarm.runtime import Runtime
-    from adwarm.store import aggregates, reading
+    from adwarm.store import aggregates, read_transaction
 
     runtime = Runtime()
-    with reading(runtime.engine) as connection:
-        known = aggregates.hours(connection)
+    with read_transaction(runtime.engine) as connection:
+        known = aggregates.list_hours(connection)
     if not known:
         raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
     until = max(row.hour for row in known) + timedelta(hours=1)
     since, zone = until - timedelta(days=days), runtime.settings.default_zone
-    found = profile(load_slots(runtime.engine, runtime.objects, since, until, default_zone=zone)).to_dict()
+    found = build_profile(load_slots(runtime.engine, runtime.objects, since, until, default_zone=zone)).to_dict()
     if as_json:
         print_json(found)
         return
-    print_facts(f"Opens in the {days} days before {until:%Y-%m-%d %H:%M} UTC", {k: _brief(v) for k, v in found.items()})
+    print_fields(
+        f"Opens in the {days} days before {until:%Y-%m-%d %H:%M} UTC", {k: _shorten(v) for k, v in found.items()}
+    )
 
 
 def fatigue(
@@ -126,13 +135,13 @@ def fatigue(
 ) -> None:
     """Show the newest fatigue scores of an account, the most worn ad first."""
     from adwarm.foundation.errors import NotFound
-    from adwarm.model import account_id
+    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import scores
 
     runtime = Runtime()
-    name = account_id(account)
-    rows = scores.latest(runtime.engine, name, _day(as_of) if as_of else None)
+    name = normalize_account_id(account)
+    rows = scores.list_latest(runtime.engine, name, _parse_day(as_of) if as_of else None)
     if not rows:
         raise NotFound(f"{name} has no scores yet; run the DAG adwarm_daily_insights for it")
     if as_json:
@@ -152,11 +161,11 @@ def fatigue(
     print_table(f"{name} on {rows[0]['as_of']}", columns, [[row[column] for column in columns] for row in rows])
 
 
-def _day(text: str) -> date:
-    return parsed(date.fromisoformat, text, "is not a day; write one such as 2026-11-25")
+def _parse_day(text: str) -> date:
+    return parse_option(date.fromisoformat, text, "is not a day; write one such as 2026-11-25")
 
 
-def _item(item: Any) -> dict[str, Any]:
+def _plan_item(item: Any) -> dict[str, Any]:
     return {
         "account_id": item.key.account_id,
         "date_range": item.key.date_range,
@@ -171,11 +180,11 @@ def _item(item: Any) -> dict[str, Any]:
     }
 
 
-def _why(explanation: dict[str, Any]) -> str:
+def _plan_reason(explanation: dict[str, Any]) -> str:
     return str(explanation.get("cut") or explanation.get("why") or "-")
 
 
-def _job(job: dict[str, Any]) -> tuple[Any, ...]:
+def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
     left = job["remaining_seconds"]
     return (
         job["dag_id"],
@@ -188,19 +197,19 @@ def _job(job: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _brief(value: Any) -> Any:
+def _shorten(value: Any) -> Any:
     if isinstance(value, list):
         shown = ", ".join(str(item) for item in value[:12])
         return shown + (f" and {len(value) - 12} more" if len(value) > 12 else "") if value else "none"
     return value
 
 
-def _forecast(runtime: Any) -> dict[str, Any]:
-    from adwarm.forecast.snapshot import live_snapshot
+def _forecast_fields(runtime: Any) -> dict[str, Any]:
+    from adwarm.forecast.snapshot import get_live_snapshot
     from adwarm.foundation.errors import NotFound
 
     try:
-        live = live_snapshot(runtime.engine)
+        live = get_live_snapshot(runtime.engine)
     except NotFound as error:
         return {"live": None, "why": str(error)}
     return {
@@ -208,29 +217,29 @@ def _forecast(runtime: Any) -> dict[str, Any]:
         "kind": live.kind,
         "trained_until": live.trained_until,
         "keys": live.keys,
-        **_choice(runtime),
+        **_choice_fields(runtime),
         **live.metrics,
     }
 
 
-def _choice(runtime: Any) -> dict[str, Any]:
+def _choice_fields(runtime: Any) -> dict[str, Any]:
     """Return who chose the live kind, when and why; nothing when training did."""
-    from adwarm.store import reading
+    from adwarm.store import read_transaction
     from adwarm.store.snapshots import find_policy
 
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         policy = find_policy(connection) or {}
     names = ("chosen_by", "chosen_at", "chosen_why")
     return {name: policy[name] for name in names} if policy.get("chosen_kind") else {}
 
 
-def _review(runtime: Any) -> dict[str, Any]:
+def _review_fields(runtime: Any) -> dict[str, Any]:
     """Return what the newest review came to, and where its report is."""
-    from adwarm.store import reading
-    from adwarm.store.reviews import newest_review
+    from adwarm.store import read_transaction
+    from adwarm.store.reviews import find_newest_review
 
-    with reading(runtime.engine) as connection:
-        found = newest_review(connection)
+    with read_transaction(runtime.engine) as connection:
+        found = find_newest_review(connection)
     if found is None:
         return {"verdict": None, "why": "no review yet; the DAG adwarm_policy_review makes one every Monday"}
     names = ("at", "verdict", "live_kind", "proposed_kind", "decided_by", "decided_at", "report")

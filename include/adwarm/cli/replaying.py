@@ -14,7 +14,7 @@ from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
 _TRAINING, _TEST = timedelta(weeks=8), timedelta(weeks=4)
 
 
@@ -40,39 +40,44 @@ def replay(
 ) -> None:
     """Play a log back: what each policy would have fetched, served and wasted. Calls nothing."""
     from adwarm.replay.replay_log import read_opens
-    from adwarm.replay.run import Rules
+    from adwarm.replay.run import ReplayConfig
     from adwarm.replay.run import replay as run
     from adwarm.settings import load_settings
 
     if cost not in {"key", "requests"}:
         raise BadRequest(f"--cost {cost!r} is neither key nor requests")
-    rules = Rules(
-        None if ttl == "class" else span(ttl, "h"), span(step, "m"), span(lag, "m"), span(latency, "s"),
-        span(fetch, "s"), targets(at), "requests" if cost == "requests" else "key",
-    )  # fmt: skip
+    rules = ReplayConfig(
+        None if ttl == "class" else parse_duration(ttl, "h"),
+        parse_duration(step, "m"),
+        parse_duration(lag, "m"),
+        parse_duration(latency, "s"),
+        parse_duration(fetch, "s"),
+        parse_multiples(at),
+        "requests" if cost == "requests" else "key",
+    )
     settings = load_settings()
-    split = _split(log, settings, train_from, test_from, test_to)
+    split = _parse_split(log, settings, train_from, test_from, test_to)
     opens = read_opens(log, settings, split, min_opens)
     names = [name.strip() for name in policy.split(",") if name.strip()]
-    with _progress() as watcher:
+    with _progress_bars() as watcher:
         found = run(opens, split, rules, names, settings, watcher)
-    _write(found, json_file, html, warms_out)
-    _show(found.document)
+    _write_files(found, json_file, html, warms_out)
+    _print_curves(found.document)
 
 
-def span(text: str, unit: str) -> timedelta:
+def parse_duration(text: str, unit: str) -> timedelta:
     """Return the time that `text` means, such as `3h`, `15m` or `30s`; a number alone counts `unit`.
 
     Raises:
         BadRequest: it is no span of time.
     """
-    found = _SPAN.fullmatch(text.strip().lower())
+    found = _DURATION.fullmatch(text.strip().lower())
     if not found:
         raise BadRequest(f"{text!r} is not a span of time; write one such as 30s, 15m or 3h")
     return timedelta(seconds=float(found[1]) * _UNITS[found[2] or unit])
 
 
-def targets(text: str) -> list[float]:
+def parse_multiples(text: str) -> list[float]:
     """Return the multiples in `text`, ascending.
 
     Raises:
@@ -84,24 +89,24 @@ def targets(text: str) -> list[float]:
         raise BadRequest(f"--at {text!r} is not a list of numbers; write one such as 1.5,2,3") from None
 
 
-def _moment(name: str, text: str) -> datetime:
+def _parse_timestamp(name: str, text: str) -> datetime:
     try:
         return utc(datetime.fromisoformat(text))
     except ValueError:
         raise BadRequest(f"{name} {text!r} is not a day or moment; write one such as 2026-11-25") from None
 
 
-def _split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
+def _parse_split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
     from adwarm.access_log import log_span
-    from adwarm.replay.replay_log import Split
+    from adwarm.replay.replay_log import TrainTestSplit
 
-    end = _moment("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
-    test = _moment("--test-from", test_from) if test_from else end - _TEST
-    return Split(_moment("--train-from", train_from) if train_from else test - _TRAINING, test, end)
+    end = _parse_timestamp("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
+    test = _parse_timestamp("--test-from", test_from) if test_from else end - _TEST
+    return TrainTestSplit(_parse_timestamp("--train-from", train_from) if train_from else test - _TRAINING, test, end)
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
+def _progress_bars() -> Iterator[Callable[[str, float], None]]:
     """Show a bar per policy on standard error, where somebody may be watching."""
     from rich.console import Console
     from rich.progress import Progress
@@ -117,7 +122,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         yield watcher
 
 
-def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Path | None) -> None:
+def _write_files(found: Any, json_file: Path | None, html: Path | None, warms_out: Path | None) -> None:
     import orjson
 
     for path in (json_file, html, warms_out):
@@ -126,9 +131,9 @@ def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Pat
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found.document, option=orjson.OPT_INDENT_2) + b"\n")
     if html is not None:
-        from adwarm.replay.replay_page import report_page
+        from adwarm.replay.replay_page import render_page
 
-        html.write_text(report_page(found.document), encoding="utf-8")
+        html.write_text(render_page(found.document), encoding="utf-8")
     if warms_out is not None:
         warms = found.warms
         columns = ["ts", "account_id", "date_range", "at", "confidence"]
@@ -137,7 +142,7 @@ def _write(found: Any, json_file: Path | None, html: Path | None, warms_out: Pat
         warms[columns].to_parquet(warms_out, index=False)
 
 
-def _show(document: dict[str, Any]) -> None:
+def _print_curves(document: dict[str, Any]) -> None:
     first = document["policies"][0]["read_off_curve"]
     columns = ["policy", *(f"{row['multiple']:g}x" for row in first), "most", "ECE"]
     rows = []

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parsed
+from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parse_option
 from adwarm.cli.output import JsonOption, print_json, print_table
 
-_ACTORS = "is not an actor; write human, embedded, api or warmer"
+_ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
 AccountsArgument = Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")]
 
 
@@ -23,21 +23,20 @@ def warm(
 ) -> None:
     """Make reports fresh now, under the shared limits; what is fresh already is skipped."""
     from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch import Wanted
+    from adwarm.prefetch import KeyRequest
     from adwarm.runtime import Runtime
 
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in date_ranges]
-    urgency = parsed(Priority.parse, priority)
-    done = Runtime(clock=clock_at(at)).prefetch().run([Wanted(key) for key in keys], urgency)
+    urgency = parse_option(Priority.parse, priority)
+    done = Runtime(clock=clock_at(at)).prefetch_engine().run([KeyRequest(key) for key in keys], urgency)
     if as_json:
-        print_json({**done.summary(), "outcomes": [_outcome(item) for item in done.outcomes]})
+        print_json({**done.summary(), "outcomes": [_outcome_fields(item) for item in done.outcomes]})
     else:
         columns = ("key", "status", "requests", "bytes", "expires", "reason")
         rows = [
-            (str(x.wanted.key), x.status.value, x.requests, x.stored_bytes, x.expires_at, x.reason)
-            for x in done.outcomes
+            (str(x.request.key), x.status.value, x.calls, x.stored_bytes, x.expires_at, x.reason) for x in done.outcomes
         ]
-        print_table(f"{len(done.outcomes)} keys, {done.requests} upstream requests", columns, rows)
+        print_table(f"{len(done.outcomes)} keys, {done.calls} upstream requests", columns, rows)
     if not all(item.status.is_served for item in done.outcomes):
         raise typer.Exit(1)
 
@@ -61,17 +60,19 @@ def get(
     from adwarm.serving import read_or_fetch
 
     runtime = Runtime(clock=clock_at(at))
-    key, who = ReportKey.parse(account, date_range, report), parsed(Actor, actor, _ACTORS)
-    answer = read_or_fetch(runtime.reader, runtime.prefetch, key, who) if fetch else runtime.reader.read(key, who)
+    key, who = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
+    answer = (
+        read_or_fetch(runtime.reader, runtime.prefetch_engine, key, who) if fetch else runtime.reader.read(key, who)
+    )
     if answer.entry is None:
         raise NotFound(f"{key}: {answer.reason}; `adwarm get --fetch` fetches it")
     if meta:
-        print_json(_about(answer))
+        print_json(_result_fields(answer))
         return
     if not as_json:
         note = f"{answer.status}, {answer.age_seconds or 0:.0f} s old, {answer.entry.key.window}"
         typer.echo(f"{note}; {answer.reason}" if answer.reason else note, err=True)
-    sys.stdout.buffer.write(runtime.reader.body(answer) + b"\n")
+    sys.stdout.buffer.write(runtime.reader.get_body(answer) + b"\n")
 
 
 def simulate(
@@ -123,12 +124,12 @@ def simulate(
         raise Transient(str(error)) from None
 
 
-def _outcome(item: Any) -> dict[str, Any]:
+def _outcome_fields(item: Any) -> dict[str, Any]:
     return {
-        "account_id": item.wanted.key.account_id,
-        "date_range": item.wanted.key.date_range,
+        "account_id": item.request.key.account_id,
+        "date_range": item.request.key.date_range,
         "status": item.status.value,
-        "requests": item.requests,
+        "requests": item.calls,
         "fetched_at": item.fetched_at,
         "expires_at": item.expires_at,
         "raw_bytes": item.raw_bytes,
@@ -138,7 +139,7 @@ def _outcome(item: Any) -> dict[str, Any]:
     }
 
 
-def _about(answer: Any) -> dict[str, Any]:
+def _result_fields(answer: Any) -> dict[str, Any]:
     entry = answer.entry
     names = ("fetched_at", "expires_at", "source", "api_version", "complete", "settled", "degraded", "data_version")
     sizes = ("codec", "raw_bytes", "stored_bytes")

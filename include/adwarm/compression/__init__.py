@@ -1,27 +1,27 @@
 """Packs payloads small, proves them whole on every read, and hands them to clients in a coding they take."""
 
-from adwarm.compression.choice import Packed, pack, transcode, unpack
-from adwarm.compression.decoded_cache import CacheCounts, DecodedCache
-from adwarm.compression.envelope import CODECS, Codec, Envelope, open_envelope, seal
-from adwarm.compression.files import FilesReport, compress_path
+from adwarm.compression.choice import CompressedPayload, compress, decompress, transcode
+from adwarm.compression.decoded_cache import CacheStatistics, DecodedCache
+from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
+from adwarm.compression.files import FileCompressionResult, compress_path
 from adwarm.compression.negotiation import choose_encoding, content_coding
 from adwarm.compression.statistics import CompressionStats
 
 __all__ = [
     "CODECS",
-    "CacheCounts",
+    "CacheStatistics",
     "Codec",
+    "CompressedPayload",
     "CompressionStats",
     "DecodedCache",
     "Envelope",
-    "FilesReport",
-    "Packed",
+    "FileCompressionResult",
     "choose_encoding",
+    "compress",
     "compress_path",
     "content_coding",
-    "open_envelope",
-    "pack",
-    "seal",
+    "decode_envelope",
+    "decompress",
+    "encode_envelope",
     "transcode",
-    "unpack",
 ]

@@ -7,13 +7,13 @@ A packed payload's body is never larger than the payload: small ones and those t
 from dataclasses import dataclass
 
 from adwarm.compression.codecs import decode, encode
-from adwarm.compression.envelope import Codec, Envelope, known_codec, open_envelope, seal
+from adwarm.compression.envelope import Codec, Envelope, decode_envelope, encode_envelope, parse_codec
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class CompressedPayload:
     """A payload in its envelope.
 
     Attributes:
@@ -28,41 +28,41 @@ class Packed:
     stored_bytes: int
 
 
-def pack(
+def compress(
     raw: bytes,
     settings: CompressionSettings,
     *,
     content_type: str = "application/json",
     codec: str | None = None,
-) -> Packed:
+) -> CompressedPayload:
     """Return `raw` encoded by `codec` (by default the settings' one) and sealed.
 
     Raises:
         TooMuchData: `raw` is larger than what `unpack` may decode under the same settings.
         BadRequest: the codec is unknown or the content type is not valid.
     """
-    wanted = known_codec(settings.codec if codec is None else codec)
+    wanted = parse_codec(settings.codec if codec is None else codec)
     if len(raw) > settings.max_decoded_bytes:
         raise TooMuchData(
             f"the payload has {len(raw)} bytes, more than the {settings.max_decoded_bytes} that may be decoded again; "
             "ask for less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
         )
-    used, body = _smaller(raw, wanted, settings)
-    blob = seal(body, codec=used, content_type=content_type, raw_bytes=len(raw))
-    return Packed(blob, used, len(raw), len(blob))
+    used, body = _encode_if_smaller(raw, wanted, settings)
+    blob = encode_envelope(body, codec=used, content_type=content_type, raw_bytes=len(raw))
+    return CompressedPayload(blob, used, len(raw), len(blob))
 
 
-def unpack(blob: bytes, settings: CompressionSettings) -> bytes:
+def decompress(blob: bytes, settings: CompressionSettings) -> bytes:
     """Return the payload in `blob`.
 
     Raises:
         Corrupt: the checksum or the decoded length does not hold; treat it as a miss.
         TooMuchData: it would decode to more than the settings allow.
     """
-    return decoded(open_envelope(blob), settings)
+    return decompress_envelope(decode_envelope(blob), settings)
 
 
-def decoded(envelope: Envelope, settings: CompressionSettings) -> bytes:
+def decompress_envelope(envelope: Envelope, settings: CompressionSettings) -> bytes:
     """Return the payload of an opened envelope.
 
     Raises:
@@ -83,14 +83,14 @@ def transcode(blob: bytes, codec: str, settings: CompressionSettings) -> bytes:
         TooMuchData: it would decode to more than the settings allow.
         BadRequest: the codec is unknown.
     """
-    wanted, envelope = known_codec(codec), open_envelope(blob)
+    wanted, envelope = parse_codec(codec), decode_envelope(blob)
     if wanted == envelope.codec:
         return envelope.body
-    return encode(decoded(envelope, settings), wanted, settings)
+    return encode(decompress_envelope(envelope, settings), wanted, settings)
 
 
-def _smaller(raw: bytes, wanted: Codec, settings: CompressionSettings) -> tuple[Codec, bytes]:
+def _encode_if_smaller(raw: bytes, codec: Codec, settings: CompressionSettings) -> tuple[Codec, bytes]:
     if len(raw) < settings.threshold_bytes:
         return "identity", raw
-    body = encode(raw, wanted, settings)
-    return (wanted, body) if len(body) < len(raw) else ("identity", raw)
+    body = encode(raw, codec, settings)
+    return (codec, body) if len(body) < len(raw) else ("identity", raw)

@@ -13,7 +13,7 @@ from threading import Lock
 
 
 @dataclass(frozen=True, slots=True)
-class CacheCounts:
+class CacheStatistics:
     """What the cache did since it was made, and the bytes and values it holds now."""
 
     hits: int
@@ -26,8 +26,8 @@ class CacheCounts:
 class DecodedCache:
     """Holds at most `budget_bytes` of values; a value larger than that is never kept, and 0 keeps none."""
 
-    def __init__(self, budget_bytes: int) -> None:
-        self.budget_bytes = budget_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._values: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = Lock()
         self._bytes = self._hits = self._misses = self._evictions = 0
@@ -49,27 +49,29 @@ class DecodedCache:
         key = _key(account_id, blob, codec)
         with self._lock:
             self._bytes -= len(self._values.pop(key, b""))
-            if len(value) > self.budget_bytes or not self.budget_bytes:
+            if len(value) > self.max_bytes or not self.max_bytes:
                 return
             self._values[key] = value
             self._bytes += len(value)
-            while self._bytes > self.budget_bytes:
+            while self._bytes > self.max_bytes:
                 _, oldest = self._values.popitem(last=False)
                 self._bytes -= len(oldest)
                 self._evictions += 1
 
-    def get_or_make(self, account_id: str, blob: bytes, make: Callable[[], bytes], codec: str = "identity") -> bytes:
+    def get_or_compute(
+        self, account_id: str, blob: bytes, compute: Callable[[], bytes], codec: str = "identity"
+    ) -> bytes:
         """Return the kept value, or make and keep it; `make` runs outside the lock and its errors pass through."""
         value = self.get(account_id, blob, codec)
         if value is None:
-            value = make()
+            value = compute()
             self.put(account_id, blob, value, codec)
         return value
 
-    def counts(self) -> CacheCounts:
+    def statistics(self) -> CacheStatistics:
         """Return the counts."""
         with self._lock:
-            return CacheCounts(self._hits, self._misses, self._evictions, len(self._values), self._bytes)
+            return CacheStatistics(self._hits, self._misses, self._evictions, len(self._values), self._bytes)
 
 
 def _key(account_id: str, blob: bytes, codec: str) -> bytes:

@@ -37,7 +37,7 @@ class Envelope:
     body: bytes
 
 
-def seal(body: bytes, *, codec: Codec, content_type: str, raw_bytes: int) -> bytes:
+def encode_envelope(body: bytes, *, codec: Codec, content_type: str, raw_bytes: int) -> bytes:
     """Return `body`, already encoded by `codec`, in an envelope.
 
     Raises:
@@ -46,11 +46,11 @@ def seal(body: bytes, *, codec: Codec, content_type: str, raw_bytes: int) -> byt
     kind = content_type.encode("ascii", "replace")
     if len(kind) > 255 or not content_type.isascii():
         raise BadRequest(f"content type {content_type[:60]!r} is not valid; use at most 255 ASCII characters")
-    head = _FIXED.pack(MAGIC, VERSION, CODECS.index(known_codec(codec)), len(kind), raw_bytes)
+    head = _FIXED.pack(MAGIC, VERSION, CODECS.index(parse_codec(codec)), len(kind), raw_bytes)
     return b"".join((head, _digest(head, kind, body), kind, body))
 
 
-def open_envelope(blob: bytes) -> Envelope:
+def decode_envelope(blob: bytes) -> Envelope:
     """Return the envelope in `blob` after checking its checksum; nothing is decoded.
 
     Raises:
@@ -68,7 +68,7 @@ def open_envelope(blob: bytes) -> Envelope:
     return Envelope(CODECS[codec], kind.decode("ascii"), raw_bytes, body)
 
 
-def known_codec(name: str) -> Codec:
+def parse_codec(name: str) -> Codec:
     """Return `name` as a codec.
 
     Raises:

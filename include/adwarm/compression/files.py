@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adwarm.compression.codecs import decode, encode
-from adwarm.compression.envelope import Codec, known_codec
+from adwarm.compression.envelope import Codec, parse_codec
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.settings import CompressionSettings
 
@@ -22,7 +22,7 @@ SUFFIXES: Final[dict[Codec, str]] = {"zstd": ".zst", "gzip": ".gz", "brotli": ".
 
 
 @dataclass(slots=True)
-class FilesReport:
+class FileCompressionResult:
     """What happened to the files.
 
     Attributes:
@@ -55,7 +55,7 @@ def compress_path(
     settings: CompressionSettings,
     include: Sequence[str] = ("*.json", "*.txt"),
     exclude: Sequence[str] = (),
-) -> FilesReport:
+) -> FileCompressionResult:
     """Compress a file, or the files under a folder whose name matches `include` and not `exclude`.
 
     A single file is compressed whatever its name. Symbolic links are not followed.
@@ -67,10 +67,10 @@ def compress_path(
     root = Path(path)
     if not root.exists():
         raise NotFound(f"there is no file or folder at {str(path)!r}")
-    codec = known_codec(settings.codec)
+    codec = parse_codec(settings.codec)
     if codec not in SUFFIXES:
         raise BadRequest(f"files cannot be compressed by {codec!r}; choose one of {', '.join(SUFFIXES)}")
-    report = FilesReport()
+    report = FileCompressionResult()
     for file in _matching(root, include, exclude):
         try:
             _compress(file, codec, settings, report)
@@ -90,7 +90,7 @@ def _matching(root: Path, include: Sequence[str], exclude: Sequence[str]) -> Ite
             yield file
 
 
-def _compress(file: Path, codec: Codec, settings: CompressionSettings, report: FilesReport) -> None:
+def _compress(file: Path, codec: Codec, settings: CompressionSettings, report: FileCompressionResult) -> None:
     before, target = file.stat(), Path(f"{file}{SUFFIXES[codec]}")
     reason = _reason_to_skip(file, before.st_size, target, settings)
     if reason:

@@ -5,7 +5,7 @@ The stored codec wins whenever the client takes it, since then nothing is decode
 
 import re
 
-from adwarm.compression.envelope import Codec, known_codec
+from adwarm.compression.envelope import Codec, parse_codec
 
 _CODINGS: dict[Codec, str] = {"zstd": "zstd", "brotli": "br", "gzip": "gzip", "identity": "identity"}
 _CODECS: dict[str, Codec] = {coding: codec for codec, coding in _CODINGS.items()} | {"x-gzip": "gzip"}
@@ -18,7 +18,7 @@ def content_coding(codec: str) -> str:
     Raises:
         BadRequest: the codec is unknown.
     """
-    return _CODINGS[known_codec(codec)]
+    return _CODINGS[parse_codec(codec)]
 
 
 def choose_encoding(accept_encoding: str, stored: str) -> Codec:
@@ -30,7 +30,7 @@ def choose_encoding(accept_encoding: str, stored: str) -> Codec:
     Raises:
         BadRequest: the stored codec is unknown.
     """
-    kept = known_codec(stored)
+    kept = parse_codec(stored)
     weights = _weights(accept_encoding)
     if weights.get(kept, 0.0) > 0:
         return kept

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from adwarm.compression.choice import Packed, decoded, pack
-from adwarm.compression.envelope import open_envelope
+from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope
+from adwarm.compression.envelope import decode_envelope
 from adwarm.foundation.errors import AdwarmError
 from adwarm.settings import CompressionSettings
 
 
 @dataclass(slots=True)
-class CodecFigures:
+class CodecStatistics:
     """Totals of one codec; seconds are of wall time in one thread each."""
 
     packed: int = 0
@@ -30,35 +30,35 @@ class CompressionStats:
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self._timer = timer
         self._lock = Lock()
-        self._codecs: dict[str, CodecFigures] = {}
+        self._codecs: dict[str, CodecStatistics] = {}
         self._errors: dict[str, int] = {}
 
-    def pack(
+    def compress(
         self,
         raw: bytes,
         settings: CompressionSettings,
         *,
         content_type: str = "application/json",
         codec: str | None = None,
-    ) -> Packed:
+    ) -> CompressedPayload:
         """Do as `choice.pack` does, and count."""
         started = self._timer()
         try:
-            packed = pack(raw, settings, content_type=content_type, codec=codec)
+            packed = compress(raw, settings, content_type=content_type, codec=codec)
         except AdwarmError as error:
-            self.count_error(error)
+            self.record_error(error)
             raise
-        self.count(packed, self._timer() - started)
+        self.record(packed, self._timer() - started)
         return packed
 
-    def unpack(self, blob: bytes, settings: CompressionSettings) -> bytes:
+    def decompress(self, blob: bytes, settings: CompressionSettings) -> bytes:
         """Do as `choice.unpack` does, and count."""
         started = self._timer()
         try:
-            envelope = open_envelope(blob)
-            raw = decoded(envelope, settings)
+            envelope = decode_envelope(blob)
+            raw = decompress_envelope(envelope, settings)
         except AdwarmError as error:
-            self.count_error(error)
+            self.record_error(error)
             raise
         seconds = self._timer() - started
         with self._lock:
@@ -67,7 +67,7 @@ class CompressionStats:
             figures.unpack_seconds += seconds
         return raw
 
-    def count(self, packed: Packed, seconds: float) -> None:
+    def record(self, packed: CompressedPayload, seconds: float) -> None:
         """Count a payload that was packed in `seconds`."""
         with self._lock:
             figures = self._figures(packed.codec)
@@ -76,7 +76,7 @@ class CompressionStats:
             figures.stored_bytes += packed.stored_bytes
             figures.pack_seconds += seconds
 
-    def count_error(self, error: Exception) -> None:
+    def record_error(self, error: Exception) -> None:
         """Count an error by its class."""
         with self._lock:
             name = type(error).__name__
@@ -100,11 +100,11 @@ class CompressionStats:
             "errors": errors,
         }
 
-    def _figures(self, codec: str) -> CodecFigures:
-        return self._codecs.setdefault(codec, CodecFigures())
+    def _figures(self, codec: str) -> CodecStatistics:
+        return self._codecs.setdefault(codec, CodecStatistics())
 
 
-def _figures_dict(figures: CodecFigures) -> dict[str, Any]:
+def _figures_dict(figures: CodecStatistics) -> dict[str, Any]:
     return {
         "packed": figures.packed,
         "unpacked": figures.unpacked,

@@ -1,15 +1,15 @@
 """Scores how worn out each ad is, from its own past. Pure: rows in, scores out."""
 
-from adwarm.fatigue.curves import ALGORITHM, AUDIENCE, CREATIVE, Curve
-from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, band, score_account
+from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
+from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, score_account, status_of
 
 __all__ = [
-    "ALGORITHM",
-    "AUDIENCE",
+    "ALGORITHM_CURVE",
+    "AUDIENCE_CURVE",
     "CALCULATOR_VERSION",
-    "CREATIVE",
-    "Curve",
+    "CREATIVE_CURVE",
     "FatigueScore",
-    "band",
+    "ScoreCurve",
     "score_account",
+    "status_of",
 ]

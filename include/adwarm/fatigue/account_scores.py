@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 import orjson
 from sqlalchemy import Engine
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Row, Window
@@ -18,7 +18,7 @@ from adwarm.store.partition_rows import daily_rows
 
 
 @dataclass
-class ScoreReport:
+class ScoringResult:
     """What a scoring did: ads by band, accounts whose data had not changed, and those whose data could not be read."""
 
     accounts: int = 0
@@ -34,12 +34,12 @@ class ScoreReport:
 
 def score_accounts(
     engine: Engine, objects: ObjectStore, settings: Settings, pairs: Sequence[tuple[str, date]], now: datetime
-) -> ScoreReport:
+) -> ScoringResult:
     """Score each account as of its day, unless that day's scores were made from the same data.
 
     Uses the days up to the day in their newest restatement, and the frequency of the week that ends on it.
     """
-    report = ScoreReport()
+    report = ScoringResult()
     level = settings.spec("default").level
     if level != "ad":
         words = f"scores need rows of ads, and the report `default` has rows of the level {level}"
@@ -60,21 +60,21 @@ def _score_one(
     account_id: str,
     as_of: date,
     now: datetime,
-    report: ScoreReport,
+    report: ScoringResult,
 ) -> None:
     spec = settings.spec("default")
     window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
-    states = partitions.states(engine, account_id, spec.hash, window)
+    states = partitions.list_states(engine, account_id, spec.hash, window)
     if not states:
         report.without_data += 1
         return
     week = entries.find(engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
     version = sum(state.data_version for state in states.values()) + (1 if week else 0)
-    if scores.scored_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
+    if scores.find_data_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
         report.unchanged += 1
         return
     rows = daily_rows(objects, states, window)
-    scored = score_account(rows, _range_rows(week, settings), as_of, settings.fatigue)
+    scored = score_account(rows, _weekly_summary_rows(week, settings), as_of, settings.fatigue)
     found = [replace(score, account_id=account_id) for score in scored]  # Meta's rows name the account by digits alone
     settled = all(day in states and states[day].settled for day in window.days())
     scores.publish(engine, found, data_version=version, settled=settled, at=now)
@@ -83,9 +83,9 @@ def _score_one(
         report.bands[str(score.status)] = report.bands.get(str(score.status), 0) + 1
 
 
-def _range_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
+def _weekly_summary_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
     """Return the summary of the week that ends on the day; its frequency is the score's."""
     if week is None:
         return []
-    rows: list[Row] = orjson.loads(unpack(week[1], settings.compression))["rows"]
+    rows: list[Row] = orjson.loads(decompress(week[1], settings.compression))["rows"]
     return rows

@@ -7,7 +7,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ScoreCurve:
     """Straight lines through `points`, flat before the first and after the last.
 
     Raises:
@@ -31,11 +31,11 @@ class Curve:
         return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-CREATIVE: Final = Curve(((0.0, 0.0), (0.10, 20.0), (0.25, 60.0), (0.50, 90.0), (0.75, 100.0)))
+CREATIVE_CURVE: Final = ScoreCurve(((0.0, 0.0), (0.10, 20.0), (0.25, 60.0), (0.50, 90.0), (0.75, 100.0)))
 """By the share of its usual click-through rate that an ad has lost."""
 
-AUDIENCE: Final = Curve(((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 90.0), (8.0, 100.0)))
+AUDIENCE_CURVE: Final = ScoreCurve(((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 90.0), (8.0, 100.0)))
 """By how often a person has seen the ad in the range."""
 
-ALGORITHM: Final = Curve(((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0)))
+ALGORITHM_CURVE: Final = ScoreCurve(((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0)))
 """By the rise of the price of a thousand impressions over its usual one, as a share of that."""

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
 
-Row = Mapping[str, Any]
+InsightsRow = Mapping[str, Any]
 """An insights row: numbers as numeric strings, days as ISO text, absent where zero or undefined."""
 
-AdId = tuple[str, str]
+AdKey = tuple[str, str]
 """Account id and ad id."""
 
-RANGE_DAYS: Final = 7
+MAX_RANGE_AGE_DAYS: Final = 7
 """A range summary that ended this many days ago or more says nothing about now."""
 
 
@@ -43,7 +43,7 @@ class Delivery:
         """Price of a thousand impressions; None without impressions or where spend is not known."""
         return 1000 * self.spend / self.impressions if self.impressions and self.spend is not None else None
 
-    def by_link_clicks(self) -> "Delivery":
+    def with_link_clicks(self) -> "Delivery":
         """Return the same delivery with link clicks in the place of clicks."""
         return replace(self, clicks=self.link_clicks)
 
@@ -58,7 +58,7 @@ class AdHistory:
 
     name: str = ""
     days: dict[date, Delivery] = field(default_factory=dict)
-    unseen: frozenset[date] = frozenset()
+    days_without_impressions: frozenset[date] = frozenset()
 
     def between(self, since: date, until: date) -> list[Delivery]:
         """Return the days with delivery in a span, both ends included."""
@@ -69,27 +69,30 @@ class AdHistory:
         found = (day for day, delivery in self.days.items() if since <= day <= until and delivery.impressions)
         return min(found, default=None)
 
-    def is_unseen(self, since: date, until: date) -> bool:
+    def lacks_impressions(self, since: date, until: date) -> bool:
         """Whether a day of a span, both ends included, does not say how often the ad was seen."""
-        return any(since <= day <= until for day in self.unseen)
+        return any(since <= day <= until for day in self.days_without_impressions)
 
 
 _FIGURES: Final = {
-    "impressions": "impressions", "clicks": "clicks", "spend": "spend", "link_clicks": "inline_link_clicks",
-}  # fmt: skip
+    "impressions": "impressions",
+    "clicks": "clicks",
+    "spend": "spend",
+    "link_clicks": "inline_link_clicks",
+}
 
 
-def read_histories(rows: Iterable[Row], since: date, until: date) -> dict[AdId, AdHistory]:
+def read_histories(rows: Iterable[InsightsRow], since: date, until: date) -> dict[AdKey, AdHistory]:
     """Return the history of each ad that has a row in the span, both ends included.
 
     Raises:
         BadRequest: a row's day or number cannot be read; the message names the ad and the field.
     """
-    parts: dict[AdId, dict[date, list[Row]]] = {}
+    parts: dict[AdKey, dict[date, list[InsightsRow]]] = {}
     known: dict[tuple[str, date], set[str]] = {}
-    names: dict[AdId, tuple[date, str]] = {}
+    names: dict[AdKey, tuple[date, str]] = {}
     for row in rows:
-        ad, day = ad_of(row), day_of(row, "date_start")
+        ad, day = read_ad_key(row), read_day(row, "date_start")
         if not since <= day <= until:
             continue
         parts.setdefault(ad, {}).setdefault(day, []).append(row)
@@ -100,36 +103,36 @@ def read_histories(rows: Iterable[Row], since: date, until: date) -> dict[AdId, 
     return {
         ad: AdHistory(
             names[ad][1],
-            {day: total(_delivery(row, known[ad[0], day]) for row in days[day]) for day in sorted(days)},
+            {day: sum_deliveries(_delivery(row, known[ad[0], day]) for row in days[day]) for day in sorted(days)},
             frozenset(day for day in days if "impressions" not in known[ad[0], day]),
         )
         for ad, days in sorted(parts.items())
     }
 
 
-def _delivery(row: Row, known: set[str]) -> Delivery:
+def _delivery(row: InsightsRow, known_figures: set[str]) -> Delivery:
     """Return what a row says; an absent figure is zero where other rows of its account and day have it."""
-    return Delivery(**{name: number(row, column) for name, column in _FIGURES.items() if name in known})
+    return Delivery(**{name: read_number(row, column) for name, column in _FIGURES.items() if name in known_figures})
 
 
-def read_frequencies(rows: Iterable[Row], until: date) -> dict[AdId, float]:
+def read_frequencies(rows: Iterable[InsightsRow], until: date) -> dict[AdKey, float]:
     """Return each ad's frequency from the newest range summary that ends by `until`; ads without one are left out.
 
     Reach does not add up over days, so the summary of the range is the only place it can come from.
     """
-    newest: dict[AdId, tuple[date, float]] = {}
+    newest: dict[AdKey, tuple[date, float]] = {}
     for row in rows:
-        ad, end = ad_of(row), day_of(row, "date_stop")
-        frequency = number(row, "frequency")
-        reach = number(row, "reach")
+        ad, end = read_ad_key(row), read_day(row, "date_stop")
+        frequency = read_number(row, "frequency")
+        reach = read_number(row, "reach")
         if not frequency and reach:
-            frequency = number(row, "impressions") / reach
-        if frequency and until - timedelta(days=RANGE_DAYS) < end <= until:
+            frequency = read_number(row, "impressions") / reach
+        if frequency and until - timedelta(days=MAX_RANGE_AGE_DAYS) < end <= until:
             newest[ad] = max(newest.get(ad, (end, frequency)), (end, frequency))
     return {ad: frequency for ad, (_, frequency) in newest.items()}
 
 
-def total(days: Iterable[Delivery]) -> Delivery:
+def sum_deliveries(days: Iterable[Delivery]) -> Delivery:
     """Return the sum of some days; of a figure that some days do not know, the sum of those that do."""
     listed = list(days)
     return Delivery(
@@ -150,28 +153,30 @@ def with_spend(days: Iterable[Delivery]) -> list[Delivery]:
     return [day for day in days if day.spend is not None]
 
 
-def usual_ctr(days: Iterable[Delivery], strength: float) -> float | None:
+def baseline_ctr(days: Iterable[Delivery], prior_clicks: float) -> float | None:
     """Return the median daily click-through rate; None without clicks.
 
     Each day is drawn to the rate of all days by `strength` clicks' worth of impressions, since the plain median of days
     with few impressions is zero.
     """
     known = with_clicks(days)
-    overall = total(known).ctr
+    overall = sum_deliveries(known).ctr
     if not overall:
         return None
-    weight = strength / overall
-    return median(((day.clicks or 0.0) + strength) / (day.impressions + weight) for day in known)
+    weight = prior_clicks / overall
+    return median(((day.clicks or 0.0) + prior_clicks) / (day.impressions + weight) for day in known)
 
 
-def usual_cpm(days: Iterable[Delivery], strength: float) -> float | None:
+def baseline_cpm(days: Iterable[Delivery], prior_impressions: float) -> float | None:
     """Return the median daily price of a thousand impressions, each day drawn to all days by `strength` impressions."""
     known = with_spend(days)
-    whole = total(known)
+    whole = sum_deliveries(known)
     if not whole.impressions or not whole.spend:
         return None
     price = whole.spend / whole.impressions
-    return 1000 * median(((day.spend or 0.0) + strength * price) / (day.impressions + strength) for day in known)
+    return 1000 * median(
+        ((day.spend or 0.0) + prior_impressions * price) / (day.impressions + prior_impressions) for day in known
+    )
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
@@ -179,7 +184,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) if known else None
 
 
-def ad_of(row: Row) -> AdId:
+def read_ad_key(row: InsightsRow) -> AdKey:
     """Return whose row it is."""
     try:
         return str(row["account_id"]), str(row["ad_id"])
@@ -187,7 +192,7 @@ def ad_of(row: Row) -> AdId:
         raise BadRequest(f"an insights row has no {error}; ask for level=ad with account_id and ad_id") from None
 
 
-def day_of(row: Row, name: str) -> date:
+def read_day(row: InsightsRow, name: str) -> date:
     """Return the row's day in field `name`."""
     value = row.get(name)
     if isinstance(value, date):
@@ -200,7 +205,7 @@ def day_of(row: Row, name: str) -> date:
         ) from None
 
 
-def number(row: Row, name: str) -> float:
+def read_number(row: InsightsRow, name: str) -> float:
     """Return the row's number in field `name`, zero where it is absent."""
     value = row.get(name)
     if value is None or value == "":

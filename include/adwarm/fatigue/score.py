@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from adwarm.fatigue.curves import ALGORITHM, AUDIENCE, CREATIVE
+from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE
 from adwarm.fatigue.history import (
     AdHistory,
     Delivery,
-    Row,
+    InsightsRow,
+    baseline_cpm,
+    baseline_ctr,
     read_frequencies,
     read_histories,
-    total,
-    usual_cpm,
-    usual_ctr,
+    sum_deliveries,
     with_clicks,
     with_spend,
 )
@@ -36,14 +36,14 @@ PRIOR_CLICKS: Final = 10.0
 """Clicks' worth of belief that an ad still clicks as it used to: the Beta prior has the ad's usual rate as its mean."""
 PRIOR_IMPRESSIONS: Final = 1000.0
 """Impressions' worth of belief that an ad still costs what it used to."""
-PLAUSIBLE_CTR: Final = 0.10
+MAX_PLAUSIBLE_CTR: Final = 0.10
 """A higher click-through rate is an error in the data."""
 NOTABLE_FREQUENCY: Final = 20.0
 CLICKS: Final = "clicks"
 LINK_CLICKS: Final = "inline_link_clicks"
 """Clicks on the ad's link alone: fewer than all clicks, but they wane alike."""
 
-Status = Literal["healthy", "warning", "critical", "pending"]
+FatigueStatus = Literal["healthy", "warning", "critical", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class FatigueScore:
     ad_id: str
     as_of: date
     ad_name: str
-    status: Status
+    status: FatigueStatus
     total: float | None
     creative: float | None
     audience: float | None
@@ -85,7 +85,7 @@ class FatigueScore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
+class _AdState:
     """What one ad looks like as of one day.
 
     Attributes:
@@ -94,21 +94,21 @@ class _Sight:
     """
 
     recent: list[Delivery]
-    past: list[Delivery]
+    baseline: list[Delivery]
     age_days: int
     clicks_from: str | None
     ctr: float | None
     cpm: float | None
-    unseen: bool
+    impressions_missing: bool
 
     @property
     def days(self) -> list[Delivery]:
         """The days before and the recent ones."""
-        return self.past + self.recent
+        return self.baseline + self.recent
 
 
 def score_account(
-    rows: Sequence[Row], range_rows: Sequence[Row], as_of: date, settings: FatigueSettings
+    rows: Sequence[InsightsRow], range_rows: Sequence[InsightsRow], as_of: date, settings: FatigueSettings
 ) -> list[FatigueScore]:
     """Return the score of every ad that has a row in the days the score looks at, by account and ad id.
 
@@ -128,14 +128,14 @@ def score_account(
     scores = []
     for (account_id, ad_id), history in histories.items():
         since = _first_day(as_of, settings)
-        if history.first_day(since, as_of) is None and not history.is_unseen(since, as_of):
+        if history.first_day(since, as_of) is None and not history.lacks_impressions(since, as_of):
             continue
         frequency = frequencies.get((account_id, ad_id))
         scores.append(_score(account_id, ad_id, history, frequency, as_of, settings))
     return scores
 
 
-def band(value: float | None) -> Status:
+def status_of(value: float | None) -> FatigueStatus:
     """Return the band of a total; None is pending."""
     if value is None:
         return "pending"
@@ -147,11 +147,11 @@ def band(value: float | None) -> Status:
 def _score(
     account_id: str, ad_id: str, history: AdHistory, frequency: float | None, as_of: date, settings: FatigueSettings
 ) -> FatigueScore:
-    sight = _look(history, as_of, settings, _clicks_field(history, as_of, settings))
+    sight = _ad_state(history, as_of, settings, _clicks_field(history, as_of, settings))
     components = _components(sight, frequency, settings)
     value = _weighted(components, settings)
     earlier = [
-        _weighted(_components(_look(history, day, settings, sight.clicks_from), frequency, settings), settings)
+        _weighted(_components(_ad_state(history, day, settings, sight.clicks_from), frequency, settings), settings)
         for day in (as_of - timedelta(days=back) for back in range(TREND_DAYS - 1, 0, -1))
     ]
     slope = None if value is None else slope_per_day([*earlier, value])
@@ -162,7 +162,7 @@ def _score(
         ad_id=ad_id,
         as_of=as_of,
         ad_name=history.name,
-        status=band(value),
+        status=status_of(value),
         total=value,
         creative=creative,
         audience=audience,
@@ -185,37 +185,37 @@ def _clicks_field(history: AdHistory, as_of: date, settings: FatigueSettings) ->
     delivered = [days for days in halves if days]
     if all(with_clicks(days) for days in delivered):
         return CLICKS
-    linked = ([day.by_link_clicks() for day in days] for days in delivered)
+    linked = ([day.with_link_clicks() for day in days] for days in delivered)
     return LINK_CLICKS if all(with_clicks(days) for days in linked) else None
 
 
-def _look(history: AdHistory, as_of: date, settings: FatigueSettings, clicks_from: str | None) -> _Sight:
+def _ad_state(history: AdHistory, as_of: date, settings: FatigueSettings, clicks_from: str | None) -> _AdState:
     since, turn = _first_day(as_of, settings), as_of - timedelta(days=settings.recent_days)
     recent, past = history.between(turn + timedelta(days=1), as_of), history.between(since, turn)
     if clicks_from == LINK_CLICKS:
-        recent, past = [day.by_link_clicks() for day in recent], [day.by_link_clicks() for day in past]
+        recent, past = [day.with_link_clicks() for day in recent], [day.with_link_clicks() for day in past]
     first = history.first_day(since, as_of)
-    return _Sight(
+    return _AdState(
         recent=recent,
-        past=past,
+        baseline=past,
         age_days=(as_of - first).days + 1 if first else 0,
         clicks_from=clicks_from,
-        ctr=usual_ctr(past, PRIOR_CLICKS),
-        cpm=usual_cpm(past, PRIOR_IMPRESSIONS),
-        unseen=history.is_unseen(since, as_of),
+        ctr=baseline_ctr(past, PRIOR_CLICKS),
+        cpm=baseline_cpm(past, PRIOR_IMPRESSIONS),
+        impressions_missing=history.lacks_impressions(since, as_of),
     )
 
 
 def _components(
-    sight: _Sight, frequency: float | None, settings: FatigueSettings
+    state: _AdState, frequency: float | None, settings: FatigueSettings
 ) -> tuple[float | None, float | None, float | None]:
-    enough = sight.age_days >= settings.min_days and total(sight.days).impressions >= settings.min_impressions
-    if not enough or not sight.recent or not sight.past:
+    enough = state.age_days >= settings.min_days and sum_deliveries(state.days).impressions >= settings.min_impressions
+    if not enough or not state.recent or not state.baseline:
         return None, None, None
-    clicked, paid = total(with_clicks(sight.recent)), total(with_spend(sight.recent))
-    creative = CREATIVE(1 - _ctr_ratio(clicked, sight.ctr)) if sight.ctr and clicked.impressions else None
-    audience = None if frequency is None else AUDIENCE(frequency)
-    algorithm = ALGORITHM(_cpm_ratio(paid, sight.cpm) - 1) if sight.cpm and paid.impressions else None
+    clicked, paid = sum_deliveries(with_clicks(state.recent)), sum_deliveries(with_spend(state.recent))
+    creative = CREATIVE_CURVE(1 - _ctr_ratio(clicked, state.ctr)) if state.ctr and clicked.impressions else None
+    audience = None if frequency is None else AUDIENCE_CURVE(frequency)
+    algorithm = ALGORITHM_CURVE(_cpm_ratio(paid, state.cpm) - 1) if state.cpm and paid.impressions else None
     return creative, audience, algorithm
 
 
@@ -237,47 +237,47 @@ def _weighted(components: Sequence[float | None], settings: FatigueSettings) -> 
     return min(100.0, sum(weight * value for weight, value in present) / whole)
 
 
-def _flags(sight: _Sight, frequency: float | None) -> list[str]:
-    rates = [total(with_clicks(days)).ctr or 0.0 for days in (sight.recent, sight.past)]
-    blind = len(with_clicks(sight.days)) < len(sight.days)
+def _flags(state: _AdState, frequency: float | None) -> list[str]:
+    rates = [sum_deliveries(with_clicks(days)).ctr or 0.0 for days in (state.recent, state.baseline)]
+    blind = len(with_clicks(state.days)) < len(state.days)
     found = {
-        "clicks_missing": sight.clicks_from == LINK_CLICKS or blind,
-        "ctr_implausible": max(rates) > PLAUSIBLE_CTR,
+        "clicks_missing": state.clicks_from == LINK_CLICKS or blind,
+        "ctr_implausible": max(rates) > MAX_PLAUSIBLE_CTR,
         "frequency_missing": frequency is None,
         "frequency_notable": (frequency or 0.0) > NOTABLE_FREQUENCY,
-        "impressions_missing": sight.unseen,
-        "link_clicks_used": sight.clicks_from == LINK_CLICKS,
-        "spend_missing": len(with_spend(sight.days)) < len(sight.days),
+        "impressions_missing": state.impressions_missing,
+        "link_clicks_used": state.clicks_from == LINK_CLICKS,
+        "spend_missing": len(with_spend(state.days)) < len(state.days),
     }
     return [name for name, holds in found.items() if holds]
 
 
-def _quality(sight: _Sight, frequency: float | None, flags: list[str], settings: FatigueSettings) -> float:
+def _quality(state: _AdState, frequency: float | None, flags: list[str], settings: FatigueSettings) -> float:
     """Return how far the score can be trusted: days known, impressions seen, frequency there; less on bad data.
 
     Halved when a rate is implausible. Days without clicks or without spend take up to a quarter each; link clicks in
     the place of clicks take as much as if half the days had none.
     """
-    impressions = total(sight.recent).impressions
-    known = sight.age_days / (settings.recent_days + settings.baseline_days)
+    impressions = sum_deliveries(state.recent).impressions
+    known = state.age_days / (settings.recent_days + settings.baseline_days)
     seen = impressions / (impressions + PRIOR_IMPRESSIONS)
     whole = 0.4 * min(1.0, known) + 0.4 * seen + (0.2 if frequency is not None else 0.0)
-    days = max(1, len(sight.days))
-    clicked = len(with_clicks(sight.days)) / days * (0.5 if sight.clicks_from == LINK_CLICKS else 1.0)
-    whole *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - len(with_spend(sight.days)) / days)
+    days = max(1, len(state.days))
+    clicked = len(with_clicks(state.days)) / days * (0.5 if state.clicks_from == LINK_CLICKS else 1.0)
+    whole *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - len(with_spend(state.days)) / days)
     return whole / 2 if {"ctr_implausible", "impressions_missing"} & set(flags) else whole
 
 
-def _baseline(sight: _Sight, frequency: float | None, flags: list[str]) -> dict[str, Any]:
+def _baseline(state: _AdState, frequency: float | None, flags: list[str]) -> dict[str, Any]:
     return {
-        "ctr": sight.ctr,
-        "cpm": sight.cpm,
-        "clicks_from": sight.clicks_from,
-        "days": len(sight.past),
-        "impressions": total(sight.past).impressions,
-        "recent_ctr": total(with_clicks(sight.recent)).ctr,
-        "recent_cpm": total(with_spend(sight.recent)).cpm,
-        "recent_impressions": total(sight.recent).impressions,
+        "ctr": state.ctr,
+        "cpm": state.cpm,
+        "clicks_from": state.clicks_from,
+        "days": len(state.baseline),
+        "impressions": sum_deliveries(state.baseline).impressions,
+        "recent_ctr": sum_deliveries(with_clicks(state.recent)).ctr,
+        "recent_cpm": sum_deliveries(with_spend(state.recent)).cpm,
+        "recent_impressions": sum_deliveries(state.recent).impressions,
         "frequency": frequency,
         "flags": flags,
     }

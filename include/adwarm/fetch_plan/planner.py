@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import Window
 from adwarm.model.windows import ONE_DAY
 from adwarm.sources.protocol import Capabilities
@@ -26,7 +26,7 @@ class FetchPlan:
     """What to ask for: spans of days, oldest first, and the windows that have a summary."""
 
     spans: tuple[Window, ...]
-    ranges: tuple[Window, ...]
+    summary_windows: tuple[Window, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -35,9 +35,9 @@ class FetchPlan:
 
 
 def plan_fetch(
-    wanted: Sequence[Window],
-    have: Mapping[date, PartitionState],
-    calendar: SettleCalendar,
+    windows: Sequence[Window],
+    stored: Mapping[date, PartitionState],
+    schedule: RefetchSchedule,
     now: datetime,
     history: Sequence[Window] = (),
     page_rows: int = PAGE_ROWS,
@@ -52,19 +52,19 @@ def plan_fetch(
         history: further days to complete, without an entry of their own.
         page_rows: days that are there and not final are read along while they fit one page.
     """
-    today = calendar.today(now)
-    days = {day for window in (*wanted, *history) for day in window.days() if day <= today}
-    due = sorted(day for day in days if needs_fetch(day, have.get(day), calendar, now))
-    ranges = tuple(sorted({window for window in wanted if len(window) > 1}))
-    return FetchPlan(tuple(_spans(due, have, calendar, page_rows)), ranges)
+    today = schedule.today(now)
+    days = {day for window in (*windows, *history) for day in window.days() if day <= today}
+    due = sorted(day for day in days if needs_fetch(day, stored.get(day), schedule, now))
+    ranges = tuple(sorted({window for window in windows if len(window) > 1}))
+    return FetchPlan(tuple(_spans(due, stored, schedule, page_rows)), ranges)
 
 
-def combined(
+def combine_request(
     spans: Sequence[Window],
-    due: Sequence[Window],
+    due_summaries: Sequence[Window],
     caps: Capabilities,
     rows_per_day: int = 0,
-    most_rows: int = PAGE_ROWS,
+    max_rows: int = PAGE_ROWS,
 ) -> tuple[Window, ...]:
     """Return the windows of the one request that answers days and summaries together; none when they go apart.
 
@@ -72,17 +72,17 @@ def combined(
     Days that are expected to have more than `most_rows` together save no page that way, and may go as a report.
     """
     days = [Window(day, day) for span in spans for day in span.days()]
-    fits = len(days) + len(due) <= caps.max_windows_per_request and len(days) * rows_per_day <= most_rows
-    return (*days, *due) if days and due and fits and caps.unique_metrics else ()
+    fits = len(days) + len(due_summaries) <= caps.max_windows_per_request and len(days) * rows_per_day <= max_rows
+    return (*days, *due_summaries) if days and due_summaries and fits and caps.unique_metrics else ()
 
 
-def needs_fetch(day: date, state: PartitionState | None, calendar: SettleCalendar, now: datetime) -> bool:
+def needs_fetch(day: date, state: PartitionState | None, schedule: RefetchSchedule, now: datetime) -> bool:
     """Whether a day is missing, incomplete, or due by the calendar."""
-    return state is None or not state.complete or calendar.is_due(day, state.fetched_at, now)
+    return state is None or not state.complete or schedule.is_due(day, state.fetched_at, now)
 
 
 def _spans(
-    due: Sequence[date], have: Mapping[date, PartitionState], calendar: SettleCalendar, page_rows: int
+    due: Sequence[date], have: Mapping[date, PartitionState], calendar: RefetchSchedule, page_rows: int
 ) -> list[Window]:
     spans: list[Window] = []
     for day in due:
@@ -94,7 +94,7 @@ def _spans(
 
 
 def _joins(
-    before: date, day: date, have: Mapping[date, PartitionState], calendar: SettleCalendar, page_rows: int
+    before: date, day: date, have: Mapping[date, PartitionState], calendar: RefetchSchedule, page_rows: int
 ) -> bool:
     """Whether reading the days between along is allowed, and no dearer than a request of its own."""
     between = [before + timedelta(days=offset) for offset in range(1, (day - before).days)]
@@ -121,7 +121,7 @@ def aligned_blocks(window: Window) -> list[Window]:
     return blocks
 
 
-def closing_windows(day: date, history_days: int, last_closed: date) -> tuple[Window, Window]:
+def get_day_close_windows(day: date, history_days: int, last_closed: date) -> tuple[Window, Window]:
     """Return what closing `day` needs: the week that ends on it, and the days of history to complete.
 
     The history is the score's look-back together with the day's aligned block, as far as its days have closed.

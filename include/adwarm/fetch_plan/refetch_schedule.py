@@ -14,7 +14,7 @@ from adwarm.model.windows import ONE_DAY
 
 
 @dataclass(frozen=True, slots=True)
-class SettleCalendar:
+class RefetchSchedule:
     """The calendar of one account.
 
     Attributes:
@@ -27,9 +27,9 @@ class SettleCalendar:
     rules: FreshnessRules = field(default_factory=FreshnessRules)
 
     @classmethod
-    def of(cls, account: Account, rules: FreshnessRules) -> "SettleCalendar":
+    def for_account(cls, account: Account, rules: FreshnessRules) -> "RefetchSchedule":
         """Return the account's calendar; accounts are spread evenly over the week by their ids."""
-        return cls(account.data_zone, settle_weekday(account.id), rules)
+        return cls(account.data_zone, refetch_weekday(account.id), rules)
 
     def today(self, now: datetime) -> date:
         """Return the account's day at `now`."""
@@ -48,7 +48,7 @@ class SettleCalendar:
             return True  # it was read while the day still ran
         age = (today - day).days
         if age <= 1:
-            life = self.rules.life(age)
+            life = self.rules.max_age(age)
             return life is not None and fetched_at + life <= now
         return fetched_at < self.midnight(today if age <= self.rules.daily_days else self._last_weekly(today))
 
@@ -64,6 +64,6 @@ class SettleCalendar:
         return today - timedelta(days=(today.weekday() - self.weekday) % 7)
 
 
-def settle_weekday(account_id: str) -> int:
+def refetch_weekday(account_id: str) -> int:
     """Return the weekday of an account, 0 for Monday; it depends on the id alone."""
     return hashlib.sha256(account_id.encode()).digest()[0] % 7

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import Engine
 
 from adwarm.fetch_plan.planner import plan_fetch
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import Account, ReportKey, Window, resolve_key, resolve_window
 from adwarm.settings import Settings
 from adwarm.store import partitions
@@ -50,7 +50,7 @@ def nothing_is_there(keys: Sequence[ReportKey], accounts: Sequence[Account], mom
 
 
 @dataclass(frozen=True)
-class StoredNeeds:
+class StoredDaysPricer:
     """What fetching takes, given the days that are stored; see `FetchNeeds`."""
 
     engine: Engine
@@ -63,27 +63,31 @@ class StoredNeeds:
         found: dict[int, Need] = {}
         for report, places in _grouped(keys):
             for some in _by_account(keys, places):
-                found.update(self._of(report, some, keys, accounts, moments))
+                found.update(self._price_accounts(report, some, keys, accounts, moments))
         return [found[place] for place in range(len(keys))]
 
-    def _of(
-        self, report: str, places: Sequence[int], keys: Sequence[ReportKey], accounts: Sequence[Account],
+    def _price_accounts(
+        self,
+        report: str,
+        places: Sequence[int],
+        keys: Sequence[ReportKey],
+        accounts: Sequence[Account],
         moments: Sequence[datetime],
-    ) -> Iterator[tuple[int, Need]]:  # fmt: skip
+    ) -> Iterator[tuple[int, Need]]:
         spec = self.settings.spec(report)
         windows = [resolve_key(keys[place], accounts[place], spec, moments[place]).window for place in places]
         span = Window(min(window.since for window in windows), max(window.until for window in windows))
-        have: _States = partitions.of_accounts(
+        have: _States = partitions.list_states_by_account(
             self.engine, {keys[place].account_id for place in places}, spec.hash, span
         )
         for place, window in zip(places, windows, strict=True):
-            yield place, self._need(window, have.get(keys[place].account_id, {}), accounts[place], moments[place])
+            yield place, self._price_key(window, have.get(keys[place].account_id, {}), accounts[place], moments[place])
 
-    def _need(self, window: Window, have: Mapping[date, PartitionState], account: Account, at: datetime) -> Need:
+    def _price_key(self, window: Window, have: Mapping[date, PartitionState], account: Account, at: datetime) -> Need:
         if not have:
             return Need(True, len(window) > 1)
-        plan = plan_fetch([window], have, SettleCalendar.of(account, self.settings.freshness_rules), at)
-        return Need(bool(plan.spans), bool(plan.ranges))
+        plan = plan_fetch([window], have, RefetchSchedule.for_account(account, self.settings.freshness_rules), at)
+        return Need(bool(plan.spans), bool(plan.summary_windows))
 
 
 def _grouped(keys: Sequence[ReportKey]) -> list[tuple[str, list[int]]]:

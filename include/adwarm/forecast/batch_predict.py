@@ -6,36 +6,41 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import SLOT, Crowd, OpenGrid, Rows
-from adwarm.forecast.models.boosted_model import HISTORY, AdwarmModel
+from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid, PopulationTotals, Rows
+from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
 from adwarm.patterns.opens import Opens
 
 Floats = npt.NDArray[np.float64]
 
 
-def sweep(
-    model: AdwarmModel, known: Opens, at: int, *, keys_at_once: int = 1_000, asked: npt.NDArray[np.bool_] | None = None
+def predict_in_batches(
+    model: BoostedModel,
+    opens: Opens,
+    at: int,
+    *,
+    keys_at_once: int = 1_000,
+    selected: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, Floats]:
     """Return, per known key, what a warm at `at` (microseconds) is worth, and the chance of an open in its life.
 
     Accounts are never torn apart, so one with more keys than `keys_at_once` is judged whole.
 
     Args:
-        asked: per key, whether it is asked about; accounts of which no key is are left out, with NaN for an answer.
+        selected: per key, whether a value is needed; accounts without such a key get NaN.
     """
     delay = model.reach.delay
-    known = known.before(at - delay)
-    recent = known.since(at - HISTORY)
-    worth, chance = np.full(known.keys, np.nan), np.full(known.keys, np.nan)
-    wanted = np.ones(known.keys, np.bool_) if asked is None else asked
-    crowd = Crowd.of(recent, at, delay)
+    opens = opens.before(at - delay)
+    recent = opens.since(at - HISTORY_MICROS)
+    worth, chance = np.full(opens.key_count, np.nan), np.full(opens.key_count, np.nan)
+    wanted = np.ones(opens.key_count, np.bool_) if selected is None else selected
+    crowd = PopulationTotals.from_opens(recent, at, delay)
     by_key = np.argsort(recent.key, kind="stable")
-    bounds = np.searchsorted(recent.key[by_key], np.arange(known.keys + 1))
-    for keys in _blocks(known.account, wanted, keys_at_once):
+    bounds = np.searchsorted(recent.key[by_key], np.arange(opens.key_count + 1))
+    for keys in _blocks(opens.account, wanted, keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
-        grid = OpenGrid.of(_only(recent, keys, rows), at, delay=delay, crowd=crowd)
-        column = np.full(len(keys), at // SLOT - grid.origin)
-        worth[keys], chance[keys] = model.judge(grid, np.arange(len(keys)), column)
+        grid = OpenGrid.from_opens(_only(recent, keys, rows), at, delay=delay, population=crowd)
+        column = np.full(len(keys), at // SLOT_MICROS - grid.origin)
+        worth[keys], chance[keys] = model.predict(grid, np.arange(len(keys)), column)
     return worth, chance
 
 
@@ -53,11 +58,17 @@ def _blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_
 
 def _only(opens: Opens, keys: Rows, rows: Rows) -> Opens:
     """Return the opens at `rows` with `keys` and their accounts numbered anew."""
-    number = np.zeros(opens.keys, np.int32)
+    number = np.zeros(opens.key_count, np.int32)
     number[keys] = np.arange(len(keys), dtype=np.int32)
     return replace(
-        opens, ts=opens.ts[rows], key=number[opens.key[rows]], first=opens.first[rows],
-        account_id=opens.account_id[keys], date_range=opens.date_range[keys], report=opens.report[keys],
-        zone=opens.zone[keys], account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
+        opens,
+        ts=opens.ts[rows],
+        key=number[opens.key[rows]],
+        first=opens.first[rows],
+        account_id=opens.account_id[keys],
+        date_range=opens.date_range[keys],
+        report=opens.report[keys],
+        zone=opens.zone[keys],
+        account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
         first_ts=opens.first_ts[keys],
-    )  # fmt: skip
+    )

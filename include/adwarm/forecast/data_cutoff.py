@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from adwarm.foundation.clock import floor_to
 from adwarm.settings import Settings
 
-ARRIVAL = timedelta(minutes=5)
+ARRIVAL_DELAY = timedelta(minutes=5)
 """What an event may take to reach the log, and a reading to be done."""
 
 
-def known_until(at: datetime, settings: Settings) -> datetime:
+def data_cutoff_at(at: datetime, settings: Settings) -> datetime:
     """Return the end of what a decision at `at` goes by: the last reading of the log that is surely done."""
-    return floor_to(at - ARRIVAL, timedelta(minutes=settings.forecast.log_every_minutes))
+    return floor_to(at - ARRIVAL_DELAY, timedelta(minutes=settings.forecast.log_every_minutes))
 
 
-def worst_age(settings: Settings) -> timedelta:
+def max_data_age(settings: Settings) -> timedelta:
     """Return how old that knowledge is at most, for decisions on the quarter of an hour."""
     return timedelta(minutes=settings.forecast.log_every_minutes)

@@ -37,7 +37,7 @@ class LocalSlot:
         return min(1.0, (self.end - self.start) / _HOUR)
 
 
-def known_zone(name: object, default: str) -> str:
+def zone_or_default(name: object, default: str) -> str:
     """Return `name` when it is an IANA zone, else `default`."""
     try:
         return name if isinstance(name, str) and name and zone(name) else default
@@ -65,7 +65,7 @@ def hour_of_week_at(zone_name: str, moment: datetime) -> float:
     return local.weekday() * 24 + local.hour + local.minute / 60 + local.second / 3600
 
 
-def localise(moments: pd.Series, zones: pd.Series) -> pd.DataFrame:
+def localize(moments: pd.Series, zones: pd.Series) -> pd.DataFrame:
     """Return `hour_of_week`, `minute` (with fractions) and `occurrence` of each UTC moment in its own zone.
 
     Two moments have the same `occurrence` when they fall into the same hour of the same local day.

@@ -10,13 +10,20 @@ from adwarm.patterns.opens import Opens
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 PROBABILITY_COLUMNS = [
-    *KEY_COLUMNS, "slot_start", "slot_end", "probability", "predicted_open",
-    "opens", "weeks", "hour_of_week", "time_zone",
-]  # fmt: skip
+    *KEY_COLUMNS,
+    "slot_start",
+    "slot_end",
+    "probability",
+    "predicted_open",
+    "opens",
+    "weeks",
+    "hour_of_week",
+    "time_zone",
+]
 
 
 @dataclass(frozen=True)
-class Recent:
+class RecentOpens:
     """What is known when a forecast is asked.
 
     Attributes:
@@ -70,12 +77,12 @@ class Forecast(Protocol):
         ...
 
     @property
-    def looks_back(self) -> timedelta:
+    def lookback(self) -> timedelta:
         """How far before the asked moment it wants to see opens; zero when it goes by what it learned alone."""
         ...
 
-    def probabilities(
-        self, start: datetime, horizon: timedelta, recent: Recent | None = None, *, floor: float = ...
+    def predict(
+        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = ...
     ) -> pd.DataFrame:
         """Return the chance of a first open per key and reader's hour in `[start, start + horizon)`.
 

@@ -20,12 +20,19 @@ TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePre
 """What a model may hold beside the types skops itself trusts (numbers, arrays, estimators), and our own."""
 _OURS = "adwarm.forecast."
 _READING = (
-    zipfile.BadZipFile, UntrustedTypesFoundException, KeyError, ValueError, TypeError, AttributeError, ImportError,
-    OSError, EOFError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    UntrustedTypesFoundException,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    OSError,
+    EOFError,
+)
 
 
-def pack(parts: dict[str, Any], kind: str, version: str) -> bytes:
+def encode_model(parts: dict[str, Any], kind: str, version: str) -> bytes:
     """Return the bytes of `parts`.
 
     Raises:
@@ -41,7 +48,7 @@ def pack(parts: dict[str, Any], kind: str, version: str) -> bytes:
     return data
 
 
-def unpack(data: bytes, kind: str, version: str) -> dict[str, Any]:
+def decode_model(data: bytes, kind: str, version: str) -> dict[str, Any]:
     """Return what `pack` stored.
 
     Raises:

@@ -8,19 +8,19 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.forecast.models import boosted, population
-from adwarm.forecast.models.population import PopulationProfile
-from adwarm.forecast.models.seasonal import KIND, HourOfWeek
+from adwarm.forecast.models.population import PopulationForecast
+from adwarm.forecast.models.seasonal import KIND, SeasonalForecast
 from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Mode
-from adwarm.store import ObjectStore, reading, writing
-from adwarm.store.snapshots import find_policy, find_snapshot, put_snapshot, set_policy
+from adwarm.store import ObjectStore, read_transaction, write_transaction
+from adwarm.store.snapshots import find_policy, find_snapshot, insert_snapshot, set_policy
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
-    KIND: HourOfWeek.from_bytes,
-    population.KIND: PopulationProfile.from_bytes,
-    boosted.KIND: boosted.AdwarmForecast.from_bytes,
+    KIND: SeasonalForecast.from_bytes,
+    population.KIND: PopulationForecast.from_bytes,
+    boosted.KIND: boosted.BoostedForecast.from_bytes,
 }
 
 
@@ -59,32 +59,32 @@ def save_snapshot(
         "metrics": dict(metrics),
         "created_at": utc(at),
     }
-    with writing(engine) as connection:
-        put_snapshot(connection, row)
+    with write_transaction(engine) as connection:
+        insert_snapshot(connection, row)
         stored = find_snapshot(connection, forecast.id)
     return Snapshot(**(stored or row))
 
 
-def make_live(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
+def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
     """Let the policy name the snapshot.
 
     Raises:
         NotFound: there is no such snapshot.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         if find_snapshot(connection, snapshot_id) is None:
             raise _no_such(snapshot_id)
         set_policy(connection, snapshot_id, utc(at), mode=mode)
 
 
-def load_snapshot(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
+def load_forecast(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
     """Return the stored forecast.
 
     Raises:
         NotFound: there is no such snapshot, or its object is gone.
         Corrupt: its object does not verify, or this version cannot read it.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         row = find_snapshot(connection, snapshot_id)
     if row is None:
         raise _no_such(snapshot_id)
@@ -94,13 +94,13 @@ def load_snapshot(engine: Engine, objects: ObjectStore, snapshot_id: str) -> For
     return loader(objects.get(row["object_hash"]))
 
 
-def live_snapshot(engine: Engine) -> Snapshot:
+def get_live_snapshot(engine: Engine) -> Snapshot:
     """Return the snapshot that the policy names.
 
     Raises:
         NotFound: no forecast is live yet.
     """
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         policy = find_policy(connection)
         row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
     if row is None:
@@ -110,14 +110,14 @@ def live_snapshot(engine: Engine) -> Snapshot:
     return Snapshot(**row)
 
 
-def live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
+def get_live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
     """Return the forecast that the policy names.
 
     Raises:
         NotFound: no forecast is live yet.
         Corrupt: its object does not verify.
     """
-    return load_snapshot(engine, objects, live_snapshot(engine).id)
+    return load_forecast(engine, objects, get_live_snapshot(engine).id)
 
 
 def _no_such(snapshot_id: str) -> NotFound:

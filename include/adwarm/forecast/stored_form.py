@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.forecast.protocol import KEY_COLUMNS
-from adwarm.forecast.training.observations import Observations, Strengths
+from adwarm.forecast.training.observations import Observations, PriorStrengths
 from adwarm.foundation.errors import Corrupt
 
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}
 
 
-def dump(seen: Observations, kind: str, version: str) -> bytes:
+def encode_observations(seen: Observations, kind: str, version: str) -> bytes:
     """Return the Parquet bytes."""
     order = np.lexsort((seen.cell_hour, seen.cell_key))
     offsets = np.searchsorted(seen.cell_key[order], np.arange(len(seen.keys) + 1)).astype(np.int32)
@@ -31,17 +31,21 @@ def dump(seen: Observations, kind: str, version: str) -> bytes:
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(getattr(seen, name)[order], type_))
     strengths = seen.strengths
     meta = {
-        "kind": kind, "version": version,
-        "trained_from": seen.trained_from.isoformat(), "trained_until": seen.trained_until.isoformat(),
-        "half_life_days": strengths.half_life_days, "key": strengths.key, "account": strengths.account,
-    }  # fmt: skip
+        "kind": kind,
+        "version": version,
+        "trained_from": seen.trained_from.isoformat(),
+        "trained_until": seen.trained_until.isoformat(),
+        "half_life_days": strengths.half_life_days,
+        "key": strengths.key,
+        "account": strengths.account,
+    }
     table = pa.table(columns).replace_schema_metadata({_META: json.dumps(meta).encode()})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
-def load(data: bytes, kind: str, version: str) -> Observations:
+def decode_observations(data: bytes, kind: str, version: str) -> Observations:
     """Return what `dump` stored.
 
     Raises:
@@ -65,12 +69,19 @@ def _observations(table: Any, meta: dict[str, Any]) -> Observations:
     order = np.lexsort((row, cells["cell_hour"]))
     names = [*KEY_COLUMNS, "time_zone"]
     return Observations(
-        table.select(names).to_pandas(), _numbers(table.column("span_hours")), _numbers(table.column("newcomer")),
-        _numbers(table.column("early")), row[order], cells["cell_hour"][order], cells["cell_weight"][order],
-        cells["cell_opens"][order], cells["cell_early"][order],
-        datetime.fromisoformat(meta["trained_from"]), datetime.fromisoformat(meta["trained_until"]),
-        Strengths(meta["half_life_days"], meta["key"], meta["account"]),
-    )  # fmt: skip
+        table.select(names).to_pandas(),
+        _numbers(table.column("span_hours")),
+        _numbers(table.column("newcomer")),
+        _numbers(table.column("early")),
+        row[order],
+        cells["cell_hour"][order],
+        cells["cell_weight"][order],
+        cells["cell_opens"][order],
+        cells["cell_early"][order],
+        datetime.fromisoformat(meta["trained_from"]),
+        datetime.fromisoformat(meta["trained_until"]),
+        PriorStrengths(meta["half_life_days"], meta["key"], meta["account"]),
+    )
 
 
 def _numbers(column: Any) -> npt.NDArray[Any]:

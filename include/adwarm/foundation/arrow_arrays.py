@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-NO_VALUE = (ValueError, ArithmeticError, LookupError, NotImplementedError)
+CONVERSION_ERRORS = (ValueError, ArithmeticError, LookupError, NotImplementedError)
 """What is raised by text that is not UTF-8, moments that no calendar has, and zones that nobody knows."""
 
 
-def numbers(array: pa.Array) -> npt.NDArray[Any]:
+def to_numpy(array: pa.Array) -> npt.NDArray[Any]:
     """Return an Arrow array of integers or moments without nulls as a read-only view."""
     kind = np.dtype(f"{'u' if pa.types.is_unsigned_integer(array.type) else 'i'}{array.type.bit_width // 8}")
     if not len(array):
@@ -19,16 +19,16 @@ def numbers(array: pa.Array) -> npt.NDArray[Any]:
     return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
 
 
-def values_of(column: pa.Array) -> list[Any]:
+def to_python_values(column: pa.Array) -> list[Any]:
     """Return the values of a column; one that Python cannot hold becomes bytes, which no column of a log takes."""
     try:
         values = column.to_pylist()
-    except NO_VALUE:
+    except CONVERSION_ERRORS:
         values = [_value(column, row) for row in range(len(column))]
     return [_text(value) if type(value) is bytes else value for value in values]
 
 
-def shown_row(batch: pa.RecordBatch, row: int) -> str:
+def format_row(batch: pa.RecordBatch, row: int) -> str:
     """Return a row in words, whatever is in it."""
     return str({name: _value(column, row) for name, column in zip(batch.schema.names, batch.columns, strict=True)})
 
@@ -36,7 +36,7 @@ def shown_row(batch: pa.RecordBatch, row: int) -> str:
 def _value(column: pa.Array, row: int) -> Any:
     try:
         return column[row].as_py()
-    except NO_VALUE:
+    except CONVERSION_ERRORS:
         return b"\xff"
 
 
@@ -47,14 +47,14 @@ def _text(value: bytes) -> str | bytes:
         return value
 
 
-def array_of(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+def to_arrow_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     """Return numbers as an Arrow array of `kind`, whose width must be theirs."""
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def array_of_words(words: Sequence[str]) -> pa.Array:
+def to_string_array(values: Sequence[str]) -> pa.Array:
     """Return text as an Arrow array."""
-    encoded = [word.encode() for word in words]
+    encoded = [word.encode() for word in values]
     ends = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum([len(word) for word in encoded], out=ends[1:])
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-FARTHEST_SECONDS = 366 * 86_400.0
+MAX_SECONDS_AHEAD = 366 * 86_400.0
 
 
 class Clock(Protocol):
@@ -99,12 +99,12 @@ def utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def moment_after(moment: datetime, seconds: float) -> datetime:
+def add_seconds(moment: datetime, seconds: float) -> datetime:
     """Return `moment` plus `seconds`, a year later at the most: numbers from outside may be beyond what a date can say.
 
     Less than 0, and what is no number, counts as 0.
     """
-    return moment + timedelta(seconds=min(seconds, FARTHEST_SECONDS) if seconds > 0 else 0.0)
+    return moment + timedelta(seconds=min(seconds, MAX_SECONDS_AHEAD) if seconds > 0 else 0.0)
 
 
 def floor_to(moment: datetime, step: timedelta) -> datetime:

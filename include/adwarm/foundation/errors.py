@@ -155,7 +155,7 @@ def _bounded(seconds: float) -> float:
     return min(seconds, _LONGEST_WAIT_SECONDS) if seconds > 0 else 0.0
 
 
-def without_frames(error: Failure) -> Failure:
+def clear_tracebacks(error: Failure) -> Failure:
     """Let go of what the frames behind an error and its causes hold, which may be whole answers, and return it."""
     link: BaseException | None = error
     seen: set[int] = set()

@@ -11,15 +11,15 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.maintenance.garbage_collection import drop_orphans
+from adwarm.maintenance.garbage_collection import delete_orphans
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows, unpack_rows
-from adwarm.store.partitions import FrozenMonth, PartitionState
+from adwarm.store.partitions import CompactableMonth, PartitionState
 
 
 @dataclass
-class CompactionReport:
+class CompactionResult:
     """What a compaction did, and which months it could not read."""
 
     months: int = 0
@@ -34,10 +34,10 @@ class CompactionReport:
         return dict(vars(self))
 
 
-def compact(engine: Engine, objects: ObjectStore, now: datetime) -> CompactionReport:
+def compact(engine: Engine, objects: ObjectStore, now: datetime) -> CompactionResult:
     """Compact every month that is final, then delete orphans that are old enough."""
-    report = CompactionReport()
-    for month in partitions.frozen_months(engine):
+    report = CompactionResult()
+    for month in partitions.list_compactable_months(engine):
         try:
             report.days += compact_month(engine, objects, month)
         except (Corrupt, NotFound) as error:
@@ -45,26 +45,26 @@ def compact(engine: Engine, objects: ObjectStore, now: datetime) -> CompactionRe
             continue
         report.months += 1
         report.objects_before += month.objects
-    report.orphans, report.payloads = drop_orphans(engine, objects, now)
+    report.orphans, report.payloads = delete_orphans(engine, objects, now)
     return report
 
 
-def compact_month(engine: Engine, objects: ObjectStore, month: FrozenMonth) -> int:
+def compact_month(engine: Engine, objects: ObjectStore, month: CompactableMonth) -> int:
     """Write a month's rows as one object, point its days at it, and return how many days that were.
 
     Raises:
         Corrupt: rows are not those that were fetched; nothing is changed.
         NotFound: an object is lost; nothing is changed.
     """
-    states = partitions.states(engine, month.account_id, month.spec_hash, month.month)
+    states = partitions.list_states(engine, month.account_id, month.spec_hash, month.month)
     packed = pack_rows(daily_rows(objects, states, month.month))
-    _check_same(packed, states)
+    _check_unchanged(packed, states)
     digest = objects.put(packed)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         return partitions.repoint(connection, month.account_id, month.spec_hash, list(states.values()), digest)
 
 
-def _check_same(packed: bytes, states: dict[Any, PartitionState]) -> None:
+def _check_unchanged(packed: bytes, states: dict[Any, PartitionState]) -> None:
     found = by_day(unpack_rows(packed))
     for day, state in states.items():
         if content_hash(found.get(day, [])) != state.content_hash:

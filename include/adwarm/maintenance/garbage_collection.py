@@ -9,38 +9,38 @@ from sqlalchemy import Engine, select
 
 from adwarm.foundation.errors import NotFound
 from adwarm.store import entries
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.tables import metadata
 
-KEEP = timedelta(hours=24)
-_FOR_PEOPLE = ".jsonl"
+MIN_ORPHAN_AGE = timedelta(hours=24)
+_QUARANTINE_SUFFIX = ".jsonl"
 """Suffix of quarantined lines of the access log, which nothing but a message names."""
 
 
-def used_objects(engine: Engine) -> set[str]:
+def list_used_objects(engine: Engine) -> set[str]:
     """Return the hash of every object that a row points at."""
     columns = [table.c.object_hash for table in metadata.tables.values() if "object_hash" in table.c]
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return {str(digest) for column in columns for digest in connection.execute(select(column).distinct()).scalars()}
 
 
-def drop_orphans(engine: Engine, objects: ObjectStore, now: datetime) -> tuple[int, int]:
+def delete_orphans(engine: Engine, objects: ObjectStore, now: datetime) -> tuple[int, int]:
     """Delete objects and payloads that nothing points at and that are older than `KEEP`; return how many of each.
 
     Ages are looked at before the pointers are, and again before the deed: a row can only come to point at an old
     object by putting it anew, which makes it young.
     """
-    old = [found for found in objects.hashes() if found[1] != _FOR_PEOPLE and _is_old(objects, found, now)]
-    used = used_objects(engine) if old else set()
+    old = [found for found in objects.list_objects() if found[1] != _QUARANTINE_SUFFIX and _is_old(objects, found, now)]
+    used = list_used_objects(engine) if old else set()
     unused = [found for found in old if found[0] not in used and _is_old(objects, found, now)]
     for digest, suffix in unused:
         objects.delete(digest, suffix)
-    return len(unused), entries.drop_orphans(engine, now - KEEP)
+    return len(unused), entries.delete_orphans(engine, now - MIN_ORPHAN_AGE)
 
 
 def _is_old(objects: ObjectStore, found: tuple[str, str], now: datetime) -> bool:
     try:
-        return objects.modified(*found) < now - KEEP
+        return objects.get_modified_at(*found) < now - MIN_ORPHAN_AGE
     except NotFound:
         return False  # another worker has deleted it

@@ -6,21 +6,21 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.compression import pack, unpack
+from adwarm.compression import compress, decompress
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 
 
-def repack_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
+def recompress_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
     """Pack each entry anew and keep the smaller form; return counts, and bytes before and after.
 
     Every payload is decoded and verified first; one that does not verify is marked degraded, so that it is fetched
     again. An entry that was published anew meanwhile is left as it is.
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}
-    for entry in entries.listing(engine):
+    for entry in entries.list_entries(engine):
         found = entries.find(engine, entry.key)
         if found is None or found[0].payload_hash != entry.payload_hash:
             continue
@@ -28,16 +28,16 @@ def repack_entries(engine: Engine, compression: CompressionSettings, at: datetim
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         try:
-            packed = pack(unpack(found[1], compression), compression)
+            packed = compress(decompress(found[1], compression), compression)
         except Corrupt as error:
-            entries.degrade(engine, entry, str(error))
+            entries.mark_degraded(engine, entry, str(error))
             counts["corrupt"] += 1
             continue
         if packed.stored_bytes >= entry.stored_bytes:
             continue
         smaller = replace(entry, codec=packed.codec, stored_bytes=packed.stored_bytes)
-        with writing(engine) as connection:
-            if entries.swap_payload(connection, smaller, packed.blob, at):
+        with write_transaction(engine) as connection:
+            if entries.replace_payload(connection, smaller, packed.blob, at):
                 counts["repacked"] += 1
                 counts["bytes_after"] += packed.stored_bytes - entry.stored_bytes
     return counts

@@ -7,7 +7,7 @@ from adwarm.model.account import Account
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
-from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, account_id, resolve_key, was_meant
+from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, matches_key, normalize_account_id, resolve_key
 from adwarm.model.row import Row
 from adwarm.model.windows import PRESETS, Window, resolve_window
 
@@ -27,10 +27,10 @@ __all__ = [
     "UsageSample",
     "WarmReason",
     "Window",
-    "account_id",
     "expires_at",
     "is_settled",
+    "matches_key",
+    "normalize_account_id",
     "resolve_key",
     "resolve_window",
-    "was_meant",
 ]

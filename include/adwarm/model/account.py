@@ -24,6 +24,6 @@ class Account:
     status: str = "active"
 
     @property
-    def is_told(self) -> bool:
+    def is_verified(self) -> bool:
         """Whether the upstream itself has told the account's zone and currency."""
         return bool(self.currency)

@@ -12,7 +12,7 @@ class Actor(StrEnum):
     WARMER = "warmer"
 
     @property
-    def is_person(self) -> bool:
+    def is_human(self) -> bool:
         """Whether somebody was waiting for the answer."""
         return self in {Actor.HUMAN, Actor.EMBEDDED}
 

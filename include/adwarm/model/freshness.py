@@ -18,7 +18,7 @@ class FreshnessRules:
     settle_days: int = 28
     daily_days: int = 7
 
-    def life(self, age_days: int) -> timedelta | None:
+    def max_age(self, age_days: int) -> timedelta | None:
         """Return how long data `age_days` old stays fresh; None means for ever."""
         if age_days <= 0:
             return self.today
@@ -34,7 +34,7 @@ def expires_at(
 ) -> datetime | None:
     """Return when data of `window` fetched at `fetched_at` stops being fresh; None means never."""
     age = (local_day(fetched_at, data_zone) - window.until).days
-    life = (rules or FreshnessRules()).life(age)
+    life = (rules or FreshnessRules()).max_age(age)
     return None if life is None else fetched_at + life
 
 

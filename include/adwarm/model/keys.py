@@ -8,17 +8,31 @@ from datetime import datetime
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model.account import Account
-from adwarm.model.windows import Window, check_range, resolve_window
+from adwarm.model.windows import Window, resolve_window, validate_date_range
 
 _ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 DEFAULT_FIELDS = (
-    "account_id", "campaign_id", "adset_id", "ad_id", "ad_name", "impressions", "reach", "frequency", "clicks",
-    "inline_link_clicks", "ctr", "cpm", "cpc", "spend", "actions", "cost_per_action_type",
-)  # fmt: skip
+    "account_id",
+    "campaign_id",
+    "adset_id",
+    "ad_id",
+    "ad_name",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "ctr",
+    "cpm",
+    "cpc",
+    "spend",
+    "actions",
+    "cost_per_action_type",
+)
 
 
-def account_id(text: str) -> str:
+def normalize_account_id(text: str) -> str:
     """Return the canonical account id, `act_` and digits.
 
     Raises:
@@ -62,7 +76,7 @@ class ReportKey:
         """
         if not _REPORT.fullmatch(report):
             raise BadRequest(f"report {report[:60]!r} is not a valid name; use lower-case letters, digits and _")
-        return cls(account_id(account), check_range(date_range.strip()), report)
+        return cls(normalize_account_id(account), validate_date_range(date_range.strip()), report)
 
     def __str__(self) -> str:
         suffix = "" if self.report == "default" else f" [{self.report}]"
@@ -83,6 +97,6 @@ def resolve_key(key: ReportKey, account: Account, spec: QuerySpec, at: datetime)
     return EntryKey(key.account_id, resolve_window(key.date_range, account.data_zone, at), spec.hash)
 
 
-def was_meant(entry: EntryKey, key: ReportKey, account: Account, spec: QuerySpec, fetched_at: datetime) -> bool:
+def matches_key(entry: EntryKey, key: ReportKey, account: Account, spec: QuerySpec, fetched_at: datetime) -> bool:
     """Whether an entry fetched at `fetched_at` is what `key` meant then, under whatever name it was stored."""
     return resolve_key(key, account, spec, fetched_at) == entry

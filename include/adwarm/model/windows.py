@@ -59,7 +59,7 @@ def _last_days(count: int) -> Callable[[date], Window]:
     return lambda today: Window(today - timedelta(days=count), today - ONE_DAY)
 
 
-def _before(start: Callable[[date], date]) -> Callable[[date], Window]:
+def _previous_period(start: Callable[[date], date]) -> Callable[[date], Window]:
     """Return the whole period before the one that holds today."""
 
     def resolve(today: date) -> Window:
@@ -69,7 +69,7 @@ def _before(start: Callable[[date], date]) -> Callable[[date], Window]:
     return resolve
 
 
-def _kept(today: date) -> Window:
+def _maximum(today: date) -> Window:
     """Return all that the platform keeps: as long a window as anybody may ask for, which ends today."""
     return Window(today - timedelta(days=MAX_DAYS - 1), today)
 
@@ -84,25 +84,25 @@ PRESETS: dict[str, Callable[[date], Window]] = {
     "last_30d": _last_days(30),
     "last_90d": _last_days(90),
     "this_week": lambda today: Window(_week_start(today), today),
-    "last_week": _before(_week_start),
+    "last_week": _previous_period(_week_start),
     "this_week_mon_today": lambda today: Window(_week_start(today), today),
     "this_week_sun_today": lambda today: Window(_sunday_start(today), today),
-    "last_week_mon_sun": _before(_week_start),
-    "last_week_sun_sat": _before(_sunday_start),
+    "last_week_mon_sun": _previous_period(_week_start),
+    "last_week_sun_sat": _previous_period(_sunday_start),
     "this_month": lambda today: Window(_month_start(today), today),
-    "last_month": _before(_month_start),
+    "last_month": _previous_period(_month_start),
     "this_quarter": lambda today: Window(_quarter_start(today), today),
-    "last_quarter": _before(_quarter_start),
+    "last_quarter": _previous_period(_quarter_start),
     "this_year": lambda today: Window(date(today.year, 1, 1), today),
-    "last_year": _before(lambda day: date(day.year, 1, 1)),
-    "maximum": _kept,
-    "data_maximum": _kept,
+    "last_year": _previous_period(lambda day: date(day.year, 1, 1)),
+    "maximum": _maximum,
+    "data_maximum": _maximum,
 }
 
 _ABSOLUTE = re.compile(r"(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})")
 
 
-def check_range(date_range: str) -> str:
+def validate_date_range(date_range: str) -> str:
     """Return `date_range` unchanged when it is a preset or `YYYY-MM-DD..YYYY-MM-DD`.
 
     Raises:

@@ -13,7 +13,7 @@ Without it the C library keeps an arena of free memory for each thread, and Arro
 
 
 @contextmanager
-def lean_memory() -> Iterator[None]:
+def system_memory_pool() -> Iterator[None]:
     """Let Arrow give memory back to the system as soon as it is free; its own pool keeps some 50 MB for later."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())

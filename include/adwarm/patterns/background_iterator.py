@@ -21,7 +21,7 @@ class _Made(Generic[Item]):
     item: Item
 
 
-def ahead(source: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+def iterate_in_background(source: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """Yield what `source` yields, at most `depth` items made before they are asked for.
 
     An error of `source` is raised here, after the items before it. When the reader stops early, so does the thread.

@@ -4,42 +4,42 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.foundation.arrow_arrays import array_of_words, numbers
+from adwarm.foundation.arrow_arrays import to_numpy, to_string_array
 
 Longs = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 
 
-class Words:
+class DictionaryEncoder:
     """Codes count up from zero in the order of first appearance."""
 
     def __init__(self) -> None:
-        self.words: list[str] = []
+        self.values: list[str] = []
         self._codes: dict[str, int] = {}
         self._last: tuple[pa.Array, Codes | None] | None = None
 
-    def code(self, word: str) -> int:
+    def encode(self, word: str) -> int:
         """Return the code of `word`, a new one if it has none."""
         code = self._codes.setdefault(word, len(self._codes))
-        if code == len(self.words):
-            self.words.append(word)
+        if code == len(self.values):
+            self.values.append(word)
         return code
 
-    def codes(self, column: pa.DictionaryArray) -> Codes:
+    def encode_column(self, column: pa.DictionaryArray) -> Codes:
         """Return the code of each value of a column without nulls."""
-        places: Codes = numbers(column.indices)
+        places: Codes = to_numpy(column.indices)
         words = column.dictionary
         if self._last is None or not (self._last[0] is words or self._last[0].equals(words)):
-            known = np.array([self.code(word) for word in words.to_pylist()], np.int32)
+            known = np.array([self.encode(word) for word in words.to_pylist()], np.int32)
             # A reader's own dictionary only grows, so that its codes are ours already.
             same = bool((known == np.arange(len(known))).all())
             self._last = (words, None if same else known)
         known_codes = self._last[1]
         return places if known_codes is None else known_codes[places]
 
-    def sorted(self) -> tuple[pa.Array, Longs]:
+    def sorted_values(self) -> tuple[pa.Array, Longs]:
         """Return the words in order, and the place of each code among them."""
-        order = np.argsort(np.array(self.words, dtype=object), kind="stable")
+        order = np.argsort(np.array(self.values, dtype=object), kind="stable")
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
-        return array_of_words([self.words[at] for at in order]), ranks
+        return to_string_array([self.values[at] for at in order]), ranks

@@ -21,7 +21,7 @@ _BLOCK_ROWS = 1 << _BLOCK_BITS
 _BLOCK_CELLS = WEEK_HOURS * _BLOCK_ROWS
 
 
-class Cells:
+class HourCounts:
     """A dense table of rows by 168 hours; 336 bytes a row.
 
     It grows by blocks of rows, in place where the system can. Within a block an hour's counts lie side by side: a log

@@ -14,15 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.log_reader import micros_of, read_events
-from adwarm.foundation.arrow_arrays import array_of, numbers
-from adwarm.patterns.arrow_memory import lean_memory
-from adwarm.patterns.background_iterator import ahead
-from adwarm.patterns.dictionary_encoder import Codes, Words
-from adwarm.patterns.hour_counts import Cells
-from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, Hours, LocalHours
-from adwarm.patterns.pair_index import Pairs
-from adwarm.patterns.persons import by_persons
+from adwarm.access_log.log_reader import read_events, timestamp_column
+from adwarm.foundation.arrow_arrays import to_arrow_array, to_numpy
+from adwarm.patterns.arrow_memory import system_memory_pool
+from adwarm.patterns.background_iterator import iterate_in_background
+from adwarm.patterns.dictionary_encoder import Codes, DictionaryEncoder
+from adwarm.patterns.hour_counts import HourCounts
+from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, HourOfWeekLookup, Hours
+from adwarm.patterns.pair_index import PairIndex
+from adwarm.patterns.persons import keep_human_events
 from adwarm.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,28 +51,28 @@ class HourOfWeekTable:
     def __init__(self, default_zone: str = "UTC", account_zones: Mapping[str, str] | None = None) -> None:
         self._default_zone = default_zone
         self._account_zones = account_zones or {}
-        self._accounts, self._ranges, self._zones = Words(), Words(), Words()
-        self._pairs = Pairs()
-        self._cells = Cells()
-        self._local = LocalHours()
+        self._accounts, self._ranges, self._zones = DictionaryEncoder(), DictionaryEncoder(), DictionaryEncoder()
+        self._pairs = PairIndex()
+        self._cells = HourCounts()
+        self._local = HourOfWeekLookup()
         self._table: tuple[tuple[int, int, int], Hours] | None = None
 
     @property
-    def keys(self) -> int:
+    def pair_count(self) -> int:
         """How many pairs of account and date range have been counted."""
         return len(self._pairs)
 
     def add(self, events: pa.RecordBatch) -> None:
         """Count the opens by persons in a batch of events, in `EVENT_SCHEMA`."""
-        events = by_persons(events)
+        events = keep_human_events(events)
         if events.num_rows:
-            self._cells.add_events(self._rows_of(events), self._hours(events, micros_of(events)))
+            self._cells.add_events(self._rows_of(events), self._hours(events, timestamp_column(events)))
 
     def add_slots(self, slots: pa.Table) -> None:
         """Count the opens of slots, in `SLOT_SCHEMA`; no slot is cut by an hour of any zone."""
         for batch in slots.to_batches():
             if batch.num_rows:
-                rows, hours = self._rows_of(batch), self._hours(batch, micros_of(batch, "slot"))
+                rows, hours = self._rows_of(batch), self._hours(batch, timestamp_column(batch, "slot"))
                 self._cells.add_counts(rows, hours, _longs(batch, "opens"))
 
     def add_table(self, table: pa.Table) -> None:
@@ -88,13 +88,13 @@ class HourOfWeekTable:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the table piece by piece, in order of account, date range and hour."""
-        accounts, account = _in_use(self._accounts, self._pairs.members[:, 0])
-        ranges, date_range = _in_use(self._ranges, self._pairs.members[:, 1])
+        accounts, account = _in_use(self._accounts, self._pairs.pairs[:, 0])
+        ranges, date_range = _in_use(self._ranges, self._pairs.pairs[:, 1])
         order = np.lexsort((date_range, account))
         account, date_range = account[order], date_range[order]
         for places, hours, counts in self._cells.blocks(order):
             words = (_coded(account[places], accounts), _coded(date_range[places], ranges))
-            columns = [*words, array_of(hours.astype(np.uint8), pa.uint8()), array_of(counts, pa.int64())]
+            columns = [*words, to_arrow_array(hours.astype(np.uint8), pa.uint8()), to_arrow_array(counts, pa.int64())]
             yield pa.RecordBatch.from_arrays(columns, schema=HOUR_SCHEMA)
 
     def table(self) -> pa.Table:
@@ -107,9 +107,9 @@ class HourOfWeekTable:
         return frame
 
     def _rows_of(self, batch: pa.RecordBatch) -> Codes:
-        accounts = self._accounts.codes(batch.column("account_id"))
-        ranges = self._ranges.codes(batch.column("date_range"))
-        rows = self._pairs.numbers(accounts, ranges, len(self._accounts.words), len(self._ranges.words))
+        accounts = self._accounts.encode_column(batch.column("account_id"))
+        ranges = self._ranges.encode_column(batch.column("date_range"))
+        rows = self._pairs.encode(accounts, ranges, len(self._accounts.values), len(self._ranges.values))
         self._cells.reserve(len(self._pairs))
         return rows
 
@@ -118,9 +118,9 @@ class HourOfWeekTable:
         zones = self._zone_codes(batch)
         quarters = micros // QUARTER_MICROS
         first, last = int(quarters.min()) // DAY_QUARTERS, int(quarters.max()) // DAY_QUARTERS
-        wanted = (first, last, len(self._zones.words))
+        wanted = (first, last, len(self._zones.values))
         if self._table is None or self._table[0] != wanted:
-            names = [name or self._default_zone for name in self._zones.words]
+            names = [name or self._default_zone for name in self._zones.values]
             self._table = (wanted, self._local.table(names, first, last))
         table = self._table[1]
         quarters -= first * DAY_QUARTERS
@@ -128,15 +128,15 @@ class HourOfWeekTable:
         return table.reshape(-1)[quarters]
 
     def _zone_codes(self, batch: pa.RecordBatch) -> Codes:
-        zones = self._zones.codes(batch.column("time_zone"))
-        if not self._account_zones or "" not in self._zones.words:
+        zones = self._zones.encode_column(batch.column("time_zone"))
+        if not self._account_zones or "" not in self._zones.values:
             return zones
-        unnamed = zones == self._zones.code("")
+        unnamed = zones == self._zones.encode("")
         if not unnamed.any():
             return zones
         owners = batch.column("account_id")
-        own = [self._zones.code(self._account_zones.get(name, "")) for name in owners.dictionary.to_pylist()]
-        return np.where(unnamed, np.array(own, np.int32)[numbers(owners.indices)], zones)
+        own = [self._zones.encode(self._account_zones.get(name, "")) for name in owners.dictionary.to_pylist()]
+        return np.where(unnamed, np.array(own, np.int32)[to_numpy(owners.indices)], zones)
 
 
 def count_log(
@@ -154,29 +154,32 @@ def count_log(
         BadRequest: none of its files can be read.
     """
     table = HourOfWeekTable(settings.default_zone, account_zones)
-    with lean_memory():
-        for batch in ahead(read_events(url, settings, since=since, until=until)):
+    with system_memory_pool():
+        for batch in iterate_in_background(read_events(url, settings, since=since, until=until)):
             table.add(batch)
     return table
 
 
 def write_table(table: HourOfWeekTable, target: str | Path | BinaryIO) -> None:
     """Write the table as Parquet, piece by piece."""
-    with lean_memory(), pq.ParquetWriter(target, HOUR_SCHEMA, compression="zstd", write_statistics=False) as writer:
-        for batch in ahead(table.batches()):
+    with (
+        system_memory_pool(),
+        pq.ParquetWriter(target, HOUR_SCHEMA, compression="zstd", write_statistics=False) as writer,
+    ):
+        for batch in iterate_in_background(table.batches()):
             writer.write_batch(batch)
 
 
-def _in_use(words: Words, codes: Codes) -> tuple[pa.Array, Longs]:
+def _in_use(words: DictionaryEncoder, codes: Codes) -> tuple[pa.Array, Longs]:
     """Return the words that `codes` name, in order, and the place of each code among them."""
-    ordered, ranks = words.sorted()
+    ordered, ranks = words.sorted_values()
     used, places = np.unique(ranks[codes], return_inverse=True)
-    return ordered.take(array_of(used, pa.int64())), places
+    return ordered.take(to_arrow_array(used, pa.int64())), places
 
 
 def _coded(codes: Longs, words: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(array_of(codes.astype(np.int32), pa.int32()), words)
+    return pa.DictionaryArray.from_arrays(to_arrow_array(codes.astype(np.int32), pa.int32()), words)
 
 
 def _longs(batch: pa.RecordBatch, name: str) -> Longs:
-    return numbers(batch.column(name)).astype(np.int64, copy=False)
+    return to_numpy(batch.column(name)).astype(np.int64, copy=False)

@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.patterns.slot_counts import SLOT_SCHEMA
 from adwarm.store import accounts, aggregates
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
 
-QUIET = timedelta(minutes=30)
+QUIET_PERIOD = timedelta(minutes=30)
 """An open is a first open when nobody opened the key for this long before."""
 
 _KEY = ["account_id", "date_range", "report"]
@@ -32,16 +32,16 @@ def load_slots(
     Args:
         default_zone: the reader zone where neither the log nor the account has one.
     """
-    tables = [_plain(table) for table in stored_slots(engine, objects, since, until)]
+    tables = [_plain(table) for table in iter_slots(engine, objects, since, until)]
     slots = (pa.concat_tables(tables) if tables else _plain(SLOT_SCHEMA.empty_table())).to_pandas()
     slots = slots.sort_values(["slot", *_KEY, "time_zone"], ignore_index=True)
     return _with_zones(engine, slots, default_zone)
 
 
-def stored_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
+def iter_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
     """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, object by object."""
-    with reading(engine) as connection:
-        rows = aggregates.hours(connection, floor_to(utc(since), _HOUR), utc(until))
+    with read_transaction(engine) as connection:
+        rows = aggregates.list_hours(connection, floor_to(utc(since), _HOUR), utc(until))
     held: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
         held[row.object_hash].append(row.hour)
@@ -71,7 +71,7 @@ def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
     ordered = ordered.sort_values(["key", "first_ts", "last_ts"], kind="stable", ignore_index=True)
     key = ordered["key"].to_numpy()
     newest = ordered.groupby("key", sort=False)["last_ts"].cummax()
-    quiet = (ordered["first_ts"] - newest.shift()) >= QUIET
+    quiet = (ordered["first_ts"] - newest.shift()) >= QUIET_PERIOD
     first = quiet.to_numpy() | np.concatenate([[True], key[1:] != key[:-1]])
     found = ordered.loc[first, [*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
     found = found.sort_values(["ts", *_KEY], ignore_index=True)
@@ -91,6 +91,6 @@ def _with_zones(engine: Engine, slots: pd.DataFrame, default_zone: str) -> pd.Da
     unnamed = slots["time_zone"] == ""
     if unnamed.any():
         owners = slots.loc[unnamed, "account_id"]
-        known = {name: found.reader_zone for name, found in accounts.many(engine, list(owners.unique())).items()}
+        known = {name: found.reader_zone for name, found in accounts.get_many(engine, list(owners.unique())).items()}
         slots.loc[unnamed, "time_zone"] = [known.get(owner, default_zone) for owner in owners]
     return slots

@@ -21,7 +21,7 @@ Hours = npt.NDArray[np.int16]
 Longs = npt.NDArray[np.int64]
 
 
-class LocalHours:
+class HourOfWeekLookup:
     """Keeps, by zone and UTC day, the hour of the week of each quarter; hours run from 0, Monday 00:00, to 167."""
 
     def __init__(self) -> None:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.foundation.arrow_arrays import numbers
-from adwarm.patterns.dictionary_encoder import Words
-from adwarm.patterns.load_slots import stored_slots
-from adwarm.patterns.opens import QUIET, Opens, numbered
+from adwarm.foundation.arrow_arrays import to_numpy
+from adwarm.patterns.dictionary_encoder import DictionaryEncoder
+from adwarm.patterns.load_slots import iter_slots
+from adwarm.patterns.opens import QUIET_MICROS, Opens, factorize
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
-from adwarm.store import ObjectStore, accounts, aggregates, reading
+from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 
 _NAMES = ("account_id", "date_range", "report", "time_zone")
 _KINDS = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
@@ -25,7 +25,7 @@ Codes = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 
 
-def known_opens(
+def load_opens(
     engine: Engine, objects: ObjectStore, since: datetime, until: datetime, *, default_zone: str = "UTC"
 ) -> Opens:
     """Return the opens of the quarters of an hour that start in the half-open window.
@@ -35,15 +35,15 @@ def known_opens(
     Args:
         default_zone: the reader zone where neither the log nor the account has one.
     """
-    words = {name: Words() for name in _NAMES}
-    tables = stored_slots(engine, objects, since, until)
+    words = {name: DictionaryEncoder() for name in _NAMES}
+    tables = iter_slots(engine, objects, since, until)
     batches = [_numbers(batch, words) for table in tables for batch in table.cast(SLOT_SCHEMA).to_batches()]
     columns = [_joined(batches, place, kind) for place, kind in enumerate(_KINDS)]
     batches.clear()
     keys, key = _keys(columns[:3], words)
     key, first, last, zone = _one_per_quarter(key, *columns[3:])
     is_first = np.ones(len(key), np.bool_)
-    is_first[1:] = (key[1:] != key[:-1]) | (first[1:] - last[:-1] >= QUIET)
+    is_first[1:] = (key[1:] != key[:-1]) | (first[1:] - last[:-1] >= QUIET_MICROS)
     order = np.lexsort((key, first))
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
     _, at, number = np.unique(key, return_index=True, return_inverse=True)
@@ -54,21 +54,23 @@ def known_opens(
     account_id, date_range, report = (column[key[at]] for column in keys)
     latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
     zones = _zones(engine, _told(words["time_zone"], zone[latest]), account_id, default_zone)
-    return Opens(first, place[number], is_first, account_id, date_range, report, zones, numbered(account_id), first[at])
+    return Opens(
+        first, place[number], is_first, account_id, date_range, report, zones, factorize(account_id), first[at]
+    )
 
 
-def log_known_until(engine: Engine) -> datetime | None:
+def find_log_end(engine: Engine) -> datetime | None:
     """Return up to when the opens are known: what was read by the watermark, or in windows beyond it."""
-    with reading(engine) as connection:
-        newest = aggregates.newest_hour(connection)
+    with read_transaction(engine) as connection:
+        newest = aggregates.find_newest_hour(connection)
         ends = [aggregates.get_watermark(connection), newest + timedelta(hours=1) if newest else None]
     return max((end for end in ends if end), default=None)
 
 
-def _numbers(batch: pa.RecordBatch, words: dict[str, Words]) -> list[npt.NDArray[Any]]:
+def _numbers(batch: pa.RecordBatch, words: dict[str, DictionaryEncoder]) -> list[npt.NDArray[Any]]:
     """Return codes of the words, the first moment, and how much later the last one is; microseconds."""
-    codes = [words[name].codes(batch.column(name)) for name in _NAMES]
-    first, last = (numbers(batch.column(name)) for name in ("first_ts", "last_ts"))
+    codes = [words[name].encode_column(batch.column(name)) for name in _NAMES]
+    first, last = (to_numpy(batch.column(name)) for name in ("first_ts", "last_ts"))
     return [*codes, first, (last - first).astype(np.int32)]
 
 
@@ -76,13 +78,13 @@ def _joined(batches: list[list[npt.NDArray[Any]]], place: int, kind: type) -> np
     return np.concatenate([np.empty(0, kind), *(batch[place] for batch in batches)], dtype=kind)
 
 
-def _keys(codes: list[Codes], words: dict[str, Words]) -> tuple[list[npt.NDArray[np.object_]], Codes]:
+def _keys(codes: list[Codes], words: dict[str, DictionaryEncoder]) -> tuple[list[npt.NDArray[np.object_]], Codes]:
     """Return the distinct keys' words in order, and the place of each row's key among them."""
-    texts = [np.sort(np.array(words[name].words, dtype=object)) for name in _NAMES[:3]]
+    texts = [np.sort(np.array(words[name].values, dtype=object)) for name in _NAMES[:3]]
     packed = np.zeros(len(codes[0]), np.int64)
     for name, code, text in zip(_NAMES, codes, texts, strict=False):
         packed *= max(len(text), 1)
-        packed += words[name].sorted()[1][code]
+        packed += words[name].sorted_values()[1][code]
     distinct, key = np.unique(packed, return_inverse=True)
     columns = []
     for text in reversed(texts):
@@ -104,8 +106,8 @@ def _one_per_quarter(key: Codes, zone: Codes, first: Longs, span: Codes) -> tupl
     return key[starts], first[starts], np.maximum.reduceat(last, starts), zone[starts]
 
 
-def _told(words: Words, code: Codes) -> npt.NDArray[np.object_]:
-    return np.array(words.words, dtype=object)[code]
+def _told(words: DictionaryEncoder, code: Codes) -> npt.NDArray[np.object_]:
+    return np.array(words.values, dtype=object)[code]
 
 
 def _zones(
@@ -113,7 +115,7 @@ def _zones(
 ) -> npt.NDArray[np.object_]:
     """Fill in the zone where the log named none: the account's, else the default."""
     unnamed = np.flatnonzero(told == "")
-    known = accounts.many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
+    known = accounts.get_many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
     for row in unnamed.tolist():
         found = known.get(account_id[row])
         told[row] = found.reader_zone if found else default

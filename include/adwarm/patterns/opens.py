@@ -16,10 +16,10 @@ from adwarm.model import ReportKey
 
 Micros = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
-Words = npt.NDArray[np.object_]
+Strings = npt.NDArray[np.object_]
 
 SECOND = 1_000_000
-QUIET = 1_800 * SECOND
+QUIET_MICROS = 1_800 * SECOND
 """An open is a first open when nobody opened the key for this long before (microseconds)."""
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 
@@ -43,10 +43,10 @@ class Opens:
     ts: Micros
     key: Codes
     first: npt.NDArray[np.bool_]
-    account_id: Words
-    date_range: Words
-    report: Words
-    zone: Words
+    account_id: Strings
+    date_range: Strings
+    report: Strings
+    zone: Strings
     account: Codes
     first_ts: Micros
 
@@ -54,11 +54,11 @@ class Opens:
         return len(self.ts)
 
     @property
-    def keys(self) -> int:
+    def key_count(self) -> int:
         """How many keys there are."""
         return len(self.first_ts)
 
-    def name(self, key: int) -> ReportKey:
+    def report_key(self, key: int) -> ReportKey:
         """Return the report key with the number `key`."""
         return ReportKey(str(self.account_id[key]), str(self.date_range[key]), str(self.report[key]))
 
@@ -67,9 +67,16 @@ class Opens:
         rows = int(np.searchsorted(self.ts, moment, "left"))
         keys = int(np.searchsorted(self.first_ts, moment, "left"))
         return Opens(
-            self.ts[:rows], self.key[:rows], self.first[:rows], self.account_id[:keys], self.date_range[:keys],
-            self.report[:keys], self.zone[:keys], self.account[:keys], self.first_ts[:keys],
-        )  # fmt: skip
+            self.ts[:rows],
+            self.key[:rows],
+            self.first[:rows],
+            self.account_id[:keys],
+            self.date_range[:keys],
+            self.report[:keys],
+            self.zone[:keys],
+            self.account[:keys],
+            self.first_ts[:keys],
+        )
 
     def since(self, moment: int) -> "Opens":
         """Return the opens at or after `moment` (microseconds); all keys keep their numbers."""
@@ -80,17 +87,24 @@ class Opens:
         """Return the first opens; all keys keep their numbers."""
         return replace(self, ts=self.ts[self.first], key=self.key[self.first], first=self.first[self.first])
 
-    def of_keys(self, keys: npt.NDArray[np.int64]) -> "Opens":
+    def select_keys(self, keys: npt.NDArray[np.int64]) -> "Opens":
         """Return the opens of `keys` (numbers, ascending), which are numbered anew, as are their accounts."""
-        number = np.full(self.keys, -1, np.int32)
+        number = np.full(self.key_count, -1, np.int32)
         number[keys] = np.arange(len(keys), dtype=np.int32)
         rows = np.flatnonzero(number[self.key] >= 0)
         return Opens(
-            self.ts[rows], number[self.key[rows]], self.first[rows], self.account_id[keys], self.date_range[keys],
-            self.report[keys], self.zone[keys], numbered(self.account[keys]), self.first_ts[keys],
-        )  # fmt: skip
+            self.ts[rows],
+            number[self.key[rows]],
+            self.first[rows],
+            self.account_id[keys],
+            self.date_range[keys],
+            self.report[keys],
+            self.zone[keys],
+            factorize(self.account[keys]),
+            self.first_ts[keys],
+        )
 
-    def opened(self) -> npt.NDArray[np.int64]:
+    def opened_keys(self) -> npt.NDArray[np.int64]:
         """Return the numbers of the keys that have an open, ascending."""
         return np.unique(self.key).astype(np.int64)
 
@@ -101,7 +115,7 @@ class Opens:
         return frame.assign(time_zone=self.zone[self.key], ts=pd.to_datetime(self.ts, unit="us", utc=True))
 
 
-def opens_of(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
+def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     """Return the opens of `frame`: account_id, date_range, ts (UTC), and report and time_zone where it has them."""
     frame = frame.assign(
         report=frame.get("report", "default"),
@@ -114,22 +128,30 @@ def opens_of(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     _, at = np.unique(key, return_index=True)
     names = {name: frame[name].iloc[at].astype(object).to_numpy() for name in [*KEY_COLUMNS, "time_zone"]}
     zones = np.array([zone or default_zone for zone in names["time_zone"]], dtype=object)
-    account = numbered(names["account_id"])
+    account = factorize(names["account_id"])
     return Opens(
-        ts, key, first_opens(ts, key), names["account_id"], names["date_range"], names["report"], zones, account, ts[at]
+        ts,
+        key,
+        first_open_mask(ts, key),
+        names["account_id"],
+        names["date_range"],
+        names["report"],
+        zones,
+        account,
+        ts[at],
     )
 
 
-def numbered(words: npt.NDArray[Any]) -> Codes:
+def factorize(words: npt.NDArray[Any]) -> Codes:
     """Return the words as numbers, counted up in the order of their first appearance."""
     return np.asarray(pd.factorize(words)[0], np.int32)
 
 
-def first_opens(ts: Micros, key: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def first_open_mask(ts: Micros, key: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which of the opens, sorted by moment, come after 30 quiet minutes of their key."""
     order = np.lexsort((ts, key))
     first = np.ones(len(ts), bool)
     sorted_ts, sorted_key = ts[order], key[order]
-    quiet = (sorted_ts[1:] - sorted_ts[:-1] >= QUIET) | (sorted_key[1:] != sorted_key[:-1])
+    quiet = (sorted_ts[1:] - sorted_ts[:-1] >= QUIET_MICROS) | (sorted_key[1:] != sorted_key[:-1])
     first[order[1:]] = quiet
     return first

@@ -9,7 +9,7 @@ Longs = npt.NDArray[np.int64]
 _GRID_CELLS = 1 << 24
 
 
-class Pairs:
+class PairIndex:
     """Looks pairs up in a grid of accounts by ranges, or in a dictionary when the grid would exceed its limit.
 
     Args:
@@ -28,11 +28,11 @@ class Pairs:
         return self._count
 
     @property
-    def members(self) -> Codes:
+    def pairs(self) -> Codes:
         """The account and the range of each number."""
         return self._members[: self._count]
 
-    def numbers(self, accounts: Codes, ranges: Codes, all_accounts: int, all_ranges: int) -> Codes:
+    def encode(self, accounts: Codes, ranges: Codes, all_accounts: int, all_ranges: int) -> Codes:
         """Return the number of each pair of codes, which are below `all_accounts` and `all_ranges`."""
         grid = self._reserved(all_accounts, all_ranges)
         if grid is None:
@@ -72,7 +72,7 @@ class Pairs:
         height = height if accounts <= height else max(accounts, 2 * height)
         width = width if ranges <= width else max(ranges, 2 * width)
         if height * width > self._limit:
-            pairs = self.members.astype(np.int64)
+            pairs = self.pairs.astype(np.int64)
             self._numbers = dict(zip(((pairs[:, 0] << 32) | pairs[:, 1]).tolist(), range(len(pairs)), strict=True))
             self._grid = None
             return None

@@ -48,7 +48,7 @@ class AccessProfile:
         return asdict(self)
 
 
-def profile(slots: pd.DataFrame) -> AccessProfile:
+def build_profile(slots: pd.DataFrame) -> AccessProfile:
     """Return the profile of `slots`, over the span from the first to the last day they touch."""
     firsts = first_opens(slots)
     counts, exposure = np.zeros(WEEK_HOURS), np.zeros(WEEK_HOURS)

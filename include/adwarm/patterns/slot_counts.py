@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from adwarm.access_log.log_reader import micros_of
+from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.dictionary_encoder import Codes, Words
-from adwarm.patterns.persons import by_persons
+from adwarm.patterns.dictionary_encoder import Codes, DictionaryEncoder
+from adwarm.patterns.persons import keep_human_events
 
 SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND
@@ -57,7 +57,7 @@ class SlotAggregator:
 
     def __init__(self, buffer_rows: int = 500_000) -> None:
         self._limit = buffer_rows
-        self._columns = {name: Words() for name in ("account_id", "date_range", "report", "time_zone")}
+        self._columns = {name: DictionaryEncoder() for name in ("account_id", "date_range", "report", "time_zone")}
         self._aspects: dict[int, int] = {}
         self._buffer: list[npt.NDArray[Any]] = []
         self._buffered = 0
@@ -65,8 +65,8 @@ class SlotAggregator:
 
     def add(self, events: pa.RecordBatch) -> None:
         """Count the opens by persons in a batch of events."""
-        events = by_persons(events)
-        moments = micros_of(events)
+        events = keep_human_events(events)
+        moments = timestamp_column(events)
         self._append(events, moments // SLOT_MICROS, np.ones(len(moments), np.int64), moments, moments)
 
     def add_slots(self, slots: pa.Table) -> None:
@@ -91,7 +91,7 @@ class SlotAggregator:
         self._compact()
         parts = [(None, *_day_bounds(rows), rows) for rows in self._buffer]
         spilled = [(file, days, bounds, None) for file, days, bounds in self._spills]
-        order = {name: words.sorted() for name, words in self._columns.items()}
+        order = {name: words.sorted_values() for name, words in self._columns.items()}
         for day in sorted({int(day) for _, days, _, _ in (*parts, *spilled) for day in days}):
             found = (_day_rows(file, days, bounds, held, day) for file, days, bounds, held in (*parts, *spilled))
             rows = [some for some in found if len(some)]
@@ -100,7 +100,7 @@ class SlotAggregator:
     def count_keys(self) -> int:
         """Return how many distinct keys have been counted."""
         aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))
-        reports = max(1, len(self._columns["report"].words))
+        reports = max(1, len(self._columns["report"].values))
         found = np.empty(0, np.int64)
         for rows in [*self._buffer, *(_spilled(file) for file, _, _ in self._spills)]:
             report = aspects[rows["place"] & _ASPECT_MASK] >> 32
@@ -110,7 +110,7 @@ class SlotAggregator:
     def _append(self, batch: pa.RecordBatch, slot: Longs, opens: Longs, first: Longs, last: Longs) -> None:
         if not len(slot):
             return
-        codes = {name: words.codes(batch.column(name)) for name, words in self._columns.items()}
+        codes = {name: words.encode_column(batch.column(name)) for name, words in self._columns.items()}
         rows = np.empty(len(slot), _ROW)
         rows["place"] = (slot << _ASPECT_BITS) | self._aspect(codes["report"], codes["time_zone"])
         rows["pair"] = (codes["account_id"].astype(np.int64) << 32) | codes["date_range"]

@@ -4,23 +4,23 @@
 imported here. The rest is light.
 """
 
-from adwarm.planning.call_budget import calls_left, within_budget
-from adwarm.planning.day_close import closes_at, closing_accounts
+from adwarm.planning.call_budget import get_calls_left, split_by_budget
+from adwarm.planning.day_close import find_closing_accounts, get_close_time
 from adwarm.planning.expiry import useful_until
-from adwarm.planning.recommendation import Plan, Recommendation
-from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, batches, expand, shard_by_account
+from adwarm.planning.recommendation import Recommendation, WarmPlan
+from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, batch_by_account, expand_keys, split_into_batches
 
 __all__ = [
     "DEFAULT_STRATEGIES",
-    "Plan",
     "Recommendation",
     "Strategy",
-    "batches",
-    "calls_left",
-    "closes_at",
-    "closing_accounts",
-    "expand",
-    "shard_by_account",
+    "WarmPlan",
+    "batch_by_account",
+    "expand_keys",
+    "find_closing_accounts",
+    "get_calls_left",
+    "get_close_time",
+    "split_by_budget",
+    "split_into_batches",
     "useful_until",
-    "within_budget",
 ]

@@ -6,7 +6,7 @@ from adwarm.planning.recommendation import Recommendation
 from adwarm.settings import Settings
 
 
-def calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None = None) -> int:
+def get_calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None = None) -> int:
     """Return the calls left in the current hour, at least 0.
 
     Args:
@@ -18,14 +18,14 @@ def calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None = No
     return max(0, (limit if cap is None else min(limit, cap)) - max(0, spent_this_hour))
 
 
-def within_budget(
+def split_by_budget(
     candidates: Iterable[Recommendation], calls: int
 ) -> tuple[list[Recommendation], list[Recommendation]]:
     """Return those that fit into `calls` upstream calls, best benefit per call first, and the rest with the reason."""
     kept: list[Recommendation] = []
     cut: list[Recommendation] = []
     left = float(max(0, calls))
-    for rank, candidate in enumerate(sorted(candidates, key=lambda item: item.order), start=1):
+    for rank, candidate in enumerate(sorted(candidates, key=lambda item: item.sort_key), start=1):
         if candidate.calls <= left:
             left -= candidate.calls
             kept.append(candidate)
@@ -34,7 +34,7 @@ def within_budget(
                 f"cut by the budget: {max(0, calls)} upstream calls were left this hour and it came {_nth(rank)} by "
                 f"benefit per call"
             )
-            cut.append(candidate.turned_down("cut", why))
+            cut.append(candidate.with_status("cut", why))
     return kept, cut
 
 

@@ -12,7 +12,7 @@ from adwarm.settings import PlanningSettings
 _DAY = timedelta(days=1)
 
 
-def closes_at(account: Account, day: date, planning: PlanningSettings) -> datetime:
+def get_close_time(account: Account, day: date, planning: PlanningSettings) -> datetime:
     """Return the moment (UTC) at which `day` of the account is closed.
 
     That is the account's midnight after `day`, plus `day_close_after_minutes`, plus a share of
@@ -24,7 +24,7 @@ def closes_at(account: Account, day: date, planning: PlanningSettings) -> dateti
     return midnight + timedelta(minutes=planning.day_close_after_minutes, seconds=spread)
 
 
-def closing_accounts(
+def find_closing_accounts(
     accounts: Iterable[Account], since: datetime, until: datetime, planning: PlanningSettings
 ) -> list[tuple[Account, date]]:
     """Return the active accounts and the days of theirs that close in `[since, until)`, in order of closing.
@@ -40,7 +40,7 @@ def closing_accounts(
         day = local_day(since - latest, account.data_zone) - _DAY
         last = local_day(until, account.data_zone)
         while day < last:
-            moment = closes_at(account, day, planning)
+            moment = get_close_time(account, day, planning)
             if since <= moment < until:
                 found.append((moment, account.id, account, day))
             day += _DAY

@@ -13,23 +13,23 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from adwarm.fetch_plan.request_cost import FetchNeeds, Need, nothing_is_there
-from adwarm.forecast.data_cutoff import known_until
-from adwarm.forecast.protocol import Forecast, Recent
-from adwarm.forecast.snapshot import live_forecast
+from adwarm.forecast.data_cutoff import data_cutoff_at
+from adwarm.forecast.protocol import Forecast, RecentOpens
+from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
-from adwarm.patterns.open_history import known_opens, log_known_until
-from adwarm.planning.call_budget import calls_left, within_budget
-from adwarm.planning.day_close import closing_accounts
+from adwarm.patterns.open_history import find_log_end, load_opens
+from adwarm.planning.call_budget import get_calls_left, split_by_budget
+from adwarm.planning.day_close import find_closing_accounts
 from adwarm.planning.expiry import useful_until
-from adwarm.planning.plan import KEPT_CUTS, LOOKAHEAD, plan_warms
-from adwarm.planning.price import Quota
-from adwarm.planning.recommendation import Plan, Recommendation
-from adwarm.planning.strategies import shard_by_account
+from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, plan_warms
+from adwarm.planning.price import CallQuota
+from adwarm.planning.recommendation import Recommendation, WarmPlan
+from adwarm.planning.strategies import batch_by_account
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, entries, warms
 
-FLOOR = 0.01
+MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
 LIVE_DAG = "adwarm_intelligent_warming"
@@ -37,7 +37,7 @@ LIVE_DAG = "adwarm_intelligent_warming"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PlanSummary:
     """A stored plan in numbers; small enough for an XCom."""
 
     run_id: str
@@ -64,40 +64,40 @@ class StoreView:
     """What the planner asks of accounts, entries and requests, answered in few queries."""
 
     def __init__(
-        self, engine: Engine, settings: Settings, at: datetime, fetch_needs: FetchNeeds = nothing_is_there
+        self, engine: Engine, settings: Settings, at: datetime, request_pricer: FetchNeeds = nothing_is_there
     ) -> None:
         self._engine = engine
         self._settings = settings
-        self._fetch_needs = fetch_needs
-        self._accounts = accounts.standing(engine, at)
+        self._request_pricer = request_pricer
+        self._accounts = accounts.list_as_of(engine, at)
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Return an account as known, or one in the default zone."""
         zone = self._settings.default_zone
         return self._accounts.get(account_id) or Account(account_id, zone, zone)
 
-    def everyone(self) -> list[Account]:
+    def list_accounts(self) -> list[Account]:
         """Return every known account, as it stands."""
         return list(self._accounts.values())
 
-    def expires(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
+    def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
         """Return until when an entry fetched at each moment would answer its key."""
         rules = self._settings.freshness_rules
         pairs = zip(keys, moments, strict=True)
-        return [useful_until(key, self.account(key.account_id), at, rules) for key, at in pairs]
+        return [useful_until(key, self.get_account(key.account_id), at, rules) for key, at in pairs]
 
-    def fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+    def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
         """Return until when the entry that each key means at its moment is fresh; None when nothing is stored."""
         resolved = [
-            resolve_key(key, self.account(key.account_id), self._settings.spec(key.report), at)
+            resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), at)
             for key, at in zip(keys, moments, strict=True)
         ]
-        found = entries.expiries(self._engine, resolved)
+        found = entries.find_expiries(self._engine, resolved)
         return [found.get(key) for key in resolved]
 
-    def needs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
         """Return which requests a fetch of each key at its moment would take."""
-        return self._fetch_needs(keys, [self.account(key.account_id) for key in keys], moments)
+        return self._request_pricer(keys, [self.get_account(key.account_id) for key in keys], moments)
 
 
 def decide(
@@ -107,8 +107,8 @@ def decide(
     decided_at: datetime,
     run_id: str,
     mode: Mode,
-    fetch_needs: FetchNeeds = nothing_is_there,
-) -> Decision:
+    request_pricer: FetchNeeds = nothing_is_there,
+) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
     In shadow mode the plan is stored and nothing will carry it out.
@@ -119,21 +119,30 @@ def decide(
     Raises:
         NotFound: no forecast has been trained yet.
     """
-    view = StoreView(engine, settings, decided_at, fetch_needs)
-    plan = forecast_plan(engine, objects, settings, decided_at, run_id, view)
-    closing = closing_accounts(view.everyone(), decided_at, decided_at + settings.step, settings.planning)
-    wanted = [closing_recommendation(account, day, decided_at) for account, day in closing]
+    view = StoreView(engine, settings, decided_at, request_pricer)
+    plan = build_forecast_plan(engine, objects, settings, decided_at, run_id, view)
+    closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
+    wanted = [recommend_day_close(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
-    closings, left_over = within_budget(wanted, left_this_hour(engine, settings, decided_at, run_id) - spent)
-    cut = [*plan.cut, *left_over][:KEPT_CUTS]
-    batches = store_plan(engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
-    return Decision(
-        run_id, decided_at, mode, plan.considered, len(plan.recommendations), len(closings),
-        plan.cut_total + len(left_over), plan.fresh_total, batches,
-    )  # fmt: skip
+    closings, left_over = split_by_budget(
+        wanted, get_calls_left_this_hour(engine, settings, decided_at, run_id) - spent
+    )
+    cut = [*plan.cut, *left_over][:MAX_LISTED_CUTS]
+    batches = save_plan(engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
+    return PlanSummary(
+        run_id,
+        decided_at,
+        mode,
+        plan.considered,
+        len(plan.recommendations),
+        len(closings),
+        plan.cut_total + len(left_over),
+        plan.fresh_total,
+        batches,
+    )
 
 
-def store_plan(
+def save_plan(
     engine: Engine,
     settings: Settings,
     run_id: str,
@@ -146,7 +155,7 @@ def store_plan(
 
     All keys of an account share a batch.
     """
-    shards = shard_by_account(chosen, settings.batch_size, settings.max_batches)
+    shards = batch_by_account(chosen, settings.batch_size, settings.max_batches)
     status = "shadow" if mode is Mode.SHADOW else "planned"
     rows = [_row(item, decided_at, mode, status, number) for number, shard in enumerate(shards) for item in shard]
     rows += [_row(item, decided_at, mode, "cut", 0) for item in cut]
@@ -154,14 +163,14 @@ def store_plan(
     return 0 if mode is Mode.SHADOW else len(shards)
 
 
-def forecast_plan(
+def build_forecast_plan(
     engine: Engine,
     objects: ObjectStore,
     settings: Settings,
     decided_at: datetime,
     run_id: str = LIVE_DAG,
     view: StoreView | None = None,
-) -> Plan:
+) -> WarmPlan:
     """Return the plan of the forecast at `decided_at` without storing it.
 
     Raises:
@@ -172,7 +181,7 @@ def forecast_plan(
         settings.step + timedelta(seconds=settings.planning.lead_seconds),
         _probabilities(engine, objects, settings, decided_at),
         view or StoreView(engine, settings, decided_at),
-        _lead(engine, settings),
+        _get_lead_time(engine, settings),
         settings,
         _quota(engine, settings, decided_at, run_id),
     )
@@ -180,27 +189,27 @@ def forecast_plan(
 
 def _probabilities(engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime) -> pd.DataFrame:
     """Ask the live forecast; it and the opens it looked at are let go of before anything is planned, being large."""
-    forecast = live_forecast(engine, objects)
-    recent = _recent(engine, objects, settings, forecast, decided_at)
-    return forecast.probabilities(decided_at, LOOKAHEAD, recent, floor=FLOOR)
+    forecast = get_live_forecast(engine, objects)
+    recent = _get_recent_opens(engine, objects, settings, forecast, decided_at)
+    return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
 
 
-def _recent(
+def _get_recent_opens(
     engine: Engine, objects: ObjectStore, settings: Settings, forecast: Forecast, decided_at: datetime
-) -> Recent | None:
+) -> RecentOpens | None:
     """Return the opens the forecast looks back on, as far as they are known; None when it looks at none."""
-    if not forecast.looks_back:
+    if not forecast.lookback:
         return None
-    until = known_until(decided_at, settings)
+    until = data_cutoff_at(decided_at, settings)
     zone = settings.default_zone
-    opens = known_opens(engine, objects, until - forecast.looks_back, until, default_zone=zone)
-    return Recent(opens, min(until, log_known_until(engine) or until))
+    opens = load_opens(engine, objects, until - forecast.lookback, until, default_zone=zone)
+    return RecentOpens(opens, min(until, find_log_end(engine) or until))
 
 
-def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> Quota:
+def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> CallQuota:
     planning = settings.planning
-    spent = _spent(engine, at, run_id)
-    return Quota(
+    spent = _get_spent_calls(engine, at, run_id)
+    return CallQuota(
         planning.open_value,
         planning.max_calls_per_hour,
         sum(spent.values()),
@@ -209,39 +218,50 @@ def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> Quo
     )
 
 
-def left_this_hour(engine: Engine, settings: Settings, at: datetime, run_id: str, cap: int | None = None) -> int:
+def get_calls_left_this_hour(
+    engine: Engine, settings: Settings, at: datetime, run_id: str, cap: int | None = None
+) -> int:
     """Return the upstream calls that plans of the DAG of `run_id` may still make in the hour of `at`.
 
     Each DAG has its own count, so that a backfill does not use up what live warming may plan.
     """
-    return calls_left(settings, sum(_spent(engine, at, run_id).values()), cap=cap)
+    return get_calls_left(settings, sum(_get_spent_calls(engine, at, run_id).values()), cap=cap)
 
 
-def _spent(engine: Engine, at: datetime, run_id: str) -> dict[str, int]:
+def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int]:
     hour = floor_to(at, _HOUR)
-    return warms.calls_by_account(engine, hour, hour + _HOUR, run_id, at)
+    return warms.get_calls_by_account(engine, hour, hour + _HOUR, run_id, at)
 
 
-def _lead(engine: Engine, settings: Settings) -> timedelta:
+def _get_lead_time(engine: Engine, settings: Settings) -> timedelta:
     """Return the start latency plus the p95 of a fetch, in steps of 5 s so that noise moves no plan."""
-    fetch = math.ceil(warms.p95_seconds(engine) / 5) * 5
+    fetch = math.ceil(warms.get_p95_seconds(engine) / 5) * 5
     return timedelta(seconds=settings.planning.lead_seconds + fetch)
 
 
-def closing_recommendation(
-    account: Account, day: date, decided_at: datetime, *, with_week: bool = True
+def recommend_day_close(
+    account: Account, day: date, decided_at: datetime, *, with_week_summary: bool = True
 ) -> Recommendation:
     """Return the warm that settles an account's closed day: its week's summary and the score's history.
 
     Without the week no summary is fetched, so the score has no audience component, and the days of a block that is
     there cost nothing.
     """
-    span = f"{day - timedelta(days=6) if with_week else day}..{day}"
+    span = f"{day - timedelta(days=6) if with_week_summary else day}..{day}"
     why = f"{day} has ended in {account.data_zone}: settle and score it"
     return Recommendation(
-        ReportKey(account.id, span), decided_at, 1.0, decided_at, WarmReason.DAY_CLOSED, 1.0, 2.0, {"why": why},
-        "planned", Priority.LOW, 2.0,
-    )  # fmt: skip
+        ReportKey(account.id, span),
+        decided_at,
+        1.0,
+        decided_at,
+        WarmReason.DAY_CLOSED,
+        1.0,
+        2.0,
+        {"why": why},
+        "planned",
+        Priority.LOW,
+        2.0,
+    )
 
 
 def _row(item: Recommendation, decided_at: datetime, mode: Mode, status: str, batch: int) -> dict[str, Any]:
@@ -261,5 +281,5 @@ def _row(item: Recommendation, decided_at: datetime, mode: Mode, status: str, ba
         "price": item.price,
         "explanation": item.explanation,
         "status": status,
-        "expires_at": item.until,
+        "expires_at": item.expires_at,
     }

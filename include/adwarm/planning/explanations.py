@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from adwarm.planning.price import Cost
+from adwarm.planning.price import WarmCost
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -23,7 +23,7 @@ class Evidence(NamedTuple):
         return f"{start:02d}:00 and {(start + 1) % 24:02d}:00 ({self.time_zone})"
 
 
-def why_opened(evidence: Evidence) -> str:
+def explain_opens(evidence: Evidence) -> str:
     """Return a sentence such as "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"."""
     day = _DAYS[evidence.hour_of_week // 24 % 7]
     if evidence.opens and evidence.weeks > 1:
@@ -36,24 +36,23 @@ def why_opened(evidence: Evidence) -> str:
     return f"too new to have a record on {day}s; opens like it come between {evidence.hour}"
 
 
-def why_now(confidence: float, until: datetime | None) -> str:
+def explain_chance(confidence: float, until: datetime | None) -> str:
     """Return how sure the plan is, and over which time."""
     odds = f"{confidence:.0%} likely to be opened"
     return odds if until is None else f"{odds} before the fetched entry expires at {until:%Y-%m-%d %H:%M} UTC"
 
 
-def why_price(cost: Cost) -> str:
+def explain_price(cost: WarmCost) -> str:
     """Return what a warm costs and why, such as "0.33 calls at 1.20 each, its share of ..."."""
     if not cost.calls:
         return "no further call: the days it needs are there"
-    if cost.companions == 1:
-        return f"{_calls(cost.calls)} at {cost.per_call:.2f} each"
-    return (
-        f"{_calls(cost.calls)} at {cost.per_call:.2f} each, its share of what {cost.companions} reports need together"
-    )
+    if cost.sharing_keys == 1:
+        return f"{_calls(cost.calls)} at {cost.price_per_call:.2f} each"
+    calls = f"{_calls(cost.calls)} at {cost.price_per_call:.2f} each"
+    return f"{calls}, its share of what {cost.sharing_keys} reports need together"
 
 
-def why_cut(cost: Cost, benefit: float, limit: str) -> str:
+def explain_cut(cost: WarmCost, benefit: float, limit: str) -> str:
     """Return why the budget has no room for a warm.
 
     Args:

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Marks = npt.NDArray[np.bool_]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Quota:
+class CallQuota:
     """The calls of an hour: what may be made, and what is made or promised already.
 
     Attributes:
@@ -33,23 +33,23 @@ class Quota:
         spent_by: by account, those that are gone.
     """
 
-    value: float
-    fleet: int
+    open_value: float
+    max_calls: int
     spent: int = 0
-    account: int = 10**9
-    spent_by: Mapping[str, int] = field(default_factory=dict)
+    max_account_calls: int = 10**9
+    spent_by_account: Mapping[str, int] = field(default_factory=dict)
 
-    def price(self, fill: Floats) -> Floats:
+    def get_call_price(self, used_fraction: Floats) -> Floats:
         """Return what a call costs when `fill` (0 to 1) of a quota is used: 1 at first, `value` for the last one.
 
         So the chance from which a warm of one call pays rises from 1 / `value` to 1, slowly at first.
         """
-        result: Floats = 1.0 + (self.value - 1.0) * np.square(np.clip(fill, 0.0, 1.0))
+        result: Floats = 1.0 + (self.open_value - 1.0) * np.square(np.clip(used_fraction, 0.0, 1.0))
         return result
 
 
 @dataclass(frozen=True)
-class Wishes:
+class WarmCandidates:
     """Keys that might be warmed, as arrays.
 
     Attributes:
@@ -62,28 +62,28 @@ class Wishes:
 
     benefit: Floats
     group: Ints
-    days: Marks
-    summary: Marks
+    needs_days: Bools
+    needs_summary: Bools
     accounts: list[str]
 
 
-class Cost(NamedTuple):
+class WarmCost(NamedTuple):
     """What a key costs; see `Choice`."""
 
     calls: float
-    per_call: float
-    companions: int
+    price_per_call: float
+    sharing_keys: int
     used: int
-    by_account: bool
+    is_account_limit: bool
 
     @property
     def price(self) -> float:
         """The key's share of the price of its step."""
-        return self.calls * self.per_call
+        return self.calls * self.price_per_call
 
 
 @dataclass(frozen=True)
-class Choice:
+class WarmSelection:
     """What becomes of each key.
 
     Attributes:
@@ -96,20 +96,23 @@ class Choice:
         by_account: whether that limit is its account's; else it is the fleet's.
     """
 
-    chosen: Marks
-    cut: Marks
+    chosen: Bools
+    cut: Bools
     calls: Floats
-    per_call: Floats
-    companions: Ints
+    price_per_call: Floats
+    sharing_keys: Ints
     used: Ints
-    by_account: Marks
+    is_account_limit: Bools
 
-    def cost(self, place: int) -> Cost:
+    def get_cost(self, place: int) -> WarmCost:
         """Return what one key costs."""
-        return Cost(
-            float(self.calls[place]), float(self.per_call[place]), int(self.companions[place]),
-            int(self.used[place]), bool(self.by_account[place]),
-        )  # fmt: skip
+        return WarmCost(
+            float(self.calls[place]),
+            float(self.price_per_call[place]),
+            int(self.sharing_keys[place]),
+            int(self.used[place]),
+            bool(self.is_account_limit[place]),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,39 +131,39 @@ class _Steps:
         return result
 
 
-def choose(wishes: Wishes, quota: Quota) -> Choice:
+def select_warms(candidates: WarmCandidates, quota: CallQuota) -> WarmSelection:
     """Return what is worth its price."""
-    steps, step_of = _steps(wishes)
+    steps, step_of = _steps(candidates)
     order = steps.ordered()
     per_call = steps.gain / steps.calls
-    taken, price, used, by_account = _take(steps, order, per_call, wishes, quota)
+    taken, price, used, by_account = _select_steps(steps, order, per_call, candidates, quota)
     free = step_of < 0
     where = np.where(free, 0, step_of)
     size = max(len(steps.gain), 1)
     companions = np.bincount(where[~free], minlength=size)
     pays = np.zeros(size, bool)
     pays[order] = True
-    share = wishes.benefit / np.maximum(_at(steps.gain, where), 1e-12)
-    return Choice(
+    share = candidates.benefit / np.maximum(_at(steps.gain, where), 1e-12)
+    return WarmSelection(
         chosen=free | _at(taken, where).astype(bool),
         cut=~free & pays[where] & ~_at(taken, where).astype(bool),
         calls=np.where(free, 0.0, share * _at(steps.calls, where)),
-        per_call=_at(price, where, 1.0),
-        companions=np.where(free, 1, companions[where]),
+        price_per_call=_at(price, where, 1.0),
+        sharing_keys=np.where(free, 1, companions[where]),
         used=_at(used, where).astype(np.int64),
-        by_account=_at(by_account, where).astype(bool) & ~free,
+        is_account_limit=_at(by_account, where).astype(bool) & ~free,
     )
 
 
-def _steps(wishes: Wishes) -> tuple[_Steps, Ints]:
+def _steps(wishes: WarmCandidates) -> tuple[_Steps, Ints]:
     """Return the steps, and per key the place of its step, -1 when it needs no request."""
     groups = len(wishes.accounts)
 
-    def gain(which: Marks) -> Floats:
+    def gain(which: Bools) -> Floats:
         return np.bincount(wishes.group[which], wishes.benefit[which], groups).astype(np.float64)
 
-    days, summary = gain(wishes.days & ~wishes.summary), gain(wishes.summary & ~wishes.days)
-    whole = days + summary + gain(wishes.days & wishes.summary)
+    days, summary = gain(wishes.needs_days & ~wishes.needs_summary), gain(wishes.needs_summary & ~wishes.needs_days)
+    whole = days + summary + gain(wishes.needs_days & wishes.needs_summary)
     single = np.maximum(days, summary)
     apart = (single > 0) & (single >= whole - single)
     first = np.where(apart, single, whole)
@@ -170,30 +173,33 @@ def _steps(wishes: Wishes) -> tuple[_Steps, Ints]:
         np.concatenate([np.where(apart, 1, 2), np.ones(groups, np.int64)]).astype(np.int64),
     )
     opens_with_days = (days >= summary)[wishes.group]
-    in_first = ~apart[wishes.group] | np.where(opens_with_days, ~wishes.summary, ~wishes.days)
+    in_first = ~apart[wishes.group] | np.where(opens_with_days, ~wishes.needs_summary, ~wishes.needs_days)
     step_of = np.where(in_first, wishes.group, wishes.group + groups)
-    return steps, np.where(wishes.days | wishes.summary, step_of, -1)
+    return steps, np.where(wishes.needs_days | wishes.needs_summary, step_of, -1)
 
 
-def _take(
-    steps: _Steps, order: Ints, per_call: Floats, wishes: Wishes, quota: Quota
-) -> tuple[Marks, Floats, Ints, Marks]:
+def _select_steps(
+    steps: _Steps, order: Ints, per_call: Floats, wishes: WarmCandidates, quota: CallQuota
+) -> tuple[Bools, Floats, Ints, Bools]:
     """Return, per step: whether it is taken, the price of a call then, the calls gone then, and of which limit."""
     names, account_of = np.unique(np.array(wishes.accounts, dtype=object), return_inverse=True)
-    gone = np.array([quota.spent_by.get(str(name), 0) for name in names], np.int64)
+    gone = np.array([quota.spent_by_account.get(str(name), 0) for name in names], np.int64)
     account = account_of[steps.group[order]]
     calls, gains = steps.calls[order], per_call[order]
     own_used = gone[account] + _before(account, calls)
-    own_price = quota.price(own_used / quota.account)
-    own = _unbroken(account, (gains > own_price) & (own_used + calls <= quota.account))
+    own_price = quota.get_call_price(own_used / quota.max_account_calls)
+    own = _before_first_unpaid(account, (gains > own_price) & (own_used + calls <= quota.max_account_calls))
     fleet_used = quota.spent + np.cumsum(calls * own) - calls * own
-    fleet_price = quota.price(fleet_used / quota.fleet)
-    fits = (gains > fleet_price) & (fleet_used + calls <= quota.fleet)
-    fleet = _unbroken(np.zeros(len(order), np.int64), ~own | fits)
+    fleet_price = quota.get_call_price(fleet_used / quota.max_calls)
+    fits = (gains > fleet_price) & (fleet_used + calls <= quota.max_calls)
+    fleet = _before_first_unpaid(np.zeros(len(order), np.int64), ~own | fits)
     # What is told of a step that is not taken is how things stood when its list ended.
     own_used = np.minimum(own_used, (gone + _sums(account, calls * own, len(names)))[account])
     fleet_used = np.minimum(fleet_used, quota.spent + int((calls * own * fleet).sum()))
-    own_price, fleet_price = quota.price(own_used / quota.account), quota.price(fleet_used / quota.fleet)
+    own_price, fleet_price = (
+        quota.get_call_price(own_used / quota.max_account_calls),
+        quota.get_call_price(fleet_used / quota.max_calls),
+    )
     by_account = ~own | (own_price > fleet_price)
     size = max(len(steps.gain), 1)
     taken, price, used, limit = np.zeros(size, bool), np.ones(size), np.zeros(size, np.int64), np.zeros(size, bool)
@@ -218,10 +224,10 @@ def _before(group: Ints, calls: Ints) -> Ints:
     return result
 
 
-def _unbroken(group: Ints, pays: Marks) -> Marks:
+def _before_first_unpaid(group: Ints, pays: Bools) -> Bools:
     """Return the rows before the first of their group that does not pay."""
     misses: Ints = (~pays).astype(np.int64)
-    result: Marks = (_before(group, misses) == 0) & pays
+    result: Bools = (_before(group, misses) == 0) & pays
     return result
 
 

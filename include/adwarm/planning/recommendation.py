@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from adwarm.model import Priority, ReportKey, WarmReason
 
-Status = Literal["planned", "cut", "fresh"]
+RecommendationStatus = Literal["planned", "cut", "fresh"]
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class Recommendation:
     benefit: float = 0.0
     price: float = 1.0
     explanation: dict[str, Any] = field(default_factory=dict)
-    status: Status = "planned"
+    status: RecommendationStatus = "planned"
     priority: Priority = Priority.NORMAL
     calls: float = 1.0
-    until: datetime | None = None
+    expires_at: datetime | None = None
 
-    def turned_down(self, status: Status, why: str) -> "Recommendation":
+    def with_status(self, status: RecommendationStatus, why: str) -> "Recommendation":
         """Return the same with another status and the sentence `why`."""
         return replace(self, status=status, explanation={**self.explanation, "cut": why})
 
     @property
-    def order(self) -> tuple[float, datetime, ReportKey]:
+    def sort_key(self) -> tuple[float, datetime, ReportKey]:
         """Sorts the best benefit per call first, then the earliest, then by key."""
         return (-self.benefit / max(self.calls, 1e-9), self.predicted_open, self.key)
 
 
 @dataclass(frozen=True)
-class Plan:
+class WarmPlan:
     """What one run decided.
 
     Attributes:

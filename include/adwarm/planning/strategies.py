@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, Priority, ReportKey, WarmReason, account_id
+from adwarm.model import Account, Priority, ReportKey, WarmReason, normalize_account_id
 from adwarm.planning.recommendation import Recommendation
 
 Item = TypeVar("Item")
@@ -83,7 +83,7 @@ DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "l
 """Put into an empty installation."""
 
 
-def expand(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
+def expand_keys(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
     """Return the keys the strategy keeps warm, account by account, ranges in the strategy's order.
 
     Accounts it names are taken even when they are not among `accounts`; those known to be denied or closed are not.
@@ -92,8 +92,8 @@ def expand(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
         BadRequest: an account id or a date range is not valid, or every named account is excluded.
     """
     known = {account.id: account for account in accounts}
-    excluded = {account_id(text) for text in strategy.excluded_accounts}
-    named = known if strategy.accounts is None else {account_id(text) for text in strategy.accounts}
+    excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
+    named = known if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
     chosen = sorted(name for name in named if name not in excluded)
     if strategy.accounts is not None and not chosen:
         raise BadRequest(f"strategy {strategy.name!r} names no account that it does not also exclude")
@@ -102,16 +102,16 @@ def expand(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
     return [ReportKey.parse(name, date_range, strategy.report) for name in active for date_range in ranges]
 
 
-def recommend(strategy: Strategy, accounts: Iterable[Account], at: datetime) -> list[Recommendation]:
+def recommend_strategy(strategy: Strategy, accounts: Iterable[Account], at: datetime) -> list[Recommendation]:
     """Return a recommendation for each key of the strategy, due at once."""
     why = f"kept warm by the strategy {strategy.name!r}"
     return [
         Recommendation(key, at, 1.0, at, WarmReason.STRATEGY, 1.0, 1.0, {"why": why}, "planned", strategy.urgency)
-        for key in expand(strategy, accounts)
+        for key in expand_keys(strategy, accounts)
     ]
 
 
-def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+def split_into_batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Yield `items` in slices of `size`.
 
     Raises:
@@ -123,7 +123,7 @@ def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
-def shard_by_account(
+def batch_by_account(
     recommendations: Sequence[Recommendation], batch_size: int, max_batches: int
 ) -> list[list[Recommendation]]:
     """Return batches of about equal size in which all keys of an account are together, at most `max_batches` of them.

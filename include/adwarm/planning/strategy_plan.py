@@ -8,17 +8,17 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.model import Mode
-from adwarm.planning.call_budget import within_budget
-from adwarm.planning.decide import StoreView, left_this_hour, store_plan
+from adwarm.planning.call_budget import split_by_budget
+from adwarm.planning.decide import StoreView, get_calls_left_this_hour, save_plan
 from adwarm.planning.recommendation import Recommendation
-from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, recommend
+from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, recommend_strategy
 from adwarm.settings import Settings
-from adwarm.store import writing
+from adwarm.store import write_transaction
 from adwarm.store.strategies import list_strategies, seed_strategies
 
 
 @dataclass
-class StrategyDecision:
+class StrategyPlanSummary:
     """The stored plan of the strategies in numbers."""
 
     run_id: str
@@ -34,13 +34,13 @@ class StrategyDecision:
         return dict(vars(self))
 
 
-def enabled_strategies(engine: Engine) -> list[Strategy]:
+def list_enabled_strategies(engine: Engine) -> list[Strategy]:
     """Return the enabled rows of the table `strategy`, which an empty installation gets its defaults into first.
 
     Raises:
         BadRequest: a row holds a value that is not valid.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         seed_strategies(connection, [item.to_row() for item in DEFAULT_STRATEGIES])
         return [Strategy.from_row(row) for row in list_strategies(connection, enabled_only=True)]
 
@@ -53,8 +53,8 @@ def decide_strategies(
     run_id: str,
     *,
     dry_run: bool = False,
-    by_hand: bool = False,
-) -> StrategyDecision:
+    is_manual: bool = False,
+) -> StrategyPlanSummary:
     """Plan every strategy in `strategies` and store the plan; a dry run stores it as a shadow plan.
 
     A strategy may make `max_calls_per_hour` less what strategies have used in this hour; one described `by_hand` has
@@ -67,22 +67,24 @@ def decide_strategies(
 
     def calls(strategy: Strategy) -> int:
         limit = strategy.max_calls_per_hour
-        return limit if by_hand else left_this_hour(engine, settings, decided_at, run_id, limit)
+        return limit if is_manual else get_calls_left_this_hour(engine, settings, decided_at, run_id, limit)
 
     chosen: dict[object, Recommendation] = {}
-    decision = StrategyDecision(run_id, [strategy.name for strategy in strategies])
+    decision = StrategyPlanSummary(run_id, [strategy.name for strategy in strategies])
     turned_down: list[Recommendation] = []
     for strategy in strategies:
-        wanted = [item for item in recommend(strategy, view.everyone(), decided_at) if item.key not in chosen]
-        fresh_until = view.fresh_until([item.key for item in wanted], [decided_at] * len(wanted))
+        wanted = [
+            item for item in recommend_strategy(strategy, view.list_accounts(), decided_at) if item.key not in chosen
+        ]
+        fresh_until = view.get_fresh_until([item.key for item in wanted], [decided_at] * len(wanted))
         stale = [item for item, end in zip(wanted, fresh_until, strict=True) if end is None or end <= decided_at]
-        kept, cut = within_budget(stale, calls(strategy))
+        kept, cut = split_by_budget(stale, calls(strategy))
         chosen.update({item.key: item for item in kept})
         turned_down.extend(cut)
         decision.fresh += len(wanted) - len(stale)
         decision.cut += len(cut)
     mode = Mode.SHADOW if dry_run else Mode.LIVE
     decision.planned = len(chosen)
-    decision.batches = store_plan(engine, settings, run_id, decided_at, mode, list(chosen.values()), turned_down[:200])
+    decision.batches = save_plan(engine, settings, run_id, decided_at, mode, list(chosen.values()), turned_down[:200])
     decision.examples = [str(item.key) for item in list(chosen.values())[:5]]
     return decision

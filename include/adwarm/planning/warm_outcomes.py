@@ -13,21 +13,21 @@ from sqlalchemy import Engine
 
 from adwarm.model import Mode, WarmReason
 from adwarm.patterns.load_slots import load_slots
-from adwarm.patterns.open_history import log_known_until
+from adwarm.patterns.open_history import find_log_end
 from adwarm.store import ObjectStore, warms
 
-NEVER_EXPIRES_AFTER = timedelta(days=7)
+FINAL_DATA_LIFETIME = timedelta(days=7)
 """A warm of figures that are final is judged after this long."""
 
-Span = tuple[datetime, datetime]
-Key = tuple[str, ...]
+TimeSpan = tuple[datetime, datetime]
+KeyTuple = tuple[str, ...]
 _KEY = ("account_id", "date_range", "report")
 _FETCHED = frozenset(WarmReason) - {WarmReason.DAY_CLOSED}
 """Reasons whose warms are meant for readers; a closed day is fetched for its score."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class WarmOutcomes:
     """What an accounting settled."""
 
     used: int
@@ -41,14 +41,14 @@ class Accounts:
         return self.used / settled if settled else None
 
 
-def settle_accounts(
+def mark_warm_outcomes(
     engine: Engine,
     objects: ObjectStore,
     now: datetime,
     known_until: datetime | None = None,
     *,
     mode: Mode = Mode.LIVE,
-) -> Accounts:
+) -> WarmOutcomes:
     """Judge every fetched warm as far as the log has been read, and store the verdicts.
 
     A warm is used when its key was opened between its fetch and its expiry, wasted when it expired unopened. What the
@@ -58,25 +58,25 @@ def settle_accounts(
     Args:
         mode: shadow judges what the forecast's shadow plans would have warmed instead.
     """
-    known = known_until or log_known_until(engine)
+    known = known_until or find_log_end(engine)
     now = min(now, known) if known else now
     judged = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
-    pending = [warm for warm in warms.unaccounted(engine, now, mode) if warm["reason"] in judged]
+    pending = [warm for warm in warms.list_unmarked(engine, now, mode) if warm["reason"] in judged]
     if not pending or known is None:
-        return Accounts(0, 0, len(pending))
+        return WarmOutcomes(0, 0, len(pending))
     covered: list[dict[str, Any]] = []
     if mode is Mode.SHADOW:
-        pending, covered = _as_if_fetched(pending, warms.shadow_ends(engine, now))
+        pending, covered = _simulate_fetches(pending, warms.get_shadow_expiries(engine, now))
     since = min((warm["fetched_at"] for warm in pending), default=now) - timedelta(minutes=15)
     opens = _opens(engine, objects, since, now)
-    verdicts = [verdict for warm in pending if (verdict := _judge(warm, opens, now))]
-    warms.record(engine, [*verdicts, *({"id": warm["id"], "status": "fresh"} for warm in covered)])
+    verdicts = [verdict for warm in pending if (verdict := _evaluate(warm, opens, now))]
+    warms.save_outcomes(engine, [*verdicts, *({"id": warm["id"], "status": "fresh"} for warm in covered)])
     used = sum(bool(verdict["used"]) for verdict in verdicts)
-    return Accounts(used, len(verdicts) - used, len(pending) - len(verdicts))
+    return WarmOutcomes(used, len(verdicts) - used, len(pending) - len(verdicts))
 
 
-def _as_if_fetched(
-    found: list[dict[str, Any]], fresh_until: dict[Key, datetime]
+def _simulate_fetches(
+    found: list[dict[str, Any]], fresh_until: dict[KeyTuple, datetime]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return shadow warms as fetched at their warm time, and those that would have found their key fresh.
 
@@ -86,7 +86,7 @@ def _as_if_fetched(
     made, covered = [], []
     for warm in sorted(found, key=lambda warm: (warm["warm_at"], warm["id"])):
         key = tuple(warm[name] for name in _KEY)
-        end = warm["expires_at"] or warm["warm_at"] + NEVER_EXPIRES_AFTER
+        end = warm["expires_at"] or warm["warm_at"] + FINAL_DATA_LIFETIME
         if warm["warm_at"] < fresh_until.get(key, warm["warm_at"]):
             covered.append(warm)
             continue
@@ -95,18 +95,18 @@ def _as_if_fetched(
     return made, covered
 
 
-def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[Key, list[Span]]:
+def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[KeyTuple, list[TimeSpan]]:
     slots = load_slots(engine, objects, since, until)
-    found: dict[Key, list[Span]] = defaultdict(list)
+    found: dict[KeyTuple, list[TimeSpan]] = defaultdict(list)
     columns = ["account_id", "date_range", "report", "first_ts", "last_ts"]
     for account, date_range, report, first, last in slots[columns].itertuples(index=False, name=None):
         found[str(account), str(date_range), str(report)].append((first.to_pydatetime(), last.to_pydatetime()))
     return found
 
 
-def _judge(warm: dict[str, Any], opens: dict[Key, list[Span]], now: datetime) -> dict[str, Any] | None:
+def _evaluate(warm: dict[str, Any], opens: dict[KeyTuple, list[TimeSpan]], now: datetime) -> dict[str, Any] | None:
     fetched = warm["fetched_at"]
-    expires = warm["expires_at"] or fetched + NEVER_EXPIRES_AFTER
+    expires = warm["expires_at"] or fetched + FINAL_DATA_LIFETIME
     spans = opens.get((warm["account_id"], warm["date_range"], warm["report"]), [])
     uses = [first if first >= fetched else last for first, last in spans if last >= fetched and first < expires]
     if uses:

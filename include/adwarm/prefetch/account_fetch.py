@@ -11,26 +11,26 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, without_frames
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, clear_tracebacks
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
-from adwarm.model import Account, Actor, EntryKey, Window, resolve_key, was_meant
-from adwarm.prefetch.async_reports import ReportNotes, ReportPending
+from adwarm.model import Account, Actor, EntryKey, Window, matches_key, resolve_key
+from adwarm.prefetch.async_reports import LeasedReport, ReportPending
 from adwarm.prefetch.batch import Batch
-from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus, Wanted
+from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.context import FetchContext
-from adwarm.prefetch.fetch_lease import HeldElsewhere, HeldLease, LeaseLost, hold
-from adwarm.prefetch.fetcher import BatchOver, Fetcher
-from adwarm.prefetch.refresh import Refresh, plan_refresh
+from adwarm.prefetch.fetch_lease import FetchLease, LeaseHeldElsewhere, LeaseLost, acquire_lease
+from adwarm.prefetch.fetcher import BatchStopped, Fetcher
+from adwarm.prefetch.refresh import AccountRefresh, plan_refresh
 from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry
-from adwarm.store.leases import Learned
+from adwarm.store.leases import FetchHints
 
 log = logging.getLogger(__name__)
-LEARNED_FOR = timedelta(hours=1)
+SPLIT_MEMORY = timedelta(hours=1)
 """A request that was too large is not repeated for so long; figures grow, and platforms have better hours."""
-_COME_BACK_SECONDS = 5.0
-_DENIED_BEFORE = "before"
+_RETRY_AFTER_SECONDS = 5.0
+_PREVIOUSLY_DENIED = "before"
 
 
 @dataclass
@@ -44,27 +44,27 @@ class AccountFetch:
 
     context: FetchContext
     batch: Batch
-    wanted: Sequence[Wanted]
+    requests: Sequence[KeyRequest]
     progress: Callable[[Sequence[KeyOutcome]], None] | None = None
     _fetcher: Fetcher = field(init=False)
-    _done: dict[int, KeyOutcome] = field(default_factory=dict)
+    _finished: dict[int, KeyOutcome] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
 
     def run(self) -> list[KeyOutcome]:
         """Return one outcome per wanted key, in order."""
-        with self.batch.turn() as turn:
+        with self.batch.acquire_slot() as turn:
             self._fetcher = Fetcher(self.context, turn, self.batch.priority, self.batch.wait_seconds)
-            error = self._caught(self._fetch)
-            if error is not None and (trouble := self._caught(lambda: self._end(error))):
+            error = self._run_catching(self._fetch)
+            if error is not None and (trouble := self._run_catching(lambda: self._finish_with_error(error))):
                 log.error("%s: what its error means for others could not be recorded: %s", self._account_id, trouble)
-            outcomes = self._outcomes(error)
-            failed = self._caught(lambda: self._tell(outcomes, error))
+            outcomes = self._build_outcomes(error)
+            failed = self._run_catching(lambda: self._report_outcomes(outcomes, error))
         if failed is None:
             return outcomes
         words = f"the outcome could not be recorded: {failed}"
         return [replace(outcome, status=KeyStatus.FAILED, reason=words, error=failed) for outcome in outcomes]
 
-    def _caught(self, work: Callable[[], None]) -> AdwarmError | None:
+    def _run_catching(self, work: Callable[[], None]) -> AdwarmError | None:
         """Return the error that `work` ended with; one that nobody foresaw is logged with its traceback."""
         try:
             work()
@@ -79,7 +79,7 @@ class AccountFetch:
 
     @property
     def _account_id(self) -> str:
-        return self.wanted[0].key.account_id
+        return self.requests[0].key.account_id
 
     def _fetch(self) -> None:
         """Fetch with one connection after the other, until one may read the account."""
@@ -87,99 +87,104 @@ class AccountFetch:
             try:
                 return self._fetch_with_next()
             except Denied as error:
-                if error.code == _DENIED_BEFORE:
+                if error.code == _PREVIOUSLY_DENIED:
                     raise
-                self._deny(error)
-                if not self._may_ask(""):
+                self._save_denial(error)
+                if not self._list_allowed_connections(""):
                     raise
 
     def _fetch_with_next(self) -> None:
-        account = self._account()
-        self._fetcher.connection = self._name_of(account.connection)
+        account = self._get_account()
+        self._fetcher.connection = self._source_name(account.connection)
         now = self.context.clock.now()
-        keys = self._resolved(account, now)
-        if not self._stale(account, keys, now):
+        keys = self._resolve_keys(account, now)
+        if not self._find_stale(account, keys, now):
             self._mark_fresh(keys)
             return
         self._check_calls()
-        name = f"fetch:{account.id}:{self.context.settings.spec(self.wanted[0].key.report).hash}"
-        with self.batch.keeping(self._hold(name)) as held:
+        name = f"fetch:{account.id}:{self.context.settings.spec(self.requests[0].key.report).hash}"
+        with self.batch.renewing(self._acquire_lease(name)) as held:
             self._refresh(account, held)
 
     def _check_calls(self) -> None:
         """Check that calls may be made at all, before a lease is taken for them: a refused key costs a few reads."""
-        self._fetcher.batch.check(self._fetcher.connection, self._fetcher.source.name)
+        self._fetcher.batch.check_call_allowed(self._fetcher.connection, self._fetcher.source.name)
 
-    def _refresh(self, account: Account, held: HeldLease) -> None:
+    def _refresh(self, account: Account, lease: FetchLease) -> None:
         """Make what is stale fresh; another worker may have fetched it while the lease was awaited."""
         now = self.context.clock.now()
-        keys = self._resolved(account, now)
-        stale = self._stale(account, keys, now)
+        keys = self._resolve_keys(account, now)
+        stale = self._find_stale(account, keys, now)
         self._mark_fresh({place: key for place, key in keys.items() if place not in stale})
         if not stale:
             return
         fetcher, rules = self._fetcher, self.context.settings.source
-        fetcher.lease = held
-        fetcher.notes = ReportNotes(
-            self.context.engine, held.lease, self.context.clock, fetcher.source.name, rules.report_max_seconds
+        fetcher.lease = lease
+        fetcher.leased_report = LeasedReport(
+            self.context.engine, lease.record, self.context.clock, fetcher.source.name, rules.report_max_seconds
         )
-        before = leases.learned(self.context.engine, held.lease, now - LEARNED_FOR)
-        fetcher.remember(before)
-        names = {key: self.wanted[place].key for place, key in stale.items()}
-        refresh = Refresh(
-            self.context, fetcher, account, self.wanted[0].key.report, held, now,
+        before = leases.find_hints(self.context.engine, lease.record, now - SPLIT_MEMORY)
+        fetcher.restore_learned(before)
+        names = {key: self.requests[place].key for place, key in stale.items()}
+        refresh = AccountRefresh(
+            self.context,
+            fetcher,
+            account,
+            self.requests[0].key.report,
+            lease,
+            now,
             lambda key, entry: self._mark_fetched(stale, key, entry),
-        )  # fmt: skip
-        lesson = Learned()
+        )
+        lesson = FetchHints()
         try:
-            refresh.run(names, self._history(account, stale, now))
+            refresh.run(names, self._history_windows(account, stale, now))
         except BaseException:
-            lesson = Learned(fetcher.too_large, fetcher.listed)
+            lesson = FetchHints(fetcher.too_large, fetcher.object_ids)
             raise
         finally:
             if lesson != before:
-                leases.keep_learned(self.context.engine, held.lease, lesson, self.context.clock.now())
+                leases.save_hints(self.context.engine, lease.record, lesson, self.context.clock.now())
 
-    def _resolved(self, account: Account, now: datetime) -> dict[int, EntryKey]:
+    def _resolve_keys(self, account: Account, now: datetime) -> dict[int, EntryKey]:
         """Return the entry key of each wanted key; one whose window the source does not keep fails."""
-        spec = self.context.settings.spec(self.wanted[0].key.report)
+        spec = self.context.settings.spec(self.requests[0].key.report)
         today = local_day(now, account.data_zone)
-        oldest = self._fetcher.source.caps.oldest_day(today)
+        oldest = self._fetcher.source.capabilities.oldest_day(today)
         resolved: dict[int, EntryKey] = {}
-        for place, item in enumerate(self.wanted):
+        for place, item in enumerate(self.requests):
             key = resolve_key(item.key, account, spec, now)
             if oldest <= key.window.since <= today:
                 resolved[place] = key
             else:
                 words = f"{key.window} is outside the days {oldest}..{today} that the source keeps"
-                self._done[place] = KeyOutcome(item, KeyStatus.FAILED, reason=words, error=BadRequest(words))
+                self._finished[place] = KeyOutcome(item, KeyStatus.FAILED, reason=words, error=BadRequest(words))
         return resolved
 
-    def _stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
+    def _find_stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
         """Return the keys whose entry is absent, or not fresh for as long as they ask, or whose history has gaps."""
-        fresh_until = entries.expiries(self.context.engine, keys.values())
+        fresh_until = entries.find_expiries(self.context.engine, keys.values())
         return {
             place: key
             for place, key in keys.items()
             if key not in fresh_until
-            or fresh_until[key] <= max(now, self.wanted[place].fresh_until or now)
-            or self._lacks_history(account, key, place, now)
+            or fresh_until[key] <= max(now, self.requests[place].fresh_until or now)
+            or self._has_history_gaps(account, key, place, now)
         }
 
-    def _lacks_history(self, account: Account, key: EntryKey, place: int, now: datetime) -> bool:
-        history = self._history(account, [place], now)
+    def _has_history_gaps(self, account: Account, key: EntryKey, place: int, now: datetime) -> bool:
+        history = self._history_windows(account, [place], now)
         if not history:
             return False
-        report, page_rows = self.wanted[place].key.report, self._fetcher.source.caps.page_max
+        report, page_rows = self.requests[place].key.report, self._fetcher.source.capabilities.max_page_rows
         return not plan_refresh(self.context, account, report, [key.window], history, now, page_rows).is_empty
 
-    def _history(self, account: Account, places: Iterable[int], now: datetime) -> list[Window]:
+    def _history_windows(self, account: Account, places: Iterable[int], now: datetime) -> list[Window]:
         yesterday = local_day(now, account.data_zone) - timedelta(days=1)
         days = self.context.settings.planning.history_days
-        behind = (self.wanted[place].days_behind(days, yesterday) for place in places)
+        behind = (self.requests[place].get_history_window(days, yesterday) for place in places)
         return [window for window in behind if window is not None]
 
-    def _account(self) -> Account:
+    def _get_account(self) -> Account:
         """Return the account, asking the upstream when nobody has, or when its own connection was refused of late.
 
         Raises:
@@ -188,66 +193,66 @@ class AccountFetch:
         context, name = self.context, self._account_id
         found = accounts.get(context.engine, name)
         own = found.connection if found else ""
-        names = self._may_ask(own)
+        names = self._list_allowed_connections(own)
         if not names:
             words = "the account was denied to this token before"
-            raise Denied(words, account_id=name, code=_DENIED_BEFORE)
-        if found is not None and found.is_told and found.status != "denied" and names[0] == self._name_of(own):
+            raise Denied(words, account_id=name, code=_PREVIOUSLY_DENIED)
+        if found is not None and found.is_verified and found.status != "denied" and names[0] == self._source_name(own):
             return found
         self._check_calls()
-        with self.batch.keeping(self._hold(f"account:{name}")) as held:
+        with self.batch.renewing(self._acquire_lease(f"account:{name}")) as held:
             self._fetcher.lease = held
             other = accounts.get(context.engine, name)
-            if other is not None and other.is_told and other != found:
+            if other is not None and other.is_verified and other != found:
                 return other  # another worker has asked meanwhile
-            told = self._ask_account(names)
-            accounts.put(context.engine, [told], context.clock.now())
+            told = self._fetch_account(names)
+            accounts.save(context.engine, [told], context.clock.now())
             self._fetcher.lease = None
         return accounts.get(context.engine, name) or told
 
-    def _may_ask(self, first: str) -> list[str]:
+    def _list_allowed_connections(self, first: str) -> list[str]:
         """Return the connections whose credential was not refused of late, `first` before the others."""
         context = self.context
-        names = list(dict.fromkeys([self._name_of(first), "", *context.sources]))
-        refused = denials.holding(context.engine, self._account_id, context.clock.now())
+        names = list(dict.fromkeys([self._source_name(first), "", *context.sources]))
+        refused = denials.find_active(context.engine, self._account_id, context.clock.now())
         if not refused:
             return names
-        sources = {name: context.source(name) for name in names}
+        sources = {name: context.get_source(name) for name in names}
         return [name for name in names if refused.get(sources[name].connection) != sources[name].credential]
 
-    def _ask_account(self, names: Sequence[str]) -> Account:
+    def _fetch_account(self, names: Sequence[str]) -> Account:
         """Ask each connection in turn until one may read the account."""
         for name in names[:-1]:
             try:
-                return self._told_by(name)
+                return self._fetch_account_with(name)
             except Denied as error:
-                self._deny(error)
-        return self._told_by(names[-1])
+                self._save_denial(error)
+        return self._fetch_account_with(names[-1])
 
-    def _told_by(self, connection: str) -> Account:
+    def _fetch_account_with(self, connection: str) -> Account:
         self._fetcher.connection = connection
         source = self._fetcher.source
-        return self._fetcher.call(self._account_id, lambda: source.account(self._account_id))
+        return self._fetcher.call(self._account_id, lambda: source.get_account(self._account_id))
 
-    def _name_of(self, connection: str) -> str:
+    def _source_name(self, connection: str) -> str:
         """Return the name under which the source of a connection is built."""
         return connection if connection in self.context.sources else ""
 
-    def _hold(self, name: str) -> HeldLease:
+    def _acquire_lease(self, name: str) -> FetchLease:
         """Wait for a lease; two fetches of one process are two owners."""
         owner, rules = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings.source
         patience = rules.connect_timeout + rules.call_timeout
-        return hold(self.context.engine, self.context.clock, name, owner, self.batch.wait_seconds, patience)
+        return acquire_lease(self.context.engine, self.context.clock, name, owner, self.batch.wait_seconds, patience)
 
     def _mark_fresh(self, keys: dict[int, EntryKey]) -> None:
         for place in keys:
-            self._done[place] = KeyOutcome(self.wanted[place], KeyStatus.FRESH)
+            self._finished[place] = KeyOutcome(self.requests[place], KeyStatus.FRESH)
 
     def _mark_fetched(self, stale: dict[int, EntryKey], key: EntryKey, entry: Entry) -> None:
         seconds = time.monotonic() - self._started
         for place in [place for place, other in stale.items() if other == key]:
-            self._done[place] = KeyOutcome(
-                self.wanted[place],
+            self._finished[place] = KeyOutcome(
+                self.requests[place],
                 KeyStatus.FETCHED,
                 fetched_at=entry.fetched_at,
                 expires_at=entry.expires_at,
@@ -257,28 +262,28 @@ class AccountFetch:
                 seconds=seconds,
             )
 
-    def _end(self, error: AdwarmError) -> None:
+    def _finish_with_error(self, error: AdwarmError) -> None:
         """Take note of what an error means for others, and give every key that is not done its outcome."""
-        self.batch.note(self._fetcher.connection, self._fetcher.source.name, error)
-        if isinstance(error, Denied) and error.code != _DENIED_BEFORE:
-            accounts.mark(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
+        self.batch.record_error(self._fetcher.connection, self._fetcher.source.name, error)
+        if isinstance(error, Denied) and error.code != _PREVIOUSLY_DENIED:
+            accounts.set_status(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # what was split with success is no failure; this was not
             self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
-        status, retry_after, timed = self._meaning(error)
-        left = [place for place in range(len(self.wanted)) if place not in self._done]
-        stale = self._older(left) if status is KeyStatus.FAILED else set()
+        status, retry_after, timed = self._status_of_error(error)
+        left = [place for place in range(len(self.requests)) if place not in self._finished]
+        stale = self._find_with_older_entry(left) if status is KeyStatus.FAILED else set()
         for place in left:
             older = place in stale
-            self._done[place] = KeyOutcome(
-                self.wanted[place],
+            self._finished[place] = KeyOutcome(
+                self.requests[place],
                 KeyStatus.STALE if older else status,
                 reason=f"{error}; the older answer is kept and marked stale" if older else str(error),
                 retry_after=retry_after,
-                timed=timed,
-                error=without_frames(error),
+                has_fixed_delay=timed,
+                error=clear_tracebacks(error),
             )
 
-    def _meaning(self, error: AdwarmError) -> tuple[KeyStatus, float | None, bool]:
+    def _status_of_error(self, error: AdwarmError) -> tuple[KeyStatus, float | None, bool]:
         """Return the status that an error gives, when to come back, and whether that is sure by then."""
         if isinstance(error, Denied):
             return KeyStatus.DENIED, None, False
@@ -288,50 +293,50 @@ class AccountFetch:
             return KeyStatus.PARKED, min(longest, max(0.0, seconds)), False
         if isinstance(error, Refused):
             return KeyStatus.PARKED, error.retry_after, False
-        if isinstance(error, HeldElsewhere | LeaseLost | ReportPending | BatchOver):
-            return KeyStatus.PARKED, error.retry_after or _COME_BACK_SECONDS, True
+        if isinstance(error, LeaseHeldElsewhere | LeaseLost | ReportPending | BatchStopped):
+            return KeyStatus.PARKED, error.retry_after or _RETRY_AFTER_SECONDS, True
         return KeyStatus.FAILED, None, False
 
-    def _deny(self, error: Denied) -> None:
+    def _save_denial(self, error: Denied) -> None:
         """Keep the denial of this credential, also of an account that nobody has seen; its zone stays a guess."""
         context, name, source = self.context, self._account_id, self._fetcher.source
         zone, now = context.settings.default_zone, context.clock.now()
-        accounts.discover(context.engine, [Account(name, zone, zone, currency="")], now)
+        accounts.insert_discovered(context.engine, [Account(name, zone, zone, currency="")], now)
         denials.record(context.engine, name, source.connection, source.credential, str(error), now)
 
-    def _older(self, places: Iterable[int]) -> set[int]:
+    def _find_with_older_entry(self, places: Iterable[int]) -> set[int]:
         """Return the keys of which an older answer is stored."""
-        context, first, zone = self.context, self.wanted[0].key, self.context.settings.default_zone
-        kept = entries.listing(context.engine, first.account_id)
+        context, first, zone = self.context, self.requests[0].key, self.context.settings.default_zone
+        kept = entries.list_entries(context.engine, first.account_id)
         account = accounts.get(context.engine, first.account_id) or Account(first.account_id, zone, zone)
         spec = context.settings.spec(first.report)
         return {
             place
             for place in places
-            if any(was_meant(entry.key, self.wanted[place].key, account, spec, entry.fetched_at) for entry in kept)
+            if any(matches_key(entry.key, self.requests[place].key, account, spec, entry.fetched_at) for entry in kept)
         }
 
-    def _outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:
+    def _build_outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:
         """Return every key's outcome in order; the calls are booked on the first key that was fetched, or the first."""
         why = error or AdwarmError("the fetch ended without an outcome")
         outcomes = [
-            self._done.get(place) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
-            for place, item in enumerate(self.wanted)
+            self._finished.get(place) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
+            for place, item in enumerate(self.requests)
         ]
         fetched = (place for place, outcome in enumerate(outcomes) if outcome.status is KeyStatus.FETCHED)
         payer = next(fetched, 0)
-        outcomes[payer] = replace(outcomes[payer], requests=self._fetcher.requests)
+        outcomes[payer] = replace(outcomes[payer], calls=self._fetcher.calls)
         return outcomes
 
-    def _tell(self, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
+    def _report_outcomes(self, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
         """Add the account's calls to the traffic of the hour, and report the outcomes."""
         counts = {
-            "upstream_calls": self._fetcher.requests,
+            "upstream_calls": self._fetcher.calls,
             "throttles": int(isinstance(error, Throttled)),
             "errors": int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
         }
         if any(counts.values()):
             now = self.context.clock.now()
-            read_traffic.add(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
+            read_traffic.increment(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
         if self.progress:
             self.progress(outcomes)

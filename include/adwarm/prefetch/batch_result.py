@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from adwarm.fetch_plan.planner import closing_windows
+from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import AdwarmError, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.model import ReportKey, Window
 
@@ -27,7 +27,7 @@ class KeyStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class KeyRequest:
     """A key to make fresh; `close_day` asks for the history behind a day's fatigue score as well.
 
     Attributes:
@@ -42,11 +42,11 @@ class Wanted:
     fresh_until: datetime | None = None
     history: Window | None = None
 
-    def days_behind(self, history_days: int, last_closed: date) -> Window | None:
+    def get_history_window(self, history_days: int, last_closed: date) -> Window | None:
         """Return the days to complete behind the key itself; None when it stands alone."""
         if self.close_day is None:
             return self.history
-        return closing_windows(self.close_day, history_days, last_closed)[1]
+        return get_day_close_windows(self.close_day, history_days, last_closed)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,40 +60,40 @@ class KeyOutcome:
         error: why the key did not end fresh, in its own type; `reason` is for people. It holds no frame of a traceback.
     """
 
-    wanted: Wanted
+    request: KeyRequest
     status: KeyStatus
-    requests: int = 0
+    calls: int = 0
     fetched_at: datetime | None = None
     expires_at: datetime | None = None
     raw_bytes: int = 0
     stored_bytes: int = 0
     reason: str | None = None
     retry_after: float | None = None
-    timed: bool = False
+    has_fixed_delay: bool = False
     seconds: float | None = None
     error: AdwarmError | None = None
 
 
-_GRAVITY: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
+_SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
 """Which error stands for many, the gravest first. A dead token leads: no try helps until a person has renewed it. Then
 what passes by itself, the wait that was asked for before the one that is guessed; what would fail again comes last, so
 that one bad key does not cost the others their next try. An error of none of these classes comes before those two."""
-_UNKNOWN = _GRAVITY.index(Denied) - 0.5
+_UNKNOWN_SEVERITY = _SEVERITY_ORDER.index(Denied) - 0.5
 
 
-def gravest(errors: Iterable[AdwarmError]) -> AdwarmError | None:
+def most_severe_error(errors: Iterable[AdwarmError]) -> AdwarmError | None:
     """Return the error that decides what happens to all; of several waits the shortest. None without errors."""
-    return min(errors, key=_gravity, default=None)
+    return min(errors, key=_severity, default=None)
 
 
-def _gravity(error: AdwarmError) -> tuple[float, float]:
-    place = next((number for number, kind in enumerate(_GRAVITY) if isinstance(error, kind)), _UNKNOWN)
+def _severity(error: AdwarmError) -> tuple[float, float]:
+    place = next((number for number, kind in enumerate(_SEVERITY_ORDER) if isinstance(error, kind)), _UNKNOWN_SEVERITY)
     if isinstance(error, Throttled):
         return place, error.until.timestamp()
     return place, error.retry_after or 0.0 if isinstance(error, Refused | Transient) else 0.0
 
 
-def restated(error: AdwarmError, message: str) -> AdwarmError:
+def with_message(error: AdwarmError, message: str) -> AdwarmError:
     """Return an error of the same class that carries the same, in other words; `error` is its cause."""
     told: AdwarmError = type(error).__new__(type(error), message)
     told.__dict__.update(error.__dict__)
@@ -102,15 +102,15 @@ def restated(error: AdwarmError, message: str) -> AdwarmError:
 
 
 @dataclass(slots=True)
-class BatchReport:
+class BatchResult:
     """How a batch ended."""
 
     outcomes: list[KeyOutcome] = field(default_factory=list)
 
     @property
-    def requests(self) -> int:
+    def calls(self) -> int:
         """Upstream requests the batch has cost."""
-        return sum(outcome.requests for outcome in self.outcomes)
+        return sum(outcome.calls for outcome in self.outcomes)
 
     def count(self, *statuses: KeyStatus) -> int:
         """Return the number of keys that ended in one of `statuses`."""
@@ -119,21 +119,21 @@ class BatchReport:
     def summary(self) -> dict[str, int]:
         """Return counts by status, and the requests: small enough for an XCom."""
         counts = {str(status): self.count(status) for status in KeyStatus}
-        return {**counts, "keys": len(self.outcomes), "requests": self.requests}
+        return {**counts, "keys": len(self.outcomes), "requests": self.calls}
 
     def errors(self, limit: int = 20) -> list[str]:
         """Return up to `limit` reasons of keys that did not end fresh."""
-        texts = [f"{item.wanted.key}: {item.reason}" for item in self.outcomes if not item.status.is_served]
+        texts = [f"{item.request.key}: {item.reason}" for item in self.outcomes if not item.status.is_served]
         return texts[:limit]
 
-    def gravest(self) -> AdwarmError | None:
+    def most_severe_error(self) -> AdwarmError | None:
         """Return the gravest error of the keys that did not end fresh."""
         failed = [item for item in self.outcomes if not item.status.is_served]
-        return gravest(item.error or AdwarmError(item.reason) for item in failed)
+        return most_severe_error(item.error or AdwarmError(item.reason) for item in failed)
 
     def failure(self) -> AdwarmError | None:
         """Return what to raise when not one key ended fresh: the gravest error, told with the first reasons."""
-        error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.gravest()
+        error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.most_severe_error()
         if error is None:
             return None
-        return restated(error, "every key failed; the first reasons: " + " | ".join(self.errors(3)))
+        return with_message(error, "every key failed; the first reasons: " + " | ".join(self.errors(3)))

@@ -39,11 +39,11 @@ class FetchContext:
     clock: Clock
     owner: str
     sources: Mapping[str, Callable[[], InsightsSource]] = field(default_factory=dict)
-    release: Callable[[], None] = field(default=lambda: None)
+    release_grants: Callable[[], None] = field(default=lambda: None)
     _local: threading.local = field(default_factory=threading.local)
     _lifted: set[str] = field(default_factory=set, init=False)
 
-    def source(self, connection: str) -> InsightsSource:
+    def get_source(self, connection: str) -> InsightsSource:
         """Return the source of a connection, as made for the calling thread."""
         made: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
         if connection not in made:

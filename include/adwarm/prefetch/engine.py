@@ -12,9 +12,9 @@ from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.batch import Batch
-from adwarm.prefetch.batch_result import BatchReport, KeyOutcome, Wanted
+from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.context import FetchContext
-from adwarm.prefetch.report_schedule import ReportWatch
+from adwarm.prefetch.report_schedule import ReportSchedule
 
 Progress = Callable[[Sequence[KeyOutcome]], None]
 
@@ -25,12 +25,12 @@ class PrefetchEngine(FetchContext):
 
     def run(
         self,
-        wanted: Sequence[Wanted],
+        requests: Sequence[KeyRequest],
         priority: Priority,
         *,
         wait_seconds: float | None = None,
         progress: Progress | None = None,
-    ) -> BatchReport:
+    ) -> BatchResult:
         """Make every key in `wanted` fresh and return the outcome of each, in order.
 
         Args:
@@ -40,8 +40,8 @@ class PrefetchEngine(FetchContext):
                 do; the setting by default. A report that takes longer ends as parked and is taken up by the next run.
             progress: called from several threads as accounts finish.
         """
-        groups: dict[tuple[str, str], list[Wanted]] = {}
-        for item in wanted:
+        groups: dict[tuple[str, str], list[KeyRequest]] = {}
+        for item in requests:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)
         batch = self._batch(priority, wait_seconds)
         fetches = [AccountFetch(self, batch, group, progress) for group in groups.values()]
@@ -50,18 +50,18 @@ class PrefetchEngine(FetchContext):
         try:
             with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
                 futures = [pool.submit(fetch.run) for fetch in fetches]
-                batch.carry(futures, threads)
-                by_item = {id(outcome.wanted): outcome for future in futures for outcome in future.result()}
+                batch.supervise(futures, threads)
+                by_item = {id(outcome.request): outcome for future in futures for outcome in future.result()}
         finally:
-            self.release()
-        return BatchReport([by_item[id(item)] for item in wanted])
+            self.release_grants()
+        return BatchResult([by_item[id(item)] for item in requests])
 
     def _batch(self, priority: Priority, wait_seconds: float | None) -> Batch:
         settings = self.settings
         wait = settings.backpressure.timeout_seconds if wait_seconds is None else wait_seconds
 
-        def make_watch() -> ReportWatch:
-            return ReportWatch(self.admission, self.clock, priority, settings.source)
+        def make_watch() -> ReportSchedule:
+            return ReportSchedule(self.admission, self.clock, priority, settings.source)
 
-        poller = ReportPoller(self.clock, wait, make_watch, self.source)
+        poller = ReportPoller(self.clock, wait, make_watch, self.get_source)
         return Batch(priority, wait, poller, settings.workers, settings.batch_seconds, settings.account_seconds)

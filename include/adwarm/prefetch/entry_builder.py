@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from adwarm.compression import pack
+from adwarm.compression import compress
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, expires_at
-from adwarm.prefetch.gap_filling import each_once
-from adwarm.prefetch.range_summaries import Summary
+from adwarm.prefetch.gap_filling import join_unique
+from adwarm.prefetch.range_summaries import RangeSummary
 from adwarm.settings import CompressionSettings
 from adwarm.store.entries import Entry
 from adwarm.store.objects import ObjectStore
@@ -32,10 +32,10 @@ def build_entry(
     entry_key: EntryKey,
     spec: QuerySpec,
     account: Account,
-    summary: Summary | None,
+    summary: RangeSummary | None,
     objects: ObjectStore,
     states: dict[date, PartitionState],
-    origin: Provenance,
+    provenance: Provenance,
     rules: FreshnessRules,
     compression: CompressionSettings,
 ) -> tuple[Entry, bytes]:
@@ -49,16 +49,16 @@ def build_entry(
     missing = _missing(states.values(), summary)
     complete = len(states) == len(window) and all(state.complete for state in states.values()) and missing is None
     settled = complete and all(state.settled for state in states.values())
-    fresh_until = expires_at(window, account.data_zone, origin.fetched_at, rules)
+    fresh_until = expires_at(window, account.data_zone, provenance.fetched_at, rules)
     if fresh_until is None and not settled:
-        fresh_until = origin.fetched_at + rules.settling
+        fresh_until = provenance.fetched_at + rules.settling
     facts: dict[str, Any] = {
-        "fetched_at": origin.fetched_at,
+        "fetched_at": provenance.fetched_at,
         "complete": complete,
         "settled": settled,
         "data_version": max((state.data_version for state in states.values()), default=1),
-        "source": origin.source,
-        "api_version": origin.api_version or max((state.api_version for state in states.values()), default=""),
+        "source": provenance.source,
+        "api_version": provenance.api_version or max((state.api_version for state in states.values()), default=""),
     }
     body = {
         "account_id": key.account_id,
@@ -72,9 +72,9 @@ def build_entry(
         **facts,
         "query": {"hash": entry_key.spec_hash, "level": spec.level, "fields": spec.fields},
         "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
-        **_blocks(daily_rows(objects, states, window), summary),
+        **_row_fields(daily_rows(objects, states, window), summary),
     }
-    packed = pack(orjson.dumps(body), compression)
+    packed = compress(orjson.dumps(body), compression)
     entry = Entry(
         key=entry_key,
         date_range=key.date_range,
@@ -89,14 +89,14 @@ def build_entry(
     return entry, packed.blob
 
 
-def _blocks(daily: list[Row], summary: Summary | None) -> dict[str, Any]:
+def _row_fields(daily: list[Row], summary: RangeSummary | None) -> dict[str, Any]:
     """Return the rows of an answer: the summary's with the days beside them, or the days alone."""
     if summary is None:
         return {"summary": None, "rows": daily, "daily": []}
-    return {"summary": summary.facts(), "rows": summary.rows, "daily": daily}
+    return {"summary": summary.metadata(), "rows": summary.rows, "daily": daily}
 
 
-def _missing(states: Iterable[PartitionState], summary: Summary | None) -> str | None:
+def _missing(states: Iterable[PartitionState], summary: RangeSummary | None) -> str | None:
     """Return what cannot be read of a window, by its days and by its summary, each thing once."""
     texts = [*(state.missing for state in states), summary.missing if summary else None]
-    return each_once(text for text in texts if text)
+    return join_unique(text for text in texts if text)

@@ -18,7 +18,7 @@ from adwarm.store import partitions, warms
 ASSUMED_ROWS = 50.0
 ASSUMED_SECONDS = 1.0
 
-Wish = tuple[Account, Sequence[Window]]
+AccountSpans = tuple[Account, Sequence[Window]]
 """An account and the spans of days to fetch for it."""
 
 
@@ -60,14 +60,16 @@ class Estimate:
         )
 
 
-def estimate(engine: Engine, settings: Settings, wishes: Iterable[Wish], report: str, summaries: int = 0) -> Estimate:
+def estimate(
+    engine: Engine, settings: Settings, account_spans: Iterable[AccountSpans], report: str, summaries: int = 0
+) -> Estimate:
     """Return what fetching `wishes` will take.
 
     Args:
         summaries: range summaries that are asked for besides, one request each.
     """
-    asked = [(account, spans) for account, spans in wishes if spans]
-    measured = partitions.rows_per_day(engine, settings.spec(report).hash)
+    asked = [(account, spans) for account, spans in account_spans if spans]
+    measured = partitions.get_rows_per_day(engine, settings.spec(report).hash)
     usual = sum(measured.values()) / len(measured) if measured else ASSUMED_ROWS
     pages = sum(
         _pages(len(span), measured.get(account.id, usual), settings.source.page_size)
@@ -75,8 +77,8 @@ def estimate(engine: Engine, settings: Settings, wishes: Iterable[Wish], report:
         for span in spans
     )
     accounts = {account.id: account for account, _ in asked}
-    requests = pages + summaries + sum(not account.is_told for account in accounts.values())
-    seconds = warms.seconds_per_request(engine) or ASSUMED_SECONDS
+    requests = pages + summaries + sum(not account.is_verified for account in accounts.values())
+    seconds = warms.get_seconds_per_request(engine) or ASSUMED_SECONDS
     return Estimate(
         accounts=len(accounts),
         days=sum(len(span) for _, spans in asked for span in spans),

@@ -16,10 +16,10 @@ from adwarm.store import leases
 
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
-_COME_BACK_SECONDS = 5.0
+_RETRY_AFTER_SECONDS = 5.0
 
 
-class HeldElsewhere(Transient):
+class LeaseHeldElsewhere(Transient):
     """Another worker fetches the same; its answer will be there, so come back for it."""
 
     own_refusal = True
@@ -32,7 +32,7 @@ class LeaseLost(Transient):
 
 
 @dataclass
-class HeldLease:
+class FetchLease:
     """A lease that is renewed while its holder makes progress.
 
     Attributes:
@@ -40,36 +40,38 @@ class HeldLease:
     """
 
     engine: Engine
-    lease: leases.Lease
-    patience: float
+    record: leases.Lease
+    stall_timeout: float
     _renewed: float = field(default_factory=time.monotonic)
-    _moved: float = field(default_factory=time.monotonic)
+    _progressed: float = field(default_factory=time.monotonic)
     _lost: bool = False
 
-    def progress(self) -> None:
+    def record_progress(self) -> None:
         """Note that the holder got on with its work.
 
         Raises:
             LeaseLost: the lease was lost meanwhile.
         """
-        self._moved = time.monotonic()
+        self._progressed = time.monotonic()
         if self._lost:
-            raise LeaseLost(f"{self.lease.name}: the lease was lost while fetching; its new holder publishes")
+            raise LeaseLost(f"{self.record.name}: the lease was lost while fetching; its new holder publishes")
 
-    def beat(self) -> None:
+    def renew_if_due(self) -> None:
         """Renew the lease when a third of its life has passed and its holder has made progress lately."""
         now = time.monotonic()
-        if self._lost or now - self._renewed < RENEW_SECONDS or now - self._moved > self.patience:
+        if self._lost or now - self._renewed < RENEW_SECONDS or now - self._progressed > self.stall_timeout:
             return
-        self._lost = not leases.renew(self.engine, self.lease, LEASE_SECONDS)
+        self._lost = not leases.renew(self.engine, self.record, LEASE_SECONDS)
         self._renewed = now
 
     def release(self) -> None:
         """Give the lease back; a report that is noted in it waits there for the next holder."""
-        leases.release(self.engine, self.lease)
+        leases.release(self.engine, self.record)
 
 
-def hold(engine: Engine, clock: Clock, name: str, owner: str, wait_seconds: float, patience: float) -> HeldLease:
+def acquire_lease(
+    engine: Engine, clock: Clock, name: str, owner: str, wait_seconds: float, stall_timeout: float
+) -> FetchLease:
     """Wait for the lease `name` for up to `wait_seconds`, and take it.
 
     Raises:
@@ -77,12 +79,12 @@ def hold(engine: Engine, clock: Clock, name: str, owner: str, wait_seconds: floa
     """
     waited, pause = 0.0, 0.05
     while True:
-        lease = leases.claim(engine, name, owner, LEASE_SECONDS)
+        lease = leases.acquire(engine, name, owner, LEASE_SECONDS)
         if lease:
-            return HeldLease(engine, lease, patience)
+            return FetchLease(engine, lease, stall_timeout)
         if waited > wait_seconds:
             words = f"{name} has been held by another worker for over {wait_seconds:.0f} s"
-            raise HeldElsewhere(words, retry_after=_COME_BACK_SECONDS)
+            raise LeaseHeldElsewhere(words, retry_after=_RETRY_AFTER_SECONDS)
         clock.sleep(pause)
         waited += pause
         pause = min(1.0, pause * 2)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from adwarm.backpressure import Admission, Claim, Decision, Grant, Outcome, RequestQueue
-from adwarm.backpressure.admission import Refused
+from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision, Grant, RequestQueue
+from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.model import Priority, Scope, ScopeKind
-from adwarm.prefetch import KeyOutcome, KeyStatus, PrefetchEngine, Wanted
+from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
 
 BATCH_SIZE = 10
 _DEADLINE_RETRY_SECONDS = 1.0
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class DrainReport:
+class DrainResult:
     """How many requests ended how: completed, failed, given back for a later try, or lost to another worker.
 
     Attributes:
@@ -53,28 +53,28 @@ class DeadlineAdmission:
     """
 
     inner: Admission
-    until: Mapping[str, float]
+    deadlines: Mapping[str, float]
     monotonic: Callable[[], float]
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Ask the budget, unless the time for the scopes' account is up."""
         account = next((scope.id for scope in scopes if scope.kind is ScopeKind.ACCOUNT), None)
-        end = self.until.get(account, max(self.until.values())) if account else max(self.until.values())
+        end = self.deadlines.get(account, max(self.deadlines.values())) if account else max(self.deadlines.values())
         if self.monotonic() >= end:
-            return Refused("the request is past its deadline", _DEADLINE_RETRY_SECONDS)
+            return Rejected("the request is past its deadline", _DEADLINE_RETRY_SECONDS)
         return self.inner.admit(scopes, priority, cost, source=source)
 
     def renew(self, grant: Grant) -> Grant:
         """Renew the grant."""
         return self.inner.renew(grant)
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Settle the grant."""
-        self.inner.settle(grant, outcome)
+        self.inner.release(grant, outcome)
 
 
 @dataclass
-class Drainer:
+class QueueWorker:
     """Works the queue off. One per worker; used by one thread at a time.
 
     Attributes:
@@ -86,26 +86,26 @@ class Drainer:
     batch_size: int = BATCH_SIZE
     monotonic: Callable[[], float] = time.monotonic
 
-    def drain(self, seconds: float) -> DrainReport:
+    def drain(self, seconds: float) -> DrainResult:
         """Take and carry out batches until nothing is ready or `seconds` have passed."""
-        report, end = DrainReport(), self.monotonic() + seconds
+        report, end = DrainResult(), self.monotonic() + seconds
         while self.monotonic() < end and self.drain_batch(report):
             continue
-        self.queue.forget_old()
+        self.queue.delete_old()
         return report
 
-    def drain_batch(self, report: DrainReport) -> bool:
+    def drain_batch(self, result: DrainResult) -> bool:
         """Carry out one batch and add it to `report`; False when nothing was ready."""
-        claims = self.queue.take(self.batch_size)
+        claims = self.queue.dequeue(self.batch_size)
         if not claims:
             return False
-        with self._kept_alive(claims):
-            outcomes = self._carry_out(claims)
+        with self._renewing_leases(claims):
+            outcomes = self._fetch(claims)
         for claim, outcome in zip(claims, outcomes, strict=True):
-            self._write_down(claim, outcome, report)
+            self._record_outcome(claim, outcome, result)
         return True
 
-    def _carry_out(self, claims: Sequence[Claim]) -> list[KeyOutcome]:
+    def _fetch(self, claims: Sequence[ClaimedRequest]) -> list[KeyOutcome]:
         started = self.monotonic()
         until: dict[str, float] = {}
         for claim in claims:
@@ -114,24 +114,24 @@ class Drainer:
         longest = max(claim.seconds_left for claim in claims)
         engine = replace(self.prefetch, admission=DeadlineAdmission(self.prefetch.admission, until, self.monotonic))
         wait = min(longest, self.prefetch.settings.backpressure.timeout_seconds)
-        wanted = [Wanted(claim.request.key, reference=claim.request.id) for claim in claims]
+        wanted = [KeyRequest(claim.request.key, reference=claim.request.id) for claim in claims]
         try:
             return engine.run(wanted, claims[0].request.priority, wait_seconds=wait).outcomes
         except AdwarmError as error:
             log.warning("a batch of the queue failed as a whole: %s", error)
             return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in wanted]
 
-    def _write_down(self, claim: Claim, outcome: KeyOutcome, report: DrainReport) -> None:
-        report.requests += outcome.requests
+    def _record_outcome(self, claim: ClaimedRequest, outcome: KeyOutcome, report: DrainResult) -> None:
+        report.requests += outcome.calls
         reason = outcome.reason or f"it ended as {outcome.status}"
         if outcome.status.is_served:
-            kept = self.queue.complete(claim, _result(outcome))
+            kept = self.queue.ack(claim, _result(outcome))
             report.completed += kept
-        elif _would_fail_again(outcome.error):
+        elif _is_permanent(outcome.error):
             kept = self.queue.fail(claim, reason)
             report.failed += kept
         else:
-            kept = self.queue.give_back(claim, reason, retry_after=outcome.retry_after)
+            kept = self.queue.requeue(claim, reason, retry_after=outcome.retry_after)
             report.given_back += kept
         report.lost += not kept
         if not outcome.status.is_served:
@@ -140,7 +140,7 @@ class Drainer:
             report.failures.append(outcome.error)
 
     @contextmanager
-    def _kept_alive(self, claims: Sequence[Claim]) -> Iterator[None]:
+    def _renewing_leases(self, claims: Sequence[ClaimedRequest]) -> Iterator[None]:
         """Renew the leases while the block runs."""
         done = threading.Event()
 
@@ -160,7 +160,7 @@ class Drainer:
             thread.join()
 
 
-def _would_fail_again(error: AdwarmError | None) -> bool:
+def _is_permanent(error: AdwarmError | None) -> bool:
     """Whether another try is useless: what is refused has had none, and what is damaged may arrive whole."""
     return isinstance(error, Permanent) and not isinstance(error, RefusedError | Corrupt)
 
@@ -168,4 +168,4 @@ def _would_fail_again(error: AdwarmError | None) -> bool:
 def _result(outcome: KeyOutcome) -> dict[str, object]:
     moments = {"fetched_at": outcome.fetched_at, "expires_at": outcome.expires_at}
     texts = {name: None if value is None else value.isoformat() for name, value in moments.items()}
-    return {"status": str(outcome.status), "requests": outcome.requests, "seconds": outcome.seconds, **texts}
+    return {"status": str(outcome.status), "requests": outcome.calls, "seconds": outcome.seconds, **texts}

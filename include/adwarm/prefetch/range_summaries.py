@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
-from adwarm.compression import unpack
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.compression import decompress
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import CompressionSettings
@@ -22,7 +22,7 @@ from adwarm.store.partitions import PartitionState
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RangeSummary:
     """One row per object over a window.
 
     Attributes:
@@ -35,31 +35,33 @@ class Summary:
     versions: int
     missing: str | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what an entry says of it beside its rows."""
         return {"fetched_at": self.fetched_at, "versions": self.versions, "missing": self.missing}
 
 
-def kept_summaries(engine: Engine, keys: Iterable[EntryKey], compression: CompressionSettings) -> dict[Window, Summary]:
+def load_summaries(
+    engine: Engine, keys: Iterable[EntryKey], compression: CompressionSettings
+) -> dict[Window, RangeSummary]:
     """Return the summaries in the entries of `keys`, by window; entries that are damaged or not trusted have none."""
     found = ((key.window, _read(engine, key, compression)) for key in set(keys) if len(key.window) > 1)
     return {window: summary for window, summary in found if summary is not None}
 
 
-def due_summaries(
+def find_due_summaries(
     windows: Sequence[Window],
-    kept: Mapping[Window, Summary],
+    stored: Mapping[Window, RangeSummary],
     states: Mapping[date, PartitionState],
-    calendar: SettleCalendar,
+    schedule: RefetchSchedule,
     now: datetime,
 ) -> list[Window]:
     """Return the windows whose summary has to be asked for, given the days as they now are."""
     return [
         window
         for window in windows
-        if window not in kept
-        or kept[window].versions != version_sum(states, window)
-        or calendar.is_summary_due(window, kept[window].fetched_at, now)
+        if window not in stored
+        or stored[window].versions != version_sum(states, window)
+        or schedule.is_summary_due(window, stored[window].fetched_at, now)
     ]
 
 
@@ -68,15 +70,17 @@ def version_sum(states: Mapping[date, PartitionState], window: Window) -> int:
     return sum(states[day].data_version for day in window.days() if day in states)
 
 
-def _read(engine: Engine, key: EntryKey, compression: CompressionSettings) -> Summary | None:
+def _read(engine: Engine, key: EntryKey, compression: CompressionSettings) -> RangeSummary | None:
     found = entries.find(engine, key)
     if found is None or found[0].degraded:
         return None
     try:
-        body = orjson.loads(unpack(found[1], compression))
+        body = orjson.loads(decompress(found[1], compression))
     except Corrupt:
         return None  # as if it were not there: it is asked for again
     told = body.get("summary")
     if not told:
         return None
-    return Summary(body["rows"], datetime.fromisoformat(told["fetched_at"]), int(told["versions"]), told["missing"])
+    return RangeSummary(
+        body["rows"], datetime.fromisoformat(told["fetched_at"]), int(told["versions"]), told["missing"]
+    )

@@ -10,18 +10,18 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adwarm.backpressure import Admission, admitted
+from adwarm.backpressure import Admission, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import Handle, InsightsSource, JobProgress, JobState
+from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, AsyncReportState, InsightsSource
 
 _GROWTH = 1.6
 _EARLY = 0.5
 _UNSEEN_SECONDS = 60.0
 log = logging.getLogger(__name__)
-_ENDS = frozenset({JobState.READY, JobState.FAILED, JobState.EXPIRED})
+_ENDS = frozenset({AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class RunningReport:
         quiet: seconds since it is that far.
     """
 
-    handle: Handle
+    handle: AsyncReportHandle
     percent: float = 0.0
-    age: float = 0.0
-    quiet: float = 0.0
+    age_seconds: float = 0.0
+    stalled_seconds: float = 0.0
 
 
 @dataclass
-class Watched:
+class PolledReport:
     """A running report.
 
     Attributes:
@@ -50,11 +50,11 @@ class Watched:
         quiet: since its percentage last rose.
     """
 
-    handle: Handle
-    pause: float
-    due: float
-    age: float = 0.0
-    quiet: float = 0.0
+    handle: AsyncReportHandle
+    interval: float
+    due_in: float
+    age_seconds: float = 0.0
+    stalled_seconds: float = 0.0
     percent: float = 0.0
 
     @property
@@ -64,32 +64,32 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PollResult:
     """What came of looking: the reports that have ended, and all that were asked about, each a call of the platform."""
 
-    ended: dict[str, JobProgress] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
+    finished: dict[str, AsyncReportProgress] = field(default_factory=dict)
+    polled: tuple[str, ...] = ()
 
 
 @dataclass
-class ReportWatch:
+class ReportSchedule:
     """The running reports of one upstream. Time passes by `advance`. One thread may look while another goes on."""
 
     admission: Admission
     clock: Clock
     priority: Priority
     rules: SourceSettings
-    _reports: dict[str, Watched] = field(default_factory=dict)
+    _reports: dict[str, PolledReport] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, report: RunningReport) -> None:
         """Watch a report."""
         first = self.rules.report_poll_seconds
-        found = Watched(report.handle, first, first, report.age, report.quiet, report.percent)
+        found = PolledReport(report.handle, first, first, report.age_seconds, report.stalled_seconds, report.percent)
         with self._lock:
             self._reports[report.handle.id] = found
 
-    def drop(self, handle: Handle) -> Watched | None:
+    def remove(self, handle: AsyncReportHandle) -> PolledReport | None:
         """Watch the report no longer, and return how it stood."""
         with self._lock:
             return self._reports.pop(handle.id, None)
@@ -98,29 +98,29 @@ class ReportWatch:
         """Let time pass."""
         with self._lock:
             for report in self._reports.values():
-                report.due -= seconds
-                report.age += seconds
-                report.quiet += seconds
+                report.due_in -= seconds
+                report.age_seconds += seconds
+                report.stalled_seconds += seconds
 
-    def next_look(self) -> float | None:
+    def seconds_until_due(self) -> float | None:
         """Return the seconds until a report is due; None when there is none."""
         with self._lock:
-            return min((max(0.0, report.due) for report in self._reports.values()), default=None)
+            return min((max(0.0, report.due_in) for report in self._reports.values()), default=None)
 
-    def look(self, source: InsightsSource) -> Look:
+    def poll_due(self, source: InsightsSource) -> PollResult:
         """Look at the reports that are due.
 
         Raises:
             TokenDead: the token of the reports is dead.
         """
         with self._lock:
-            chosen = self._due(source.caps.poll_batch)
-        seen: dict[Handle, JobProgress] = {}
+            chosen = self._due(source.capabilities.poll_batch)
+        seen: dict[AsyncReportHandle, AsyncReportProgress] = {}
         while chosen and not seen:
             try:
-                seen = self._asked(source, chosen)
+                seen = self._poll(source, chosen)
             except (Throttled, Refused) as error:
-                chosen = self._put_off(chosen, error)
+                chosen = self._postpone(chosen, error)
             except TokenDead:
                 raise
             except AdwarmError as error:
@@ -128,31 +128,38 @@ class ReportWatch:
                 break
         with self._lock:
             self._back_off(chosen)
-            return Look(self._ended(seen), tuple(handle.id for handle in seen))
+            return PollResult(self._find_finished(seen), tuple(handle.id for handle in seen))
 
-    def _back_off(self, chosen: Sequence[Watched]) -> None:
+    def _back_off(self, chosen: Sequence[PolledReport]) -> None:
         for report in chosen:
-            report.pause = min(self.rules.report_poll_max_seconds, report.pause * _GROWTH)
-            report.due = report.pause
+            report.interval = min(self.rules.report_poll_max_seconds, report.interval * _GROWTH)
+            report.due_in = report.interval
 
-    def _due(self, most: int) -> list[Watched]:
+    def _due(self, most: int) -> list[PolledReport]:
         """Return the reports that are due, and those that would be soon: they come along."""
-        ripe = sorted(self._reports.values(), key=lambda report: report.due)
-        if not ripe or ripe[0].due > 0:
+        ripe = sorted(self._reports.values(), key=lambda report: report.due_in)
+        if not ripe or ripe[0].due_in > 0:
             return []
-        return [report for report in ripe if report.due <= report.pause * _EARLY][:most]
+        return [report for report in ripe if report.due_in <= report.interval * _EARLY][:most]
 
-    def _asked(self, source: InsightsSource, chosen: Sequence[Watched]) -> dict[Handle, JobProgress]:
+    def _poll(
+        self, source: InsightsSource, chosen: Sequence[PolledReport]
+    ) -> dict[AsyncReportHandle, AsyncReportProgress]:
         scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
-        with admitted(
-            self.admission, self.clock, list(scopes), self.priority,
-            source=source.name, timeout_seconds=0.0, cost=float(len(chosen)),
-        ) as slot:  # fmt: skip
+        with acquire_grant(
+            self.admission,
+            self.clock,
+            list(scopes),
+            self.priority,
+            source=source.name,
+            timeout_seconds=0.0,
+            cost=float(len(chosen)),
+        ) as slot:
             seen = source.poll([report.handle for report in chosen])
-            slot.heard([sample for progress in seen.values() for sample in _told_by(progress)])
+            slot.record_usage([sample for progress in seen.values() for sample in _usage_samples(progress)])
         return seen
 
-    def _put_off(self, chosen: list[Watched], error: Throttled | Refused) -> list[Watched]:
+    def _postpone(self, chosen: list[PolledReport], error: Throttled | Refused) -> list[PolledReport]:
         """Put off the reports that may not be looked at now, and return the others."""
         if isinstance(error, Refused):
             held_up, seconds = chosen, error.retry_after
@@ -161,39 +168,41 @@ class ReportWatch:
             held_up = named or chosen
             seconds = max(0.0, (error.until - self.clock.now()).total_seconds())
         for report in held_up:
-            report.due = max(seconds, self.rules.report_poll_seconds)
+            report.due_in = max(seconds, self.rules.report_poll_seconds)
         return [report for report in chosen if report not in held_up]
 
-    def _ended(self, seen: dict[Handle, JobProgress]) -> dict[str, JobProgress]:
+    def _find_finished(self, seen: dict[AsyncReportHandle, AsyncReportProgress]) -> dict[str, AsyncReportProgress]:
         ended = {}
         for handle, progress in seen.items():
             report = self._reports.get(handle.id)
             if report is None:
                 continue
             if progress.percent > report.percent:
-                report.percent, report.quiet = progress.percent, 0.0
-            verdict = progress if progress.state in _ENDS else self._given_up(report, progress)
+                report.percent, report.stalled_seconds = progress.percent, 0.0
+            verdict = progress if progress.state in _ENDS else self._check_stalled(report, progress)
             if verdict is not None:
                 ended[handle.id] = verdict
                 del self._reports[handle.id]
             elif isinstance(progress.error, Throttled):
-                self._put_off([report], progress.error)
+                self._postpone([report], progress.error)
         return ended
 
-    def _given_up(self, report: Watched, progress: JobProgress) -> JobProgress | None:
+    def _check_stalled(self, report: PolledReport, progress: AsyncReportProgress) -> AsyncReportProgress | None:
         rules, name = self.rules, f"report {report.handle.id}"
-        if progress.state is JobState.UNSEEN and report.quiet >= _UNSEEN_SECONDS:
-            return JobProgress(JobState.EXPIRED, error=Transient(f"{name} is not known to the platform"))
-        if report.quiet >= rules.report_stuck_seconds:
-            words = f"{name} made no progress beyond {report.percent:.0f} % for {report.quiet:.0f} s"
-            return JobProgress(JobState.FAILED, error=Transient(words, code="stuck"))
-        if report.age >= rules.report_max_seconds:
-            words = f"{name} was not ready after {report.age:.0f} s"
-            return JobProgress(JobState.FAILED, error=Transient(words, code="stuck"))
+        if progress.state is AsyncReportState.UNKNOWN and report.stalled_seconds >= _UNSEEN_SECONDS:
+            return AsyncReportProgress(
+                AsyncReportState.EXPIRED, error=Transient(f"{name} is not known to the platform")
+            )
+        if report.stalled_seconds >= rules.report_stuck_seconds:
+            words = f"{name} made no progress beyond {report.percent:.0f} % for {report.stalled_seconds:.0f} s"
+            return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(words, code="stuck"))
+        if report.age_seconds >= rules.report_max_seconds:
+            words = f"{name} was not ready after {report.age_seconds:.0f} s"
+            return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(words, code="stuck"))
         return None
 
 
-def _told_by(progress: JobProgress) -> list[UsageSample]:
+def _usage_samples(progress: AsyncReportProgress) -> list[UsageSample]:
     """Return the usage that came with a report, or with the refusal to tell of it."""
     if isinstance(progress.error, Throttled):
         return [UsageSample(Scope.parse(progress.error.scope), 100.0, progress.error.retry_after)]

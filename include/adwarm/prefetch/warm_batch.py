@@ -9,12 +9,12 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError, Denied
 from adwarm.model import Priority, ReportKey, WarmReason
-from adwarm.prefetch.batch_result import BatchReport, KeyOutcome, KeyStatus, Wanted
+from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.store import denials, warms
 
 log = logging.getLogger(__name__)
-_TO_BE_TRIED_AGAIN = frozenset({KeyStatus.PARKED})
+_RETRIED_STATUSES = frozenset({KeyStatus.PARKED})
 
 
 def warm_batch(
@@ -25,7 +25,7 @@ def warm_batch(
     wait_seconds: float | None = None,
     pause_seconds: float = 0.0,
     slice_size: int | None = None,
-) -> BatchReport:
+) -> BatchResult:
     """Warm batch `number` of the run's plan and return the outcome of each key.
 
     Warms that have ended are left out, so a batch that was cut off goes on where it stopped; `reopen_batch` puts the
@@ -39,30 +39,32 @@ def warm_batch(
         pause_seconds: pause between slices, as a strategy may ask for.
         slice_size: keys between two pauses; all at once by default.
     """
-    report = BatchReport()
-    for turn, (priority, rows) in enumerate(_slices(warms.batch(prefetch.engine, run_id, number), slice_size)):
+    report = BatchResult()
+    for turn, (priority, rows) in enumerate(
+        _split_by_priority(warms.list_planned(prefetch.engine, run_id, number), slice_size)
+    ):
         if turn and pause_seconds:
             prefetch.clock.sleep(pause_seconds)
         done = prefetch.run(
-            [_wanted(row) for row in rows],
+            [_to_request(row) for row in rows],
             priority,
             wait_seconds=wait_seconds,
-            progress=lambda outcomes: _write_down(prefetch, run_id, outcomes),
+            progress=lambda outcomes: _record_outcomes(prefetch, run_id, outcomes),
         )
         report.outcomes.extend(done.outcomes)
     return report
 
 
-def reopen_batch(engine: Engine, run_id: str, number: int, *, by_person: bool) -> int:
+def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) -> int:
     """Put what failed of batch `number` back to planned, for another attempt to try it again; return how many keys.
 
     Args:
         by_person: whether a person asked for the attempt. That lifts the denials of the batch's accounts; an attempt
             that the machine makes by itself respects them and leaves denied keys as they are.
     """
-    if by_person:
+    if by_human:
         lift_denials(engine, run_id, number)
-    again = warms.reopen(engine, run_id, number, warms.FAILED | warms.DENIED if by_person else warms.FAILED)
+    again = warms.reopen(engine, run_id, number, warms.FAILED | warms.DENIED if by_human else warms.FAILED)
     if again:
         log.info("%d keys of the batch had failed; they are tried again", again)
     return again
@@ -70,17 +72,17 @@ def reopen_batch(engine: Engine, run_id: str, number: int, *, by_person: bool) -
 
 def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
     """Let the denied accounts of a run's plan, or of one batch of it, be asked about again; return how many."""
-    rows = [row for row in warms.of_run(engine, run_id) if number is None or row["batch"] == number]
+    rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row["batch"] == number]
     lifted = denials.lift(engine, dict.fromkeys(row["account_id"] for row in rows))
     if lifted:
         log.info("%d denied accounts are asked about again, because a person cleared the task", len(lifted))
     return len(lifted)
 
 
-def ended_before(engine: Engine, run_id: str, number: int, report: BatchReport) -> list[KeyOutcome]:
+def list_earlier_outcomes(engine: Engine, run_id: str, number: int, result: BatchResult) -> list[KeyOutcome]:
     """Return outcomes of the batch's warms that had ended when `report` was begun, as far as their rows tell."""
-    done = {outcome.wanted.reference for outcome in report.outcomes}
-    return [_outcome(row) for row in warms.ended(engine, run_id, number) if row["id"] not in done]
+    done = {outcome.request.reference for outcome in result.outcomes}
+    return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row["id"] not in done]
 
 
 def _outcome(row: dict[str, Any]) -> KeyOutcome:
@@ -91,12 +93,16 @@ def _outcome(row: dict[str, Any]) -> KeyOutcome:
     elif not status.is_served:
         error = AdwarmError(row["error"])
     return KeyOutcome(
-        _wanted(row), status, fetched_at=row["fetched_at"], expires_at=row["expires_at"], reason=row["error"],
+        _to_request(row),
+        status,
+        fetched_at=row["fetched_at"],
+        expires_at=row["expires_at"],
+        reason=row["error"],
         error=error,
-    )  # fmt: skip
+    )
 
 
-def _slices(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Priority, list[dict[str, Any]]]]:
+def _split_by_priority(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Priority, list[dict[str, Any]]]]:
     """Yield slices of one priority each, the most urgent first, so that nothing is admitted in another's class."""
     by_priority: dict[Priority, list[dict[str, Any]]] = {}
     for row in rows:
@@ -107,28 +113,28 @@ def _slices(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Prio
             yield priority, group[start : start + (size or len(group))]
 
 
-def _wanted(row: dict[str, Any]) -> Wanted:
+def _to_request(row: dict[str, Any]) -> KeyRequest:
     key = ReportKey(row["account_id"], row["date_range"], row["report"])
     close_day = None
     if row["reason"] == WarmReason.DAY_CLOSED:
         close_day = date.fromisoformat(str(row["date_range"]).partition("..")[2])
-    return Wanted(key, reference=row["id"], close_day=close_day, fresh_until=row["predicted_open"])
+    return KeyRequest(key, reference=row["id"], close_day=close_day, fresh_until=row["predicted_open"])
 
 
-def _write_down(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
-    rows = [_record(outcome) for outcome in outcomes if outcome.wanted.reference is not None]
-    errors = [f"{outcome.wanted.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
-    warms.finish(prefetch.engine, run_id, rows, sum(outcome.requests for outcome in outcomes), errors)
+def _record_outcomes(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
+    rows = [_to_row(outcome) for outcome in outcomes if outcome.request.reference is not None]
+    errors = [f"{outcome.request.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
+    warms.finish(prefetch.engine, run_id, rows, sum(outcome.calls for outcome in outcomes), errors)
 
 
-def _record(outcome: KeyOutcome) -> dict[str, Any]:
-    again = outcome.status in _TO_BE_TRIED_AGAIN
+def _to_row(outcome: KeyOutcome) -> dict[str, Any]:
+    again = outcome.status in _RETRIED_STATUSES
     return {
-        "id": outcome.wanted.reference,
+        "id": outcome.request.reference,
         "status": "planned" if again else str(outcome.status),
         "error": outcome.reason,
         "fetched_at": outcome.fetched_at,
         "expires_at": outcome.expires_at,
-        "requests": outcome.requests,
+        "requests": outcome.calls,
         "seconds": outcome.seconds,
     }

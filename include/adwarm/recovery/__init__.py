@@ -4,22 +4,22 @@ from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import Alert, AlertSink, LogSink
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
-from adwarm.recovery.isolation import IsolationStore
+from adwarm.recovery.isolation import IsolationStateStore
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, MemoryJournal
-from adwarm.recovery.pipeline import Answer, RecoveryPipeline
+from adwarm.recovery.pipeline import Outcome, RecoveryPipeline
 
 __all__ = [
     "Alert",
     "AlertSink",
-    "Answer",
     "CooldownLedger",
     "ErrorEvent",
     "ErrorJournal",
     "Fallback",
     "Healer",
-    "IsolationStore",
+    "IsolationStateStore",
     "LogSink",
     "MemoryJournal",
+    "Outcome",
     "RecoveryPipeline",
     "redact",
 ]

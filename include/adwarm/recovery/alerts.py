@@ -17,7 +17,7 @@ from adwarm.settings import RecoverySettings
 _URGENT = frozenset({TokenDead.__name__, Blocked.__name__})
 log = logging.getLogger(__name__)
 
-NO_FAILURES = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
+IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
 """Kinds of errors that are on record and count for no alert."""
 
 
@@ -48,8 +48,12 @@ class LogSink:
         """Log the alert as an error."""
         log.error(
             "ALERT %s: %d errors in %.0f s, last %s: %s",
-            alert.source, alert.errors, alert.window_seconds, alert.kind, alert.message,
-        )  # fmt: skip
+            alert.source,
+            alert.errors,
+            alert.window_seconds,
+            alert.kind,
+            alert.message,
+        )
 
 
 class AlertPolicy:
@@ -63,29 +67,29 @@ class AlertPolicy:
         self._ledger = ledger
         self._sink = sink
 
-    def consider(self, event: ErrorEvent) -> bool:
+    def alert_if_over_threshold(self, event: ErrorEvent) -> bool:
         """Deliver an alert if the window holds enough errors and none was delivered in it; say whether one was.
 
         A delivery that fails is raised, and the next error tries again after the window.
         """
         window = self._settings.alert_window_seconds
-        if event.kind in NO_FAILURES:
+        if event.kind in IGNORED_KINDS:
             return False
-        errors = self._journal.count(event.source, event.at - timedelta(seconds=window), NO_FAILURES)
+        errors = self._journal.count(event.source, event.at - timedelta(seconds=window), IGNORED_KINDS)
         urgent = event.kind in _URGENT
         if errors < self._settings.alert_threshold and not urgent:
             return False
         name = f"alert:{event.source}:{event.kind}" if urgent else f"alert:{event.source}"
         return self._deliver(name, Alert(event.at, event.source, event.kind, errors, window, event.message))
 
-    def tell(self, event: ErrorEvent) -> bool:
+    def alert_once(self, event: ErrorEvent) -> bool:
         """Deliver an alert about one event that a person must know of, once in a window; say whether it was."""
         window = self._settings.alert_window_seconds
         alert = Alert(event.at, event.source, event.kind, 1, window, event.message)
         return self._deliver(f"alert:{event.source}:{event.kind}", alert)
 
     def _deliver(self, name: str, alert: Alert) -> bool:
-        if not self._ledger.claim(name, alert.window_seconds):
+        if not self._ledger.acquire(name, alert.window_seconds):
             return False
         self._sink.alert(alert)
         self._ledger.finish(name, succeeded=True, detail=f"{alert.errors} errors in {alert.window_seconds:.0f} s")

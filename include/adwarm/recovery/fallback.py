@@ -28,7 +28,7 @@ class Fallback(Generic[T]):
     as_of: Callable[[T], datetime | None] | None = None
 
 
-def within(call: Callable[[], T], timeout_seconds: float) -> T:
+def call_with_timeout(call: Callable[[], T], timeout_seconds: float) -> T:
     """Return what `call` returns, in the caller's context variables.
 
     Raises:

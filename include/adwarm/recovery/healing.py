@@ -37,7 +37,7 @@ class Healer(Protocol):
 class CooldownLedger(Protocol):
     """When named actions last ran. `adwarm.store.healing_runs.HealingStore` keeps it in SQL for all workers."""
 
-    def claim(self, name: str, cooldown_seconds: float) -> bool:
+    def acquire(self, name: str, cooldown_seconds: float) -> bool:
         """Take the right to run the action now; exactly one caller in a cool-down gets it."""
         ...
 
@@ -58,7 +58,7 @@ class MemoryLedger:
         self._runs: dict[str, tuple[float, bool]] = {}
         self._lock = threading.Lock()
 
-    def claim(self, name: str, cooldown_seconds: float) -> bool:
+    def acquire(self, name: str, cooldown_seconds: float) -> bool:
         """Take the right to run the action now."""
         now = self._clock.now().timestamp()
         with self._lock:
@@ -93,7 +93,7 @@ def heal(healers: Sequence[Healer], error: BaseException, ledger: CooldownLedger
 
 
 def _cured(healer: Healer, ledger: CooldownLedger) -> bool:
-    if not ledger.claim(healer.name, healer.cooldown_seconds):
+    if not ledger.acquire(healer.name, healer.cooldown_seconds):
         return ledger.succeeded_within(healer.name, healer.cooldown_seconds)
     try:
         detail = healer.heal()

@@ -35,7 +35,7 @@ class IsolationRules:
     window_seconds: float = 300.0
 
     @classmethod
-    def of(cls, settings: RecoverySettings) -> "IsolationRules":
+    def from_settings(cls, settings: RecoverySettings) -> "IsolationRules":
         """Return the rules that the settings give."""
         return cls(
             settings.isolation_seconds, settings.recovery_threshold, window_seconds=settings.alert_window_seconds
@@ -51,14 +51,14 @@ class Isolation:
     calls: int = 0
     failures: int = 0
 
-    def wait(self, rules: IsolationRules, now: float) -> float:
+    def remaining_seconds(self, rules: IsolationRules, now: float) -> float:
         """Return the seconds of isolation left, 0 when the source may be used."""
         if self.state is not IsolationState.ISOLATED:
             return 0.0
         left = self.since + rules.isolation_seconds - now
         return min(rules.isolation_seconds, max(0.0, left))  # large clock readings round up
 
-    def recorded(self, rules: IsolationRules, now: float, *, failed: bool) -> "Isolation":
+    def after_call(self, rules: IsolationRules, now: float, *, failed: bool) -> "Isolation":
         """Return the state after one more call."""
         counted = self._in_turn(rules, now)
         counted = replace(counted, calls=counted.calls + 1, failures=counted.failures + int(failed))
@@ -72,14 +72,14 @@ class Isolation:
 
     def _in_turn(self, rules: IsolationRules, now: float) -> "Isolation":
         """Return the state the next call counts for: probation after isolation, a new window after an old one."""
-        if self.state is IsolationState.ISOLATED and self.wait(rules, now) <= 0:
+        if self.state is IsolationState.ISOLATED and self.remaining_seconds(rules, now) <= 0:
             return Isolation(IsolationState.PROBATION, now)
         if self.state is IsolationState.HEALTHY and now - self.since >= rules.window_seconds:
             return Isolation(IsolationState.HEALTHY, now)
         return self
 
 
-class IsolationStore(Protocol):
+class IsolationStateStore(Protocol):
     """Where the states live. `adwarm.store.isolated_sources.IsolationStore` keeps them in SQL."""
 
     def load(self, source: str) -> Mapping[str, Any] | None:
@@ -106,21 +106,21 @@ class MemoryIsolationStore:
         self._states[source] = dict(data)
 
 
-class IsolationBook:
+class IsolationTracker:
     """Which sources may be used now."""
 
-    def __init__(self, store: IsolationStore, rules: IsolationRules, clock: Clock) -> None:
+    def __init__(self, store: IsolationStateStore, rules: IsolationRules, clock: Clock) -> None:
         self._store = store
         self._rules = rules
         self._clock = clock
 
-    def wait(self, source: str) -> float:
+    def remaining_seconds(self, source: str) -> float:
         """Return the seconds of isolation left, 0 when the source may be used."""
-        return self._load(source).wait(self._rules, self._clock.now().timestamp())
+        return self._load(source).remaining_seconds(self._rules, self._clock.now().timestamp())
 
     def record(self, source: str, *, failed: bool) -> None:
         """Count one call of the source."""
-        after = self._load(source).recorded(self._rules, self._clock.now().timestamp(), failed=failed)
+        after = self._load(source).after_call(self._rules, self._clock.now().timestamp(), failed=failed)
         self._store.save(source, str(after.state), after.since, {**asdict(after), "state": str(after.state)})
 
     def _load(self, source: str) -> Isolation:

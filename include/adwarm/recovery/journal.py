@@ -9,7 +9,7 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
 from adwarm.store.error_events import ErrorEvent
 
-__all__ = ["ErrorEvent", "ErrorJournal", "MemoryJournal", "describe"]
+__all__ = ["ErrorEvent", "ErrorJournal", "MemoryJournal", "build_error_event"]
 
 
 class ErrorJournal(Protocol):
@@ -27,8 +27,8 @@ class ErrorJournal(Protocol):
 class MemoryJournal:
     """The journal of one process, for callers without a database; keeps the newest `keep` events."""
 
-    def __init__(self, keep: int = 1_000) -> None:
-        self.events: deque[ErrorEvent] = deque(maxlen=keep)
+    def __init__(self, max_events: int = 1_000) -> None:
+        self.events: deque[ErrorEvent] = deque(maxlen=max_events)
 
     def record(self, event: ErrorEvent) -> None:
         """Add the event."""
@@ -39,7 +39,7 @@ class MemoryJournal:
         return sum(e.source == source and e.at > since and e.kind not in without for e in list(self.events))
 
 
-def describe(error: BaseException, source: str, subject: str | None, at: datetime) -> ErrorEvent:
+def build_error_event(error: BaseException, source: str, subject: str | None, at: datetime) -> ErrorEvent:
     """Return the event that records `error`."""
     code = error.code if isinstance(error, AdwarmError) else None
     words = redact(str(error)) or type(error).__name__

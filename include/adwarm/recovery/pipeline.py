@@ -23,10 +23,10 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Permanent
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
-from adwarm.recovery.fallback import Fallback, within
+from adwarm.recovery.fallback import Fallback, call_with_timeout
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
-from adwarm.recovery.isolation import IsolationBook, IsolationRules, IsolationStore, MemoryIsolationStore
-from adwarm.recovery.journal import ErrorEvent, ErrorJournal, describe
+from adwarm.recovery.isolation import IsolationRules, IsolationStateStore, IsolationTracker, MemoryIsolationStore
+from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
 from adwarm.recovery.retry import Retrier
 from adwarm.recovery.retry_budget import RetryBudget
 from adwarm.settings import RecoverySettings
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
+class Outcome(Generic[T]):
     """What came of an operation.
 
     Attributes:
@@ -50,7 +50,7 @@ class Answer(Generic[T]):
 
     value: T
     source: str
-    degraded: bool = False
+    is_degraded: bool = False
     reason: str | None = None
     attempts: int = 1
     as_of: datetime | None = None
@@ -66,7 +66,7 @@ class _Run(Generic[T]):
     subject: str | None
     attempts: int = 0
     last_event: ErrorEvent | None = None
-    notes: list[str] = field(default_factory=list)
+    fallback_notes: list[str] = field(default_factory=list)
 
     def attempt(self) -> T:
         self.attempts += 1
@@ -96,7 +96,7 @@ class RecoveryPipeline:
         alerts: AlertSink | None = None,
         sleep: Callable[[float], None] | None = None,
         ledger: CooldownLedger | None = None,
-        isolation: IsolationStore | None = None,
+        isolation: IsolationStateStore | None = None,
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -104,7 +104,9 @@ class RecoveryPipeline:
         self._ledger = ledger or MemoryLedger(clock)
         self._alerts = AlertPolicy(settings, journal, self._ledger, alerts or LogSink())
         self._retrier = Retrier(settings, RetryBudget(settings.retry_budget), rng, sleep or clock.sleep)
-        self._isolation = IsolationBook(isolation or MemoryIsolationStore(), IsolationRules.of(settings), clock)
+        self._isolation = IsolationTracker(
+            isolation or MemoryIsolationStore(), IsolationRules.from_settings(settings), clock
+        )
 
     def run(
         self,
@@ -113,7 +115,7 @@ class RecoveryPipeline:
         source: str,
         subject: str | None = None,
         fallbacks: Sequence[Fallback[T]] = (),
-    ) -> Answer[T]:
+    ) -> Outcome[T]:
         """Return the operation's answer, or a fallback's, marked degraded.
 
         Args:
@@ -132,17 +134,17 @@ class RecoveryPipeline:
         finally:
             if run.last_event is not None:
                 event = run.last_event
-                self._best_effort("looking at the alert threshold", lambda: self._alerts.consider(event))
+                self._best_effort("looking at the alert threshold", lambda: self._alerts.alert_if_over_threshold(event))
 
     def alert(self, source: str, kind: str, message: str) -> None:
         """Alert a person about something that is no failed attempt, once in a window; `message` is redacted here."""
         event = ErrorEvent(self._clock.now(), source, kind, redact(message))
-        self._best_effort("an alert", lambda: self._alerts.tell(event))
+        self._best_effort("an alert", lambda: self._alerts.alert_once(event))
 
-    def _answer(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Answer[T]:
+    def _answer(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
         try:
             value = self._retrier.run(run.attempt, lambda error: self._record(run, error))
-            return Answer(value, run.source, attempts=run.attempts)
+            return Outcome(value, run.source, attempts=run.attempts)
         except Exception as error:
             first = error
         healed, last = self._heal_and_retry(run, first)
@@ -151,11 +153,11 @@ class RecoveryPipeline:
         degraded = self._fall_back(run, last, fallbacks)
         if degraded is not None:
             return degraded
-        for note in run.notes:
+        for note in run.fallback_notes:
             last.add_note(note)
         raise last
 
-    def _heal_and_retry(self, run: _Run[T], first: Exception) -> tuple[Answer[T] | None, Exception]:
+    def _heal_and_retry(self, run: _Run[T], first: Exception) -> tuple[Outcome[T] | None, Exception]:
         """Return the answer after healing, or none and the error that stands."""
         try:
             name = heal(self._healers, first, self._ledger)
@@ -169,28 +171,30 @@ class RecoveryPipeline:
         except Exception as second:
             self._record(run, second)
             return None, _chained(second, first)
-        return Answer(value, run.source, reason=f"healed by {name}", attempts=run.attempts), first
+        return Outcome(value, run.source, reason=f"healed by {name}", attempts=run.attempts), first
 
-    def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Answer[T] | None:
+    def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
         for fallback in fallbacks:
             if left := self._isolated_for(fallback.name):
-                run.notes.append(f"fallback {fallback.name} is isolated for another {left:.0f} s")
+                run.fallback_notes.append(f"fallback {fallback.name} is isolated for another {left:.0f} s")
                 continue
             try:
-                value = within(fallback.call, fallback.timeout_seconds)
+                value = call_with_timeout(fallback.call, fallback.timeout_seconds)
                 as_of = fallback.as_of(value) if fallback.as_of else None
             except Exception as failure:
-                run.notes.append(redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}"))
+                run.fallback_notes.append(
+                    redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}")
+                )
                 self._count(fallback.name, failed=_is_unhealthy(failure))
                 continue
             self._count(fallback.name, failed=False)
             reason = redact(f"{type(error).__name__}: {error}")
-            return Answer(value, fallback.name, True, reason, run.attempts, as_of, error)
+            return Outcome(value, fallback.name, True, reason, run.attempts, as_of, error)
         return None
 
     def _isolated_for(self, source: str) -> float:
         try:
-            return self._isolation.wait(source)
+            return self._isolation.remaining_seconds(source)
         except Exception:
             log.exception("the isolation of %s is unknown; it is used", source)
             return 0.0
@@ -203,7 +207,7 @@ class RecoveryPipeline:
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):
             return
-        event = describe(error, run.source, run.subject, self._clock.now())
+        event = build_error_event(error, run.source, run.subject, self._clock.now())
         run.last_event = event
         self._best_effort("recording an error", lambda: self._journal.record(event))
 

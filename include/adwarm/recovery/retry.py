@@ -26,7 +26,7 @@ def is_retryable(error: BaseException, max_delay_seconds: float) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
-def delay(settings: RecoverySettings, attempt: int, error: BaseException | None, rng: Random) -> float:
+def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseException | None, rng: Random) -> float:
     """Return the seconds to wait after the `attempt`-th failed try (from 1): never above the cap.
 
     What the platform asked for is a floor, and the jitter comes on top.
@@ -71,11 +71,11 @@ class Retrier:
                 own = error
                 raise
 
-        self._budget.first_try()
+        self._budget.record_first_attempt()
         retrying = Retrying(
             retry=self._may_retry,
             stop=stop_never,
-            wait=lambda state: delay(self._settings, state.attempt_number, _error(state), self._rng),
+            wait=lambda state: backoff_seconds(self._settings, state.attempt_number, _error(state), self._rng),
             sleep=self._sleep,
             reraise=True,
         )
@@ -93,7 +93,7 @@ class Retrier:
             error is not None
             and is_retryable(error, self._settings.max_delay_seconds)
             and state.attempt_number < self._settings.max_attempts
-            and self._budget.spend()
+            and self._budget.try_acquire()
         )
 
 

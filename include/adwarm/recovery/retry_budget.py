@@ -21,12 +21,12 @@ class RetryBudget:
         self._balance = _RESERVE if ratio > 0 else 0.0
         self._lock = threading.Lock()
 
-    def first_try(self) -> None:
+    def record_first_attempt(self) -> None:
         """Earn for a first try."""
         with self._lock:
             self._balance = min(_MOST, self._balance + self._ratio)
 
-    def spend(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take one retry; False when the budget is used up."""
         with self._lock:
             # Ten tenths add up to a hair below one.

@@ -3,24 +3,26 @@
 import numpy as np
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.policy import Floats, SimplePolicy, Terms
+from adwarm.replay.policy import Floats, ReplayTiming, SimplePolicy
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 MINUTE = 60_000_000
 
 
-def last_opens(known: Opens) -> Floats:
+def last_open_times(history: Opens) -> Floats:
     """Return per key the moment of its latest open, microseconds; every known key has one."""
-    last = np.zeros(known.keys)
-    last[known.key] = known.ts  # sorted by moment: the latest one stays
+    last = np.zeros(history.key_count)
+    last[history.key] = history.ts  # sorted by moment: the latest one stays
     return last
 
 
-def counts(known: Opens, since: int, until: int | None = None) -> Floats:
+def count_opens(history: Opens, since: int, until: int | None = None) -> Floats:
     """Return per key the opens in `[since, until)`."""
-    recent = known.since(since)
-    return np.bincount(recent.key if until is None else recent.before(until).key, minlength=known.keys).astype(float)
+    recent = history.since(since)
+    return np.bincount(recent.key if until is None else recent.before(until).key, minlength=history.key_count).astype(
+        float
+    )
 
 
 class NoWarming(SimplePolicy):
@@ -29,20 +31,20 @@ class NoWarming(SimplePolicy):
     name = "none"
     about = "Warms nothing: a report is fetched when somebody opens it and waits. The yardstick for calls."
 
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Choose none."""
-        return np.zeros(known.keys)
+        return np.zeros(history.key_count)
 
 
-class Everything(SimplePolicy):
+class WarmEverything(SimplePolicy):
     """Keeps all keys fresh all the time."""
 
     name = "everything"
     about = "Warms every known key whenever its entry is no longer fresh."
 
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Choose all."""
-        return np.ones(known.keys)
+        return np.ones(history.key_count)
 
 
 class Popularity(SimplePolicy):
@@ -51,12 +53,12 @@ class Popularity(SimplePolicy):
     name = "popularity"
     about = "Keeps the keys with the most opens in the last 7 days fresh; the threshold is how many of them."
 
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Score by place in the ranking of the week."""
-        week = counts(known, at - 7 * DAY)
+        week = count_opens(history, at - 7 * DAY)
         order = np.argsort(-week, kind="stable")
-        score = np.zeros(known.keys)
-        score[order] = 1.0 / (1.0 + np.arange(known.keys))
+        score = np.zeros(history.key_count)
+        score[order] = 1.0 / (1.0 + np.arange(history.key_count))
         return np.where(week > 0, score, 0.0)
 
 
@@ -66,9 +68,9 @@ class ViewedRecently(SimplePolicy):
     name = "viewed-7-days"
     about = "Keeps every key fresh that was opened in the last 7 days; the threshold shortens the 7 days."
 
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Score by how recent the last open is."""
-        return np.maximum(1.0 - (at - last_opens(known)) / (7 * DAY), 0.0)
+        return np.maximum(1.0 - (at - last_open_times(history)) / (7 * DAY), 0.0)
 
 
 class SameHour(SimplePolicy):
@@ -78,10 +80,10 @@ class SameHour(SimplePolicy):
         self.name, self.about = name, about
         self._days = days
 
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Choose the keys that were opened in the hour that begins whole days before."""
         then = at - self._days * DAY
-        return np.minimum(counts(known, then, then + max(HOUR, terms.step)), 1.0)
+        return np.minimum(count_opens(history, then, then + max(HOUR, timing.step)), 1.0)
 
 
 def same_hour_last_week() -> SimplePolicy:
@@ -106,14 +108,14 @@ class PeakHours(SimplePolicy):
     def __init__(self) -> None:
         self._peaks: set[int] = set()
 
-    def fit(self, known: Opens, terms: Terms) -> None:
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Find the three busiest hours."""
-        busy = np.bincount((known.ts // HOUR % 24).astype(np.int64), minlength=24)
+        busy = np.bincount((history.ts // HOUR % 24).astype(np.int64), minlength=24)
         self._peaks = set(np.argsort(-busy, kind="stable")[:3].tolist())
 
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Choose active keys when a peak is about to begin."""
-        soon = at + 10 * MINUTE + terms.step - 1
+        soon = at + 10 * MINUTE + timing.step - 1
         begins = soon // HOUR * HOUR
         due = at <= begins - 10 * MINUTE and begins // HOUR % 24 in self._peaks
-        return counts(known, at - 7 * DAY) if due else np.zeros(known.keys)
+        return count_opens(history, at - 7 * DAY) if due else np.zeros(history.key_count)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.entry_lifetimes import FOREVER, Life
-from adwarm.replay.policy import Scores
+from adwarm.replay.entry_lifetimes import FOREVER, EntryLifetime
+from adwarm.replay.policy import Ranking
 
 Longs = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int32]
@@ -24,15 +24,15 @@ AGE_BINS = 14 * 24 * 60 + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Delays:
+class FetchDelays:
     """In microseconds: from a warm's start until its entry has landed, and the same for the fetch of a miss."""
 
     warm: int
-    fill: int
+    miss: int
 
 
 @dataclass(frozen=True, slots=True)
-class Fetches:
+class RecordedFetches:
     """Fetches that belong together: which columns, keys and moments; warms, or the miss of one open."""
 
     column: Longs
@@ -43,7 +43,7 @@ class Fetches:
 
 
 @dataclass
-class Tally:
+class SimulationCounts:
     """What was counted. Arrays are cells x columns; a cell is an account in a week, the unit of the bootstrap.
 
     Attributes:
@@ -62,20 +62,20 @@ class Tally:
     """
 
     opens: Counts
-    first: Counts
+    first_opens: Counts
     hits: Counts
     first_hits: Counts
     warms: Counts
     used: Counts
     misses: Counts
-    waited: npt.NDArray[np.float64]
-    joined: Longs
+    wait_micros: npt.NDArray[np.float64]
+    joined_opens: Longs
     ages: Counts
     weeks: int = 1
-    fetches: list[Fetches] = field(default_factory=list)
+    fetches: list[RecordedFetches] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, accounts: int, weeks: int, columns: int) -> "Tally":
+    def empty(cls, accounts: int, weeks: int, columns: int) -> "SimulationCounts":
         """Return one that has counted nothing."""
         cells = accounts * weeks
         opens, first = np.zeros((2, cells), np.int32)
@@ -89,7 +89,7 @@ class Tally:
         return np.asarray(self.warms + self.misses, np.int32)
 
 
-class Cache:
+class CacheSimulation:
     """The caches of all thresholds.
 
     Args:
@@ -104,56 +104,64 @@ class Cache:
     """
 
     def __init__(
-        self, opens: Opens, thresholds: npt.NDArray[np.float64], life: Life, delays: Delays, start: int, end: int,
-        record: Longs, *, record_misses: bool = False,
-    ) -> None:  # fmt: skip
-        self._thresholds, self._life, self._delays, self._start = thresholds, life, delays, start
+        self,
+        opens: Opens,
+        thresholds: npt.NDArray[np.float64],
+        lifetime: EntryLifetime,
+        delays: FetchDelays,
+        start: int,
+        end: int,
+        record: Longs,
+        *,
+        record_misses: bool = False,
+    ) -> None:
+        self._thresholds, self._lifetime, self._delays, self._start = thresholds, lifetime, delays, start
         self._weeks = int(-(-(end - start) // WEEK))
         self._account = opens.account
         self._record, self._record_misses = record, record_misses
-        shape = (opens.keys, len(thresholds))
-        self._land = np.full(shape, -FOREVER, np.int64)
-        self._fresh = np.full(shape, -FOREVER, np.int64)
+        shape = (opens.key_count, len(thresholds))
+        self._landed_at = np.full(shape, -FOREVER, np.int64)
+        self._fresh_until = np.full(shape, -FOREVER, np.int64)
         self._due = np.full(shape, FOREVER, np.int64)
         self._unused = np.zeros(shape, np.bool_)
-        self._pending = np.zeros(opens.keys, np.bool_)
-        self._confidence = np.zeros(opens.keys)
-        accounts = int(opens.account.max()) + 1 if opens.keys else 0
-        self.tally = Tally.empty(accounts, self._weeks, len(thresholds))
+        self._pending = np.zeros(opens.key_count, np.bool_)
+        self._confidence = np.zeros(opens.key_count)
+        accounts = int(opens.account.max()) + 1 if opens.key_count else 0
+        self.counts = SimulationCounts.empty(accounts, self._weeks, len(thresholds))
 
-    def decide(self, at: int, until: int, scores: Scores) -> None:
+    def decide(self, at: int, until: int, ranking: Ranking) -> None:
         """Take the decision at `at`; the next one is at `until`."""
-        self._settle(np.flatnonzero(self._pending), at)
-        wanted = scores.score >= self._thresholds[np.isfinite(self._thresholds)].min(initial=np.inf)
-        key = scores.key[wanted].astype(np.int64)
+        self._start_due_warms(np.flatnonzero(self._pending), at)
+        wanted = ranking.warm_value >= self._thresholds[np.isfinite(self._thresholds)].min(initial=np.inf)
+        key = ranking.key[wanted].astype(np.int64)
         if not len(key):
             return
-        score = scores.score[wanted]
-        self._confidence[key] = score if scores.probability is None else scores.probability[wanted]
+        score = ranking.warm_value[wanted]
+        self._confidence[key] = score if ranking.probability is None else ranking.probability[wanted]
         begin: Longs = np.full(len(key), at, np.int64)
-        if scores.warm_at is not None:
-            begin = np.clip(scores.warm_at[wanted], at, until - 1)
-        fresh = self._fresh[key]
+        if ranking.warm_at is not None:
+            begin = np.clip(ranking.warm_at[wanted], at, until - 1)
+        fresh = self._fresh_until[key]
         starts = np.broadcast_to(begin[:, None], fresh.shape)
-        if scores.renew:
+        if ranking.renew_at_expiry:
             starts = np.where((fresh > starts) & (fresh < until), fresh, starts)
         chosen = (score[:, None] >= self._thresholds[None, :]) & (fresh <= starts)
         self._due[key] = np.where(chosen, starts, FOREVER)
         self._pending[key] = chosen.any(axis=1)
-        self._settle(key[self._pending[key]], at)
+        self._start_due_warms(key[self._pending[key]], at)
 
     def open(self, at: int, key: int, first: bool) -> None:
         """Let somebody open `key`."""
         if self._pending[key]:
-            self._settle(np.array([key]), at)
-        tally, cell = self.tally, self._cell(key, at)
-        fresh, land, unused = self._fresh[key], self._land[key], self._unused[key]
+            self._start_due_warms(np.array([key]), at)
+        tally, cell = self.counts, self._cell(key, at)
+        fresh, land, unused = self._fresh_until[key], self._landed_at[key], self._unused[key]
         alive = fresh > at
         hit = alive & (land <= at)
         tally.opens[cell] += 1
         tally.hits[cell] += hit
         if first:
-            tally.first[cell] += 1
+            tally.first_opens[cell] += 1
             tally.first_hits[cell] += hit
         used = hit & unused
         tally.used[cell] += used
@@ -162,23 +170,23 @@ class Cache:
         if hit.all():
             return
         joined = alive ^ hit
-        tally.joined += joined
-        tally.waited += np.where(joined, land - at, 0)
+        tally.joined_opens += joined
+        tally.wait_micros += np.where(joined, land - at, 0)
         missed = ~alive
         tally.misses[cell] += missed
-        land[missed] = at + self._delays.fill
-        fresh[missed] = self._life.until(np.array(key), np.array(at + self._delays.fill))
+        land[missed] = at + self._delays.miss
+        fresh[missed] = self._lifetime.fresh_until(np.array(key), np.array(at + self._delays.miss))
         unused[missed] = False
         if self._record_misses:
-            self._keep(missed[None, :], np.array([key]), np.full((1, len(missed)), at), warm=False)
+            self._record_fetches(missed[None, :], np.array([key]), np.full((1, len(missed)), at), warm=False)
 
-    def _settle(self, key: Longs, at: int) -> None:
+    def _start_due_warms(self, key: Longs, at: int) -> None:
         """Start the warms of `key` that are due by `at`."""
         if not len(key):
             return
         due = self._due[key]
         now = due <= at
-        started = now & (self._fresh[key] <= due)
+        started = now & (self._fresh_until[key] <= due)
         if started.any():
             self._start_warms(key, started, due, at)
         due[now] = FOREVER
@@ -189,21 +197,21 @@ class Cache:
         rows = np.flatnonzero(started.any(axis=1))
         key, started, due = key[rows], started[rows], due[rows]
         landed = due + self._delays.warm
-        self._land[key] = np.where(started, landed, self._land[key])
-        until = self._life.until(key[:, None], np.where(started, landed, at))
-        self._fresh[key] = np.where(started, until, self._fresh[key])
+        self._landed_at[key] = np.where(started, landed, self._landed_at[key])
+        until = self._lifetime.fresh_until(key[:, None], np.where(started, landed, at))
+        self._fresh_until[key] = np.where(started, until, self._fresh_until[key])
         self._unused[key] |= started
         moment = np.where(started, due, 0).max(axis=1)
         cell = self._account[key] * self._weeks + np.minimum((moment - self._start) // WEEK, self._weeks - 1)
-        np.add.at(self.tally.warms, cell, started)
-        self._keep(started, key, due, warm=True)
+        np.add.at(self.counts.warms, cell, started)
+        self._record_fetches(started, key, due, warm=True)
 
-    def _keep(self, chosen: npt.NDArray[np.bool_], key: Longs, moment: Longs, *, warm: bool) -> None:
+    def _record_fetches(self, chosen: npt.NDArray[np.bool_], key: Longs, moment: Longs, *, warm: bool) -> None:
         row, column = np.nonzero(chosen[:, self._record])
         if len(row):
             column = self._record[column]
             at = moment[row, column]
-            self.tally.fetches.append(Fetches(column, key[row], at, warm, self._confidence[key[row]]))
+            self.counts.fetches.append(RecordedFetches(column, key[row], at, warm, self._confidence[key[row]]))
 
     def _cell(self, key: int, at: int) -> int:
         return int(self._account[key]) * self._weeks + min((at - self._start) // WEEK, self._weeks - 1)
@@ -211,12 +219,12 @@ class Cache:
     def _count_ages(self, at: int, land: Longs, hit: npt.NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(hit)
         minutes = np.minimum((at - land[columns]) // MINUTE, AGE_BINS - 1)
-        self.tally.ages[columns, minutes] += 1
+        self.counts.ages[columns, minutes] += 1
 
 
-def age_quantile(ages: npt.NDArray[Any], share: float) -> float | None:
+def age_quantile(ages: npt.NDArray[Any], quantile: float) -> float | None:
     """Return the age in minutes that `share` of the hits do not exceed; None without hits."""
     total = int(ages.sum())
     if not total:
         return None
-    return float(np.searchsorted(np.cumsum(ages), share * total))
+    return float(np.searchsorted(np.cumsum(ages), quantile * total))

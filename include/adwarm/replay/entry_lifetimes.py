@@ -18,26 +18,26 @@ _DAY = 86_400_000_000
 _AGES = timedelta(days=3650)
 
 
-class Life(Protocol):
+class EntryLifetime(Protocol):
     """Says until when an entry is fresh."""
 
-    def until(self, key: Longs, fetched: Longs) -> Longs:
+    def fresh_until(self, key: Longs, fetched: Longs) -> Longs:
         """Return the moments until which entries of `key` fetched at `fetched` are fresh; arrays broadcast."""
         ...
 
 
-class FixedLife:
+class FixedLifetime:
     """Every entry is fresh for the same time, in microseconds."""
 
     def __init__(self, ttl: int) -> None:
         self.ttl = ttl
 
-    def until(self, key: Longs, fetched: Longs) -> Longs:
+    def fresh_until(self, key: Longs, fetched: Longs) -> Longs:
         """Return `fetched` plus the fixed time."""
         return np.asarray(fetched + self.ttl, np.int64)
 
 
-class ClassLife:
+class FreshnessLifetime:
     """Freshness by class: `useful_until` of the house, tabled by kind of key and local day.
 
     Args:
@@ -57,7 +57,7 @@ class ClassLife:
         self._life = [table[1] for table in tables]
         self._change = [table[2] for table in tables]
 
-    def until(self, key: Longs, fetched: Longs) -> Longs:
+    def fresh_until(self, key: Longs, fetched: Longs) -> Longs:
         """Return when entries stop answering their key."""
         keys, moments = np.broadcast_arrays(key, fetched)
         kinds = self._kind[keys]
@@ -83,7 +83,7 @@ class ClassLife:
 
     def _life_on(self, key: ReportKey, account: Account, moment: datetime) -> int:
         window = resolve_window(key.date_range, account.data_zone, moment)
-        life = self._rules.life((local_day(moment, account.data_zone) - window.until).days)
+        life = self._rules.max_age((local_day(moment, account.data_zone) - window.until).days)
         return FOREVER if life is None else life // timedelta(microseconds=1)
 
     def _change_after(self, key: ReportKey, account: Account, midnight: datetime) -> int:

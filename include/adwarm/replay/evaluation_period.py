@@ -10,63 +10,67 @@ from dataclasses import dataclass
 import numpy as np
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.policy import Decisions, Policy, Scores, Terms
+from adwarm.replay.policy import DecisionTimes, Policy, Ranking, ReplayTiming
 
 DAY = 86_400_000_000
 
-Progress = Callable[[float], None]
+ProgressCallback = Callable[[float], None]
 """Told which share of the work, 0 to 1, was just done."""
 
 
-def no_progress(_share: float) -> None:
+def ignore_progress(_share: float) -> None:
     """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class EvaluationPeriod:
     """A part of the log in which decisions are taken, `[start, end)`; microseconds."""
 
     start: int
     end: int
-    refit: int = 7 * DAY
+    refit_every: int = 7 * DAY
 
-    def chunks(self, terms: Terms) -> Iterator[tuple[bool, Decisions]]:
+    def iter_days(self, timing: ReplayTiming) -> Iterator[tuple[bool, DecisionTimes]]:
         """Yield the decisions day by day, and whether the policy is fitted before."""
-        at = np.arange(self.start, self.end, terms.step, dtype=np.int64)
+        at = np.arange(self.start, self.end, timing.step, dtype=np.int64)
         day = (at - self.start) // DAY
         fitted = -1
         for number in np.unique(day).tolist():
             mine = at[day == number]
-            era = (int(mine[0]) - self.start) // self.refit
-            yield era != fitted, Decisions(mine, mine - terms.lag, terms)
+            era = (int(mine[0]) - self.start) // self.refit_every
+            yield era != fitted, DecisionTimes(mine, mine - timing.lag, timing)
             fitted = era
 
 
-def scored(
-    policy: Policy, opens: Opens, stretch: Stretch, terms: Terms, progress: Progress = no_progress
-) -> Iterator[tuple[int, Scores]]:
+def iter_rankings(
+    policy: Policy,
+    opens: Opens,
+    period: EvaluationPeriod,
+    timing: ReplayTiming,
+    progress: ProgressCallback = ignore_progress,
+) -> Iterator[tuple[int, Ranking]]:
     """Yield each decision's moment with what the policy says; decisions without a word get empty scores."""
-    share = terms.step / max(stretch.end - stretch.start, 1)
-    for fit, decisions in stretch.chunks(terms):
+    share = timing.step / max(period.end - period.start, 1)
+    for fit, decisions in period.iter_days(timing):
         if fit:
-            policy.fit(opens.before(int(decisions.cutoff[0])), terms)
+            policy.fit(opens.before(int(decisions.cutoff[0])), timing)
         known = opens.before(int(decisions.cutoff[-1]))
-        given = {found.decision: found for found in policy.scores(known, decisions)}
+        given = {found.decision: found for found in policy.rank(known, decisions)}
         for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
             found = given.get(index)
-            yield at, _kept(found, opens, cutoff) if found is not None else _nothing(index)
+            yield at, _known_keys_only(found, opens, cutoff) if found is not None else _empty_ranking(index)
         progress(share * len(decisions))
 
 
-def _nothing(index: int) -> Scores:
-    return Scores(index, np.zeros(0, np.int32), np.zeros(0))
+def _empty_ranking(index: int) -> Ranking:
+    return Ranking(index, np.zeros(0, np.int32), np.zeros(0))
 
 
-def _kept(found: Scores, opens: Opens, cutoff: int) -> Scores:
+def _known_keys_only(ranking: Ranking, opens: Opens, cutoff: int) -> Ranking:
     """Leave out keys that were unknown, and scores that say never."""
     known = int(np.searchsorted(opens.first_ts, cutoff, "left"))
-    good = (found.key < known) & ((found.score > 0) | (found.probability is not None))
-    score = np.where(found.score > 0, found.score, -np.inf)  # NaN is not above 0 either
-    probability = None if found.probability is None else np.clip(np.nan_to_num(found.probability[good]), 0.0, 1.0)
-    warm_at = None if found.warm_at is None else found.warm_at[good]
-    return Scores(found.decision, found.key[good], score[good], probability, warm_at, found.renew)
+    good = (ranking.key < known) & ((ranking.warm_value > 0) | (ranking.probability is not None))
+    score = np.where(ranking.warm_value > 0, ranking.warm_value, -np.inf)  # NaN is not above 0 either
+    probability = None if ranking.probability is None else np.clip(np.nan_to_num(ranking.probability[good]), 0.0, 1.0)
+    warm_at = None if ranking.warm_at is None else ranking.warm_at[good]
+    return Ranking(ranking.decision, ranking.key[good], score[good], probability, warm_at, ranking.renew_at_expiry)

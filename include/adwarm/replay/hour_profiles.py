@@ -8,13 +8,13 @@ import numpy.typing as npt
 from adwarm.access_log.timestamps import from_micros
 from adwarm.foundation.local_time import zone
 from adwarm.patterns.opens import Micros, Opens
-from adwarm.replay.policy import Claim, Decisions, Floats, Scores, Terms
+from adwarm.replay.policy import DecisionTimes, Floats, PredictedEvent, Ranking, ReplayTiming
 
 HOUR = 3_600_000_000
 HOURS = 168
-KEEP_PER_WEEK = 0.7
+WEEKLY_DECAY = 0.7
 """What a week-old observation is worth against a new one."""
-KEY_WEEKS = 4.0
+PRIOR_WEEKS = 4.0
 """Weeks of observation that the prior is worth: the population's week at the key's own rate."""
 
 
@@ -51,48 +51,48 @@ class HourProfile:
     def __init__(self, name: str, about: str, *, own: bool) -> None:
         self.name, self.about = name, about
         self._own = own
-        self.claim = Claim(HOUR)
+        self.predicted_event = PredictedEvent(HOUR)
 
-    def fit(self, known: Opens, terms: Terms) -> None:
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Learn nothing here: `scores` counts what is known at the first decision it is asked for."""
         return
 
-    def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield the chance of the coming hour: of each local hour it touches, by the share of it."""
-        then = known.before(int(decisions.cutoff[0]))
-        table = hour_chances(then, own=self._own)
-        key = np.arange(then.keys, dtype=np.int32)
+        then = history.before(int(decisions.cutoff[0]))
+        table = hour_probabilities(then, own=self._own)
+        key = np.arange(then.key_count, dtype=np.int32)
         for index, at in enumerate(decisions.at.tolist()):
             hour = local_hours(np.full(len(key), at, np.int64), key, then.zone)
             passed = at % HOUR / HOUR
             now, after = (table[key, week_hour(hour + n)] for n in (0, 1))
             chance = now * (1 - passed) + after * passed
-            yield Scores(index, key, chance, chance)
+            yield Ranking(index, key, chance, chance)
 
 
-def hour_chances(known: Opens, *, own: bool) -> Floats:
+def hour_probabilities(history: Opens, *, own: bool) -> Floats:
     """Return keys x hours of the week: the chance of a first open; at most one counts per key, hour and week."""
-    first = known.only_first()
-    hours = local_hours(first.ts, first.key, known.zone)
+    first = history.only_first()
+    hours = local_hours(first.ts, first.key, history.zone)
     cells = np.unique(np.stack([first.key.astype(np.int64), hours]), axis=1)
     newest = int(hours.max(initial=0))
-    weight = KEEP_PER_WEEK ** ((newest - cells[1]) // HOURS)
-    seen = np.zeros((known.keys, HOURS))
+    weight = WEEKLY_DECAY ** ((newest - cells[1]) // HOURS)
+    seen = np.zeros((history.key_count, HOURS))
     np.add.at(seen, (cells[0], week_hour(cells[1])), weight)
-    span = (int(known.ts[-1]) - int(known.ts[0])) / (HOURS * HOUR) if len(known) else 0.0
-    weeks = (1 - KEEP_PER_WEEK ** max(span, 1.0)) / (1 - KEEP_PER_WEEK)
+    span = (int(history.ts[-1]) - int(history.ts[0])) / (HOURS * HOUR) if len(history) else 0.0
+    weeks = (1 - WEEKLY_DECAY ** max(span, 1.0)) / (1 - WEEKLY_DECAY)
     shape = seen.sum(axis=0) / max(seen.sum(), 1.0)
     base = seen.sum(axis=1, keepdims=True) / weeks * shape
-    return np.asarray(np.minimum((seen + KEY_WEEKS * base) / (weeks + KEY_WEEKS) if own else base, 1.0))
+    return np.asarray(np.minimum((seen + PRIOR_WEEKS * base) / (weeks + PRIOR_WEEKS) if own else base, 1.0))
 
 
-def population_profile() -> HourProfile:
+def population_profile_policy() -> HourProfile:
     """Return the policy that knows the population's week only."""
     about = "One profile of the week for all keys in their readers' time, scaled by how often each key is opened."
     return HourProfile("population-profile", about, own=False)
 
 
-def hour_of_week() -> HourProfile:
+def hour_of_week_policy() -> HourProfile:
     """Return the shrunk hour-of-week policy."""
     about = (
         "How often each key was first opened in this hour of its reader's week, recent weeks counting more; few "

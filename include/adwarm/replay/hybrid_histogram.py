@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.baselines import DAY, last_opens
-from adwarm.replay.policy import Claim, Decisions, Floats, Scores, Terms
+from adwarm.replay.baselines import DAY, last_open_times
+from adwarm.replay.policy import DecisionTimes, Floats, PredictedEvent, Ranking, ReplayTiming
 
 MINUTE = 60_000_000
 BINS = 240
@@ -30,26 +30,26 @@ class HybridHistogram:
         "Learns how long each key is idle between two opens (minutes, up to 4 hours, two weeks of them) and keeps it "
         "warm in the window in which the next open is due. Has no calendar."
     )
-    claim: Claim | None = None
+    predicted_event: PredictedEvent | None = None
 
-    def fit(self, known: Opens, terms: Terms) -> None:
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Learn nothing here: `scores` renews the windows for each day."""
         return
 
-    def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield the keys whose idle time is inside their window before the next decision."""
-        begin, end = idle_windows(known.before(int(decisions.cutoff[0])), int(decisions.at[0]) - MEMORY)
+        begin, end = idle_windows(history.before(int(decisions.cutoff[0])), int(decisions.at[0]) - MEMORY)
         for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
-            idle = (at - last_opens(known.before(cutoff))[: len(begin)]) / MINUTE
-            due = (idle + decisions.terms.step / MINUTE > begin) & (idle <= end)
+            idle = (at - last_open_times(history.before(cutoff))[: len(begin)]) / MINUTE
+            due = (idle + decisions.timing.step / MINUTE > begin) & (idle <= end)
             key = np.flatnonzero(due).astype(np.int32)
-            yield Scores(index, key, np.ones(len(key)))
+            yield Ranking(index, key, np.ones(len(key)))
 
 
-def idle_windows(known: Opens, since: int) -> tuple[Floats, Floats]:
+def idle_windows(history: Opens, since: int) -> tuple[Floats, Floats]:
     """Return per key the idle times, in minutes, between which it is kept warm; an endless start means never."""
-    begin, end = np.full(known.keys, np.inf), np.full(known.keys, -np.inf)
-    recent = known.since(since)
+    begin, end = np.full(history.key_count, np.inf), np.full(history.key_count, -np.inf)
+    recent = history.since(since)
     order = np.lexsort((recent.ts, recent.key))
     key, ts = recent.key[order], recent.ts[order]
     same = key[1:] == key[:-1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.replay.cache_simulation import Tally
+from adwarm.replay.cache_simulation import SimulationCounts
 
 Floats = npt.NDArray[np.float64]
 SEED = 20_130_411
@@ -26,39 +26,41 @@ class CurvePoints:
 
     multiple: Floats
     ratio: Floats
-    at: Floats
+    ratio_at: Floats
     resampled: Floats
 
 
-def curve_points(tally: Tally, calls: npt.NDArray[np.int32], wanted: Floats, rounds: int = ROUNDS) -> CurvePoints:
+def curve_points(
+    counts: SimulationCounts, calls: npt.NDArray[np.int32], read_at: Floats, rounds: int = ROUNDS
+) -> CurvePoints:
     """Return the curve, its values at `wanted` multiples, and the same for resampled cells.
 
     Equal logs are resampled alike, so that the difference of two policies can be taken round by round.
     """
-    live = np.flatnonzero((tally.opens > 0) | (calls > 0).any(axis=1))  # a week without an open may have its warms
-    called, hits, first = (part[live].astype(np.float64) for part in (calls, tally.first_hits, tally.first))
+    live = np.flatnonzero((counts.opens > 0) | (calls > 0).any(axis=1))  # a week without an open may have its warms
+    called, hits, first = (part[live].astype(np.float64) for part in (calls, counts.first_hits, counts.first_opens))
     multiple, ratio = _curve(np.ones((1, len(live))), called, hits, first)
     rng = np.random.default_rng(SEED)
     samples = []
     for _ in range(-(-rounds // _BLOCK)):
         weights = _weights(rng, len(live), _BLOCK)
-        samples.append(_read(*_curve(weights, called, hits, first), wanted))
+        samples.append(_read(*_curve(weights, called, hits, first), read_at))
     resampled = np.concatenate(samples)[:rounds]
-    return CurvePoints(multiple[0], ratio[0], _read(multiple, ratio, wanted)[0], resampled)
+    return CurvePoints(multiple[0], ratio[0], _read(multiple, ratio, read_at)[0], resampled)
 
 
-def interval(samples: Floats) -> list[float]:
+def confidence_interval(samples: Floats) -> list[float]:
     """Return the 95 % interval of the samples."""
     low, high = np.quantile(samples, [0.025, 0.975])
     return [float(low), float(high)]
 
 
-def resampled_ratio(tally: Tally, column: int, rounds: int = ROUNDS) -> Floats:
+def resampled_ratio(counts: SimulationCounts, column: int, rounds: int = ROUNDS) -> Floats:
     """Return resampled first-open hit ratios at one threshold."""
-    live = np.flatnonzero(tally.opens)
+    live = np.flatnonzero(counts.opens)
     rng = np.random.default_rng(SEED)
     weights = _weights(rng, len(live), rounds)
-    return np.asarray((weights @ tally.first_hits[live, column]) / np.maximum(weights @ tally.first[live], 1.0))
+    return np.asarray((weights @ counts.first_hits[live, column]) / np.maximum(weights @ counts.first_opens[live], 1.0))
 
 
 def _weights(rng: np.random.Generator, cells: int, rounds: int) -> Floats:

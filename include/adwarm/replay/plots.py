@@ -28,7 +28,7 @@ def curves_plot(policies: list[dict[str, Any]]) -> str:
             y=[row["first_open_hit_ratio"] for row in points],
             name=name,
             mode="lines+markers" if few else "lines",
-            line={"color": _colour(name, n), "width": 4 if name == "adwarm" else 2, "dash": _dash(name)},
+            line={"color": _color(name, n), "width": 4 if name == "adwarm" else 2, "dash": _dash(name)},
             hovertemplate="%{y:.3f} at %{x:.2f}x<extra>" + name + "</extra>",
         )
     figure.update_xaxes(title="calls, as multiples of warming nothing", range=[0.9, 5.0], ticksuffix="x")
@@ -53,7 +53,7 @@ def savings_plot(document: dict[str, Any]) -> str:
             text=[f"{row['first_open_hit_ratio']:.3f}" for row in policy["targets"]],
             name=name,
             mode="lines+markers",
-            line={"color": _colour(name, n), "width": 3 if name == "adwarm" else 1.5},
+            line={"color": _color(name, n), "width": 3 if name == "adwarm" else 1.5},
             hovertemplate="aimed at %{x:g}x, came to %{y:.2f}x, hit ratio %{text}<extra>" + name + "</extra>",
         )
     figure.update_xaxes(title="calls aimed at", ticksuffix="x")
@@ -75,7 +75,7 @@ def calibration_plot(policies: list[dict[str, Any]]) -> str:
             customdata=[found["cases"] for found in bins],
             name=policy["name"],
             mode="lines+markers",
-            line={"color": _colour(policy["name"], n)},
+            line={"color": _color(policy["name"], n)},
             hovertemplate="said %{x:.1%}, came true %{y:.1%} of %{customdata:,} cases<extra></extra>",
         )
     figure.update_xaxes(title="probability stated", range=[0, 1], tickformat=".0%")
@@ -83,7 +83,7 @@ def calibration_plot(policies: list[dict[str, Any]]) -> str:
     return _html(figure, 440)
 
 
-def _colour(name: str, number: int) -> str:
+def _color(name: str, number: int) -> str:
     if name in BOUNDS:
         return _BOUND
     return _OURS if name == "adwarm" else _COLOURS[number % len(_COLOURS)]
@@ -95,9 +95,12 @@ def _dash(name: str) -> str:
 
 def _html(figure: Any, height: int) -> str:
     figure.update_layout(
-        height=height, margin={"l": 60, "r": 20, "t": 20, "b": 50}, template="plotly_white",
-        legend={"orientation": "v"}, font={"family": "system-ui, sans-serif", "size": 14},
-    )  # fmt: skip
+        height=height,
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        template="plotly_white",
+        legend={"orientation": "v"},
+        font={"family": "system-ui, sans-serif", "size": 14},
+    )
     # A name of its own for each plot, else equal replays would give unequal pages.
     number = f"plot-{height}"
     return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=number, config={"displaylogo": False}))

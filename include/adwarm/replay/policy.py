@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ReplayTiming:
     """What holds for the whole replay, in microseconds.
 
     Attributes:
@@ -55,15 +55,15 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PredictedEvent:
     """What a policy's probabilities are of: a first open, or any open, in `[at, at + horizon)`; microseconds."""
 
     horizon: int
-    first: bool = True
+    first_opens_only: bool = True
 
 
 @dataclass(frozen=True)
-class Decisions:
+class DecisionTimes:
     """Consecutive decisions.
 
     Attributes:
@@ -74,14 +74,14 @@ class Decisions:
 
     at: Micros
     cutoff: Micros
-    terms: Terms
+    timing: ReplayTiming
 
     def __len__(self) -> int:
         return len(self.at)
 
 
 @dataclass(frozen=True)
-class Scores:
+class Ranking:
     """What a policy says at one decision.
 
     Attributes:
@@ -96,10 +96,10 @@ class Scores:
 
     decision: int
     key: Codes
-    score: Floats
+    warm_value: Floats
     probability: Floats | None = None
     warm_at: Micros | None = None
-    renew: bool = False
+    renew_at_expiry: bool = False
 
 
 class Policy(Protocol):
@@ -116,15 +116,15 @@ class Policy(Protocol):
         ...
 
     @property
-    def claim(self) -> Claim | None:
+    def predicted_event(self) -> PredictedEvent | None:
         """What its probabilities are of; None when it states none. Read after `fit`."""
         ...
 
-    def fit(self, known: Opens, terms: Terms) -> None:
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Learn from the opens known so far; everything learnt before is replaced."""
         ...
 
-    def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield scores for the decisions, in order."""
         ...
 
@@ -134,19 +134,19 @@ class SimplePolicy(ABC):
 
     name: str
     about: str = ""
-    claim: Claim | None = None
+    predicted_event: PredictedEvent | None = None
 
-    def fit(self, known: Opens, terms: Terms) -> None:
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Learn nothing; override it to learn something."""
         return
 
-    def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield what `choose` says of each decision."""
         for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
-            score = self.choose(at, known.before(cutoff), decisions.terms)
+            score = self.warm_values(at, history.before(cutoff), decisions.timing)
             chosen = np.flatnonzero(score > 0).astype(np.int32)
-            yield Scores(index, chosen, score[chosen])
+            yield Ranking(index, chosen, score[chosen])
 
     @abstractmethod
-    def choose(self, at: int, known: Opens, terms: Terms) -> Floats:
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Return a score per known key (0: never) for the decision at `at`, microseconds; `known` is what is known."""

@@ -8,18 +8,18 @@ from sqlalchemy import Connection, Engine
 from adwarm.forecast.snapshot import Snapshot
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.replay.review_rules import Verdict
-from adwarm.store import writing
-from adwarm.store.reviews import close_review, find_review
+from adwarm.replay.review_rules import ReviewResult
+from adwarm.store import write_transaction
+from adwarm.store.reviews import find_review, save_decision
 from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy
 
-REVIEW = "adwarm_policy_review"
+REVIEW_ACTOR = "adwarm_policy_review"
 """Who chose, where no person did."""
 
 
-def fall_back(connection: Connection, snapshot: Snapshot, *, why: str, at: datetime) -> None:
+def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: datetime) -> None:
     """Let the policy name the fallback, and training keep its kind until somebody approves another."""
-    _choose(connection, snapshot.id, snapshot.kind, by=REVIEW, why=why, at=at)
+    _set_live(connection, snapshot.id, snapshot.kind, by=REVIEW_ACTOR, reason=reason, at=at)
 
 
 def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
@@ -32,18 +32,18 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, 
         NotFound: there is no such review.
         BadRequest: it proposed nothing, was rejected, or another kind is live by now.
     """
-    with writing(engine) as connection:
-        review = _found(connection, run_id)
-        if review["verdict"] == Verdict.PROMOTED:
+    with write_transaction(engine) as connection:
+        review = _get_review(connection, run_id)
+        if review["verdict"] == ReviewResult.PROMOTED:
             return review
-        if review["verdict"] != Verdict.PROPOSED:
+        if review["verdict"] != ReviewResult.PROPOSED:
             raise BadRequest(f"review {run_id} has nothing to promote: it is {review['verdict']}")
         if (live := _live_kind(connection)) != review["live_kind"]:
             raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
         kind, snapshot_id = str(review["proposed_kind"]), str(review["proposed_snapshot"])
-        _choose(connection, snapshot_id, kind, by=by, why=str(review["figures"]["why"]), at=utc(at))
-        close_review(connection, run_id, Verdict.PROMOTED, by=by, at=utc(at))
-        return _found(connection, run_id)
+        _set_live(connection, snapshot_id, kind, by=by, reason=str(review["figures"]["why"]), at=utc(at))
+        save_decision(connection, run_id, ReviewResult.PROMOTED, by=by, at=utc(at))
+        return _get_review(connection, run_id)
 
 
 def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
@@ -52,18 +52,18 @@ def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, A
     Raises:
         NotFound: there is no such review.
     """
-    with writing(engine) as connection:
-        if _found(connection, run_id)["verdict"] == Verdict.PROPOSED:
-            close_review(connection, run_id, Verdict.REJECTED, by=by, at=utc(at))
-        return _found(connection, run_id)
+    with write_transaction(engine) as connection:
+        if _get_review(connection, run_id)["verdict"] == ReviewResult.PROPOSED:
+            save_decision(connection, run_id, ReviewResult.REJECTED, by=by, at=utc(at))
+        return _get_review(connection, run_id)
 
 
-def _choose(connection: Connection, snapshot_id: str, kind: str, *, by: str, why: str, at: datetime) -> None:
+def _set_live(connection: Connection, snapshot_id: str, kind: str, *, by: str, reason: str, at: datetime) -> None:
     set_policy(connection, snapshot_id, at)
-    record_choice(connection, kind, by=by, why=why, at=at)
+    record_choice(connection, kind, by=by, why=reason, at=at)
 
 
-def _found(connection: Connection, run_id: str) -> dict[str, Any]:
+def _get_review(connection: Connection, run_id: str) -> dict[str, Any]:
     review = find_review(connection, run_id)
     if review is None:
         raise NotFound(f"there is no review of the run {run_id!r}; run the DAG adwarm_policy_review")

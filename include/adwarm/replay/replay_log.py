@@ -12,15 +12,15 @@ from adwarm.access_log.timestamps import to_micros
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Actor
-from adwarm.patterns.opens import QUIET, Opens, numbered, opens_of
+from adwarm.patterns.opens import QUIET_MICROS, Opens, factorize, opens_from_frame
 from adwarm.settings import Settings
 
-_PERSONS = [str(actor) for actor in Actor if actor.is_person]
+_HUMAN_ACTORS = [str(actor) for actor in Actor if actor.is_human]
 _WORDS = ("account_id", "date_range", "report", "time_zone")
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TrainTestSplit:
     """Where training begins, where scoring begins, and where it ends; UTC, each moment belongs to what follows it."""
 
     train_from: datetime
@@ -38,7 +38,7 @@ class Split:
         return to_micros(utc(self.train_from)), to_micros(utc(self.test_from)), to_micros(utc(self.test_to))
 
 
-def read_opens(url: str, settings: Settings, split: Split, min_opens: int) -> Opens:
+def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: int) -> Opens:
     """Return the opens from the start of training to the end of scoring.
 
     Args:
@@ -50,33 +50,35 @@ def read_opens(url: str, settings: Settings, split: Split, min_opens: int) -> Op
         BadRequest: no key has enough opens.
     """
     start, test, _ = split.micros()
-    since = split.train_from - timedelta(microseconds=QUIET)  # so that the first hour's first opens are told rightly
-    tables = [_persons(batch) for batch in read_events(url, settings, since=since, until=split.test_to)]
+    since = split.train_from - timedelta(
+        microseconds=QUIET_MICROS
+    )  # so that the first hour's first opens are told rightly
+    tables = [_human_opens(batch) for batch in read_events(url, settings, since=since, until=split.test_to)]
     if not tables:
         raise BadRequest(f"the log has no opens between {split.train_from} and {split.test_to}; check the dates")
     frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
-    opens = chosen(opens_of(frame, settings.default_zone), start, test, min_opens)
+    opens = select_keys(opens_from_frame(frame, settings.default_zone), start, test, min_opens)
     if not len(opens.since(test)):
         raise BadRequest(f"no key has {min_opens} opens in training and one after; lower --min-opens")
     return opens
 
 
-def chosen(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
+def select_keys(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
     """Return the opens from `start` on of keys with at least `min_opens` opens before `test`, numbered anew."""
     kept = opens.since(start)
-    counts = np.bincount(kept.before(test).key, minlength=kept.keys)
+    counts = np.bincount(kept.before(test).key, minlength=kept.key_count)
     good = counts[kept.key] >= min_opens
     ts, old, first = kept.ts[good], kept.key[good], kept.first[good]
     numbers, at = np.unique(old, return_index=True)
     order = np.argsort(at, kind="stable")
     numbers, at = numbers[order], at[order]
-    key = np.full(opens.keys, -1, np.int32)
+    key = np.full(opens.key_count, -1, np.int32)
     key[numbers] = np.arange(len(numbers), dtype=np.int32)
     names = {name: getattr(opens, name)[numbers] for name in ("account_id", "date_range", "report", "zone")}
-    account = numbered(opens.account[numbers])
+    account = factorize(opens.account[numbers])
     return replace(opens, ts=ts, key=key[old], first=first, account=account, first_ts=ts[at], **names)
 
 
-def _persons(batch: pa.RecordBatch) -> pa.Table:
-    people = pc.is_in(batch.column("actor").cast(pa.string()), pa.array(_PERSONS))
+def _human_opens(batch: pa.RecordBatch) -> pa.Table:
+    people = pc.is_in(batch.column("actor").cast(pa.string()), pa.array(_HUMAN_ACTORS))
     return pa.Table.from_batches([batch]).filter(people).select(["ts", *_WORDS])

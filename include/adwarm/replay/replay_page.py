@@ -19,13 +19,20 @@ dt { font-weight: 600; } dd { margin: 0 0 8px 0; } .lead { font-size: 18px; }
 """
 
 
-def report_page(document: dict[str, Any]) -> str:
+def render_page(document: dict[str, Any]) -> str:
     """Return the page of a replay's document (see `adwarm.replay.run.Replayed`), or of a review's."""
     review = review_section(document["review"]) if "review" in document else ""
     parts = [
-        _opening(document), review, _words(document), _curves(document), _table(document), _at_targets(document),
-        _calibration(document), _policies(document), _method(document),
-    ]  # fmt: skip
+        _opening(document),
+        review,
+        _words(document),
+        _curves(document),
+        _table(document),
+        _at_targets(document),
+        _calibration(document),
+        _policies(document),
+        _method(document),
+    ]
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Replay of warming policies</title>'
@@ -101,7 +108,7 @@ def _table(document: dict[str, Any]) -> str:
     for policy in document["policies"]:
         bar = [2.0] * len(best) if policy["name"] in BOUNDS else best
         cells = [_reading(row, bar[n]) for n, row in enumerate(policy["read_off_curve"])]
-        rows.append(f"<tr{_ours(document, policy)}><td>{escape(policy['name'])}</td>{''.join(cells)}</tr>")
+        rows.append(f"<tr{_reference_class(document, policy)}><td>{escape(policy['name'])}</td>{''.join(cells)}</tr>")
     return (
         "<h2>First-open hit ratio at equal calls</h2><p>Read off the curves above, between neighbouring thresholds. "
         "Below each figure: its 95 % interval. A dash: the policy cannot spend that many calls; its most is shown in "
@@ -138,13 +145,19 @@ def _differences(document: dict[str, Any]) -> str:
 
 
 _COLUMNS = (
-    ("target", "aimed at", "{:g}x"), ("multiple", "achieved", "{:.2f}x"),
-    ("first_open_hit_ratio", "first-open hit ratio", "{:.3f}"), ("hit_ratio", "hit ratio, all opens", "{:.3f}"),
-    ("warms", "warms", "{:,}"), ("cache_efficiency", "cache efficiency", "{:.1%}"), ("wasted", "wasted", "{:,}"),
-    ("calls", "calls", "{:,}"), ("age_minutes_median", "median age at open, min", "{:.0f}"),
-    ("age_minutes_p95", "95th percentile", "{:.0f}"), ("response_seconds", "mean wait, s", "{:.2f}"),
+    ("target", "aimed at", "{:g}x"),
+    ("multiple", "achieved", "{:.2f}x"),
+    ("first_open_hit_ratio", "first-open hit ratio", "{:.3f}"),
+    ("hit_ratio", "hit ratio, all opens", "{:.3f}"),
+    ("warms", "warms", "{:,}"),
+    ("cache_efficiency", "cache efficiency", "{:.1%}"),
+    ("wasted", "wasted", "{:,}"),
+    ("calls", "calls", "{:,}"),
+    ("age_minutes_median", "median age at open, min", "{:.0f}"),
+    ("age_minutes_p95", "95th percentile", "{:.0f}"),
+    ("response_seconds", "mean wait, s", "{:.2f}"),
     ("response_against_none", "against none", "{:.0%}"),
-)  # fmt: skip
+)
 
 
 def _at_targets(document: dict[str, Any]) -> str:
@@ -155,7 +168,7 @@ def _at_targets(document: dict[str, Any]) -> str:
             "<tr>" + "".join(f"<td>{_filled(form, row[name])}</td>" for name, _, form in _COLUMNS) + "</tr>"
             for row in policy["targets"]
         )
-        is_open = " open" if _ours(document, policy) else ""
+        is_open = " open" if _reference_class(document, policy) else ""
         tables.append(
             f"<details{is_open}><summary><b>{escape(policy['name'])}</b></summary><div class=wide><table>"
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
@@ -181,7 +194,7 @@ def _calibration(document: dict[str, Any]) -> str:
         share, horizon = found["ece_share_of_cases"], found["horizon_seconds"] / 60
         said = f"{found['event']} within {horizon:g} min"
         name = f"<td>{escape(policy['name'])}</td><td>{said}</td>"
-        rows.append(f"<tr{_ours(document, policy)}>{name}{cells}<td>{share:.1%}</td></tr>")
+        rows.append(f"<tr{_reference_class(document, policy)}>{name}{cells}<td>{share:.1%}</td></tr>")
     return (
         "<h2>Can the probabilities be believed?</h2><p>Some policies say how likely an open is. If they are honest, of "
         "all the times they said 30 %, the report was opened 30 times in a hundred: the points lie on the diagonal. "
@@ -212,7 +225,7 @@ def _method(document: dict[str, Any]) -> str:
     )
 
 
-def _ours(document: dict[str, Any], policy: dict[str, Any]) -> str:
+def _reference_class(document: dict[str, Any], policy: dict[str, Any]) -> str:
     table = document["compared"]
     return " class=ours" if table and table["policy"] == policy["name"] else ""
 

@@ -11,26 +11,26 @@ from functools import lru_cache
 import numpy as np
 
 from adwarm.access_log.timestamps import from_micros
-from adwarm.fetch_plan.refetch_schedule import settle_weekday
+from adwarm.fetch_plan.refetch_schedule import refetch_weekday
 from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import WEEK, Counts, Tally
-from adwarm.replay.evaluation_period import Stretch
+from adwarm.replay.cache_simulation import WEEK, Counts, SimulationCounts
+from adwarm.replay.evaluation_period import EvaluationPeriod
 from adwarm.sources.protocol import Capabilities
 
 _QUARTER = 900_000_000
 _TICK = timedelta(microseconds=1)
-_TOGETHER = Capabilities().max_windows_per_request
+_MAX_WINDOWS = Capabilities().max_windows_per_request
 
 Span = tuple[int, int]
 """First and last day, as ordinals."""
 
-Fetch = tuple[int, int]
+FetchTime = tuple[int, int]
 """When something was fetched: the account's day as an ordinal, and the moment in microseconds."""
 
 
-class DayShelf:
+class FetchedDays:
     """The days and summaries that are held of one account: when each was last fetched.
 
     Assumes that today's figures change with every fetch, and that no other day is restated between two midnights.
@@ -38,10 +38,10 @@ class DayShelf:
 
     def __init__(self, rules: FreshnessRules, weekday: int = 0) -> None:
         self._rules, self._weekday = rules, weekday
-        self._days: dict[int, Fetch] = {}
-        self._summaries: dict[Span, Fetch] = {}
+        self._days: dict[int, FetchTime] = {}
+        self._summaries: dict[Span, FetchTime] = {}
 
-    def requests(self, spans: Iterable[Span], today: int, now: int) -> int:
+    def fetch(self, spans: Iterable[Span], today: int, now: int) -> int:
         """Fetch `spans` at `now` (microseconds) and return how many requests that takes."""
         wanted = set(spans)
         ranges = [span for span in wanted if span[1] > span[0]]
@@ -50,13 +50,13 @@ class DayShelf:
         self._summaries.update((span, (today, now)) for span in early)
         late = [span for span in ranges if self._is_summary_due(span, today)]
         self._summaries.update((span, (today, now)) for span in late)
-        if fetched and early and fetched + len(early) <= _TOGETHER:
+        if fetched and early and fetched + len(early) <= _MAX_WINDOWS:
             return 1 + bool(late)
         return made + bool(early or late)
 
-    def _fetch_days(self, wanted: Iterable[Span], today: int, now: int) -> tuple[int, int]:
+    def _fetch_days(self, spans: Iterable[Span], today: int, now: int) -> tuple[int, int]:
         """Fetch the days that are due; return how many spans and how many days that takes."""
-        days = sorted({day for since, until in wanted for day in range(since, min(until, today) + 1)})
+        days = sorted({day for since, until in spans for day in range(since, min(until, today) + 1)})
         due = [day for day in days if self._is_due(day, today, now)]
         made, fetched = 0, 0
         for position, day in enumerate(due):
@@ -88,7 +88,7 @@ class DayShelf:
             return True
         return span[0] <= today <= span[1] and self._days[today][1] > fetched[1]
 
-    def _is_final(self, day: int, fetched: Fetch) -> bool:
+    def _is_final(self, day: int, fetched: FetchTime) -> bool:
         return fetched[0] - day > self._rules.settle_days
 
     def _joins(self, before: int, day: int) -> bool:
@@ -101,33 +101,35 @@ class DayShelf:
         return today - ((today - 1) % 7 - self._weekday) % 7
 
 
-class RequestCount:
+class PlannedRequestCounter:
     """Counts the requests of a tally whose fetches were all recorded."""
 
     def __init__(self, opens: Opens, rules: FreshnessRules) -> None:
         self._opens, self._rules = opens, rules
 
-    def __call__(self, tally: Tally, stretch: Stretch) -> Counts:
+    def __call__(self, counts: SimulationCounts, period: EvaluationPeriod) -> Counts:
         """Return the requests, cells x columns."""
-        found: Counts = np.zeros(tally.warms.shape, np.int32)
-        weeks = int(-(-(stretch.end - stretch.start) // WEEK))
-        shelves: dict[tuple[int, int], DayShelf] = {}
-        for column, account, at, keys in self._groups(tally):
+        found: Counts = np.zeros(counts.warms.shape, np.int32)
+        weeks = int(-(-(period.end - period.start) // WEEK))
+        shelves: dict[tuple[int, int], FetchedDays] = {}
+        for column, account, at, keys in self._groups(counts):
             zone = str(self._opens.zone[keys[0]])
             today = _today(zone, at // _QUARTER)
             spans = [_span(str(self._opens.date_range[key]), zone, at // _QUARTER) for key in keys]
-            cell = account * weeks + min((at - stretch.start) // WEEK, weeks - 1)
+            cell = account * weeks + min((at - period.start) // WEEK, weeks - 1)
             if (column, account) not in shelves:
-                shelves[column, account] = DayShelf(self._rules, settle_weekday(str(self._opens.account_id[keys[0]])))
-            found[cell, column] += shelves[column, account].requests(spans, today, at)
+                shelves[column, account] = FetchedDays(
+                    self._rules, refetch_weekday(str(self._opens.account_id[keys[0]]))
+                )
+            found[cell, column] += shelves[column, account].fetch(spans, today, at)
         return found
 
-    def _groups(self, tally: Tally) -> Iterable[tuple[int, int, int, list[int]]]:
+    def _groups(self, counts: SimulationCounts) -> Iterable[tuple[int, int, int, list[int]]]:
         """Yield column, account, moment and keys of what is fetched together, in the order of time."""
-        if not tally.fetches:
+        if not counts.fetches:
             return
         column, key, at = (
-            np.concatenate([getattr(batch, name) for batch in tally.fetches]) for name in ("column", "key", "at")
+            np.concatenate([getattr(batch, name) for batch in counts.fetches]) for name in ("column", "key", "at")
         )
         account = self._opens.account[key]
         order = np.lexsort((key, account, at, column))

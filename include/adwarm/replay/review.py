@@ -14,44 +14,44 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.snapshot import Snapshot, live_snapshot
+from adwarm.forecast.snapshot import Snapshot, get_live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.patterns.open_history import known_opens
-from adwarm.patterns.opens import QUIET, Opens
-from adwarm.replay.drift import Watched, drift
-from adwarm.replay.entry_lifetimes import FixedLife
-from adwarm.replay.policies import policies
+from adwarm.patterns.open_history import load_opens
+from adwarm.patterns.opens import QUIET_MICROS, Opens
+from adwarm.replay.drift import MonitoredPolicy, measure_drift
+from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy
 from adwarm.replay.promotion import fall_back
-from adwarm.replay.replay_log import Split
-from adwarm.replay.replay_page import report_page
-from adwarm.replay.review_rules import POLICIES, Judgement, Verdict, judge
-from adwarm.replay.run import Rules, replay
+from adwarm.replay.replay_log import TrainTestSplit
+from adwarm.replay.replay_page import render_page
+from adwarm.replay.review_rules import POLICY_BY_KIND, PolicyEvaluation, ReviewResult, evaluate_policies
+from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, aggregates, reading, writing
-from adwarm.store.page_files import ReportFolder
-from adwarm.store.reviews import find_review, put_review
+from adwarm.store import ObjectStore, aggregates, read_transaction, write_transaction
+from adwarm.store.page_files import PageFolder
+from adwarm.store.reviews import find_review, save_review
 
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
-LEAST_TRAINING = 2 * WEEK
+MIN_TRAINING = 2 * WEEK
 TARGETS = (1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
-class _Made:
+class _ReviewDraft:
     """A review before it is stored."""
 
-    verdict: Verdict
+    verdict: ReviewResult
     why: str
     live_kind: str | None = None
-    judgement: Judgement | None = None
+    evaluation: PolicyEvaluation | None = None
     document: dict[str, Any] | None = None
 
 
 def review_policies(
-    engine: Engine, objects: ObjectStore, settings: Settings, now: datetime, run_id: str, *, act: bool = True
+    engine: Engine, objects: ObjectStore, settings: Settings, now: datetime, run_id: str, *, apply_result: bool = True
 ) -> dict[str, Any]:
     """Review the live policy as of `now`, and return the row of the review (see the table `policy_review`).
 
@@ -64,128 +64,134 @@ def review_policies(
         BadRequest: there is no such policy.
     """
     now = utc(now)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         if found := find_review(connection, run_id):
             return found
-    made = _made(engine, objects, settings, now)
-    if not act and made.judgement is not None:
-        made = replace(made, verdict=Verdict.REPORTED)
-    report = None if made.document is None else _written(ReportFolder(settings.data), made.document, now)
-    chosen = _chosen(engine, objects, settings, made, now) if act else None
+    made = _draft_review(engine, objects, settings, now)
+    if not apply_result and made.evaluation is not None:
+        made = replace(made, verdict=ReviewResult.REPORTED)
+    report = None if made.document is None else _write_pages(PageFolder(settings.data), made.document, now)
+    chosen = _train_new_kind(engine, objects, settings, made, now) if apply_result else None
     row = _row(made, run_id, now, report, chosen)
-    with writing(engine) as connection:
-        if chosen is not None and made.verdict is Verdict.FELL_BACK:
-            fall_back(connection, chosen, why=made.why, at=now)
-        put_review(connection, row)
+    with write_transaction(engine) as connection:
+        if chosen is not None and made.verdict is ReviewResult.FELL_BACK:
+            fall_back(connection, chosen, reason=made.why, at=now)
+        save_review(connection, row)
     return row
 
 
-def review_log(opens: Opens, split: Split, live_kind: str, settings: Settings) -> tuple[Judgement, dict[str, Any]]:
+def review_log(
+    opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings
+) -> tuple[PolicyEvaluation, dict[str, Any]]:
     """Replay the live kind's policy and the others over `opens`; return the judgement and the report's document."""
     rules, (start, test, end) = settings.review, split.micros()
-    live = POLICIES[live_kind]
-    watched = Watched(policies([live], opens, FixedLife(0))[0], opens, test, end)
+    live = POLICY_BY_KIND[live_kind]
+    watched = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
     names: list[str | Policy] = [watched, *(name for name in rules.policies if name != live)]
-    terms = Rules(ttl=None, step=settings.step, targets=TARGETS)
-    document = replay(opens, split, terms, names, settings, ours=live).document
-    judgement = judge(document, live_kind, rules)
+    terms = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS)
+    document = replay(opens, split, terms, names, settings, reference=live).document
+    judgement = evaluate_policies(document, live_kind, rules)
     document["review"] = {
-        "verdict": str(judgement.verdict),
-        "why": judgement.why,
+        "verdict": str(judgement.result),
+        "why": judgement.reason,
         "live_kind": live_kind,
-        "proposed_kind": judgement.kind,
+        "proposed_kind": judgement.new_kind,
         "max_ece": rules.max_ece,
         "min_cases": rules.min_cases,
         "figures": judgement.figures,
-        "drift": drift(opens, start, test, end, watched),
+        "drift": measure_drift(opens, start, test, end, watched),
     }
     return judgement, document
 
 
-def split_of(first: datetime, until: datetime, rules: ReviewSettings) -> Split:
+def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> TrainTestSplit:
     """Return which weeks of a log from `first` to `until` are learned from, and which are scored.
 
     Raises:
         BadRequest: the log is too short.
     """
-    weeks = min(rules.scored_weeks, (until - first - LEAST_TRAINING) // WEEK)
+    weeks = min(rules.scored_weeks, (until - first - MIN_TRAINING) // WEEK)
     if weeks < 1:
         raise BadRequest(
             f"the log that was read covers {max((until - first).days, 0)} days; a review needs "
-            f"{(LEAST_TRAINING + WEEK).days}, two weeks to learn from and one to score"
+            f"{(MIN_TRAINING + WEEK).days}, two weeks to learn from and one to score"
         )
     test = until - weeks * WEEK
-    return Split(max(first, test - rules.training_weeks * WEEK), test, until)
+    return TrainTestSplit(max(first, test - rules.training_weeks * WEEK), test, until)
 
 
-def sample(opens: Opens, most: int) -> Opens:
+def sample_accounts(opens: Opens, max_keys: int) -> Opens:
     """Return the opens of at most `most` keys, or of one account's: whole accounts, drawn without looking at them."""
-    if opens.keys <= most:
+    if opens.key_count <= max_keys:
         return opens
     _, at, account = np.unique(opens.account, return_index=True, return_inverse=True)
     drawn = [hashlib.sha256(str(opens.account_id[place]).encode()).hexdigest() for place in at]
     order = np.argsort(np.array(drawn))
-    fitting = np.cumsum(np.bincount(account)[order]) <= most
+    fitting = np.cumsum(np.bincount(account)[order]) <= max_keys
     kept = order[: max(int(fitting.sum()), 1)]
-    return opens.of_keys(np.flatnonzero(np.isin(account, kept)))
+    return opens.select_keys(np.flatnonzero(np.isin(account, kept)))
 
 
-def _made(engine: Engine, objects: ObjectStore, settings: Settings, now: datetime) -> _Made:
+def _draft_review(engine: Engine, objects: ObjectStore, settings: Settings, now: datetime) -> _ReviewDraft:
     try:
-        live = live_snapshot(engine)
+        live = get_live_snapshot(engine)
     except NotFound as error:
-        return _Made(Verdict.NOTHING_LIVE, str(error))
-    with reading(engine) as connection:
-        hours = aggregates.hours(connection)
+        return _ReviewDraft(ReviewResult.NOTHING_LIVE, str(error))
+    with read_transaction(engine) as connection:
+        hours = aggregates.list_hours(connection)
         until = floor_to(min(now, aggregates.get_watermark(connection) or now), HOUR)
     hours = [row for row in hours if row.hour < until]
     end = min(until, hours[-1].hour + HOUR) if hours else until
     try:
-        split = split_of(hours[0].hour if hours else end, end, settings.review)
+        split = choose_split(hours[0].hour if hours else end, end, settings.review)
     except BadRequest as error:
-        return _Made(Verdict.TOO_LITTLE_LOG, str(error), live.kind)
-    opens = _loaded(engine, objects, settings, split)
+        return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
+    opens = _load_opens(engine, objects, settings, split)
     judgement, document = review_log(opens, split, live.kind, settings)
-    return _Made(judgement.verdict, judgement.why, live.kind, judgement, document)
+    return _ReviewDraft(judgement.result, judgement.reason, live.kind, judgement, document)
 
 
-def _loaded(engine: Engine, objects: ObjectStore, settings: Settings, split: Split) -> Opens:
-    since = split.train_from - timedelta(microseconds=QUIET)
-    known = known_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
+def _load_opens(engine: Engine, objects: ObjectStore, settings: Settings, split: TrainTestSplit) -> Opens:
+    since = split.train_from - timedelta(microseconds=QUIET_MICROS)
+    known = load_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
     known = known.since(to_micros(split.train_from))
-    return sample(known.of_keys(known.opened()), settings.review.max_keys)
+    return sample_accounts(known.select_keys(known.opened_keys()), settings.review.max_keys)
 
 
-def _chosen(engine: Engine, objects: ObjectStore, settings: Settings, made: _Made, now: datetime) -> Snapshot | None:
+def _train_new_kind(
+    engine: Engine, objects: ObjectStore, settings: Settings, draft: _ReviewDraft, now: datetime
+) -> Snapshot | None:
     """Train and store the forecast that is fallen back to or proposed; it is not live yet."""
-    if made.judgement is None or made.judgement.kind is None:
+    if draft.evaluation is None or draft.evaluation.new_kind is None:
         return None
-    kind = made.judgement.kind
+    kind = draft.evaluation.new_kind
     only = settings.model_copy(update={"forecast": settings.forecast.model_copy(update={"model": kind})})
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         until = min(now, aggregates.get_watermark(connection) or now)
     return train_candidates(engine, objects, only, until, now).snapshots[kind]
 
 
-def _written(folder: ReportFolder, document: dict[str, Any], now: datetime) -> str:
+def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) -> str:
     """Write the report as JSON and as a page; return where the page is."""
     name = f"review-{now:%Y%m%dt%H%M%Sz}"
     folder.write(f"{name}.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-    return folder.write(f"{name}.html", report_page(document).encode())
+    return folder.write(f"{name}.html", render_page(document).encode())
 
 
-def _row(made: _Made, run_id: str, now: datetime, report: str | None, chosen: Snapshot | None) -> dict[str, Any]:
-    figures: dict[str, Any] = {"why": made.why}
-    if made.document is not None:
-        review = made.document["review"]
+def _row(
+    draft: _ReviewDraft, run_id: str, now: datetime, report: str | None, chosen: Snapshot | None
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"why": draft.why}
+    if draft.document is not None:
+        review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
-        figures |= {"policies": review["figures"], "drift": drifted, "log": made.document["log"]}
-    proposed = chosen if made.verdict is Verdict.PROPOSED else None
+        figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
+    proposed = chosen if draft.verdict is ReviewResult.PROPOSED else None
     return {
         "run_id": run_id,
         "at": now,
-        "verdict": str(made.verdict),
-        "live_kind": made.live_kind,
+        "verdict": str(draft.verdict),
+        "live_kind": draft.live_kind,
         "proposed_kind": proposed.kind if proposed else None,
         "proposed_snapshot": proposed.id if proposed else None,
         "report": report,

@@ -11,20 +11,20 @@ from typing import Any
 from adwarm.forecast.models import boosted, population, seasonal
 from adwarm.settings import ReviewSettings
 
-JUDGED_AT = 2.0
+COMPARED_AT = 2.0
 """Policies are compared at this multiple of the calls of no warming."""
-POLICIES = {
+POLICY_BY_KIND = {
     seasonal.KIND: "hour-of-week",
     boosted.KIND: "adwarm",
     population.KIND: "population-profile",
 }
 """By kind of forecast, the policy that replays it."""
-FALLBACK = population.KIND
-LEAST_OPENS = 100
+FALLBACK_KIND = population.KIND
+MIN_FIRST_OPENS = 100
 """First opens in the scored weeks below which no policy is called better, whatever the interval says."""
 
 
-class Verdict(StrEnum):
+class ReviewResult(StrEnum):
     """What a review comes to, and what became of a proposal."""
 
     TOO_LITTLE_LOG = "too_little_log"
@@ -38,7 +38,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class PolicyEvaluation:
     """A verdict with its reason.
 
     Attributes:
@@ -46,38 +46,42 @@ class Judgement:
         figures: by policy: hits and calls at twice the calls of no warming, calibration, and gain over the live one.
     """
 
-    verdict: Verdict
-    why: str
-    kind: str | None
+    result: ReviewResult
+    reason: str
+    new_kind: str | None
     figures: dict[str, dict[str, Any]]
 
 
-def judge(document: Mapping[str, Any], live_kind: str, rules: ReviewSettings) -> Judgement:
+def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: ReviewSettings) -> PolicyEvaluation:
     """Return what the document of a replay (see `adwarm.replay.run.Replayed`) says of the live kind."""
-    live = POLICIES[live_kind]
+    live = POLICY_BY_KIND[live_kind]
     figures = {policy["name"]: _figures(policy, document["compared"]) for policy in document["policies"]}
-    if is_off(figures[live], rules):
+    if is_miscalibrated(figures[live], rules):
         over = f"{figures[live]['overstated']:.3f}"
         gap = f"the probabilities of {live} promise {over} more on average than comes true, above {rules.max_ece:g}"
-        if live_kind != FALLBACK:
-            return Judgement(Verdict.FELL_BACK, gap, FALLBACK, figures)
-        return Judgement(Verdict.KEPT, f"{gap}, and there is nothing plainer to fall back to", None, figures)
-    if document["log"]["scored_first_opens"] < LEAST_OPENS:
-        return Judgement(Verdict.KEPT, "too few first opens were replayed to tell policies apart", None, figures)
-    better = [kind for kind, name in POLICIES.items() if name in figures and _is_better(figures[name], rules)]
+        if live_kind != FALLBACK_KIND:
+            return PolicyEvaluation(ReviewResult.FELL_BACK, gap, FALLBACK_KIND, figures)
+        return PolicyEvaluation(
+            ReviewResult.KEPT, f"{gap}, and there is nothing plainer to fall back to", None, figures
+        )
+    if document["log"]["scored_first_opens"] < MIN_FIRST_OPENS:
+        return PolicyEvaluation(
+            ReviewResult.KEPT, "too few first opens were replayed to tell policies apart", None, figures
+        )
+    better = [kind for kind, name in POLICY_BY_KIND.items() if name in figures and _is_better(figures[name], rules)]
     if not better:
-        return Judgement(Verdict.KEPT, f"no policy is surely better than {live}", None, figures)
-    best = max(better, key=lambda kind: figures[POLICIES[kind]]["gain"])
-    found = figures[POLICIES[best]]
+        return PolicyEvaluation(ReviewResult.KEPT, f"no policy is surely better than {live}", None, figures)
+    best = max(better, key=lambda kind: figures[POLICY_BY_KIND[kind]]["gain"])
+    found = figures[POLICY_BY_KIND[best]]
     low, high = found["gain_interval"]
     why = (
-        f"{POLICIES[best]} serves {found['gain']:+.3f} of first opens more than {live} for the same calls "
+        f"{POLICY_BY_KIND[best]} serves {found['gain']:+.3f} of first opens more than {live} for the same calls "
         f"(95 % interval {low:+.3f} to {high:+.3f})"
     )
-    return Judgement(Verdict.PROPOSED, why, best, figures)
+    return PolicyEvaluation(ReviewResult.PROPOSED, why, best, figures)
 
 
-def is_off(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
+def is_miscalibrated(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
     """Whether calibration is broken, on enough evidence.
 
     Only what is promised and does not come counts: it spends the budget. Probabilities that are too low, as those
@@ -89,18 +93,18 @@ def is_off(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
 
 def _is_better(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
     surely = figures["gain"] is not None and figures["gain_interval"][0] > 0
-    return surely and figures["gain"] >= rules.min_gain and not is_off(figures, rules)
+    return surely and figures["gain"] >= rules.min_gain and not is_miscalibrated(figures, rules)
 
 
 def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the figures of one policy; the gain is that over the policy the others are compared with."""
-    reading = next(row for row in policy["read_off_curve"] if row["multiple"] == JUDGED_AT)
-    target = next(row for row in policy["targets"] if row["target"] == JUDGED_AT)
+    reading = next(row for row in policy["read_off_curve"] if row["multiple"] == COMPARED_AT)
+    target = next(row for row in policy["targets"] if row["target"] == COMPARED_AT)
     quality = policy["probability"] or {"cases": 0, "ece": None, "ece_share_of_cases": 0.0, "bins": ()}
     cases = sum(found["cases"] for found in quality["bins"])
     over = sum(found["cases"] * max(found["stated"] - found["came_true"], 0.0) for found in quality["bins"])
     against = (compared or {"against": {}})["against"].get(policy["name"], ())
-    gap = next((row for row in against if row["multiple"] == JUDGED_AT), None)
+    gap = next((row for row in against if row["multiple"] == COMPARED_AT), None)
     return {
         "hit_ratio": reading["first_open_hit_ratio"],
         "hit_ratio_interval": reading["interval"],

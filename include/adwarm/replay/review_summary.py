@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from adwarm.replay.review_rules import JUDGED_AT, POLICIES, Verdict
+from adwarm.replay.review_rules import COMPARED_AT, POLICY_BY_KIND, ReviewResult
 
 
-def body_of(row: Mapping[str, Any]) -> str:
+def summarize_review(row: Mapping[str, Any]) -> str:
     """Return the text for a row of `policy_review`; a sentence when nothing is proposed."""
     why = str(row["figures"]["why"])
-    if row["verdict"] != Verdict.PROPOSED:
+    if row["verdict"] != ReviewResult.PROPOSED:
         return why
     log, drift = row["figures"]["log"], row["figures"]["drift"]
-    names = (POLICIES[row["live_kind"]], POLICIES[row["proposed_kind"]])
+    names = (POLICY_BY_KIND[row["live_kind"]], POLICY_BY_KIND[row["proposed_kind"]])
     columns = [row["figures"]["policies"][name] for name in names]
     lines = [
         f"**{why}.**",
@@ -21,7 +21,7 @@ def body_of(row: Mapping[str, Any]) -> str:
         "",
         f"| | live: {names[0]} | proposed: {names[1]} |",
         "|---|---|---|",
-        _line(f"first-open hit ratio at {JUDGED_AT:g}x the calls of no warming", columns, _ratio),
+        _line(f"first-open hit ratio at {COMPARED_AT:g}x the calls of no warming", columns, _ratio),
         _line("calls when aiming at that", columns, lambda found: f"{found['calls']:,} ({found['multiple']:.2f}x)"),
         _line("mean gap of probabilities (ECE)", columns, lambda found: _number(found["ece"])),
         _line("of it overstated", columns, lambda found: _number(found["overstated"])),

@@ -14,29 +14,29 @@ import pandas as pd
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import Delays, Tally
-from adwarm.replay.entry_lifetimes import ClassLife, FixedLife, Life
-from adwarm.replay.evaluation_period import DAY, Stretch, scored
-from adwarm.replay.policies import policies
-from adwarm.replay.policy import Policy, Terms
-from adwarm.replay.quality import Quality
-from adwarm.replay.replay_log import Split
-from adwarm.replay.request_count import RequestCount
-from adwarm.replay.results import OURS, Finding, compared, finding_of
-from adwarm.replay.simulate import World, play
+from adwarm.replay.cache_simulation import FetchDelays, SimulationCounts
+from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
+from adwarm.replay.evaluation_period import DAY, EvaluationPeriod, iter_rankings
+from adwarm.replay.policies import load_policies
+from adwarm.replay.policy import Policy, ReplayTiming
+from adwarm.replay.quality import ProbabilityMetrics
+from adwarm.replay.replay_log import TrainTestSplit
+from adwarm.replay.request_count import PlannedRequestCounter
+from adwarm.replay.results import REFERENCE_POLICIES, PolicyResult, compare_policies, policy_result
+from adwarm.replay.simulate import SimulationInputs, simulate
 from adwarm.replay.threshold_curve import Thresholds, learn_thresholds
 from adwarm.settings import Settings
 
 TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
-TAIL = 14 * DAY
+THRESHOLD_PERIOD = 14 * DAY
 """The last part of training, on which thresholds are learned."""
 
-Watcher = Callable[[str, float], None]
+PolicyProgress = Callable[[str, float], None]
 """Told the policy's name and which share of its work was just done."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class ReplayConfig:
     """How a log is replayed.
 
     Attributes:
@@ -65,14 +65,14 @@ class Rules:
         if not self.targets or min(self.targets) < 1:
             raise BadRequest("--at takes multiples of the calls of no warming, 1 or more, such as 1.5,2,3")
 
-    def terms(self, settings: Settings) -> Terms:
+    def timing(self, settings: Settings) -> ReplayTiming:
         """Return what policies are told."""
         ttl = self.ttl or settings.freshness_rules.today
-        return Terms(_micros(self.step), _micros(self.lag), _micros(self.latency), _micros(ttl))
+        return ReplayTiming(_micros(self.step), _micros(self.lag), _micros(self.latency), _micros(ttl))
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ReplayResult:
     """What a replay found.
 
     Attributes:
@@ -86,9 +86,14 @@ class Replayed:
 
 
 def replay(
-    opens: Opens, split: Split, rules: Rules, names: Sequence[str | Policy], settings: Settings,
-    watcher: Watcher | None = None, ours: str | None = None,
-) -> Replayed:  # fmt: skip
+    opens: Opens,
+    split: TrainTestSplit,
+    config: ReplayConfig,
+    names: Sequence[str | Policy],
+    settings: Settings,
+    on_progress: PolicyProgress | None = None,
+    reference: str | None = None,
+) -> ReplayResult:
     """Replay the policies that `names` mean (see `policies`) over `opens`.
 
     Args:
@@ -98,72 +103,90 @@ def replay(
         BadRequest: there is no such policy.
     """
     start, test, end = split.micros()
-    world = _world(opens, rules, settings, start, end)
-    tail, scoring = Stretch(max(test - TAIL, start + (test - start) // 2), test), Stretch(test, end)
+    world = _simulation_inputs(opens, config, settings, start, end)
+    tail, scoring = (
+        EvaluationPeriod(max(test - THRESHOLD_PERIOD, start + (test - start) // 2), test),
+        EvaluationPeriod(test, end),
+    )
     findings, warms = [], []
-    for policy in policies(names, opens, world.life):
-        finding, tally = _one(policy, world, rules, tail, scoring, watcher or _unwatched)
+    for policy in load_policies(names, opens, world.lifetime):
+        finding, tally = _replay_policy(policy, world, config, tail, scoring, on_progress or _ignore_progress)
         findings.append(finding)
         warms.append(_warms(policy.name, finding, tally, opens))
     document = {
-        "log": _log_facts(opens, split),
-        "rules": _rule_facts(rules),
+        "log": _log_document(opens, split),
+        "rules": _config_document(config),
         "policies": [finding.document for finding in findings],
-        "compared": compared(findings, (ours,) if ours else OURS),
+        "compared": compare_policies(findings, (reference,) if reference else REFERENCE_POLICIES),
     }
-    return Replayed(document, pd.concat(warms, ignore_index=True))
+    return ReplayResult(document, pd.concat(warms, ignore_index=True))
 
 
-def _world(opens: Opens, rules: Rules, settings: Settings, start: int, end: int) -> World:
+def _simulation_inputs(
+    opens: Opens, config: ReplayConfig, settings: Settings, start: int, end: int
+) -> SimulationInputs:
     freshness = settings.freshness_rules
-    life: Life = ClassLife(opens, start, end, freshness) if rules.ttl is None else FixedLife(_micros(rules.ttl))
+    life: EntryLifetime = (
+        FreshnessLifetime(opens, start, end, freshness) if config.ttl is None else FixedLifetime(_micros(config.ttl))
+    )
     # A replay without latency is one of ideal fetches: a miss fills the cache at once, though it is waited for.
-    delays = Delays(_micros(rules.latency), min(_micros(rules.fetch), _micros(rules.latency)))
-    counter = RequestCount(opens, freshness) if rules.cost == "requests" else None
-    return World(opens, rules.terms(settings), life, delays, counter)
+    delays = FetchDelays(_micros(config.latency), min(_micros(config.fetch), _micros(config.latency)))
+    counter = PlannedRequestCounter(opens, freshness) if config.cost == "requests" else None
+    return SimulationInputs(opens, config.timing(settings), life, delays, counter)
 
 
-def _one(
-    policy: Policy, world: World, rules: Rules, tail: Stretch, scoring: Stretch, watcher: Watcher
-) -> tuple[Finding, Tally]:
+def _replay_policy(
+    policy: Policy,
+    inputs: SimulationInputs,
+    config: ReplayConfig,
+    tail: EvaluationPeriod,
+    scoring: EvaluationPeriod,
+    on_progress: PolicyProgress,
+) -> tuple[PolicyResult, SimulationCounts]:
     share = (tail.end - tail.start) / (scoring.end - tail.start)
-    learned = learn_thresholds(policy, world, tail, rules.targets, lambda done: watcher(policy.name, done * share))
-    opens = world.opens
-    policy_said = scored(policy, opens, scoring, world.terms, lambda done: watcher(policy.name, done * (1 - share)))
+    learned = learn_thresholds(
+        policy, inputs, tail, config.targets, lambda done: on_progress(policy.name, done * share)
+    )
+    opens = inputs.opens
+    policy_said = iter_rankings(
+        policy, opens, scoring, inputs.timing, lambda done: on_progress(policy.name, done * (1 - share))
+    )
     # The claim is read after the first fit, which happens when the first decision is asked for.
-    quality = _LateQuality(policy, opens, world.terms, scoring.end)
-    tally = play(world, scoring, quality.watch(policy_said), learned.curve, _columns(learned))
-    calls = world.calls(tally, scoring)
-    finding = finding_of(policy, learned, tally, calls, rules.targets, rules.fetch.total_seconds(), quality.report())
+    quality = _DeferredMetrics(policy, opens, inputs.timing, scoring.end)
+    tally = simulate(inputs, scoring, quality.observe(policy_said), learned.curve, _columns(learned))
+    calls = inputs.calls(tally, scoring)
+    finding = policy_result(
+        policy, learned, tally, calls, config.targets, config.fetch.total_seconds(), quality.compute()
+    )
     return finding, tally
 
 
-class _LateQuality:
+class _DeferredMetrics:
     """Makes the `Quality` once the policy's claim is known."""
 
-    def __init__(self, policy: Policy, opens: Opens, terms: Terms, end: int) -> None:
-        self._policy, self._opens, self._terms, self._end = policy, opens, terms, end
-        self._quality: Quality | None = None
+    def __init__(self, policy: Policy, opens: Opens, timing: ReplayTiming, end: int) -> None:
+        self._policy, self._opens, self._terms, self._end = policy, opens, timing, end
+        self._quality: ProbabilityMetrics | None = None
 
-    def watch(self, said: Iterable[tuple[int, Any]]) -> Iterable[tuple[int, Any]]:
+    def observe(self, rankings: Iterable[tuple[int, Any]]) -> Iterable[tuple[int, Any]]:
         """Pass decisions on, and count their probabilities."""
-        for item in said:
-            claim = self._policy.claim
+        for item in rankings:
+            claim = self._policy.predicted_event
             if claim is not None:
-                self._quality = self._quality or Quality(self._opens, claim, self._terms, self._end)
-                self._quality.count(*item)
+                self._quality = self._quality or ProbabilityMetrics(self._opens, claim, self._terms, self._end)
+                self._quality.update(*item)
             yield item
 
-    def report(self) -> dict[str, Any] | None:
+    def compute(self) -> dict[str, Any] | None:
         """Return the figures, if there are any."""
-        return self._quality.report() if self._quality else None
+        return self._quality.compute() if self._quality else None
 
 
 def _columns(learned: Thresholds) -> Any:
     return np.unique(np.searchsorted(-learned.curve, -learned.target))
 
 
-def _warms(name: str, finding: Finding, tally: Tally, opens: Opens) -> pd.DataFrame:
+def _warms(name: str, finding: PolicyResult, tally: SimulationCounts, opens: Opens) -> pd.DataFrame:
     """Return the warms of each target's threshold."""
     batches = [batch for batch in tally.fetches if batch.is_warm]
     parts = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)]
@@ -172,7 +195,7 @@ def _warms(name: str, finding: Finding, tally: Tally, opens: Opens) -> pd.DataFr
         parts = [np.concatenate([getattr(batch, part) for batch in batches]) for part in names]
     column, key, at, confidence = parts
     frames = []
-    for target, place in finding.columns:
+    for target, place in finding.target_columns:
         mine = np.flatnonzero(column == place)
         mine = mine[np.lexsort((key[mine], at[mine]))]
         words = {n: getattr(opens, n)[key[mine]] for n in ("account_id", "date_range", "report")}
@@ -181,11 +204,11 @@ def _warms(name: str, finding: Finding, tally: Tally, opens: Opens) -> pd.DataFr
     return pd.concat(frames, ignore_index=True)
 
 
-def _log_facts(opens: Opens, split: Split) -> dict[str, Any]:
+def _log_document(opens: Opens, split: TrainTestSplit) -> dict[str, Any]:
     _, test, end = split.micros()
     scored_opens = opens.since(test).before(end)
     return {
-        "keys": opens.keys,
+        "keys": opens.key_count,
         "accounts": len(np.unique(opens.account)),
         "train_from": split.train_from.isoformat(),
         "test_from": split.test_from.isoformat(),
@@ -196,14 +219,14 @@ def _log_facts(opens: Opens, split: Split) -> dict[str, Any]:
     }
 
 
-def _rule_facts(rules: Rules) -> dict[str, Any]:
-    spans = {name: getattr(rules, name).total_seconds() for name in ("step", "lag", "latency", "fetch")}
+def _config_document(config: ReplayConfig) -> dict[str, Any]:
+    spans = {name: getattr(config, name).total_seconds() for name in ("step", "lag", "latency", "fetch")}
     return {
         **{f"{name}_seconds": value for name, value in spans.items()},
-        "ttl_seconds": "class" if rules.ttl is None else rules.ttl.total_seconds(),
-        "targets": list(rules.targets),
-        "cost": rules.cost,
-        "thresholds_learned_on_days": TAIL // DAY,
+        "ttl_seconds": "class" if config.ttl is None else config.ttl.total_seconds(),
+        "targets": list(config.targets),
+        "cost": config.cost,
+        "thresholds_learned_on_days": THRESHOLD_PERIOD // DAY,
     }
 
 
@@ -211,5 +234,5 @@ def _micros(span: timedelta) -> int:
     return span // timedelta(microseconds=1)
 
 
-def _unwatched(_name: str, _share: float) -> None:
+def _ignore_progress(_name: str, _share: float) -> None:
     return

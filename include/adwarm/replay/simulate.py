@@ -7,18 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import Cache, Counts, Delays, Longs, Tally
-from adwarm.replay.entry_lifetimes import Life
-from adwarm.replay.evaluation_period import Stretch
-from adwarm.replay.policy import Scores, Terms
+from adwarm.replay.cache_simulation import CacheSimulation, Counts, FetchDelays, Longs, SimulationCounts
+from adwarm.replay.entry_lifetimes import EntryLifetime
+from adwarm.replay.evaluation_period import EvaluationPeriod
+from adwarm.replay.policy import Ranking, ReplayTiming
 
 Floats = npt.NDArray[np.float64]
-RequestCounter = Callable[[Tally, Stretch], Counts]
+RequestCounter = Callable[[SimulationCounts, EvaluationPeriod], Counts]
 NOTHING: Longs = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
-class World:
+class SimulationInputs:
     """What is played with: the log, the terms, how long entries live and fetches take.
 
     Attributes:
@@ -26,19 +26,23 @@ class World:
     """
 
     opens: Opens
-    terms: Terms
-    life: Life
-    delays: Delays
-    requests: RequestCounter | None = None
+    timing: ReplayTiming
+    lifetime: EntryLifetime
+    delays: FetchDelays
+    count_requests: RequestCounter | None = None
 
-    def calls(self, tally: Tally, stretch: Stretch) -> Counts:
+    def calls(self, counts: SimulationCounts, period: EvaluationPeriod) -> Counts:
         """Return the upstream calls, cells x columns, by the chosen price."""
-        return tally.calls() if self.requests is None else self.requests(tally, stretch)
+        return counts.calls() if self.count_requests is None else self.count_requests(counts, period)
 
 
-def play(
-    world: World, stretch: Stretch, said: Iterable[tuple[int, Scores]], thresholds: Floats, record: Longs = NOTHING
-) -> Tally:
+def simulate(
+    inputs: SimulationInputs,
+    period: EvaluationPeriod,
+    rankings: Iterable[tuple[int, Ranking]],
+    thresholds: Floats,
+    record: Longs = NOTHING,
+) -> SimulationCounts:
     """Return what happens at each threshold.
 
     A decision comes before the opens of the same moment. The cache is empty at the start.
@@ -47,23 +51,29 @@ def play(
         said: decisions in the order of time, with the policy's scores.
         record: columns whose warms are kept one by one.
     """
-    columns: Longs = np.arange(len(thresholds), dtype=np.int64) if (world.requests is not None) else record
-    cache = Cache(
-        world.opens, thresholds, world.life, world.delays, stretch.start, stretch.end, columns,
-        record_misses=(world.requests is not None),
-    )  # fmt: skip
-    opens = world.opens.since(stretch.start).before(stretch.end)
+    columns: Longs = np.arange(len(thresholds), dtype=np.int64) if (inputs.count_requests is not None) else record
+    cache = CacheSimulation(
+        inputs.opens,
+        thresholds,
+        inputs.lifetime,
+        inputs.delays,
+        period.start,
+        period.end,
+        columns,
+        record_misses=(inputs.count_requests is not None),
+    )
+    opens = inputs.opens.since(period.start).before(period.end)
     moments = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)
-    at, key, first = next(moments, (stretch.end, 0, False))
-    for decided_at, scores in _and_the_end(said, stretch.end):
+    at, key, first = next(moments, (period.end, 0, False))
+    for decided_at, scores in _with_end(rankings, period.end):
         while at < decided_at:
             cache.open(at, key, first)
-            at, key, first = next(moments, (stretch.end, 0, False))
+            at, key, first = next(moments, (period.end, 0, False))
         if scores is not None:
-            cache.decide(decided_at, min(decided_at + world.terms.step, stretch.end), scores)
-    return cache.tally
+            cache.decide(decided_at, min(decided_at + inputs.timing.step, period.end), scores)
+    return cache.counts
 
 
-def _and_the_end(said: Iterable[tuple[int, Scores]], end: int) -> Iterator[tuple[int, Scores | None]]:
-    yield from said
+def _with_end(rankings: Iterable[tuple[int, Ranking]], end: int) -> Iterator[tuple[int, Ranking | None]]:
+    yield from rankings
     yield end, None

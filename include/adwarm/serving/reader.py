@@ -12,14 +12,14 @@ from adwarm.compression import (
     DecodedCache,
     choose_encoding,
     content_coding,
-    open_envelope,
+    decode_envelope,
+    decompress,
     transcode,
-    unpack,
 )
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, resolve_key, was_meant
-from adwarm.prefetch import PrefetchEngine, Wanted
+from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
+from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.settings import Settings
 from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.entries import Entry
@@ -35,7 +35,7 @@ class ReadStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReadResult:
     """What a reader gets. `entry` and `blob` are None on a miss.
 
     Attributes:
@@ -44,7 +44,7 @@ class Answer:
 
     key: ReportKey
     status: ReadStatus
-    at: datetime
+    read_at: datetime
     entry: Entry | None = None
     blob: bytes | None = None
     reason: str | None = None
@@ -52,7 +52,7 @@ class Answer:
     @property
     def age_seconds(self) -> float | None:
         """Age of the data when it was read."""
-        return None if self.entry is None else (self.at - self.entry.fetched_at).total_seconds()
+        return None if self.entry is None else (self.read_at - self.entry.fetched_at).total_seconds()
 
 
 class Reader:
@@ -64,7 +64,7 @@ class Reader:
         self._clock = clock
         self._cache = DecodedCache(settings.compression.cache_bytes)
 
-    def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, count: bool = True) -> Answer:
+    def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, record_traffic: bool = True) -> ReadResult:
         """Return the stored answer for `key` as it stands now; never calls the upstream.
 
         Bytes that do not verify are a miss, and the entry is marked so that it is fetched again.
@@ -74,85 +74,85 @@ class Reader:
         """
         started = time.perf_counter()
         answer = self._look_up(key)
-        if count:
-            self.count(answer, actor, (time.perf_counter() - started) * 1000)
+        if record_traffic:
+            self.record_read(answer, actor, (time.perf_counter() - started) * 1000)
         return answer
 
-    def count(self, answer: Answer, actor: Actor, latency_ms: float) -> None:
+    def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         """Add one read to the traffic of its hour; what somebody had to wait for is a miss."""
-        column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(answer.status, "misses")
-        account = answer.key.account_id
-        read_traffic.add(self._engine, answer.at, account, actor.value, latency_ms=latency_ms, **{column: 1})
+        column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(result.status, "misses")
+        account = result.key.account_id
+        read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **{column: 1})
 
-    def body(self, answer: Answer) -> bytes:
+    def get_body(self, result: ReadResult) -> bytes:
         """Return the answer's JSON, decoded.
 
         Raises:
             NotFound: the answer is a miss.
         """
-        blob = _present(answer)
-        account = answer.key.account_id
+        blob = _require_blob(result)
+        account = result.key.account_id
         cached = self._cache.get(account, blob)
         if cached is None:
-            cached = unpack(blob, self._settings.compression)
+            cached = decompress(blob, self._settings.compression)
             self._cache.put(account, blob, cached)
         return cached
 
-    def encoded(self, answer: Answer, accept_encoding: str) -> tuple[bytes, str]:
+    def encode(self, result: ReadResult, accept_encoding: str) -> tuple[bytes, str]:
         """Return the bytes for a client and their content coding; the stored coding passes through undecoded."""
-        blob = _present(answer)
-        envelope = open_envelope(blob)
+        blob = _require_blob(result)
+        envelope = decode_envelope(blob)
         codec = choose_encoding(accept_encoding, envelope.codec)
         if codec == envelope.codec:
             return envelope.body, content_coding(codec)
         return transcode(blob, codec, self._settings.compression), content_coding(codec)
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Return the account as it is known; one that was never fetched is taken to live in the default zone."""
         zone = self._settings.default_zone
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
-    def latest(self, key: ReportKey) -> Answer | None:
+    def find_latest(self, key: ReportKey) -> ReadResult | None:
         """Return the newest whole answer that was what the key meant when it was fetched, whatever window that is."""
-        account, spec = self.account(key.account_id), self._settings.spec(key.report)
-        for listed in entries.listing(self._engine, key.account_id):
-            if not was_meant(listed.key, key, account, spec, listed.fetched_at):
+        account, spec = self.get_account(key.account_id), self._settings.spec(key.report)
+        for listed in entries.list_entries(self._engine, key.account_id):
+            if not matches_key(listed.key, key, account, spec, listed.fetched_at):
                 continue
-            found = self._verified(listed.key)
+            found = self._find_verified(listed.key)
             if isinstance(found, tuple):
                 entry, blob = found
                 reason = f"the answer is of {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
-                return Answer(key, ReadStatus.STALE, self._clock.now(), entry, blob, reason)
+                return ReadResult(key, ReadStatus.STALE, self._clock.now(), entry, blob, reason)
         return None
 
-    def _verified(self, entry_key: EntryKey) -> tuple[Entry, bytes] | str:
+    def _find_verified(self, entry_key: EntryKey) -> tuple[Entry, bytes] | str:
         """Return an entry with its bytes, or why there is none; one that does not verify is marked."""
         found = entries.find(self._engine, entry_key)
         if found is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            open_envelope(found[1])
+            decode_envelope(found[1])
         except Corrupt as error:
-            entries.degrade(self._engine, found[0], str(error))
+            entries.mark_degraded(self._engine, found[0], str(error))
             return str(error)
         return found
 
-    def _look_up(self, key: ReportKey) -> Answer:
+    def _look_up(self, key: ReportKey) -> ReadResult:
         now = self._clock.now()
-        entry_key = resolve_key(key, self.account(key.account_id), self._settings.spec(key.report), now)
-        found = self._verified(entry_key)
+        entry_key = resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), now)
+        found = self._find_verified(entry_key)
         if isinstance(found, str):
-            return Answer(key, ReadStatus.MISS, now, reason=found)
+            return ReadResult(key, ReadStatus.MISS, now, reason=found)
         entry, blob = found
         if entry.is_fresh(now):
-            return Answer(key, ReadStatus.HIT, now, entry, blob)
+            return ReadResult(key, ReadStatus.HIT, now, entry, blob)
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
-        return Answer(key, ReadStatus.STALE, now, entry, blob, reason)
+        return ReadResult(key, ReadStatus.STALE, now, entry, blob, reason)
 
 
 def read_or_fetch(
     reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, actor: Actor = Actor.HUMAN
-) -> Answer:
+) -> ReadResult:
     """Return a fresh answer, fetching it with critical priority when it is not there.
 
     When the upstream fails, what is there is served, marked stale with the reason.
@@ -161,32 +161,34 @@ def read_or_fetch(
         NotFound: nothing fresh could be fetched and nothing older is stored; the message says why.
     """
     started = time.perf_counter()
-    answer = reader.read(key, actor, count=False)
+    answer = reader.read(key, actor, record_traffic=False)
     try:
         if answer.status is not ReadStatus.HIT:
-            answer = _fetched(reader, make_prefetch, key, answer)
+            answer = _fetch_or_fall_back(reader, make_prefetch, key, answer)
     finally:
-        reader.count(answer, actor, (time.perf_counter() - started) * 1000)
+        reader.record_read(answer, actor, (time.perf_counter() - started) * 1000)
     return answer
 
 
-def _fetched(reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, before: Answer) -> Answer:
+def _fetch_or_fall_back(
+    reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, before: ReadResult
+) -> ReadResult:
     try:
-        outcome = make_prefetch().run([Wanted(key)], Priority.CRITICAL).outcomes[0]
+        outcome = make_prefetch().run([KeyRequest(key)], Priority.CRITICAL).outcomes[0]
         reason = outcome.reason
     except AdwarmError as error:
         reason = str(error)
-    answer = reader.read(key, count=False)
+    answer = reader.read(key, record_traffic=False)
     if answer.status is ReadStatus.HIT:
         return replace(answer, status=ReadStatus.FETCHED)
-    kept = answer if answer.entry else (before if before.entry else reader.latest(key))
+    kept = answer if answer.entry else (before if before.entry else reader.find_latest(key))
     if kept is None or kept.entry is None:
         raise NotFound(f"{key}: {reason or answer.reason}")
     why = "; ".join(dict.fromkeys(text for text in (reason, kept.reason) if text))
     return replace(kept, status=ReadStatus.STALE, reason=why)
 
 
-def _present(answer: Answer) -> bytes:
+def _require_blob(answer: ReadResult) -> bytes:
     if answer.blob is None:
         raise NotFound(f"{answer.key}: {answer.reason}")
     return answer.blob

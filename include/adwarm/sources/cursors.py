@@ -18,8 +18,9 @@ class CursorTrail:
             Corrupt: it was followed before.
         """
         if cursor is not None and cursor in self.seen:
-            raise Corrupt(f"the pages go round in a circle of up to {len(self.seen)}; nothing of them is kept",
-                          code="cursor")  # fmt: skip
+            raise Corrupt(
+                f"the pages go round in a circle of up to {len(self.seen)}; nothing of them is kept", code="cursor"
+            )
         if cursor is not None:
             self.seen.add(cursor)
         return cursor

@@ -42,10 +42,15 @@ def table_options(settings: Settings, connection: str) -> dict[str, Any]:
     """Return what the settings say of a table or of files, as the sources take it."""
     source = settings.source
     return {
-        "columns": source.columns, "constants": source.constants, "layout": source.layout, "level": source.level,
-        "default_zone": settings.default_zone, "day_zone": source.day_zone, "currency": source.currency,
+        "columns": source.columns,
+        "constants": source.constants,
+        "layout": source.layout,
+        "level": source.level,
+        "default_zone": settings.default_zone,
+        "day_zone": source.day_zone,
+        "currency": source.currency,
         "connection": connection,
-    }  # fmt: skip
+    }
 
 
 def build_factories(settings: Settings, clock: Clock | None = None) -> dict[str, Callable[[], InsightsSource]]:

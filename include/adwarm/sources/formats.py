@@ -11,11 +11,17 @@ import orjson
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.foundation.local_time import zone
 
-ADDITIVE = ("impressions", "clicks", "inline_link_clicks", "spend")
+ADDITIVE_FIELDS = ("impressions", "clicks", "inline_link_clicks", "spend")
 _COUNTS = frozenset({"impressions", "clicks", "inline_link_clicks", "reach"})
 _RATIOS = frozenset({
-    "frequency", "ctr", "cpm", "cpc", "cpp", "inline_link_click_ctr", "cost_per_inline_link_click",
-})  # fmt: skip
+    "frequency",
+    "ctr",
+    "cpm",
+    "cpc",
+    "cpp",
+    "inline_link_click_ctr",
+    "cost_per_inline_link_click",
+})
 _RATIO_PARTS = {
     "ctr": (100, "clicks", "impressions"),
     "inline_link_click_ctr": (100, "inline_link_clicks", "impressions"),
@@ -31,7 +37,7 @@ def is_absent(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def as_decimal(name: str, value: Any) -> Decimal:
+def parse_decimal(name: str, value: Any) -> Decimal:
     """Return a figure, to the last digit that the table holds.
 
     Raises:
@@ -47,7 +53,7 @@ def as_decimal(name: str, value: Any) -> Decimal:
     return number
 
 
-def as_number(name: str, value: Any) -> Any:
+def format_field(name: str, value: Any) -> Any:
     """Return a field's value as the platform prints it: text, or a list of actions; None for an absent one.
 
     Raises:
@@ -58,13 +64,13 @@ def as_number(name: str, value: Any) -> Any:
         return None
     if name not in _COUNTS and name not in _RATIOS and name != "spend":
         return _listed(value)
-    number = as_decimal(name, value)
+    number = parse_decimal(name, value)
     if name in _COUNTS:
         return str(round(number))
     return f"{number:.2f}" if name == "spend" else f"{number:.6f}"
 
 
-def as_text(value: Any) -> str:
+def format_id(value: Any) -> str:
     """Return an id as text; a whole number read as a float or a decimal loses its fraction.
 
     Raises:
@@ -77,7 +83,7 @@ def as_text(value: Any) -> str:
     return str(value).strip()
 
 
-def as_day(value: Any, day_zone: str = "UTC") -> str:
+def format_day(value: Any, day_zone: str = "UTC") -> str:
     """Return a day as YYYY-MM-DD: as it is stored, and of a moment that carries a zone the day it is in `day_zone`.
 
     Raises:
@@ -94,7 +100,7 @@ def as_day(value: Any, day_zone: str = "UTC") -> str:
         raise BadRequest(f"the day column holds {str(value)[:40]!r}; write days as YYYY-MM-DD") from None
 
 
-def ratios(sums: Mapping[str, Decimal]) -> dict[str, str]:
+def compute_ratios(sums: Mapping[str, Decimal]) -> dict[str, str]:
     """Return the ratios that follow from sums, as the platform prints them."""
     found = {}
     for name, (times, above, below) in _RATIO_PARTS.items():
@@ -109,17 +115,17 @@ def _listed(value: Any) -> Any:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             return value
-    return [_action(item) for item in value] if isinstance(value, list) else as_plain(value)
+    return [_action(item) for item in value] if isinstance(value, list) else format_plain(value)
 
 
 def _action(item: Any) -> Any:
     """Return an action with its figures as text and without those that are null, whatever a loader made of them."""
     if not isinstance(item, dict):
         return item
-    return {name: as_plain(value) for name, value in item.items() if value is not None}
+    return {name: format_plain(value) for name, value in item.items() if value is not None}
 
 
-def as_plain(value: Any) -> Any:
+def format_plain(value: Any) -> Any:
     """Return a number as text without an empty fraction, and anything else that is no list as text."""
     if isinstance(value, list | dict | str):
         return value.strip() if isinstance(value, str) else value

@@ -11,23 +11,40 @@ from adwarm.foundation.errors import BadRequest
 
 LayoutName = Literal["plain", "fivetran", "airbyte", "dlt"]
 
-LOADED_AT: Final = "loaded_at"
+LOAD_MARKER_FIELD: Final = "loaded_at"
 """The name under which a column map names the column that tells a newer load."""
 
-LOADED_COLUMNS: Final = (
-    "_fivetran_synced", "_airbyte_extracted_at", "_airbyte_emitted_at", "_dlt_load_id", "_sdc_extracted_at",
+LOAD_MARKER_COLUMNS: Final = (
+    "_fivetran_synced",
+    "_airbyte_extracted_at",
+    "_airbyte_emitted_at",
+    "_dlt_load_id",
+    "_sdc_extracted_at",
     "_sdc_batched_at",
-)  # fmt: skip
+)
 """Columns in which loaders write when, or with which load, a row came; the later the greater."""
 
 DELETED_COLUMNS: Final = ("_fivetran_deleted", "_sdc_deleted_at")
 """Columns in which loaders mark a row that is no longer at its source."""
 
 BREAKDOWNS: Final = (
-    "age", "gender", "country", "region", "dma", "impression_device", "device_platform", "publisher_platform",
-    "platform_position", "product_id", "frequency_value", "place_page_id", "user_segment_key", "media_type",
-    "hourly_stats_aggregated_by_advertiser_time_zone", "hourly_stats_aggregated_by_audience_time_zone",
-)  # fmt: skip
+    "age",
+    "gender",
+    "country",
+    "region",
+    "dma",
+    "impression_device",
+    "device_platform",
+    "publisher_platform",
+    "platform_position",
+    "product_id",
+    "frequency_value",
+    "place_page_id",
+    "user_segment_key",
+    "media_type",
+    "hourly_stats_aggregated_by_advertiser_time_zone",
+    "hourly_stats_aggregated_by_audience_time_zone",
+)
 """Columns by which the platform divides the rows of an ad's day further."""
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -39,7 +56,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class SideTable:
+class LookupTable:
     """A table beside the rows that knows more of their objects, a row for each version of one.
 
     Attributes:
@@ -49,9 +66,9 @@ class SideTable:
     """
 
     table: str
-    of: str
+    row_field: str
     fields: Mapping[str, str]
-    newest: tuple[str, ...]
+    version_columns: tuple[str, ...]
     key: str = "id"
 
 
@@ -81,10 +98,10 @@ class Layout:
     name: str
     table: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    zeros: frozenset[str] = frozenset()
-    sides: tuple[SideTable, ...] = ()
-    accounts: SideTable | None = None
-    loads: LoadsTable | None = None
+    null_as_zero: frozenset[str] = frozenset()
+    lookup_tables: tuple[LookupTable, ...] = ()
+    account_table: LookupTable | None = None
+    loads_table: LoadsTable | None = None
 
 
 _VERSIONS: Final = ("updated_time", "_fivetran_synced")
@@ -97,20 +114,20 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
         Layout(
             "fivetran",
             "facebook_ads.basic_ad",
-            columns={"date_start": "date", LOADED_AT: "_fivetran_synced"},
-            zeros=frozenset({"inline_link_clicks"}),
-            sides=(
-                SideTable(
+            columns={"date_start": "date", LOAD_MARKER_FIELD: "_fivetran_synced"},
+            null_as_zero=frozenset({"inline_link_clicks"}),
+            lookup_tables=(
+                LookupTable(
                     "ad_history",
                     "ad_id",
                     {"adset_id": "ad_set_id", "campaign_id": "campaign_id", "ad_name": "name"},
                     _VERSIONS,
                 ),
-                SideTable("ad_set_history", "adset_id", {"adset_name": "name"}, _VERSIONS),
-                SideTable("campaign_history", "campaign_id", {"campaign_name": "name"}, _VERSIONS),
-                SideTable("account_history", "account_id", {"account_name": "name"}, _SYNCED),
+                LookupTable("ad_set_history", "adset_id", {"adset_name": "name"}, _VERSIONS),
+                LookupTable("campaign_history", "campaign_id", {"campaign_name": "name"}, _VERSIONS),
+                LookupTable("account_history", "account_id", {"account_name": "name"}, _SYNCED),
             ),
-            accounts=SideTable(
+            account_table=LookupTable(
                 "account_history", "account_id", {"data_zone": "timezone_name", "currency": "currency"}, _SYNCED
             ),
         ),
@@ -118,14 +135,14 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
         Layout(
             "dlt",
             "facebook_insights",
-            columns={LOADED_AT: "_dlt_load_id"},
-            loads=LoadsTable("_dlt_loads", "load_id", "status"),
+            columns={LOAD_MARKER_FIELD: "_dlt_load_id"},
+            loads_table=LoadsTable("_dlt_loads", "load_id", "status"),
         ),
     )
 }
 
 
-def layout_named(name: str) -> Layout:
+def get_layout(name: str) -> Layout:
     """Return the layout of that name.
 
     Raises:
@@ -137,7 +154,7 @@ def layout_named(name: str) -> Layout:
     return found
 
 
-def find_columns(present: Iterable[str], layout: Layout, named: Mapping[str, str]) -> dict[str, str]:
+def find_columns(present: Iterable[str], layout: Layout, overrides: Mapping[str, str]) -> dict[str, str]:
     """Return the table's column for each field; a column of no known name is a field of its own.
 
     Names differ in case from warehouse to warehouse, so case does not matter. What a person named wins over the layout,
@@ -152,13 +169,13 @@ def find_columns(present: Iterable[str], layout: Layout, named: Mapping[str, str
         other = next((by_name[column] for column in others if column in by_name), None)
         if name not in found and other is not None:
             found[name] = other
-    loaded = next((by_name[column] for column in LOADED_COLUMNS if column in by_name), None)
+    loaded = next((by_name[column] for column in LOAD_MARKER_COLUMNS if column in by_name), None)
     if loaded is not None:
-        found[LOADED_AT] = loaded
+        found[LOAD_MARKER_FIELD] = loaded
     for name, column in layout.columns.items():
         if column in by_name:
             found[name] = by_name[column]
-    for name, column in named.items():
+    for name, column in overrides.items():
         if column.casefold() not in by_name:
             raise BadRequest(f"the column map says {column!r} for {name}, and the table has no such column")
         found[name] = by_name[column.casefold()]

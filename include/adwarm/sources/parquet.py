@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Window
-from adwarm.sources.tabular import TabularSource, days_as
+from adwarm.sources.tabular import TabularSource, day_bounds
 
 
 class ParquetSource(TabularSource):
@@ -80,10 +80,10 @@ def _of_account(schema: Any, column: str, account: str) -> Any:
 def _of_days(schema: Any, column: str, window: Window, day_zone: str) -> Any:
     kind = schema.field(column).type
     if pa.types.is_timestamp(kind):
-        moments = days_as(datetime, window, day_zone if kind.tz else None)
+        moments = day_bounds(datetime, window, day_zone if kind.tz else None)
         first, end = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in moments)
     elif pa.types.is_date(kind):
-        first, end = (pa.scalar(value, pa.date32()) for value in days_as(date, window))
+        first, end = (pa.scalar(value, pa.date32()) for value in day_bounds(date, window))
     else:
-        first, end = days_as(str, window)
+        first, end = day_bounds(str, window)
     return (pc.field(column) >= first) & (pc.field(column) < end)

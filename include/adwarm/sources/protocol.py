@@ -36,10 +36,10 @@ class Capabilities:
     unique_metrics: frozenset[str] = frozenset({"reach", "frequency"})
     max_days_per_request: int = 90
     max_windows_per_request: int = 16
-    page_max: int = 500
-    async_jobs: bool = False
+    max_page_rows: int = 500
+    has_async_reports: bool = False
     poll_batch: int = 50
-    narrows: bool = False
+    can_list_objects: bool = False
     quota_scopes: tuple[ScopeKind, ...] = ()
     lookback_days: int = 28
     retention_days: int | None = 1122
@@ -50,7 +50,7 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class FetchUnit:
     """One request: an account, one or more windows, a grain and a query. Equal units ask for the same rows.
 
     Attributes:
@@ -73,7 +73,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ResultPage:
     """Rows of one answer. Only `next_cursor is None` means the end: a page may be empty and still have a next.
 
     Attributes:
@@ -84,36 +84,36 @@ class Page:
     next_cursor: str | None = None
     usage: tuple[UsageSample, ...] = ()
     api_version: str = ""
-    size: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Handle:
+class AsyncReportHandle:
     """A report the upstream is still making."""
 
     id: str
-    unit: Unit
+    unit: FetchUnit
 
 
-class JobState(StrEnum):
+class AsyncReportState(StrEnum):
     """Where a report stands. `UNSEEN` says that the upstream does not know it: not yet, or no longer."""
 
     PENDING = "pending"
     READY = "ready"
     FAILED = "failed"
     EXPIRED = "expired"
-    UNSEEN = "unseen"
+    UNKNOWN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)
-class JobProgress:
+class AsyncReportProgress:
     """A report's state and percentage.
 
     Attributes:
         error: why it failed; of one that is pending, why nothing could be learned this time.
     """
 
-    state: JobState
+    state: AsyncReportState
     percent: float = 0.0
     error: AdwarmError | None = None
     usage: tuple[UsageSample, ...] = field(default=())
@@ -128,7 +128,7 @@ class InsightsSource(Protocol):
     """
 
     name: str
-    caps: Capabilities
+    capabilities: Capabilities
     connection: str
     credential: str
 
@@ -137,11 +137,11 @@ class InsightsSource(Protocol):
         """How far the upstream's clock is ahead of ours; None where it is unknown."""
         ...
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs at most one request."""
         ...
 
-    def accounts(self) -> Iterable[Account]:
+    def list_accounts(self) -> Iterable[Account]:
         """Yield every account the credentials can read."""
         ...
 
@@ -149,23 +149,25 @@ class InsightsSource(Protocol):
         """Return the scope chain a call for the account draws on, narrowest first, without the fleet."""
         ...
 
-    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
+    def plan(
+        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+    ) -> list[FetchUnit]:
         """Return the fewest units that cover `windows`; deterministic."""
         ...
 
-    def submit(self, unit: Unit) -> Page | Handle:
+    def submit(self, unit: FetchUnit) -> ResultPage | AsyncReportHandle:
         """Ask for the unit; a source that answers at once returns the first page."""
         ...
 
-    def begin(self, unit: Unit) -> Handle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """Have the unit made in the background; for sources with `caps.async_jobs`."""
         ...
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Return where each of up to `caps.poll_batch` reports stands. One request, and a call for each report."""
         ...
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """Return the page after `cursor`.
 
         Raises:
@@ -173,10 +175,10 @@ class InsightsSource(Protocol):
         """
         ...
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """Return smaller units that together hold the rows of `unit`; empty when it cannot be split further."""
         ...
 
-    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+    def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Return a page of the objects of `level` that `unit` is about, each row with its `id`; with `caps.narrows`."""
         ...

@@ -13,9 +13,9 @@ from typing import Any
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Row
-from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.protocol import FetchUnit, Increment
 
-CODE = "row"
+ROW_ERROR_CODE = "row"
 """`code` of the error: tells an answer that was refused from stored bytes that do not verify."""
 
 MAX_FIELDS = 300
@@ -40,22 +40,53 @@ _FIELD = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
 _SHOWN = re.compile(r"(?:act_)?[\d-]{1,20}", re.ASCII)
 
 _FIGURES = frozenset({
-    "impressions", "clicks", "inline_link_clicks", "inline_post_engagement", "spend", "social_spend", "reach",
-    "frequency", "ctr", "cpm", "cpc", "cpp", "inline_link_click_ctr", "cost_per_inline_link_click",
-    "cost_per_inline_post_engagement", "unique_clicks", "unique_ctr", "unique_inline_link_clicks",
-    "unique_inline_link_click_ctr", "unique_link_clicks_ctr", "cost_per_unique_click",
-    "cost_per_unique_inline_link_click", "full_view_impressions", "full_view_reach",
-})  # fmt: skip
+    "impressions",
+    "clicks",
+    "inline_link_clicks",
+    "inline_post_engagement",
+    "spend",
+    "social_spend",
+    "reach",
+    "frequency",
+    "ctr",
+    "cpm",
+    "cpc",
+    "cpp",
+    "inline_link_click_ctr",
+    "cost_per_inline_link_click",
+    "cost_per_inline_post_engagement",
+    "unique_clicks",
+    "unique_ctr",
+    "unique_inline_link_clicks",
+    "unique_inline_link_click_ctr",
+    "unique_link_clicks_ctr",
+    "cost_per_unique_click",
+    "cost_per_unique_inline_link_click",
+    "full_view_impressions",
+    "full_view_reach",
+})
 _ACTION_LISTS = frozenset({
-    "actions", "action_values", "unique_actions", "conversions", "conversion_values", "cost_per_action_type",
-    "cost_per_unique_action_type", "cost_per_conversion", "outbound_clicks", "unique_outbound_clicks",
-    "outbound_clicks_ctr", "cost_per_outbound_click", "website_ctr", "purchase_roas", "website_purchase_roas",
+    "actions",
+    "action_values",
+    "unique_actions",
+    "conversions",
+    "conversion_values",
+    "cost_per_action_type",
+    "cost_per_unique_action_type",
+    "cost_per_conversion",
+    "outbound_clicks",
+    "unique_outbound_clicks",
+    "outbound_clicks_ctr",
+    "cost_per_outbound_click",
+    "website_ctr",
+    "purchase_roas",
+    "website_purchase_roas",
     "mobile_app_purchase_roas",
-})  # fmt: skip
+})
 _LABELS = frozenset({"region", "country", "dma", "comscore_market", "age", "gender"})
 
 
-def check_rows(rows: Sequence[Row], unit: Unit, *, numeric_ids: bool = False) -> None:
+def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = False) -> None:
     """Check that every row is one that `unit` asks for, whole and of sane form.
 
     Args:
@@ -71,15 +102,15 @@ def check_rows(rows: Sequence[Row], unit: Unit, *, numeric_ids: bool = False) ->
     named = [_named(*found) for found in unit.filters if found[0].endswith(".id") and found[1] in {"IN", "NOT_IN"}]
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise _refused("the row", number, "is no object")
+            raise _corrupt("the row", number, "is no object")
         _check_owner(row.get("account_id"), owner, number)
         if row.get(own_id) is None:
-            raise _refused(own_id, number, "is missing")
+            raise _corrupt(own_id, number, "is missing")
         _check_days(row, days, number)
         _check_fields(row, number, numeric_ids=numeric_ids)
         for name, included, ids in named:
             if (found := row.get(name)) is not None and (found in ids) is not included:
-                raise _refused(name, number, f"is {_shown(found)}, which was not asked for")
+                raise _corrupt(name, number, f"is {_shown(found)}, which was not asked for")
 
 
 def check_ids(rows: Sequence[Row]) -> None:
@@ -90,11 +121,11 @@ def check_ids(rows: Sequence[Row]) -> None:
     """
     for number, row in enumerate(rows, 1):
         if row.get("id") is None:
-            raise _refused("id", number, "is missing")
+            raise _corrupt("id", number, "is missing")
         _check_fields(row, number, numeric_ids=True)
 
 
-def _days(unit: Unit) -> Container[tuple[str, str]]:
+def _days(unit: FetchUnit) -> Container[tuple[str, str]]:
     if unit.increment is Increment.RANGE:
         return {(window.since.isoformat(), window.until.isoformat()) for window in unit.windows}
     return {(day.isoformat(), day.isoformat()) for window in unit.windows for day in window.days()}
@@ -106,12 +137,12 @@ def _named(field: str, operator: str, values: str) -> tuple[str, bool, frozenset
 
 def _check_owner(found: Any, owner: str, number: int) -> None:
     if found is None:
-        raise _refused("account_id", number, "is missing")
+        raise _corrupt("account_id", number, "is missing")
     fault = _account(found)
     if fault:
-        raise _refused("account_id", number, fault)
+        raise _corrupt("account_id", number, fault)
     if found.removeprefix("act_") != owner:
-        raise _refused("account_id", number, f"is {_shown(found)}: a row of another account than act_{owner}")
+        raise _corrupt("account_id", number, f"is {_shown(found)}: a row of another account than act_{owner}")
 
 
 def _check_days(row: Row, days: Container[tuple[str, str]], number: int) -> None:
@@ -120,30 +151,30 @@ def _check_days(row: Row, days: Container[tuple[str, str]], number: int) -> None
         return
     for name, found in (("date_start", since), ("date_stop", until)):
         if found is None:
-            raise _refused(name, number, "is missing")
+            raise _corrupt(name, number, "is missing")
         if not _is_day(found):
-            raise _refused(name, number, f"is {_shown(found)}, which is no day as YYYY-MM-DD")
-    raise _refused("date_start", number, f"and date_stop are {since} and {until}, which were not asked for")
+            raise _corrupt(name, number, f"is {_shown(found)}, which is no day as YYYY-MM-DD")
+    raise _corrupt("date_start", number, f"and date_stop are {since} and {until}, which were not asked for")
 
 
 def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:
     if len(row) > MAX_FIELDS:
-        raise _refused("the row", number, f"has {len(row)} fields, more than {MAX_FIELDS}")
+        raise _corrupt("the row", number, f"has {len(row)} fields, more than {MAX_FIELDS}")
     for name, value in row.items():
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-            raise _refused("the name of a field", number, f"is not text of 1 to {MAX_NAME} characters")
+            raise _corrupt("the name of a field", number, f"is not text of 1 to {MAX_NAME} characters")
         if value is not None:
-            fault = _judge_of(name, numeric_ids)(value)
+            fault = _validator_for(name, numeric_ids)(value)
             if fault:
-                raise _refused(_field(name), number, fault)
+                raise _corrupt(_field(name), number, fault)
 
 
-Judge = Callable[[Any], str | None]
+Validator = Callable[[Any], str | None]
 """Says what is wrong with a value; None when nothing is."""
 
 
 @lru_cache(maxsize=4096)
-def _judge_of(name: str, numeric_ids: bool) -> Judge:
+def _validator_for(name: str, numeric_ids: bool) -> Validator:
     if name == "account_id":
         return _account
     if name == "id" or name.endswith("_id"):
@@ -263,5 +294,5 @@ def _shown(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _refused(field: str, number: int, fault: str) -> Corrupt:
-    return Corrupt(f"{field} {fault} (row {number}); the answer is refused, nothing of it is kept", code=CODE)
+def _corrupt(field: str, number: int, fault: str) -> Corrupt:
+    return Corrupt(f"{field} {fault} (row {number}); the answer is refused, nothing of it is kept", code=ROW_ERROR_CODE)

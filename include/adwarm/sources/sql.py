@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
-from adwarm.sources.tabular import TabularSource, days_as
+from adwarm.sources.tabular import TabularSource, day_bounds
 
 _SESSION_ZONE = {
     "postgresql": "SET LOCAL TIME ZONE '{}'",
@@ -88,7 +88,7 @@ class SqlSource(TabularSource):
         table = self._table
         column = table.c[day]
         kind = datetime if isinstance(column.type, DateTime) else date if isinstance(column.type, Date) else str
-        first, end = days_as(kind, window, self._day_zone if self._is_zoned(column.type) else None)
+        first, end = day_bounds(kind, window, self._day_zone if self._is_zoned(column.type) else None)
         query = _narrowed(select(*(table.c[name] for name in columns)), table, account)
         return [row._mapping for row in self._rows_of(query.where(column >= first, column < end))]
 
@@ -96,7 +96,7 @@ class SqlSource(TabularSource):
         query = _narrowed(select(self._table.c[column]), self._table, (column, account))
         return bool(self._rows_of(query.limit(1)))
 
-    def _beside(
+    def _read_other_table(
         self, table: str, columns: Sequence[str], account: tuple[str, str] | None = None
     ) -> list[Mapping[str, Any]] | None:
         found = self._reflected(table)
@@ -116,7 +116,7 @@ class SqlSource(TabularSource):
         )
 
     def _rows_of(self, query: Any) -> list[Any]:
-        words = session_zone(self._engine.dialect.name, self._day_zone)
+        words = session_zone_statement(self._engine.dialect.name, self._day_zone)
         try:
             with self._engine.connect() as connection:
                 if words:
@@ -126,7 +126,7 @@ class SqlSource(TabularSource):
             raise _failed(error) from None
 
 
-def session_zone(dialect: str, day_zone: str) -> str | None:
+def session_zone_statement(dialect: str, day_zone: str) -> str | None:
     """Return what tells a session its zone; None for a dialect that needs no telling.
 
     MySQL knows zones by name only where an administrator loaded them, and UTC always as an offset.
@@ -155,9 +155,16 @@ def _open(url: str, pool_size: int, pool_timeout: float, pid: int) -> Engine:
     del pid  # part of the cache's key: engines do not survive a fork
     try:
         backend = make_url(url).get_backend_name()
-        pool = {} if backend == "sqlite" else {
-            "pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_timeout, "pool_recycle": 1_800,
-        }  # fmt: skip
+        pool = (
+            {}
+            if backend == "sqlite"
+            else {
+                "pool_size": pool_size,
+                "max_overflow": 0,
+                "pool_timeout": pool_timeout,
+                "pool_recycle": 1_800,
+            }
+        )
         return create_engine(url, pool_pre_ping=True, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise BadRequest("ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed") from None

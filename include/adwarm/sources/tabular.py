@@ -15,20 +15,35 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Account, QuerySpec, Row, Scope, Window, account_id
+from adwarm.model import Account, QuerySpec, Row, Scope, Window, normalize_account_id
 from adwarm.model.windows import ONE_DAY
-from adwarm.sources.daily import Daily, Shape, added_up, as_rows, below, newest_only, read_daily
-from adwarm.sources.formats import ADDITIVE, as_text, is_absent
+from adwarm.sources.daily import (
+    DailyRow,
+    TableFormat,
+    fields_below,
+    keep_newest_load,
+    read_daily_rows,
+    select_fields,
+    sum_windows,
+)
+from adwarm.sources.formats import ADDITIVE_FIELDS, format_id, is_absent
 from adwarm.sources.layouts import (
     BREAKDOWNS,
     DELETED_COLUMNS,
-    LOADED_AT,
-    SideTable,
+    LOAD_MARKER_FIELD,
+    LookupTable,
     find_columns,
-    layout_named,
+    get_layout,
 )
-from adwarm.sources.loader_tables import newest_versions, of_completed_loads, sides_for
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
+from adwarm.sources.loader_tables import keep_completed_loads, newest_versions, select_lookups
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    Capabilities,
+    FetchUnit,
+    Increment,
+    ResultPage,
+)
 from adwarm.sources.row_check import check_rows
 from adwarm.sources.units import LEVELS, plan_units, split_by_time
 
@@ -57,7 +72,7 @@ class TabularSource(ABC):
     name = "table"
     credential = ""
     clock_offset_seconds: float | None = None
-    caps = Capabilities(
+    capabilities = Capabilities(
         levels=frozenset(LEVELS),
         unique_metrics=frozenset(),
         max_days_per_request=400,
@@ -82,14 +97,14 @@ class TabularSource(ABC):
             zone(name)
         if level not in LEVELS:
             raise BadRequest(f"level {level[:40]!r} is not known; a row is about one of {', '.join(LEVELS)}")
-        self._layout = layout_named(layout)
+        self._layout = get_layout(layout)
         self._named, self._constants = dict(columns or {}), _checked(constants or {})
         self._level, self._day_zone = level, day_zone
         self._zone, self._default_zone = data_zone, default_zone
         self._currency, self.connection = currency, connection
         self._page_size = page_size
-        self._read: tuple[Unit, list[Row]] | None = None
-        self.caps = replace(type(self).caps, levels=frozenset(LEVELS[: LEVELS.index(level) + 1]))
+        self._read: tuple[FetchUnit, list[Row]] | None = None
+        self.capabilities = replace(type(self).capabilities, levels=frozenset(LEVELS[: LEVELS.index(level) + 1]))
 
     @abstractmethod
     def _columns(self) -> Sequence[str]:
@@ -109,14 +124,14 @@ class TabularSource(ABC):
     ) -> Iterable[Mapping[str, Any]]:
         """Return the rows of the days of `window`, by the column `day`; of one account by its column, or of all."""
 
-    def _beside(
+    def _read_other_table(
         self, table: str, columns: Sequence[str], account: tuple[str, str] | None = None
     ) -> list[Mapping[str, Any]] | None:
         """Return the rows of a table beside the own one, those of its columns that are there; None when it is not."""
         del table, columns, account
         return None
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Return the account, with the zone and currency that the connection, the loader or the rows know.
 
         Raises:
@@ -127,15 +142,15 @@ class TabularSource(ABC):
         known = account_id == fixed if fixed else self._has_account(account_id, columns["account_id"])
         if not known:
             raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
-        return self._account(account_id, self._told(account_id), self._currencies(columns, account_id))
+        return self._account(account_id, self._account_details(account_id), self._currencies(columns, account_id))
 
-    def accounts(self) -> Iterator[Account]:
+    def list_accounts(self) -> Iterator[Account]:
         """Yield every account that has a row, in order of its id."""
         columns = self._mapping()
         fixed = self._fixed_account(columns)
         values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
-        told, currencies = self._told(fixed), self._currencies(columns, fixed)
-        for found in sorted({account_id(as_text(value)) for (value,) in values if not is_absent(value)}):
+        told, currencies = self._account_details(fixed), self._currencies(columns, fixed)
+        for found in sorted({normalize_account_id(format_id(value)) for (value,) in values if not is_absent(value)}):
             yield self._account(found, told, currencies)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
@@ -143,25 +158,27 @@ class TabularSource(ABC):
         del account_id
         return ()
 
-    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
+    def plan(
+        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+    ) -> list[FetchUnit]:
         """Return the fewest units that cover `windows`.
 
         Raises:
             BadRequest: the query is at a level below the table's.
         """
-        if spec.level in LEVELS and spec.level not in self.caps.levels:
+        if spec.level in LEVELS and spec.level not in self.capabilities.levels:
             raise BadRequest(
                 f"the table has a row for each {self._level}, which does not divide into rows by {spec.level}; ask for "
-                f"{', '.join(sorted(self.caps.levels))}, or name a table by {spec.level}"
+                f"{', '.join(sorted(self.capabilities.levels))}, or name a table by {spec.level}"
             )
-        return plan_units(self.caps, account, windows, increment, spec)
+        return plan_units(self.capabilities, account, windows, increment, spec)
 
-    def submit(self, unit: Unit) -> Page | Handle:
+    def submit(self, unit: FetchUnit) -> ResultPage | AsyncReportHandle:
         """Return the first page of the unit, read anew."""
         self._read = None
         return self.read(unit, None)
 
-    def begin(self, unit: Unit) -> Handle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """Refuse: a table answers at once.
 
         Raises:
@@ -169,40 +186,40 @@ class TabularSource(ABC):
         """
         raise BadRequest(f"a table makes no report in the background; read {unit.account_id} by `submit`")
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Return nothing: a table answers at once.
 
         Raises:
             BadRequest: a handle is given, which this source never handed out.
         """
         if handles:
-            raise _stranger(handles[0])
+            raise _unknown_handle(handles[0])
         return {}
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """Return the page after `cursor`.
 
         Raises:
             BadRequest: the cursor or the table is not what it should be; the message says what is missing.
             Transient: the table cannot be read at the moment.
         """
-        if isinstance(asked, Handle):
-            raise _stranger(asked)
+        if isinstance(target, AsyncReportHandle):
+            raise _unknown_handle(target)
         start = 0 if cursor is None else _offset(cursor)
-        if self._read is None or self._read[0] != asked:
-            self._read = asked, self._rows(asked)
+        if self._read is None or self._read[0] != target:
+            self._read = target, self._rows(target)
         rows = self._read[1]
         stop = start + self._page_size
         if stop >= len(rows):
             self._read = None
-            return Page(rows[start:])
-        return Page(rows[start:stop], str(stop))
+            return ResultPage(rows[start:])
+        return ResultPage(rows[start:stop], str(stop))
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """Return two halves of the unit, by its windows or by its days; nothing when neither can be halved."""
         return split_by_time(unit)
 
-    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+    def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Refuse: a table holds rows and no objects.
 
         Raises:
@@ -213,7 +230,7 @@ class TabularSource(ABC):
 
     def _fixed_account(self, columns: Mapping[str, str]) -> str | None:
         """Return the account that every row belongs to, where the table has no column for it."""
-        return account_id(self._constants["account_id"]) if "account_id" not in columns else None
+        return normalize_account_id(self._constants["account_id"]) if "account_id" not in columns else None
 
     def _account(
         self, account: str, told: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
@@ -225,9 +242,9 @@ class TabularSource(ABC):
         currency = self._currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
         return Account(account, data_zone, data_zone, currency, self.connection)
 
-    def _told(self, account: str | None) -> dict[str, dict[str, str]]:
+    def _account_details(self, account: str | None) -> dict[str, dict[str, str]]:
         """Return what the loader's own table of accounts tells of one account, or of all."""
-        return self._versions(self._layout.accounts, account) if self._layout.accounts else {}
+        return self._versions(self._layout.account_table, account) if self._layout.account_table else {}
 
     def _currencies(self, columns: Mapping[str, str], account: str | None) -> dict[str, set[str]]:
         """Return the currencies in the rows of one account, or of all."""
@@ -238,7 +255,7 @@ class TabularSource(ABC):
         found: dict[str, set[str]] = {}
         for value, currency in pairs:
             if not is_absent(value) and not is_absent(currency):
-                found.setdefault(account or account_id(as_text(value)), set()).add(as_text(currency))
+                found.setdefault(account or normalize_account_id(format_id(value)), set()).add(format_id(currency))
         return found
 
     def _mapping(self) -> dict[str, str]:
@@ -259,66 +276,72 @@ class TabularSource(ABC):
             )
         return found
 
-    def _shape(self, columns: Mapping[str, str], spec: QuerySpec) -> Shape:
+    def _shape(self, columns: Mapping[str, str], spec: QuerySpec) -> TableFormat:
         """Return how to read the rows that `spec` is about, with what tells doubles apart."""
-        always = ["account_id", f"{self._level}_id", f"{spec.level}_id", "date_start", "date_stop", *ADDITIVE]
-        wanted = [name for name in dict.fromkeys([*always, *spec.fields]) if name not in below(self._level)]
-        return Shape(
+        always = ["account_id", f"{self._level}_id", f"{spec.level}_id", "date_start", "date_stop", *ADDITIVE_FIELDS]
+        wanted = [name for name in dict.fromkeys([*always, *spec.fields]) if name not in fields_below(self._level)]
+        return TableFormat(
             level=self._level,
             columns={name: columns[name] for name in wanted if name in columns},
             constants={name: value for name, value in self._constants.items() if name not in columns},
             day_zone=self._day_zone,
-            zeros=self._layout.zeros,
-            loaded=columns.get(LOADED_AT),
-            deleted=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
-            breakdowns=tuple(columns[name] for name in BREAKDOWNS if name in columns),
+            null_as_zero=self._layout.null_as_zero,
+            load_column=columns.get(LOAD_MARKER_FIELD),
+            deletion_columns=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
+            breakdown_columns=tuple(columns[name] for name in BREAKDOWNS if name in columns),
         )
 
-    def _rows(self, unit: Unit) -> list[Row]:
+    def _rows(self, unit: FetchUnit) -> list[Row]:
         columns = self._mapping()
         fixed = self._fixed_account(columns)
         if fixed and fixed != unit.account_id:
             raise BadRequest(f"the table is about {fixed} alone, and has no row of {unit.account_id}")
-        found = newest_only(self._completed(unit, self._shape(columns, unit.spec), columns), self._level)
-        found = [daily for daily in found if daily.delivered and _is_asked(daily, unit)]
+        found = keep_newest_load(self._completed(unit, self._shape(columns, unit.spec), columns), self._level)
+        found = [daily for daily in found if daily.has_delivery and _is_asked(daily, unit)]
         found.sort(key=lambda daily: (daily.row["date_start"], daily.row[f"{self._level}_id"]))
         self._supply(found, unit)
         if unit.increment is Increment.RANGE:
-            rows = added_up(found, unit.windows, unit.spec)
+            rows = sum_windows(found, unit.windows, unit.spec)
         elif unit.spec.level == self._level:
-            rows = as_rows(found, unit.spec)
+            rows = select_fields(found, unit.spec)
         else:
             days = dict.fromkeys(date.fromisoformat(daily.row["date_start"]) for daily in found)
-            rows = added_up(found, (Window(day, day) for day in days), unit.spec)
+            rows = sum_windows(found, (Window(day, day) for day in days), unit.spec)
         check_rows(rows, unit)
         return rows
 
-    def _completed(self, unit: Unit, shape: Shape, columns: Mapping[str, str]) -> list[Daily]:
+    def _completed(self, unit: FetchUnit, shape: TableFormat, columns: Mapping[str, str]) -> list[DailyRow]:
         """Return the rows of the unit's days, of completed loads."""
         hull = Window(min(w.since for w in unit.windows), max(w.until for w in unit.windows))
         owner = columns.get("account_id")
-        beside = [*shape.deleted, *shape.breakdowns, *([shape.loaded] if shape.loaded else [])]
+        beside = [
+            *shape.deletion_columns,
+            *shape.breakdown_columns,
+            *([shape.load_column] if shape.load_column else []),
+        ]
         names = list(dict.fromkeys([*shape.columns.values(), *beside]))
         raws = self._load((owner, unit.account_id) if owner else None, hull, columns["date_start"], names)
-        found = read_daily(raws, shape)
-        loads = self._layout.loads
-        listed = self._beside(loads.table, (loads.key, loads.status)) if loads and shape.loaded else None
-        return of_completed_loads(found, listed, loads) if loads and listed else found
+        found = read_daily_rows(raws, shape)
+        loads = self._layout.loads_table
+        listed = self._read_other_table(loads.table, (loads.key, loads.status)) if loads and shape.load_column else None
+        return keep_completed_loads(found, listed, loads) if loads and listed else found
 
-    def _supply(self, found: Sequence[Daily], unit: Unit) -> None:
+    def _supply(self, found: Sequence[DailyRow], unit: FetchUnit) -> None:
         """Put into the rows what only the tables beside them know."""
-        wanted = {*unit.spec.fields, f"{unit.spec.level}_id"} - below(self._level)
-        for side, fields in sides_for(self._layout.sides, wanted):
+        wanted = {*unit.spec.fields, f"{unit.spec.level}_id"} - fields_below(self._level)
+        for side, fields in select_lookups(self._layout.lookup_tables, wanted):
             lacking = [daily.row for daily in found if any(name not in daily.row for name in fields)]
             versions = self._versions(side, unit.account_id) if lacking else {}
             for row in lacking:
-                known = versions.get(str(row.get(side.of)), {})
+                known = versions.get(str(row.get(side.row_field)), {})
                 row.update({name: known[name] for name in fields if name in known and name not in row})
 
-    def _versions(self, side: SideTable, account: str | None) -> dict[str, dict[str, str]]:
-        names = list(dict.fromkeys([side.key, *side.newest, *side.fields.values()]))
-        owner = side.key if side.of == "account_id" else "account_id"
-        return newest_versions(self._beside(side.table, names, (owner, account) if account else None) or (), side)
+    def _versions(self, side: LookupTable, account: str | None) -> dict[str, dict[str, str]]:
+        names = list(dict.fromkeys([side.key, *side.version_columns, *side.fields.values()]))
+        owner = side.key if side.row_field == "account_id" else "account_id"
+        return newest_versions(
+            self._read_other_table(side.table, names, (owner, account) if account else None) or (), side
+        )
 
 
 def _checked(constants: Mapping[str, str]) -> dict[str, str]:
@@ -328,16 +351,16 @@ def _checked(constants: Mapping[str, str]) -> dict[str, str]:
                 f"{name[:40]!r} cannot be a constant; only ids, names and currencies that are not empty can"
             )
     if "account_id" in constants:
-        account_id(str(constants["account_id"]))
+        normalize_account_id(str(constants["account_id"]))
     return {name: str(value).strip() for name, value in constants.items()}
 
 
-def _is_asked(daily: Daily, unit: Unit) -> bool:
+def _is_asked(daily: DailyRow, unit: FetchUnit) -> bool:
     day = date.fromisoformat(daily.row["date_start"])
     return any(day in window for window in unit.windows)
 
 
-def _stranger(handle: Handle) -> BadRequest:
+def _unknown_handle(handle: AsyncReportHandle) -> BadRequest:
     return BadRequest(f"report {handle.id} is not one of this source, which answers at once")
 
 
@@ -347,7 +370,7 @@ def _offset(cursor: str) -> int:
     return int(cursor)
 
 
-def days_as(kind: type, window: Window, day_zone: str | None = None) -> tuple[Any, Any]:
+def day_bounds(kind: type, window: Window, day_zone: str | None = None) -> tuple[Any, Any]:
     """Return where `window` starts and the first value after it, for a day column of type date, datetime or str.
 
     Moments carry `day_zone` where one is given. The end is open, so that text with a time of day is compared rightly

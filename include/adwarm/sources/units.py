@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
-from adwarm.sources.protocol import Capabilities, Increment, Unit
+from adwarm.sources.protocol import Capabilities, FetchUnit, Increment
 
 LEVELS = ("account", "campaign", "adset", "ad")
 _MOST_IDS = 100
@@ -14,7 +14,7 @@ _MOST_IDS = 100
 
 def plan_units(
     caps: Capabilities, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
-) -> list[Unit]:
+) -> list[FetchUnit]:
     """Return the fewest units that cover `windows`, in a fixed order.
 
     Days are asked for in spans: a gap between two windows is asked for along with them when that saves a request.
@@ -25,14 +25,14 @@ def plan_units(
     if spec.level not in caps.levels:
         raise BadRequest(f"level {spec.level!r} is not one this source has: {', '.join(sorted(caps.levels))}")
     if increment is Increment.DAY:
-        return [Unit(account.id, (span,), increment, spec) for span in _spans(windows, caps.max_days_per_request)]
+        return [FetchUnit(account.id, (span,), increment, spec) for span in _spans(windows, caps.max_days_per_request)]
     distinct = sorted(set(windows))
     step = caps.max_windows_per_request
     groups = (tuple(distinct[start : start + step]) for start in range(0, len(distinct), step))
-    return [Unit(account.id, group, increment, spec) for group in groups]
+    return [FetchUnit(account.id, group, increment, spec) for group in groups]
 
 
-def split_by_time(unit: Unit) -> list[Unit]:
+def split_by_time(unit: FetchUnit) -> list[FetchUnit]:
     """Return two units that together hold the rows of `unit`, each with half its windows or half its days.
 
     One window of totals cannot be halved: people reached do not add up over days. Nor can one day.
@@ -67,16 +67,16 @@ def _spans(windows: Iterable[Window], max_days: int) -> list[Window]:
     return spans
 
 
-def split_by_ids(unit: Unit) -> list[Unit]:
+def split_by_ids(unit: FetchUnit) -> list[FetchUnit]:
     """Return two units, each about half the objects that `unit` names; nothing when it names fewer than two."""
-    level, ids = named_objects(unit)
+    level, ids = filtered_objects(unit)
     if len(ids) < 2:
         return []
     middle = len(ids) // 2
-    return [about(unit, level, part) for part in (ids[:middle], ids[middle:])]
+    return [restrict_to_objects(unit, level, part) for part in (ids[:middle], ids[middle:])]
 
 
-def named_objects(unit: Unit) -> tuple[str, list[str]]:
+def filtered_objects(unit: FetchUnit) -> tuple[str, list[str]]:
     """Return the level and the ids of the objects that `unit` is restricted to; no level when it is about all."""
     for field, operator, value in unit.filters:
         level, _, rest = field.partition(".")
@@ -85,38 +85,38 @@ def named_objects(unit: Unit) -> tuple[str, list[str]]:
     return "", []
 
 
-def is_about_one(unit: Unit) -> bool:
+def is_single_object(unit: FetchUnit) -> bool:
     """Whether `unit` names one object of its own level, so that it has a row a day or window at the most."""
-    level, ids = named_objects(unit)
+    level, ids = filtered_objects(unit)
     return level == unit.spec.level and len(ids) == 1
 
 
-def about(unit: Unit, level: str, ids: Sequence[str]) -> Unit:
+def restrict_to_objects(unit: FetchUnit, level: str, ids: Sequence[str]) -> FetchUnit:
     """Return `unit` about some objects of `level`, in place of those that it was about before."""
     others = tuple(found for found in unit.filters if not (found[0].endswith(".id") and found[1] == "IN"))
     return replace(unit, filters=(*others, (f"{level}.id", "IN", ",".join(ids))))
 
 
-def without_objects(unit: Unit, ids: Iterable[str]) -> Unit:
+def exclude_objects(unit: FetchUnit, ids: Iterable[str]) -> FetchUnit:
     """Return `unit` without some objects of its own level."""
     return replace(unit, filters=(*unit.filters, (f"{unit.spec.level}.id", "NOT_IN", ",".join(sorted(ids)))))
 
 
-def level_below(unit: Unit) -> str | None:
+def level_below(unit: FetchUnit) -> str | None:
     """Return the level whose objects divide `unit` further; None when it is about one row's object already."""
     deepest = unit.spec.level if unit.spec.level in LEVELS else LEVELS[0]
-    level, _ = named_objects(unit)
+    level, _ = filtered_objects(unit)
     step = LEVELS.index(level or LEVELS[0]) + 1
     return LEVELS[step] if step <= LEVELS.index(deepest) else None
 
 
-def narrowed(unit: Unit, level: str, ids: Sequence[str]) -> list[Unit]:
+def split_by_objects(unit: FetchUnit, level: str, ids: Sequence[str]) -> list[FetchUnit]:
     """Return units about all of `ids`: two of them, or more when a request would name too many."""
     parts = max(min(2, len(ids)), -(-len(ids) // _MOST_IDS))
     size = -(-len(ids) // max(1, parts))
-    return [about(unit, level, ids[start : start + size]) for start in range(0, len(ids), size or 1)]
+    return [restrict_to_objects(unit, level, ids[start : start + size]) for start in range(0, len(ids), size or 1)]
 
 
-def with_fields(unit: Unit, fields: Sequence[str]) -> Unit:
+def with_fields(unit: FetchUnit, fields: Sequence[str]) -> FetchUnit:
     """Return `unit` asking for other fields; what names a row always comes along."""
     return replace(unit, spec=replace(unit.spec, fields=tuple(fields)))

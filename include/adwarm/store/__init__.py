@@ -1,7 +1,8 @@
 """Data at rest: SQL for facts that change, immutable objects named by their content for everything large."""
 
-from adwarm.store.database import open_engine, reading, writing
+from adwarm.store.context import Context
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 
-__all__ = ["ObjectStore", "open_engine", "reading", "upgrade", "writing"]
+__all__ = ["Context", "ObjectStore", "open_engine", "read_transaction", "upgrade", "write_transaction"]

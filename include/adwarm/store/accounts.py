@@ -10,42 +10,44 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, select, update
 
-from adwarm.model import Account, account_id
-from adwarm.store.database import insert_new, reading, upsert, writing
+from adwarm.model import Account, normalize_account_id
+from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account as table
 
-DENIED_FOR = timedelta(days=1)
+DENIAL_PERIOD = timedelta(days=1)
 """An account that was denied is asked about again after this long: its owner may have given access."""
 
 
 def get(engine: Engine, account_id: str) -> Account | None:
     """Return the account, or None when it has never been seen."""
-    return many(engine, [account_id]).get(account_id)
+    return get_many(engine, [account_id]).get(account_id)
 
 
-def many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Account]:
+def get_many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Account]:
     """Return accounts by id: those in `ids` that are known, or all of them."""
     query = select(table).order_by(table.c.id)
     if ids is None:
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             return {row.id: _account(row) for row in connection.execute(query)}
     found: dict[str, Account] = {}
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         for start in range(0, len(ids), 500):
             part = query.where(table.c.id.in_(ids[start : start + 500]))
             found.update({row.id: _account(row) for row in connection.execute(part)})
     return found
 
 
-def standing(engine: Engine, at: datetime) -> dict[str, Account]:
+def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
     """Return all accounts by id as they count at `at`: a denial older than `DENIED_FOR` no longer does."""
     query = select(table).order_by(table.c.id)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = connection.execute(query).all()
-    return {row.id: _forgiven(row) if row.updated_at <= at - DENIED_FOR else _account(row) for row in rows}
+    return {
+        row.id: _with_expired_denial(row) if row.updated_at <= at - DENIAL_PERIOD else _account(row) for row in rows
+    }
 
 
-def chosen(engine: Engine, asked: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
+def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
     """Return the accounts that `asked` names, or all active ones when it names none.
 
     One that is not known yet stands in the default zone until the upstream tells its own.
@@ -53,30 +55,30 @@ def chosen(engine: Engine, asked: Sequence[str], at: datetime, default_zone: str
     Raises:
         BadRequest: a name is no account id.
     """
-    known = standing(engine, at)
-    if not asked:
+    known = list_as_of(engine, at)
+    if not selected:
         return [found for found in known.values() if found.status == "active"]
-    ids = [account_id(text) for text in asked]
+    ids = [normalize_account_id(text) for text in selected]
     return [known.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
 
 
-def put(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
+def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
     """Store what the upstream says of accounts; the newest word wins."""
     rows = [_row(item, at) for item in accounts]
-    with writing(engine) as connection:
-        upsert(connection, table, rows, keep=("reader_zone",))
+    with write_transaction(engine) as connection:
+        upsert(connection, table, rows, preserve=("reader_zone",))
 
 
-def discover(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
+def insert_discovered(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
     """Store accounts seen in the access log, without a currency; those that are known stay as they are."""
     rows = [_row(item, at) for item in accounts]
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         insert_new(connection, table, rows)
 
 
-def mark(engine: Engine, account_id: str, status: str, reason: str, at: datetime) -> None:
+def set_status(engine: Engine, account_id: str, status: str, reason: str, at: datetime) -> None:
     """Set an account's standing: `active`, `denied` or `closed`, and why."""
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             update(table)
             .where(table.c.id == account_id)
@@ -84,7 +86,7 @@ def mark(engine: Engine, account_id: str, status: str, reason: str, at: datetime
         )
 
 
-def _forgiven(row: Row[Any]) -> Account:
+def _with_expired_denial(row: Row[Any]) -> Account:
     account = _account(row)
     return replace(account, status="active") if account.status == "denied" else account
 

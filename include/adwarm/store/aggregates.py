@@ -16,7 +16,7 @@ WATERMARK = "access_log"
 
 
 @dataclass(frozen=True, slots=True)
-class HourRow:
+class HourAggregate:
     """The slots of one UTC hour.
 
     Attributes:
@@ -31,7 +31,7 @@ class HourRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRow:
+class LogFileProgress:
     """How far a file of the log has been read.
 
     Attributes:
@@ -49,7 +49,9 @@ class FileRow:
     read_at: datetime
 
 
-def hours(connection: Connection, since: datetime | None = None, until: datetime | None = None) -> list[HourRow]:
+def list_hours(
+    connection: Connection, since: datetime | None = None, until: datetime | None = None
+) -> list[HourAggregate]:
     """Return the hours that start in the half-open window, oldest first."""
     names = ("hour", "object_hash", "opens", "keys")
     query = select(*(access_aggregate.c[name] for name in names)).order_by(access_aggregate.c.hour)
@@ -57,17 +59,17 @@ def hours(connection: Connection, since: datetime | None = None, until: datetime
         query = query.where(access_aggregate.c.hour >= since)
     if until is not None:
         query = query.where(access_aggregate.c.hour < until)
-    return [HourRow(*row) for row in connection.execute(query)]
+    return [HourAggregate(*row) for row in connection.execute(query)]
 
 
-def newest_hour(connection: Connection) -> datetime | None:
+def find_newest_hour(connection: Connection) -> datetime | None:
     """Return the last hour that holds an open, or None."""
     newest: datetime | None = connection.execute(select(func.max(access_aggregate.c.hour))).scalar_one_or_none()
     return newest
 
 
 def replace_hours(
-    connection: Connection, since: datetime, until: datetime, rows: Iterable[HourRow], at: datetime
+    connection: Connection, since: datetime, until: datetime, rows: Iterable[HourAggregate], at: datetime
 ) -> None:
     """Make `rows` the only hours that start in the half-open window."""
     connection.execute(
@@ -78,17 +80,17 @@ def replace_hours(
         connection.execute(access_aggregate.insert(), values)
 
 
-def log_files(connection: Connection) -> dict[str, FileRow]:
+def list_log_files(connection: Connection) -> dict[str, LogFileProgress]:
     """Return the files read so far, by path."""
-    return {row.path: FileRow(*row) for row in connection.execute(select(log_file))}
+    return {row.path: LogFileProgress(*row) for row in connection.execute(select(log_file))}
 
 
-def save_log_files(connection: Connection, rows: Iterable[FileRow]) -> None:
+def save_log_files(connection: Connection, rows: Iterable[LogFileProgress]) -> None:
     """Record how far files have been read."""
     upsert(connection, log_file, [asdict(row) for row in rows])
 
 
-def forget_log_files(connection: Connection, paths: Iterable[str]) -> None:
+def delete_log_files(connection: Connection, paths: Iterable[str]) -> None:
     """Drop the rows of files that are gone."""
     for path in paths:
         connection.execute(delete(log_file).where(log_file.c.path == path))

@@ -23,10 +23,10 @@ from sqlalchemy.sql.dml import Insert
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.settings import SqlSettings
-from adwarm.store.lock_waits import explained
+from adwarm.store.lock_waits import translate_error
 
 _LIMITS = "adwarm_limits"
-_LIVELY = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """A server that is gone without a word is noticed within a minute."""
 
 
@@ -39,7 +39,7 @@ def open_engine(url: str, limits: SqlSettings | None = None) -> Engine:
     return _open(url, limits or SqlSettings(), os.getpid())
 
 
-def limits_of(engine: Engine) -> SqlSettings:
+def get_limits(engine: Engine) -> SqlSettings:
     """Return the limits that the engine was opened with; the defaults for one from elsewhere."""
     found: SqlSettings = engine.get_execution_options().get(_LIMITS) or SqlSettings()
     return found
@@ -72,7 +72,7 @@ def _pool(limits: SqlSettings) -> dict[str, Any]:
 
 
 def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
-    arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_LIVELY}
+    arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_KEEPALIVE}
     engine = create_engine(
         # Named, because SQLAlchemy's own default driver for PostgreSQL is not the one Airflow's provider brings.
         url.set(drivername="postgresql+psycopg2"),
@@ -130,7 +130,7 @@ def _connect(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except OperationalError as error:
-        if (known := explained(error, engine)) is not None:
+        if (known := translate_error(error, engine)) is not None:
             raise known from None
         raise Transient(
             f"the {engine.dialect.name} database cannot be reached ({type(error.orig).__name__}); check that it runs "
@@ -139,52 +139,52 @@ def _connect(engine: Engine) -> Connection:
 
 
 @contextmanager
-def _explaining(engine: Engine) -> Iterator[None]:
+def _translating_errors(engine: Engine) -> Iterator[None]:
     """Turn errors of waiting into words; every other error passes as it is."""
     try:
         yield
     except SQLAlchemyError as error:
-        known = explained(error, engine)
+        known = translate_error(error, engine)
         if known is None:
             raise
         raise known from None  # the original may repeat the URL
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads.
 
     Raises:
         Transient: the database could not be reached, or waiting for it took too long; the message says what to do.
     """
-    with _explaining(engine), _connect(engine) as connection, connection.begin():
+    with _translating_errors(engine), _connect(engine) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def write_transaction(engine: Engine) -> Iterator[Connection]:
     """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O.
 
     Raises:
         Transient: the database could not be reached, or waiting for it took too long; the message says what to do.
     """
-    with _explaining(engine), _connect(engine) as plain:
+    with _translating_errors(engine), _connect(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, keep: tuple[str, ...] = ()) -> None:
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, preserve: tuple[str, ...] = ()) -> None:
     """Insert `rows`, replacing those whose primary key is there already; columns in `keep` stay as they are."""
     if rows:
-        connection.execute(_upserting(connection.dialect.name, table, tuple(rows[0]), keep), rows)
+        connection.execute(_build_upsert(connection.dialect.name, table, tuple(rows[0]), preserve), rows)
 
 
 @lru_cache(maxsize=256)
-def _upserting(dialect: str, table: Table, names: tuple[str, ...], keep: tuple[str, ...]) -> Insert:
+def _build_upsert(dialect: str, table: Table, names: tuple[str, ...], preserve: tuple[str, ...]) -> Insert:
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     keys = [column.name for column in table.primary_key]
-    changed = {name: insert.excluded[name] for name in names if name not in keys and name not in keep}
+    changed = {name: insert.excluded[name] for name in names if name not in keys and name not in preserve}
     found: Insert = (
         insert.on_conflict_do_update(index_elements=keys, set_=changed)
         if changed

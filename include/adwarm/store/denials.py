@@ -10,42 +10,42 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, null, select, update
 
-from adwarm.store.accounts import DENIED_FOR
-from adwarm.store.database import reading, writing
+from adwarm.store.accounts import DENIAL_PERIOD
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import account as table
 
 _MAX_REASON = 500
-_PART = 500
+_IDS_PER_QUERY = 500
 
 
 def record(engine: Engine, account_id: str, connection: str, credential: str, reason: str, at: datetime) -> None:
     """Note down that `credential` of `connection` may not read a known account; it no longer counts what was before."""
-    with writing(engine) as transaction:
-        denials = dict(_of(transaction, account_id))
+    with write_transaction(engine) as transaction:
+        denials = dict(_get_denials(transaction, account_id))
         denials[connection] = {"credential": credential, "at": at.isoformat(), "reason": reason[:_MAX_REASON]}
         transaction.execute(update(table).where(table.c.id == account_id).values(denials=denials))
 
 
-def holding(engine: Engine, account_id: str, at: datetime) -> dict[str, str]:
+def find_active(engine: Engine, account_id: str, at: datetime) -> dict[str, str]:
     """Return the connections that may not read the account at `at`, each with the credential that was refused."""
-    with reading(engine) as transaction:
-        denials = _of(transaction, account_id)
+    with read_transaction(engine) as transaction:
+        denials = _get_denials(transaction, account_id)
     return {
         connection: denial["credential"]
         for connection, denial in denials.items()
-        if at - datetime.fromisoformat(denial["at"]) < DENIED_FOR
+        if at - datetime.fromisoformat(denial["at"]) < DENIAL_PERIOD
     }
 
 
 def lift(engine: Engine, account_ids: Iterable[str]) -> list[str]:
     """Forget every denial of the accounts, as a person wants it; return those of them that had one."""
     wanted, lifted = list(account_ids), list[str]()
-    with writing(engine) as transaction:
-        for start in range(0, len(wanted), _PART):
+    with write_transaction(engine) as transaction:
+        for start in range(0, len(wanted), _IDS_PER_QUERY):
             denied = (table.c.status == "denied") | table.c.denials.is_not(None)
-            chosen = table.c.id.in_(wanted[start : start + _PART]) & denied
+            chosen = table.c.id.in_(wanted[start : start + _IDS_PER_QUERY]) & denied
             lifted += transaction.execute(select(table.c.id).where(chosen).order_by(table.c.id)).scalars().all()
-        _admit(transaction, lifted)
+        _reactivate(transaction, lifted)
     return lifted
 
 
@@ -54,18 +54,18 @@ def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]
 
     Such an account is active again, and asked about when next it is wanted.
     """
-    if not _outdated(engine, connection, credential):
+    if not _has_outdated(engine, connection, credential):
         return []
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         query = select(table.c.id, table.c.denials).where(table.c.denials.is_not(None)).order_by(table.c.id)
         rows = transaction.execute(query.with_for_update()).all()
         lifted = [row.id for row in rows if _is_outdated(row.denials, connection, credential)]
-        _admit(transaction, lifted, {row.id: row.denials for row in rows}, connection)
+        _reactivate(transaction, lifted, {row.id: row.denials for row in rows}, connection)
     return lifted
 
 
-def _outdated(engine: Engine, connection: str, credential: str) -> bool:
-    with reading(engine) as transaction:
+def _has_outdated(engine: Engine, connection: str, credential: str) -> bool:
+    with read_transaction(engine) as transaction:
         found = transaction.execute(select(table.c.denials).where(table.c.denials.is_not(None))).scalars()
         return any(_is_outdated(denials, connection, credential) for denials in found)
 
@@ -75,12 +75,12 @@ def _is_outdated(denials: dict[str, Any] | None, connection: str, credential: st
     return denial is not None and denial["credential"] != credential
 
 
-def _of(transaction: Connection, account_id: str) -> dict[str, Any]:
+def _get_denials(transaction: Connection, account_id: str) -> dict[str, Any]:
     query = select(table.c.denials).where(table.c.id == account_id).with_for_update()
     return transaction.execute(query).scalar_one_or_none() or {}
 
 
-def _admit(
+def _reactivate(
     transaction: Connection,
     account_ids: Iterable[str],
     before: dict[str, dict[str, Any]] | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
 
 from adwarm.model import EntryKey, Window
-from adwarm.store.database import reading, upsert, writing
+from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import entry as table
 from adwarm.store.tables import payload
 
@@ -45,28 +45,28 @@ class Entry:
 
 def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     """Return an entry and its sealed bytes, or None."""
-    query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash).where(_is(key))
-    with reading(engine) as connection:
+    query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash).where(_matches(key))
+    with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else (_entry(row), bytes(row.body))
 
 
-def listing(engine: Engine, account_id: str | None = None) -> list[Entry]:
+def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
     """Return entries without their bytes, newest first."""
     query = select(table).order_by(table.c.fetched_at.desc())
     if account_id:
         query = query.where(table.c.account_id == account_id)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return [_entry(row) for row in connection.execute(query)]
 
 
-def expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:
+def find_expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:
     """Return until when each entry is fresh (`FOREVER` for final ones); absent and degraded ones are left out."""
     wanted = set(keys)
     accounts = sorted({key.account_id for key in wanted})
     found: dict[EntryKey, datetime] = {}
     columns = (table.c.account_id, table.c.since, table.c.until, table.c.spec_hash, table.c.expires_at)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         for start in range(0, len(accounts), 500):
             part = accounts[start : start + 500]
             query = select(*columns).where(table.c.account_id.in_(part), table.c.degraded.is_(False))
@@ -85,36 +85,36 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
     upsert(connection, table, [_row(item, digest, token) for digest, (item, _) in zip(hashes, items, strict=True)])
 
 
-def swap_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
+def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
     """Replace an entry's bytes by an equal answer packed otherwise; False when the entry has changed meanwhile."""
     digest = sha256(sealed).hexdigest()
     _store_payloads(connection, {digest: sealed}, at)
-    same = and_(_is(item.key), table.c.payload_hash == item.payload_hash)
+    same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
     values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
     return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
 
 
-def degrade(engine: Engine, item: Entry, reason: str) -> None:
+def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
     """Mark an entry as not to be trusted, so that it is fetched again; one published anew meanwhile stays as it is."""
-    same = and_(_is(item.key), table.c.payload_hash == item.payload_hash, table.c.fetched_at == item.fetched_at)
-    with writing(engine) as connection:
+    same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash, table.c.fetched_at == item.fetched_at)
+    with write_transaction(engine) as connection:
         connection.execute(table.update().where(same).values(degraded=True, degraded_reason=reason[:500]))
 
 
-def totals(engine: Engine) -> dict[str, int]:
+def get_totals(engine: Engine) -> dict[str, int]:
     """Return the number of entries, and their bytes before and after compression."""
     query = select(
         func.count(), func.coalesce(func.sum(table.c.raw_bytes), 0), func.coalesce(func.sum(table.c.stored_bytes), 0)
     )
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         count, raw, stored = connection.execute(query).one()
     return {"entries": int(count), "raw_bytes": int(raw), "stored_bytes": int(stored)}
 
 
-def drop_orphans(engine: Engine, before: datetime) -> int:
+def delete_orphans(engine: Engine, before: datetime) -> int:
     """Delete payloads older than `before` that no entry points at, and return their number."""
     unused = and_(payload.c.created_at < before, payload.c.hash.not_in(select(table.c.payload_hash)))
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         return int(connection.execute(delete(payload).where(unused)).rowcount)
 
 
@@ -123,7 +123,7 @@ def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetim
     upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
 
 
-def _is(key: EntryKey) -> Any:
+def _matches(key: EntryKey) -> Any:
     return and_(
         table.c.account_id == key.account_id,
         table.c.since == key.window.since,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
-from adwarm.store.database import reading, writing
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import error_event
 
 _PRUNE_EVERY = 100
@@ -28,19 +28,19 @@ class ErrorEvent:
     code: str | None = None
 
 
-class ErrorsLog:
+class ErrorLog:
     """Errors in the table `error_event`, at most about `keep_rows` of them and none older than `keep`."""
 
-    def __init__(self, engine: Engine, *, keep_rows: int = 20_000, keep: timedelta = timedelta(days=30)) -> None:
+    def __init__(self, engine: Engine, *, max_rows: int = 20_000, max_age: timedelta = timedelta(days=30)) -> None:
         self._engine = engine
-        self._keep_rows = keep_rows
-        self._keep = keep
+        self._max_rows = max_rows
+        self._max_age = max_age
         self._recorded = 0
         self._lock = threading.Lock()
 
     def record(self, event: ErrorEvent) -> None:
         """Add the event; values too long for their column are cut."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(insert(error_event), [_row(event)])
             if self._prune_is_due():
                 self._prune(connection, event.at)
@@ -51,27 +51,27 @@ class ErrorsLog:
         query = select(func.count()).where(table.source == source[:80], table.at > since)
         if without:
             query = query.where(table.kind.not_in(sorted(without)))
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
-    def recent(self, limit: int = 100, source: str | None = None) -> Sequence[ErrorEvent]:
+    def list_recent(self, limit: int = 100, source: str | None = None) -> Sequence[ErrorEvent]:
         """Return the newest errors first, of one source or of all."""
         query = select(error_event).order_by(error_event.c.id.desc()).limit(limit)
         if source is not None:
             query = query.where(error_event.c.source == source[:80])
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         return [ErrorEvent(row.at, row.source, row.kind, row.message, row.subject, row.code) for row in rows]
 
     def prune(self, now: datetime) -> int:
         """Remove what is too old or too much, and return how many rows went."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             return self._prune(connection, now)
 
     def _prune(self, connection: Connection, now: datetime) -> int:
         table = error_event.c
-        newest_to_go = select(table.id).order_by(table.id.desc()).offset(self._keep_rows).limit(1).scalar_subquery()
-        old = connection.execute(delete(error_event).where(table.at < now - self._keep)).rowcount
+        newest_to_go = select(table.id).order_by(table.id.desc()).offset(self._max_rows).limit(1).scalar_subquery()
+        old = connection.execute(delete(error_event).where(table.at < now - self._max_age)).rowcount
         excess = connection.execute(delete(error_event).where(table.id <= newest_to_go)).rowcount
         return int(old + excess)
 

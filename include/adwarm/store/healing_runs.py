@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select, update
 
-from adwarm.store.database import database_time, insert_new, reading, writing
+from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.tables import healing_action
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,10 +22,10 @@ class HealingStore:
         self._engine = engine
         self._time = database_time
 
-    def claim(self, name: str, cooldown_seconds: float) -> bool:
+    def acquire(self, name: str, cooldown_seconds: float) -> bool:
         """Take the right to run the action now; False while it last ran less than `cooldown_seconds` ago."""
         table = healing_action.c
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             insert_new(connection, healing_action, [_row(name)])
             now = self._now(connection)
             claimed = connection.execute(
@@ -37,7 +37,7 @@ class HealingStore:
 
     def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
         """Record how the claimed action ended. `detail` holds no secret."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(
                 update(healing_action)
                 .where(healing_action.c.name == name[:120])
@@ -46,7 +46,7 @@ class HealingStore:
 
     def succeeded_within(self, name: str, seconds: float) -> bool:
         """Return whether the action's last run began within `seconds` and went well."""
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             row = connection.execute(select(healing_action).where(healing_action.c.name == name[:120])).one_or_none()
             now = self._now(connection)
         return row is not None and bool(row.succeeded) and row.last_run > now - timedelta(seconds=seconds)

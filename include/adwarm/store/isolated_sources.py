@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from adwarm.store.database import reading, upsert, writing
+from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import isolation
 
 _NAME_LENGTH = 200
@@ -23,12 +23,12 @@ class IsolationStore:
     def load(self, source: str) -> Mapping[str, Any] | None:
         """Return what was saved for the source, if anything was."""
         query = select(isolation.c.data).where(isolation.c.source == source[:_NAME_LENGTH])
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             found: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
         return found
 
     def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
         """Save the source's state; `changed_at` in seconds since the epoch. A name too long for its column is cut."""
         row = {"source": source[:_NAME_LENGTH], "state": state, "changed_at": changed_at, "data": dict(data)}
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             upsert(connection, isolation, [row])

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, Update, select, update
 
-from adwarm.store.database import database_time, insert_new, reading, writing
+from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.tables import lease as table
 
 
@@ -29,7 +29,7 @@ class Lease:
     expires_at: datetime
 
 
-_NOTHING: dict[str, object] = dict.fromkeys((
+_NO_REPORT: dict[str, object] = dict.fromkeys((
     "report_unit",
     "report_at",
     "report_run_id",
@@ -57,7 +57,7 @@ class PagesRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SavedReport:
     """A report that is being made, or read.
 
     Attributes:
@@ -70,15 +70,15 @@ class Report:
     """
 
     unit: str
-    at: datetime
+    requested_at: datetime
     run_id: str | None
     percent: float
-    moved_at: datetime
+    progressed_at: datetime
     pages: PagesRead | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class FetchHints:
     """What an interrupted fetch has learned about its requests.
 
     Attributes:
@@ -90,9 +90,9 @@ class Learned:
     listed: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def claim(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
+def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
     """Return a lease on `name`, or None while somebody else holds it."""
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         now = database_time(connection)
         until = datetime.fromtimestamp(now + seconds, UTC)
         empty = {"name": name, "owner": "", "token": 0, "expires_at": datetime.fromtimestamp(0, UTC)}
@@ -105,81 +105,81 @@ def claim(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None
         return Lease(name, owner, row.token + 1, until)
 
 
-def renew(engine: Engine, held: Lease, seconds: float) -> bool:
+def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
     """Extend a lease that is still held; False when it was lost."""
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         until = datetime.fromtimestamp(database_time(connection) + seconds, UTC)
-        done = connection.execute(_held(held).values(expires_at=until))
+        done = connection.execute(_update_if_owned(lease).values(expires_at=until))
         return bool(done.rowcount)
 
 
-def release(engine: Engine, held: Lease) -> None:
+def release(engine: Engine, lease: Lease) -> None:
     """Give a lease back; one that was lost is left to its new owner."""
-    with writing(engine) as connection:
-        connection.execute(_held(held).values(owner="", expires_at=datetime.fromtimestamp(0, UTC)))
+    with write_transaction(engine) as connection:
+        connection.execute(_update_if_owned(lease).values(owner="", expires_at=datetime.fromtimestamp(0, UTC)))
 
 
-def is_current(connection: Connection, held: Lease) -> bool:
+def is_current(connection: Connection, lease: Lease) -> bool:
     """Whether the lease's token is still the newest; call it inside the transaction that publishes."""
-    row = connection.execute(select(table.c.token).where(table.c.name == held.name).with_for_update()).one_or_none()
-    return row is not None and bool(row.token == held.token)
+    row = connection.execute(select(table.c.token).where(table.c.name == lease.name).with_for_update()).one_or_none()
+    return row is not None and bool(row.token == lease.token)
 
 
-def report_of(engine: Engine, held: Lease) -> Report | None:
+def find_report(engine: Engine, lease: Lease) -> SavedReport | None:
     """Return the report that the lease remembers."""
-    with reading(engine) as connection:
-        row = connection.execute(select(table).where(table.c.name == held.name)).one_or_none()
+    with read_transaction(engine) as connection:
+        row = connection.execute(select(table).where(table.c.name == lease.name)).one_or_none()
     if row is None or row.report_unit is None:
         return None
     moved_at = row.report_moved_at or row.report_at
     pages = PagesRead(**row.report_pages) if row.report_pages else None
-    return Report(row.report_unit, row.report_at, row.report_run_id, row.report_percent or 0.0, moved_at, pages)
+    return SavedReport(row.report_unit, row.report_at, row.report_run_id, row.report_percent or 0.0, moved_at, pages)
 
 
-def announce_report(engine: Engine, held: Lease, unit: str, at: datetime) -> bool:
+def announce_report(engine: Engine, lease: Lease, unit: str, at: datetime) -> bool:
     """Note down that a report of `unit` is about to be asked for; False when the lease was lost."""
-    return _remember(engine, held, **_NOTHING | {"report_unit": unit, "report_at": at})
+    return _update_lease(engine, lease, **_NO_REPORT | {"report_unit": unit, "report_at": at})
 
 
-def keep_report(engine: Engine, held: Lease, run_id: str) -> bool:
+def save_report_id(engine: Engine, lease: Lease, run_id: str) -> bool:
     """Note down the id of the report that was announced; False when the lease was lost."""
-    return _remember(engine, held, report_run_id=run_id)
+    return _update_lease(engine, lease, report_run_id=run_id)
 
 
-def move_report(engine: Engine, held: Lease, percent: float, moved_at: datetime) -> bool:
+def save_report_progress(engine: Engine, lease: Lease, percent: float, progressed_at: datetime) -> bool:
     """Note down how far the report was, and since when, for whoever waits next; False when the lease was lost."""
-    return _remember(engine, held, report_percent=percent, report_moved_at=moved_at)
+    return _update_lease(engine, lease, report_percent=percent, report_moved_at=progressed_at)
 
 
-def forget_report(engine: Engine, held: Lease) -> bool:
+def clear_report(engine: Engine, lease: Lease) -> bool:
     """Forget the report: it was read, or ended badly; False when the lease was lost."""
-    return _remember(engine, held, **_NOTHING)
+    return _update_lease(engine, lease, **_NO_REPORT)
 
 
-def keep_pages(engine: Engine, held: Lease, pages: PagesRead) -> bool:
+def save_pages(engine: Engine, lease: Lease, pages: PagesRead) -> bool:
     """Note which pages of the report were read; False when the lease was lost."""
-    return _remember(engine, held, report_pages=asdict(pages))
+    return _update_lease(engine, lease, report_pages=asdict(pages))
 
 
-def learned(engine: Engine, held: Lease, since: datetime) -> Learned:
+def find_hints(engine: Engine, lease: Lease, since: datetime) -> FetchHints:
     """Return what an earlier holder has learned after `since`."""
-    with reading(engine) as connection:
-        found = connection.execute(select(table.c.learned).where(table.c.name == held.name)).scalar_one_or_none()
+    with read_transaction(engine) as connection:
+        found = connection.execute(select(table.c.learned).where(table.c.name == lease.name)).scalar_one_or_none()
     if not found or datetime.fromisoformat(found["at"]) < since:
-        return Learned()
-    return Learned(found["too_large"], found["listed"])
+        return FetchHints()
+    return FetchHints(found["too_large"], found["listed"])
 
 
-def keep_learned(engine: Engine, held: Lease, lesson: Learned, at: datetime) -> bool:
+def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) -> bool:
     """Note what was learned, for whoever goes on with it; False when the lease was lost."""
-    values = {"at": at.isoformat(), **asdict(lesson)} if lesson.too_large or lesson.listed else None
-    return _remember(engine, held, learned=values)
+    values = {"at": at.isoformat(), **asdict(hints)} if hints.too_large or hints.listed else None
+    return _update_lease(engine, lease, learned=values)
 
 
-def _remember(engine: Engine, held: Lease, **values: object) -> bool:
-    with writing(engine) as connection:
-        return bool(connection.execute(_held(held).values(**values)).rowcount)
+def _update_lease(engine: Engine, lease: Lease, **values: object) -> bool:
+    with write_transaction(engine) as connection:
+        return bool(connection.execute(_update_if_owned(lease).values(**values)).rowcount)
 
 
-def _held(held: Lease) -> Update:
-    return update(table).where(table.c.name == held.name, table.c.token == held.token, table.c.owner == held.owner)
+def _update_if_owned(lease: Lease) -> Update:
+    return update(table).where(table.c.name == lease.name, table.c.token == lease.token, table.c.owner == lease.owner)

@@ -35,10 +35,10 @@ _SQLITE = (
 )
 
 
-def explained(error: SQLAlchemyError, engine: Engine) -> Transient | None:
+def translate_error(error: SQLAlchemyError, engine: Engine) -> Transient | None:
     """Return the error that says what kept the database waiting; None when it is about something else."""
     if isinstance(error, PoolTimeout):
-        return Transient(_pool_words(engine), code="database_pool")
+        return Transient(_pool_message(engine), code="database_pool")
     if not isinstance(error, DBAPIError):
         return None
     if engine.dialect.name == "sqlite":
@@ -52,7 +52,7 @@ def explained(error: SQLAlchemyError, engine: Engine) -> Transient | None:
     return Transient(_LOST, code="database_lost") if error.connection_invalidated else None
 
 
-def _pool_words(engine: Engine) -> str:
+def _pool_message(engine: Engine) -> str:
     count = engine.pool.size() if isinstance(engine.pool, QueuePool) else 1
     return (
         f"all {count} database connections of this process were in use for too long; raise ADWARM_SQL__POOL_SIZE "

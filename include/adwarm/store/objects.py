@@ -63,7 +63,7 @@ class ObjectStore:
         """Whether the object is there."""
         return bool(self._path(digest, suffix).exists())
 
-    def modified(self, digest: str, suffix: str = ".parquet") -> datetime:
+    def get_modified_at(self, digest: str, suffix: str = ".parquet") -> datetime:
         """Return when the object was last put.
 
         Raises:
@@ -81,7 +81,7 @@ class ObjectStore:
         """Remove an object; one that is not there is no error."""
         self._path(digest, suffix).unlink(missing_ok=True)
 
-    def hashes(self) -> Iterator[tuple[str, str]]:
+    def list_objects(self) -> Iterator[tuple[str, str]]:
         """Yield hash and suffix of each object."""
         root = self._root / "objects"
         if not root.exists():

@@ -15,7 +15,7 @@ from adwarm.foundation.errors import BadRequest
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.(json|html)")
 
 
-class ReportFolder:
+class PageFolder:
     """Writes and reads the reports of one data folder or URL."""
 
     def __init__(self, url: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, and_, case, delete, extract, func, select, update
 
 from adwarm.model import Window
-from adwarm.store.database import reading, upsert, writing
+from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import partition as table
 
 
@@ -33,12 +33,12 @@ class PartitionState:
     missing: str | None = None
 
 
-def states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
+def list_states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
     """Return the partitions of an account that fall in `window`, by day."""
-    return of_accounts(engine, [account_id], spec_hash, window).get(account_id, {})
+    return list_states_by_account(engine, [account_id], spec_hash, window).get(account_id, {})
 
 
-def of_accounts(
+def list_states_by_account(
     engine: Engine, account_ids: Iterable[str], spec_hash: str, window: Window
 ) -> dict[str, dict[date, PartitionState]]:
     """Return the partitions of some hundreds of accounts that fall in `window`, by account and day."""
@@ -48,7 +48,7 @@ def of_accounts(
         table.c.day.between(window.since, window.until),
     )
     found: dict[str, dict[date, PartitionState]] = {}
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         for row in connection.execute(query):
             found.setdefault(row.account_id, {})[row.day] = _state(row)
     return found
@@ -56,9 +56,17 @@ def of_accounts(
 
 def _state(row: Row[Any]) -> PartitionState:
     return PartitionState(
-        row.day, row.object_hash, row.rows, row.content_hash, row.fetched_at,
-        row.complete, row.settled, row.data_version, row.api_version, row.missing,
-    )  # fmt: skip
+        row.day,
+        row.object_hash,
+        row.rows,
+        row.content_hash,
+        row.fetched_at,
+        row.complete,
+        row.settled,
+        row.data_version,
+        row.api_version,
+        row.missing,
+    )
 
 
 def publish(
@@ -86,19 +94,19 @@ def publish(
     upsert(connection, table, rows)
 
 
-def rows_per_day(engine: Engine, spec_hash: str) -> dict[str, float]:
+def get_rows_per_day(engine: Engine, spec_hash: str) -> dict[str, float]:
     """Return how many rows a stored day of each account has on average."""
     query = (
         select(table.c.account_id, func.sum(table.c.rows), func.count())
         .where(table.c.spec_hash == spec_hash)
         .group_by(table.c.account_id)
     )
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return {account: float(rows) / days for account, rows, days in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)
-class FrozenMonth:
+class CompactableMonth:
     """A month of an account whose stored days are all final, and are kept in more than one object."""
 
     account_id: str
@@ -107,7 +115,7 @@ class FrozenMonth:
     objects: int
 
 
-def frozen_months(engine: Engine) -> list[FrozenMonth]:
+def list_compactable_months(engine: Engine) -> list[CompactableMonth]:
     """Return the months that are worth one object of their own."""
     year, month = extract("year", table.c.day), extract("month", table.c.day)
     kept = func.count(table.c.object_hash.distinct())
@@ -118,9 +126,9 @@ def frozen_months(engine: Engine) -> list[FrozenMonth]:
         .having(and_(kept > 1, final == 1))
         .order_by(table.c.account_id, table.c.spec_hash, year, month)
     )
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return [
-            FrozenMonth(account_id, spec_hash, _month(int(in_year), int(number)), int(objects))
+            CompactableMonth(account_id, spec_hash, _month(int(in_year), int(number)), int(objects))
             for account_id, spec_hash, in_year, number, objects in connection.execute(query)
         ]
 
@@ -132,9 +140,12 @@ def repoint(
     moved = 0
     for state in states:
         same = and_(
-            table.c.account_id == account_id, table.c.spec_hash == spec_hash, table.c.day == state.day,
-            table.c.object_hash == state.object_hash, table.c.content_hash == state.content_hash,
-        )  # fmt: skip
+            table.c.account_id == account_id,
+            table.c.spec_hash == spec_hash,
+            table.c.day == state.day,
+            table.c.object_hash == state.object_hash,
+            table.c.content_hash == state.content_hash,
+        )
         moved += connection.execute(update(table).where(same).values(object_hash=object_hash)).rowcount
     return moved
 
@@ -143,7 +154,7 @@ def _month(year: int, number: int) -> Window:
     return Window(date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1]))
 
 
-def forget(engine: Engine, object_hash: str) -> None:
+def delete_by_object(engine: Engine, object_hash: str) -> None:
     """Drop the days whose rows are in an object that is lost or damaged, so that they are fetched again."""
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(delete(table).where(table.c.object_hash == object_hash))

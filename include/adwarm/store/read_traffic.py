@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Engine, Label, case, func, select, update
 
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Actor
-from adwarm.store.database import insert_new, reading, writing
+from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.tables import traffic_hour as table
 
 _READS = ("hits", "stale", "misses", "latency_ms")
@@ -15,13 +15,15 @@ _CALLS = ("errors", "upstream_calls", "throttles")
 _COUNTS = ("hits", "stale", "misses", *_CALLS)
 
 
-def add(engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float = 0.0, **counts: int) -> None:
+def increment(
+    engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float = 0.0, **counts: int
+) -> None:
     """Add to the counts of the hour that holds `at`: hits, stale, misses, errors, upstream_calls, throttles."""
     hour = floor_to(at, timedelta(hours=1))
     key = {"hour": hour, "account_id": account_id, "actor": actor}
     zero = dict.fromkeys(_COUNTS, 0)
     changes: dict[str, Any] = {name: table.c[name] + counts[name] for name in _COUNTS if name in counts}
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         insert_new(connection, table, [{**key, **zero, "latency_ms": 0.0}])
         connection.execute(
             update(table)
@@ -30,7 +32,7 @@ def add(engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms
         )
 
 
-def totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
+def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
     """Return the counts of the half-open window summed over accounts, with the mean latency of a read.
 
     Calls, throttles and errors are everybody's; reads are those of readers, without the warmer's own canaries.
@@ -38,7 +40,7 @@ def totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]
     of_readers = table.c.actor != Actor.WARMER.value
     columns = [_sum(name, of_readers) for name in _READS] + [_sum(name) for name in _CALLS]
     query = select(*columns).where(table.c.hour >= since, table.c.hour < until)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         found = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
     reads = found["hits"] + found["stale"] + found["misses"]
     latency = found.pop("latency_ms")

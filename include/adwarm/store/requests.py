@@ -66,12 +66,17 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(7230116)"))
 
 
-def add(connection: Connection, key: ReportKey, priority: Priority, now: float, deadline: float) -> int:
+def insert_pending(connection: Connection, key: ReportKey, priority: Priority, now: float, deadline: float) -> int:
     """Insert a pending request and return its id."""
     row = {
-        "account_id": key.account_id, "date_range": key.date_range, "report": key.report, "priority": int(priority),
-        "status": RequestStatus.PENDING.value, "enqueued_at": moment(now), "deadline": moment(deadline),
-    }  # fmt: skip
+        "account_id": key.account_id,
+        "date_range": key.date_range,
+        "report": key.report,
+        "priority": int(priority),
+        "status": RequestStatus.PENDING.value,
+        "enqueued_at": to_datetime(now),
+        "deadline": to_datetime(deadline),
+    }
     return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
 
 
@@ -81,46 +86,46 @@ def find(connection: Connection, request_id: int) -> QueuedRequest | None:
     return None if row is None else _request(row)
 
 
-def in_flight(connection: Connection, key: ReportKey) -> QueuedRequest | None:
+def find_in_flight(connection: Connection, key: ReportKey) -> QueuedRequest | None:
     """Return the pending or processing request for the key; there is at most one."""
     same = (table.c.account_id == key.account_id, table.c.date_range == key.date_range, table.c.report == key.report)
     row = connection.execute(select(table).where(*same, table.c.status.in_(_OPEN))).one_or_none()
     return None if row is None else _request(row)
 
 
-def pending(connection: Connection) -> int:
+def count_pending(connection: Connection) -> int:
     """Return the number of pending rows."""
     query = select(func.count()).where(table.c.status == RequestStatus.PENDING)
     return int(connection.execute(query).scalar_one())
 
 
-def earliest_deadline(connection: Connection) -> float | None:
+def find_earliest_deadline(connection: Connection) -> float | None:
     """Return the deadline of the pending request that runs out first."""
     query = select(func.min(table.c.deadline)).where(table.c.status == RequestStatus.PENDING)
     found: datetime | None = connection.execute(query).scalar_one()
     return None if found is None else found.timestamp()
 
 
-def finished_since(connection: Connection, since: float) -> int:
+def count_finished_since(connection: Connection, since: float) -> int:
     """Return how many requests were worked off since then."""
     worked = table.c.status.in_((RequestStatus.COMPLETED, RequestStatus.FAILED))
-    query = select(func.count()).where(worked, table.c.finished_at >= moment(since))
+    query = select(func.count()).where(worked, table.c.finished_at >= to_datetime(since))
     return int(connection.execute(query).scalar_one())
 
 
-def least_urgent(connection: Connection, limit: int) -> list[QueuedRequest]:
+def list_least_urgent(connection: Connection, limit: int) -> list[QueuedRequest]:
     """Return the pending requests to let go first: the lowest class, and in it the one that came last."""
     order = (table.c.priority.desc(), table.c.enqueued_at.desc(), table.c.id.desc())
     query = select(table).where(table.c.status == RequestStatus.PENDING).order_by(*order).limit(limit)
     return [_request(row) for row in connection.execute(query)]
 
 
-def oldest_ready(connection: Connection, now: float, limit: int) -> list[QueuedRequest]:
+def list_oldest_ready(connection: Connection, now: float, limit: int) -> list[QueuedRequest]:
     """Return up to `limit` pending requests of each class that may be taken now.
 
     The oldest come first; of the critical ones, those whose deadline is near.
     """
-    free = or_(table.c.not_before.is_(None), table.c.not_before <= moment(now))
+    free = or_(table.c.not_before.is_(None), table.c.not_before <= to_datetime(now))
     found: list[QueuedRequest] = []
     for priority in Priority:
         mine = (table.c.status == RequestStatus.PENDING, table.c.priority == int(priority), free)
@@ -130,47 +135,50 @@ def oldest_ready(connection: Connection, now: float, limit: int) -> list[QueuedR
     return found
 
 
-def overdue(connection: Connection, now: float) -> list[QueuedRequest]:
+def list_overdue(connection: Connection, now: float) -> list[QueuedRequest]:
     """Return the requests that wait past their deadline, and those whose worker's lease has run out."""
-    late = and_(table.c.status == RequestStatus.PENDING, table.c.deadline <= moment(now))
-    query = select(table).where(or_(late, _lapsed(now))).order_by(table.c.id)
+    late = and_(table.c.status == RequestStatus.PENDING, table.c.deadline <= to_datetime(now))
+    query = select(table).where(or_(late, _lease_expired(now))).order_by(table.c.id)
     return [_request(row) for row in connection.execute(query)]
 
 
-def open_requests(connection: Connection) -> list[QueuedRequest]:
+def list_open(connection: Connection) -> list[QueuedRequest]:
     """Return every pending or processing request, the oldest first."""
     query = select(table).where(table.c.status.in_(_OPEN)).order_by(table.c.enqueued_at, table.c.id)
     return [_request(row) for row in connection.execute(query)]
 
 
-def change(connection: Connection, request: QueuedRequest, **values: Any) -> bool:
+def update_request(connection: Connection, request: QueuedRequest, **values: Any) -> bool:
     """Write columns of a request if its status and token are what they were; moments in seconds."""
-    row = {name: moment(value) if name in _MOMENTS and value is not None else value for name, value in values.items()}
+    row = {
+        name: to_datetime(value) if name in _TIMESTAMP_COLUMNS and value is not None else value
+        for name, value in values.items()
+    }
     same = (table.c.id == request.id, table.c.status == request.status, table.c.token == request.token)
     return bool(connection.execute(update(table).where(*same).values(**row)).rowcount)
 
 
-def forget(connection: Connection, before: float) -> int:
+def delete_finished(connection: Connection, before: float) -> int:
     """Delete requests that ended before then, and return how many."""
-    return connection.execute(delete(table).where(table.c.finished_at < moment(before))).rowcount
+    return connection.execute(delete(table).where(table.c.finished_at < to_datetime(before))).rowcount
 
 
-_MOMENTS = frozenset({"enqueued_at", "deadline", "lease_until", "finished_at", "not_before"})
+_TIMESTAMP_COLUMNS = frozenset({"enqueued_at", "deadline", "lease_until", "finished_at", "not_before"})
 
 
-def moment(seconds: float) -> datetime:
+def to_datetime(seconds: float) -> datetime:
     """Return the moment as the table keeps it."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _lapsed(now: float) -> ColumnElement[bool]:
-    return and_(table.c.status == RequestStatus.PROCESSING, table.c.lease_until <= moment(now))
+def _lease_expired(now: float) -> ColumnElement[bool]:
+    return and_(table.c.status == RequestStatus.PROCESSING, table.c.lease_until <= to_datetime(now))
 
 
 def _request(row: Row[Any]) -> QueuedRequest:
     values = dict(row._mapping)
     key = ReportKey(values.pop("account_id"), values.pop("date_range"), values.pop("report"))
-    for name in _MOMENTS:
+    for name in _TIMESTAMP_COLUMNS:
         values[name] = None if values[name] is None else values[name].timestamp()
     values["priority"], values["status"] = Priority(values["priority"]), RequestStatus(values["status"])
     return QueuedRequest(key=key, **values)

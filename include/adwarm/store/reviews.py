@@ -9,7 +9,7 @@ from adwarm.store.database import upsert
 from adwarm.store.tables import policy_review as table
 
 
-def put_review(connection: Connection, row: dict[str, Any]) -> None:
+def save_review(connection: Connection, row: dict[str, Any]) -> None:
     """Insert the row of a review; one of the same run is replaced."""
     upsert(connection, table, [row])
 
@@ -20,14 +20,14 @@ def find_review(connection: Connection, run_id: str) -> dict[str, Any] | None:
     return None if found is None else dict(found)
 
 
-def newest_review(connection: Connection) -> dict[str, Any] | None:
+def find_newest_review(connection: Connection) -> dict[str, Any] | None:
     """Return the review that was made last, or None."""
     query = select(table).order_by(table.c.at.desc(), table.c.run_id.desc()).limit(1)
     found = connection.execute(query).mappings().first()
     return None if found is None else dict(found)
 
 
-def close_review(connection: Connection, run_id: str, verdict: str, *, by: str, at: datetime) -> None:
+def save_decision(connection: Connection, run_id: str, decision: str, *, by: str, at: datetime) -> None:
     """Write down what was decided on a review's proposal, and by whom."""
-    values = {"verdict": verdict, "decided_by": by[:250], "decided_at": at}
+    values = {"verdict": decision, "decided_by": by[:250], "decided_at": at}
     connection.execute(update(table).where(table.c.run_id == run_id).values(values))

@@ -12,7 +12,7 @@ from adwarm.store.tables import forecast_snapshot, policy
 LIVE = "live"
 
 
-def put_snapshot(connection: Connection, row: dict[str, Any]) -> None:
+def insert_snapshot(connection: Connection, row: dict[str, Any]) -> None:
     """Insert the row; a snapshot that is there already stays as it is, since its id is its content."""
     insert_new(connection, forecast_snapshot, [row])
 

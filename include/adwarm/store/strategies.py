@@ -17,7 +17,7 @@ def list_strategies(connection: Connection, *, enabled_only: bool = False) -> li
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def put_strategy(connection: Connection, row: dict[str, Any]) -> None:
+def save_strategy(connection: Connection, row: dict[str, Any]) -> None:
     """Insert the row, or replace the one of that name."""
     upsert(connection, strategy, [row])
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from adwarm.store.timestamp_type import Moment
+from adwarm.store.timestamp_type import UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -43,7 +43,8 @@ def _col(name: str, kind: Any, default: Any = None) -> Column[Any]:
 
 
 account = Table(
-    "account", metadata,
+    "account",
+    metadata,
     _key("id", String(24)),
     _col("connection", String(250), "default"),
     _col("data_zone", String(64)),
@@ -51,12 +52,13 @@ account = Table(
     _col("currency", String(8), "USD"),
     _col("status", String(16), "active"),
     Column("status_reason", Text),
-    _col("updated_at", Moment()),
+    _col("updated_at", UtcDateTime()),
     Column("denials", JSON),
-)  # fmt: skip
+)
 
 strategy = Table(
-    "strategy", metadata,
+    "strategy",
+    metadata,
     _key("name", String(80)),
     _col("enabled", Boolean, True),
     _col("date_ranges", JSON),
@@ -68,17 +70,19 @@ strategy = Table(
     _col("delay_seconds", Float, 5.0),
     _col("max_parallel_batches", Integer, 2),
     _col("max_calls_per_hour", Integer, 100),
-)  # fmt: skip
+)
 
 payload = Table(
-    "payload", metadata,
+    "payload",
+    metadata,
     _key("hash", String(64)),
     _col("body", LargeBinary),
-    _col("created_at", Moment()),
-)  # fmt: skip
+    _col("created_at", UtcDateTime()),
+)
 
 entry = Table(
-    "entry", metadata,
+    "entry",
+    metadata,
     _key("account_id", String(24)),
     _key("since", Date),
     _key("until", Date),
@@ -89,8 +93,8 @@ entry = Table(
     _col("codec", String(16)),
     _col("raw_bytes", Integer),
     _col("stored_bytes", Integer),
-    _col("fetched_at", Moment()),
-    Column("expires_at", Moment()),
+    _col("fetched_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
     _col("source", String(40)),
     _col("complete", Boolean, True),
     _col("settled", Boolean, False),
@@ -100,17 +104,18 @@ entry = Table(
     _col("api_version", String(16), ""),
     _col("token", BigInteger, 0),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 partition = Table(
-    "partition", metadata,
+    "partition",
+    metadata,
     _key("account_id", String(24)),
     _key("day", Date),
     _key("spec_hash", String(12)),
     _col("object_hash", String(64)),
     _col("rows", Integer),
     _col("content_hash", String(64)),
-    _col("fetched_at", Moment()),
+    _col("fetched_at", UtcDateTime()),
     _col("complete", Boolean, True),
     _col("settled", Boolean, False),
     _col("data_version", Integer, 1),
@@ -118,25 +123,27 @@ partition = Table(
     _col("token", BigInteger, 0),
     Column("missing", Text),
     Index(None, "object_hash"),
-)  # fmt: skip
+)
 
 lease = Table(
-    "lease", metadata,
+    "lease",
+    metadata,
     _key("name", String(200)),
     _col("owner", String(80)),
     _col("token", BigInteger),
-    _col("expires_at", Moment()),
+    _col("expires_at", UtcDateTime()),
     Column("report_run_id", String(40)),
     Column("report_unit", String(16)),
-    Column("report_at", Moment()),
+    Column("report_at", UtcDateTime()),
     Column("report_percent", Float),
-    Column("report_moved_at", Moment()),
+    Column("report_moved_at", UtcDateTime()),
     Column("report_pages", JSON),
     Column("learned", JSON),
-)  # fmt: skip
+)
 
 log_file = Table(
-    "log_file", metadata,
+    "log_file",
+    metadata,
     _key("path", String(1024)),
     _col("size", BigInteger),
     _col("mtime", Float),
@@ -144,56 +151,61 @@ log_file = Table(
     _col("checkpoints", JSON, list),
     _col("events", BigInteger, 0),
     _col("rejected", BigInteger, 0),
-    _col("read_at", Moment()),
-)  # fmt: skip
+    _col("read_at", UtcDateTime()),
+)
 
 access_aggregate = Table(
-    "access_aggregate", metadata,
-    _key("hour", Moment()),
+    "access_aggregate",
+    metadata,
+    _key("hour", UtcDateTime()),
     _col("object_hash", String(64)),
     _col("opens", BigInteger),
     _col("keys", Integer),
-    _col("updated_at", Moment()),
+    _col("updated_at", UtcDateTime()),
     Index(None, "object_hash"),
-)  # fmt: skip
+)
 
 watermark = Table(
-    "watermark", metadata,
+    "watermark",
+    metadata,
     _key("name", String(80)),
-    _col("until", Moment()),
-    _col("updated_at", Moment()),
-)  # fmt: skip
+    _col("until", UtcDateTime()),
+    _col("updated_at", UtcDateTime()),
+)
 
 forecast_snapshot = Table(
-    "forecast_snapshot", metadata,
+    "forecast_snapshot",
+    metadata,
     _key("id", String(64)),
     _col("kind", String(40)),
     _col("version", String(24)),
     _col("object_hash", String(64)),
-    _col("trained_from", Moment()),
-    _col("trained_until", Moment()),
+    _col("trained_from", UtcDateTime()),
+    _col("trained_until", UtcDateTime()),
     _col("keys", Integer),
     _col("features", JSON, list),
     _col("metrics", JSON, dict),
-    _col("created_at", Moment()),
-)  # fmt: skip
+    _col("created_at", UtcDateTime()),
+)
 
 policy = Table(
-    "policy", metadata,
+    "policy",
+    metadata,
     _key("name", String(40)),
     Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
     _col("mode", String(16), "live"),
-    _col("updated_at", Moment()),
+    _col("updated_at", UtcDateTime()),
     Column("chosen_kind", String(40)),
     Column("chosen_by", String(250)),
-    Column("chosen_at", Moment()),
+    Column("chosen_at", UtcDateTime()),
     Column("chosen_why", Text),
-)  # fmt: skip
+)
 
 policy_review = Table(
-    "policy_review", metadata,
+    "policy_review",
+    metadata,
     _key("run_id", String(250)),
-    _col("at", Moment()),
+    _col("at", UtcDateTime()),
     _col("verdict", String(24)),
     Column("live_kind", String(40)),
     Column("proposed_kind", String(40)),
@@ -201,12 +213,13 @@ policy_review = Table(
     Column("report", Text),
     _col("figures", JSON, dict),
     Column("decided_by", String(250)),
-    Column("decided_at", Moment()),
+    Column("decided_at", UtcDateTime()),
     Index(None, "at"),
-)  # fmt: skip
+)
 
 warm = Table(
-    "warm", metadata,
+    "warm",
+    metadata,
     _key("id", _ID),
     _col("run_id", String(250)),
     _col("batch", Integer, 0),
@@ -216,29 +229,30 @@ warm = Table(
     _col("reason", String(24)),
     _col("mode", String(16)),
     _col("priority", String(16), "low"),
-    _col("decided_at", Moment()),
-    Column("predicted_open", Moment()),
-    Column("warm_at", Moment()),
+    _col("decided_at", UtcDateTime()),
+    Column("predicted_open", UtcDateTime()),
+    Column("warm_at", UtcDateTime()),
     _col("confidence", Float, 0.0),
     _col("benefit", Float, 0.0),
     _col("price", Float, 0.0),
     _col("explanation", JSON, dict),
     _col("status", String(16), "planned"),
     Column("error", Text),
-    Column("fetched_at", Moment()),
-    Column("expires_at", Moment()),
+    Column("fetched_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
     _col("requests", Integer, 0),
     Column("seconds", Float),
     Column("used", Boolean),
-    Column("first_use", Moment()),
+    Column("first_use", UtcDateTime()),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "decided_at"),
     Index(None, "used", "status"),
-)  # fmt: skip
+)
 
 warming_job = Table(
-    "warming_job", metadata,
+    "warming_job",
+    metadata,
     _key("run_id", String(250)),
     _col("dag_id", String(250)),
     _col("status", String(16)),
@@ -246,41 +260,47 @@ warming_job = Table(
     _col("done", Integer, 0),
     _col("failed", Integer, 0),
     _col("requests", Integer, 0),
-    _col("started_at", Moment()),
-    Column("finished_at", Moment()),
+    _col("started_at", UtcDateTime()),
+    Column("finished_at", UtcDateTime()),
     _col("errors", JSON, list),
     Index(None, "started_at"),
-)  # fmt: skip
+)
 
 request = Table(
-    "request", metadata,
+    "request",
+    metadata,
     _key("id", _ID),
     _col("account_id", String(24)),
     _col("date_range", String(40)),
     _col("report", String(40), "default"),
     _col("priority", Integer),
     _col("status", String(16), "pending"),
-    _col("enqueued_at", Moment()),
-    _col("deadline", Moment()),
+    _col("enqueued_at", UtcDateTime()),
+    _col("deadline", UtcDateTime()),
     _col("attempts", Integer, 0),
     Column("owner", String(80)),
-    Column("lease_until", Moment()),
+    Column("lease_until", UtcDateTime()),
     Column("error", Text),
-    Column("finished_at", Moment()),
+    Column("finished_at", UtcDateTime()),
     _col("token", BigInteger, 0),
-    Column("not_before", Moment()),
+    Column("not_before", UtcDateTime()),
     Column("result", JSON),
     Index(None, "status", "priority", "enqueued_at"),
     Index(None, "finished_at"),
     Index(
-        "uq_request_in_flight", "account_id", "date_range", "report", unique=True,
+        "uq_request_in_flight",
+        "account_id",
+        "date_range",
+        "report",
+        unique=True,
         sqlite_where=text("status IN ('pending', 'processing')"),
         postgresql_where=text("status IN ('pending', 'processing')"),
     ),
-)  # fmt: skip
+)
 
 capacity_scope = Table(
-    "capacity_scope", metadata,
+    "capacity_scope",
+    metadata,
     _key("scope", String(200)),
     _col("limit", Float),
     _col("tokens", Float),
@@ -289,10 +309,11 @@ capacity_scope = Table(
     Column("parked_why", Text),
     Column("usage", Float),
     _col("state", JSON, dict),
-)  # fmt: skip
+)
 
 capacity_grant = Table(
-    "capacity_grant", metadata,
+    "capacity_grant",
+    metadata,
     _key("id", String(40)),
     _col("token", BigInteger, 0),
     _col("scopes", JSON, list),
@@ -307,48 +328,53 @@ capacity_grant = Table(
     _col("spend_until", Float),
     _col("expires_at", Float),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 breaker = Table(
-    "breaker", metadata,
+    "breaker",
+    metadata,
     _key("source", String(200)),
     _col("state", String(16)),
     _col("changed_at", Float),
     _col("probe_at", Float, 0.0),
     _col("data", JSON, dict),
-)  # fmt: skip
+)
 
 isolation = Table(
-    "isolation", metadata,
+    "isolation",
+    metadata,
     _key("source", String(200)),
     _col("state", String(16)),
     _col("changed_at", Float),
     _col("data", JSON, dict),
-)  # fmt: skip
+)
 
 error_event = Table(
-    "error_event", metadata,
+    "error_event",
+    metadata,
     _key("id", _ID),
-    _col("at", Moment()),
+    _col("at", UtcDateTime()),
     _col("source", String(80)),
     _col("kind", String(40)),
     Column("code", String(40)),
     Column("subject", String(200)),
     _col("message", Text),
     Index(None, "source", "at"),
-)  # fmt: skip
+)
 
 healing_action = Table(
-    "healing_action", metadata,
+    "healing_action",
+    metadata,
     _key("name", String(120)),
-    _col("last_run", Moment()),
+    _col("last_run", UtcDateTime()),
     _col("runs", Integer, 1),
     _col("succeeded", Boolean),
     Column("detail", Text),
-)  # fmt: skip
+)
 
 fatigue_score = Table(
-    "fatigue_score", metadata,
+    "fatigue_score",
+    metadata,
     _key("account_id", String(24)),
     _key("ad_id", String(24)),
     _key("as_of", Date),
@@ -364,13 +390,14 @@ fatigue_score = Table(
     _col("calculator_version", String(24)),
     _col("data_version", Integer, 1),
     _col("settled", Boolean, False),
-    _col("calculated_at", Moment()),
+    _col("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
-)  # fmt: skip
+)
 
 traffic_hour = Table(
-    "traffic_hour", metadata,
-    _key("hour", Moment()),
+    "traffic_hour",
+    metadata,
+    _key("hour", UtcDateTime()),
     _key("account_id", String(24)),
     _key("actor", String(16)),
     _col("hits", Integer, 0),
@@ -380,4 +407,4 @@ traffic_hour = Table(
     _col("upstream_calls", Integer, 0),
     _col("throttles", Integer, 0),
     _col("latency_ms", Float, 0.0),
-)  # fmt: skip
+)

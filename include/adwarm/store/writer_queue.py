@@ -16,26 +16,26 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Transient
-from adwarm.store.database import limits_of
+from adwarm.store.database import get_limits
 
 Files = tuple[int, int]
 """Descriptors of the gate and the room. Whoever leaves the room queues at the gate again, behind who waits in it."""
 
 
-class Turnstile:
+class WriterQueue:
     """Takes turns between the processes and threads that use one SQLite file; free where there is no such file."""
 
     def __init__(self, engine: Engine) -> None:
         database = engine.url.database
         is_file = engine.dialect.name == "sqlite" and bool(database) and database != ":memory:"
         self._path = Path(f"{database}-turn").absolute() if is_file else None
-        self._seconds = limits_of(engine).lock_timeout_seconds
+        self._seconds = get_limits(engine).lock_timeout_seconds
         self._files: Files | None = None
         self._owner = 0
         self._thread = threading.Lock()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """Wait for the turn and hold it.
 
         Raises:
@@ -46,9 +46,9 @@ class Turnstile:
             return
         end = time.monotonic() + self._seconds
         if not self._thread.acquire(timeout=self._seconds):
-            raise self._too_long(self._path)
+            raise self._timeout_error(self._path)
         try:
-            release = self._entered(self._path, end)
+            release = self._enter(self._path, end)
             try:
                 yield
             finally:
@@ -56,28 +56,28 @@ class Turnstile:
         finally:
             self._thread.release()
 
-    def _entered(self, path: Path, end: float) -> Callable[[], None]:
+    def _enter(self, path: Path, end: float) -> Callable[[], None]:
         """Take the turn, and return what gives it back."""
-        gate, room = self._opened(path)
-        if _is_taken(gate):
+        gate, room = self._open_files(path)
+        if _try_lock(gate):
             try:
-                entered = _is_taken(room)
+                entered = _try_lock(room)
             finally:
-                _free(gate)
+                _unlock(gate)
             if entered:
-                return lambda: _free(room)
+                return lambda: _unlock(room)
         wait = _Wait(_open(path))
-        if not wait.is_over(end - time.monotonic()):
-            raise self._too_long(path)
+        if not wait.wait_until_entered(end - time.monotonic()):
+            raise self._timeout_error(path)
         return wait.release
 
-    def _opened(self, path: Path) -> Files:
+    def _open_files(self, path: Path) -> Files:
         """Return the two files; opened again after a fork, because a child would share its parent's lock."""
         if self._files is None or self._owner != os.getpid():
             self._files, self._owner = _open(path), os.getpid()
         return self._files
 
-    def _too_long(self, path: Path) -> Transient:
+    def _timeout_error(self, path: Path) -> Transient:
         return Transient(
             f"no turn at {path.with_name(path.name.removesuffix('-turn'))} for {self._seconds:g} s: another process "
             "holds it and may have stopped; find it (fuser, lsof) and end it. Several workers are better off with "
@@ -100,7 +100,7 @@ class _Wait:
         self._error: OSError | None = None
         threading.Thread(target=self._queue, name="adwarm-turn", daemon=True).start()
 
-    def is_over(self, seconds: float) -> bool:
+    def wait_until_entered(self, seconds: float) -> bool:
         """Return whether the turn came within `seconds`; if not, it is given up."""
         self._entered.wait(max(0.0, seconds))
         with self._lock:
@@ -111,7 +111,7 @@ class _Wait:
 
     def release(self) -> None:
         """Give the turn back."""
-        _free(self._files[1])  # not by closing alone: a child that was forked meanwhile holds the files open
+        _unlock(self._files[1])  # not by closing alone: a child that was forked meanwhile holds the files open
         for file in self._files:
             os.close(file)
 
@@ -124,7 +124,7 @@ class _Wait:
             try:
                 flock(room, LOCK_EX)
             finally:
-                _free(gate)
+                _unlock(gate)
         except OSError as error:
             self._error = error
         with self._lock:
@@ -139,7 +139,7 @@ def _open(path: Path) -> Files:
     return os.open(f"{path}.gate", flags, 0o600), os.open(path, flags, 0o600)
 
 
-def _is_taken(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     """Take the lock of the file if it is free, and return whether it was."""
     from fcntl import LOCK_EX, LOCK_NB, flock
 
@@ -150,7 +150,7 @@ def _is_taken(file: int) -> bool:
     return True
 
 
-def _free(file: int) -> None:
+def _unlock(file: int) -> None:
     from fcntl import LOCK_UN, flock
 
     flock(file, LOCK_UN)

@@ -55,20 +55,20 @@ class AdmittedOperator(BaseOperator):
 
     def attempt(self, context: Context, event: Any = None) -> Any:
         """Try once; called again after each deferral."""
-        from adwarm.backpressure import admitted
+        from adwarm.backpressure import acquire_grant
         from adwarm.foundation.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
-        from adwarm_airflow.params import word
+        from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
 
         del context, event
         runtime = open_runtime()
         scopes = [Scope.parse(text) for text in self.scopes]
-        priority = word(Priority.parse, self.priority)
+        priority = parse_param(Priority.parse, self.priority)
         called = False
         try:
-            with admitted(
-                runtime.single_calls,
+            with acquire_grant(
+                runtime.single_call_admission,
                 runtime.clock,
                 scopes,
                 priority,

@@ -39,11 +39,11 @@ class CompressEntriesOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Pack and report."""
-        from adwarm_airflow.compress_paths import pack_entries, pack_files
+        from adwarm_airflow.compress_paths import compress_entries, compress_files
         from adwarm_airflow.task_context import open_runtime
 
         del context
         runtime = open_runtime()
         if self.path:
-            return pack_files(runtime.settings, self.path, self.codec, tuple(self.include))
-        return pack_entries(runtime, self.codec)
+            return compress_files(runtime.settings, self.path, self.codec, tuple(self.include))
+        return compress_entries(runtime, self.codec)

@@ -47,18 +47,18 @@ class DrainRequestsOperator(BaseOperator):
             TokenDead: no request was completed, and the access token is dead.
         """
         from adwarm.foundation.errors import BadRequest, TokenDead
-        from adwarm.prefetch.batch_result import gravest, restated
+        from adwarm.prefetch.batch_result import most_severe_error, with_message
         from adwarm_airflow.task_context import open_runtime
 
         del context
         size, seconds = int(self.batch_size), float(self.max_seconds)
         if size < 1 or not seconds > 0:
             raise BadRequest(f"batch_size {size} must be at least 1, and max_seconds {seconds} above 0")
-        report = open_runtime(conn_id=self.conn_id).drainer(size).drain(seconds)
+        report = open_runtime(conn_id=self.conn_id).queue_worker(size).drain(seconds)
         for text in report.errors[:20]:
             self.log.warning("%s", text)
         self.log.info("requests: %s", report.to_dict())
-        error = gravest(report.failures)
+        error = most_severe_error(report.failures)
         if isinstance(error, TokenDead) and not report.completed:
-            raise restated(error, "no request was completed; the first reasons: " + " | ".join(report.errors[:3]))
+            raise with_message(error, "no request was completed; the first reasons: " + " | ".join(report.errors[:3]))
         return report.to_dict()

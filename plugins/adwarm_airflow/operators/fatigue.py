@@ -38,19 +38,21 @@ class ScoreFatigueOperator(BaseOperator):
         from datetime import date
 
         from adwarm.fatigue.account_scores import score_accounts
-        from adwarm.model import account_id
+        from adwarm.model import normalize_account_id
         from adwarm.store import accounts as known
-        from adwarm_airflow.params import word
+        from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
-        from adwarm_airflow.tasks.warming import told_scores
+        from adwarm_airflow.tasks.warming import summarize_scores
 
         del context
         runtime = open_runtime()
         ids = (
-            list(known.many(runtime.engine)) if self.accounts is None else [account_id(text) for text in self.accounts]
+            list(known.get_many(runtime.engine))
+            if self.accounts is None
+            else [normalize_account_id(text) for text in self.accounts]
         )
-        day = word(date.fromisoformat, self.as_of)
+        day = parse_param(date.fromisoformat, self.as_of)
         report = score_accounts(
             runtime.engine, runtime.objects, runtime.settings, [(name, day) for name in ids], runtime.clock.now()
         )
-        return told_scores(report)
+        return summarize_scores(report)

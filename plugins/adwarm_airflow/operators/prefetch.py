@@ -12,13 +12,13 @@ from adwarm_airflow.triggers import CapacityTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from adwarm.prefetch import BatchReport, KeyOutcome
+    from adwarm.prefetch import BatchResult, KeyOutcome
 
 SHORT_WAIT_SECONDS = 30.0
 MAX_DEFERRALS = 10
 """So often in a row a task may wait for capacity, find some, and still fetch nothing."""
 
-MAX_CHAINS = 100
+MAX_SCOPE_CHAINS = 100
 
 
 class PrefetchInsightsOperator(BaseOperator):
@@ -67,46 +67,48 @@ class PrefetchInsightsOperator(BaseOperator):
         """
         from adwarm_airflow.run_window import was_cleared
 
-        self.start_over(context, by_person=was_cleared(context))
+        self.prepare_attempt(context, by_human=was_cleared(context))
         return self.attempt(context, None, 0)
 
-    def start_over(self, context: Context, *, by_person: bool) -> None:
+    def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
         """Prepare an attempt: one that a person asked for by clearing the task lifts the denials of its accounts."""
-        from adwarm.model import account_id
+        from adwarm.model import normalize_account_id
         from adwarm.store import denials
         from adwarm_airflow.task_context import open_runtime
 
         del context
-        if by_person:
+        if by_human:
             runtime = open_runtime()
-            denials.lift(runtime.engine, [account_id(text) for text in self.accounts])
+            denials.lift(runtime.engine, [normalize_account_id(text) for text in self.accounts])
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; called again after each deferral."""
-        from adwarm_airflow.task_context import strangers
+        from adwarm_airflow.task_context import connection_change_warnings
 
         del event
         report = self.prefetch(context)
-        for text in strangers(self.conn_id, [item.wanted.key.account_id for item in report.outcomes]):
+        for text in connection_change_warnings(self.conn_id, [item.request.key.account_id for item in report.outcomes]):
             self.log.warning("%s", text)
         parked = _parked(report)
         if parked and self.deferrable and deferrals < MAX_DEFERRALS:
             self.log.info(
                 "reports that wait: %d, and their worker slot is given back; the first, of %s: %s",
-                len(parked), parked[0].wanted.key.account_id, parked[0].reason,
-            )  # fmt: skip
+                len(parked),
+                parked[0].request.key.account_id,
+                parked[0].reason,
+            )
             tries = 0 if report.summary()["fetched"] else deferrals
-            trigger = self._capacity(parked, self.waiting_priority(context, parked))
+            trigger = self._capacity_trigger(parked, self.waiting_priority(context, parked))
             self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})
         for text in report.errors():
             self.log.warning("%s", text)
-        whole = self.whole(context, report)
+        whole = self.full_report(context, report)
         self.log.info("outcomes: %s", whole.summary())
         if failure := whole.failure():
             raise failure
         return whole.summary()
 
-    def whole(self, context: Context, report: BatchReport) -> BatchReport:
+    def full_report(self, context: Context, report: BatchResult) -> BatchResult:
         """Return what the task is judged by: here what its last run of the engine brought."""
         del context
         return report
@@ -116,15 +118,17 @@ class PrefetchInsightsOperator(BaseOperator):
         del context, parked
         return self.priority
 
-    def _capacity(self, parked: Sequence[KeyOutcome], priority: str) -> CapacityTrigger:
+    def _capacity_trigger(self, parked: Sequence[KeyOutcome], priority: str) -> CapacityTrigger:
         """Return what wakes the task when a parked account may be called, those first that wait the shortest."""
         from adwarm.store import accounts
         from adwarm_airflow.task_context import open_runtime
 
-        names = list(dict.fromkeys(item.wanted.key.account_id for item in parked if not item.timed))[:MAX_CHAINS]
-        latest = next((item.retry_after for item in parked if item.timed), None)
+        names = list(dict.fromkeys(item.request.key.account_id for item in parked if not item.has_fixed_delay))[
+            :MAX_SCOPE_CHAINS
+        ]
+        latest = next((item.retry_after for item in parked if item.has_fixed_delay), None)
         runtime = open_runtime(conn_id=self.conn_id)
-        known, sources = accounts.many(runtime.engine, names), {"": runtime.make_source()}
+        known, sources = accounts.get_many(runtime.engine, names), {"": runtime.make_source()}
         chains = []
         for name in names:
             own = known[name].connection if name in known else ""
@@ -134,24 +138,26 @@ class PrefetchInsightsOperator(BaseOperator):
             chains.append([str(scope) for scope in sources[own].scopes(name)])
         return CapacityTrigger(chains, priority, sources[""].name, latest)
 
-    def prefetch(self, context: Context) -> BatchReport:
+    def prefetch(self, context: Context) -> BatchResult:
         """Run the engine once over every account and range.
 
         Raises:
             BadRequest: an account, a range, the report or the priority is not valid.
         """
         from adwarm.model import Priority, ReportKey
-        from adwarm.prefetch import Wanted
-        from adwarm_airflow.params import word
+        from adwarm.prefetch import KeyRequest
+        from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
 
         del context
         keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
-        priority = word(Priority.parse, self.priority)
+        priority = parse_param(Priority.parse, self.priority)
         runtime = open_runtime(conn_id=self.conn_id)
-        return runtime.prefetch().run([Wanted(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS)
+        return runtime.prefetch_engine().run(
+            [KeyRequest(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS
+        )
 
 
-def _parked(report: BatchReport) -> list[KeyOutcome]:
+def _parked(report: BatchResult) -> list[KeyOutcome]:
     """Return the reports that wait, the one that waits the shortest first."""
     return sorted((item for item in report.outcomes if item.status == "parked"), key=lambda item: item.retry_after or 0)

@@ -66,6 +66,12 @@ class RecoveringOperator(BaseOperator):
             subject=str(context["ti"].task_id),
             fallbacks=chain,
         )
-        if answer.degraded:
+        if answer.is_degraded:
             self.log.warning("answered by %s: %s", answer.source, answer.reason)
-        return {name: getattr(answer, name) for name in ("value", "source", "degraded", "reason", "attempts")}
+        return {
+            "value": answer.value,
+            "source": answer.source,
+            "degraded": answer.is_degraded,
+            "reason": answer.reason,
+            "attempts": answer.attempts,
+        }

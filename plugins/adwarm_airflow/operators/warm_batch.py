@@ -10,8 +10,8 @@ from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS, PrefetchInsigh
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from adwarm.prefetch import BatchReport, KeyOutcome
-    from adwarm_airflow.run_window import RunTime
+    from adwarm.prefetch import BatchResult, KeyOutcome
+    from adwarm_airflow.run_window import RunWindow
 
 
 class WarmBatchOperator(PrefetchInsightsOperator):
@@ -37,23 +37,23 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         self.pause_seconds = pause_seconds
         self.slice_size = slice_size
 
-    def start_over(self, context: Context, *, by_person: bool) -> None:
+    def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
         """Put what failed of the batch back to planned; for a person also what was denied."""
         from adwarm.prefetch.warm_batch import reopen_batch
         from adwarm_airflow.task_context import open_runtime
 
-        run = _run(context)
+        run = _run_window(context)
         runtime = open_runtime(run.clock)
-        reopen_batch(runtime.engine, run.run_id, int(self.batch), by_person=by_person)
+        reopen_batch(runtime.engine, run.run_id, int(self.batch), by_human=by_human)
 
-    def whole(self, context: Context, report: BatchReport) -> BatchReport:
+    def full_report(self, context: Context, report: BatchResult) -> BatchResult:
         """Return the report with the keys of the batch that had ended before."""
-        from adwarm.prefetch import BatchReport
-        from adwarm.prefetch.warm_batch import ended_before
+        from adwarm.prefetch import BatchResult
+        from adwarm.prefetch.warm_batch import list_earlier_outcomes
         from adwarm_airflow.task_context import open_runtime
 
-        before = ended_before(open_runtime().engine, _run(context).run_id, int(self.batch), report)
-        return BatchReport([*before, *report.outcomes])
+        before = list_earlier_outcomes(open_runtime().engine, _run_window(context).run_id, int(self.batch), report)
+        return BatchResult([*before, *report.outcomes])
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
         """Return the most urgent class that the plan gave to a parked key."""
@@ -61,19 +61,19 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         from adwarm.store import warms
         from adwarm_airflow.task_context import open_runtime
 
-        waiting = {item.wanted.reference for item in parked}
-        rows = warms.batch(open_runtime().engine, _run(context).run_id, int(self.batch))
+        waiting = {item.request.reference for item in parked}
+        rows = warms.list_planned(open_runtime().engine, _run_window(context).run_id, int(self.batch))
         classes = [Priority.parse(str(row["priority"])) for row in rows if row["id"] in waiting]
         return min(classes).name.lower() if classes else self.priority
 
-    def prefetch(self, context: Context) -> BatchReport:
+    def prefetch(self, context: Context) -> BatchResult:
         """Warm what is left of the batch."""
         from adwarm.prefetch.warm_batch import warm_batch
         from adwarm_airflow.task_context import open_runtime
 
-        run = _run(context)
+        run = _run_window(context)
         return warm_batch(
-            open_runtime(run.clock, self.conn_id).prefetch(),
+            open_runtime(run.clock, self.conn_id).prefetch_engine(),
             run.run_id,
             int(self.batch),
             wait_seconds=SHORT_WAIT_SECONDS,
@@ -82,10 +82,10 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         )
 
 
-def _run(context: Context) -> RunTime:
+def _run_window(context: Context) -> RunWindow:
     """Return the run whose plan is carried out, and the clock it acts by."""
     from datetime import timedelta
 
-    from adwarm_airflow.run_window import run_time
+    from adwarm_airflow.run_window import resolve_run_window
 
-    return run_time(context, timedelta(hours=1))
+    return resolve_run_window(context, timedelta(hours=1))

@@ -5,18 +5,18 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from adwarm.forecast.snapshot import live_snapshot
-from adwarm.forecast.training.train import train_until
+from adwarm.forecast.snapshot import get_live_snapshot
+from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
-from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
-from adwarm.patterns.ingest.run import IngestReport, carry_out, plan_ingest
+from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
+from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
 from adwarm.runtime import Runtime
-from adwarm.store import aggregates, reading
-from adwarm_airflow.run_window import RunTime, run_time
+from adwarm.store import aggregates, read_transaction
+from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
-TRAIN_EVERY = timedelta(hours=24)
+TRAINING_INTERVAL = timedelta(hours=24)
 log = logging.getLogger(__name__)
 
 
@@ -25,35 +25,35 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     A window from the params or of a backfill is read whole; a scheduled or plain manual run reads what the log gained.
     """
-    run = run_time(context, HOUR)
+    run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    window = run.window if run.explicit else None
+    window = run.window if run.is_explicit else None
     planned = plan_ingest(runtime.engine, runtime.settings, run.clock.now(), window=window)
     if len(planned.shares) > 1:
         log.info("shared among %d tasks", len(planned.shares))
-        plan = hand_over(runtime.objects, planned)
+        plan = save_plan(runtime.objects, planned)
         return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
-    figures = _figures(carry_out(runtime.engine, runtime.objects, runtime.settings, planned))
+    figures = _summarize_ingest(run_locally(runtime.engine, runtime.objects, runtime.settings, planned))
     context["ti"].xcom_push(key="figures", value=figures)
     return []
 
 
-def read_share(share: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+def read_split(split: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Read one share of the log; nothing is published yet."""
-    runtime = open_runtime(run_time(context, HOUR).clock)
-    partial = read_handed(runtime.objects, runtime.settings, share["plan"], share["number"])
-    return {**share, "partial": partial}
+    runtime = open_runtime(resolve_run_window(context, HOUR).clock)
+    partial = read_saved_split(runtime.objects, runtime.settings, split["plan"], split["number"])
+    return {**split, "partial": partial}
 
 
-def adopt_shares(found: Iterable[Mapping[str, Any]], context: Mapping[str, Any]) -> dict[str, Any]:
+def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any]) -> dict[str, Any]:
     """Publish what all shares came to, at once."""
-    runtime = open_runtime(run_time(context, HOUR).clock)
-    shares = sorted(found, key=lambda share: int(share["number"]))
+    runtime = open_runtime(resolve_run_window(context, HOUR).clock)
+    shares = sorted(splits, key=lambda share: int(share["number"]))
     partials = [share["partial"] for share in shares]
-    return _figures(adopt_handed(runtime.engine, runtime.objects, shares[0]["plan"], partials))
+    return _summarize_ingest(commit_saved_plan(runtime.engine, runtime.objects, shares[0]["plan"], partials))
 
 
-def _figures(report: IngestReport) -> dict[str, Any]:
+def _summarize_ingest(report: IngestResult) -> dict[str, Any]:
     figures = {"events": report.events, "rejected": report.rejected, "hours": report.hours, "keys": report.keys}
     log.info("read: %s; rejected because: %s", figures, report.rejected_by_reason)
     for sample in report.samples:
@@ -63,32 +63,32 @@ def _figures(report: IngestReport) -> dict[str, Any]:
 
 def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
     """Train the forecast once a day, and find the accounts the log names; skipped in backfills."""
-    run = run_time(context, HOUR)
-    if run.backfill:
+    run = resolve_run_window(context, HOUR)
+    if run.is_backfill:
         return {"trained": False, "why": "a backfill trains nothing"}
     runtime = open_runtime(run.clock)
-    until = _trained_until(run, runtime)
+    until = _training_cutoff(run, runtime)
     forced = bool((context.get("params") or {}).get("train_now"))
-    if not forced and (fresh := _still_fresh(runtime, until)):
+    if not forced and (fresh := _skip_reason(runtime, until)):
         return {"trained": False, "why": fresh}
-    figures = train_until(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
+    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
     log.info("trained: %s", figures)
     return {"trained": True, **figures}
 
 
-def _still_fresh(runtime: Runtime, until: datetime) -> str | None:
+def _skip_reason(runtime: Runtime, until: datetime) -> str | None:
     try:
-        live = live_snapshot(runtime.engine)
+        live = get_live_snapshot(runtime.engine)
     except NotFound:
         return None
     age = until - live.trained_until
-    return f"trained until {live.trained_until:%Y-%m-%d %H:%M} UTC" if timedelta(0) <= age < TRAIN_EVERY else None
+    return f"trained until {live.trained_until:%Y-%m-%d %H:%M} UTC" if timedelta(0) <= age < TRAINING_INTERVAL else None
 
 
-def _trained_until(run: RunTime, runtime: Runtime) -> datetime:
+def _training_cutoff(run: RunWindow, runtime: Runtime) -> datetime:
     """Return the end of what the aggregates know: no further than the run's own window when it was told one."""
-    if run.explicit:
+    if run.is_explicit:
         return run.window[1]
-    with reading(runtime.engine) as connection:
+    with read_transaction(runtime.engine) as connection:
         known = aggregates.get_watermark(connection)
     return min(run.clock.now(), known) if known else run.clock.now()

@@ -9,15 +9,15 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.replay.promotion import promote as promote_review
 from adwarm.replay.promotion import reject
 from adwarm.replay.review import review_policies
-from adwarm.replay.review_rules import Verdict
-from adwarm.replay.review_summary import body_of
+from adwarm.replay.review_rules import ReviewResult
+from adwarm.replay.review_summary import summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
-from adwarm_airflow.run_window import RunTime, run_time
+from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
 
 WEEK = timedelta(weeks=1)
-NOBODY = "nobody in time"
+NO_RESPONDER = "nobody in time"
 log = logging.getLogger(__name__)
 
 
@@ -29,47 +29,47 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadRequest: the form names a policy that does not exist, or weeks that are out of bounds.
     """
-    run = run_time(context, WEEK)
+    run = resolve_run_window(context, WEEK)
     runtime = open_runtime(run.clock)
-    settings = _as_asked(runtime.settings, context.get("params") or {})
-    now = run.window[1] if run.backfill else run.clock.now()
-    row = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, act=not run.backfill)
+    settings = _settings_from_form(runtime.settings, context.get("params") or {})
+    now = run.window[1] if run.is_backfill else run.clock.now()
+    row = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.is_backfill)
     log.info("%s: %s; report: %s", row["verdict"], row["figures"]["why"], row["report"])
     names = ("run_id", "verdict", "live_kind", "proposed_kind", "report")
-    return {**{name: row[name] for name in names}, "why": row["figures"]["why"], "body": body_of(row)}
+    return {**{name: row[name] for name in names}, "why": row["figures"]["why"], "body": summarize_review(row)}
 
 
 def is_proposed(context: Mapping[str, Any]) -> bool:
     """Whether the run's review has proposed something that somebody has to approve."""
-    return bool(context["ti"].xcom_pull(task_ids="review")["verdict"] == Verdict.PROPOSED)
+    return bool(context["ti"].xcom_pull(task_ids="review")["verdict"] == ReviewResult.PROPOSED)
 
 
 def promote(context: Mapping[str, Any]) -> dict[str, Any]:
     """Make live what was approved."""
-    run = run_time(context, WEEK)
+    run = resolve_run_window(context, WEEK)
     runtime = open_runtime(run.clock)
-    return _told(promote_review(runtime.engine, run.run_id, by=_who(context), at=run.clock.now()))
+    return _log_decision(promote_review(runtime.engine, run.run_id, by=_responder(context), at=run.clock.now()))
 
 
 def conclude(context: Mapping[str, Any]) -> dict[str, Any]:
     """Write down that what was proposed was not approved; what was promoted stays."""
-    run: RunTime = run_time(context, WEEK)
+    run: RunWindow = resolve_run_window(context, WEEK)
     runtime = open_runtime(run.clock)
-    return _told(reject(runtime.engine, run.run_id, by=_who(context), at=run.clock.now()))
+    return _log_decision(reject(runtime.engine, run.run_id, by=_responder(context), at=run.clock.now()))
 
 
-def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+def _log_decision(row: Mapping[str, Any]) -> dict[str, Any]:
     figures = {name: row[name] for name in ("verdict", "live_kind", "proposed_kind", "decided_by")}
     log.info("decided: %s", figures)
     return figures
 
 
-def _who(context: Mapping[str, Any]) -> str:
+def _responder(context: Mapping[str, Any]) -> str:
     """Return who answered."""
-    return str(context["ti"].xcom_pull(task_ids="approve", key=ANSWERED_BY) or NOBODY)
+    return str(context["ti"].xcom_pull(task_ids="approve", key=ANSWERED_BY) or NO_RESPONDER)
 
 
-def _as_asked(settings: Settings, params: Mapping[str, Any]) -> Settings:
+def _settings_from_form(settings: Settings, params: Mapping[str, Any]) -> Settings:
     from pydantic import ValidationError
 
     names = ("training_weeks", "scored_weeks", "policies")

@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from adwarm.fatigue.account_scores import ScoreReport, score_accounts
+from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
-from adwarm.model import Mode, ReportKey, WarmReason, account_id
+from adwarm.model import Mode, ReportKey, WarmReason, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import Strategy
-from adwarm.planning.strategy_plan import decide_strategies, enabled_strategies
-from adwarm.planning.warm_outcomes import settle_accounts
+from adwarm.planning.strategy_plan import decide_strategies, list_enabled_strategies
+from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
 from adwarm.store import accounts, denials, jobs, warms
-from adwarm_airflow.run_window import RunTime, decision, run_time, was_cleared
+from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
@@ -25,23 +25,23 @@ log = logging.getLogger(__name__)
 
 def plan(context: Mapping[str, Any]) -> list[int]:
     """Plan the run and return the numbers of the batches to carry out; none while no forecast is trained."""
-    run = run_time(context, HOUR)
+    run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    decided_at, mode = decision(context, runtime.settings.step)
+    decided_at, mode = resolve_decision(context, runtime.settings.step)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     try:
         made = decide(
-            runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.fetch_needs
+            runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.request_costs
         )
     except NotFound as error:
         log.warning("nothing is planned: %s", error)
-        _open_job(runtime, run, 0)
+        _start_job(runtime, run, 0)
         return []
     log.info("decided: %s", made.to_dict())
-    for row in warms.of_run(runtime.engine, run.run_id)[:5]:
+    for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
         log.info("%s %s at %s: %s", row["account_id"], row["date_range"], row["warm_at"], row["explanation"].get("why"))
-    _open_job(runtime, run, 0 if made.batches == 0 else made.planned + made.closing)
+    _start_job(runtime, run, 0 if made.batches == 0 else made.planned + made.closing)
     return list(range(made.batches))
 
 
@@ -52,22 +52,27 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         BadRequest: the form names an account, a range or a priority that is not valid.
         Denied: every account that the form names was denied less than a day ago; a clear of the task lifts that.
     """
-    run = run_time(context, timedelta(hours=6))
+    run = resolve_run_window(context, timedelta(hours=6))
     runtime = open_runtime(run.clock)
     params = context["params"]
-    by_hand = _from_form(params)
+    by_hand = _strategies_from_form(params)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-        denials.lift(runtime.engine, _named(by_hand))
-    _refuse_denied(runtime, _named(by_hand))
-    chosen = by_hand or enabled_strategies(runtime.engine)
-    decided_at, _ = decision(context, timedelta(minutes=1))
+        denials.lift(runtime.engine, _strategy_account_ids(by_hand))
+    _check_denials(runtime, _strategy_account_ids(by_hand))
+    chosen = by_hand or list_enabled_strategies(runtime.engine)
+    decided_at, _ = resolve_decision(context, timedelta(minutes=1))
     made = decide_strategies(
-        runtime.engine, runtime.settings, chosen, decided_at, run.run_id,
-        dry_run=bool(params.get("dry_run")), by_hand=bool(by_hand),
-    )  # fmt: skip
+        runtime.engine,
+        runtime.settings,
+        chosen,
+        decided_at,
+        run.run_id,
+        dry_run=bool(params.get("dry_run")),
+        is_manual=bool(by_hand),
+    )
     log.info("decided: %s", made.to_dict())
-    _open_job(runtime, run, 0 if made.batches == 0 else made.planned)
+    _start_job(runtime, run, 0 if made.batches == 0 else made.planned)
     pace = {
         "slice_size": min((item.batch_size for item in chosen), default=5),
         "pause_seconds": max((item.delay_seconds for item in chosen), default=5.0),
@@ -75,18 +80,18 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"batch": number, **pace} for number in range(made.batches)]
 
 
-def score_closed(context: Mapping[str, Any]) -> dict[str, Any]:
+def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
     """Score the accounts whose day this run has closed."""
-    run = run_time(context, HOUR)
+    run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    rows = warms.of_run(runtime.engine, run.run_id)
+    rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row for row in rows if row["reason"] == WarmReason.DAY_CLOSED and row["status"] in {"fetched", "fresh"}]
     pairs = [(row["account_id"], date.fromisoformat(row["date_range"].partition("..")[2])) for row in closed]
     report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
-    return told_scores(report)
+    return summarize_scores(report)
 
 
-def told_scores(report: ScoreReport) -> dict[str, Any]:
+def summarize_scores(report: ScoringResult) -> dict[str, Any]:
     """Log what scoring came to and return it.
 
     Raises:
@@ -98,23 +103,23 @@ def told_scores(report: ScoreReport) -> dict[str, Any]:
     return report.to_dict()
 
 
-def account(context: Mapping[str, Any]) -> dict[str, Any]:
+def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     """Close the run's job, judge earlier warms by the opens since, and read some warmed keys back.
 
     Raises:
         AdwarmError: a warmed key could not be read back; what was warmed is not what is requested.
         Permanent: every key of the run failed; this task fetches none, so its own retry would not help.
     """
-    run = run_time(context, HOUR)
+    run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     job = jobs.finish(runtime.engine, run.run_id, run.clock.now())
-    rows = warms.of_run(runtime.engine, run.run_id)
+    rows = warms.list_by_run(runtime.engine, run.run_id)
     keys = [
         ReportKey(row["account_id"], row["date_range"], row["report"]) for row in rows if row["status"] == "fetched"
     ]
     canary = read_back(runtime.reader, keys)
-    settled = settle_accounts(runtime.engine, runtime.objects, run.clock.now())
-    shadow = settle_accounts(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
+    settled = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now())
+    shadow = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
     for text in job["errors"][:10]:
         log.warning("%s", text)
     figures = {name: job[name] for name in ("status", "total", "done", "failed", "requests")}
@@ -127,7 +132,7 @@ def account(context: Mapping[str, Any]) -> dict[str, Any]:
     return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted, **would}
 
 
-def _from_form(params: Mapping[str, Any]) -> list[Strategy]:
+def _strategies_from_form(params: Mapping[str, Any]) -> list[Strategy]:
     if not params.get("accounts"):
         return []
     ranges = tuple(params.get("date_ranges") or ("yesterday", "last_7d", "last_30d"))
@@ -144,14 +149,14 @@ def _from_form(params: Mapping[str, Any]) -> list[Strategy]:
     ]
 
 
-def _named(strategies: list[Strategy]) -> list[str]:
+def _strategy_account_ids(strategies: list[Strategy]) -> list[str]:
     """Return the ids of the accounts that strategies name."""
-    return [account_id(text) for strategy in strategies for text in strategy.accounts or ()]
+    return [normalize_account_id(text) for strategy in strategies for text in strategy.accounts or ()]
 
 
-def _refuse_denied(runtime: Runtime, ids: list[str]) -> None:
+def _check_denials(runtime: Runtime, ids: list[str]) -> None:
     """Fail when nothing would be planned because every account asked for is denied; log when some are."""
-    known = accounts.standing(runtime.engine, runtime.clock.now())
+    known = accounts.list_as_of(runtime.engine, runtime.clock.now())
     denied = [name for name in ids if name in known and known[name].status == "denied"]
     if not denied:
         return
@@ -161,5 +166,5 @@ def _refuse_denied(runtime: Runtime, ids: list[str]) -> None:
     log.warning("%s", words)
 
 
-def _open_job(runtime: Runtime, run: RunTime, total: int) -> None:
+def _start_job(runtime: Runtime, run: RunWindow, total: int) -> None:
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], total, runtime.clock.now())

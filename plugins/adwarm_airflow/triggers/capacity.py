@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from adwarm.backpressure.capacity_preview import Outlook, Waiter
+    from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -27,17 +27,17 @@ QUEUEING_SECONDS = 60.0
 """After this long in want of nothing but a slot, the task goes on: its share is kept only for a class that asks."""
 
 log = logging.getLogger(__name__)
-Look = Callable[[Sequence["Waiter"]], "list[Outlook]"]
+Preview = Callable[[Sequence["WaitingCall"]], "list[CapacityPreview]"]
 
 
 @dataclass(eq=False)
-class _Sleeper:
+class _PendingTrigger:
     """One trigger's question: it wakes when the first of its chains has room."""
 
-    waiters: tuple[Waiter, ...]
-    room: asyncio.Future[str]
-    look_at: float = 0.0
-    queueing_since: float | None = None
+    waiters: tuple[WaitingCall, ...]
+    admissible: asyncio.Future[str]
+    poll_at: float = 0.0
+    queued_since: float | None = None
 
 
 @dataclass
@@ -49,81 +49,81 @@ class CapacityPoller:
         looks: how often it was called.
     """
 
-    look: Look
-    looks: int = 0
-    _sleepers: set[_Sleeper] = field(default_factory=set)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    preview: Preview
+    polls: int = 0
+    _pending: set[_PendingTrigger] = field(default_factory=set)
+    _wake_event: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
-    async def wait(self, waiters: Sequence[Waiter]) -> str:
+    async def wait(self, waiters: Sequence[WaitingCall]) -> str:
         """Return once one of the chains has room, and say why it is time."""
-        sleeper = _Sleeper(tuple(waiters), asyncio.get_running_loop().create_future())
-        self._sleepers.add(sleeper)
-        self._news.set()
+        sleeper = _PendingTrigger(tuple(waiters), asyncio.get_running_loop().create_future())
+        self._pending.add(sleeper)
+        self._wake_event.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         try:
-            return await sleeper.room
+            return await sleeper.admissible
         finally:
-            self._sleepers.discard(sleeper)
+            self._pending.discard(sleeper)
 
     async def _run(self) -> None:
         try:
-            await self._look_while_somebody_waits(asyncio.get_running_loop())
+            await self._poll_while_pending(asyncio.get_running_loop())
         except Exception as error:
-            for sleeper in self._sleepers:
-                if not sleeper.room.done():
-                    sleeper.room.set_exception(error)
+            for sleeper in self._pending:
+                if not sleeper.admissible.done():
+                    sleeper.admissible.set_exception(error)
 
-    async def _look_while_somebody_waits(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._sleepers:
-            self._news.clear()
-            if any(sleeper.look_at <= loop.time() for sleeper in self._asking()):
-                await self._tick(loop)
-            await self._sleep(min((one.look_at for one in self._asking()), default=0.0) - loop.time())
+    async def _poll_while_pending(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._pending:
+            self._wake_event.clear()
+            if any(sleeper.poll_at <= loop.time() for sleeper in self._unresolved()):
+                await self._poll(loop)
+            await self._sleep(min((one.poll_at for one in self._unresolved()), default=0.0) - loop.time())
 
-    def _asking(self) -> list[_Sleeper]:
-        return [sleeper for sleeper in self._sleepers if not sleeper.room.done()]
+    def _unresolved(self) -> list[_PendingTrigger]:
+        return [sleeper for sleeper in self._pending if not sleeper.admissible.done()]
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, unless somebody new comes."""
         try:
-            await asyncio.wait_for(self._news.wait(), max(0.0, seconds))
+            await asyncio.wait_for(self._wake_event.wait(), max(0.0, seconds))
         except TimeoutError:
             return
 
-    async def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
         """Ask for everybody, and tell those who may go."""
-        asking = self._asking()
-        self.looks += 1
+        asking = self._unresolved()
+        self.polls += 1
         try:
-            found = iter(await asyncio.to_thread(self.look, [waiter for one in asking for waiter in one.waiters]))
+            found = iter(await asyncio.to_thread(self.preview, [waiter for one in asking for waiter in one.waiters]))
         except Exception as error:
             log.warning("the budget cannot be seen (%s: %s); looking again", type(error).__name__, error)
             for sleeper in asking:
-                sleeper.look_at = loop.time() + RECHECK_SECONDS
+                sleeper.poll_at = loop.time() + RECHECK_SECONDS
             return
         for sleeper in asking:
-            self._answer(sleeper, [next(found) for _ in sleeper.waiters], loop.time())
+            self._resolve(sleeper, [next(found) for _ in sleeper.waiters], loop.time())
 
-    def _answer(self, sleeper: _Sleeper, outlooks: Sequence[Outlook], now: float) -> None:
-        best = min(outlooks, key=lambda outlook: outlook.seconds)
-        if best.is_queueing and sleeper.queueing_since is None:
-            sleeper.queueing_since = now
+    def _resolve(self, sleeper: _PendingTrigger, outlooks: Sequence[CapacityPreview], now: float) -> None:
+        best = min(outlooks, key=lambda outlook: outlook.wait_seconds)
+        if best.is_queueing and sleeper.queued_since is None:
+            sleeper.queued_since = now
         elif not best.is_queueing:
-            sleeper.queueing_since = None
-        waited_in_line = sleeper.queueing_since is not None and now - sleeper.queueing_since >= QUEUEING_SECONDS
-        if best.seconds <= 0 or waited_in_line:
-            if not sleeper.room.done():
-                sleeper.room.set_result(best.why or "there is room")
+            sleeper.queued_since = None
+        waited_in_line = sleeper.queued_since is not None and now - sleeper.queued_since >= QUEUEING_SECONDS
+        if best.wait_seconds <= 0 or waited_in_line:
+            if not sleeper.admissible.done():
+                sleeper.admissible.set_result(best.reason or "there is room")
             return
-        sleeper.look_at = now + (POLL_SECONDS if best.is_queueing else min(best.seconds, RECHECK_SECONDS))
+        sleeper.poll_at = now + (POLL_SECONDS if best.is_queueing else min(best.wait_seconds, RECHECK_SECONDS))
 
 
 _POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, CapacityPoller] = WeakKeyDictionary()
 
 
-def poller() -> CapacityPoller:
+def get_poller() -> CapacityPoller:
     """Return the poller of the running event loop."""
     return _POLLERS.setdefault(asyncio.get_running_loop(), CapacityPoller(_Budget().look))
 
@@ -134,12 +134,12 @@ class _Budget:
 
     runtime: Runtime | None = None
 
-    def look(self, waiters: Sequence[Waiter]) -> list[Outlook]:
-        from adwarm.backpressure.capacity_preview import outlooks
+    def look(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
+        from adwarm.backpressure.capacity_preview import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
         self.runtime = self.runtime or open_runtime()
-        return outlooks(self.runtime.engine, self.runtime.settings.backpressure, waiters)
+        return preview_capacity(self.runtime.engine, self.runtime.settings.backpressure, waiters)
 
 
 class CapacityTrigger(BaseTrigger):
@@ -164,24 +164,26 @@ class CapacityTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again."""
         values = {
-            "chains": self.chains, "priority": self.priority, "source": self.source,
+            "chains": self.chains,
+            "priority": self.priority,
+            "source": self.source,
             "latest_seconds": self.latest_seconds,
-        }  # fmt: skip
+        }
         return ("adwarm_airflow.triggers.capacity.CapacityTrigger", values)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with everybody else, then fire once."""
-        from adwarm.backpressure.capacity_preview import Waiter
+        from adwarm.backpressure.capacity_preview import WaitingCall
         from adwarm.model import Priority, Scope
 
         priority = Priority.parse(self.priority)
-        waiters = [Waiter(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
+        waiters = [WaitingCall(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
         why = "the time is over that a report, or another worker, was given"
         try:
             if waiters:
-                why = await asyncio.wait_for(poller().wait(waiters), self.latest_seconds)
+                why = await asyncio.wait_for(get_poller().wait(waiters), self.latest_seconds)
             else:
                 await asyncio.sleep(self.latest_seconds or 0.0)
         except TimeoutError:

@@ -14,33 +14,37 @@ if TYPE_CHECKING:
     from adwarm.backpressure import RequestQueue
     from adwarm.backpressure.queue import QueueStatus
 
-SETTLE_SECONDS = 10.0
-REMIND_SECONDS = 60.0
+PICKUP_SECONDS = 10.0
+REPEAT_SECONDS = 60.0
 
 
 @dataclass
-class WakeUp:
+class WakeUpPolicy:
     """Decides when a look at the queue is worth a run: one for a burst, none while a worker is at it."""
 
-    announced: frozenset[int] = frozenset()
-    newest: int = 0
+    announced_ids: frozenset[int] = frozenset()
+    newest_id: int = 0
     announced_at: float = float("-inf")
 
-    def is_due(self, queue: QueueStatus, now: float) -> bool:
+    def should_fire(self, queue: QueueStatus, now: float) -> bool:
         """Whether to start a run now; `now` in seconds of any steady clock.
 
         A new request starts one at once, unless the run that was started for those before it has yet to take them:
         it will take this one too, or 10 s have passed. What was announced and is still there is told again after a
         minute.
         """
-        if not queue.ready or queue.in_work:
+        if not queue.ready or queue.has_active_worker:
             return False
-        pause = REMIND_SECONDS
-        if queue.ready[-1] > self.newest:
-            pause = 0.0 if self.announced.isdisjoint(queue.ready) else SETTLE_SECONDS
+        pause = REPEAT_SECONDS
+        if queue.ready[-1] > self.newest_id:
+            pause = 0.0 if self.announced_ids.isdisjoint(queue.ready) else PICKUP_SECONDS
         if now - self.announced_at < pause:
             return False
-        self.announced, self.newest, self.announced_at = frozenset(queue.ready), max(self.newest, queue.ready[-1]), now
+        self.announced_ids, self.newest_id, self.announced_at = (
+            frozenset(queue.ready),
+            max(self.newest_id, queue.ready[-1]),
+            now,
+        )
         return True
 
 
@@ -62,14 +66,14 @@ class PendingRequestsTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look for ever; a look that fails is told in the log and made again."""
-        wake_up = WakeUp()
+        wake_up = WakeUpPolicy()
         while True:
-            queue = await self._look()
-            if queue and wake_up.is_due(queue, time.monotonic()):
+            queue = await self._poll_status()
+            if queue and wake_up.should_fire(queue, time.monotonic()):
                 yield TriggerEvent({"pending": queue.to_dict()["pending"]})
             await asyncio.sleep(self.seconds)
 
-    async def _look(self) -> QueueStatus | None:
+    async def _poll_status(self) -> QueueStatus | None:
         try:
             return await asyncio.to_thread(self._status)
         except Exception as error:

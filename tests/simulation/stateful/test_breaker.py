@@ -36,11 +36,11 @@ class BreakerMachine(RuleBasedStateMachine):
     def a_call_asks(self) -> None:
         """It passes exactly when there is nothing to wait for."""
         before = self.breaker
-        if before.wait(RULES, self.now) > 0:
+        if before.wait_seconds(RULES, self.now) > 0:
             return
         self.number += 1
         call = Call(str(self.number), self.now + LEASE_SECONDS, before.state is not BreakerState.CLOSED)
-        self.breaker = before.admitted(self.now, call.ticket, call.until)
+        self.breaker = before.after_admission(self.now, call.ticket, call.until)
         if before.state is BreakerState.OPEN:
             assert self.now >= before.probe_at
             self.well = 0
@@ -53,7 +53,7 @@ class BreakerMachine(RuleBasedStateMachine):
         call = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         before = self.breaker
         is_live = any(ticket == call.ticket for ticket, _ in before.probes)
-        self.breaker = before.recorded(RULES, self.now, call.ticket, failed=failed)
+        self.breaker = before.after_call(RULES, self.now, call.ticket, failed=failed)
         if before.state is BreakerState.CLOSED:
             self.results.append((self.now, failed))
             self._judge_opening()
@@ -90,13 +90,13 @@ class BreakerMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         """It never waits longer than the longest cool-down."""
         self.now += seconds
-        assert self.breaker.wait(RULES, self.now) <= RULES.cooldown_seconds
+        assert self.breaker.wait_seconds(RULES, self.now) <= RULES.cooldown_seconds
 
     @invariant()
     def probes_are_few(self) -> None:
         """Never more probes live than it takes to close."""
         live = sum(until > self.now for _, until in self.breaker.probes)
-        assert live + self.breaker.probes_well <= RULES.probes
+        assert live + self.breaker.successful_probes <= RULES.probes
 
     @invariant()
     def it_can_be_stored(self) -> None:

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules
-from adwarm.backpressure.shares import Askers
-from adwarm.backpressure.token_bucket import BucketRules, SharedBucket
+from adwarm.backpressure.shares import ClassDemand
+from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
 
 from . import SEARCH
 
@@ -21,20 +21,20 @@ class BucketMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000.0
-        self.bucket, self.askers = SharedBucket(RULES.burst, self.now), Askers()
+        self.bucket, self.askers = TokenBucket(RULES.burst, self.now), ClassDemand()
         self.taken: list[tuple[float, float]] = []
 
     @rule(priority=CLASSES, cost=st.sampled_from([1.0, 1.0, 1.0, 2.0, 5.0]))
     def somebody_asks(self, priority: int, cost: float) -> None:
         """It takes what it asks for when there is nothing to wait for, and never waits without end."""
         self.bucket.refill(RULES, SHARES, self.now)
-        wait = self.bucket.wait(RULES, SHARES, priority, cost, self.askers, self.now)
+        wait = self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.askers, self.now)
         assert 0 <= wait <= (cost + RULES.burst) / RULES.rate + 1.0
         if wait > 0:
-            self.askers.turned_away(priority, self.now)
+            self.askers.record_wait(priority, self.now)
             return
         self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
-        self.askers.served(priority, self.now)
+        self.askers.record_grant(priority, self.now)
         self.taken.append((self.now, cost))
 
     @rule(seconds=st.sampled_from([0.001, 0.1, 0.5, 1.0, 3.0, 60.0]))
@@ -60,7 +60,7 @@ class BucketMachine(RuleBasedStateMachine):
     @invariant()
     def it_can_be_stored(self) -> None:
         """What is stored gives the same bucket again."""
-        again = SharedBucket.from_row(self.bucket.tokens, self.bucket.refilled_at, self.bucket.to_list())
+        again = TokenBucket.from_row(self.bucket.tokens, self.bucket.refilled_at, self.bucket.to_list())
         assert again.tokens == self.bucket.tokens
         assert max(abs(a - b) for a, b in zip(again.credits, self.bucket.credits, strict=True)) < 1e-5
 
@@ -87,7 +87,7 @@ class LimitMachine(RuleBasedStateMachine):
         """The limit falls, at most once a second, and by no more than the cut."""
         before = self.limit
         self.limit = self.limit.after_overload(LIMIT, self.now)
-        assert self.limit.value >= min(before.value, max(LIMIT.minimum, before.value * LIMIT.cut)) - 1e-9
+        assert self.limit.value >= min(before.value, max(LIMIT.minimum, before.value * LIMIT.decrease_factor)) - 1e-9
         if self.limit.value < before.value:
             assert not self.cuts or self.now - self.cuts[-1] >= LIMIT.cut_interval_seconds
             self.cuts.append(self.now)

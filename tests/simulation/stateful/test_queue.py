@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import Connection, Engine, delete
 
-from adwarm.backpressure import Claim, RequestQueue
+from adwarm.backpressure import ClaimedRequest, RequestQueue
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import open_engine, reading, writing
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus, find
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import request as table
@@ -32,7 +32,7 @@ def _empty_engine() -> Engine:
         folder = Path(tempfile.mkdtemp(prefix="adwarm-queue-"))
         _ENGINES.append(open_engine(f"sqlite:///{folder}/queue.db"))
         upgrade(_ENGINES[0])
-    with writing(_ENGINES[0]) as connection:
+    with write_transaction(_ENGINES[0]) as connection:
         connection.execute(delete(table))
     return _ENGINES[0]
 
@@ -46,7 +46,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.engine = _empty_engine()
         self.queue = RequestQueue(self.engine, SETTINGS, owner="one", database_time=self._time)
         self.model = MemoryQueue(self.queue.rules)
-        self.claims: list[tuple[Claim, QueuedRequest]] = []
+        self.claims: list[tuple[ClaimedRequest, QueuedRequest]] = []
 
     def _time(self, connection: Connection) -> float:
         return self.now
@@ -67,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def a_worker_takes(self, limit: int) -> None:
         """Both hand out the same requests in the same order."""
-        claims, expected = self.queue.take(limit), self.model.take("one", self.now, limit)
+        claims, expected = self.queue.dequeue(limit), self.model.dequeue("one", self.now, limit)
         assert [claim.request.id for claim in claims] == [item.id for item in expected]
         self.claims.extend(zip(claims, expected, strict=True))
 
@@ -78,12 +78,12 @@ class QueueMachine(RuleBasedStateMachine):
         claim, item = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
         queue, model, now = self.queue, self.model, self.now
         answers: dict[str, Any] = {
-            "complete": lambda: (queue.complete(claim, {}), model.complete(item, now)),
+            "complete": lambda: (queue.ack(claim, {}), model.ack(item, now)),
             "fail": lambda: (queue.fail(claim, "bad"), model.fail(item, "bad", now)),
-            "back": lambda: (queue.give_back(claim, "bad"), model.give_back(item, "bad", now)),
+            "back": lambda: (queue.requeue(claim, "bad"), model.requeue(item, "bad", now)),
             "parked": lambda: (
-                queue.give_back(claim, "parked", retry_after=7.0),
-                model.give_back(item, "parked", now, retry_after=7.0),
+                queue.requeue(claim, "parked", retry_after=7.0),
+                model.requeue(item, "parked", now, retry_after=7.0),
             ),
             "renew": lambda: (bool(queue.renew([claim])), model.renew(item, now)),
         }
@@ -100,7 +100,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def both_hold_the_same(self) -> None:
         """Every request is in the same state, and no more wait than there is room for."""
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             stored = {number: find(connection, number) for number in self.model.requests}
         for number, item in self.model.requests.items():
             found = stored[number]

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from adwarm.backpressure import FLEET, Budget, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, SharedBudget, Wait
 from adwarm.backpressure.shares import ACTIVE_SECONDS, entitlement
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
@@ -23,7 +23,7 @@ class SharesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.budget = 1_000.0, Budget(SETTINGS, Random(1))
+        self.now, self.budget = 1_000.0, SharedBudget(SETTINGS, Random(1))
         self.grants: list[Grant] = []
         self.waiting: dict[Priority, float] = {}
 
@@ -60,20 +60,20 @@ class SharesMachine(RuleBasedStateMachine):
     def a_call_ends(self, data: st.DataObject) -> None:
         """A slot comes back."""
         grant = self.grants.pop(data.draw(st.integers(0, len(self.grants) - 1)))
-        assert self.budget.settle(grant, Outcome(OutcomeKind.SKIPPED), self.now)
-        assert not self.budget.settle(grant, Outcome(OutcomeKind.SKIPPED), self.now)
+        assert self.budget.release(grant, CallOutcome(CallOutcomeKind.SKIPPED), self.now)
+        assert not self.budget.release(grant, CallOutcome(CallOutcomeKind.SKIPPED), self.now)
 
     @rule(seconds=st.sampled_from([0.01, 0.5, 1.9, 2.1, 5.0]))
     def time_passes(self, seconds: float) -> None:
         """Time goes by, and takes with it the grants whose lease is over."""
         self.now += seconds
-        self.budget.expire(self.now)
+        self.budget.expire_grants(self.now)
         self.grants = [grant for grant in self.grants if grant.expires_at > self.now]
 
     @invariant()
     def the_books_agree(self) -> None:
         """The fleet counts what is in flight, by class, and never more than its slots."""
-        state = self.budget.state(FLEET, self.now)
+        state = self.budget.state_of(FLEET, self.now)
         assert list(state.held) == [self.held(priority) for priority in Priority]
         assert state.in_flight <= SLOTS
 

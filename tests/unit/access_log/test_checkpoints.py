@@ -12,9 +12,9 @@ def test_every_event_of_an_hour_lies_behind_its_start(hours: list[int], wanted: 
     """However disordered the log is, and however thinned the entries are, no wanted block lies before the start."""
     checkpoints = Checkpoints()
     for start, hour in enumerate(hours):
-        checkpoints.note(hour * HOUR, start)
-    rows = checkpoints.rows(limit)
-    begin = Checkpoints(rows).start_for(wanted)
+        checkpoints.add(hour * HOUR, start)
+    rows = checkpoints.to_rows(limit)
+    begin = Checkpoints(rows).find_offset(wanted)
     needed = [start for start, hour in enumerate(hours) if hour >= wanted]
     assert len(rows) <= limit
     assert begin is not None if needed else begin is None
@@ -24,5 +24,5 @@ def test_every_event_of_an_hour_lies_behind_its_start(hours: list[int], wanted: 
 def test_entries_before_an_offset_stay() -> None:
     """What is read again makes its own entries anew."""
     checkpoints = Checkpoints([(1, 0), (2, 50), (3, 90)])
-    assert checkpoints.before(90).rows() == [[1, 0], [2, 50]]
+    assert checkpoints.before(90).to_rows() == [[1, 0], [2, 50]]
     assert checkpoints.latest == 3

@@ -17,16 +17,16 @@ ANYTHING = st.recursive(
 @given(st.lists(ANYTHING))
 def test_nothing_in_a_column_of_accounts_raises(values: list[object]) -> None:
     """Whatever JSON puts there is an account id or is rejected; codes name valid ids only."""
-    accounts = dictionary_columns.accounts()
-    codes = accounts.codes(values)
+    accounts = dictionary_columns.account_encoder()
+    codes = accounts.encode(values)
     assert len(codes) == len(values)
-    assert all(word.startswith("act_") for word in accounts.words)
-    assert all(code == REJECTED or 0 <= code < len(accounts.words) for code in codes.tolist())
+    assert all(word.startswith("act_") for word in accounts.canonical_values)
+    assert all(code == REJECTED or 0 <= code < len(accounts.canonical_values) for code in codes.tolist())
 
 
 def test_spellings_of_an_account_share_a_code() -> None:
     """Text with or without the prefix and plain numbers mean the same account; true is not account 1."""
-    assert dictionary_columns.accounts().codes(["act_1", "1", 1, " act_1 ", True, 1.0]).tolist() == [
+    assert dictionary_columns.account_encoder().encode(["act_1", "1", 1, " act_1 ", True, 1.0]).tolist() == [
         0,
         0,
         0,
@@ -39,14 +39,14 @@ def test_spellings_of_an_account_share_a_code() -> None:
 @pytest.mark.parametrize("values", [["Mars/Olympus", None, "", "../../etc/passwd", "Europe/Berlin"]])
 def test_an_unknown_zone_is_empty_and_never_an_error(values: list[str | None]) -> None:
     """A line is not lost over its time zone."""
-    zones = dictionary_columns.time_zones()
-    assert [zones.words[code] for code in zones.codes(values)] == ["", "", "", "", "Europe/Berlin"]
+    zones = dictionary_columns.time_zone_encoder()
+    assert [zones.canonical_values[code] for code in zones.encode(values)] == ["", "", "", "", "Europe/Berlin"]
 
 
 def test_an_unknown_actor_is_human() -> None:
     """A line is not lost over its actor either."""
-    actors = dictionary_columns.actors()
-    assert [actors.words[code] for code in actors.codes(["api", "robot", None, 7])] == [
+    actors = dictionary_columns.actor_encoder()
+    assert [actors.canonical_values[code] for code in actors.encode(["api", "robot", None, 7])] == [
         "api",
         "human",
         "human",
@@ -56,18 +56,23 @@ def test_an_unknown_actor_is_human() -> None:
 
 def test_a_report_must_be_configured() -> None:
     """No report means the default one; one that no setting names is rejected."""
-    reports = dictionary_columns.reports(["default", "video"])
-    assert [reports.words[code] if code >= 0 else None for code in reports.codes([None, "", "video", "nope"])] == [
-        "default", "default", "video", None,
-    ]  # fmt: skip
+    reports = dictionary_columns.report_encoder(["default", "video"])
+    assert [
+        reports.canonical_values[code] if code >= 0 else None for code in reports.encode([None, "", "video", "nope"])
+    ] == [
+        "default",
+        "default",
+        "video",
+        None,
+    ]
 
 
 def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
     """Nulls and repeated words of an Arrow column get the codes that the words get alone."""
-    ranges = dictionary_columns.date_ranges()
+    ranges = dictionary_columns.date_range_encoder()
     column = pa.array(["today", None, "last_7d", "today", "nope"]).dictionary_encode()
-    assert ranges.column(column).tolist() == [0, REJECTED, 1, 0, REJECTED]
-    assert ranges.column(pa.array(["last_7d"])).tolist() == [1]
+    assert ranges.encode_column(column).tolist() == [0, REJECTED, 1, 0, REJECTED]
+    assert ranges.encode_column(pa.array(["last_7d"])).tolist() == [1]
 
 
 @pytest.mark.parametrize("place", [3, 2**31 - 1, -1])
@@ -76,18 +81,18 @@ def test_a_value_that_points_beyond_the_words_is_damage(place: int) -> None:
     places = pa.Array.from_buffers(pa.int32(), 2, [None, pa.py_buffer(np.array([0, place], np.int32))])
     column = pa.DictionaryArray.from_arrays(places, pa.array(["1", "2"]), safe=False)
     with pytest.raises(pa.ArrowInvalid, match="not there"):
-        dictionary_columns.accounts().column(column)
+        dictionary_columns.account_encoder().encode_column(column)
 
 
 @pytest.mark.parametrize("value", [["api"], {"a": 1}, 1.5, True, 10**30])
 def test_what_is_no_word_is_not_told_or_rejected(value: object) -> None:
     """It has no zone and no class, which count as not told, and is neither an account nor a report."""
-    zones, actors = dictionary_columns.time_zones(), dictionary_columns.actors()
-    assert [zones.words[code] for code in zones.codes([value])] == [""]
-    assert [actors.words[code] for code in actors.codes([value])] == ["human"]
+    zones, actors = dictionary_columns.time_zone_encoder(), dictionary_columns.actor_encoder()
+    assert [zones.canonical_values[code] for code in zones.encode([value])] == [""]
+    assert [actors.canonical_values[code] for code in actors.encode([value])] == ["human"]
     for needed in (
-        dictionary_columns.accounts(),
-        dictionary_columns.date_ranges(),
-        dictionary_columns.reports(["default"]),
+        dictionary_columns.account_encoder(),
+        dictionary_columns.date_range_encoder(),
+        dictionary_columns.report_encoder(["default"]),
     ):
-        assert needed.codes([value]).tolist() == [REJECTED]
+        assert needed.encode([value]).tolist() == [REJECTED]

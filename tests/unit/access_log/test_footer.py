@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adwarm.access_log import list_files
 from adwarm.access_log.footer import RowGroup, row_groups
-from adwarm.access_log.parquet_log import opened, span_of
+from adwarm.access_log.parquet_log import get_span, open_parquet
 from adwarm.access_log.timestamps import to_micros
 from adwarm.foundation.errors import BadRequest
 
@@ -39,7 +39,7 @@ def test_rows_and_statistics_are_those_pyarrow_tells(unit: str, version: str) ->
     found = row_groups(io.BytesIO(data), paths.index("ts"))
     assert [group.rows for group in found] == [30, 30, 30, 10]
     stats = [metadata.row_group(group).column(paths.index("ts")).statistics for group in range(4)]
-    told = [(int.from_bytes(g.least or b"", "little"), int.from_bytes(g.most or b"", "little")) for g in found]
+    told = [(int.from_bytes(g.min_value or b"", "little"), int.from_bytes(g.max_value or b"", "little")) for g in found]
     assert told == [(stat.min_raw, stat.max_raw) for stat in stats]
 
 
@@ -47,10 +47,13 @@ def test_rows_and_statistics_are_those_pyarrow_tells(unit: str, version: str) ->
     "kind",
     [
         *(pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC", "Asia/Tokyo")),
-        pa.int64(), pa.int32(), pa.date32(), pa.date64(),
+        pa.int64(),
+        pa.int32(),
+        pa.date32(),
+        pa.date64(),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> None:
     """Whatever type a log stores its moments in; a day is its midnight."""
     exact = pa.array(MOMENTS, pa.timestamp("s"))
@@ -59,9 +62,9 @@ def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> N
     else:
         moments = exact.cast(kind) if not pa.types.is_date(kind) else exact.cast(pa.date32()).cast(kind)
     (tmp_path / "a.parquet").write_bytes(_parquet(moments))
-    with opened(list_files(str(tmp_path))[0]) as log:
+    with open_parquet(list_files(str(tmp_path))[0]) as log:
         last = MOMENTS[-1].replace(hour=0, minute=0) if pa.types.is_date(kind) else MOMENTS[-1]
-        assert span_of(log) == (to_micros(START), to_micros(last))
+        assert get_span(log) == (to_micros(START), to_micros(last))
         assert log.rows == 100
 
 
@@ -69,8 +72,8 @@ def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> N
 def test_what_statistics_cannot_tell_is_left_open(tmp_path: Path, moments: pa.Array) -> None:
     """Text and fractions are ordered otherwise than moments, and so are numbers of several units."""
     (tmp_path / "a.parquet").write_bytes(_parquet(moments))
-    with opened(list_files(str(tmp_path))[0]) as log:
-        assert span_of(log) is None
+    with open_parquet(list_files(str(tmp_path))[0]) as log:
+        assert get_span(log) is None
 
 
 def test_a_log_without_statistics_says_so() -> None:

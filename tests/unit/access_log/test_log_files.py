@@ -151,10 +151,15 @@ def test_what_is_wrong_with_the_machine_stops_the_run(log: Path, monkeypatch: py
 
 
 FOREIGN = {
-    "b.jsonl": b"\x28\xb5\x2f\xfd" + b"\x00" * 40, "c.csv": b"PK\x03\x04" + b"\x00" * 40, "d.log": b"\xfd7zXZ\x00\x00",
-    "e.jsonl": "{}".encode("utf-16"), "f.jsonl": gzip.compress(b"BZh91AY&SY...."), "g.parquet": b"Obj\x01avro.codec",
-    "h.parquet": b"ts,account_id\n", "i.parquet": b"",
-}  # fmt: skip
+    "b.jsonl": b"\x28\xb5\x2f\xfd" + b"\x00" * 40,
+    "c.csv": b"PK\x03\x04" + b"\x00" * 40,
+    "d.log": b"\xfd7zXZ\x00\x00",
+    "e.jsonl": "{}".encode("utf-16"),
+    "f.jsonl": gzip.compress(b"BZh91AY&SY...."),
+    "g.parquet": b"Obj\x01avro.codec",
+    "h.parquet": b"ts,account_id\n",
+    "i.parquet": b"",
+}
 
 
 @pytest.mark.parametrize("name", FOREIGN)

@@ -113,9 +113,11 @@ def test_no_log_is_an_error_that_says_what_to_set(tmp_path: Path) -> None:
 def test_a_bad_row_costs_itself_and_says_where_it_was(tmp_path: Path) -> None:
     """Each bad field is named with the offset of its line, or the row of a Parquet file."""
     bad = [
-        EVENTS[0] | {"ts": None}, EVENTS[0] | {"account_id": "'; DROP TABLE"}, EVENTS[0] | {"date_range": "always"},
+        EVENTS[0] | {"ts": None},
+        EVENTS[0] | {"account_id": "'; DROP TABLE"},
+        EVENTS[0] | {"date_range": "always"},
         EVENTS[0] | {"ts": datetime(2098, 1, 1, tzinfo=UTC)},
-    ]  # fmt: skip
+    ]
     for name, write in (("log.jsonl", _jsonl), ("log.parquet", _parquet)):
         path = tmp_path / name
         path.write_bytes(write([EVENTS[0], *bad, EVENTS[1]]))
@@ -169,25 +171,34 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_rest(tmp_path: Path) -> No
 def _columns(**changed: pa.Array) -> bytes:
     """Return a Parquet log of two events with some columns changed."""
     good = {
-        "ts": pa.array([START, START], pa.timestamp("us", "UTC")), "account_id": pa.array(["1", "2"]),
+        "ts": pa.array([START, START], pa.timestamp("us", "UTC")),
+        "account_id": pa.array(["1", "2"]),
         "date_range": pa.array(["today", "today"]),
-    }  # fmt: skip
+    }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(good | changed), sink)
     return sink.getvalue().to_pybytes()
 
 
 NESTED = {
-    "struct": pa.array([{"x": 1}, {"x": 2}]), "list": pa.array([["1"], ["2"]]), "map": pa.array([[("a", 1)], []],
-    pa.map_(pa.string(), pa.int64())), "large_list": pa.array([["1"], ["2"]], pa.large_list(pa.string())),
-}  # fmt: skip
+    "struct": pa.array([{"x": 1}, {"x": 2}]),
+    "list": pa.array([["1"], ["2"]]),
+    "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+    "large_list": pa.array([["1"], ["2"]], pa.large_list(pa.string())),
+}
 NO_TEXT = pa.array([b"\xff", b"1"])
 ODD = NESTED | {
-    "not UTF-8": NO_TEXT.view(pa.string()), "bytes": NO_TEXT, "coded": NO_TEXT.view(pa.string()).dictionary_encode(),
-    "no moment": pa.array([2**62, -(2**62)], pa.timestamp("us", "UTC")), "nothing": pa.nulls(2),
-    "no zone": pa.array([1, 2], pa.timestamp("us", "Mars/Olympus")), "time": pa.array([1, 2], pa.time64("us")),
-    "duration": pa.array([1, 2], pa.duration("us")), "yes or no": pa.array([True, None]), "part": pa.array([1.5, 2]),
-}  # fmt: skip
+    "not UTF-8": NO_TEXT.view(pa.string()),
+    "bytes": NO_TEXT,
+    "coded": NO_TEXT.view(pa.string()).dictionary_encode(),
+    "no moment": pa.array([2**62, -(2**62)], pa.timestamp("us", "UTC")),
+    "nothing": pa.nulls(2),
+    "no zone": pa.array([1, 2], pa.timestamp("us", "Mars/Olympus")),
+    "time": pa.array([1, 2], pa.time64("us")),
+    "duration": pa.array([1, 2], pa.duration("us")),
+    "yes or no": pa.array([True, None]),
+    "part": pa.array([1.5, 2]),
+}
 
 
 @pytest.mark.parametrize("kind", NESTED)
@@ -254,9 +265,12 @@ def test_one_damaged_file_among_many_costs_itself(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / f"{number:02}.parquet").write_bytes(whole)
     damaged = {
-        "03": whole[:-1], "05": whole[:200], "08": whole[:4] + b"\xff" * 400 + whole[404:],
-        "11": whole[:-600] + b"\x00" * 300 + whole[-300:], "15": b"PAR1" + b"\x00" * 90 + b"PAR1",
-    }  # fmt: skip
+        "03": whole[:-1],
+        "05": whole[:200],
+        "08": whole[:4] + b"\xff" * 400 + whole[404:],
+        "11": whole[:-600] + b"\x00" * 300 + whole[-300:],
+        "15": b"PAR1" + b"\x00" * 90 + b"PAR1",
+    }
     for name, data in damaged.items():
         (tmp_path / f"{name}.parquet").write_bytes(data)
     (tmp_path / "17.parquet.gz").write_bytes(gzip.compress(whole)[:-50])
@@ -264,8 +278,9 @@ def test_one_damaged_file_among_many_costs_itself(tmp_path: Path) -> None:
     rows = _rows(tmp_path, quarantine)
     assert len(rows) == 15 * len(EVENTS)
     assert sorted(Path(s.file).name for s in quarantine.samples) == [
-        *(f"{name}.parquet" for name in damaged), "17.parquet.gz",
-    ]  # fmt: skip
+        *(f"{name}.parquet" for name in damaged),
+        "17.parquet.gz",
+    ]
     assert all(sample.excerpt for sample in quarantine.samples)
     assert log_span(str(tmp_path), Settings())[:2] == (EVENTS[0]["ts"], EVENTS[-1]["ts"])
 
@@ -304,8 +319,9 @@ def test_a_bomb_within_gzip_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
     quarantine = Quarantine()
     assert _rows(tmp_path, quarantine) == EVENTS
     assert [sample.excerpt.partition(" more")[0] for sample in quarantine.samples] == [
-        "it unpacks to", "it is not Parquet: it does not begin with PAR1",
-    ]  # fmt: skip
+        "it unpacks to",
+        "it is not Parquet: it does not begin with PAR1",
+    ]
 
 
 def test_a_flood_of_bad_lines_takes_no_memory_and_hide_no_file(tmp_path: Path) -> None:
@@ -346,7 +362,7 @@ def test_row_groups_outside_the_window_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
     path.write_bytes(_parquet(EVENTS, group=10))
     reader = LogReader(Settings())
-    pieces = list(reader.pieces(list_files(str(path))[0], since=EVENTS[35]["ts"], until=EVENTS[41]["ts"]))
+    pieces = list(reader.read_file(list_files(str(path))[0], since=EVENTS[35]["ts"], until=EVENTS[41]["ts"]))
     assert [(piece.start, piece.end) for piece in pieces] == [(30, 40), (40, 50)]
 
 
@@ -367,8 +383,9 @@ def test_optional_columns_never_cost_a_line(tmp_path: Path) -> None:
     found = pa.Table.from_batches(read_events(str(path), Settings())).to_pylist()
     names = ("time_zone", "actor", "hit", "latency_ms")
     assert [tuple(row[name] for name in names) for row in found] == [
-        ("", "human", None, None), ("Asia/Tokyo", "api", False, 12.0),
-    ]  # fmt: skip
+        ("", "human", None, None),
+        ("Asia/Tokyo", "api", False, 12.0),
+    ]
 
 
 def test_real_logs_are_read_whole(shared_log: Path) -> None:

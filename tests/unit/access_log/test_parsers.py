@@ -2,7 +2,7 @@
 
 import pytest
 
-from adwarm.access_log.parsers import CombinedLines, CsvLines, JsonLines, Parser
+from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
 
@@ -29,14 +29,14 @@ def _parse(parser: Parser, *lines: bytes) -> tuple[dict[str, list[object]], list
 )
 def test_a_hostile_json_line_costs_itself_alone(line: bytes) -> None:
     """NaN, deep nesting, broken UTF-8, other values than objects: the neighbours are read."""
-    columns, rejected = _parse(JsonLines(), b'{"ts": 1}', line, b'{"ts": 2}')
+    columns, rejected = _parse(JsonLinesParser(), b'{"ts": 1}', line, b'{"ts": 2}')
     assert columns["ts"] == [1, 2]
     assert rejected == [("json", 1)]
 
 
 def test_an_open_quote_in_csv_costs_one_line() -> None:
     """The rows after an unterminated quote are not swallowed."""
-    parser = CsvLines(b"ts,account_id,date_range\n")
+    parser = CsvParser(b"ts,account_id,date_range\n")
     columns, rejected = _parse(parser, b"1,act_1,today", b'2,"act_2,today', b"3,act_3,today", b"4,act_4", b"\xff,a,b")
     assert columns["account_id"] == ["act_1", "act_3"]
     assert rejected == [("csv", 1), ("columns", 3), ("encoding", 4)]
@@ -44,7 +44,7 @@ def test_an_open_quote_in_csv_costs_one_line() -> None:
 
 def test_csv_columns_go_by_their_names() -> None:
     """Order does not matter, unknown columns are passed over, quotes and a byte order mark are understood."""
-    parser = CsvLines(b'\xef\xbb\xbfdate_range,"who",account_id,ts\r\n')
+    parser = CsvParser(b'\xef\xbb\xbfdate_range,"who",account_id,ts\r\n')
     columns, rejected = _parse(parser, b'today,"a, b",act_1,1\r')
     assert columns == {"ts": ["1"], "account_id": ["act_1"], "date_range": ["today"]}
     assert not rejected
@@ -53,12 +53,12 @@ def test_csv_columns_go_by_their_names() -> None:
 def test_a_csv_header_must_name_the_columns() -> None:
     """A log without a usable header is refused with the names that are missing."""
     with pytest.raises(BadRequest, match="date_range"):
-        CsvLines(b"ts,account_id\n")
+        CsvParser(b"ts,account_id\n")
 
 
-def _combined(ignored: list[int] | None = None) -> CombinedLines:
+def _combined(ignored: list[int] | None = None) -> CombinedLogParser:
     count = ignored if ignored is not None else []
-    return CombinedLines(AccessLogSettings().path_pattern, lambda: count.append(1))
+    return CombinedLogParser(AccessLogSettings().path_pattern, lambda: count.append(1))
 
 
 def test_requests_of_a_web_server_become_opens() -> None:
@@ -102,10 +102,17 @@ def test_an_answered_request_is_an_open(status: bytes) -> None:
 @pytest.mark.parametrize(
     ("tail", "latency"),
     [
-        (b"", None), (b' "203.0.113.125"', None), (b' "-" 0.250 0.249', 250.0), (b" rt=1.500 uct=0.001", 1500.0),
-        (b' "1.234"', 1234.0), (b" 5123", None), (b" 10.0.0.123", None), (b" nan", None), (b" 3.45", None),
+        (b"", None),
+        (b' "203.0.113.125"', None),
+        (b' "-" 0.250 0.249', 250.0),
+        (b" rt=1.500 uct=0.001", 1500.0),
+        (b' "1.234"', 1234.0),
+        (b" 5123", None),
+        (b" 10.0.0.123", None),
+        (b" nan", None),
+        (b" 3.45", None),
     ],
-)  # fmt: skip
+)
 def test_latency_is_read_where_it_is_a_time(tail: bytes, latency: float | None) -> None:
     """Seconds with milliseconds are a time; addresses, bytes and ratios are not."""
     assert _parse(_combined(), NGINX % (b"200", tail))[0]["latency_ms"] == [latency]
@@ -136,4 +143,4 @@ def test_a_line_that_is_not_combined_is_rejected() -> None:
 def test_an_unusable_path_pattern_is_refused(pattern: str) -> None:
     """The message names the setting."""
     with pytest.raises(BadRequest, match="PATH_PATTERN"):
-        CombinedLines(pattern, lambda: None)
+        CombinedLogParser(pattern, lambda: None)

@@ -3,7 +3,7 @@
 import orjson
 
 from adwarm.access_log import Quarantine
-from adwarm.access_log.quarantine import files_first, why_unreadable
+from adwarm.access_log.quarantine import describe_unreadable, files_first
 
 
 def test_samples_are_bounded_and_counts_are_not() -> None:
@@ -11,7 +11,7 @@ def test_samples_are_bounded_and_counts_are_not() -> None:
     quarantine = Quarantine(limit=2)
     for offset in range(5):
         quarantine.add("json", "log", offset, b"\xff")
-    quarantine.tally("late", 3)
+    quarantine.add_count("late", 3)
     assert quarantine.count == 8
     assert quarantine.by_reason == {"json": 5, "late": 3}
     rows = [orjson.loads(line) for line in quarantine.to_jsonl().splitlines()]
@@ -35,9 +35,9 @@ def test_files_are_kept_beside_the_lines() -> None:
         one.add("json", "a.jsonl", number, "line")
         other.add("unreadable", f"{number}.parquet", 0, "damaged")
     other.add("symlink", "link", 0, "leads out")
-    one.join(other.by_reason, other.samples)
+    one.merge(other.by_reason, other.samples)
     assert one.by_reason == {"json": 10, "unreadable": 10, "symlink": 1}
     assert [sample.file for sample in one.samples] == ["a.jsonl"] * 3 + ["0.parquet", "1.parquet", "2.parquet"]
     assert [sample.file for sample in files_first(one.samples)][:3] == ["0.parquet", "1.parquet", "2.parquet"]
-    assert why_unreadable(one.samples) == "0.parquet: damaged"
+    assert describe_unreadable(one.samples) == "0.parquet: damaged"
     assert not one.has_room("unreadable")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.timestamps import BAD, from_micros, parse_all, parse_column, to_micros
+from adwarm.access_log.timestamps import INVALID, from_micros, parse_column, parse_values, to_micros
 
 AT = datetime(2026, 3, 8, 7, 30, 15, tzinfo=UTC)
 MICROS = to_micros(AT)
@@ -17,15 +17,24 @@ MICROS = to_micros(AT)
 @pytest.mark.parametrize(
     "value",
     [
-        "2026-03-08T07:30:15Z", "2026-03-08 07:30:15", "2026-03-08T02:30:15-05:00", "2026-03-08T07:30:15.000000+00:00",
-        int(AT.timestamp()), int(AT.timestamp() * 1000), MICROS, MICROS * 1000, AT.timestamp(),
-        str(int(AT.timestamp())), str(int(AT.timestamp() * 1000)), f"{AT.timestamp():.3f}",
+        "2026-03-08T07:30:15Z",
+        "2026-03-08 07:30:15",
+        "2026-03-08T02:30:15-05:00",
+        "2026-03-08T07:30:15.000000+00:00",
+        int(AT.timestamp()),
+        int(AT.timestamp() * 1000),
+        MICROS,
+        MICROS * 1000,
+        AT.timestamp(),
+        str(int(AT.timestamp())),
+        str(int(AT.timestamp() * 1000)),
+        f"{AT.timestamp():.3f}",
     ],
-)  # fmt: skip
+)
 def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
     """Epoch numbers of any unit and ISO text with or without a zone mean the same moment."""
-    assert parse_all([value]).tolist() == [MICROS]
-    assert parse_all([value, None]).tolist() == [MICROS, BAD]
+    assert parse_values([value]).tolist() == [MICROS]
+    assert parse_values([value, None]).tolist() == [MICROS, INVALID]
 
 
 @pytest.mark.parametrize(
@@ -50,20 +59,20 @@ def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
 )
 def test_what_is_no_moment_of_a_log_is_bad(value: Any) -> None:
     """Nothing raises: what cannot be a moment of an access log becomes BAD."""
-    assert parse_all([value]).tolist() == [BAD]
+    assert parse_values([value]).tolist() == [INVALID]
 
 
 def test_one_bad_text_leaves_the_others_alone() -> None:
     """A column with one bad text still yields the good moments, zoned and not."""
-    found = parse_all(["2026-03-08T07:30:15Z", "nonsense", "2026-03-08T07:30:15"])
-    assert found.tolist() == [MICROS, BAD, MICROS]
+    found = parse_values(["2026-03-08T07:30:15Z", "nonsense", "2026-03-08T07:30:15"])
+    assert found.tolist() == [MICROS, INVALID, MICROS]
 
 
 @given(st.datetimes(datetime(1991, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)))
 def test_moments_survive_the_round_trip(moment: datetime) -> None:
     """Microseconds lose nothing, and ISO text of any moment is read exactly."""
     assert from_micros(to_micros(moment)) == moment
-    assert parse_all([moment.isoformat()]).tolist() == [to_micros(moment)]
+    assert parse_values([moment.isoformat()]).tolist() == [to_micros(moment)]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,7 @@ def test_moments_survive_the_round_trip(moment: datetime) -> None:
 )
 def test_arrow_columns_of_every_type_are_understood(column: pa.Array) -> None:
     """Timestamps of any unit and zone, numbers and text in a columnar log mean the same; null is bad."""
-    assert parse_column(column).tolist() == [MICROS, BAD]
+    assert parse_column(column).tolist() == [MICROS, INVALID]
 
 
 def test_a_column_of_days_is_read_as_midnights() -> None:

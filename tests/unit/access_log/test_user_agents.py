@@ -7,7 +7,7 @@ import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from adwarm.access_log import user_agents
-from adwarm.access_log.user_agents import actor_of
+from adwarm.access_log.user_agents import classify_actor
 from adwarm.model import Actor
 
 BROWSERS = Path(__file__).with_name("browser_agents.txt").read_text(encoding="utf-8").splitlines()
@@ -45,7 +45,7 @@ MONITORS = [
 def test_published_crawlers_are_programs() -> None:
     """Of the published examples at least 98 in a hundred are told; the rest are browsers that the list mistakes."""
     examples = {example for entry in CRAWLER_USER_AGENTS_DATA for example in entry["instances"]}
-    missed = {example for example in examples if actor_of(example) is not Actor.API}
+    missed = {example for example in examples if classify_actor(example) is not Actor.API}
     assert len(examples) > 2000
     assert len(missed) <= 0.02 * len(examples)
     assert all(example.startswith("Mozilla/5.0 (") for example in missed)
@@ -54,13 +54,13 @@ def test_published_crawlers_are_programs() -> None:
 def test_browsers_are_persons() -> None:
     """Not one of two hundred agents of browsers is taken for a program."""
     assert len(set(BROWSERS)) == len(BROWSERS) >= 200
-    assert [agent for agent in BROWSERS if actor_of(agent) is not Actor.HUMAN] == []
+    assert [agent for agent in BROWSERS if classify_actor(agent) is not Actor.HUMAN] == []
 
 
 @pytest.mark.parametrize("agent", [*LIBRARIES, *MONITORS])
 def test_libraries_and_monitors_are_programs(agent: str) -> None:
     """Nobody is waiting for their answer."""
-    assert actor_of(agent) is Actor.API
+    assert classify_actor(agent) is Actor.API
 
 
 @pytest.mark.parametrize(
@@ -69,22 +69,24 @@ def test_libraries_and_monitors_are_programs(agent: str) -> None:
 )
 def test_crawlers_nobody_has_published_give_themselves_away(agent: str) -> None:
     """A name that ends in bot, or an address to complain to, is no browser's."""
-    assert actor_of(agent) is Actor.API
+    assert classify_actor(agent) is Actor.API
 
 
 def test_adwarm_knows_itself_and_an_unknown_agent_is_a_person() -> None:
     """A log that names no agent, and an application of somebody's own, count as persons."""
-    assert actor_of("adwarm/0.1") is Actor.WARMER
-    assert {actor_of(agent) for agent in (None, "", "-", "AcmeDashboards/3.2 (iPhone; iOS 18.1)")} == {Actor.HUMAN}
+    assert classify_actor("adwarm/0.1") is Actor.WARMER
+    assert {classify_actor(agent) for agent in (None, "", "-", "AcmeDashboards/3.2 (iPhone; iOS 18.1)")} == {
+        Actor.HUMAN
+    }
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """An agent as long as a line is cut before it is kept, and is judged by its beginning."""
     user_agents._actor.cache_clear()
     tail = "x" * 60_000
-    assert {actor_of(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
+    assert {classify_actor(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
     assert user_agents._actor.cache_info().currsize == 50
-    assert actor_of("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
+    assert classify_actor("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
 
 
 def test_an_agent_is_judged_once() -> None:
@@ -93,6 +95,6 @@ def test_an_agent_is_judged_once() -> None:
     start = time.process_time()
     for _ in range(500):
         for agent in BROWSERS:
-            actor_of(agent)
+            classify_actor(agent)
     assert user_agents._actor.cache_info().misses == len(BROWSERS)
     assert time.process_time() - start < 5

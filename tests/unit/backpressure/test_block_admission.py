@@ -9,16 +9,16 @@ import pytest
 
 from adwarm.backpressure import (
     BlockAdmission,
+    CallOutcome,
+    CallOutcomeKind,
     Granted,
     LocalAdmission,
-    Outcome,
-    OutcomeKind,
-    Refused,
+    Rejected,
     SqlAdmission,
     Wait,
 )
 from adwarm.backpressure.admission import Grant
-from adwarm.backpressure.block_admission import FOLLOWING_SECONDS, IDLE_SECONDS, LOOK_SECONDS
+from adwarm.backpressure.block_admission import GROWTH_SECONDS, IDLE_SECONDS, RECHECK_SECONDS
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
 OTHER = Scope(ScopeKind.ACCOUNT, "act_2")
 APP = Scope(ScopeKind.APP, "main")
-OK = Outcome(OutcomeKind.OK, 0.5)
+OK = CallOutcome(CallOutcomeKind.OK, 0.5)
 
 
 @dataclass
@@ -73,7 +73,7 @@ def make_pair(**changes: object) -> Pair:
     time = Moment()
     settings = BackpressureSettings(**{"rate_per_second": 0.001, "burst": 100, **changes})
     budget = LocalAdmission(settings, rng=Random(1), time=time)
-    workers = [BlockAdmission(budget, 8, keep=False, monotonic=time) for _ in range(2)]
+    workers = [BlockAdmission(budget, 8, maintain_in_background=False, monotonic=time) for _ in range(2)]
     return Pair(time, budget, *workers)
 
 
@@ -82,11 +82,11 @@ def ask(worker: BlockAdmission, scope: Scope = ACCOUNT, priority: Priority = Pri
     return worker.admit((scope, APP), priority, source="meta")
 
 
-def call(worker: BlockAdmission, scope: Scope = ACCOUNT, outcome: Outcome = OK) -> Grant:
+def call(worker: BlockAdmission, scope: Scope = ACCOUNT, outcome: CallOutcome = OK) -> Grant:
     """Make one call that must be let in."""
     decision = ask(worker, scope)
     assert isinstance(decision, Granted), decision
-    worker.settle(decision.grant, outcome)
+    worker.release(decision.grant, outcome)
     return decision.grant
 
 
@@ -109,7 +109,7 @@ def test_a_single_call_holds_nothing_afterwards(pair: Pair) -> None:
     """Who calls an account once leaves it to others at once; a later call starts small again."""
     warm(pair.one)
     call(pair.two)
-    pair.time.now += FOLLOWING_SECONDS + 0.1
+    pair.time.now += GROWTH_SECONDS + 0.1
     grant = call(pair.one)
 
     assert grant.permits == 1
@@ -122,7 +122,7 @@ def test_unused_permits_go_back(pair: Pair) -> None:
     call(pair.one)
     call(pair.one)
     assert pair.in_flight == {"normal": 1}
-    pair.one.release()
+    pair.one.release_idle()
 
     assert pair.in_flight == {}
     assert pair.tokens == pytest.approx(91, abs=0.01)
@@ -132,9 +132,9 @@ def test_an_idle_block_goes_back_by_itself(pair: Pair) -> None:
     """A moment without a call: its slot is worth more elsewhere."""
     warm(pair.one)
     call(pair.one)
-    assert pair.one.tend() == 1
+    assert pair.one.maintain() == 1
     pair.time.now += 2 * IDLE_SECONDS
-    assert pair.one.tend() == 0
+    assert pair.one.maintain() == 0
     assert pair.in_flight == {}
 
 
@@ -154,7 +154,7 @@ def test_an_account_belongs_to_one_worker_at_a_time(pair: Pair) -> None:
     warm(pair.one)
     call(pair.one)
     assert isinstance(ask(pair.two), Wait)
-    pair.one.release()
+    pair.one.release_idle()
     call(pair.two)
 
 
@@ -163,7 +163,7 @@ def test_threads_of_one_worker_do_not_share_an_accounts_slot(pair: Pair) -> None
     decision = ask(pair.one)
     assert isinstance(decision, Granted)
     assert isinstance(ask(pair.one), Wait)
-    pair.one.settle(decision.grant, OK)
+    pair.one.release(decision.grant, OK)
     call(pair.one)
 
 
@@ -171,7 +171,7 @@ def test_what_a_worker_hears_stops_it_at_once(pair: Pair) -> None:
     """A throttle ends the block it came in, and everybody is told."""
     warm(pair.one)
     call(pair.one)
-    call(pair.one, outcome=Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
+    call(pair.one, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
 
     for worker in (pair.one, pair.two):
         parked = ask(worker)
@@ -183,8 +183,8 @@ def test_what_another_worker_hears_stops_a_live_block(pair: Pair) -> None:
     """The app was parked by one worker: the other's block is over at its next look, with permits left."""
     warm(pair.two, OTHER)
     call(pair.two, OTHER)
-    call(pair.one, outcome=Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
-    pair.time.now += 2 * LOOK_SECONDS
+    call(pair.one, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+    pair.time.now += 2 * RECHECK_SECONDS
 
     parked = ask(pair.two, OTHER)
     assert isinstance(parked, Wait)
@@ -200,17 +200,17 @@ def test_an_open_breaker_stops_a_live_block() -> None:
     for number in range(9):
         decision = ask(pair.one, Scope(ScopeKind.ACCOUNT, f"act_{10 + number}"))
         if isinstance(decision, Granted):
-            pair.one.settle(decision.grant, Outcome(OutcomeKind.FAILED, 0.1))
-    pair.time.now += 2 * LOOK_SECONDS
+            pair.one.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED, 0.1))
+    pair.time.now += 2 * RECHECK_SECONDS
 
     refused = ask(pair.two, OTHER)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert refused.scope == "source:meta"
 
 
 def test_usage_from_where_it_slows_is_told_at_once(pair: Pair) -> None:
     """A figure of 80 % does not wait in a block until it ends."""
-    call(pair.one, outcome=Outcome(OutcomeKind.OK, 0.1, (UsageSample(APP, 80.0),)))
+    call(pair.one, outcome=CallOutcome(CallOutcomeKind.OK, 0.1, (UsageSample(APP, 80.0),)))
 
     assert pair.budget.status().scopes[1].pace == "slow"
 
@@ -221,13 +221,13 @@ def test_where_somebody_waits_a_block_holds_one_permit() -> None:
     held = ask(pair.one)
     assert isinstance(held, Granted)
     assert isinstance(ask(pair.two, OTHER), Wait)
-    pair.one.settle(held.grant, OK)
-    pair.one.release()
+    pair.one.release(held.grant, OK)
+    pair.one.release_idle()
     decision = ask(pair.two, OTHER)
     assert isinstance(decision, Granted)
 
     assert decision.grant.permits == 1
-    pair.two.settle(decision.grant, OK)
+    pair.two.release(decision.grant, OK)
     assert pair.in_flight == {}
 
 
@@ -237,9 +237,9 @@ def test_a_long_call_keeps_its_slot(pair: Pair) -> None:
     assert isinstance(decision, Granted)
     for _ in range(6):
         pair.time.now += 11
-        assert pair.one.tend() == 1
+        assert pair.one.maintain() == 1
         assert isinstance(ask(pair.two), Wait)
-    pair.one.settle(decision.grant, OK)
+    pair.one.release(decision.grant, OK)
     pair.time.now += 1
     call(pair.two)
 
@@ -250,7 +250,7 @@ def test_a_call_that_hangs_loses_its_slot(pair: Pair) -> None:
     assert isinstance(ask(pair.one), Granted)
     for _ in range(12):
         pair.time.now += 11
-        pair.one.tend()
+        pair.one.maintain()
     call(pair.two)
 
 
@@ -261,9 +261,9 @@ def test_a_lost_lease_cannot_be_renewed(pair: Pair) -> None:
     pair.time.now += 31
     with pytest.raises(Transient, match="expired"):
         pair.one.renew(decision.grant)
-    assert pair.one.tend() == 1
-    pair.one.settle(decision.grant, OK)
-    assert pair.one.tend() == 0
+    assert pair.one.maintain() == 1
+    pair.one.release(decision.grant, OK)
+    assert pair.one.maintain() == 0
 
 
 def test_a_dead_workers_block_runs_out(pair: Pair) -> None:
@@ -281,19 +281,22 @@ def test_a_call_of_another_cost_is_asked_for_by_itself(pair: Pair) -> None:
     decision = pair.one.admit((ACCOUNT,), Priority.NORMAL, 3.0, source="meta")
     assert isinstance(decision, Granted)
     assert (decision.grant.cost, decision.grant.permits) == (3.0, 1)
-    pair.one.settle(decision.grant, OK)
+    pair.one.release(decision.grant, OK)
     assert pair.in_flight == {}
 
 
 def test_blocks_share_the_budget_through_sql(make: Callable[..., SqlAdmission], time: "DatabaseClock") -> None:
     """Two processes: one account's slot, one charge per block, and what was not used goes back."""
     admissions = [make(name, per_account_concurrent=1) for name in ("one", "two")]
-    one, two = (BlockAdmission(admission, 8, keep=False, monotonic=lambda: time.now) for admission in admissions)
+    one, two = (
+        BlockAdmission(admission, 8, maintain_in_background=False, monotonic=lambda: time.now)
+        for admission in admissions
+    )
     warm(one)
     call(one)
     assert isinstance(ask(two), Wait)
-    one.release()
-    call(two, outcome=Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+    one.release_idle()
+    call(two, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
 
     status = admissions[0].status()
     assert [scope.scope for scope in status.parked] == [str(APP)]
@@ -306,7 +309,7 @@ def test_the_keeper_gives_back_what_a_worker_forgot() -> None:
     budget = LocalAdmission(BackpressureSettings(), rng=Random(1), time=lambda: 1.0)
     worker = BlockAdmission(budget, 8)
     call(worker)
-    keeper = worker._keeper
+    keeper = worker._maintenance_thread
     assert keeper is not None
     keeper.join(timeout=10)
 

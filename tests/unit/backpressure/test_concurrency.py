@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.concurrency import ConcurrencyLimit, LimitRules, RunningLatency
+from adwarm.backpressure.concurrency import ConcurrencyLimit, LatencyBaseline, LimitRules
 
 RULES = LimitRules(maximum=20)
 
@@ -21,7 +21,7 @@ def test_the_limit_stays_in_bounds_and_is_cut_at_most_once_a_second(
         before = limit
         limit = limit.after_success(RULES, in_flight) if success else limit.after_overload(RULES, now)
         assert 1 <= limit.slots(RULES) <= 20
-        if limit.cut_at != before.cut_at:
+        if limit.decreased_at != before.decreased_at:
             cuts.append(now)
 
     assert all(later - earlier >= 1 for earlier, later in pairwise(cuts))
@@ -46,33 +46,33 @@ def test_a_smaller_setting_takes_hold_at_once() -> None:
     assert ConcurrencyLimit(500.0).slots(RULES) == 20
 
 
-def ran(calls: int, seconds: float, running: RunningLatency, now: float, every: float = 1.0) -> tuple[int, float]:
+def ran(calls: int, seconds: float, running: LatencyBaseline, now: float, every: float = 1.0) -> tuple[int, float]:
     """Return how many of the calls were slow, and the moment after them; every second call takes a fifth less."""
     slow = 0
     for index in range(calls):
         now += every
-        slow += running.take(seconds * (1.0 if index % 2 else 0.8), now)
+        slow += running.observe(seconds * (1.0 if index % 2 else 0.8), now)
     return slow, now
 
 
 def test_usual_calls_are_not_slow() -> None:
     """Calls that differ as they always did cut nothing."""
-    assert ran(500, 2.0, RunningLatency(), 1e9)[0] == 0
+    assert ran(500, 2.0, LatencyBaseline(), 1e9)[0] == 0
 
 
 def test_kinds_of_calls_that_differ_are_not_slow() -> None:
     """Polls of a tenth of a second beside fetches of two."""
-    running, now, slow = RunningLatency(), 1e9, 0
+    running, now, slow = LatencyBaseline(), 1e9, 0
     for index in range(2000):
         now += 0.5
-        slow += running.take(2.0 if index % 5 == 0 else 0.1, now)
+        slow += running.observe(2.0 if index % 5 == 0 else 0.1, now)
 
     assert slow <= 2
 
 
 def test_an_overload_that_builds_up_is_seen() -> None:
     """Latency that doubles every few minutes is far off the best stretch, however slowly it came."""
-    running, now = RunningLatency(), 1e9
+    running, now = LatencyBaseline(), 1e9
     _, now = ran(300, 2.0, running, now)
     late = 0
     for minute in range(10):
@@ -83,7 +83,7 @@ def test_an_overload_that_builds_up_is_seen() -> None:
 
 def test_a_platform_that_stays_slower_is_normal_after_half_an_hour() -> None:
     """The best stretch is forgotten, so that the limit is not held down for ever."""
-    running, now = RunningLatency(), 1e9
+    running, now = LatencyBaseline(), 1e9
     _, now = ran(300, 2.0, running, now)
     _, now = ran(2400, 8.0, running, now)
 
@@ -92,7 +92,7 @@ def test_a_platform_that_stays_slower_is_normal_after_half_an_hour() -> None:
 
 def test_running_latency_is_the_same_after_it_was_stored() -> None:
     """What is read back judges alike."""
-    running = RunningLatency()
+    running = LatencyBaseline()
     ran(50, 2.0, running, 1e9)
 
-    assert RunningLatency.from_list(running.to_list()).to_list() == running.to_list()
+    assert LatencyBaseline.from_list(running.to_list()).to_list() == running.to_list()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.backpressure import Decision, Grant, Granted, Outcome, OutcomeKind, Wait, admitted
-from adwarm.backpressure import Refused as RefusedDecision
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait, acquire_grant
+from adwarm.backpressure import Rejected as RefusedDecision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
@@ -23,7 +23,7 @@ class ScriptedAdmission:
     """Answers as told, and remembers what was settled."""
 
     answers: list[Decision] = field(default_factory=list)
-    settled: list[Outcome] = field(default_factory=list)
+    settled: list[CallOutcome] = field(default_factory=list)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         return self.answers.pop(0) if self.answers else Granted(GRANT)
@@ -31,21 +31,21 @@ class ScriptedAdmission:
     def renew(self, grant: Grant) -> Grant:
         return replace(grant, expires_at=grant.expires_at + 30)
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         self.settled.append(outcome)
 
 
 def test_short_waits_are_slept_through(clock: VirtualClock) -> None:
     """The caller notices only that it took a while, and the latency is that of the call alone."""
     admission = ScriptedAdmission([Wait(2.0, "full"), Wait(3.0, "full")])
-    with admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
+    with acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
         clock.sleep(1.5)
-        passage.heard([UsageSample(APP, 50.0)])
+        passage.record_usage([UsageSample(APP, 50.0)])
         passage.renew()
 
     assert passage.waited_seconds == 5
     assert passage.grant.expires_at == 60
-    assert [Outcome(OutcomeKind.OK, 1.5, (UsageSample(APP, 50.0),))] == admission.settled
+    assert [CallOutcome(CallOutcomeKind.OK, 1.5, (UsageSample(APP, 50.0),))] == admission.settled
 
 
 def test_a_long_wait_is_handed_back_as_throttled(clock: VirtualClock) -> None:
@@ -54,7 +54,7 @@ def test_a_long_wait_is_handed_back_as_throttled(clock: VirtualClock) -> None:
     before = clock.now()
     with (
         pytest.raises(NotAdmitted) as caught,
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
@@ -68,7 +68,7 @@ def test_many_short_waits_end_at_the_deadline(clock: VirtualClock) -> None:
     before = clock.now()
     with (
         pytest.raises(Throttled),
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=10),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=10),
     ):
         pytest.fail("the call must not be made")
 
@@ -80,7 +80,7 @@ def test_a_refusal_is_raised_with_its_hint(clock: VirtualClock) -> None:
     admission = ScriptedAdmission([RefusedDecision("source:meta failed too often", 25.0, "source:meta")])
     with (
         pytest.raises(Refused, match="failed too often") as caught,
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
@@ -90,23 +90,23 @@ def test_a_refusal_is_raised_with_its_hint(clock: VirtualClock) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (Transient("down"), OutcomeKind.FAILED),
-        (Transient("slow", code="timeout"), OutcomeKind.TIMEOUT),
-        (TimeoutError(), OutcomeKind.TIMEOUT),
-        (TokenDead(), OutcomeKind.FAILED),
-        (Denied(account_id="act_1"), OutcomeKind.OK),
-        (KeyError("a bug of ours"), OutcomeKind.SKIPPED),
-        (NotAdmitted(scope="account:act_1", until=UNTIL), OutcomeKind.SKIPPED),
-        (Refused(retry_after=3.0), OutcomeKind.SKIPPED),
-        (KeyboardInterrupt(), OutcomeKind.SKIPPED),
+        (Transient("down"), CallOutcomeKind.FAILED),
+        (Transient("slow", code="timeout"), CallOutcomeKind.TIMEOUT),
+        (TimeoutError(), CallOutcomeKind.TIMEOUT),
+        (TokenDead(), CallOutcomeKind.FAILED),
+        (Denied(account_id="act_1"), CallOutcomeKind.OK),
+        (KeyError("a bug of ours"), CallOutcomeKind.SKIPPED),
+        (NotAdmitted(scope="account:act_1", until=UNTIL), CallOutcomeKind.SKIPPED),
+        (Refused(retry_after=3.0), CallOutcomeKind.SKIPPED),
+        (KeyboardInterrupt(), CallOutcomeKind.SKIPPED),
     ],
 )
-def test_every_error_is_settled_and_passed_on(clock: VirtualClock, error: BaseException, kind: OutcomeKind) -> None:
+def test_every_error_is_settled_and_passed_on(clock: VirtualClock, error: BaseException, kind: CallOutcomeKind) -> None:
     """No way out of the block keeps the slot, and a no in good order is not held against the upstream."""
     admission = ScriptedAdmission()
     with (
         pytest.raises(type(error)),
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         raise error
 
@@ -119,11 +119,11 @@ def test_a_throttle_parks_what_the_platform_named(clock: VirtualClock, scope: st
     admission = ScriptedAdmission()
     with (
         pytest.raises(Throttled),
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         raise Throttled(scope=scope, until=clock.now() + timedelta(seconds=90))
 
-    assert [Outcome(OutcomeKind.THROTTLED, 0.0, (), 90.0, parked)] == admission.settled
+    assert [CallOutcome(CallOutcomeKind.THROTTLED, 0.0, (), 90.0, parked)] == admission.settled
 
 
 @pytest.mark.parametrize("until", [datetime.max, datetime.max.replace(tzinfo=UTC), datetime(2026, 11, 25)])
@@ -132,11 +132,11 @@ def test_a_throttle_until_any_moment_is_settled(clock: VirtualClock, until: date
     admission = ScriptedAdmission()
     with (
         pytest.raises(Throttled),
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         raise Throttled(scope="account:act_1", until=until)
 
-    assert [outcome.kind for outcome in admission.settled] == [OutcomeKind.THROTTLED]
+    assert [outcome.kind for outcome in admission.settled] == [CallOutcomeKind.THROTTLED]
 
 
 @pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf")])
@@ -145,7 +145,7 @@ def test_a_wait_of_ages_is_handed_back(clock: VirtualClock, seconds: float) -> N
     admission = ScriptedAdmission([Wait(seconds, "parked", "account:act_1")])
     with (
         pytest.raises(NotAdmitted) as caught,
-        admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
@@ -155,10 +155,10 @@ def test_a_wait_of_ages_is_handed_back(clock: VirtualClock, seconds: float) -> N
 def test_a_skipped_call_teaches_nothing(clock: VirtualClock) -> None:
     """The caller found that it need not call after all."""
     admission = ScriptedAdmission()
-    with admitted(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
-        passage.skip()
+    with acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
+        passage.mark_skipped()
 
-    assert [outcome.kind for outcome in admission.settled] == [OutcomeKind.SKIPPED]
+    assert [outcome.kind for outcome in admission.settled] == [CallOutcomeKind.SKIPPED]
 
 
 def test_the_errors_are_of_the_one_tree() -> None:

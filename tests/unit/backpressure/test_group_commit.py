@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from adwarm.backpressure.group_commit import MOST_JOBS, Combiner
+from adwarm.backpressure.group_commit import MAX_JOBS, GroupCommitter
 
 
-def together(combiner: Combiner[int], jobs: list[int], into: list[BaseException]) -> list[threading.Thread]:
+def together(combiner: GroupCommitter[int], jobs: list[int], into: list[BaseException]) -> list[threading.Thread]:
     """Start a thread for each job; what one raises is collected."""
 
     def submit(job: int) -> None:
@@ -33,15 +33,15 @@ def test_who_comes_meanwhile_shares_the_next_round() -> None:
         go.wait(10)
         rounds.append(take())
 
-    combiner: Combiner[int] = Combiner(work)
-    threads = together(combiner, list(range(3 * MOST_JOBS)), [])
+    combiner: GroupCommitter[int] = GroupCommitter(work)
+    threads = together(combiner, list(range(3 * MAX_JOBS)), [])
     begun.wait(10)
     go.set()
     for thread in threads:
         thread.join(10)
 
-    assert sorted(job for jobs in rounds for job in jobs) == list(range(3 * MOST_JOBS))
-    assert max(map(len, rounds)) <= MOST_JOBS
+    assert sorted(job for jobs in rounds for job in jobs) == list(range(3 * MAX_JOBS))
+    assert max(map(len, rounds)) <= MAX_JOBS
 
 
 def test_a_failed_round_fails_whoever_was_in_it_and_nobody_after() -> None:
@@ -55,7 +55,7 @@ def test_a_failed_round_fails_whoever_was_in_it_and_nobody_after() -> None:
             raise ValueError("the database is gone")
         done.extend(jobs)
 
-    combiner: Combiner[int] = Combiner(work)
+    combiner: GroupCommitter[int] = GroupCommitter(work)
     with pytest.raises(ValueError, match="gone"):
         combiner.submit(1)
     fails = False
@@ -71,7 +71,7 @@ def test_an_error_before_the_batch_was_taken_reaches_those_who_wait() -> None:
         raise ValueError("cannot connect")
 
     errors: list[BaseException] = []
-    for thread in together(Combiner(work), list(range(20)), errors):
+    for thread in together(GroupCommitter(work), list(range(20)), errors):
         thread.join(10)
 
     assert len(errors) == 20

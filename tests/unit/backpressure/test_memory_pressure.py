@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, update
 
-from adwarm.backpressure import Decision, Grant, Granted, MemoryAwareAdmission, Outcome, OutcomeKind, Wait
-from adwarm.backpressure.memory_pressure import machine_turn, used_percent
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, MemoryAwareAdmission, Wait
+from adwarm.backpressure.memory_pressure import machine_turn, memory_used_percent
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, Scope
-from adwarm.store import writing
+from adwarm.store import write_transaction
 from adwarm.store.tables import lease
 
 GRANT = Grant("g", (), Priority.LOW, 1.0, 0.0, 30.0, "meta")
@@ -27,7 +27,7 @@ class OpenAdmission:
     def renew(self, grant: Grant) -> Grant:
         return grant
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         self.settled += 1
 
 
@@ -41,7 +41,7 @@ def test_intake_slows_to_a_trickle_and_says_why(clock: VirtualClock) -> None:
     answer = admission.admit([], Priority.LOW, source="meta")
     assert isinstance(answer, Wait)
     assert round(answer.seconds, 6) == 0.6
-    assert "memory is at 85 %" in answer.why
+    assert "memory is at 85 %" in answer.reason
     assert Granted(GRANT) == admission.admit([], Priority.CRITICAL, source="meta")
     clock.sleep(answer.seconds)
     assert Granted(GRANT) == admission.admit([], Priority.LOW, source="meta")
@@ -53,14 +53,14 @@ def test_the_rest_is_the_wrapped_admissions(clock: VirtualClock) -> None:
     """Renewing and settling are never held back."""
     wrapped = OpenAdmission()
     admission = MemoryAwareAdmission(wrapped, clock, 80.0, lambda: 99.0)
-    admission.settle(admission.renew(GRANT), Outcome(OutcomeKind.OK))
+    admission.release(admission.renew(GRANT), CallOutcome(CallOutcomeKind.OK))
 
     assert wrapped.settled == 1
 
 
 def test_the_machine_is_read() -> None:
     """The default looks at real memory."""
-    assert 0 < used_percent() <= 100
+    assert 0 < memory_used_percent() <= 100
 
 
 def test_processes_of_a_machine_take_turns(engine: Engine, clock: VirtualClock) -> None:
@@ -74,6 +74,6 @@ def test_processes_of_a_machine_take_turns(engine: Engine, clock: VirtualClock) 
     assert [admitted(name) for name in ("one", "one", "two")] == [True, False, True]
     assert admitted("one", Priority.CRITICAL)
     assert admitted("one", percent=79.0)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(update(lease).values(expires_at=datetime(2026, 1, 1, tzinfo=UTC)))
     assert [admitted("one"), admitted("one")] == [True, False]

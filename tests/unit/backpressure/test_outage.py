@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import BlockAdmission, Decision, LocalAdmission, admitted
-from adwarm.backpressure.admission import Returned
+from adwarm.backpressure import BlockAdmission, Decision, LocalAdmission, acquire_grant
+from adwarm.backpressure.admission import ReturnedBlock
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind
@@ -24,11 +24,17 @@ class CountingAdmission(LocalAdmission):
 
     asked = 0
 
-    def take_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, permits: int, back: Sequence[Returned] = ()
+    def acquire_block(
+        self,
+        scopes: Sequence[Scope],
+        priority: Priority,
+        *,
+        source: str,
+        permits: int,
+        returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
         self.asked += 1
-        return super().take_block(scopes, priority, source=source, permits=permits, back=back)
+        return super().acquire_block(scopes, priority, source=source, permits=permits, returned=returned)
 
 
 @dataclass
@@ -41,7 +47,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.budget = CountingAdmission(SETTINGS, rng=Random(1), time=self.seconds)
-        self.blocks = BlockAdmission(self.budget, 8, keep=False, monotonic=self.seconds)
+        self.blocks = BlockAdmission(self.budget, 8, maintain_in_background=False, monotonic=self.seconds)
 
     def seconds(self) -> float:
         return self.clock.now().timestamp()
@@ -50,14 +56,14 @@ class Worker:
         """Make one call that may not wait, and return what it failed with."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
         try:
-            with admitted(self.blocks, self.clock, scopes, priority, source="meta", timeout_seconds=0):
+            with acquire_grant(self.blocks, self.clock, scopes, priority, source="meta", timeout_seconds=0):
                 self.called[account] += 1
                 if account in self.broken:
                     raise Transient("the platform is down")
         except AdwarmError as error:
             return error
         finally:
-            self.blocks.tend()
+            self.blocks.maintain()
         return None
 
     def pass_time(self, seconds: float) -> None:

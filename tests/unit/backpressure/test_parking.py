@@ -48,4 +48,4 @@ def test_what_is_no_number_is_taken_for_the_default() -> None:
 
 def test_nothing_is_parked_at_first() -> None:
     """A new scope may be called."""
-    assert Parking().wait(1e9) == 0
+    assert Parking().remaining_seconds(1e9) == 0

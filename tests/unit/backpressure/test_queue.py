@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.queue import QueueRules, makes_room, queue_status, retry_hint
+from adwarm.backpressure.queue import QueueRules, can_displace, estimate_retry_seconds, summarize_queue
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.requests import QueuedRequest, RequestStatus
@@ -25,16 +25,19 @@ def waiting(number: int, priority: Priority, waited: float = 0.0, **values: obje
 
 def test_the_settings_are_the_rules() -> None:
     """Every number of the rules can be set, and the defaults agree."""
-    assert QueueRules.of(BackpressureSettings()) == RULES
-    assert QueueRules.of(BackpressureSettings(queue_size=7, queue_max_attempts=2)).size == 7
+    assert QueueRules.from_settings(BackpressureSettings()) == RULES
+    assert QueueRules.from_settings(BackpressureSettings(queue_size=7, queue_max_attempts=2)).size == 7
 
 
 def test_a_batch_is_one_class_in_order_of_age() -> None:
     """The most urgent class comes first, its oldest before the rest; other classes wait for the next batch."""
     ready = [
-        waiting(1, Priority.LOW, 30), waiting(2, Priority.HIGH, 5), waiting(3, Priority.HIGH, 9),
-        waiting(4, Priority.NORMAL, 20), waiting(5, Priority.HIGH, 1),
-    ]  # fmt: skip
+        waiting(1, Priority.LOW, 30),
+        waiting(2, Priority.HIGH, 5),
+        waiting(3, Priority.HIGH, 9),
+        waiting(4, Priority.NORMAL, 20),
+        waiting(5, Priority.HIGH, 1),
+    ]
 
     assert [item.id for item in RULES.next_in_line(ready, 10)] == [3, 2, 5]
     assert [item.id for item in RULES.next_in_line(ready, 2)] == [3, 2]
@@ -71,7 +74,7 @@ def test_a_request_that_was_tried_goes_alone() -> None:
 def test_the_order_never_changes_while_waiting(queue: list[tuple[Priority, float]], later: float) -> None:
     """Time alone swaps nobody: the turn does not depend on the moment it is looked at."""
     ready = [waiting(number, priority, waited) for number, (priority, waited) in enumerate(queue)]
-    line = sorted(ready, key=RULES.turn)
+    line = sorted(ready, key=RULES.sort_key)
 
     urgency = [int(item.priority) - (NOW + later - item.enqueued_at) / RULES.ageing_seconds for item in line]
     assert all(before <= after + 1e-6 for before, after in pairwise(urgency))
@@ -81,38 +84,49 @@ def test_the_order_never_changes_while_waiting(queue: list[tuple[Priority, float
 @pytest.mark.parametrize("newcomer", Priority)
 def test_only_the_more_urgent_push_out(lowest: Priority, newcomer: Priority) -> None:
     """A full queue sheds its lowest class, and never for an equal."""
-    assert makes_room(waiting(1, lowest), newcomer) == (newcomer < lowest)
+    assert can_displace(waiting(1, lowest), newcomer) == (newcomer < lowest)
 
 
-@pytest.mark.parametrize(("finished", "earliest", "hint"), [
-    (0, None, 60), (30, None, 2), (600, None, 1), (0, NOW + 12, 12), (0, NOW + 500, 60), (0, NOW - 5, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("finished", "earliest", "hint"),
+    [
+        (0, None, 60),
+        (30, None, 2),
+        (600, None, 1),
+        (0, NOW + 12, 12),
+        (0, NOW + 500, 60),
+        (0, NOW - 5, 1),
+    ],
+)
 def test_the_hint_tells_when_a_place_is_free(finished: int, earliest: float | None, hint: float) -> None:
     """The pace of the last minute or the next deadline, whichever comes first, between one second and a minute."""
-    assert retry_hint(finished, earliest, NOW) == hint
+    assert estimate_retry_seconds(finished, earliest, NOW) == hint
 
 
 def test_deadlines() -> None:
     """Who waits gets at most 30 s, what nobody waits for 15 minutes; pauses double."""
     assert [RULES.deadline(NOW, wait) - NOW for wait in (None, 5.0, 300.0)] == [900, 5, 30]
-    assert [RULES.pause(attempts) for attempts in (1, 2, 3)] == [5, 10, 20]
-    assert [RULES.is_given_up(attempts) for attempts in (2, 3)] == [False, True]
+    assert [RULES.backoff_seconds(attempts) for attempts in (1, 2, 3)] == [5, 10, 20]
+    assert [RULES.is_exhausted(attempts) for attempts in (2, 3)] == [False, True]
 
 
 def test_the_figures_by_class() -> None:
     """Late requests count nowhere; a lapsed lease counts as ready, a live one as work in hand."""
     found = [
-        waiting(1, Priority.LOW, 60), waiting(2, Priority.LOW, 1_000), waiting(3, Priority.HIGH, 5, not_before=NOW + 9),
+        waiting(1, Priority.LOW, 60),
+        waiting(2, Priority.LOW, 1_000),
+        waiting(3, Priority.HIGH, 5, not_before=NOW + 9),
         waiting(4, Priority.HIGH, 50, status=RequestStatus.PROCESSING, lease_until=NOW + 1),
         waiting(5, Priority.NORMAL, 50, status=RequestStatus.PROCESSING, lease_until=NOW - 1),
-    ]  # fmt: skip
-    status = queue_status(found, RULES, NOW)
+    ]
+    status = summarize_queue(found, RULES, NOW)
 
-    assert (status.ready, status.in_work) == ((1, 5), True)
+    assert (status.ready, status.has_active_worker) == ((1, 5), True)
     assert status.to_dict() == {
-        "size": 100, "pending": 2,
+        "size": 100,
+        "pending": 2,
         "critical": {"pending": 0, "processing": 0, "oldest_seconds": None},
         "high": {"pending": 1, "processing": 1, "oldest_seconds": 5},
         "normal": {"pending": 0, "processing": 1, "oldest_seconds": None},
         "low": {"pending": 1, "processing": 0, "oldest_seconds": 60},
-    }  # fmt: skip
+    }

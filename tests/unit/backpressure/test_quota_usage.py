@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.quota_usage import SLICES, UsageMeter
+from adwarm.backpressure.quota_usage import WINDOW_INTERVALS, UsageMeter
 
 WINDOW = 3600.0
 
@@ -14,28 +14,28 @@ def steady(rate: float, seconds: float, limit: float = 400.0) -> tuple[UsageMete
     meter, now = UsageMeter(WINDOW), 1_000_000.0
     made = 0
     while made < rate * seconds:
-        meter.add(1, now)
+        meter.record_calls(1, now)
         made += 1
         now += 1 / rate
-    meter.hear(100 * min(made, rate * WINDOW) / limit, 0, now)
+    meter.record_usage(100 * min(made, rate * WINDOW) / limit, 0, now)
     return meter, now
 
 
 def test_no_figure_means_nothing_is_known() -> None:
     """Platforms that send no usage are normal: nothing is estimated, nothing limits."""
     meter = UsageMeter(WINDOW)
-    meter.add(5, 10.0)
+    meter.record_calls(5, 10.0)
 
-    assert meter.estimate(10.0) is None
+    assert meter.estimate_percent(10.0) is None
     assert meter.calls_left(90, 10.0) == float("inf")
 
 
 def test_own_calls_count_before_their_answers_come() -> None:
     """Between two figures each call is taken to cost what calls have cost so far."""
     meter, now = steady(0.1, 3000)
-    assert meter.estimate(now) == pytest.approx(75)
-    meter.add(8, now)
-    assert meter.estimate(now) == pytest.approx(77)
+    assert meter.estimate_percent(now) == pytest.approx(75)
+    meter.record_calls(8, now)
+    assert meter.estimate_percent(now) == pytest.approx(77)
     assert meter.calls_left(90, now) == pytest.approx(52)
 
 
@@ -51,43 +51,43 @@ def test_the_rate_at_the_ceiling_is_the_rate_that_comes_back() -> None:
     """At 90 % after an even hour, one call goes for each that leaves the window."""
     meter, now = steady(0.1, 3600)
 
-    assert meter.estimate(now) == pytest.approx(90)
-    assert meter.lasting_rate(90, now) == pytest.approx(0.1, rel=0.2)
+    assert meter.estimate_percent(now) == pytest.approx(90)
+    assert meter.sustainable_rate(90, now) == pytest.approx(0.1, rel=0.2)
 
 
 def test_after_a_burst_the_rest_is_spread_until_the_burst_comes_back() -> None:
     """75 % went in five minutes: the next 15 % last for the other 55."""
     meter, now = steady(1.0, 300)
 
-    assert meter.lasting_rate(90, now) == pytest.approx(60 / 3300, rel=0.03)
+    assert meter.sustainable_rate(90, now) == pytest.approx(60 / 3300, rel=0.03)
 
 
 def test_calls_in_flight_are_half_in_the_figure() -> None:
     """A figure that came while others were on their way may not hold them yet."""
     meter, now = steady(0.1, 3000)
-    meter.hear(75.0, 8, now)
+    meter.record_usage(75.0, 8, now)
 
-    assert meter.estimate(now) == pytest.approx(76, rel=0.01)
+    assert meter.estimate_percent(now) == pytest.approx(76, rel=0.01)
 
 
 def test_permits_that_went_back_were_in_no_figure() -> None:
     """They were counted before the figure came and never made: the figure stays what it is."""
     meter, now = steady(0.1, 3000)
-    meter.add(8, now)
-    meter.hear(75.0, 0, now + 1)
-    meter.take_back(8, now, now + 1)
-    assert meter.estimate(now + 1) == pytest.approx(75, abs=0.1)
-    meter.add(8, now + 2)
-    meter.take_back(8, now + 2, now + 2)
-    assert meter.estimate(now + 2) == pytest.approx(75, abs=0.1)
+    meter.record_calls(8, now)
+    meter.record_usage(75.0, 0, now + 1)
+    meter.refund_calls(8, now, now + 1)
+    assert meter.estimate_percent(now + 1) == pytest.approx(75, abs=0.1)
+    meter.record_calls(8, now + 2)
+    meter.refund_calls(8, now + 2, now + 2)
+    assert meter.estimate_percent(now + 2) == pytest.approx(75, abs=0.1)
 
 
 def test_an_old_figure_fades() -> None:
     """A scope that nobody may call is tried again although no newer figure came."""
     meter = UsageMeter(WINDOW)
-    meter.hear(95.0, 0, 1000.0)
+    meter.record_usage(95.0, 0, 1000.0)
 
-    assert [meter.estimate(1000.0 + age) for age in (59, 120, 180)] == [95, 80, 65]
+    assert [meter.estimate_percent(1000.0 + age) for age in (59, 120, 180)] == [95, 80, 65]
 
 
 def test_it_is_the_same_after_it_was_stored() -> None:
@@ -96,7 +96,7 @@ def test_it_is_the_same_after_it_was_stored() -> None:
     again = UsageMeter.from_list(WINDOW, meter.to_list())
 
     assert again.to_list() == meter.to_list()
-    assert again.lasting_rate(90, now + 7) == meter.lasting_rate(90, now + 7)
+    assert again.sustainable_rate(90, now + 7) == meter.sustainable_rate(90, now + 7)
 
 
 @given(st.lists(st.tuples(st.floats(0, 300), st.integers(1, 5)), max_size=60))
@@ -108,13 +108,13 @@ def test_the_lasting_rate_never_passes_the_ceiling(spent: list[tuple[float, int]
         now += pause
         recent = sum(count for at, count in made if at > now - WINDOW)
         if recent + calls <= limit * 0.9:
-            meter.add(calls, now)
+            meter.record_calls(calls, now)
             made.append((now, calls))
     used = sum(count for at, count in made if at > now - WINDOW)
-    meter.hear(100 * used / limit, 0, now)
-    rate = meter.lasting_rate(90, now)
+    meter.record_usage(100 * used / limit, 0, now)
+    rate = meter.sustainable_rate(90, now)
 
     slice_most = max((count for _, count in meter._slices), default=0.0)
-    for step in range(1, SLICES + 1):
-        later = now + step * WINDOW / SLICES
+    for step in range(1, WINDOW_INTERVALS + 1):
+        later = now + step * WINDOW / WINDOW_INTERVALS
         assert meter.calls(later) + rate * (later - now) <= limit * 0.9 + 1 + slice_most

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, delete
 
-from adwarm.backpressure import Claim, RequestQueue
+from adwarm.backpressure import ClaimedRequest, RequestQueue
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import requests
-from adwarm.store.database import reading, writing
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from adwarm.store.tables import request as table
 
@@ -52,13 +52,13 @@ def test_the_way_through(queue_of: MakeQueue) -> None:
     queue = queue_of()
     low, high = queue.enqueue(key(1), LOW), queue.enqueue(key(2), HIGH)
 
-    claims = [queue.take(5), queue.take(5)]
+    claims = [queue.dequeue(5), queue.dequeue(5)]
     assert [[claim.request.id for claim in batch] for batch in claims] == [[high.id], [low.id]]
     assert seen(queue, low.id).status is RequestStatus.PROCESSING
-    assert queue.complete(claims[0][0], {"status": "fetched"})
+    assert queue.ack(claims[0][0], {"status": "fetched"})
     done = seen(queue, high.id)
     assert (done.status, done.result, done.error) == (RequestStatus.COMPLETED, {"status": "fetched"}, None)
-    assert queue.take(5) == []
+    assert queue.dequeue(5) == []
 
 
 @pytest.mark.parametrize("asked", [6e10, 1e300, float("inf"), float("nan")])
@@ -66,8 +66,8 @@ def test_a_rest_of_ages_is_cut(queue_of: MakeQueue, asked: float) -> None:
     """Whatever an upstream wished for, the row can be stored, and the request ends with its deadline."""
     queue = queue_of()
     ticket = queue.enqueue(key(1), LOW)
-    [claim] = queue.take(1)
-    assert queue.give_back(claim, "parked", retry_after=asked)
+    [claim] = queue.dequeue(1)
+    assert queue.requeue(claim, "parked", retry_after=asked)
 
     found = seen(queue, ticket.id)
     assert found.status is RequestStatus.PENDING
@@ -83,9 +83,9 @@ def test_an_equal_request_is_joined_and_made_more_urgent(queue_of: MakeQueue) ->
     assert (second.id, second.joined) == (first.id, True)
     joined = seen(queue, first.id)
     assert (joined.priority, joined.deadline - joined.enqueued_at) == (CRITICAL, 900)
-    [claim] = queue.take(1)
+    [claim] = queue.dequeue(1)
     assert queue.enqueue(key(1), LOW).joined
-    assert queue.complete(claim, {})
+    assert queue.ack(claim, {})
     assert not queue.enqueue(key(1), LOW).joined
 
 
@@ -115,7 +115,7 @@ def test_who_is_late_never_counts(queue_of: MakeQueue, time: DatabaseClock) -> N
     assert {seen(queue, ticket.id).status for ticket in tickets} == {RequestStatus.EXPIRED}
     assert queue.status().to_dict()["pending"] == 0
     fresh = queue.enqueue(key(3), LOW)
-    assert [claim.request.id for claim in queue.take(9)] == [fresh.id]
+    assert [claim.request.id for claim in queue.dequeue(9)] == [fresh.id]
     assert "past its deadline" in str(seen(queue, tickets[0].id).error)
 
 
@@ -123,11 +123,11 @@ def test_what_is_done_too_late_is_expired(queue_of: MakeQueue, time: DatabaseClo
     """A result that comes after the deadline is kept, and the request says how late it was."""
     queue = queue_of(lease_seconds=60)
     ticket = queue.enqueue(key(1), HIGH, wait_seconds=30)
-    [claim] = queue.take(1)
+    [claim] = queue.dequeue(1)
     assert claim.seconds_left == 30
     time.now += 32
 
-    assert queue.complete(claim, {"status": "fetched"})
+    assert queue.ack(claim, {"status": "fetched"})
     done = seen(queue, ticket.id)
     assert (done.status, done.result) == (RequestStatus.EXPIRED, {"status": "fetched"})
     assert "2.0 s after its deadline" in str(done.error)
@@ -137,21 +137,21 @@ def test_a_dead_workers_request_comes_back(queue_of: MakeQueue, time: DatabaseCl
     """After its lease a killed worker's request is another's, and what the dead one says later changes nothing."""
     queue, other = queue_of(), queue_of("two")
     ticket = queue.enqueue(key(1), NORMAL)
-    [lost] = queue.take(1)
-    assert other.take(1) == []
+    [lost] = queue.dequeue(1)
+    assert other.dequeue(1) == []
     time.now += 29
     assert queue.renew([lost]) == [lost]
     time.now += 29
-    assert other.take(1) == []
+    assert other.dequeue(1) == []
     time.now += 1
 
-    [taken] = other.take(1)
+    [taken] = other.dequeue(1)
     assert (taken.request.owner, taken.request.attempts) == ("two", 2)
     assert queue.renew([lost]) == []
-    assert not queue.complete(lost, {})
+    assert not queue.ack(lost, {})
     assert not queue.fail(lost, "no")
-    assert not queue.give_back(lost, "no")
-    assert other.complete(taken, {})
+    assert not queue.requeue(lost, "no")
+    assert other.ack(taken, {})
     assert seen(queue, ticket.id).status is RequestStatus.COMPLETED
 
 
@@ -160,10 +160,10 @@ def test_poison_ends_as_failed(queue_of: MakeQueue, time: DatabaseClock) -> None
     queue = queue_of()
     ticket = queue.enqueue(key(1), NORMAL)
     for _ in range(3):
-        assert len(queue.take(1)) == 1
+        assert len(queue.dequeue(1)) == 1
         time.now += 30
 
-    assert queue.take(1) == []
+    assert queue.dequeue(1) == []
     assert seen(queue, ticket.id).status is RequestStatus.FAILED
     assert seen(queue, ticket.id).error == "given up after 3 tries; the worker one died over the last"
 
@@ -173,10 +173,10 @@ def test_bad_tries_rest_and_end_with_the_reason(queue_of: MakeQueue, time: Datab
     queue = queue_of()
     ticket = queue.enqueue(key(1), NORMAL)
     for pause in (5, 10, 20):
-        [claim] = queue.take(1)
-        assert queue.give_back(claim, "the platform is down")
+        [claim] = queue.dequeue(1)
+        assert queue.requeue(claim, "the platform is down")
         time.now += pause - 1
-        assert queue.take(1) == []
+        assert queue.dequeue(1) == []
         time.now += 1
 
     assert seen(queue, ticket.id).status is RequestStatus.FAILED
@@ -188,27 +188,28 @@ def test_a_told_wait_is_not_held_against_it(queue_of: MakeQueue, time: DatabaseC
     queue = queue_of()
     ticket = queue.enqueue(key(1), NORMAL)
     for _ in range(9):
-        [claim] = queue.take(1)
-        queue.give_back(claim, "act_1 is parked", retry_after=99.5)
+        [claim] = queue.dequeue(1)
+        queue.requeue(claim, "act_1 is parked", retry_after=99.5)
         time.now += 99.5
-    [claim] = queue.take(1)
+    [claim] = queue.dequeue(1)
     assert claim.request.attempts == 1
-    queue.give_back(claim, "act_1 is parked", retry_after=99.5)
+    queue.requeue(claim, "act_1 is parked", retry_after=99.5)
     time.now += 99.5
-    assert queue.take(1) == []
+    assert queue.dequeue(1) == []
     assert (seen(queue, ticket.id).status, seen(queue, ticket.id).error) == (
-        RequestStatus.EXPIRED, "past its deadline; act_1 is parked",
-    )  # fmt: skip
+        RequestStatus.EXPIRED,
+        "past its deadline; act_1 is parked",
+    )
 
 
 def test_coming_back_to_a_full_queue(queue_of: MakeQueue) -> None:
     """The bound holds when a request is given back: the least urgent one of all is shed."""
     queue = queue_of(queue_size=1)
     queue.enqueue(key(1), HIGH)
-    [claim] = queue.take(1)
+    [claim] = queue.dequeue(1)
     low = queue.enqueue(key(2), LOW)
 
-    assert queue.give_back(claim, "busy", retry_after=1)
+    assert queue.requeue(claim, "busy", retry_after=1)
     assert seen(queue, low.id).status is RequestStatus.SHED
     assert queue.status().to_dict()["pending"] == 1
 
@@ -217,13 +218,13 @@ def test_old_requests_are_forgotten(queue_of: MakeQueue, time: DatabaseClock) ->
     """What ended a week ago is deleted; what is on its way is not."""
     queue = queue_of()
     old = queue.enqueue(key(1), NORMAL)
-    queue.fail(queue.take(1)[0], "no")
+    queue.fail(queue.dequeue(1)[0], "no")
     time.now += 7 * 86_400 + 1
     queue.enqueue(key(2), NORMAL)
 
-    assert queue.forget_old() == 1
+    assert queue.delete_old() == 1
     assert queue.find(old.id) is None
-    assert len(queue.take(1)) == 1
+    assert len(queue.dequeue(1)) == 1
 
 
 def test_a_wait_is_a_positive_number(queue_of: MakeQueue) -> None:
@@ -244,9 +245,9 @@ def test_workers_side_by_side_share_without_overlap(engine: Engine) -> None:
             queue.enqueue(key(number), Priority(number % 4))
 
     def work(queue: RequestQueue) -> None:
-        while claims := queue.take(3):
+        while claims := queue.dequeue(3):
             taken.extend(claim.request.id for claim in claims)
-            assert all(queue.complete(claim, {}) for claim in claims)
+            assert all(queue.ack(claim, {}) for claim in claims)
 
     for action, group in ((call, queues[:2]), (work, queues)):
         threads = [Thread(target=action, args=(queue,)) for queue in group]
@@ -267,7 +268,7 @@ class Queue(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Queue.runs += 1
-        with writing(self.engine) as connection:
+        with write_transaction(self.engine) as connection:
             connection.execute(delete(table))
         self.time = DatabaseClock()
         budget = BackpressureSettings(queue_size=2, queue_timeout_seconds=200, queue_max_attempts=2)
@@ -276,15 +277,15 @@ class Queue(RuleBasedStateMachine):
         ]
         self.accepted: set[int] = set()
         self.ended: dict[int, QueuedRequest] = {}
-        self.held: dict[int, Claim] = {}
-        self.dead: list[Claim] = []
+        self.held: dict[int, ClaimedRequest] = {}
+        self.dead: list[ClaimedRequest] = []
 
     def rows(self) -> dict[int, QueuedRequest]:
         """Every row, by id."""
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return {row.id: requests._request(row) for row in connection.execute(table.select())}
 
-    def alive(self, claim: Claim) -> bool:
+    def alive(self, claim: ClaimedRequest) -> bool:
         """Whether nobody else can have the request: its lease has not run out."""
         row = self.rows()[claim.request.id]
         return row.token == claim.request.token and (row.lease_until or 0) > self.time.now
@@ -318,7 +319,7 @@ class Queue(RuleBasedStateMachine):
     @rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3))
     def take(self, worker: int, limit: int) -> None:
         """A worker takes; nothing that is held, late or resting, and nothing before its turn."""
-        claims = self.workers[worker].take(limit)
+        claims = self.workers[worker].dequeue(limit)
         rules = self.workers[worker].rules
         left = [row for row in self.rows().values() if row.status is RequestStatus.PENDING]
         ready = [row for row in left if (row.not_before or 0) <= self.time.now]
@@ -332,7 +333,7 @@ class Queue(RuleBasedStateMachine):
             assert claim.seconds_left > 0
             assert claim.request.id not in self.ended
             assert claim.request.attempts <= rules.max_attempts
-        assert all(rules.turn(claims[0].request) <= rules.turn(row) for row in ready if claims)
+        assert all(rules.sort_key(claims[0].request) <= rules.sort_key(row) for row in ready if claims)
         self.held.update({claim.request.id: claim for claim in claims})
 
     @rule(data=st.data(), ending=st.sampled_from(["complete", "fail", "again", "told"]))
@@ -343,10 +344,10 @@ class Queue(RuleBasedStateMachine):
         claim = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
         sure, queue = self.alive(claim), self.workers[0]
         done = {
-            "complete": lambda: queue.complete(claim, {"a": 1}),
+            "complete": lambda: queue.ack(claim, {"a": 1}),
             "fail": lambda: queue.fail(claim, "no"),
-            "again": lambda: queue.give_back(claim, "busy"),
-            "told": lambda: queue.give_back(claim, "parked", retry_after=15),
+            "again": lambda: queue.requeue(claim, "busy"),
+            "told": lambda: queue.requeue(claim, "parked", retry_after=15),
         }[ending]()
         assert done or not sure
         self.dead.append(claim)
@@ -356,7 +357,7 @@ class Queue(RuleBasedStateMachine):
         """Whoever lost or ended a request cannot change it any more."""
         if self.dead:
             claim = data.draw(st.sampled_from(self.dead))
-            assert not self.workers[1].complete(claim, {})
+            assert not self.workers[1].ack(claim, {})
             assert self.workers[1].renew([claim]) == []
 
     @rule(seconds=st.sampled_from([0.5, 6.0, 16.0, 31.0, 90.0]))
@@ -406,7 +407,7 @@ def test_a_wait_does_not_hide_what_a_try_failed_with(queue_of: MakeQueue, time: 
         ("busy", 1),
     ):
         time.now += 60
-        [claim] = queue.take(1)
-        queue.give_back(claim, reason, retry_after=wait)
+        [claim] = queue.dequeue(1)
+        queue.requeue(claim, reason, retry_after=wait)
         seen_errors.append(seen(queue, ticket.id).error)
     assert seen_errors == ["parked", "down", "down", "down", "odd", "odd"]

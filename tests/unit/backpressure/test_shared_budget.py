@@ -4,8 +4,17 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import Budget, Grant, Granted, LocalAdmission, Outcome, OutcomeKind, Refused, Wait
-from adwarm.backpressure.shared_budget import REMEMBERED_SECONDS
+from adwarm.backpressure import (
+    CallOutcome,
+    CallOutcomeKind,
+    Grant,
+    Granted,
+    LocalAdmission,
+    Rejected,
+    SharedBudget,
+    Wait,
+)
+from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
@@ -14,17 +23,17 @@ NOW = 1_764_072_000.0
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
 OTHER = Scope(ScopeKind.ACCOUNT, "act_2")
 APP = Scope(ScopeKind.APP, "main")
-OK = Outcome(OutcomeKind.OK, 0.5)
+OK = CallOutcome(CallOutcomeKind.OK, 0.5)
 
 
-def make(**changes: object) -> Budget:
+def make(**changes: object) -> SharedBudget:
     """Return a fresh budget."""
-    return Budget(BackpressureSettings(**changes), Random(1))
+    return SharedBudget(BackpressureSettings(**changes), Random(1))
 
 
-def block(budget: Budget, now: float = NOW, scope: Scope = ACCOUNT, permits: int = 8) -> Grant:
+def block(budget: SharedBudget, now: float = NOW, scope: Scope = ACCOUNT, permits: int = 8) -> Grant:
     """Take a block that must be granted."""
-    decision = budget.take_block((scope, APP), Priority.NORMAL, source="meta", now=now, permits=permits)
+    decision = budget.acquire_block((scope, APP), Priority.NORMAL, source="meta", now=now, permits=permits)
     assert isinstance(decision, Granted), decision
     return decision.grant
 
@@ -34,7 +43,7 @@ def test_a_block_is_charged_whole_and_given_back_in_part() -> None:
     budget = make(rate_per_second=0.001, burst=100)
     grant = block(budget)
     assert budget.status(NOW).scopes[-1].tokens == pytest.approx(92)
-    budget.give_back([(grant, [OK, OK], 6)], NOW)
+    budget.release_blocks([(grant, [OK, OK], 6)], NOW)
 
     assert budget.status(NOW).scopes[-1].tokens == pytest.approx(98)
 
@@ -47,13 +56,13 @@ def test_a_block_holds_no_more_than_half_of_what_is_free() -> None:
 
 def test_a_block_is_short_beside_the_quota_window() -> None:
     """Two seconds, or a hundredth of the window."""
-    assert block(make()).spend_until == NOW + 2
-    assert block(make(quota_window_seconds=30)).spend_until == NOW + 0.3
+    assert block(make()).usable_until == NOW + 2
+    assert block(make(quota_window_seconds=30)).usable_until == NOW + 0.3
 
 
 def test_a_block_may_not_outlive_its_lease() -> None:
     """What is spent after the lease would be spent beside its next holder."""
-    assert block(make(lease_seconds=1)).spend_until == NOW + 1
+    assert block(make(lease_seconds=1)).usable_until == NOW + 1
 
 
 def test_an_old_fencing_token_is_not_believed() -> None:
@@ -65,37 +74,37 @@ def test_an_old_fencing_token_is_not_believed() -> None:
     assert new.token > old.token
     with pytest.raises(Transient, match="expired"):
         budget.renew(old, NOW)
-    assert not budget.settle(old, OK, NOW)
-    assert budget.settle(new, OK, NOW)
-    assert not budget.settle(new, OK, NOW)
+    assert not budget.release(old, OK, NOW)
+    assert budget.release(new, OK, NOW)
+    assert not budget.release(new, OK, NOW)
 
 
 def test_an_expired_grant_frees_its_slot_and_is_remembered_for_its_outcome() -> None:
     """Its call was made, so it teaches once, for ten minutes."""
     budget = make(max_concurrent=1)
     grants = [block(budget)]
-    assert budget.expire(NOW + 29) == []
-    assert budget.expire(NOW + 30) == grants
+    assert budget.expire_grants(NOW + 29) == []
+    assert budget.expire_grants(NOW + 30) == grants
     assert budget.status(NOW + 30).scopes[-1].in_flight == {}
-    assert budget.settle(grants[0], OK, NOW + 31)
+    assert budget.release(grants[0], OK, NOW + 31)
     late = block(budget, NOW + 40)
-    budget.expire(NOW + 71)
-    budget.expire(NOW + 71 + REMEMBERED_SECONDS)
+    budget.expire_grants(NOW + 71)
+    budget.expire_grants(NOW + 71 + EXPIRED_GRANT_SECONDS)
     assert late.id in budget.grants
-    block(budget, NOW + 72 + REMEMBERED_SECONDS, OTHER)
-    budget.expire(NOW + 110 + REMEMBERED_SECONDS)
+    block(budget, NOW + 72 + EXPIRED_GRANT_SECONDS, OTHER)
+    budget.expire_grants(NOW + 110 + EXPIRED_GRANT_SECONDS)
     assert late.id not in budget.grants
 
 
 def test_a_verdict_takes_nothing() -> None:
     """Asking whether a call would go costs no slot, no token, and holds nobody back."""
     budget = make(max_concurrent=1)
-    assert budget.verdict((ACCOUNT,), Priority.LOW, source="meta", now=NOW) is None
+    assert budget.preview((ACCOUNT,), Priority.LOW, source="meta", now=NOW) is None
     held = block(budget)
-    full = budget.verdict((OTHER,), Priority.CRITICAL, source="meta", now=NOW)
+    full = budget.preview((OTHER,), Priority.CRITICAL, source="meta", now=NOW)
     assert isinstance(full, Wait)
-    assert budget.forbidden((OTHER,), Priority.LOW, source="meta", now=NOW) is None
-    budget.settle(held, OK, NOW)
+    assert budget.check_hard_limits((OTHER,), Priority.LOW, source="meta", now=NOW) is None
+    budget.release(held, OK, NOW)
 
     assert isinstance(budget.admit((OTHER,), Priority.LOW, source="meta", now=NOW), Granted)
 
@@ -109,7 +118,7 @@ def test_who_waits_for_the_rate_keeps_no_slots() -> None:
     low = budget.admit((ACCOUNT, APP), Priority.LOW, source="meta", now=NOW)
 
     assert isinstance(low, Wait)
-    assert "at its rate" in low.why
+    assert "at its rate" in low.reason
 
 
 def test_the_same_course_gives_the_same_budget() -> None:
@@ -120,7 +129,7 @@ def test_the_same_course_gives_the_same_budget() -> None:
         for _ in range(20):
             decision = admission.admit((ACCOUNT, APP), Priority.HIGH, source="meta")
             if isinstance(decision, Granted):
-                admission.settle(decision.grant, Outcome(OutcomeKind.THROTTLED, 0.1, (), 3.0))
+                admission.release(decision.grant, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 3.0))
         courses.append((str(decision), admission.status().to_dict()))
 
     assert courses[0] == courses[1]
@@ -130,11 +139,11 @@ def test_an_upstream_that_was_given_up_refuses_and_is_probed_call_by_call() -> N
     """A block never holds more than one probe."""
     budget = make(breaker_min_calls=2, breaker_cooldown_seconds=30)
     for _ in range(2):
-        budget.settle(block(budget, permits=1), Outcome(OutcomeKind.FAILED, 0.1), NOW)
-    assert isinstance(budget.take_block((ACCOUNT,), Priority.LOW, source="meta", now=NOW, permits=8), Refused)
+        budget.release(block(budget, permits=1), CallOutcome(CallOutcomeKind.FAILED, 0.1), NOW)
+    assert isinstance(budget.acquire_block((ACCOUNT,), Priority.LOW, source="meta", now=NOW, permits=8), Rejected)
 
     probe = block(budget, NOW + 30)
-    assert (probe.probe, probe.permits) == (True, 1)
+    assert (probe.is_probe, probe.permits) == (True, 1)
 
 
 def test_a_cost_must_be_positive() -> None:
@@ -150,7 +159,7 @@ def test_an_accounts_cap_holds_in_any_window() -> None:
     while now < NOW + 350:
         decision = budget.admit((ACCOUNT,), Priority.NORMAL, source="meta", now=now)
         if isinstance(decision, Granted):
-            budget.settle(decision.grant, OK, now)
+            budget.release(decision.grant, OK, now)
             made.append(now)
         else:
             assert isinstance(decision, Wait)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from adwarm.backpressure import FLEET, Grant, Granted, Outcome, OutcomeKind, Refused, SqlAdmission, Wait
-from adwarm.backpressure.shared_budget import REMEMBERED_SECONDS
+from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, Rejected, SqlAdmission, Wait
+from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import reading, writing
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import capacity_grant, capacity_scope
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ Make = Callable[..., SqlAdmission]
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
 OTHER = Scope(ScopeKind.ACCOUNT, "act_2")
 APP = Scope(ScopeKind.APP, "main")
-OK = Outcome(OutcomeKind.OK, 0.5)
-FAILED = Outcome(OutcomeKind.FAILED, 0.5)
+OK = CallOutcome(CallOutcomeKind.OK, 0.5)
+FAILED = CallOutcome(CallOutcomeKind.FAILED, 0.5)
 
 
 def ask(
     admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT, cost: float = 1.0
-) -> Granted | Wait | Refused:
+) -> Granted | Wait | Rejected:
     """Ask for one call."""
     return admission.admit([scope, APP], priority, cost, source="meta")
 
@@ -45,7 +45,7 @@ def fail_everywhere(admission: SqlAdmission) -> None:
     """Let calls of five accounts fail until the source's breaker opens."""
     for number in range(10):
         account = Scope(ScopeKind.ACCOUNT, f"act_{10 + number % 5}")
-        admission.settle(take(admission, scope=account), FAILED)
+        admission.release(take(admission, scope=account), FAILED)
 
 
 def test_a_grant_holds_a_slot_of_every_scope_until_it_is_settled(make: Make, time: "DatabaseClock") -> None:
@@ -56,7 +56,7 @@ def test_a_grant_holds_a_slot_of_every_scope_until_it_is_settled(make: Make, tim
     assert grant.scopes == (ACCOUNT, APP, FLEET)
     assert time.now + 30 == grant.expires_at
     assert [scope.in_flight for scope in admission.status().scopes] == [{"normal": 1}] * 3
-    admission.settle(grant, OK)
+    admission.release(grant, OK)
     assert [scope.in_flight for scope in admission.status().scopes] == [{}] * 3
 
 
@@ -67,8 +67,8 @@ def test_two_processes_share_the_limit(make: Make) -> None:
 
     refused = ask(two)
     assert isinstance(refused, Wait)
-    assert "all 3 calls" in refused.why
-    one.settle(grants[1], OK)
+    assert "all 3 calls" in refused.reason
+    one.release(grants[1], OK)
     take(two)
 
 
@@ -113,8 +113,8 @@ def test_settling_twice_teaches_once(make: Make) -> None:
     """A repeated outcome changes nothing, not even the breaker."""
     admission = make(breaker_min_calls=2)
     grant = take(admission)
-    admission.settle(grant, FAILED)
-    admission.settle(grant, FAILED)
+    admission.release(grant, FAILED)
+    admission.release(grant, FAILED)
 
     assert admission.status().breakers[0].calls == 1
 
@@ -124,13 +124,13 @@ def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseCloc
     admission = make()
     late = take(admission)
     time.now += 31
-    admission.settle(late, FAILED)
+    admission.release(late, FAILED)
     assert admission.status().breakers[0].calls == 1
     take(admission)
-    time.now += 31 + REMEMBERED_SECONDS
-    admission.settle(take(admission), OK)
+    time.now += 31 + EXPIRED_GRANT_SECONDS
+    admission.release(take(admission), OK)
 
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(capacity_grant)).scalar_one() == 0
 
 
@@ -139,13 +139,13 @@ def test_slots_are_kept_for_a_class_above_that_asked(make: Make, time: "Database
     admission = make()
     low = [take(admission, Priority.LOW) for _ in range(10)]
     assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
-    admission.settle(low.pop(), OK)
+    admission.release(low.pop(), OK)
 
     kept = ask(admission, Priority.LOW)
     assert isinstance(kept, Wait)
-    assert "kept for classes other than low" in kept.why
+    assert "kept for classes other than low" in kept.reason
     take(admission, Priority.CRITICAL, OTHER)
-    admission.settle(low.pop(), OK)
+    admission.release(low.pop(), OK)
     time.now += 2.1
     take(admission, Priority.LOW)
 
@@ -168,7 +168,7 @@ def test_a_throttled_scope_is_parked_and_never_granted_early(make: Make, time: "
     """The account rests for what the platform asked and no less; other accounts go on."""
     one, two = make("one"), make("two")
     started = time.now
-    one.settle(take(one), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    one.release(take(one), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
 
     parked = ask(two, Priority.CRITICAL)
     assert isinstance(parked, Wait)
@@ -184,8 +184,8 @@ def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock") -
     """A second throttle that asks for less leaves the first in force."""
     admission = make()
     first, second = take(admission), take(admission)
-    admission.settle(first, Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, APP))
-    admission.settle(second, Outcome(OutcomeKind.THROTTLED, 0.1, (), 5.0, APP))
+    admission.release(first, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, APP))
+    admission.release(second, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 5.0, APP))
 
     (parked,) = admission.status().parked
     assert str(APP) == parked.scope
@@ -199,7 +199,7 @@ def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock") -
 def test_a_throttle_without_details_parks_the_account_for_a_minute(make: Make) -> None:
     """A platform that says nothing more is taken at its narrowest word."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED))
 
     (parked,) = admission.status().parked
     assert str(ACCOUNT) == parked.scope
@@ -208,7 +208,7 @@ def test_a_throttle_without_details_parks_the_account_for_a_minute(make: Make) -
 def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> None:
     """The wider scope stops all that draw on it; a platform that has too much gets fewer calls at once."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
 
     assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
     limits = {scope.scope: scope.limit for scope in admission.status().scopes}
@@ -218,8 +218,10 @@ def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> N
 def test_an_account_at_its_own_quota_cuts_nobody_elses_limit(make: Make) -> None:
     """Its figures say that it met its quota, so that the platform is not the reason."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.OK, 0.1, (UsageSample(ACCOUNT, 89.0),)))
-    admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.OK, 0.1, (UsageSample(ACCOUNT, 89.0),)))
+    admission.release(
+        take(admission, Priority.CRITICAL), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT)
+    )
 
     assert [scope.limit for scope in admission.status().scopes] == [8, 10, 10]
 
@@ -229,16 +231,16 @@ def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make
     admission = make(rate_per_second=1000, burst=1000)
     grants = [take(admission) for _ in range(5)]
     for grant in grants[:3]:
-        admission.settle(grant, Outcome(OutcomeKind.TIMEOUT, 30.0))
+        admission.release(grant, CallOutcome(CallOutcomeKind.TIMEOUT, 30.0))
     assert admission.status().scopes[-1].limit == 8
     time.now += 1
-    admission.settle(grants[3], Outcome(OutcomeKind.TIMEOUT, 30.0))
+    admission.release(grants[3], CallOutcome(CallOutcomeKind.TIMEOUT, 30.0))
     assert admission.status().scopes[-1].limit == 6
 
     for _ in range(200):
         extra = [take(admission) for _ in range(3)]
         for grant in extra:
-            admission.settle(grant, OK)
+            admission.release(grant, OK)
     assert 6 < admission.status().scopes[-1].limit <= 10
 
 
@@ -248,27 +250,27 @@ def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "Databa
     fail_everywhere(one)
 
     refused = ask(two)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert (refused.scope, pytest.approx(refused.retry_after)) == ("source:meta", 30)
     [source] = [found for found in two.status().breakers if found.account is None]
     assert (source.source, source.state) == ("meta", "open")
     assert source.why == "10 of 10 calls of 5 accounts or more failed in 60 s"
     time.now += 30
     probes = [take(two), take(one), take(two)]
-    assert all(probe.probe for probe in probes)
+    assert all(probe.is_probe for probe in probes)
     assert isinstance(ask(one), Wait)
     for probe in probes:
-        two.settle(probe, OK)
-    assert not take(one).probe
+        two.release(probe, OK)
+    assert not take(one).is_probe
 
 
 def test_the_breaker_of_one_source_leaves_another_alone(make: Make) -> None:
     """Each upstream is judged by itself, for the accounts they share as well."""
     admission = make()
     for _ in range(10):
-        admission.settle(take(admission), FAILED)
+        admission.release(take(admission), FAILED)
 
-    assert isinstance(ask(admission), Refused)
+    assert isinstance(ask(admission), Rejected)
     assert isinstance(admission.admit([ACCOUNT], Priority.LOW, source="warehouse"), Granted)
 
 
@@ -276,31 +278,31 @@ def test_one_bad_account_is_left_alone_and_nobody_else(make: Make, time: "Databa
     """Its own breaker opens for every worker; the other accounts are not even tested, and it comes back by probes."""
     one, two = make("one"), make("two")
     for _ in range(10):
-        one.settle(take(one), FAILED)
+        one.release(take(one), FAILED)
 
     refused = ask(two, Priority.CRITICAL)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert (refused.scope, pytest.approx(refused.retry_after)) == (str(ACCOUNT), 30)
-    assert not take(two, Priority.LOW, OTHER).probe
+    assert not take(two, Priority.LOW, OTHER).is_probe
     states = {(found.account, found.state) for found in two.status().breakers}
     assert states == {(None, "closed"), (ACCOUNT.id, "open")}
     time.now += 30
     for _ in range(3):
         grant = take(one)
-        assert grant.probe
-        two.settle(grant, OK)
+        assert grant.is_probe
+        two.release(grant, OK)
     assert [found.account for found in one.status().breakers] == [None]
 
 
 def test_a_healthy_account_leaves_no_breaker_behind(make: Make, time: "DatabaseClock") -> None:
     """One failure is remembered for a window, and its row is gone with the next success after that."""
     admission = make()
-    admission.settle(take(admission), OK)
+    admission.release(take(admission), OK)
     assert [found.account for found in admission.status().breakers] == [None]
-    admission.settle(take(admission), FAILED)
+    admission.release(take(admission), FAILED)
     assert [found.account for found in admission.status().breakers] == [None, ACCOUNT.id]
     time.now += 70
-    admission.settle(take(admission), OK)
+    admission.release(take(admission), OK)
 
     assert [found.account for found in admission.status().breakers] == [None]
 
@@ -311,7 +313,7 @@ def test_a_call_about_many_accounts_is_held_against_none(make: Make) -> None:
     for _ in range(9):
         decision = admission.admit([ACCOUNT, OTHER], Priority.LOW, source="meta")
         assert isinstance(decision, Granted)
-        admission.settle(decision.grant, FAILED)
+        admission.release(decision.grant, FAILED)
 
     assert [(found.account, found.calls) for found in admission.status().breakers] == [(None, 9)]
 
@@ -320,12 +322,18 @@ def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock"
     """A park of a billion minutes, asked for by an error or by a figure, ends within the longest that is allowed."""
     told: list[tuple[str, float]] = []
     admission = SqlAdmission(
-        engine, BackpressureSettings(), owner="one", rng=Random(1), database_time=time,
-        on_overlong=lambda scope, seconds: told.append((str(scope), seconds)),
-    )  # fmt: skip
-    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 6e10, ACCOUNT))
+        engine,
+        BackpressureSettings(),
+        owner="one",
+        rng=Random(1),
+        database_time=time,
+        on_overlong_park=lambda scope, seconds: told.append((str(scope), seconds)),
+    )
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 6e10, ACCOUNT))
     figures = (UsageSample(OTHER, 100.0, float("inf")), UsageSample(APP, float("nan"), 60.0))
-    admission.settle(take(admission, scope=Scope(ScopeKind.ACCOUNT, "act_3")), Outcome(OutcomeKind.OK, 0.1, figures))
+    admission.release(
+        take(admission, scope=Scope(ScopeKind.ACCOUNT, "act_3")), CallOutcome(CallOutcomeKind.OK, 0.1, figures)
+    )
 
     parked = {found.scope: found.parked_until for found in admission.status().parked}
     assert set(parked) == {str(ACCOUNT), str(OTHER)}
@@ -336,8 +344,8 @@ def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock"
 def test_a_park_of_ages_that_was_stored_is_shortened(make: Make, time: "DatabaseClock", engine: Engine) -> None:
     """A row of an older version is shown whatever its date, and the account is called a day after the first look."""
     admission = make()
-    admission.settle(take(admission), OK)
-    with writing(engine) as connection:
+    admission.release(take(admission), OK)
+    with write_transaction(engine) as connection:
         connection.execute(update(capacity_scope).values(parked_until=1e15, parked_why="asked for"))
 
     assert admission.status().parked[0].parked_until is not None
@@ -351,10 +359,10 @@ def test_a_skipped_probe_gives_its_place_back(make: Make, time: "DatabaseClock")
     admission = make(breaker_probes=1)
     fail_everywhere(admission)
     time.now += 30
-    admission.settle(take(admission), Outcome(OutcomeKind.SKIPPED))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.SKIPPED))
 
     assert admission.status().breakers[0].state == "half_open"
-    assert take(admission).probe
+    assert take(admission).is_probe
 
 
 def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "DatabaseClock") -> None:
@@ -364,16 +372,16 @@ def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "Dat
     def heard(percent: float, regain: float | None = None) -> None:
         time.now += 100
         samples = (UsageSample(APP, 10.0), UsageSample(APP, percent, regain))
-        admission.settle(take(admission, Priority.CRITICAL), Outcome(OutcomeKind.OK, 0.5, samples))
+        admission.release(take(admission, Priority.CRITICAL), CallOutcome(CallOutcomeKind.OK, 0.5, samples))
 
     heard(80)
     slowed = [ask(admission, scope=OTHER) for _ in range(6)][-1]
     assert isinstance(slowed, Wait)
-    assert (str(APP), f"{APP} is at its rate") == (slowed.scope, slowed.why)
+    assert (str(APP), f"{APP} is at its rate") == (slowed.scope, slowed.reason)
     heard(92)
     held_back = ask(admission, scope=OTHER)
     assert isinstance(held_back, Wait)
-    assert "only critical" in held_back.why
+    assert "only critical" in held_back.reason
     take(admission, Priority.CRITICAL, OTHER)
     heard(100, 600)
     parked = ask(admission, Priority.CRITICAL, OTHER)
@@ -384,7 +392,7 @@ def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "Dat
 def test_the_figure_from_before_a_parking_says_nothing_after_it(make: Make, time: "DatabaseClock") -> None:
     """The platform named the end itself, so the first call after it is let in."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.OK, 0.5, (UsageSample(APP, 100.0, 300.0),)))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.OK, 0.5, (UsageSample(APP, 100.0, 300.0),)))
     time.now += 331
 
     take(admission, Priority.LOW)
@@ -393,7 +401,7 @@ def test_the_figure_from_before_a_parking_says_nothing_after_it(make: Make, time
 def test_a_blocked_class_holds_back_nobody(make: Make, time: "DatabaseClock") -> None:
     """Critical asks for a parked account again and again: low still gets all there is."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
     time.now += 3
     assert isinstance(ask(admission, Priority.CRITICAL), Wait)
 
@@ -404,7 +412,7 @@ def test_a_blocked_class_holds_back_nobody(make: Make, time: "DatabaseClock") ->
 def test_the_status_is_plain_json(make: Make) -> None:
     """Anybody can print it."""
     admission = make()
-    admission.settle(take(admission), Outcome(OutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
     plain = admission.status().to_dict()
 
     assert {"at", "scopes", "breakers"} == set(plain)
@@ -440,7 +448,7 @@ def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> Non
                 peaks.append((sum(running.values()), max(running.values())))
             with guard:
                 running[account.id] -= 1
-            admission.settle(decision.grant, OK)
+            admission.release(decision.grant, OK)
             granted.release()
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from adwarm.backpressure.shares import Askers
-from adwarm.backpressure.token_bucket import BucketRules, SharedBucket
+from adwarm.backpressure.shares import ClassDemand
+from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
 from adwarm.model import Priority
 
 RULES = BucketRules(rate=5.0, burst=8.0)
@@ -20,8 +20,8 @@ class BucketMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1.7e9
-        self.bucket = SharedBucket(RULES.burst, self.now)
-        self.askers = Askers()
+        self.bucket = TokenBucket(RULES.burst, self.now)
+        self.askers = ClassDemand()
         self.taken: list[tuple[float, float]] = []
 
     @rule(seconds=st.floats(0, 10))
@@ -31,19 +31,19 @@ class BucketMachine(RuleBasedStateMachine):
     @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
     def take_if_allowed(self, cost: float, priority: Priority) -> None:
         self.bucket.refill(RULES, SHARES, self.now)
-        if self.bucket.wait(RULES, SHARES, priority, cost, self.askers, self.now) > 0:
-            self.askers.turned_away(priority, self.now)
+        if self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.askers, self.now) > 0:
+            self.askers.record_wait(priority, self.now)
             return
         self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
-        self.askers.served(priority, self.now)
+        self.askers.record_grant(priority, self.now)
         self.taken.append((self.now, cost))
 
     @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
     def every_class_is_served_in_the_end(self, cost: float, priority: Priority) -> None:
         asked = self.now
         self.bucket.refill(RULES, SHARES, self.now)
-        while (wait := self.bucket.wait(RULES, SHARES, priority, cost, self.askers, self.now)) > 0:
-            self.askers.turned_away(priority, self.now)
+        while (wait := self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.askers, self.now)) > 0:
+            self.askers.record_wait(priority, self.now)
             self.now += wait
             assert self.now - asked < 60
             self.bucket.refill(RULES, SHARES, self.now)
@@ -61,9 +61,9 @@ TestBucket.settings = settings(max_examples=50, stateful_step_count=30, deadline
 
 def alone(tokens: float, cost: float, now: float = 0.0) -> float:
     """Return what an undivided bucket makes a call of that cost wait."""
-    bucket = SharedBucket(tokens, 0.0)
+    bucket = TokenBucket(tokens, 0.0)
     bucket.refill(RULES, SHARES, now)
-    return bucket.wait(RULES, SHARES, NORMAL, cost, None, now)
+    return bucket.wait_seconds(RULES, SHARES, NORMAL, cost, None, now)
 
 
 def test_the_wait_it_names_is_enough() -> None:
@@ -80,7 +80,7 @@ def test_a_cost_above_the_burst_goes_when_full_and_leaves_a_debt() -> None:
 
 def test_a_clock_that_steps_back_refills_nothing() -> None:
     """Neither is a token made nor one lost when the clock is set back."""
-    bucket = SharedBucket(0.0, 100.0)
+    bucket = TokenBucket(0.0, 100.0)
     bucket.refill(RULES, SHARES, 90.0)
 
     assert (bucket.tokens, bucket.refilled_at) == (0.0, 100.0)
@@ -88,8 +88,8 @@ def test_a_clock_that_steps_back_refills_nothing() -> None:
 
 def served(offered: dict[Priority, float], seconds: float = 300.0, rate: float = 6.0) -> dict[Priority, float]:
     """Return the calls a second each class got, when it asks every 50 ms until its own backlog is served."""
-    rules, askers = BucketRules(rate, 4.0), Askers()
-    bucket = SharedBucket(4.0, 0.0)
+    rules, askers = BucketRules(rate, 4.0), ClassDemand()
+    bucket = TokenBucket(4.0, 0.0)
     backlog, got = dict.fromkeys(offered, 0.0), dict.fromkeys(offered, 0)
     step = 0.05
     for turn in range(1, int(seconds / step)):
@@ -100,11 +100,11 @@ def served(offered: dict[Priority, float], seconds: float = 300.0, rate: float =
             if backlog[priority] < 1:
                 continue
             bucket.refill(rules, SHARES, now)
-            if bucket.wait(rules, SHARES, priority, 1.0, askers, now) > 0:
-                askers.turned_away(priority, now)
+            if bucket.wait_seconds(rules, SHARES, priority, 1.0, askers, now) > 0:
+                askers.record_wait(priority, now)
                 continue
             bucket.take(rules, SHARES, priority, 1.0, askers, now)
-            askers.served(priority, now)
+            askers.record_grant(priority, now)
             backlog[priority] -= 1
             got[priority] += 1
     return {priority: count / seconds for priority, count in got.items()}

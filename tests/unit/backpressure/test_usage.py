@@ -2,7 +2,7 @@
 
 import pytest
 
-from adwarm.backpressure.usage import Pace, band
+from adwarm.backpressure.usage import Pace, pace_for
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from adwarm.backpressure.usage import Pace, band
 )
 def test_bands(percent: float | None, expected: Pace) -> None:
     """Slow from 75 %, only critical from 90 %, parked from 100 %; no figure is normal."""
-    assert expected is band(percent)
+    assert expected is pace_for(percent)

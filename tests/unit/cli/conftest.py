@@ -15,17 +15,17 @@ from graph_simulator.server import SimulatorServer
 
 
 @dataclass
-class Said:
+class CommandResult:
     """What a command said, and how it ended."""
 
-    code: int
-    out: str
-    err: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
     @property
     def json(self) -> Any:
         """Standard output as one JSON document."""
-        return orjson.loads(self.out)
+        return orjson.loads(self.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,12 @@ def home(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def adwarm(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+def adwarm(
+    home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., CommandResult]:
     """Call a command line and return what it said; only exits it means to make are let through."""
 
-    def call(*words: str) -> Said:
+    def call(*words: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["adwarm", *words])
         code = 0
         try:
@@ -58,6 +60,6 @@ def adwarm(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
             code = int(stop.code or 0)
         sys.stdout.flush()
         heard = capfd.readouterr()
-        return Said(code, heard.out, heard.err)
+        return CommandResult(code, heard.out, heard.err)
 
     return call

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 
-from .conftest import Said
+from .conftest import CommandResult
 
-Adwarm = Callable[..., Said]
+Adwarm = Callable[..., CommandResult]
 RANGE = ("--from", "2026-06-01", "--to", "2026-07-30", "--at", "2026-11-25T12:00:00+00:00")
 
 
@@ -24,8 +24,8 @@ def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: Simulator
 
     done = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
     calls = platform.calls()["total"]
-    assert (done.code, done.json["fetched"], done.json["requests"]) == (0, done.json["blocks"], calls)
-    assert "account-days of 2 accounts" in done.err
+    assert (done.exit_code, done.json["fetched"], done.json["requests"]) == (0, done.json["blocks"], calls)
+    assert "account-days of 2 accounts" in done.stderr
 
     again = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
     after = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json
@@ -36,8 +36,8 @@ def test_run_without_names_takes_the_accounts_of_the_source(adwarm: Adwarm) -> N
     """With no account known the source is asked for its list, once."""
     said = adwarm("backfill", "run", *RANGE[:2], "--to", "2026-06-03", *RANGE[4:])
 
-    assert said.code == 0
-    assert "fetched" in said.out
+    assert said.exit_code == 0
+    assert "fetched" in said.stdout
     assert adwarm("backfill", "estimate", *RANGE, "--json").json["accounts"] == 3
 
 
@@ -47,17 +47,17 @@ def test_what_cannot_be_filled_is_refused(adwarm: Adwarm) -> None:
     none = adwarm("backfill", "estimate", "--from", "tomorrow", "--to", "2026-07-30", "--accounts", "1")
     nobody = adwarm("backfill", "estimate", *RANGE)
 
-    assert (old.code, none.code, nobody.code) == (1, 1, 1)
-    assert "37 months" in old.err
-    assert "is not a day" in none.err
-    assert "--accounts" in nobody.err
+    assert (old.exit_code, none.exit_code, nobody.exit_code) == (1, 1, 1)
+    assert "37 months" in old.stderr
+    assert "is not a day" in none.stderr
+    assert "--accounts" in nobody.stderr
 
 
 def test_an_account_that_cannot_be_read_ends_the_command_with_its_reason(adwarm: Adwarm) -> None:
     """The others are filled, and the exit code says that something is missing."""
     said = adwarm("backfill", "run", *RANGE, "--accounts", "1,77", "--json")
 
-    assert said.code == 1
+    assert said.exit_code == 1
     assert said.json["fetched"] > 0
     assert all(name.startswith("act_77") for name in said.json["reasons"])
 
@@ -77,6 +77,6 @@ def test_a_denied_account_is_told_until_it_is_read(adwarm: Adwarm, platform: Sim
     platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
     lifted = adwarm("backfill", "run", *more, "--ask-denied")
 
-    assert [said.code for said in (first, again, lifted)] == [1, 1, 0]
+    assert [said.exit_code for said in (first, again, lifted)] == [1, 1, 0]
     assert [list(said.json["reasons"]) for said in (first, again)] == [["act_1 2026-05-01..2026-05-03"]] * 2
     assert (calls, lifted.json["fetched"]) == (0, 1)

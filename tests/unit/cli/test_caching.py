@@ -7,13 +7,13 @@ from pathlib import Path
 from adwarm.model import Row
 from adwarm.runtime import Runtime
 from adwarm.store import partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 
-from .conftest import Said
+from .conftest import CommandResult
 
-Adwarm = Callable[..., Said]
+Adwarm = Callable[..., CommandResult]
 
 
 def _two_days_in_two_objects() -> None:
@@ -24,7 +24,7 @@ def _two_days_in_two_objects() -> None:
         states.append(
             PartitionState(day, digest, 1, content_hash(rows), datetime(2026, 9, 1, tzinfo=UTC), True, True, 1, "v26.0")
         )
-    with writing(runtime.engine) as connection:
+    with write_transaction(runtime.engine) as connection:
         partitions.publish(connection, "act_1", "spec", states, 1)
 
 
@@ -34,8 +34,8 @@ def test_compact_says_what_it_did(adwarm: Adwarm, home: Path) -> None:
 
     first, second = adwarm("cache", "compact", "--json"), adwarm("cache", "compact")
 
-    assert (first.code, first.json["months"], first.json["objects_before"], first.json["days"]) == (0, 1, 2, 2)
-    assert (second.code, "Compaction" in second.out) == (0, True)
+    assert (first.exit_code, first.json["months"], first.json["objects_before"], first.json["days"]) == (0, 1, 2, 2)
+    assert (second.exit_code, "Compaction" in second.stdout) == (0, True)
 
 
 def test_compact_names_what_it_cannot_read(adwarm: Adwarm, home: Path) -> None:
@@ -46,5 +46,5 @@ def test_compact_names_what_it_cannot_read(adwarm: Adwarm, home: Path) -> None:
 
     said = adwarm("cache", "compact", "--json")
 
-    assert said.code == 1
+    assert said.exit_code == 1
     assert "verify --repair" in said.json["errors"][0]

@@ -17,12 +17,16 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 def log(tmp_path: Path) -> Path:
     """Three weeks of Mondays at nine in Berlin, more of them for act_2, and one stray open."""
     rows = [
-        {"ts": MONDAY + timedelta(weeks=week, hours=8, minutes=minute), "account_id": f"act_{account}",
-         "date_range": "last_7d", "time_zone": "Europe/Berlin"}
+        {
+            "ts": MONDAY + timedelta(weeks=week, hours=8, minutes=minute),
+            "account_id": f"act_{account}",
+            "date_range": "last_7d",
+            "time_zone": "Europe/Berlin",
+        }
         for week in range(3)
         for account in (1, 2)
         for minute in range(account)
-    ]  # fmt: skip
+    ]
     rows.append({**rows[0], "ts": MONDAY + timedelta(days=1, hours=22, minutes=30), "account_id": "act_3"})
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))

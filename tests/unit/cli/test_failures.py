@@ -11,9 +11,9 @@ from adwarm.foundation.errors import Transient
 from adwarm.recovery import Fallback
 from adwarm.runtime import Runtime
 
-from .conftest import Said
+from .conftest import CommandResult
 
-Adwarm = Callable[..., Said]
+Adwarm = Callable[..., CommandResult]
 SECRET = "s3cr3tValue0123456789abcdef"
 
 
@@ -26,7 +26,7 @@ def _fall_back() -> None:
     pipeline = Runtime().pipeline
     for _ in range(6):
         places = [Fallback("warehouse", down, 5.0), Fallback("store", lambda: "rows", 5.0)]
-        assert pipeline.run(down, source="meta", subject="act_1", fallbacks=places).degraded
+        assert pipeline.run(down, source="meta", subject="act_1", fallbacks=places).is_degraded
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_commands_work_after_a_fallback(
     _fall_back()
     said = adwarm(*words)
 
-    assert (said.code, "unexpected" in said.err) == (0, False)
+    assert (said.exit_code, "unexpected" in said.stderr) == (0, False)
 
 
 def test_doctor_works_after_a_fallback(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,12 +84,12 @@ def test_an_unforeseen_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) 
     [path] = (home / "errors").iterdir()
     text = path.read_text(encoding="utf-8")
 
-    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
-    assert said.err.startswith("adwarm: unexpected error KeyError")
-    assert str(path) in said.err
+    assert (said.exit_code, said.stdout, said.stderr.count("\n")) == (1, "", 1)
+    assert said.stderr.startswith("adwarm: unexpected error KeyError")
+    assert str(path) in said.stderr
     assert "Traceback (most recent call last)" in text
     assert all(word in text for word in ("ValueError", "KeyError", "test_failures.py", "adwarm status"))
-    assert SECRET not in said.err + text
+    assert SECRET not in said.stderr + text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -98,7 +98,7 @@ def test_programs_hear_of_it_as_json(adwarm: Adwarm, home: Path) -> None:
     """One document on standard output, with the path of the file."""
     said = adwarm("status", "--json")
 
-    assert said.code == 1
+    assert said.exit_code == 1
     assert said.json["kind"] == "KeyError"
     assert Path(said.json["traceback"]).parent == home / "errors"
 
@@ -117,6 +117,6 @@ def test_a_home_that_cannot_be_written_to_is_no_second_error(
         closed.setattr(tempfile, "tempdir", str(home / "errors"))
         second = adwarm("status")
 
-    assert str(path) in first.err
-    assert "could not be written" in second.err
-    assert [first.code, second.code] == [1, 1]
+    assert str(path) in first.stderr
+    assert "could not be written" in second.stderr
+    assert [first.exit_code, second.exit_code] == [1, 1]

@@ -4,29 +4,29 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from adwarm.backpressure import Granted, Outcome, OutcomeKind
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.model import Priority, Scope
 from adwarm.recovery import Alert
 from adwarm.runtime import Runtime
 
 
-def _settle(runtime: Runtime, scope: str, outcome: Outcome) -> None:
+def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
     decision = runtime.admission.admit([Scope.parse(scope)], Priority.HIGH, source="meta")
     assert isinstance(decision, Granted)
-    runtime.admission.settle(decision.grant, outcome)
+    runtime.admission.release(decision.grant, outcome)
 
 
 def test_status_says_what_is_held_back_and_why(adwarm: Callable[..., Any]) -> None:
     """Calls in flight by class, parked scopes with since, until and why, and open breakers with what opened them."""
-    quiet = adwarm("status").out
+    quiet = adwarm("status").stdout
     runtime = Runtime()
     for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
-        _settle(runtime, "account:act_2", Outcome(OutcomeKind.FAILED))
+        _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
     runtime.admission.admit([Scope.parse("account:act_3")], Priority.LOW, source="meta")
-    _settle(runtime, "account:act_1", Outcome(OutcomeKind.THROTTLED, park_seconds=600))
-    _settle(runtime, "account:act_2", Outcome(OutcomeKind.FAILED))
+    _settle(runtime, "account:act_1", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
+    _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
     document = adwarm("status", "--json").json["admission"]
-    shown = adwarm("status").out
+    shown = adwarm("status").stdout
 
     [parked] = [scope for scope in document["scopes"] if scope["parked_until"]]
     source, breaker = document["breakers"]
@@ -44,9 +44,9 @@ def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Callable[..., Any]) -
     adwarm("status")
     runtime = Runtime()
     for number in range(25):
-        _settle(runtime, f"account:act_{number}", Outcome(OutcomeKind.THROTTLED, park_seconds=600))
+        _settle(runtime, f"account:act_{number}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
 
-    assert "the first 20 of 25" in adwarm("status").out
+    assert "the first 20 of 25" in adwarm("status").stdout
 
 
 def test_a_silence_of_ages_is_cut_and_a_person_is_told(adwarm: Callable[..., Any]) -> None:
@@ -55,7 +55,7 @@ def test_a_silence_of_ages_is_cut_and_a_person_is_told(adwarm: Callable[..., Any
     runtime, heard = Runtime(), list[Alert]()
     runtime.pipeline._alerts._sink = SimpleNamespace(alert=heard.append)  # type: ignore[assignment]
     for _ in range(2):
-        _settle(runtime, f"account:act_{len(heard)}", Outcome(OutcomeKind.THROTTLED, park_seconds=6e10))
+        _settle(runtime, f"account:act_{len(heard)}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=6e10))
     shown = adwarm("status", "--json").json["admission"]["scopes"]
 
     assert [(alert.source, alert.kind) for alert in heard] == [

@@ -7,9 +7,9 @@ import pytest
 
 from adwarm.runtime import Runtime
 
-from .conftest import Said
+from .conftest import CommandResult
 
-Adwarm = Callable[..., Said]
+Adwarm = Callable[..., CommandResult]
 
 
 def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
@@ -22,7 +22,7 @@ def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
     queue = adwarm("status", "--json").json["queue"]
     assert (queue["pending"], queue["high"]["pending"], queue["low"]["pending"]) == (1, 1, 0)
     assert queue["high"]["oldest_seconds"] >= 0
-    shown = adwarm("status").out
+    shown = adwarm("status").stdout
     assert "Queue: 1 of 100 pending" in shown
 
 
@@ -31,7 +31,7 @@ def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
     done: list[int] = []
 
     def work() -> None:
-        drainer = Runtime().drainer()
+        drainer = Runtime().queue_worker()
         while not done:
             done.extend([1] * drainer.drain(20).completed)
 
@@ -40,7 +40,7 @@ def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
     said = adwarm("enqueue", "act_2", "yesterday", "--wait", "25", "--json")
     worker.join()
 
-    assert (said.code, said.json["status"], said.json["result"]["status"]) == (0, "completed", "fetched")
+    assert (said.exit_code, said.json["status"], said.json["result"]["status"]) == (0, "completed", "fetched")
     assert adwarm("get", "act_2", "yesterday", "--meta").json["status"] == "hit"
 
 
@@ -48,7 +48,7 @@ def test_wait_in_vain_ends_with_1(adwarm: Adwarm) -> None:
     """Without a worker the command gives up in time, and the request is expired."""
     said = adwarm("enqueue", "act_3", "today", "--wait", "0.2", "--json")
 
-    assert (said.code, said.json["status"]) == (1, "expired")
+    assert (said.exit_code, said.json["status"]) == (1, "expired")
 
 
 def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,20 +57,25 @@ def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest
     adwarm("enqueue", "act_1", "today")
     for_people, for_programs = adwarm("enqueue", "act_2", "today"), adwarm("enqueue", "act_2", "today", "--json")
 
-    assert (for_people.code, for_programs.code) == (1, 1)
-    assert "the queue is full: 1 requests as urgent are pending; ask again in 60 s" in for_people.err
+    assert (for_people.exit_code, for_programs.exit_code) == (1, 1)
+    assert "the queue is full: 1 requests as urgent are pending; ask again in 60 s" in for_people.stderr
     assert for_programs.json["retry_after"] == 60
 
 
-@pytest.mark.parametrize(("words", "advice"), [
-    (("x", "today"), "account id"), (("act_1", "someday"), "someday"),
-    (("act_1", "today", "--report", "none"), "not configured"), (("act_1", "today", "--wait", "-1"), "above 0"),
-    (("act_1", "today", "--priority", "asap"), "priority"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("x", "today"), "account id"),
+        (("act_1", "someday"), "someday"),
+        (("act_1", "today", "--report", "none"), "not configured"),
+        (("act_1", "today", "--wait", "-1"), "above 0"),
+        (("act_1", "today", "--priority", "asap"), "priority"),
+    ],
+)
 def test_bad_words_are_refused_at_once(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
     """Nothing that no worker could do enters the queue."""
     said = adwarm("enqueue", *words)
 
-    assert said.code == 1
-    assert advice in said.err
+    assert said.exit_code == 1
+    assert advice in said.stderr
     assert adwarm("status", "--json").json["queue"]["pending"] == 0

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwarm.cli.app import app
-from adwarm.cli.replaying import span, targets
+from adwarm.cli.replaying import parse_duration, parse_multiples
 from adwarm.foundation.errors import BadRequest
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -66,15 +66,19 @@ def test_days_default_to_the_end_of_the_log(log: Path) -> None:
 
 def test_spans_and_targets_are_read() -> None:
     """Units are understood, a bare number takes the option's; nonsense is refused with an example."""
-    assert [span(text, "m") for text in ("90s", "15m", "3h", "2d", "60", "0")] == [
-        timedelta(seconds=90), timedelta(minutes=15), timedelta(hours=3), timedelta(days=2), timedelta(hours=1),
+    assert [parse_duration(text, "m") for text in ("90s", "15m", "3h", "2d", "60", "0")] == [
+        timedelta(seconds=90),
+        timedelta(minutes=15),
+        timedelta(hours=3),
+        timedelta(days=2),
+        timedelta(hours=1),
         timedelta(0),
-    ]  # fmt: skip
-    assert targets("2, 1.5,") == [1.5, 2.0]
+    ]
+    assert parse_multiples("2, 1.5,") == [1.5, 2.0]
     with pytest.raises(BadRequest, match="such as 30s"):
-        span("soon", "m")
+        parse_duration("soon", "m")
     with pytest.raises(BadRequest, match=r"1\.5,2,3"):
-        targets("two")
+        parse_multiples("two")
 
 
 def test_unknown_prices_are_refused(log: Path) -> None:

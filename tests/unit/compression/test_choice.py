@@ -6,67 +6,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.choice import pack, transcode, unpack
+from adwarm.compression.choice import compress, decompress, transcode
 from adwarm.compression.codecs import decode
-from adwarm.compression.envelope import CODECS, Codec, open_envelope, seal
+from adwarm.compression.envelope import CODECS, Codec, decode_envelope, encode_envelope
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 SETTINGS = CompressionSettings()
 SAMPLE = b'{"ad_id":"9007199254740993","clicks":"7"},' * 60
-EMPTY_ENVELOPE = len(seal(b"", codec="identity", content_type="application/json", raw_bytes=0))
+EMPTY_ENVELOPE = len(encode_envelope(b"", codec="identity", content_type="application/json", raw_bytes=0))
 
 
 @given(raw=st.binary(max_size=3000), codec=st.sampled_from(CODECS), threshold=st.integers(0, 1000))
 def test_unpacking_undoes_packing_and_nothing_grows(raw: bytes, codec: Codec, threshold: int) -> None:
     """Any payload comes back, and beside the envelope's header no byte is added."""
     settings = CompressionSettings(threshold_bytes=threshold)
-    packed = pack(raw, settings, codec=codec)
-    assert unpack(packed.blob, settings) == raw
+    packed = compress(raw, settings, codec=codec)
+    assert decompress(packed.blob, settings) == raw
     assert packed.stored_bytes == len(packed.blob) <= len(raw) + EMPTY_ENVELOPE
     assert packed.raw_bytes == len(raw)
-    assert open_envelope(packed.blob).codec == packed.codec
+    assert decode_envelope(packed.blob).codec == packed.codec
 
 
 def test_small_and_incompressible_payloads_stay_as_they_are() -> None:
     """Below the threshold, and where compressing does not pay, the bytes are stored plain."""
-    assert pack(SAMPLE[:511], SETTINGS).codec == "identity"
-    assert pack(SAMPLE[:512], SETTINGS).codec == "zstd"
+    assert compress(SAMPLE[:511], SETTINGS).codec == "identity"
+    assert compress(SAMPLE[:512], SETTINGS).codec == "zstd"
     for codec in CODECS:
-        assert pack(os.urandom(4000), SETTINGS, codec=codec).codec == "identity"
+        assert compress(os.urandom(4000), SETTINGS, codec=codec).codec == "identity"
 
 
 def test_the_settings_choose_the_codec_unless_the_call_does() -> None:
     """The argument wins over the settings."""
     settings = CompressionSettings(codec="brotli")
-    assert pack(SAMPLE, settings).codec == "brotli"
-    assert pack(SAMPLE, settings, codec="gzip").codec == "gzip"
+    assert compress(SAMPLE, settings).codec == "brotli"
+    assert compress(SAMPLE, settings, codec="gzip").codec == "gzip"
     with pytest.raises(BadRequest, match="'lz4'"):
-        pack(SAMPLE, settings, codec="lz4")
+        compress(SAMPLE, settings, codec="lz4")
 
 
 def test_packing_is_deterministic() -> None:
     """Equal payloads give equal blobs, so that they are stored once."""
     for codec in CODECS:
-        assert pack(SAMPLE, SETTINGS, codec=codec) == pack(SAMPLE, SETTINGS, codec=codec)
+        assert compress(SAMPLE, SETTINGS, codec=codec) == compress(SAMPLE, SETTINGS, codec=codec)
 
 
 def test_the_content_type_travels_along() -> None:
     """What was packed says what it is."""
-    assert open_envelope(pack(b"a,b", SETTINGS, content_type="text/csv").blob).content_type == "text/csv"
+    assert decode_envelope(compress(b"a,b", SETTINGS, content_type="text/csv").blob).content_type == "text/csv"
 
 
 @pytest.mark.parametrize("stored", CODECS)
 @pytest.mark.parametrize("wanted", CODECS)
 def test_transcoding_gives_the_same_payload_in_any_codec(stored: Codec, wanted: Codec) -> None:
     """Whatever the stored codec, the client's one decodes to the payload."""
-    blob = pack(SAMPLE, SETTINGS, codec=stored).blob
+    blob = compress(SAMPLE, SETTINGS, codec=stored).blob
     assert decode(transcode(blob, wanted, SETTINGS), wanted, len(SAMPLE)) == SAMPLE
 
 
 def test_the_stored_codec_is_handed_on_without_decoding() -> None:
     """A body in the wanted codec passes through, even one that could not be decoded here."""
-    blob = seal(b"not gzip at all", codec="gzip", content_type="text/plain", raw_bytes=3)
+    blob = encode_envelope(b"not gzip at all", codec="gzip", content_type="text/plain", raw_bytes=3)
     assert transcode(blob, "gzip", SETTINGS) == b"not gzip at all"
     with pytest.raises(Corrupt):
         transcode(blob, "identity", SETTINGS)
@@ -75,14 +75,14 @@ def test_the_stored_codec_is_handed_on_without_decoding() -> None:
 def test_a_wrong_length_is_corrupt() -> None:
     """A body that decodes to another length than promised is not served."""
     with pytest.raises(Corrupt, match="has 3 bytes and should have 4"):
-        unpack(seal(b"abc", codec="identity", content_type="text/plain", raw_bytes=4), SETTINGS)
+        decompress(encode_envelope(b"abc", codec="identity", content_type="text/plain", raw_bytes=4), SETTINGS)
 
 
 def test_nothing_is_packed_that_could_not_be_unpacked() -> None:
     """The limit of decoding holds at packing already."""
     settings = CompressionSettings(max_decoded_bytes=1024)
-    assert unpack(pack(bytes(1024), settings).blob, settings) == bytes(1024)
+    assert decompress(compress(bytes(1024), settings).blob, settings) == bytes(1024)
     with pytest.raises(TooMuchData, match="1025 bytes"):
-        pack(bytes(1025), settings)
+        compress(bytes(1025), settings)
     with pytest.raises(TooMuchData):
-        unpack(pack(bytes(1025), SETTINGS).blob, settings)
+        decompress(compress(bytes(1025), SETTINGS).blob, settings)

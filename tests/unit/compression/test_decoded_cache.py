@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.choice import pack, unpack
+from adwarm.compression.choice import compress, decompress
 from adwarm.compression.decoded_cache import DecodedCache
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
@@ -27,9 +27,9 @@ def test_a_refreshed_payload_is_never_answered_by_the_old_one() -> None:
     settings, cache = CompressionSettings(codec="gzip"), DecodedCache(1 << 20)
     answers = [b'{"ad_id":"1","impressions":"1000","clicks":"%06d"},' % number * 50 for number in range(50)]
     for raw in answers:
-        blob = pack(raw, settings).blob
-        assert cache.get_or_make("act_1", blob, lambda blob=blob: unpack(blob, settings)) == raw
-    assert cache.counts().hits == 0
+        blob = compress(raw, settings).blob
+        assert cache.get_or_compute("act_1", blob, lambda blob=blob: decompress(blob, settings)) == raw
+    assert cache.statistics().hits == 0
 
 
 def test_the_least_recently_used_value_leaves_first() -> None:
@@ -40,7 +40,7 @@ def test_the_least_recently_used_value_leaves_first() -> None:
     assert cache.get("act_1", b"a")
     cache.put("act_1", b"d", b"d" * 10)
     assert [cache.get("act_1", name) is not None for name in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
-    assert cache.counts().evictions == 1
+    assert cache.statistics().evictions == 1
 
 
 def test_too_large_a_value_is_not_kept_and_evicts_nothing() -> None:
@@ -74,7 +74,7 @@ def test_it_behaves_like_an_ordered_dict_with_a_budget(budget: int, steps: list[
             assert cache.get("act_1", bytes([key])) == model.get(key)
             if key in model:
                 model.move_to_end(key)
-        counts = cache.counts()
+        counts = cache.statistics()
         assert (counts.bytes, counts.values) == (sum(map(len, model.values())), len(model))
 
 
@@ -85,11 +85,11 @@ def test_threads_do_not_lose_bytes() -> None:
     def work(seed: int) -> None:
         for step in range(300):
             blob = bytes([(seed * 7 + step) % 40])
-            assert cache.get_or_make("act_1", blob, lambda blob=blob: blob * 30) == blob * 30
+            assert cache.get_or_compute("act_1", blob, lambda blob=blob: blob * 30) == blob * 30
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    counts = cache.counts()
+    counts = cache.statistics()
     assert counts.bytes == counts.values * 30 <= 500
     assert counts.hits + counts.misses == 2400
 
@@ -102,5 +102,5 @@ def test_an_error_while_making_is_not_kept() -> None:
         raise Corrupt
 
     with pytest.raises(Corrupt):
-        cache.get_or_make("act_1", b"x", fail)
-    assert cache.get_or_make("act_1", b"x", lambda: b"ok") == b"ok"
+        cache.get_or_compute("act_1", b"x", fail)
+    assert cache.get_or_compute("act_1", b"x", lambda: b"ok") == b"ok"

@@ -88,8 +88,12 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link.json").symlink_to(outside)
     assert compress_path(tmp_path / "in", SETTINGS).to_dict() == {
-        "compressed": [], "skipped": {}, "failed": {}, "raw_bytes": 0, "stored_bytes": 0,
-    }  # fmt: skip
+        "compressed": [],
+        "skipped": {},
+        "failed": {},
+        "raw_bytes": 0,
+        "stored_bytes": 0,
+    }
     assert outside.read_bytes() == TEXT
 
 

@@ -59,7 +59,10 @@ def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) 
 def test_codecs_have_their_http_names() -> None:
     """Brotli is `br` on the wire."""
     assert [content_coding(codec) for codec in ("identity", "gzip", "brotli", "zstd")] == [
-        "identity", "gzip", "br", "zstd",
-    ]  # fmt: skip
+        "identity",
+        "gzip",
+        "br",
+        "zstd",
+    ]
     with pytest.raises(BadRequest):
         content_coding("br")

@@ -17,17 +17,23 @@ SAMPLE = b'{"clicks":"7"},' * 200
 def test_before_the_first_pack_there_is_no_ratio() -> None:
     """An empty record divides by nothing."""
     assert CompressionStats().to_dict() == {
-        "packed": 0, "unpacked": 0, "raw_bytes": 0, "stored_bytes": 0, "saved_bytes": 0,
-        "ratio": None, "codecs": {}, "errors": {},
-    }  # fmt: skip
+        "packed": 0,
+        "unpacked": 0,
+        "raw_bytes": 0,
+        "stored_bytes": 0,
+        "saved_bytes": 0,
+        "ratio": None,
+        "codecs": {},
+        "errors": {},
+    }
 
 
 def test_bytes_and_times_are_counted_by_codec() -> None:
     """Each pack and unpack adds its bytes and the seconds between two looks at the timer."""
     stats = CompressionStats(timer=count(step=0.5).__next__)
-    packed = stats.pack(SAMPLE, SETTINGS)
-    stats.pack(b"small", SETTINGS)
-    assert stats.unpack(packed.blob, SETTINGS) == SAMPLE
+    packed = stats.compress(SAMPLE, SETTINGS)
+    stats.compress(b"small", SETTINGS)
+    assert stats.decompress(packed.blob, SETTINGS) == SAMPLE
     found = stats.to_dict()
     assert found["codecs"]["zstd"]["pack_seconds"] == found["codecs"]["zstd"]["unpack_seconds"] == 0.5
     assert found["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
@@ -42,9 +48,9 @@ def test_errors_are_counted_and_passed_on() -> None:
     """A failure is seen by the caller and by the figures."""
     stats = CompressionStats()
     with pytest.raises(Corrupt):
-        stats.unpack(b"not an envelope", SETTINGS)
+        stats.decompress(b"not an envelope", SETTINGS)
     with pytest.raises(TooMuchData):
-        stats.pack(bytes(100_001), SETTINGS)
+        stats.compress(bytes(100_001), SETTINGS)
     assert stats.to_dict()["errors"] == {"Corrupt": 1, "TooMuchData": 1}
 
 
@@ -52,6 +58,6 @@ def test_threads_lose_no_count() -> None:
     """Counts of many threads add up."""
     stats = CompressionStats()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: stats.pack(SAMPLE, SETTINGS), range(200)))
+        list(pool.map(lambda _: stats.compress(SAMPLE, SETTINGS), range(200)))
     assert stats.to_dict()["packed"] == 200
     assert stats.to_dict()["raw_bytes"] == 200 * len(SAMPLE)

@@ -3,40 +3,40 @@
 from datetime import date
 from pathlib import Path
 
-from adwarm.fatigue.account_scores import ScoreReport, score_accounts
+from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import Wanted
-from adwarm.sources.protocol import Page, Unit
+from adwarm.prefetch import KeyRequest
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import ObjectStore, scores
-from tests.unit.conftest import NOW, Bench, one_ad
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
 WEEK = "2026-11-18..2026-11-24"
 
 
-def _close(bench: Bench, *accounts: str) -> None:
-    wanted = [Wanted(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
+def _close(bench: PrefetchHarness, *accounts: str) -> None:
+    wanted = [KeyRequest(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
     bench.prefetch.run(wanted, Priority.LOW)
 
 
-def _score(bench: Bench, objects: ObjectStore, *accounts: str) -> ScoreReport:
+def _score(bench: PrefetchHarness, objects: ObjectStore, *accounts: str) -> ScoringResult:
     return score_accounts(bench.engine, objects, bench.settings, [(name, DAY) for name in accounts], NOW)
 
 
-def test_a_closed_day_is_scored_without_a_call(bench: Bench, objects: ObjectStore) -> None:
+def test_a_closed_day_is_scored_without_a_call(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """The ads of a closed account are scored; the upstream is not asked."""
     _close(bench, "act_1")
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
     report = _score(bench, objects, "act_1")
-    assert (report.accounts, sum(report.bands.values()), len(bench.source.asked)) == (1, 1, asked)
-    assert [row["ad_id"] for row in scores.latest(bench.engine, "act_1")] == ["7"]
+    assert (report.accounts, sum(report.bands.values()), len(bench.source.submitted)) == (1, 1, asked)
+    assert [row["ad_id"] for row in scores.list_latest(bench.engine, "act_1")] == ["7"]
 
 
-def test_scores_are_kept_under_the_account_they_were_asked_for(bench: Bench, objects: ObjectStore) -> None:
+def test_scores_are_kept_under_the_account_they_were_asked_for(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """Rows that name their account by digits alone, as Meta's do, are found under its id and scored once."""
 
-    def digits(unit: Unit) -> Page:
-        page = one_ad(unit)
+    def digits(unit: FetchUnit) -> ResultPage:
+        page = one_ad_page(unit)
         for row in page.rows:
             row["account_id"] = "1"
         return page
@@ -44,11 +44,11 @@ def test_scores_are_kept_under_the_account_they_were_asked_for(bench: Bench, obj
     bench.source.script = {"act_1": digits}
     _close(bench, "act_1")
     _score(bench, objects, "act_1")
-    assert [row["account_id"] for row in scores.latest(bench.engine, "act_1")] == ["act_1"]
+    assert [row["account_id"] for row in scores.list_latest(bench.engine, "act_1")] == ["act_1"]
     assert _score(bench, objects, "act_1").unchanged == 1
 
 
-def test_equal_data_is_scored_once(bench: Bench, objects: ObjectStore) -> None:
+def test_equal_data_is_scored_once(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """A second scoring of the same data leaves the scores alone; an account without data is counted."""
     _close(bench, "act_1")
     _score(bench, objects, "act_1")
@@ -56,7 +56,7 @@ def test_equal_data_is_scored_once(bench: Bench, objects: ObjectStore) -> None:
     assert (report.accounts, report.unchanged, report.without_data) == (0, 1, 1)
 
 
-def test_one_damaged_account_does_not_stop_the_rest(bench: Bench, objects: ObjectStore) -> None:
+def test_one_damaged_account_does_not_stop_the_rest(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """An account whose rows are damaged is told about with what to do, and its neighbour is scored."""
     _close(bench, "act_1")
     for path in Path(objects.url).rglob("*.parquet"):

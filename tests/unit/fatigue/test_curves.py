@@ -4,33 +4,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.curves import ALGORITHM, AUDIENCE, CREATIVE, Curve
+from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
 
-CURVES = st.sampled_from([CREATIVE, AUDIENCE, ALGORITHM])
+CURVES = st.sampled_from([CREATIVE_CURVE, AUDIENCE_CURVE, ALGORITHM_CURVE])
 STEEPEST = 400.0
 
 
 @pytest.mark.parametrize(
     ("curve", "anchors"),
     [
-        (CREATIVE, {-1: 0, 0: 0, 0.10: 20, 0.25: 60, 0.50: 90, 0.75: 100, 2: 100}),
-        (AUDIENCE, {0: 0, 1: 0, 2: 20, 3.5: 65, 5: 90, 8: 100, 30: 100}),
-        (ALGORITHM, {-0.5: 0, 0: 0, 0.10: 20, 0.20: 50, 0.40: 90, 0.80: 100, 9: 100}),
+        (CREATIVE_CURVE, {-1: 0, 0: 0, 0.10: 20, 0.25: 60, 0.50: 90, 0.75: 100, 2: 100}),
+        (AUDIENCE_CURVE, {0: 0, 1: 0, 2: 20, 3.5: 65, 5: 90, 8: 100, 30: 100}),
+        (ALGORITHM_CURVE, {-0.5: 0, 0: 0, 0.10: 20, 0.20: 50, 0.40: 90, 0.80: 100, 9: 100}),
     ],
 )
-def test_the_curves_pass_through_their_anchors(curve: Curve, anchors: dict[float, float]) -> None:
+def test_the_curves_pass_through_their_anchors(curve: ScoreCurve, anchors: dict[float, float]) -> None:
     """Each agreed value gives its agreed score, and the ends are flat."""
     assert {x: curve(x) for x in anchors} == anchors
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 5))
-def test_a_worse_value_never_scores_lower(curve: Curve, x: float, step: float) -> None:
+def test_a_worse_value_never_scores_lower(curve: ScoreCurve, x: float, step: float) -> None:
     """The curves never fall, and stay within 0 and 100."""
     assert 0 <= curve(x) <= curve(x + step) + 1e-9 <= 100 + 1e-9
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 0.01))
-def test_a_small_change_changes_little(curve: Curve, x: float, step: float) -> None:
+def test_a_small_change_changes_little(curve: ScoreCurve, x: float, step: float) -> None:
     """No jump anywhere: the slope is bounded."""
     assert abs(curve(x + step) - curve(x)) <= STEEPEST * step + 1e-6
 
@@ -39,4 +39,4 @@ def test_a_small_change_changes_little(curve: Curve, x: float, step: float) -> N
 def test_a_curve_that_falls_or_stands_is_refused(points: tuple[tuple[float, float], ...]) -> None:
     """Points that do not rise make no curve."""
     with pytest.raises(ValueError, match="further right"):
-        Curve(points)
+        ScoreCurve(points)

@@ -7,12 +7,12 @@ import pytest
 
 from adwarm.fatigue.history import (
     Delivery,
-    number,
+    baseline_cpm,
+    baseline_ctr,
     read_frequencies,
     read_histories,
-    total,
-    usual_cpm,
-    usual_ctr,
+    read_number,
+    sum_deliveries,
 )
 from adwarm.foundation.errors import BadRequest
 
@@ -43,16 +43,19 @@ def test_a_figure_that_no_row_of_the_day_has_is_not_known() -> None:
     assert found[AD].days[DAY] == Delivery(10, 3, 1)
     assert found["act_1", "8"].days[DAY] == Delivery(5, 0, 0)
     assert found[AD].days[DAY - timedelta(days=1)] == Delivery(0, None, None, 2)
-    assert (found[AD].unseen, found["act_1", "8"].unseen) == ({DAY - timedelta(days=1)}, set())
+    assert (found[AD].days_without_impressions, found["act_1", "8"].days_without_impressions) == (
+        {DAY - timedelta(days=1)},
+        set(),
+    )
 
 
 def test_rates_are_of_the_days_that_know_their_clicks() -> None:
     """Days without the figure change neither the usual rate nor the usual price."""
     days = [Delivery(1000, 10, 5.0)] * 5
     blind = [*days, *[Delivery(1000, None, None)] * 5]
-    assert usual_ctr(blind, 10) == usual_ctr(days, 10)
-    assert usual_cpm(blind, 1000) == usual_cpm(days, 1000)
-    assert (total(blind).ctr, Delivery(1000).ctr, Delivery(1000).cpm) == (0.005, None, None)
+    assert baseline_ctr(blind, 10) == baseline_ctr(days, 10)
+    assert baseline_cpm(blind, 1000) == baseline_cpm(days, 1000)
+    assert (sum_deliveries(blind).ctr, Delivery(1000).ctr, Delivery(1000).cpm) == (0.005, None, None)
 
 
 def test_the_newest_name_counts() -> None:
@@ -83,7 +86,7 @@ def test_frequency_is_impressions_over_reach_where_it_is_absent() -> None:
 def test_a_number_that_is_none_is_named(value: Any) -> None:
     """A wrong number says which ad, which field and what was there."""
     with pytest.raises(BadRequest, match=r"ad 7: spend is .*, not a number of 0 or more"):
-        number(_row(spend=value), "spend")
+        read_number(_row(spend=value), "spend")
 
 
 def test_days_and_ids_that_cannot_be_read_are_named() -> None:
@@ -99,19 +102,19 @@ def test_one_strange_day_does_not_move_the_usual_rates() -> None:
     """The median stays where most days are."""
     days = [Delivery(10_000, 100, 50.0)] * 20
     strange = [*days, Delivery(10_000, 3_000, 2_000.0)]
-    assert usual_ctr(strange, 10) == pytest.approx(0.01, rel=0.15)
-    assert usual_cpm(strange, 1000) == pytest.approx(5.0, rel=0.25)
+    assert baseline_ctr(strange, 10) == pytest.approx(0.01, rel=0.15)
+    assert baseline_cpm(strange, 1000) == pytest.approx(5.0, rel=0.25)
 
 
 def test_days_of_few_impressions_do_not_make_the_usual_rate_zero() -> None:
     """Days without a click, because too few saw the ad, are drawn to the rate of all days."""
     days = [Delivery(10, 0, 0.1)] * 19 + [Delivery(10, 2, 0.1)]
-    assert usual_ctr(days, 10) == pytest.approx(total(days).ctr, rel=0.05)
+    assert baseline_ctr(days, 10) == pytest.approx(sum_deliveries(days).ctr, rel=0.05)
 
 
 def test_without_clicks_or_spend_there_is_no_usual_rate() -> None:
     """Nothing to compare with is None, not zero."""
-    assert usual_ctr([Delivery(100, 0, 1.0)], 10) is None
-    assert usual_cpm([Delivery(100, 5, 0.0)], 1000) is None
-    assert usual_ctr([], 10) is None
-    assert usual_cpm([], 1000) is None
+    assert baseline_ctr([Delivery(100, 0, 1.0)], 10) is None
+    assert baseline_cpm([Delivery(100, 5, 0.0)], 1000) is None
+    assert baseline_ctr([], 10) is None
+    assert baseline_cpm([], 1000) is None

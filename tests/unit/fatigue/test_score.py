@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, band, score_account
+from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, score_account, status_of
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import FatigueSettings
 
@@ -22,9 +22,15 @@ Rows = list[dict[str, Any]]
 def _day(back: int, impressions: float, clicks: float, spend: float, ad: str = "7") -> dict[str, Any]:
     day = str(AS_OF - timedelta(days=back))
     return {
-        "account_id": "act_1", "ad_id": ad, "ad_name": f"ad {ad}", "date_start": day, "date_stop": day,
-        "impressions": str(impressions), "clicks": str(clicks), "spend": str(spend),
-    }  # fmt: skip
+        "account_id": "act_1",
+        "ad_id": ad,
+        "ad_name": f"ad {ad}",
+        "date_start": day,
+        "date_stop": day,
+        "impressions": str(impressions),
+        "clicks": str(clicks),
+        "spend": str(spend),
+    }
 
 
 def _ad(
@@ -59,8 +65,10 @@ def test_a_worn_out_ad_is_critical_and_getting_worse() -> None:
     found = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
     assert found.status == "critical"
     assert (found.creative, found.audience, found.algorithm) == (
-        pytest.approx(90, abs=2), 90.0, pytest.approx(90, abs=4),
-    )  # fmt: skip
+        pytest.approx(90, abs=2),
+        90.0,
+        pytest.approx(90, abs=4),
+    )
     assert found.trend_per_day is not None
     assert found.trend_per_day > 0
     assert found.days_to_critical == 0.0
@@ -99,7 +107,7 @@ def test_daily_frequency_is_never_used() -> None:
 )
 def test_bands(value: float, status: str) -> None:
     """Up to 30 healthy, up to 60 warning, above critical."""
-    assert band(value) == status
+    assert status_of(value) == status
 
 
 def test_too_few_days_are_pending() -> None:

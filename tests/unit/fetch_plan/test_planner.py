@@ -10,19 +10,19 @@ from adwarm.fetch_plan.planner import (
     FetchPlan,
     aligned_block,
     aligned_blocks,
-    closing_windows,
-    combined,
+    combine_request,
+    get_day_close_windows,
     needs_fetch,
     plan_fetch,
 )
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import Window
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 25)
-CALENDAR = SettleCalendar("UTC", weekday=0)
+CALENDAR = RefetchSchedule("UTC", weekday=0)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 DAY = timedelta(days=1)
 
@@ -95,12 +95,12 @@ def test_few_days_and_summaries_go_in_one_request() -> None:
     caps, month = Capabilities(max_windows_per_request=9), Window(date(2026, 10, 26), WEEK.until)
     days = tuple(Window(day, day) for day in WEEK.days())
 
-    assert combined([WEEK], [WEEK, month], caps) == (*days, WEEK, month)
-    assert combined([WEEK], [WEEK, month, WEEK], caps) == ()
-    assert combined([], [WEEK], caps) == combined([WEEK], [], caps) == ()
-    assert combined([WEEK], [month], replace(caps, unique_metrics=frozenset())) == ()
-    assert combined([WEEK], [month], caps, rows_per_day=100, most_rows=699) == ()
-    assert combined([WEEK], [month], caps, rows_per_day=100, most_rows=700) == (*days, month)
+    assert combine_request([WEEK], [WEEK, month], caps) == (*days, WEEK, month)
+    assert combine_request([WEEK], [WEEK, month, WEEK], caps) == ()
+    assert combine_request([], [WEEK], caps) == combine_request([WEEK], [], caps) == ()
+    assert combine_request([WEEK], [month], replace(caps, unique_metrics=frozenset())) == ()
+    assert combine_request([WEEK], [month], caps, rows_per_day=100, max_rows=699) == ()
+    assert combine_request([WEEK], [month], caps, rows_per_day=100, max_rows=700) == (*days, month)
 
 
 @given(st.dates(date(2000, 1, 1), date(2035, 1, 1)))
@@ -128,7 +128,7 @@ def test_closing_a_day_looks_back_far_enough(day: date, history_days: int) -> No
     """The history holds the score's look-back and never a day that has not closed."""
     last_closed = date(2026, 11, 24)
 
-    week, history = closing_windows(day, history_days, last_closed)
+    week, history = get_day_close_windows(day, history_days, last_closed)
 
     assert Window(day - timedelta(days=6), day) == week
     assert history.since <= day - timedelta(days=history_days - 1)
@@ -151,7 +151,7 @@ def test_a_plan_covers_exactly_what_is_missing_or_due(
 
     A day that is neither is read along only between two that are, and then it was wanted at some time: it is there.
     """
-    calendar = SettleCalendar("UTC", weekday)
+    calendar = RefetchSchedule("UTC", weekday)
     have = {
         (day := TODAY - age * DAY): state(day, NOW - timedelta(hours=hours), complete=complete, rows=rows)
         for age, (hours, complete, rows) in known.items()

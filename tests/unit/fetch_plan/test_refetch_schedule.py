@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar, settle_weekday
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule, refetch_weekday
 from adwarm.model import Account, FreshnessRules, Window
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -17,19 +17,26 @@ ZONES = st.sampled_from(["UTC", "America/New_York", "Pacific/Auckland", "Asia/Ko
 MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2026, 12, 1), timezones=st.just(UTC))
 
 
-def _calendar(weekday: int = 2) -> SettleCalendar:
-    return SettleCalendar("UTC", weekday)
+def _calendar(weekday: int = 2) -> RefetchSchedule:
+    return RefetchSchedule("UTC", weekday)
 
 
 @pytest.mark.parametrize(
     ("age", "hours_ago", "due"),
     [
-        (0, 2, False), (0, 3, True),  # today: three hours
-        (1, 5, False), (1, 6, True),  # yesterday: six
-        (2, 11, False), (2, 13, True), (7, 11, False), (7, 13, True),  # once per day, from midnight on
-        (8, 11, False), (8, 13, True), (28, 13, True),  # it is a Wednesday, the account's own weekday
+        (0, 2, False),
+        (0, 3, True),  # today: three hours
+        (1, 5, False),
+        (1, 6, True),  # yesterday: six
+        (2, 11, False),
+        (2, 13, True),
+        (7, 11, False),
+        (7, 13, True),  # once per day, from midnight on
+        (8, 11, False),
+        (8, 13, True),
+        (28, 13, True),  # it is a Wednesday, the account's own weekday
     ],
-)  # fmt: skip
+)
 def test_each_age_has_its_rhythm(age: int, hours_ago: int, due: bool) -> None:
     """Today and yesterday by hours, the week by days, the month by weeks."""
     assert _calendar().is_due(TODAY - age * DAY, NOW - hours_ago * HOUR, NOW) is due
@@ -37,7 +44,7 @@ def test_each_age_has_its_rhythm(age: int, hours_ago: int, due: bool) -> None:
 
 def test_settling_days_wait_for_the_accounts_weekday() -> None:
     """Read after Tuesday's beginning, a day of two weeks ago is left alone until the next Tuesday, local time."""
-    calendar = SettleCalendar("America/New_York", 1)
+    calendar = RefetchSchedule("America/New_York", 1)
     zone = ZoneInfo("America/New_York")
     read, day = datetime(2026, 11, 24, 0, 30, tzinfo=zone), date(2026, 11, 10)
     assert not calendar.is_due(day, read, datetime(2026, 11, 30, 23, 59, tzinfo=zone))
@@ -54,7 +61,7 @@ def test_a_day_read_while_it_ran_is_due_when_it_has_ended() -> None:
 @given(ZONES, st.integers(0, 6), st.integers(0, 60), MOMENTS, st.integers(0, 24 * 90))
 def test_final_days_are_never_due(zone: str, weekday: int, age: int, fetched_at: datetime, later: int) -> None:
     """What was read when it was over 28 days old is never asked for again; what was not is, in time."""
-    calendar = SettleCalendar(zone, weekday)
+    calendar = RefetchSchedule(zone, weekday)
     day = calendar.today(fetched_at) - age * DAY
     if age > 28:
         assert not calendar.is_due(day, fetched_at, fetched_at + later * HOUR)
@@ -65,7 +72,7 @@ def test_final_days_are_never_due(zone: str, weekday: int, age: int, fetched_at:
 @given(st.integers(0, 6), st.integers(8, 28), MOMENTS)
 def test_a_settling_day_is_read_once_a_week(weekday: int, age: int, start: datetime) -> None:
     """Asked every hour of a week, a settling day is due once, or twice when the week begins on its weekday."""
-    calendar, fetched = SettleCalendar("UTC", weekday), []
+    calendar, fetched = RefetchSchedule("UTC", weekday), []
     day, last = start.date() - age * DAY, start
     for hour in range(7 * 24):
         now = start + hour * HOUR
@@ -78,7 +85,7 @@ def test_a_settling_day_is_read_once_a_week(weekday: int, age: int, start: datet
 @given(ZONES, MOMENTS, st.integers(1, 10))
 def test_a_summary_is_due_once_per_day_of_the_account(zone: str, fetched_at: datetime, days: int) -> None:
     """Until the account's midnight it is kept; from then on it is due until the window is final."""
-    calendar = SettleCalendar(zone)
+    calendar = RefetchSchedule(zone)
     today = calendar.today(fetched_at)
     window = Window(today - 7 * DAY, today - DAY)
     assert not calendar.is_summary_due(window, fetched_at, calendar.midnight(today + DAY) - timedelta(seconds=1))
@@ -89,8 +96,10 @@ def test_a_summary_is_due_once_per_day_of_the_account(zone: str, fetched_at: dat
 
 def test_accounts_are_spread_over_the_week() -> None:
     """Weekdays depend on the id alone and no day has much more than its share."""
-    found = [settle_weekday(f"act_{number}") for number in range(7_000)]
-    assert found == [settle_weekday(f"act_{number}") for number in range(7_000)]
+    found = [refetch_weekday(f"act_{number}") for number in range(7_000)]
+    assert found == [refetch_weekday(f"act_{number}") for number in range(7_000)]
     assert all(850 < found.count(weekday) < 1_150 for weekday in range(7))
     rules = FreshnessRules(daily_days=3)
-    assert SettleCalendar.of(Account("act_1"), rules) == SettleCalendar("UTC", settle_weekday("act_1"), rules)
+    assert RefetchSchedule.for_account(Account("act_1"), rules) == RefetchSchedule(
+        "UTC", refetch_weekday("act_1"), rules
+    )

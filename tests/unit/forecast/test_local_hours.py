@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.forecast.local_hours import HOURS, hour_of_week_at, known_zone, local_slots, localise
+from adwarm.forecast.local_hours import HOURS, hour_of_week_at, local_slots, localize, zone_or_default
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"]
 
@@ -54,7 +54,7 @@ def test_the_doubled_hour_of_autumn_comes_twice() -> None:
 def test_both_directions_agree(zone: str, moment: datetime) -> None:
     """Moments turned into hours in bulk fall into the hour that the slot at that moment has."""
     moment = moment.replace(tzinfo=UTC, microsecond=0)
-    local = localise(pd.Series(pd.DatetimeIndex([moment])), pd.Series([zone], dtype=object)).iloc[0]
+    local = localize(pd.Series(pd.DatetimeIndex([moment])), pd.Series([zone], dtype=object)).iloc[0]
     slot = local_slots(zone, moment, moment + timedelta(seconds=1))[0]
     assert local["hour_of_week"] == slot.hour_of_week == int(hour_of_week_at(zone, moment))
     assert local["minute"] == pytest.approx(60 * slot.begins_at, abs=0.01)
@@ -63,5 +63,5 @@ def test_both_directions_agree(zone: str, moment: datetime) -> None:
 @pytest.mark.parametrize("name", [None, "", "Mars/Olympus", 7, float("nan")])
 def test_an_unknown_zone_takes_the_default(name: object) -> None:
     """Whatever is no zone becomes the default one; a zone stays."""
-    assert known_zone(name, "Asia/Tokyo") == "Asia/Tokyo"
-    assert known_zone("Europe/Rome", "Asia/Tokyo") == "Europe/Rome"
+    assert zone_or_default(name, "Asia/Tokyo") == "Asia/Tokyo"
+    assert zone_or_default("Europe/Rome", "Asia/Tokyo") == "Europe/Rome"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.arrow_arrays import array_of, array_of_words, numbers
+from adwarm.foundation.arrow_arrays import to_arrow_array, to_numpy, to_string_array
 
 
 @given(st.lists(st.integers(0, 127)), st.integers(0, 5))
@@ -16,19 +16,19 @@ from adwarm.foundation.arrow_arrays import array_of, array_of_words, numbers
 def test_numbers_are_viewed_as_they_are(kind: pa.DataType, values: list[int], skipped: int) -> None:
     """Any width, also from a slice of an array."""
     array = pa.array(values, pa.int64()).cast(kind)
-    found = numbers(array.slice(skipped))
+    found = to_numpy(array.slice(skipped))
     assert found.tolist() == values[skipped:]
-    assert array_of(found, kind).equals(array.slice(skipped))
+    assert to_arrow_array(found, kind).equals(array.slice(skipped))
 
 
 @given(st.lists(st.text()))
 def test_words_are_those_of_arrow(words: list[str]) -> None:
     """Text in any script makes the same array as Arrow itself makes."""
-    found = array_of_words(words)
+    found = to_string_array(words)
     found.validate(full=True)
     assert found.equals(pa.array(words, pa.string()))
 
 
 def test_only_some_of_an_array_may_be_given() -> None:
     """Every second number is copied, since Arrow has no steps."""
-    assert array_of(np.arange(6)[::2], pa.int64()).to_pylist() == [0, 2, 4]
+    assert to_arrow_array(np.arange(6)[::2], pa.int64()).to_pylist() == [0, 2, 4]

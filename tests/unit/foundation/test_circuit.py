@@ -16,15 +16,15 @@ ACCOUNTS = st.none() | st.sampled_from(["act_1", "act_2", "act_3", "act_4"])
 
 def call(breaker: Breaker, now: float, ticket: str, *, failed: bool) -> Breaker:
     """Let one call pass and come back."""
-    assert breaker.wait(RULES, now) == 0
-    return breaker.admitted(now, ticket, now + 30).recorded(RULES, now, ticket, failed=failed)
+    assert breaker.wait_seconds(RULES, now) == 0
+    return breaker.after_admission(now, ticket, now + 30).after_call(RULES, now, ticket, failed=failed)
 
 
 def share(breaker: Breaker, now: float, ticket: str, account: str | None, *, failed: bool) -> Breaker:
     """Let one call of an account pass what many accounts share, and come back."""
-    assert breaker.wait(SHARED, now) == 0
-    passed = breaker.admitted(now, ticket, now + 30)
-    return passed.recorded(SHARED, now, ticket, failed=failed, account=account)
+    assert breaker.wait_seconds(SHARED, now) == 0
+    passed = breaker.after_admission(now, ticket, now + 30)
+    return passed.after_call(SHARED, now, ticket, failed=failed, account=account)
 
 
 def opened(now: float = 1000.0) -> Breaker:
@@ -66,23 +66,23 @@ def test_old_failures_leave_the_window() -> None:
 def test_probes_close_it_again() -> None:
     """After the cool-down three probes that go well close it, and growth starts anew (BP-8)."""
     breaker = opened()
-    assert breaker.wait(RULES, 1000) == 30
+    assert breaker.wait_seconds(RULES, 1000) == 30
     for index in range(3):
         breaker = call(breaker, 1030 + index, f"p{index}", failed=False)
 
-    assert (breaker.state, breaker.trips) == (BreakerState.CLOSED, 0)
+    assert (breaker.state, breaker.openings_in_a_row) == (BreakerState.CLOSED, 0)
 
 
 def test_every_cool_down_is_the_same() -> None:
     """However often probes have failed, the upstream is tested again one cool-down later."""
     breaker, now, waits = opened(), 1000.0, []
     for index in range(8):
-        waits.append(breaker.wait(RULES, now))
+        waits.append(breaker.wait_seconds(RULES, now))
         now += waits[-1]
         breaker = call(breaker, now, f"p{index}", failed=True)
 
     assert waits == [30] * 8
-    assert breaker.why == "a probe failed after 8 openings in a row"
+    assert breaker.reason == "a probe failed after 8 openings in a row"
 
 
 def test_one_account_cannot_open_what_many_share() -> None:
@@ -136,7 +136,7 @@ def test_the_probes_of_one_account_do_not_reopen_what_many_share() -> None:
     for account in ("act_2", "act_3"):
         breaker = share(breaker, 1031, account, account, failed=True)
 
-    assert (breaker.state, breaker.wait(SHARED, 1031)) == (BreakerState.OPEN, 30)
+    assert (breaker.state, breaker.wait_seconds(SHARED, 1031)) == (BreakerState.OPEN, 30)
 
 
 def test_many_failing_accounts_are_counted_without_naming_all() -> None:
@@ -144,10 +144,10 @@ def test_many_failing_accounts_are_counted_without_naming_all() -> None:
     breaker = Breaker()
     slack = replace(SHARED, min_calls=1000)
     for index in range(999):
-        breaker = breaker.recorded(slack, 1000, str(index), failed=True, account=f"act_{index}")
+        breaker = breaker.after_call(slack, 1000, str(index), failed=True, account=f"act_{index}")
 
     assert len(json.dumps(breaker.to_dict())) < 1_000
-    assert BreakerState.OPEN is breaker.recorded(slack, 1000, "last", failed=True, account="act_1000").state
+    assert BreakerState.OPEN is breaker.after_call(slack, 1000, "last", failed=True, account="act_1000").state
 
 
 def test_a_window_from_before_accounts_were_told_apart_is_read() -> None:
@@ -162,20 +162,20 @@ def test_half_open_lets_only_the_probes_pass() -> None:
     """The fourth caller waits; a dead prober's place is free again at its expiry; one that taught nothing frees it."""
     breaker = opened()
     for index in range(3):
-        breaker = breaker.admitted(1030, f"p{index}", 1060)
+        breaker = breaker.after_admission(1030, f"p{index}", 1060)
 
-    assert breaker.wait(RULES, 1030) == 30
-    assert breaker.wait(RULES, 1060) == 0
-    assert breaker.forgotten("p1").wait(RULES, 1031) == 0
+    assert breaker.wait_seconds(RULES, 1030) == 30
+    assert breaker.wait_seconds(RULES, 1060) == 0
+    assert breaker.without_probe("p1").wait_seconds(RULES, 1031) == 0
 
 
 def test_stragglers_do_not_move_it() -> None:
     """An outcome of a call from before the opening neither closes nor reopens it."""
     breaker = opened()
 
-    assert breaker == breaker.recorded(RULES, 1001, "f0", failed=False)
-    half = breaker.admitted(1030, "p0", 1060)
-    assert half == half.recorded(RULES, 1031, "f0", failed=True)
+    assert breaker == breaker.after_call(RULES, 1001, "f0", failed=False)
+    half = breaker.after_admission(1030, "p0", 1060)
+    assert half == half.after_call(RULES, 1031, "f0", failed=True)
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -202,35 +202,35 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def ask(self) -> None:
-        if self.breaker.wait(RULES, self.now) > 0:
+        if self.breaker.wait_seconds(RULES, self.now) > 0:
             return
         if self.breaker.state is BreakerState.OPEN and self.opened_at is not None:
             assert self.now >= self.opened_at + RULES.cooldown_seconds
         self.count += 1
-        self.move(self.breaker.admitted(self.now, str(self.count), self.now + 30))
+        self.move(self.breaker.after_admission(self.now, str(self.count), self.now + 30))
         self.running.append(str(self.count))
 
     @rule(data=st.data(), failed=st.booleans(), account=ACCOUNTS)
     def end(self, data: st.DataObject, failed: bool, account: str | None) -> None:
         if self.running:
             ticket = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
-            self.move(self.breaker.recorded(self.judged_by, self.now, ticket, failed=failed, account=account))
+            self.move(self.breaker.after_call(self.judged_by, self.now, ticket, failed=failed, account=account))
 
     @rule()
     def fail_hard(self) -> None:
         for index in range(RULES.min_calls):
             if self.breaker.state is BreakerState.CLOSED:
-                self.move(self.breaker.recorded(self.judged_by, self.now, f"x{index}", failed=True))
+                self.move(self.breaker.after_call(self.judged_by, self.now, f"x{index}", failed=True))
 
     @invariant()
     def probes_are_bounded(self) -> None:
         live = [until for _, until in self.breaker.probes if until > self.now]
-        assert len(live) + self.breaker.probes_well <= RULES.probes
+        assert len(live) + self.breaker.successful_probes <= RULES.probes
 
     @invariant()
     def it_is_never_stuck(self) -> None:
-        assert self.breaker.wait(RULES, self.now) <= RULES.cooldown_seconds
-        assert self.breaker.wait(RULES, self.now + RULES.cooldown_seconds) == 0
+        assert self.breaker.wait_seconds(RULES, self.now) <= RULES.cooldown_seconds
+        assert self.breaker.wait_seconds(RULES, self.now + RULES.cooldown_seconds) == 0
 
     @invariant()
     def it_survives_storage(self) -> None:
@@ -250,7 +250,7 @@ class SharedBreakerMachine(BreakerMachine):
 
     @invariant()
     def too_few_accounts_do_not_reopen_it(self) -> None:
-        assert len(self.breaker.probes_failed) < SHARED.min_accounts
+        assert len(self.breaker.failed_probe_accounts) < SHARED.min_accounts
 
 
 TestSharedBreaker = SharedBreakerMachine.TestCase

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.clock import AnchoredClock, SystemClock, VirtualClock, floor_to, moment_after, utc
+from adwarm.foundation.clock import AnchoredClock, SystemClock, VirtualClock, add_seconds, floor_to, utc
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -69,7 +69,7 @@ def test_flooring_goes_back_to_the_last_step(moment: datetime, minutes: int) -> 
 @given(MOMENTS, st.floats())
 def test_no_wait_is_beyond_what_a_date_can_say(moment: datetime, seconds: float) -> None:
     """Numbers from outside are taken as they are within a year, and end there; a time in the past is now."""
-    found = moment_after(moment, seconds)
+    found = add_seconds(moment, seconds)
 
     assert moment <= found <= moment + timedelta(days=366)
     if 0 <= seconds <= 86_400:

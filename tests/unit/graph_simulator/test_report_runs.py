@@ -35,7 +35,7 @@ def test_a_run_never_goes_back(run: ReportRun, one: datetime, other: datetime) -
 
 @given(runs)
 def test_outcomes(run: ReportRun) -> None:
-    """In the end a run is completed, failed, skipped, or running for ever, as configured."""
+    """In the end a run is completed, failed, skipped, or still running, as configured."""
     end = progress(run, NOW + timedelta(days=1))
     ends = {
         RunOutcome.COMPLETE: Status.COMPLETED,

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Window
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
 
@@ -33,13 +33,13 @@ def _publish(engine: Engine, objects: ObjectStore, span: Window, *, settled: boo
         )
         for day in span.days()
     ]
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         partitions.publish(connection, "act_1", "spec", states, 1)
 
 
 def _stored(engine: Engine, objects: ObjectStore, window: Window = JUNE) -> tuple[str, int]:
     """A digest over all rows of a window, and the number of objects that hold them."""
-    states = partitions.states(engine, "act_1", "spec", window)
+    states = partitions.list_states(engine, "act_1", "spec", window)
     return content_hash(daily_rows(objects, states, window)), len({state.object_hash for state in states.values()})
 
 
@@ -82,10 +82,10 @@ def test_a_crash_after_the_object_is_written_leaves_an_orphan(
         patch.setattr(partitions, "repoint", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             compact(engine, objects, NOW)
-    assert (_stored(engine, objects), len(list(objects.hashes()))) == (before, 3)
+    assert (_stored(engine, objects), len(list(objects.list_objects()))) == (before, 3)
 
     assert compact(engine, objects, NOW).months == 1
-    assert (_stored(engine, objects)[0], len(list(objects.hashes()))) == (before[0], 3)
+    assert (_stored(engine, objects)[0], len(list(objects.list_objects()))) == (before[0], 3)
 
 
 @pytest.mark.usefixtures("two_spans")
@@ -121,7 +121,7 @@ def test_a_day_that_is_published_meanwhile_stays_as_it_is(
 
     monkeypatch.setattr(objects, "put", meanwhile)
     assert compact(engine, objects, NOW).days == 29
-    states = partitions.states(engine, "act_1", "spec", JUNE)
+    states = partitions.list_states(engine, "act_1", "spec", JUNE)
     [day] = {row["spend"] for row in daily_rows(objects, states, Window(date(2026, 6, 3), date(2026, 6, 3)))}
     assert day == "2.00"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.maintenance.garbage_collection import drop_orphans, used_objects
+from adwarm.maintenance.garbage_collection import delete_orphans, list_used_objects
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.database import writing
+from adwarm.store.database import write_transaction
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata
 
@@ -26,7 +26,7 @@ def _put(objects: ObjectStore, data: bytes, at: datetime, suffix: str = ".parque
 
 def _point_at(engine: Engine, digest: str) -> None:
     state = PartitionState(date(2026, 1, 1), digest, 1, "c", OLD, True, True, 1, "v26.0")
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         partitions.publish(connection, "act_1", "spec", [state], 1)
 
 
@@ -37,8 +37,8 @@ def test_only_old_orphans_go(engine: Engine, objects: ObjectStore) -> None:
     gone = [_put(objects, b"old", OLD), _put(objects, b"plan", OLD, ".json")]
     _point_at(engine, used)
 
-    assert drop_orphans(engine, objects, NOW) == (2, 0)
-    assert {digest for digest, _ in objects.hashes()} == {used, young, lines}
+    assert delete_orphans(engine, objects, NOW) == (2, 0)
+    assert {digest for digest, _ in objects.list_objects()} == {used, young, lines}
     assert not any(objects.exists(digest, suffix) for digest, suffix in zip(gone, (".parquet", ".json"), strict=True))
 
 
@@ -52,8 +52,8 @@ def test_an_orphan_that_is_put_again_while_it_is_judged_stays(
         objects.put(b"rows")
         return set()
 
-    monkeypatch.setattr("adwarm.maintenance.garbage_collection.used_objects", meanwhile)
-    assert drop_orphans(engine, objects, NOW) == (0, 0)
+    monkeypatch.setattr("adwarm.maintenance.garbage_collection.list_used_objects", meanwhile)
+    assert delete_orphans(engine, objects, NOW) == (0, 0)
     assert objects.get(digest) == b"rows"
 
 
@@ -63,4 +63,4 @@ def test_every_table_that_names_objects_is_asked(engine: Engine) -> None:
     _point_at(engine, "a" * 64)
 
     assert {"partition", "access_aggregate", "forecast_snapshot"} <= named
-    assert used_objects(engine) == {"a" * 64}
+    assert list_used_objects(engine) == {"a" * 64}

@@ -6,7 +6,7 @@ from adwarm.maintenance.integrity import verify_store
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.store import ObjectStore
-from tests.unit.serving.conftest import Desk
+from tests.unit.conftest import ReaderHarness
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
 
@@ -16,7 +16,7 @@ def _spoil_objects(objects: ObjectStore) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
-def test_a_whole_store_is_clean(desk: Desk, objects: ObjectStore) -> None:
+def test_a_whole_store_is_clean(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Entries and objects are counted; nothing is complained about."""
     desk.warm(*KEYS)
     found = verify_store(desk.engine, objects, desk.bench.settings)
@@ -24,21 +24,22 @@ def test_a_whole_store_is_clean(desk: Desk, objects: ObjectStore) -> None:
     assert found.to_dict()["corrupt"] == []
 
 
-def test_damaged_entries_are_named_and_fetched_again(desk: Desk, objects: ObjectStore) -> None:
+def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Without repair it only tells; with it the entries are fetched by the next warm, and all is well."""
     desk.warm(*KEYS)
-    desk.damage()
+    desk.corrupt_payloads()
     told = verify_store(desk.engine, objects, desk.bench.settings)
     assert {what for what, _ in told.corrupt} == {
-        "entry act_1 2026-11-18..2026-11-24", "entry act_2 2026-11-24..2026-11-24",
-    }  # fmt: skip
+        "entry act_1 2026-11-18..2026-11-24",
+        "entry act_2 2026-11-24..2026-11-24",
+    }
     verify_store(desk.engine, objects, desk.bench.settings, repair=True)
     desk.warm(*KEYS)
     assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
     assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT
 
 
-def test_damaged_and_lost_objects_are_fetched_again(desk: Desk, objects: ObjectStore) -> None:
+def test_damaged_and_lost_objects_are_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
     """An account whose rows are damaged is not stuck: after a repair its days are fetched anew."""
     desk.warm(*KEYS)
     _spoil_objects(objects)

@@ -2,49 +2,48 @@
 
 import pytest
 
-from adwarm.maintenance.recompression import repack_entries
+from adwarm.maintenance.recompression import recompress_entries
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
-from tests.unit.conftest import NOW
-from tests.unit.serving.conftest import Desk
+from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "last_30d")
 PLAIN = CompressionSettings(codec="identity")
 
 
 @pytest.fixture
-def plain(desk: Desk) -> Desk:
+def plain(desk: ReaderHarness) -> ReaderHarness:
     """One entry, stored as it is."""
     desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": PLAIN})
     desk.warm(KEY)
     return desk
 
 
-def test_an_entry_is_packed_where_that_is_smaller(plain: Desk) -> None:
+def test_an_entry_is_packed_where_that_is_smaller(plain: ReaderHarness) -> None:
     """The answer is the same afterwards, under the new codec; a second time changes nothing."""
-    before = plain.reader.body(plain.reader.read(KEY))
-    counts = repack_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)
+    before = plain.reader.get_body(plain.reader.read(KEY))
+    counts = recompress_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)
     assert (counts["entries"], counts["repacked"], counts["corrupt"]) == (1, 1, 0)
     assert counts["bytes_after"] < counts["bytes_before"]
     answer = plain.reader.read(KEY)
     assert answer.entry is not None
-    assert (answer.status, answer.entry.codec, plain.reader.body(answer)) == (ReadStatus.HIT, "brotli", before)
-    assert repack_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
+    assert (answer.status, answer.entry.codec, plain.reader.get_body(answer)) == (ReadStatus.HIT, "brotli", before)
+    assert recompress_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
 
 
-def test_it_never_makes_an_entry_larger(plain: Desk) -> None:
+def test_it_never_makes_an_entry_larger(plain: ReaderHarness) -> None:
     """An entry that is small already stays as it is."""
-    repack_entries(plain.engine, CompressionSettings(codec="zstd"), NOW)
-    before = entries.listing(plain.engine)
-    assert repack_entries(plain.engine, PLAIN, NOW)["repacked"] == 0
-    assert entries.listing(plain.engine) == before
+    recompress_entries(plain.engine, CompressionSettings(codec="zstd"), NOW)
+    before = entries.list_entries(plain.engine)
+    assert recompress_entries(plain.engine, PLAIN, NOW)["repacked"] == 0
+    assert entries.list_entries(plain.engine) == before
 
 
-def test_a_damaged_entry_is_marked_and_not_repacked(plain: Desk) -> None:
+def test_a_damaged_entry_is_marked_and_not_repacked(plain: ReaderHarness) -> None:
     """What does not verify is counted, marked and left."""
-    plain.damage()
-    counts = repack_entries(plain.engine, CompressionSettings(), NOW)
+    plain.corrupt_payloads()
+    counts = recompress_entries(plain.engine, CompressionSettings(), NOW)
     assert (counts["corrupt"], counts["repacked"]) == (1, 0)
-    assert entries.listing(plain.engine)[0].degraded
+    assert entries.list_entries(plain.engine)[0].degraded

@@ -9,7 +9,7 @@ from adwarm.model import Actor, Mode, Priority, Scope, ScopeKind, WarmReason
 
 def test_only_people_train_and_score() -> None:
     """Human and embedded opens are somebody waiting; api and warmer ones are not."""
-    assert {actor for actor in Actor if actor.is_person} == {Actor.HUMAN, Actor.EMBEDDED}
+    assert {actor for actor in Actor if actor.is_human} == {Actor.HUMAN, Actor.EMBEDDED}
 
 
 def test_a_smaller_priority_goes_first() -> None:

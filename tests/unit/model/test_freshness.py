@@ -43,7 +43,7 @@ def test_the_rules_can_be_others() -> None:
 def test_older_data_never_lives_shorter(age: int, older: int) -> None:
     """Life never falls with age, and once final it stays final."""
     rules = FreshnessRules()
-    young, old = rules.life(age), rules.life(age + older)
+    young, old = rules.max_age(age), rules.max_age(age + older)
     assert old is None or (young is not None and young <= old)
 
 

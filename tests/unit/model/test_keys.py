@@ -8,20 +8,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import PRESETS, Account, EntryKey, QuerySpec, ReportKey, Window, account_id, resolve_key, was_meant
+from adwarm.model import (
+    PRESETS,
+    Account,
+    EntryKey,
+    QuerySpec,
+    ReportKey,
+    Window,
+    matches_key,
+    normalize_account_id,
+    resolve_key,
+)
 
 HOSTILE = [
-    "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "act_1/../act_2", "act_1\0", "act_1%2f", "act_1\n2",
-    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "{{ conf.get('x') }}", "{% raw %}", "${HOME}", "$(id)",
-    "1;DROP TABLE entry", "' OR 1=1 --", "<script>", "act_١٢٣", "ACT_1", "1" * 21, "", " ",
-]  # fmt: skip
+    "../../etc/passwd",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "act_1/../act_2",
+    "act_1\0",
+    "act_1%2f",
+    "act_1\n2",
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "{{ conf.get('x') }}",
+    "{% raw %}",
+    "${HOME}",
+    "$(id)",
+    "1;DROP TABLE entry",
+    "' OR 1=1 --",
+    "<script>",
+    "act_١٢٣",
+    "ACT_1",
+    "1" * 21,
+    "",
+    " ",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_words_are_refused_everywhere(text: str) -> None:
     """Paths, formulas, templates and injections pass as no part of a key."""
     with pytest.raises(BadRequest):
-        account_id(text)
+        normalize_account_id(text)
     with pytest.raises(BadRequest):
         ReportKey.parse("act_1", text)
     with pytest.raises(BadRequest):
@@ -32,14 +63,14 @@ def test_hostile_words_are_refused_everywhere(text: str) -> None:
 def test_what_only_looks_like_an_account_is_refused(text: str) -> None:
     """An account id is digits, with `act_` once before them or without."""
     with pytest.raises(BadRequest):
-        account_id(text)
+        normalize_account_id(text)
 
 
 @given(st.text())
 def test_any_text_is_refused_or_becomes_plain(text: str) -> None:
     """Over all Unicode, an accepted account id is `act_` and digits: no separator, dot, formula or template."""
     try:
-        found = account_id(text)
+        found = normalize_account_id(text)
     except BadRequest:
         return
     assert re.fullmatch(r"act_[0-9]{1,20}", found, re.ASCII)
@@ -66,7 +97,7 @@ def test_both_spellings_of_an_account_are_one_key(digits: str, date_range: str) 
 def test_the_message_says_what_to_write() -> None:
     """A refusal shows the word, cut short, and a good one."""
     with pytest.raises(BadRequest, match=r"account id 'x{60}' is not valid; write act_ and up to 20 digits"):
-        account_id("x" * 500)
+        normalize_account_id("x" * 500)
     with pytest.raises(BadRequest, match="use lower-case letters, digits and _"):
         ReportKey.parse("1", "today", "Weekly")
 
@@ -127,5 +158,5 @@ def test_an_entry_is_known_by_its_window_not_by_its_name() -> None:
     week = EntryKey("act_1", Window(date(2026, 11, 18), date(2026, 11, 24)), spec.hash)
     key = ReportKey("act_1", "last_7d")
 
-    assert was_meant(week, key, account, spec, fetched)
-    assert not was_meant(week, key, account, spec, fetched + timedelta(days=1))
+    assert matches_key(week, key, account, spec, fetched)
+    assert not matches_key(week, key, account, spec, fetched + timedelta(days=1))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day, zone
 from adwarm.model import PRESETS, ReportKey, Window, resolve_window
-from adwarm.model.windows import MAX_DAYS, check_range
+from adwarm.model.windows import MAX_DAYS, validate_date_range
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
 DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
@@ -89,7 +89,7 @@ def test_every_preset_of_the_platform_is_a_key_and_a_window(preset: str, today: 
     assert key == ReportKey.parse(*str(key).split())
     noon = datetime.combine(today, time(12), UTC)
     window = resolve_window(key.date_range, "UTC", noon)
-    assert resolve_window(check_range(str(window)), "UTC", noon) == window
+    assert resolve_window(validate_date_range(str(window)), "UTC", noon) == window
 
 
 @given(today=DAYS)
@@ -178,21 +178,21 @@ def test_a_window_runs_forwards() -> None:
     with pytest.raises(BadRequest, match="swap the two days"):
         Window(date(2026, 3, 2), date(2026, 3, 1))
     with pytest.raises(BadRequest, match="swap the two days"):
-        check_range("2026-03-02..2026-03-01")
+        validate_date_range("2026-03-02..2026-03-01")
 
 
 @pytest.mark.parametrize("text", ["last_8d", "", "TODAY", "2026-3-1..2026-03-02", "2026-01-01", "2026-01-01..", "../x"])
 def test_an_unknown_range_lists_what_may_be_written(text: str) -> None:
     """The message names the presets."""
     with pytest.raises(BadRequest, match=r"neither YYYY-MM-DD\.\.YYYY-MM-DD nor one of today, yesterday, last_3d"):
-        check_range(text)
+        validate_date_range(text)
 
 
 @pytest.mark.parametrize("text", ["2026-02-30..2026-03-01", "0000-01-01..2026-01-01", "٢٠٢٦-01-01..2026-01-02"])
 def test_a_day_that_does_not_exist_is_refused(text: str) -> None:
     """No calendar has it, or it is not written in plain digits."""
     with pytest.raises(BadRequest, match="date range"):
-        check_range(text)
+        validate_date_range(text)
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe", "UTC\0", "x" * 300])

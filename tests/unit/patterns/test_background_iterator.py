@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.background_iterator import ahead
+from adwarm.patterns.background_iterator import iterate_in_background
 
 
 @given(st.lists(st.one_of(st.none(), st.integers())), st.integers(1, 3))
 def test_items_come_in_order(items: list[int | None], depth: int) -> None:
     """Nothing is lost, added or swapped; None is an item like another."""
-    assert list(ahead(items, depth)) == items
+    assert list(iterate_in_background(items, depth)) == items
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -23,7 +23,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("torn")
 
-    found = ahead(source())
+    found = iterate_in_background(source())
     assert next(found) == 1
     with pytest.raises(ValueError, match="torn"):
         next(found)
@@ -36,7 +36,7 @@ def test_a_reader_who_leaves_stops_the_thread() -> None:
         while True:
             yield 1
 
-    found = ahead(endless())
+    found = iterate_in_background(endless())
     assert next(found) == 1
     found.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "adwarm-ahead"]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.patterns.hour_counts import Cells
+from adwarm.patterns.hour_counts import HourCounts
 
 PART = st.tuples(
     st.sampled_from([0, 1, 8191, 8192, 40_000]),
@@ -15,7 +15,7 @@ PART = st.tuples(
 )
 
 
-def _counts(cells: Cells, rows: int) -> dict[tuple[int, int], int]:
+def _counts(cells: HourCounts, rows: int) -> dict[tuple[int, int], int]:
     order = np.arange(rows)[::-1].copy()
     found = {}
     for places, hours, counts in cells.blocks(order, size=5000):
@@ -27,7 +27,7 @@ def _counts(cells: Cells, rows: int) -> dict[tuple[int, int], int]:
 @given(st.lists(st.tuples(st.booleans(), PART), max_size=12))
 def test_counts_are_exact_beyond_what_a_cell_holds(parts: list[tuple[bool, tuple[int, int, int]]]) -> None:
     """Events one by one and counts made before add up, across the carry at 2**15 and across growth."""
-    cells, wanted, rows = Cells(), Counter[tuple[int, int]](), 0
+    cells, wanted, rows = HourCounts(), Counter[tuple[int, int]](), 0
     for one_by_one, (row, hour, count) in parts:
         rows = max(rows, row + 1)
         cells.reserve(rows)

@@ -21,9 +21,15 @@ from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 
 ZONES = [
-    "UTC", "America/New_York", "America/Sao_Paulo", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu",
-    "Australia/Adelaide", "Australia/Lord_Howe",
-]  # fmt: skip
+    "UTC",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "Europe/Berlin",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Australia/Adelaide",
+    "Australia/Lord_Howe",
+]
 START = datetime(2026, 3, 1, tzinfo=UTC)  # six weeks over four changes of clocks
 Event = tuple[int, str, str, str, str]
 
@@ -46,10 +52,18 @@ EVENT = st.tuples(
 
 def _batch(events: list[Event]) -> pa.RecordBatch:
     rows = [
-        {"ts": START + timedelta(seconds=at), "account_id": account, "date_range": name, "report": "default",
-         "time_zone": zone, "actor": actor, "hit": None, "latency_ms": None}
+        {
+            "ts": START + timedelta(seconds=at),
+            "account_id": account,
+            "date_range": name,
+            "report": "default",
+            "time_zone": zone,
+            "actor": actor,
+            "hit": None,
+            "latency_ms": None,
+        }
         for at, account, name, zone, actor in events
-    ]  # fmt: skip
+    ]
     return pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA)
 
 
@@ -111,7 +125,7 @@ def test_an_unnamed_zone_is_the_accounts_or_the_default(events: list[Event], zon
 def test_a_table_of_nothing_is_empty() -> None:
     """No opens make no rows, and the schema stands."""
     assert HourOfWeekTable().table().equals(HOUR_SCHEMA.empty_table())
-    assert _table([(0, "act_1", "today", "", "api")]).keys == 0
+    assert _table([(0, "act_1", "today", "", "api")]).pair_count == 0
     assert HourOfWeekTable().frame().empty
 
 

@@ -32,9 +32,10 @@ def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, 
     """Slots lose nothing that the rule of 30 quiet minutes needs, with readers of one key in several zones."""
     moments = sorted(START + pd.Timedelta(minutes=at) for at, _ in events)
     expected = [
-        at for before, at in zip([None, *moments], moments, strict=False)
+        at
+        for before, at in zip([None, *moments], moments, strict=False)
         if before is None or at - before >= pd.Timedelta(minutes=30)
-    ]  # fmt: skip
+    ]
     slots = _slots([START + pd.Timedelta(minutes=at) for at, _ in events], [zone for _, zone in events])
     assert first_opens(slots)["ts"].tolist() == expected
 
@@ -42,8 +43,12 @@ def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, 
 def test_first_opens_of_nothing_are_nothing() -> None:
     """An empty frame keeps its columns."""
     assert list(first_opens(_slots([START], ["UTC"]).iloc[:0]).columns) == [
-        "account_id", "date_range", "report", "time_zone", "ts",
-    ]  # fmt: skip
+        "account_id",
+        "date_range",
+        "report",
+        "time_zone",
+        "ts",
+    ]
 
 
 def _write(path: Path, moments: list[datetime]) -> Settings:
@@ -63,8 +68,15 @@ def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectSto
         at for at in moments if start + timedelta(minutes=30) <= at < start + timedelta(hours=4)
     ]
     assert list(found.columns) == [
-        "account_id", "date_range", "report", "time_zone", "slot", "opens", "first_ts", "last_ts",
-    ]  # fmt: skip
+        "account_id",
+        "date_range",
+        "report",
+        "time_zone",
+        "slot",
+        "opens",
+        "first_ts",
+        "last_ts",
+    ]
     assert load_slots(sqlite_engine, objects, start - timedelta(days=9), start).empty
 
 
@@ -75,7 +87,7 @@ def test_a_log_without_zones_takes_the_accounts_zone(
     """The reader zone is the account's where the log names none, and the default where there is no account."""
     at = datetime(2026, 3, 7, 22, tzinfo=UTC)
     if known:
-        accounts.put(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
+        accounts.save(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
     ingest(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at]), at + timedelta(hours=1))
     found = load_slots(sqlite_engine, objects, at, at + timedelta(hours=1), default_zone="Europe/Berlin")
     assert found["time_zone"].tolist() == ["Asia/Tokyo" if known else "Europe/Berlin"]

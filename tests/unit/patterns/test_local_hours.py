@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adwarm.patterns.local_hours import LocalHours
+from adwarm.patterns.local_hours import HourOfWeekLookup
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 )
 def test_every_quarter_of_two_years(zone: str) -> None:
     """Every quarter of 2025 and 2026 has the hour of the week that zoneinfo says."""
-    first, days, local_hours = (datetime(2025, 1, 1, tzinfo=UTC) - EPOCH).days, 730, LocalHours()
+    first, days, local_hours = (datetime(2025, 1, 1, tzinfo=UTC) - EPOCH).days, 730, HourOfWeekLookup()
     table = local_hours.table([zone], first, first + days - 1)
     start = EPOCH + timedelta(days=first)
     local = [(start + n * timedelta(minutes=15)).astimezone(ZoneInfo(zone)) for n in range(days * 96)]

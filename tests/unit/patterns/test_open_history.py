@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account, Actor, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.open_history import known_opens
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.open_history import load_opens
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts
@@ -29,7 +29,7 @@ def _events(seed: int, size: int) -> pd.DataFrame:
         "date_range": draw.choice(["today", "last_7d"], size),
         "report": draw.choice(["default", "creatives"], size),
         "time_zone": "Europe/Rome",
-    })  # fmt: skip
+    })
 
 
 def _store(engine: Engine, objects: ObjectStore, tmp_path: Path, events: pd.DataFrame) -> None:
@@ -40,7 +40,7 @@ def _store(engine: Engine, objects: ObjectStore, tmp_path: Path, events: pd.Data
 
 
 def _quarters(opens: Opens) -> set[tuple[str, int]]:
-    return {(str(opens.name(key)), ts // 900_000_000) for ts, key in zip(opens.ts, opens.key, strict=True)}
+    return {(str(opens.report_key(key)), ts // 900_000_000) for ts, key in zip(opens.ts, opens.key, strict=True)}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -50,8 +50,10 @@ def test_the_store_knows_what_the_log_says(
     """Quarters with an open, first opens, keys in the order of their first open and their zones are the same."""
     events = _events(seed, 900)
     _store(sqlite_engine, objects, tmp_path, events)
-    found, direct = known_opens(sqlite_engine, objects, START, END), opens_of(events)
-    assert [found.name(key) for key in range(found.keys)] == [direct.name(key) for key in range(direct.keys)]
+    found, direct = load_opens(sqlite_engine, objects, START, END), opens_from_frame(events)
+    assert [found.report_key(key) for key in range(found.key_count)] == [
+        direct.report_key(key) for key in range(direct.key_count)
+    ]
     assert _quarters(found) == _quarters(direct)
     assert (np.diff(found.ts) >= 0).all()
     for name in ("first_ts", "zone", "account"):
@@ -65,24 +67,27 @@ def test_the_window_is_half_open(sqlite_engine: Engine, objects: ObjectStore, tm
     events = _events(7, 300)
     _store(sqlite_engine, objects, tmp_path, events)
     since, until = datetime(2026, 3, 8, 6, 15, tzinfo=UTC), datetime(2026, 3, 9, 3, 30, tzinfo=UTC)
-    found = known_opens(sqlite_engine, objects, since, until)
+    found = load_opens(sqlite_engine, objects, since, until)
     inside = events[(events["ts"] >= since) & (events["ts"] < until)]
-    assert _quarters(found) == _quarters(opens_of(inside))
-    nothing = known_opens(sqlite_engine, objects, END, END + timedelta(days=1))
-    assert (len(nothing), nothing.keys) == (0, 0)
+    assert _quarters(found) == _quarters(opens_from_frame(inside))
+    nothing = load_opens(sqlite_engine, objects, END, END + timedelta(days=1))
+    assert (len(nothing), nothing.key_count) == (0, 0)
 
 
 def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """They share its quarters and its quiet time; its zone is that of whoever came last."""
     minutes = (0, 5, 20, 70, 91)
     events = pd.DataFrame({
-        "ts": pd.to_datetime([START + timedelta(minutes=at) for at in minutes], utc=True), "account_id": "act_1",
-        "date_range": "today", "report": "default", "time_zone": ["UTC", "Asia/Tokyo", "UTC", "UTC", "Asia/Tokyo"],
-    })  # fmt: skip
+        "ts": pd.to_datetime([START + timedelta(minutes=at) for at in minutes], utc=True),
+        "account_id": "act_1",
+        "date_range": "today",
+        "report": "default",
+        "time_zone": ["UTC", "Asia/Tokyo", "UTC", "UTC", "Asia/Tokyo"],
+    })
     _store(sqlite_engine, objects, tmp_path, events)
-    found = known_opens(sqlite_engine, objects, START, END)
+    found = load_opens(sqlite_engine, objects, START, END)
     assert found.zone.tolist() == ["Asia/Tokyo"]
-    assert (_quarters(found), found.first.tolist()) == (_quarters(opens_of(events)), [True, False, True, False])
+    assert (_quarters(found), found.first.tolist()) == (_quarters(opens_from_frame(events)), [True, False, True, False])
 
 
 def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -91,6 +96,6 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
     for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
         writer.append(START, ReportKey(account, "today"), actor=actor)
     ingest(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log")), END)
-    accounts.put(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
-    found = known_opens(sqlite_engine, objects, START - timedelta(hours=1), END, default_zone="Europe/Rome")
+    accounts.save(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
+    found = load_opens(sqlite_engine, objects, START - timedelta(hours=1), END, default_zone="Europe/Rome")
     assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}

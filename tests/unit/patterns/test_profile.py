@@ -6,17 +6,21 @@ import random
 import pandas as pd
 import pytest
 
-from adwarm.patterns.profile import WEEK_HOURS, hour_of_week, profile
+from adwarm.patterns.profile import WEEK_HOURS, build_profile, hour_of_week
 
 
 def _slots(moments: list[pd.Timestamp], zone: str = "UTC", date_range: str = "today") -> pd.DataFrame:
     index = pd.DatetimeIndex(moments)
-    return pd.DataFrame(
-        {
-            "account_id": "act_1", "date_range": date_range, "report": "default", "time_zone": zone,
-            "slot": index.floor("15min"), "opens": 1, "first_ts": index, "last_ts": index,
-        }
-    )  # fmt: skip
+    return pd.DataFrame({
+        "account_id": "act_1",
+        "date_range": date_range,
+        "report": "default",
+        "time_zone": zone,
+        "slot": index.floor("15min"),
+        "opens": 1,
+        "first_ts": index,
+        "last_ts": index,
+    })
 
 
 def _office(zone: str, weeks: int = 8) -> list[pd.Timestamp]:
@@ -28,7 +32,7 @@ def _office(zone: str, weeks: int = 8) -> list[pd.Timestamp]:
 
 def test_habits_keep_their_hour_over_a_change_of_clocks() -> None:
     """Nine in the morning in New York is hour 9 before and after 8 March 2026."""
-    found = profile(_slots(_office("America/New_York"), "America/New_York"))
+    found = build_profile(_slots(_office("America/New_York"), "America/New_York"))
     busy = [hour for hour, count in enumerate(found.hour_of_week) if count]
     assert busy == [day * 24 + hour for day in range(5) for hour in (9, 14)]
     assert found.peak_hours == busy
@@ -47,21 +51,21 @@ def test_even_traffic_has_neither_peaks_nor_quiet_hours() -> None:
     chance = random.Random(7)
     start = pd.Timestamp("2026-01-05", tz="UTC")
     moments = sorted(start + pd.Timedelta(minutes=40 * n + chance.randrange(5)) for n in range(12 * 7 * 36))
-    found = profile(_slots(moments))
+    found = build_profile(_slots(moments))
     assert found.peak_hours == []
     assert found.quiet_hours == []
 
 
 def test_one_open_is_no_peak() -> None:
     """A single open ever says nothing about a habit."""
-    assert profile(_slots([pd.Timestamp("2026-03-02 14:00", tz="UTC")])).peak_hours == []
+    assert build_profile(_slots([pd.Timestamp("2026-03-02 14:00", tz="UTC")])).peak_hours == []
 
 
 def test_hours_without_any_open_can_be_quiet() -> None:
     """Nights that never saw an open are in the profile, given enough of a log to know."""
     days = pd.date_range("2026-01-05", periods=7 * 30, tz="UTC")
     moments = [day + pd.Timedelta(minutes=60 * hour) for day in days for hour in range(8, 20)]
-    found = profile(_slots(moments))
+    found = build_profile(_slots(moments))
     assert found.quiet_hours == [h for h in range(WEEK_HOURS) if not 8 <= h % 24 < 20]
     assert not set(found.quiet_hours) & set(found.peak_hours)
 
@@ -69,7 +73,7 @@ def test_hours_without_any_open_can_be_quiet() -> None:
 def test_rates_do_not_depend_on_where_the_log_ends() -> None:
     """One open each day at noon is one a day for each weekday, whether the log ends on a Tuesday or a Sunday."""
     moments = list(pd.date_range("2026-02-02 12:00", periods=9, tz="UTC"))
-    found = profile(_slots(moments))
+    found = build_profile(_slots(moments))
     assert found.weekday == [1.0] * 7
     assert {found.rate[day * 24 + 12] for day in range(7)} == {1.0}
 
@@ -78,13 +82,13 @@ def test_popular_ranges_have_shares_and_the_profile_is_json() -> None:
     """Ranges come most popular first, and the whole goes through JSON."""
     moments = list(pd.date_range("2026-02-02 12:00", periods=4, tz="UTC"))
     slots = pd.concat([_slots(moments[:3]), _slots(moments[3:], date_range="last_7d")], ignore_index=True)
-    found = profile(slots)
+    found = build_profile(slots)
     assert found.popular_ranges == [("today", 3, 0.75), ("last_7d", 1, 0.25)]
     assert json.loads(json.dumps(found.to_dict()))["keys"] == 2
 
 
 def test_a_profile_of_nothing_is_empty() -> None:
     """No opens make a dense vector of zeros and no division by zero."""
-    found = profile(_slots([pd.Timestamp("2026-03-02", tz="UTC")]).iloc[:0])
+    found = build_profile(_slots([pd.Timestamp("2026-03-02", tz="UTC")]).iloc[:0])
     assert found.hour_of_week == [0] * WEEK_HOURS
     assert (found.first_opens, found.peak_hours, found.quiet_hours, found.popular_ranges) == (0, [], [], [])

@@ -25,10 +25,18 @@ EVENT = st.tuples(
 
 def _batch(events: list[Event]) -> pa.RecordBatch:
     rows = [
-        {"ts": START + timedelta(seconds=at), "account_id": account, "date_range": name, "report": "default",
-         "time_zone": zone, "actor": actor, "hit": None, "latency_ms": None}
+        {
+            "ts": START + timedelta(seconds=at),
+            "account_id": account,
+            "date_range": name,
+            "report": "default",
+            "time_zone": zone,
+            "actor": actor,
+            "hit": None,
+            "latency_ms": None,
+        }
         for at, account, name, zone, actor in events
-    ]  # fmt: skip
+    ]
     return pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adwarm.model import ReportKey
-from adwarm.planning.call_budget import calls_left, within_budget
+from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.recommendation import Recommendation
 from adwarm.settings import Settings
 
@@ -20,12 +20,12 @@ def _item(account: str, benefit: float, calls: float = 1.0) -> Recommendation:
 @pytest.mark.parametrize(("spent", "cap", "left"), [(0, None, 10), (4, None, 6), (12, None, 0), (4, 5, 1), (0, 50, 10)])
 def test_what_is_left_of_the_hour(spent: int, cap: int | None, left: int) -> None:
     """The limit, or a lower cap, less what was spent; never below nothing."""
-    assert calls_left(SETTINGS, spent, cap=cap) == left
+    assert get_calls_left(SETTINGS, spent, cap=cap) == left
 
 
 def test_best_benefit_per_call_first() -> None:
     """A cheap warm of little benefit can go before a dear one of more; what does not fit makes room for what does."""
-    kept, cut = within_budget([_item("act_1", 0.9, 3.0), _item("act_2", 0.5), _item("act_3", 0.4)], 2)
+    kept, cut = split_by_budget([_item("act_1", 0.9, 3.0), _item("act_2", 0.5), _item("act_3", 0.4)], 2)
     assert [item.key.account_id for item in kept] == ["act_2", "act_3"]
     assert [item.status for item in cut] == ["cut"]
 
@@ -33,7 +33,7 @@ def test_best_benefit_per_call_first() -> None:
 def test_ties_are_settled_by_the_key() -> None:
     """Equal candidates are cut in the same way at each run."""
     items = [_item(f"act_{n}", 0.5) for n in (3, 1, 2)]
-    kept, cut = within_budget(items, 1)
+    kept, cut = split_by_budget(items, 1)
     assert [item.key.account_id for item in (*kept, *cut)] == ["act_1", "act_2", "act_3"]
     assert [item.explanation["cut"].split("it came ")[1][:3] for item in cut] == ["2nd", "3rd"]
 
@@ -41,6 +41,6 @@ def test_ties_are_settled_by_the_key() -> None:
 def test_no_budget_keeps_nothing() -> None:
     """Zero and overdrawn budgets cut all, and speak of 0 calls."""
     for calls in (0, -3):
-        kept, cut = within_budget([_item("act_1", 1.0)], calls)
+        kept, cut = split_by_budget([_item("act_1", 1.0)], calls)
         assert kept == []
         assert "0 upstream calls" in cut[0].explanation["cut"]

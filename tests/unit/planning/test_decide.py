@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import make_live, save_snapshot
-from adwarm.forecast.training.trainers import train_hour_of_week
+from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
+from adwarm.forecast.training.trainers import train_seasonal
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
-from adwarm.patterns.opens import opens_of
-from adwarm.planning.day_close import closes_at
-from adwarm.planning.decide import decide, forecast_plan, left_this_hour
+from adwarm.patterns.opens import opens_from_frame
+from adwarm.planning.day_close import get_close_time
+from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, warms
 
@@ -30,22 +30,29 @@ def _settings(**planning: Any) -> Settings:
 def learned(engine: Engine, objects: ObjectStore) -> Engine:
     """Three accounts opened every day shortly after nine for eight weeks."""
     rows = [
-        {"account_id": f"act_{n}", "date_range": "today", "report": "default", "time_zone": "UTC",
-         "ts": NINE - timedelta(days=day) + timedelta(minutes=10 + n)}
+        {
+            "account_id": f"act_{n}",
+            "date_range": "today",
+            "report": "default",
+            "time_zone": "UTC",
+            "ts": NINE - timedelta(days=day) + timedelta(minutes=10 + n),
+        }
         for day in range(1, 57)
         for n in (1, 2, 3)
-    ]  # fmt: skip
+    ]
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
     snapshot = save_snapshot(
-        engine, objects, train_hour_of_week(opens_of(opens), _settings(), MONDAY), metrics={}, at=MONDAY
+        engine, objects, train_seasonal(opens_from_frame(opens), _settings(), MONDAY), metrics={}, at=MONDAY
     )
-    make_live(engine, snapshot.id, MONDAY)
+    promote_snapshot(engine, snapshot.id, MONDAY)
     return engine
 
 
 def _stored(engine: Engine, run: str = RUN) -> list[tuple[Any, ...]]:
-    return [(row["account_id"], row["date_range"], row["reason"], row["status"]) for row in warms.of_run(engine, run)]
+    return [
+        (row["account_id"], row["date_range"], row["reason"], row["status"]) for row in warms.list_by_run(engine, run)
+    ]
 
 
 def test_without_a_forecast_nothing_is_decided(engine: Engine, objects: ObjectStore) -> None:
@@ -61,7 +68,7 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
     second = decide(learned, objects, _settings(), NINE, RUN, Mode.LIVE)
     assert (first.planned, first.batches, second) == (3, 1, first)
     assert rows == _stored(learned) == [(f"act_{n}", "today", "predicted_open", "planned") for n in (1, 2, 3)]
-    row = warms.of_run(learned, RUN)[0]
+    row = warms.list_by_run(learned, RUN)[0]
     assert NINE <= row["warm_at"] <= row["predicted_open"]
     assert "opened in" in row["explanation"]["why"]
     assert first.to_dict()["decided_at"] == NINE.isoformat()
@@ -69,8 +76,8 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
 
 def test_looking_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
     """The forecast's plan can be seen without being recorded."""
-    assert len(forecast_plan(learned, objects, _settings(), NINE).recommendations) == 3
-    assert warms.counts(learned) == {"used": 0, "wasted": 0}
+    assert len(build_forecast_plan(learned, objects, _settings(), NINE).recommendations) == 3
+    assert warms.count_by_status(learned) == {"used": 0, "wasted": 0}
 
 
 def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, objects: ObjectStore) -> None:
@@ -78,27 +85,27 @@ def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, object
     made = decide(learned, objects, _settings(), NINE, RUN, Mode.SHADOW)
     assert (made.planned, made.batches) == (3, 0)
     assert {row[3] for row in _stored(learned)} == {"shadow"}
-    assert all(row["expires_at"] == row["warm_at"] + timedelta(hours=3) for row in warms.of_run(learned, RUN))
-    assert warms.batch(learned, RUN, 0) == []
+    assert all(row["expires_at"] == row["warm_at"] + timedelta(hours=3) for row in warms.list_by_run(learned, RUN))
+    assert warms.list_planned(learned, RUN, 0) == []
 
 
 def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: ObjectStore) -> None:
     """Two calls a hour keep two; the third is stored as cut and says why. What was spent this hour counts."""
     made = decide(learned, objects, _settings(max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
-    rows = warms.of_run(learned, RUN)
+    rows = warms.list_by_run(learned, RUN)
     assert (made.planned, made.cut) == (2, 1)
     (cut,) = [row for row in rows if row["status"] == "cut"]
     assert "2 of the 2 calls of all accounts in this hour" in cut["explanation"]["cut"]
-    warms.record(learned, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NINE, "requests": 2}])
-    assert left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
-    assert left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2
-    assert left_this_hour(learned, _settings(), NINE + timedelta(hours=1), RUN) == 600
+    warms.save_outcomes(learned, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NINE, "requests": 2}])
+    assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
+    assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2
+    assert get_calls_left_this_hour(learned, _settings(), NINE + timedelta(hours=1), RUN) == 600
 
 
 def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, objects: ObjectStore) -> None:
     """The run in whose step an account's day closes plans its week; a denied account is left alone."""
-    accounts.put(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
-    closes = closes_at(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
+    accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
+    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
     made = decide(learned, objects, _settings(), hour, RUN, Mode.LIVE)
     assert made.closing == 1
@@ -109,8 +116,8 @@ def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, ob
 
 def test_closings_wait_when_the_budget_is_used_up(learned: Engine, objects: ObjectStore) -> None:
     """A closing that no call is left for is kept as cut."""
-    accounts.put(learned, [Account("act_1")], MONDAY)
-    closes = closes_at(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
+    accounts.save(learned, [Account("act_1")], MONDAY)
+    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
     made = decide(learned, objects, _settings(max_calls_per_hour=1), hour, RUN, Mode.LIVE)
     assert (made.closing, made.cut) == (0, 1)

@@ -25,7 +25,7 @@ MIDNIGHT = datetime(2026, 3, 4, 23, tzinfo=UTC)
         ("2025-01-01..2025-01-31", NOON, NEVER),
         ("last_year", NOON, NEVER),
     ],
-)  # fmt: skip
+)
 def test_stale_or_moved_whichever_is_first(date_range: str, fetched: datetime, until: datetime) -> None:
     """Freshness ends it, or the account's midnight when the range then means other days."""
     assert useful_until(ReportKey("act_1", date_range), BERLIN, fetched) == until

@@ -2,8 +2,8 @@
 
 import pytest
 
-from adwarm.planning.explanations import Evidence, why_cut, why_opened, why_price
-from adwarm.planning.price import Cost
+from adwarm.planning.explanations import Evidence, explain_cut, explain_opens, explain_price
+from adwarm.planning.price import WarmCost
 
 
 @pytest.mark.parametrize(
@@ -15,32 +15,32 @@ from adwarm.planning.price import Cost
         (Evidence(0, 5, 30, "UTC"), "not yet opened in 5 Tuesdays between 06:00 and 07:00 (UTC), but"),
         (Evidence(0, 0, 100, "UTC"), "too new to have a record on Fridays; opens like it come between 04:00 and 05:00"),
     ],
-)  # fmt: skip
+)
 def test_the_evidence_is_told_as_it_is(evidence: Evidence, sentence: str) -> None:
     """Much, little and no evidence each have their own words."""
-    assert why_opened(evidence).startswith(sentence)
+    assert explain_opens(evidence).startswith(sentence)
 
 
 @pytest.mark.parametrize(
     ("cost", "sentence"),
     [
-        (Cost(0.0, 1.0, 1, 0, False), "no further call: the days it needs are there"),
-        (Cost(1.0, 1.25, 1, 9, False), "1 call at 1.25 each"),
-        (Cost(0.4, 2.0, 3, 9, True), "0.4 calls at 2.00 each, its share of what 3 reports need together"),
+        (WarmCost(0.0, 1.0, 1, 0, False), "no further call: the days it needs are there"),
+        (WarmCost(1.0, 1.25, 1, 9, False), "1 call at 1.25 each"),
+        (WarmCost(0.4, 2.0, 3, 9, True), "0.4 calls at 2.00 each, its share of what 3 reports need together"),
     ],
 )
-def test_the_price_is_told_with_its_reason(cost: Cost, sentence: str) -> None:
+def test_the_price_is_told_with_its_reason(cost: WarmCost, sentence: str) -> None:
     """Nothing, a request of its own, or a share of one."""
-    assert why_price(cost) == sentence
+    assert explain_price(cost) == sentence
 
 
 def test_a_cut_says_whether_the_price_or_the_number_of_calls_is_against_it() -> None:
     """Too dear at that fill, or worth it but behind what gains more."""
-    dear, late = Cost(1.0, 5.0, 1, 50, True), Cost(2.0, 1.5, 1, 59, True)
-    assert why_cut(dear, 4.0, "60 calls of its account") == (
+    dear, late = WarmCost(1.0, 5.0, 1, 50, True), WarmCost(2.0, 1.5, 1, 59, True)
+    assert explain_cut(dear, 4.0, "60 calls of its account") == (
         "cut by the budget: 50 of the 60 calls of its account in this hour are used or promised, so it would cost "
         "5.00, more than the 4.00 it is worth"
     )
-    assert why_cut(late, 4.0, "60 calls of its account").endswith(
+    assert explain_cut(late, 4.0, "60 calls of its account").endswith(
         "and those that are left go to what gains more per call"
     )

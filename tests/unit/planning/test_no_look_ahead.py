@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import make_live, save_snapshot
-from adwarm.forecast.training.trainers import COMPETING, TRAINERS
+from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
+from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.opens import opens_of
-from adwarm.planning.decide import forecast_plan
-from adwarm.planning.recommendation import Plan
+from adwarm.patterns.opens import opens_from_frame
+from adwarm.planning.decide import build_forecast_plan
+from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, aggregates, writing
+from adwarm.store import ObjectStore, aggregates, write_transaction
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 END = MONDAY + timedelta(days=3)
@@ -44,7 +44,7 @@ def log() -> pd.DataFrame:
     return _log()
 
 
-@pytest.fixture(params=COMPETING)
+@pytest.fixture(params=COMPETING_KINDS)
 def learned(
     request: pytest.FixtureRequest,
     sqlite_engine: Engine,
@@ -53,9 +53,9 @@ def learned(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Engine:
     """A store that has read the whole log, and a forecast of each kind, trained up to Monday."""
-    forecast = TRAINERS[request.param](opens_of(log), Settings(), MONDAY)
+    forecast = TRAINERS[request.param](opens_from_frame(log), Settings(), MONDAY)
     snapshot = save_snapshot(sqlite_engine, objects, forecast, metrics={}, at=MONDAY)
-    make_live(sqlite_engine, snapshot.id, MONDAY)
+    promote_snapshot(sqlite_engine, snapshot.id, MONDAY)
     _read(sqlite_engine, objects, log, tmp_path_factory)
     return sqlite_engine
 
@@ -64,12 +64,12 @@ def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytes
     path = folder.mktemp("log") / "log.parquet"
     log.to_parquet(path)
     ingest(engine, objects, Settings(access_log_url=str(path)), END, window=(MONDAY - timedelta(days=19), END))
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         aggregates.set_watermark(connection, END, END)
 
 
-def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> Plan:
-    return forecast_plan(engine, objects, Settings(), at)
+def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> WarmPlan:
+    return build_forecast_plan(engine, objects, Settings(), at)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,8 +15,8 @@ from adwarm.fetch_plan.request_cost import Need
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.planning.plan import plan_warms
-from adwarm.planning.price import Quota
-from adwarm.planning.recommendation import Plan
+from adwarm.planning.price import CallQuota
+from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
@@ -27,10 +27,18 @@ Lookup = Callable[[Sequence[ReportKey], Sequence[datetime]], Sequence[datetime |
 
 def _slot(start: datetime, probability: float, key: str = "act_1", early: float = 0, **other: Any) -> dict[str, Any]:
     row = {
-        "account_id": key, "date_range": "today", "report": "default", "slot_start": start,
-        "slot_end": start + HOUR, "probability": probability, "predicted_open": start + early * MINUTE,
-        "opens": 7, "weeks": 8, "hour_of_week": start.weekday() * 24 + start.hour, "time_zone": "Europe/Rome",
-    }  # fmt: skip
+        "account_id": key,
+        "date_range": "today",
+        "report": "default",
+        "slot_start": start,
+        "slot_end": start + HOUR,
+        "probability": probability,
+        "predicted_open": start + early * MINUTE,
+        "opens": 7,
+        "weeks": 8,
+        "hour_of_week": start.weekday() * 24 + start.hour,
+        "time_zone": "Europe/Rome",
+    }
     return row | other
 
 
@@ -46,24 +54,30 @@ def _lives(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datet
 class _View:
     """Answers as a test says; every fetch takes one request."""
 
-    fresh_until: Lookup
-    expires: Lookup
+    get_fresh_until: Lookup
+    get_expiries: Lookup
     asked: list[datetime] = field(default_factory=list)
 
-    def needs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
         self.asked.extend(moments)
         return [Need(True, False)] * len(keys)
 
 
 def _plan(
-    rows: list[dict[str, Any]], *, stored: Lookup = _nothing_stored, expires: Lookup = _lives, calls: int = 100,
-    horizon: timedelta = 16 * MINUTE, at: datetime = NOW, value: float = 10 / 3,
-) -> Plan:  # fmt: skip
+    rows: list[dict[str, Any]],
+    *,
+    stored: Lookup = _nothing_stored,
+    expires: Lookup = _lives,
+    calls: int = 100,
+    horizon: timedelta = 16 * MINUTE,
+    at: datetime = NOW,
+    value: float = 10 / 3,
+) -> WarmPlan:
     frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
     for name in ("slot_start", "slot_end", "predicted_open"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
     settings = Settings(planning={"min_confidence": 0.05, "session_minutes": 30})
-    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, Quota(value, calls))
+    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, CallQuota(value, calls))
 
 
 def test_a_likely_open_is_warmed_just_before() -> None:
@@ -76,8 +90,13 @@ def test_a_likely_open_is_warmed_just_before() -> None:
         "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"
     )
     assert set(json.loads(json.dumps(found.explanation))) == {
-        "why", "probability", "evidence", "benefit", "cost", "calls",
-    }  # fmt: skip
+        "why",
+        "probability",
+        "evidence",
+        "benefit",
+        "cost",
+        "calls",
+    }
     assert found.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
     assert (found.explanation["cost"], found.calls, found.price) == ("1 call at 1.00 each", 1.0, 1.0)
 
@@ -97,10 +116,10 @@ def test_one_warm_stands_for_the_hours_its_life_covers() -> None:
 
 def test_an_unlikely_key_is_left_alone() -> None:
     """What is not worth its price with all calls left is neither planned nor cut, but it was considered."""
-    assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == Plan(considered=1)
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == WarmPlan(considered=1)
     assert _plan([_slot(NOW + 15 * MINUTE, 0.29)], value=4).recommendations != ()
-    assert _plan([_slot(NOW + 15 * MINUTE, 0.04)], value=100) == Plan(considered=1)
-    assert _plan([]) == Plan()
+    assert _plan([_slot(NOW + 15 * MINUTE, 0.04)], value=100) == WarmPlan(considered=1)
+    assert _plan([]) == WarmPlan()
 
 
 def test_a_much_likelier_hour_is_waited_for() -> None:
@@ -193,9 +212,10 @@ def test_the_budget_keeps_the_likeliest_and_says_why_others_are_cut() -> None:
 
 
 rows_strategy = st.lists(
-    st.tuples(st.integers(1, 6), st.integers(0, 23), st.floats(0.006, 0.99), st.integers(0, 59)), max_size=60,
+    st.tuples(st.integers(1, 6), st.integers(0, 23), st.floats(0.006, 0.99), st.integers(0, 59)),
+    max_size=60,
     unique_by=lambda row: row[:2],
-)  # fmt: skip
+)
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.planning.price import Choice, Quota, Wishes, choose
+from adwarm.planning.price import CallQuota, WarmCandidates, WarmSelection, select_warms
 
 Key = tuple[str, float, bool, bool]
 """Account, benefit, whether it needs days, whether it needs a summary."""
@@ -19,12 +19,12 @@ keys_strategy = st.lists(
 )
 
 
-def _choose(keys: list[Key], fleet: int = 1_000, account: int = 1_000, **other: Any) -> Choice:
+def _choose(keys: list[Key], fleet: int = 1_000, account: int = 1_000, **other: Any) -> WarmSelection:
     accounts = sorted({key[0] for key in keys})
     columns = [np.array(values) for values in zip(*keys, strict=True)] or [np.zeros(0)] * 4
     group = np.array([accounts.index(key[0]) for key in keys], np.int64)
-    wishes = Wishes(columns[1].astype(float), group, columns[2].astype(bool), columns[3].astype(bool), accounts)
-    return choose(wishes, Quota(4.0, fleet, account=account, **other))
+    wishes = WarmCandidates(columns[1].astype(float), group, columns[2].astype(bool), columns[3].astype(bool), accounts)
+    return select_warms(wishes, CallQuota(4.0, fleet, max_account_calls=account, **other))
 
 
 def _chosen(keys: list[Key], **quota: Any) -> set[int]:
@@ -39,18 +39,18 @@ def _calls(keys: list[Key]) -> int:
 def test_the_price_rises_as_the_quota_fills() -> None:
     """From one call's worth to all that an open is worth, ever faster; a larger value does not change its start."""
     fill = np.linspace(0, 1, 50)
-    price = Quota(4.0, 10).price(fill)
+    price = CallQuota(4.0, 10).get_call_price(fill)
     assert (price[0], price[-1]) == (1.0, 4.0)
     assert (np.diff(price) > 0).all()
     assert (np.diff(price, 2) > 0).all()
-    assert Quota(4.0, 10).price(np.array([7.0])) == 4.0
+    assert CallQuota(4.0, 10).get_call_price(np.array([7.0])) == 4.0
 
 
 def test_a_key_pays_for_its_request() -> None:
     """Worth more than a call it is chosen, worth less it is not, and that is not called a cut."""
     found = _choose([("act_1", 1.01, True, False), ("act_2", 0.99, True, False)])
     assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False], [False, False])
-    assert found.cost(0).price == pytest.approx(1.0)
+    assert found.get_cost(0).price == pytest.approx(1.0)
 
 
 def test_companions_share_a_request() -> None:
@@ -58,7 +58,7 @@ def test_companions_share_a_request() -> None:
     found = _choose([("act_1", 0.6, True, False), ("act_1", 0.9, True, False), ("act_2", 0.9, True, False)])
     assert found.chosen.tolist() == [True, True, False]
     assert found.calls[:2].tolist() == pytest.approx([0.4, 0.6])
-    assert found.companions.tolist() == [2, 2, 1]
+    assert found.sharing_keys.tolist() == [2, 2, 1]
 
 
 def test_what_a_chosen_key_brings_anyway_costs_nothing_more() -> None:
@@ -73,7 +73,7 @@ def test_what_a_chosen_key_brings_anyway_costs_nothing_more() -> None:
 def test_what_needs_no_request_is_free() -> None:
     """Days that are there and fresh make an entry without a call, whatever the quota."""
     found = _choose([("act_1", 0.1, False, False)], fleet=1, spent=5)
-    assert (found.chosen.tolist(), found.cost(0).price) == ([True], 0.0)
+    assert (found.chosen.tolist(), found.get_cost(0).price) == ([True], 0.0)
 
 
 def test_each_limit_cuts_and_says_so() -> None:
@@ -81,9 +81,9 @@ def test_each_limit_cuts_and_says_so() -> None:
     keys = [("act_1", 3.0, True, False), ("act_2", 2.0, True, False), ("act_3", 2.9, True, False)]
     found = _choose(keys, fleet=2)
     assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False, True], [False, True, False])
-    assert found.cost(1)[3:] == (2, False)
-    own = _choose(keys, fleet=10, account=3, spent_by={"act_1": 3})
-    assert (own.chosen.tolist(), own.cost(0)[3:]) == ([False, True, True], (3, True))
+    assert found.get_cost(1)[3:] == (2, False)
+    own = _choose(keys, fleet=10, account=3, spent_by_account={"act_1": 3})
+    assert (own.chosen.tolist(), own.get_cost(0)[3:]) == ([False, True, True], (3, True))
     assert _choose(keys, fleet=2, spent=2).chosen.tolist() == [False, False, False]
 
 
@@ -106,11 +106,11 @@ def test_the_rules_hold_for_any_wishes(keys: list[Key], fleet: int, spent: int, 
     assert calls <= max(0, fleet - spent)
     assert all(_calls([key for key in chosen if key[0] == name]) <= account for name in {key[0] for key in keys})
     for place in np.flatnonzero(found.chosen).tolist():
-        assert keys[place][1] > found.cost(place).price - 1e-9
+        assert keys[place][1] > found.get_cost(place).price - 1e-9
     assert not (found.chosen & found.cut).any()
-    assert (found.used <= np.where(found.by_account, account, max(fleet, spent))).all()
-    assert (found.per_call >= 1).all()
-    assert (found.per_call <= 4).all()
+    assert (found.used <= np.where(found.is_account_limit, account, max(fleet, spent))).all()
+    assert (found.price_per_call >= 1).all()
+    assert (found.price_per_call <= 4).all()
 
 
 @given(keys_strategy, st.integers(1, 12), st.integers(0, 4), st.integers(1, 6), st.integers(1, 5))

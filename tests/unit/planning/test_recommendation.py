@@ -11,7 +11,7 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 def test_turning_down_keeps_what_was_said() -> None:
     """The reason against is added to the reason for; the original is untouched."""
     item = Recommendation(ReportKey("act_1", "today"), NOW, 0.5, NOW, explanation={"why": "often"})
-    down = item.turned_down("cut", "no calls left")
+    down = item.with_status("cut", "no calls left")
     assert (down.status, down.explanation) == ("cut", {"why": "often", "cut": "no calls left"})
     assert (item.status, item.explanation) == ("planned", {"why": "often"})
 
@@ -22,4 +22,4 @@ def test_order_is_worth_then_time_then_key() -> None:
     best = Recommendation(other, NOW + timedelta(hours=1), 0.9, NOW, benefit=0.9)
     soon = Recommendation(other, NOW, 0.5, NOW, benefit=0.5)
     first = Recommendation(key, NOW, 0.5, NOW, benefit=0.5)
-    assert sorted([soon, first, best], key=lambda item: item.order) == [best, first, soon]
+    assert sorted([soon, first, best], key=lambda item: item.sort_key) == [best, first, soon]

@@ -7,76 +7,80 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
-from adwarm.planning.strategy_plan import StrategyDecision, decide_strategies, enabled_strategies
-from adwarm.prefetch import Wanted
+from adwarm.planning.strategy_plan import StrategyPlanSummary, decide_strategies, list_enabled_strategies
+from adwarm.prefetch import KeyRequest
 from adwarm.store import warms
-from adwarm.store.database import writing
-from adwarm.store.strategies import put_strategy
-from tests.unit.conftest import NOW, Bench
+from adwarm.store.database import write_transaction
+from adwarm.store.strategies import save_strategy
+from tests.unit.conftest import NOW, PrefetchHarness
 
 RUN = "adwarm_strategy_warming/r1"
 PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))
 
 
-def _decide(bench: Bench, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False) -> StrategyDecision:
+def _decide(
+    bench: PrefetchHarness, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False
+) -> StrategyPlanSummary:
     return decide_strategies(
-        bench.engine, bench.settings, strategies, bench.clock.now(), RUN, dry_run=dry_run, by_hand=by_hand
+        bench.engine, bench.settings, strategies, bench.clock.now(), RUN, dry_run=dry_run, is_manual=by_hand
     )
 
 
-def test_an_empty_installation_gets_its_defaults_once(bench: Bench) -> None:
+def test_an_empty_installation_gets_its_defaults_once(bench: PrefetchHarness) -> None:
     """Defaults are stored where there are none; a strategy that was switched off stays off."""
-    assert enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
-    with writing(bench.engine) as connection:
-        put_strategy(connection, {**DEFAULT_STRATEGIES[0].to_row(), "enabled": False})
-    assert enabled_strategies(bench.engine) == []
+    assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
+    with write_transaction(bench.engine) as connection:
+        save_strategy(connection, {**DEFAULT_STRATEGIES[0].to_row(), "enabled": False})
+    assert list_enabled_strategies(bench.engine) == []
 
 
-def test_what_is_fresh_is_left_out(bench: Bench) -> None:
+def test_what_is_fresh_is_left_out(bench: PrefetchHarness) -> None:
     """A key that is fresh is counted and not planned; a rerun stores the same plan once."""
-    bench.prefetch.run([Wanted(ReportKey("act_1", "yesterday"))], Priority.LOW)
+    bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
     assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)
-    rows = warms.of_run(bench.engine, RUN)
+    rows = warms.list_by_run(bench.engine, RUN)
     assert {(row["account_id"], row["date_range"], row["reason"]) for row in rows} == {
-        ("act_1", "last_7d", "strategy"), ("act_2", "last_7d", "strategy"), ("act_2", "yesterday", "strategy"),
-    }  # fmt: skip
+        ("act_1", "last_7d", "strategy"),
+        ("act_2", "last_7d", "strategy"),
+        ("act_2", "yesterday", "strategy"),
+    }
     assert first.to_dict()["examples"]
 
 
-def test_two_strategies_do_not_name_a_key_twice(bench: Bench) -> None:
+def test_two_strategies_do_not_name_a_key_twice(bench: PrefetchHarness) -> None:
     """A key of both belongs to the first, with its urgency."""
     urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
     assert _decide(bench, urgent, PAIR).planned == 4
-    rows = warms.of_run(bench.engine, RUN)
+    rows = warms.list_by_run(bench.engine, RUN)
     assert {(row["account_id"], row["date_range"]): row["priority"] for row in rows}["act_1", "yesterday"] == "high"
 
 
-def test_the_budget_of_the_hour_cuts_with_a_reason(bench: Bench) -> None:
+def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> None:
     """What strategies used this hour counts, but not for a strategy described by hand."""
     tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
     assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
-    rows = warms.of_run(bench.engine, RUN)
+    rows = warms.list_by_run(bench.engine, RUN)
     assert [row["explanation"]["cut"][:17] for row in rows if row["status"] == "cut"] == ["cut by the budget"]
-    warms.record(bench.engine, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NOW, "requests": 3}])
+    warms.save_outcomes(bench.engine, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NOW, "requests": 3}])
     assert _decide(bench, tight).planned == 0
     assert _decide(bench, tight, by_hand=True).planned == 3
     bench.clock.sleep(timedelta(hours=1).total_seconds())
     assert _decide(bench, tight).planned == 3
 
 
-def test_a_dry_run_is_a_shadow_plan(bench: Bench) -> None:
+def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
     """It says what it would do, and no batch carries it out."""
     made = _decide(bench, PAIR, dry_run=True)
     assert (made.planned, made.batches) == (4, 0)
-    assert {(row["status"], row["mode"]) for row in warms.of_run(bench.engine, RUN)} == {("shadow", "shadow")}
+    assert {(row["status"], row["mode"]) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 
-def test_a_bad_account_or_range_stores_nothing(bench: Bench) -> None:
+def test_a_bad_account_or_range_stores_nothing(bench: PrefetchHarness) -> None:
     """The message says which word is wrong."""
     with pytest.raises(BadRequest, match="nonsense"):
         _decide(bench, Strategy("bad", ("nonsense",), accounts=("act_1",)))
     with pytest.raises(BadRequest, match="account id"):
         _decide(bench, Strategy("bad", ("today",), accounts=("../x",)))
-    assert warms.of_run(bench.engine, RUN) == []
+    assert warms.list_by_run(bench.engine, RUN) == []

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Actor, Mode, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.planning.warm_outcomes import Accounts, settle_accounts
+from adwarm.planning.warm_outcomes import WarmOutcomes, mark_warm_outcomes
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, warms
@@ -26,15 +26,24 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
 
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
     rows = [
-        {"account_id": name, "date_range": "today", "reason": reason, "mode": "live", "decided_at": AT, "batch": 0,
-         "status": "fetched", "fetched_at": AT, "expires_at": AT + life if life else None}
+        {
+            "account_id": name,
+            "date_range": "today",
+            "reason": reason,
+            "mode": "live",
+            "decided_at": AT,
+            "batch": 0,
+            "status": "fetched",
+            "fetched_at": AT,
+            "expires_at": AT + life if life else None,
+        }
         for name in accounts
-    ]  # fmt: skip
+    ]
     warms.replace_plan(engine, f"dag/{reason}/{accounts}", rows)
 
 
 def _verdicts(engine: Engine) -> dict[str, tuple[bool | None, datetime | None]]:
-    rows = [row for run in ("predicted_open", "day_closed") for row in warms.planned_for(engine, run)]
+    rows = [row for run in ("predicted_open", "day_closed") for row in warms.list_by_reason(engine, run)]
     return {row["account_id"]: (row["used"], row["first_use"]) for row in rows}
 
 
@@ -43,11 +52,18 @@ def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Pa
     _fetched(engine, "act_1", "act_2", "act_3", "act_4")
     _fetched(engine, "act_5", life=9 * HOUR)
     _read(
-        engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + 90 * MINUTE), ("act_1", AT + 20 * MINUTE),
-        ("act_2", AT - MINUTE), ("act_3", AT + 3 * HOUR), ("act_9", AT + 5 * HOUR - MINUTE),
-    )  # fmt: skip
-    found = settle_accounts(engine, objects, AT + 5 * HOUR)
-    assert found == Accounts(used=1, wasted=3, open=1)
+        engine,
+        objects,
+        tmp_path,
+        AT + 5 * HOUR,
+        ("act_1", AT + 90 * MINUTE),
+        ("act_1", AT + 20 * MINUTE),
+        ("act_2", AT - MINUTE),
+        ("act_3", AT + 3 * HOUR),
+        ("act_9", AT + 5 * HOUR - MINUTE),
+    )
+    found = mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
+    assert found == WarmOutcomes(used=1, wasted=3, open=1)
     assert found.efficiency == 0.25
     assert _verdicts(engine)["act_1"] == (True, AT + 20 * MINUTE)
     assert _verdicts(engine)["act_5"] == (None, None)
@@ -57,16 +73,16 @@ def test_what_the_log_does_not_tell_yet_stays_open(engine: Engine, objects: Obje
     """Past its expiry, but beyond what was read, a warm is not called wasted; it is judged when the log is there."""
     _fetched(engine, "act_1")
     _read(engine, objects, tmp_path, AT + HOUR, ("act_9", AT + MINUTE))
-    assert settle_accounts(engine, objects, AT + 9 * HOUR) == Accounts(0, 0, 1)
-    assert settle_accounts(engine, objects, AT + 9 * HOUR, AT + 2 * HOUR) == Accounts(0, 0, 1)
+    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR, AT + 2 * HOUR) == WarmOutcomes(0, 0, 1)
     _read(engine, objects, tmp_path, AT + 9 * HOUR, ("act_1", AT + 2 * HOUR), ("act_9", AT + 9 * HOUR - MINUTE))
-    assert settle_accounts(engine, objects, AT + 9 * HOUR) == Accounts(1, 0, 0)
+    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR) == WarmOutcomes(1, 0, 0)
 
 
 def test_without_a_log_nothing_is_judged(engine: Engine, objects: ObjectStore) -> None:
     """Before the log was ever read no warm is called wasted."""
     _fetched(engine, "act_1")
-    assert settle_accounts(engine, objects, AT + 99 * HOUR) == Accounts(0, 0, 1)
+    assert mark_warm_outcomes(engine, objects, AT + 99 * HOUR) == WarmOutcomes(0, 0, 1)
     assert _verdicts(engine) == {"act_1": (None, None)}
 
 
@@ -75,9 +91,9 @@ def test_a_verdict_is_final_and_closings_are_not_judged(engine: Engine, objects:
     _fetched(engine, "act_1")
     _fetched(engine, "act_2", reason="day_closed")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_9", AT + 5 * HOUR - MINUTE))
-    assert settle_accounts(engine, objects, AT + 5 * HOUR) == Accounts(0, 1, 0)
-    assert settle_accounts(engine, objects, AT + 5 * HOUR) == Accounts(0, 0, 0)
-    assert settle_accounts(engine, objects, AT + 5 * HOUR).efficiency is None
+    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 1, 0)
+    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
+    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR).efficiency is None
 
 
 def test_final_figures_are_judged_after_a_week(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -85,8 +101,8 @@ def test_final_figures_are_judged_after_a_week(engine: Engine, objects: ObjectSt
     _fetched(engine, "act_1", life=None)
     late = AT + timedelta(days=8)
     _read(engine, objects, tmp_path, late, ("act_9", late - MINUTE))
-    assert settle_accounts(engine, objects, AT + timedelta(days=6)) == Accounts(0, 0, 1)
-    assert settle_accounts(engine, objects, late) == Accounts(0, 1, 0)
+    assert mark_warm_outcomes(engine, objects, AT + timedelta(days=6)) == WarmOutcomes(0, 0, 1)
+    assert mark_warm_outcomes(engine, objects, late) == WarmOutcomes(0, 1, 0)
 
 
 def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -96,16 +112,22 @@ def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path:
     for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
         writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
     ingest(engine, objects, Settings(access_log_url=str(tmp_path / "log")), AT + 5 * HOUR)
-    assert settle_accounts(engine, objects, AT + 5 * HOUR) == Accounts(used=2, wasted=2, open=0)
+    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
     assert {name for name, (used, _) in _verdicts(engine).items() if used} == {"act_3", "act_4"}
 
 
 def _shadow(engine: Engine, run: str, account: str, at: datetime, life: timedelta | None = 3 * HOUR) -> None:
     row = {
-        "account_id": account, "date_range": "today", "reason": "predicted_open", "mode": "shadow", "decided_at": at,
-        "status": "shadow", "warm_at": at, "predicted_open": at + 10 * MINUTE,
+        "account_id": account,
+        "date_range": "today",
+        "reason": "predicted_open",
+        "mode": "shadow",
+        "decided_at": at,
+        "status": "shadow",
+        "warm_at": at,
+        "predicted_open": at + 10 * MINUTE,
         "expires_at": at + life if life else None,
-    }  # fmt: skip
+    }
     warms.replace_plan(engine, run, [row])
 
 
@@ -113,33 +135,42 @@ def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectSt
     """Used, wasted and open as fetched ones are; one inside the life of an earlier one would have cost no call."""
     for number, (account, minutes) in enumerate((("act_1", 0), ("act_1", 15), ("act_2", 0), ("act_1", 200))):
         _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
-    _read(
-        engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE)
-    )  # fmt: skip
-    assert settle_accounts(engine, objects, AT + 4 * HOUR) == Accounts(0, 0, 0)
-    assert settle_accounts(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == Accounts(used=1, wasted=1, open=1)
-    rows = [warms.of_run(engine, f"dag/{number}")[0] for number in range(4)]
+    _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE))
+    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
+    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(
+        used=1, wasted=1, open=1
+    )
+    rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row["status"], row["used"]) for row in rows] == [
-        ("shadow", True), ("fresh", None), ("shadow", False), ("shadow", None),
-    ]  # fmt: skip
+        ("shadow", True),
+        ("fresh", None),
+        ("shadow", False),
+        ("shadow", None),
+    ]
     assert [row["fetched_at"] for row in rows] == [None] * 4
-    (figures,) = warms.usage(engine, AT - HOUR)
+    (figures,) = warms.get_usage(engine, AT - HOUR)
     assert figures == {
-        "mode": "shadow", "reason": "predicted_open", "used": 1, "wasted": 1, "open": 1, "age": 6000.0, "late": 5400.0,
-    }  # fmt: skip
-    assert warms.counts(engine)["used"] == 0
+        "mode": "shadow",
+        "reason": "predicted_open",
+        "used": 1,
+        "wasted": 1,
+        "open": 1,
+        "age": 6000.0,
+        "late": 5400.0,
+    }
+    assert warms.count_by_status(engine)["used"] == 0
 
 
 def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """A later accounting knows until when the warms that an earlier one judged would have been fresh."""
     _shadow(engine, "dag/1", "act_1", AT)
     _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert settle_accounts(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == Accounts(1, 0, 0)
+    assert mark_warm_outcomes(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(1, 0, 0)
     _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
-    assert settle_accounts(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == Accounts(0, 0, 1)
-    assert warms.of_run(engine, "dag/2")[0]["status"] == "fresh"
+    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
+    assert warms.list_by_run(engine, "dag/2")[0]["status"] == "fresh"
 
 
 def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -147,7 +178,7 @@ def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStor
     _fetched(engine, "act_1", "act_2")
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
-    settle_accounts(engine, objects, AT + 5 * HOUR)
-    found = {item["reason"]: (item["used"], item["wasted"], item["age"]) for item in warms.usage(engine, AT - HOUR)}
+    mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
+    found = {item["reason"]: (item["used"], item["wasted"], item["age"]) for item in warms.get_usage(engine, AT - HOUR)}
     assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
-    assert warms.usage(engine, AT + HOUR) == []
+    assert warms.get_usage(engine, AT + HOUR) == []

@@ -12,16 +12,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from adwarm.backpressure.admission import Decision, Grant, Granted, Outcome, OutcomeKind, Wait
+from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Scope, Window
-from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
+from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
@@ -30,19 +30,19 @@ from graph_simulator.server import SimulatorServer
 from tests.unit.conftest import NOW
 
 TOKEN = "simulated-token"
-SPAN = "2026-09-01..2026-11-24"
-LONG = Window(date(2026, 9, 1), date(2026, 11, 24))
+LONG_RANGE = "2026-09-01..2026-11-24"
+LONG_WINDOW = Window(date(2026, 9, 1), date(2026, 11, 24))
 
 
 @dataclass
-class OpenAdmission:
+class UnlimitedAdmission:
     """Admission without limits: it parks what the platform throttles, by the test's clock, and keeps a record."""
 
     clock: VirtualClock
     parked: dict[str, Any] = field(default_factory=dict)
-    asked: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
-    held: int = 0
-    most_held: int = 0
+    admitted: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
+    in_flight: int = 0
+    peak_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
@@ -52,20 +52,20 @@ class OpenAdmission:
                 left = (self.parked.get(scope, self.clock.now()) - self.clock.now()).total_seconds()
                 if left > 0:
                     return Wait(left, f"{scope} is parked", scope)
-            self.asked.append((tuple(map(str, scopes)), cost))
-            self.held += 1
-            self.most_held = max(self.most_held, self.held)
+            self.admitted.append((tuple(map(str, scopes)), cost))
+            self.in_flight += 1
+            self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         return Granted(Grant(uuid4().hex, tuple(scopes), priority, cost, 0.0, 1e12, source))
 
     def renew(self, grant: Grant) -> Grant:
         """Nothing runs out."""
         return grant
 
-    def settle(self, grant: Grant, outcome: Outcome) -> None:
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Park what was throttled, and what its usage says."""
         with self.lock:
-            self.held -= 1
-            if outcome.kind is OutcomeKind.THROTTLED and outcome.parked_scope:
+            self.in_flight -= 1
+            if outcome.kind is CallOutcomeKind.THROTTLED and outcome.parked_scope:
                 self._park(str(outcome.parked_scope), outcome.park_seconds or 60)
             for sample in outcome.usage:
                 if sample.regain_seconds and sample.percent >= 100:
@@ -77,22 +77,22 @@ class OpenAdmission:
 
 
 @dataclass
-class Staging:
+class PlatformHarness:
     """The platform, the engine that works against it, and what both did."""
 
     server: SimulatorServer
     prefetch: PrefetchEngine
     clock: VirtualClock
-    admission: OpenAdmission
-    errors: ErrorsLog
+    admission: UnlimitedAdmission
+    errors: ErrorLog
 
-    def storm(self, **values: Any) -> None:
+    def set_faults(self, **values: Any) -> None:
         """Behave as told from now on."""
         self.server.state.set_fault_profile(parse_fault_profile(values, "storm"))
 
-    def run(self, *accounts: str, span: str = SPAN, wait: float = 600, **changes: Any) -> BatchReport:
+    def run(self, *accounts: str, span: str = LONG_RANGE, wait: float = 600, **changes: Any) -> BatchResult:
         """Make one range of some accounts fresh."""
-        wanted = [Wanted(ReportKey(account, span)) for account in accounts]
+        wanted = [KeyRequest(ReportKey(account, span)) for account in accounts]
         engine = replace(self.prefetch, **changes) if changes else self.prefetch
         return engine.run(wanted, Priority.LOW, wait_seconds=wait)
 
@@ -100,22 +100,26 @@ class Staging:
         """Return the calls so far, of one route or all."""
         return [call for call in self.server.state.calls.entries()[0] if route in {None, call.route}]
 
-    def rows(self, account: str, window: Window = LONG) -> list[Row]:
+    def stored_rows(self, account: str, window: Window = LONG_WINDOW) -> list[Row]:
         """Return the stored daily rows of an account."""
         spec = self.prefetch.settings.spec("default").hash
-        return daily_rows(self.prefetch.objects, partitions.states(self.prefetch.engine, account, spec, window), window)
+        return daily_rows(
+            self.prefetch.objects, partitions.list_states(self.prefetch.engine, account, spec, window), window
+        )
 
-    def truth(self, account: str, window: Window = LONG) -> list[Row]:
+    def expected_rows(self, account: str, window: Window = LONG_WINDOW) -> list[Row]:
         """Return the platform's own rows, read on a calm day without limits."""
         storm = self.server.state.fault_profile
         self.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
         source = self.prefetch.make_source()
-        from adwarm.sources.protocol import Increment, Page
+        from adwarm.sources.protocol import Increment, ResultPage
 
-        (unit,) = source.plan(source.account(account), [window], Increment.DAY, self.prefetch.settings.spec("default"))
+        (unit,) = source.plan(
+            source.get_account(account), [window], Increment.DAY, self.prefetch.settings.spec("default")
+        )
         page = source.submit(unit)
         rows: list[Row] = []
-        while isinstance(page, Page):
+        while isinstance(page, ResultPage):
             rows += page.rows
             if page.next_cursor is None:
                 break
@@ -125,7 +129,7 @@ class Staging:
 
     def events(self, kind: str) -> list[ErrorEvent]:
         """Return the recorded errors of a kind."""
-        return [event for event in self.errors.recent(1_000) if event.kind == kind]
+        return [event for event in self.errors.list_recent(1_000) if event.kind == kind]
 
 
 @pytest.fixture
@@ -133,7 +137,7 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
     """Return what makes a staging; its servers end with the test."""
     made: list[SimulatorServer] = []
 
-    def make(config: dict[str, Any] | None = None, **source: Any) -> Staging:
+    def make(config: dict[str, Any] | None = None, **source: Any) -> PlatformHarness:
         clock = VirtualClock(NOW)
         server = SimulatorServer(SimulatorConfig(**{"ads": 6, "now": NOW, "token": TOKEN, **(config or {})}))
         server.__enter__()
@@ -141,12 +145,12 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         server.state.clock = clock
         server.state.set_fault_profile(server.state.fault_profile)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
-        errors = ErrorsLog(sqlite_engine)
+        errors = ErrorLog(sqlite_engine)
         pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))
-        admission = OpenAdmission(clock)
-        make_source = source_of(settings.source, TOKEN, clock)
+        admission = UnlimitedAdmission(clock)
+        make_source = make_source_factory(settings.source, TOKEN, clock)
         prefetch = PrefetchEngine(sqlite_engine, objects, settings, make_source, admission, pipeline, clock, "test")
-        return Staging(server, prefetch, clock, admission, errors)
+        return PlatformHarness(server, prefetch, clock, admission, errors)
 
     yield make
     for server in made:
@@ -154,12 +158,12 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
 
 
 @pytest.fixture
-def staging(make_staging: Callable[..., Staging]) -> Staging:
+def staging(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
     """A calm platform, and an engine."""
     return make_staging()
 
 
-def source_of(
+def make_source_factory(
     settings: SourceSettings, token: str, clock: VirtualClock, connection: str = "default"
 ) -> Callable[[], MetaSource]:
     """Return what makes a source with a token."""

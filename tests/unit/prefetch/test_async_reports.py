@@ -10,11 +10,11 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import TokenDead
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller
-from adwarm.prefetch.report_schedule import ReportWatch
+from adwarm.prefetch.report_schedule import ReportSchedule
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import JobProgress, JobState
+from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.prefetch.conftest import UnlimitedAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
 
@@ -30,12 +30,12 @@ class Stage:
     def __post_init__(self) -> None:
         clock = VirtualClock(NOW)
         self.desk = Desk(clock)
-        self.desk.tell = lambda report, age: JobProgress(
-            JobState.READY if age >= self.seconds else JobState.PENDING, min(age, 99)
+        self.desk.tell = lambda report, age: AsyncReportProgress(
+            AsyncReportState.READY if age >= self.seconds else AsyncReportState.PENDING, min(age, 99)
         )
 
-        def watch() -> ReportWatch:
-            return ReportWatch(OpenAdmission(clock), clock, Priority.LOW, SourceSettings())
+        def watch() -> ReportSchedule:
+            return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
         self.poller = ReportPoller(clock, self.patience, watch, lambda connection: self.desk)  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ class Stage:
 
         with ThreadPoolExecutor(threads) as pool:
             futures = [pool.submit(account) for account in accounts]
-            self.poller.drive(futures, threads, beat)
+            self.poller.run_until_done(futures, threads, beat)
         return futures
 
 
@@ -128,5 +128,5 @@ def test_an_interrupted_batch_wakes_its_threads() -> None:
     with ThreadPoolExecutor(2) as pool:
         future = pool.submit(stage.account, 1)
         with pytest.raises(KeyboardInterrupt):
-            stage.poller.drive([future], 2, interrupt)
+            stage.poller.run_until_done([future], 2, interrupt)
     assert isinstance(future.exception(), ReportPending)

@@ -7,30 +7,38 @@ import pytest
 from adwarm.fetch_plan.planner import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
-from adwarm.prefetch.backfill import BackfillReport, check_range, find_gaps, missing_spans, run_backfill
+from adwarm.prefetch.backfill import (
+    BackfillResult,
+    find_missing_spans,
+    get_account_missing_spans,
+    run_backfill,
+    validate_range,
+)
 from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
-from adwarm.sources.protocol import Capabilities, Increment, Page, Unit
+from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
-from tests.unit.conftest import NOW, Bench, one_ad
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
 ACCOUNTS = [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2, 3)]
 
 
-def _run(bench: Bench, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int) -> BackfillReport:
+def _run(
+    bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int
+) -> BackfillResult:
     return run_backfill(bench.prefetch, accounts, window, **options)
 
 
-def _days(bench: Bench, account: str) -> set[date]:
-    return set(partitions.states(bench.engine, account, bench.settings.spec("default").hash, RANGE))
+def _days(bench: PrefetchHarness, account: str) -> set[date]:
+    return set(partitions.list_states(bench.engine, account, bench.settings.spec("default").hash, RANGE))
 
 
-def test_every_day_is_fetched_once_in_blocks(bench: Bench) -> None:
+def test_every_day_is_fetched_once_in_blocks(bench: PrefetchHarness) -> None:
     """Each account's days are asked for once, a block at a time, newest first, and without range summaries."""
     report = _run(bench)
 
-    asked = [unit.windows[0] for unit in bench.source.asked if unit.account_id == "act_1"]
-    assert {unit.increment for unit in bench.source.asked} == {Increment.DAY}
+    asked = [unit.windows[0] for unit in bench.source.submitted if unit.account_id == "act_1"]
+    assert {unit.increment for unit in bench.source.submitted} == {Increment.DAY}
     assert sorted(day for window in asked for day in window.days()) == list(RANGE.days())
     assert asked == sorted(asked, reverse=True)
     assert all(aligned_block(window.since) == aligned_block(window.until) for window in asked)
@@ -38,63 +46,63 @@ def test_every_day_is_fetched_once_in_blocks(bench: Bench) -> None:
     assert _days(bench, "act_3") == set(RANGE.days())
 
 
-def test_a_rerun_of_settled_days_makes_no_call(bench: Bench) -> None:
+def test_a_rerun_of_settled_days_makes_no_call(bench: PrefetchHarness) -> None:
     """What is finished and settled is not even planned."""
     _run(bench)
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
 
     again = _run(bench)
 
-    assert (again.blocks, again.requests, len(bench.source.asked)) == (0, 0, asked)
+    assert (again.blocks, again.requests, len(bench.source.submitted)) == (0, 0, asked)
 
 
-def test_a_backfill_that_was_stopped_goes_on(bench: Bench) -> None:
+def test_a_backfill_that_was_stopped_goes_on(bench: PrefetchHarness) -> None:
     """After a stop in the middle only what is missing is asked for, and no day twice."""
     stop_after = 5
 
-    def stopping(unit: Unit) -> Page:
-        if len(bench.source.asked) > stop_after:
+    def stopping(unit: FetchUnit) -> ResultPage:
+        if len(bench.source.submitted) > stop_after:
             raise KeyboardInterrupt
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     bench.source.script = {account.id: stopping for account in ACCOUNTS}
     with pytest.raises(KeyboardInterrupt):
         _run(bench)
     bench.source.script = {}
     before = {account.id: _days(bench, account.id) for account in ACCOUNTS}
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
 
     _run(bench)
 
-    later = [(unit.account_id, day) for unit in bench.source.asked[asked:] for day in unit.windows[0].days()]
+    later = [(unit.account_id, day) for unit in bench.source.submitted[asked:] for day in unit.windows[0].days()]
     assert any(before.values())
     assert not any(day in before[account] for account, day in later)
     assert len(later) == len(set(later))
     assert all(_days(bench, account.id) == set(RANGE.days()) for account in ACCOUNTS)
 
 
-def test_a_denied_account_has_a_reason_and_stops_nobody(bench: Bench) -> None:
+def test_a_denied_account_has_a_reason_and_stops_nobody(bench: PrefetchHarness) -> None:
     """It is asked once, left out of the later blocks, and named in the report."""
 
-    def deny(unit: Unit) -> Page:
+    def deny(unit: FetchUnit) -> ResultPage:
         raise Denied("no access", account_id="act_2")
 
     bench.source.script = {"act_2": deny}
     report = _run(bench)
 
-    assert [unit.account_id for unit in bench.source.asked].count("act_2") == 1
+    assert [unit.account_id for unit in bench.source.submitted].count("act_2") == 1
     assert list(report.reasons.values()) == ["no access"]
     assert _days(bench, "act_1") == set(RANGE.days())
 
 
-def test_a_parked_account_is_taken_up_again(bench: Bench) -> None:
+def test_a_parked_account_is_taken_up_again(bench: PrefetchHarness) -> None:
     """A throttled account is waited for, by the run's clock, and its days come in the end."""
     throttles = [Throttled("slow down", scope="account:act_1", until=NOW + timedelta(milliseconds=20))]
 
-    def throttled(unit: Unit) -> Page:
+    def throttled(unit: FetchUnit) -> ResultPage:
         if throttles:
             raise throttles.pop()
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     bench.source.script = {"act_1": throttled}
     report = _run(bench, ACCOUNTS[:1], Window(date(2026, 8, 1), date(2026, 8, 5)))
@@ -103,10 +111,10 @@ def test_a_parked_account_is_taken_up_again(bench: Bench) -> None:
     assert bench.clock.now() >= NOW + timedelta(seconds=1)
 
 
-def test_a_batch_that_fails_whole_stops_the_backfill(bench: Bench) -> None:
+def test_a_batch_that_fails_whole_stops_the_backfill(bench: PrefetchHarness) -> None:
     """When nothing of a batch comes through, going on would only make more errors; the reasons are told."""
 
-    def down(unit: Unit) -> Page:
+    def down(unit: FetchUnit) -> ResultPage:
         raise Transient("the platform is down")
 
     bench.source.script = {account.id: down for account in ACCOUNTS}
@@ -114,13 +122,13 @@ def test_a_batch_that_fails_whole_stops_the_backfill(bench: Bench) -> None:
         _run(bench)
 
 
-def test_progress_can_be_read_while_it_runs(bench: Bench) -> None:
+def test_progress_can_be_read_while_it_runs(bench: PrefetchHarness) -> None:
     """The job counts account-blocks and requests."""
     report = _run(bench, batch_size=2)
 
-    [job] = jobs.latest(bench.engine, NOW)
+    [job] = jobs.list_latest(bench.engine, NOW)
     assert (job["dag_id"], job["status"], job["total"], job["done"]) == ("backfill", "completed", 12, 12)
-    assert job["requests"] == report.requests == len(bench.source.asked) + len(bench.source.told)
+    assert job["requests"] == report.requests == len(bench.source.submitted) + len(bench.source.account_lookups)
 
 
 @pytest.mark.parametrize(
@@ -133,28 +141,32 @@ def test_progress_can_be_read_while_it_runs(bench: Bench) -> None:
 def test_a_range_that_cannot_be_asked_for_is_refused(since: date, until: date, words: str) -> None:
     """Older than the platform keeps, or not yet begun: the message says what to write."""
     with pytest.raises(BadRequest, match=words):
-        check_range(Window(since, until), NOW)
-    check_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
+        validate_range(Window(since, until), NOW)
+    validate_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
 
 
-def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: Bench) -> None:
+def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: PrefetchHarness) -> None:
     """Where the source has no limit, as a table has none, days older than 37 months are fetched like others."""
     old = Window(date(2019, 3, 1), date(2019, 3, 2))
     with pytest.raises(BadRequest, match="37 months"):
         run_backfill(bench.prefetch, ACCOUNTS[:1], old)
-    bench.source.caps = Capabilities(retention_days=None)
+    bench.source.capabilities = Capabilities(retention_days=None)
     report = run_backfill(bench.prefetch, ACCOUNTS[:1], old)
     assert (report.reasons, sum(report.ended.values())) == ({}, 1)
-    assert missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
+    assert get_account_missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
 
 
-def test_days_that_are_still_open_are_left_out(bench: Bench) -> None:
+def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
     """A range that reaches beyond an account's yesterday is filled up to it."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
-    gaps = find_gaps(
-        bench.engine, bench.settings, [ACCOUNTS[0], ahead], Window(date(2026, 11, 20), date(2026, 11, 30)),
-        datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo), "default",
-    )  # fmt: skip
+    gaps = find_missing_spans(
+        bench.engine,
+        bench.settings,
+        [ACCOUNTS[0], ahead],
+        Window(date(2026, 11, 20), date(2026, 11, 30)),
+        datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo),
+        "default",
+    )
 
     assert {gap.account.id: gap.spans[-1].until for gap in gaps} == {
         "act_1": date(2026, 11, 24),
@@ -162,12 +174,12 @@ def test_days_that_are_still_open_are_left_out(bench: Bench) -> None:
     }
 
 
-def _estimate(bench: Bench, accounts: list[Account] = ACCOUNTS):
-    gaps = find_gaps(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
+def _estimate(bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
+    gaps = find_missing_spans(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
     return estimate(bench.engine, bench.settings, ((gap.account, gap.spans) for gap in gaps), "default")
 
 
-def test_an_estimate_without_history_says_what_it_assumes(bench: Bench) -> None:
+def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness) -> None:
     """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each unknown account."""
     unknown = [*ACCOUNTS, Account("act_4", currency="")]
     found = _estimate(bench, unknown)
@@ -184,24 +196,30 @@ def _spans() -> list[Window]:
     return [Window(days[0], days[-1]) for days in found.values()]
 
 
-def test_an_estimate_is_what_the_backfill_then_takes(bench: Bench) -> None:
+def test_an_estimate_is_what_the_backfill_then_takes(bench: PrefetchHarness) -> None:
     """With the rows of stored days measured, requests and days are those of the run; then nothing is left."""
     _run(bench, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
-    found, asked = _estimate(bench), len(bench.source.asked)
+    found, asked = _estimate(bench), len(bench.source.submitted)
     _run(bench)
 
     assert (found.rows_from, found.rows_per_day) == ("stored days", 1.0)
-    assert found.requests == len(bench.source.asked) - asked
+    assert found.requests == len(bench.source.submitted) - asked
     assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
 
 
-@pytest.mark.parametrize("error", [
-    TokenDead("the token is dead"), Transient("down"), BadRequest("no such field"),
-], ids=lambda error: type(error).__name__)  # fmt: skip
-def test_a_stopped_backfill_says_why_in_its_class(bench: Bench, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        TokenDead("the token is dead"),
+        Transient("down"),
+        BadRequest("no such field"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_stopped_backfill_says_why_in_its_class(bench: PrefetchHarness, error: Exception) -> None:
     """When a whole batch fails the error is of the class of what the upstream said."""
 
-    def failing(unit: Unit) -> Page:
+    def failing(unit: FetchUnit) -> ResultPage:
         raise error
 
     bench.source.script = {account.id: failing for account in ACCOUNTS}

@@ -13,13 +13,13 @@ from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.batch import Batch
-from adwarm.prefetch.fetch_lease import HeldLease, LeaseLost
-from adwarm.prefetch.fetcher import BatchOver, OutOfTime
-from adwarm.prefetch.report_schedule import ReportWatch
+from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
+from adwarm.prefetch.fetcher import AccountTimeout, BatchStopped
+from adwarm.prefetch.report_schedule import ReportSchedule
 from adwarm.settings import SourceSettings
 from adwarm.store import leases
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.prefetch.conftest import UnlimitedAdmission
 from tests.unit.prefetch.test_report_schedule import Desk, report
 
 
@@ -45,8 +45,8 @@ def batch(seconds: Seconds) -> Batch:
     """A batch of two workers, of 100 s, and 10 s an account."""
     clock = VirtualClock(NOW)
 
-    def watch() -> ReportWatch:
-        return ReportWatch(OpenAdmission(clock), clock, Priority.LOW, SourceSettings())
+    def watch() -> ReportSchedule:
+        return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
     poller = ReportPoller(clock, 30, watch, lambda connection: Desk(clock))  # type: ignore[arg-type, return-value]
     return Batch(Priority.LOW, 30, poller, 2, 100, 10, seconds)
@@ -54,62 +54,62 @@ def batch(seconds: Seconds) -> Batch:
 
 def test_an_account_has_its_time(batch: Batch, seconds: Seconds) -> None:
     """An account that takes too long may make no further call; the next account has its own time."""
-    with batch.turn() as turn:
+    with batch.acquire_slot() as turn:
         seconds.now = 9
-        turn.check("", "meta")
+        turn.check_call_allowed("", "meta")
         seconds.now = 11
-        with pytest.raises(OutOfTime, match="ADWARM_ACCOUNT_SECONDS"):
-            turn.check("", "meta")
-    with batch.turn() as turn:
-        turn.check("", "meta")
+        with pytest.raises(AccountTimeout, match="ADWARM_ACCOUNT_SECONDS"):
+            turn.check_call_allowed("", "meta")
+    with batch.acquire_slot() as turn:
+        turn.check_call_allowed("", "meta")
 
 
 def test_waiting_for_a_report_is_not_the_accounts_time(batch: Batch, seconds: Seconds) -> None:
     """Nor does it hold one of the batch's slots."""
     batch.poller.close()
-    with batch.turn() as turn:
+    with batch.acquire_slot() as turn:
         close = batch.poller.wait
 
         def wait(*asked: object) -> object:
             seconds.now += 50
-            with batch.turn(), batch.turn():
+            with batch.acquire_slot(), batch.acquire_slot():
                 return close(*asked)  # type: ignore[arg-type]
 
         batch.poller.wait = wait  # type: ignore[assignment, method-assign]
         with pytest.raises(Exception, match="being made"):
-            turn.wait_for("", report(1))
-        turn.check("", "meta")
+            turn.wait_for_report("", report(1))
+        turn.check_call_allowed("", "meta")
 
 
 def test_a_batch_has_its_time(batch: Batch, seconds: Seconds) -> None:
     """After it every account ends at its next call, to go on in the next attempt."""
     seconds.now = 101
     with ThreadPoolExecutor(1) as pool:
-        batch.carry([pool.submit(batch._beat)], 1)
-    with batch.turn() as turn, pytest.raises(BatchOver, match="ADWARM_BATCH_SECONDS"):
-        turn.check("", "meta")
+        batch.supervise([pool.submit(batch._heartbeat)], 1)
+    with batch.acquire_slot() as turn, pytest.raises(BatchStopped, match="ADWARM_BATCH_SECONDS"):
+        turn.check_call_allowed("", "meta")
 
 
 def test_a_dead_token_is_asked_once(batch: Batch) -> None:
     """Accounts of the same connection end without a call, those of another go on."""
-    batch.note("eu", "meta", TokenDead())
-    batch.check("", "meta")
+    batch.record_error("eu", "meta", TokenDead())
+    batch.check_call_allowed("", "meta")
     with pytest.raises(TokenDead):
-        batch.check("eu", "meta")
+        batch.check_call_allowed("eu", "meta")
 
 
 def test_an_open_breaker_is_asked_once(batch: Batch, seconds: Seconds) -> None:
     """Every account of the source is refused without asking, until the breaker's time; an account's stays its own."""
-    batch.note("", "meta", Refused("account", retry_after=20, scope="account:act_1"))
-    batch.check("", "meta")
-    batch.note("", "meta", Refused("the breaker of meta is open", retry_after=20, scope="source:meta"))
+    batch.record_error("", "meta", Refused("account", retry_after=20, scope="account:act_1"))
+    batch.check_call_allowed("", "meta")
+    batch.record_error("", "meta", Refused("the breaker of meta is open", retry_after=20, scope="source:meta"))
     seconds.now = 5
     with pytest.raises(Refused, match="breaker") as refused:
-        batch.check("", "meta")
+        batch.check_call_allowed("", "meta")
     assert refused.value.retry_after == 15
-    batch.check("", "sql")
+    batch.check_call_allowed("", "sql")
     seconds.now = 21
-    batch.check("", "meta")
+    batch.check_call_allowed("", "meta")
 
 
 @pytest.mark.parametrize("work", ["progress", "hang"])
@@ -120,21 +120,21 @@ def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: 
     renewals: list[float] = []
     real: Callable[..., bool] = leases.renew
     monkeypatch.setattr(fetch_lease.leases, "renew", lambda *held: renewals.append(ticks.now) or real(*held))
-    lease = leases.claim(engine, "fetch:act_1:x", "one", 30)
+    lease = leases.acquire(engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = HeldLease(engine, lease, 40, 0.0, 0.0)
+    held = FetchLease(engine, lease, 40, 0.0, 0.0)
     for ticks.now in range(0, 200, 5):
-        held.beat()
+        held.renew_if_due()
         if work == "progress":
-            held.progress()
+            held.record_progress()
     assert max(renewals) >= 190 if work == "progress" else max(renewals) <= 40
     leases.release(engine, lease)
-    assert leases.claim(engine, "fetch:act_1:x", "two", 30)
-    held.progress()
+    assert leases.acquire(engine, "fetch:act_1:x", "two", 30)
+    held.record_progress()
     ticks.now += 15
-    held.beat()
+    held.renew_if_due()
     with pytest.raises(LeaseLost):
-        held.progress()
+        held.record_progress()
 
 
 def test_a_database_that_is_away_for_a_moment_ends_no_batch(
@@ -148,11 +148,11 @@ def test_a_database_that_is_away_for_a_moment_ends_no_batch(
         raise Transient("the database cannot be reached")
 
     monkeypatch.setattr(fetch_lease.leases, "renew", away)
-    lease = leases.claim(sqlite_engine, "fetch:act_1:x", "one", 30)
+    lease = leases.acquire(sqlite_engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = HeldLease(sqlite_engine, lease, 1e9, -1e9)
-    with batch.keeping(held):
+    held = FetchLease(sqlite_engine, lease, 1e9, -1e9)
+    with batch.renewing(held):
         for _ in range(2):
-            batch._beat()
+            batch._heartbeat()
     assert len(tries) == 2
-    held.progress()
+    held.record_progress()

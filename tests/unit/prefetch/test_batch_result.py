@@ -22,62 +22,71 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
-    without_frames,
+    clear_tracebacks,
 )
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import BatchReport, KeyOutcome, KeyStatus, Wanted
-from adwarm.prefetch.batch_result import gravest, restated
-from adwarm.sources.protocol import Page, Unit
-from tests.unit.conftest import NOW, Bench
+from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest, KeyStatus
+from adwarm.prefetch.batch_result import most_severe_error, with_message
+from adwarm.sources.protocol import FetchUnit, ResultPage
+from tests.unit.conftest import NOW, PrefetchHarness
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
 LATER = Throttled("slower", scope="account:act_2", until=NOW + timedelta(hours=5))
 ORDER: list[AdwarmError] = [
-    TokenDead(), SOON, LATER, Refused("full", retry_after=9), Transient("down"), Transient("busy", retry_after=60),
-    AdwarmError("odd"), Denied("no", account_id="act_1"), BadRequest("no such field"),
-]  # fmt: skip
+    TokenDead(),
+    SOON,
+    LATER,
+    Refused("full", retry_after=9),
+    Transient("down"),
+    Transient("busy", retry_after=60),
+    AdwarmError("odd"),
+    Denied("no", account_id="act_1"),
+    BadRequest("no such field"),
+]
 PERMANENT = [BadRequest("no"), NotFound("no"), Corrupt(), TooMuchData(), Denied("no", account_id="act_1")]
 
 
 @given(st.permutations(range(len(ORDER))), st.integers(1, len(ORDER)))
 def test_the_order_of_gravity_is_one(places: list[int], count: int) -> None:
     """Whatever is mixed in whatever order: dead token, asked-for waits, passing failures, and last what is lasting."""
-    assert gravest(ORDER[place] for place in places[:count]) is ORDER[min(places[:count])]
+    assert most_severe_error(ORDER[place] for place in places[:count]) is ORDER[min(places[:count])]
 
 
 def test_what_would_fail_again_does_not_stop_the_others() -> None:
     """One bad key among failures that pass by themselves leaves the batch its next try."""
     for error in PERMANENT:
         for pair in permutations((error, Transient("down"))):
-            assert isinstance(gravest(pair), Transient)
-    assert gravest([]) is None
+            assert isinstance(most_severe_error(pair), Transient)
+    assert most_severe_error([]) is None
 
 
 @pytest.mark.parametrize("error", [*ORDER, *PERMANENT, SOON], ids=lambda error: type(error).__name__)
 def test_other_words_change_nothing_else(error: AdwarmError) -> None:
     """The class and everything it carries stay; the error itself is the cause."""
-    told = restated(error, "every key failed")
+    told = with_message(error, "every key failed")
     assert (type(told), str(told), told.__cause__) == (type(error), "every key failed", error)
     assert vars(told) == vars(error)
 
 
 def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
-    return KeyOutcome(Wanted(ReportKey("act_1", "today")), status, reason=str(error), error=error)
+    return KeyOutcome(KeyRequest(ReportKey("act_1", "today")), status, reason=str(error), error=error)
 
 
 def test_a_batch_fails_when_no_key_is_fresh() -> None:
     """Stale, parked and denied keys are not fresh; one fetched or fresh key is enough, and an empty batch is none."""
     bad = [
-        _ended(KeyStatus.STALE, Transient("down")), _ended(KeyStatus.PARKED, SOON), _ended(KeyStatus.FAILED, None),
-    ]  # fmt: skip
-    failure = BatchReport(bad).failure()
+        _ended(KeyStatus.STALE, Transient("down")),
+        _ended(KeyStatus.PARKED, SOON),
+        _ended(KeyStatus.FAILED, None),
+    ]
+    failure = BatchResult(bad).failure()
 
     assert isinstance(failure, Throttled)
     assert (failure.until, str(failure).count("act_1 today: ")) == (SOON.until, 3)
-    assert type(BatchReport(bad[2:]).failure()) is AdwarmError
+    assert type(BatchResult(bad[2:]).failure()) is AdwarmError
     for good in (KeyStatus.FETCHED, KeyStatus.FRESH):
-        assert BatchReport([*bad, _ended(good, None)]).failure() is None
-    assert BatchReport().failure() is None
+        assert BatchResult([*bad, _ended(good, None)]).failure() is None
+    assert BatchResult().failure() is None
 
 
 def test_an_error_that_is_kept_keeps_no_frame() -> None:
@@ -98,23 +107,25 @@ def test_an_error_that_is_kept_keeps_no_frame() -> None:
             return error
 
     kept: list[Any] = []
-    error = without_frames(fail())
+    error = clear_tracebacks(fail())
     gc.collect()
     assert (str(error), kept[0]()) == ("down", None)
 
 
-def test_every_outcome_of_the_engine_carries_its_error(bench: Bench) -> None:
+def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
     """Each failure keeps its own class and what it carries, also the second time."""
     raised: dict[str, AdwarmError] = {
-        "act_1": Denied("no access", account_id="act_1"), "act_2": LATER, "act_3": BadRequest("no such field"),
+        "act_1": Denied("no access", account_id="act_1"),
+        "act_2": LATER,
+        "act_3": BadRequest("no such field"),
         "act_4": Transient("down"),
-    }  # fmt: skip
+    }
 
-    def failing(unit: Unit) -> Page:
+    def failing(unit: FetchUnit) -> ResultPage:
         raise raised[unit.account_id]
 
     bench.source.script = dict.fromkeys(raised, failing)
-    wanted = [Wanted(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
+    wanted = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
     for waits in (Throttled, NotAdmitted):  # the second time admission itself keeps the throttled account waiting
         found = bench.prefetch.run(wanted, Priority.LOW, wait_seconds=0).outcomes
         assert [type(outcome.error) for outcome in found] == [Denied, waits, BadRequest, Transient, type(None)]
@@ -125,5 +136,5 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: Bench) -> None:
     assert (last.status, type(last.error)) == (KeyStatus.STALE, TokenDead)
 
 
-def _raise(error: Exception) -> Page:
+def _raise(error: Exception) -> ResultPage:
     raise error

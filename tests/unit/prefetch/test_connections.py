@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from adwarm.sources.meta.graph_errors import error_of
+from adwarm.sources.meta.graph_errors import parse_error
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, denials
-from tests.unit.prefetch.conftest import Staging, source_of
+from tests.unit.prefetch.conftest import PlatformHarness, make_source_factory
 
 EUROPE = ("act_5", "act_6")
 
 
 @pytest.fixture
-def two_tokens(make_staging: Callable[..., Staging]) -> Staging:
+def two_tokens(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
     """A platform with two tokens, and an engine that has both."""
     staging = make_staging({"tokens": {"eu-token": EUROPE}})
     settings = staging.prefetch.settings.source
-    sources = {"eu": source_of(settings, "eu-token", staging.clock, "eu")}
+    sources = {"eu": make_source_factory(settings, "eu-token", staging.clock, "eu")}
     return replace(staging, prefetch=replace(staging.prefetch, sources=sources))
 
 
@@ -29,14 +29,17 @@ def statuses(report: Any) -> list[str]:
     return [str(outcome.status) for outcome in report.outcomes]
 
 
-def test_each_account_is_read_by_its_own_token(two_tokens: Staging) -> None:
+def test_each_account_is_read_by_its_own_token(two_tokens: PlatformHarness) -> None:
     """An account nobody knows finds its token once; from then on its row says which, and no call is refused."""
     report = two_tokens.run("act_1", *EUROPE, "act_2", span="last_7d")
     assert statuses(report) == ["fetched"] * 4
-    known = accounts.many(two_tokens.prefetch.engine)
+    known = accounts.get_many(two_tokens.prefetch.engine)
     assert {name: account.connection for name, account in known.items()} == {
-        "act_1": "default", "act_2": "default", "act_5": "eu", "act_6": "eu",
-    }  # fmt: skip
+        "act_1": "default",
+        "act_2": "default",
+        "act_5": "eu",
+        "act_6": "eu",
+    }
     assert sorted(call.account or "" for call in two_tokens.calls() if call.code) == list(EUROPE)
     two_tokens.clock.sleep(86_400)
     refused = len([call for call in two_tokens.calls() if call.code])
@@ -44,19 +47,19 @@ def test_each_account_is_read_by_its_own_token(two_tokens: Staging) -> None:
     assert len([call for call in two_tokens.calls() if call.code]) == refused
 
 
-def test_reports_of_two_tokens_are_looked_at_apart(two_tokens: Staging) -> None:
+def test_reports_of_two_tokens_are_looked_at_apart(two_tokens: PlatformHarness) -> None:
     """A request asks with one token about its own reports only."""
     assert statuses(two_tokens.run("act_1", "act_5", "act_6")) == ["fetched"] * 3
     assert len(two_tokens.calls("submit")) == 3
     assert [call.code for call in two_tokens.calls("poll") if call.code] == []
-    assert two_tokens.rows("act_1") == two_tokens.truth("act_1")
+    assert two_tokens.stored_rows("act_1") == two_tokens.expected_rows("act_1")
 
 
-def test_a_dead_token_stops_its_own_accounts_only(two_tokens: Staging) -> None:
+def test_a_dead_token_stops_its_own_accounts_only(two_tokens: PlatformHarness) -> None:
     """When one token dies the accounts of the other go on, and no more of its own are called."""
     two_tokens.run("act_1", *EUROPE, span="last_7d")
     two_tokens.clock.sleep(86_400)
-    two_tokens.storm(fault=[{"kind": "token_dead", "accounts": list(EUROPE)}])
+    two_tokens.set_faults(fault=[{"kind": "token_dead", "accounts": list(EUROPE)}])
     engine = replace(two_tokens.prefetch, settings=two_tokens.prefetch.settings.model_copy(update={"workers": 1}))
     report = replace(two_tokens, prefetch=engine).run(*EUROPE, "act_1", span="last_7d")
     assert statuses(report) == ["stale", "stale", "fetched"]
@@ -64,41 +67,41 @@ def test_a_dead_token_stops_its_own_accounts_only(two_tokens: Staging) -> None:
     assert len([call for call in two_tokens.calls() if call.code == 190]) == 1
 
 
-def test_a_refused_reading_goes_to_the_next_token(two_tokens: Staging) -> None:
+def test_a_refused_reading_goes_to_the_next_token(two_tokens: PlatformHarness) -> None:
     """A token that knows the account and may not read it any more hands it on, in the same run and for good."""
     two_tokens.run("act_5", span="last_7d")
     engine = two_tokens.prefetch.engine
     known = accounts.get(engine, "act_5")
     assert known is not None
-    accounts.put(engine, [replace(known, connection="default")], two_tokens.clock.now())
+    accounts.save(engine, [replace(known, connection="default")], two_tokens.clock.now())
     denials.lift(engine, ["act_5"])
     two_tokens.clock.sleep(86_400)
     assert statuses(two_tokens.run("act_5", span="last_7d")) == ["fetched"]
     found = accounts.get(engine, "act_5")
     assert found is not None
     assert (found.connection, found.status) == ("eu", "active")
-    assert list(denials.holding(engine, "act_5", two_tokens.clock.now())) == ["default"]
+    assert list(denials.find_active(engine, "act_5", two_tokens.clock.now())) == ["default"]
 
 
-def test_a_denial_belongs_to_a_credential(two_tokens: Staging) -> None:
+def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
     """Denied to both tokens an account costs no call; a retry changes nothing, another token or a person does."""
-    two_tokens.storm(fault=[{"kind": "denied", "accounts": ["act_1"]}])
+    two_tokens.set_faults(fault=[{"kind": "denied", "accounts": ["act_1"]}])
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     calls = len(two_tokens.calls())
     assert calls == 2
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls
     engine, house = two_tokens.prefetch.engine, two_tokens.prefetch
-    renewed = source_of(house.settings.source, "eu-token", two_tokens.clock, "default")
+    renewed = make_source_factory(house.settings.source, "eu-token", two_tokens.clock, "default")
     again = replace(two_tokens, prefetch=replace(house, make_source=renewed, _local=threading.local()))
     assert statuses(again.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls + 1
     assert denials.lift(engine, ["act_1"]) == ["act_1"]
-    two_tokens.storm()
+    two_tokens.set_faults()
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["fetched"]
 
 
-def test_a_blocked_app_denies_nobody(staging: Staging) -> None:
+def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
     """An app without the capability is called once; its accounts wait, and none of them is denied."""
     refused = {"code": 3, "message": "(#3) Application does not have the capability to make this API call."}
     asked: list[str] = []
@@ -108,7 +111,7 @@ def test_a_blocked_app_denies_nobody(staging: Staging) -> None:
 
         def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
             asked.append(path[0])
-            raise error_of(refused, 400, source._graph.caller(account_id, path), (), staging.clock.now())
+            raise parse_error(refused, 400, source._graph.call_context(account_id, path), (), staging.clock.now())
 
         source._graph.get = refuse
         found: MetaSource = source
@@ -119,13 +122,13 @@ def test_a_blocked_app_denies_nobody(staging: Staging) -> None:
     report = replace(staging, prefetch=engine).run("act_1", "act_2", "act_3", span="last_7d")
     assert statuses(report) == ["parked"] * 3
     assert len(asked) == 1
-    assert [event.kind for event in staging.errors.recent() if event.kind == "Blocked"] == ["Blocked"]
-    assert all(account.status != "denied" for account in accounts.many(staging.prefetch.engine).values())
+    assert [event.kind for event in staging.errors.list_recent() if event.kind == "Blocked"] == ["Blocked"]
+    assert all(account.status != "denied" for account in accounts.get_many(staging.prefetch.engine).values())
 
 
-def test_a_denied_account_is_asked_about_again_after_a_day(staging: Staging) -> None:
+def test_a_denied_account_is_asked_about_again_after_a_day(staging: PlatformHarness) -> None:
     """Within the day it costs no call; after it one, which may find that access was given."""
-    staging.storm(fault=[{"kind": "denied", "accounts": ["act_1"]}])
+    staging.set_faults(fault=[{"kind": "denied", "accounts": ["act_1"]}])
     assert statuses(staging.run("act_1", "act_2", span="last_7d")) == ["denied", "fetched"]
     staging.clock.sleep(86_400 - 60)
     before = len(staging.calls())
@@ -134,7 +137,7 @@ def test_a_denied_account_is_asked_about_again_after_a_day(staging: Staging) -> 
     staging.clock.sleep(120)
     assert statuses(staging.run("act_1", span="last_7d")) == ["denied"]
     assert len(staging.calls()) == before + 1
-    staging.storm()
+    staging.set_faults()
     staging.clock.sleep(86_400)
     assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
     known = accounts.get(staging.prefetch.engine, "act_1")

@@ -5,32 +5,32 @@ from datetime import date, timedelta
 import orjson
 import pytest
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
-from adwarm.prefetch import KeyStatus, Wanted
-from adwarm.sources.protocol import Increment, Page, Unit
+from adwarm.prefetch import KeyRequest, KeyStatus
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import accounts, entries, leases, partitions
-from tests.unit.conftest import NOW, Bench, one_ad
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
 
-def wanted(account: str, *ranges: str) -> list[Wanted]:
+def wanted(account: str, *ranges: str) -> list[KeyRequest]:
     """Wanted keys of one account."""
-    return [Wanted(ReportKey(account, name)) for name in ranges]
+    return [KeyRequest(ReportKey(account, name)) for name in ranges]
 
 
 def raising(error: Exception):
     """A script entry that always fails."""
 
-    def answer(unit: Unit) -> Page:
+    def answer(unit: FetchUnit) -> ResultPage:
         raise error
 
     return answer
 
 
-def test_overlapping_ranges_share_two_requests(bench: Bench) -> None:
+def test_overlapping_ranges_share_two_requests(bench: PrefetchHarness) -> None:
     """Three ranges of an account cost one span of days and one request for the summaries; then they are fresh."""
     keys = wanted("act_1", "yesterday", "last_7d", "last_30d")
 
@@ -38,13 +38,13 @@ def test_overlapping_ranges_share_two_requests(bench: Bench) -> None:
     again = bench.prefetch.run(keys, Priority.LOW)
 
     assert [outcome.status for outcome in first.outcomes] == [KeyStatus.FETCHED] * 3
-    assert [unit.increment for unit in bench.source.asked] == [Increment.DAY, Increment.RANGE]
-    assert first.requests == 3  # with the account's own zone and currency, asked once
+    assert [unit.increment for unit in bench.source.submitted] == [Increment.DAY, Increment.RANGE]
+    assert first.calls == 3  # with the account's own zone and currency, asked once
     assert [outcome.status for outcome in again.outcomes] == [KeyStatus.FRESH] * 3
-    assert again.requests == 0
+    assert again.calls == 0
 
 
-def test_the_entry_says_where_it_comes_from(bench: Bench) -> None:
+def test_the_entry_says_where_it_comes_from(bench: PrefetchHarness) -> None:
     """The stored answer holds summary and days, and its provenance."""
     bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
 
@@ -52,15 +52,19 @@ def test_the_entry_says_where_it_comes_from(bench: Bench) -> None:
     found = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
     assert found is not None
     entry, blob = found
-    body = orjson.loads(unpack(blob, bench.settings.compression))
+    body = orjson.loads(decompress(blob, bench.settings.compression))
     assert (
-        entry.fetched_at, entry.source, entry.api_version, entry.complete, entry.settled,
-    ) == (NOW, "scripted", "v26.0", True, False)  # fmt: skip
+        entry.fetched_at,
+        entry.source,
+        entry.api_version,
+        entry.complete,
+        entry.settled,
+    ) == (NOW, "scripted", "v26.0", True, False)
     assert (len(body["rows"]), len(body["daily"])) == (1, 7)
     assert (body["since"], body["until"]) == ("2026-11-18", "2026-11-24")
 
 
-def test_one_failing_account_does_not_stop_the_rest(bench: Bench) -> None:
+def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> None:
     """A denied, a throttled and a broken account end each with its reason, the others are fetched."""
     bench.source.script = {
         "act_2": raising(Denied("no access", account_id="act_2")),
@@ -78,72 +82,74 @@ def test_one_failing_account_does_not_stop_the_rest(bench: Bench) -> None:
     assert told.status == "denied"
 
 
-def test_a_denied_account_is_not_asked_again(bench: Bench) -> None:
+def test_a_denied_account_is_not_asked_again(bench: PrefetchHarness) -> None:
     """What was denied once costs no further call."""
     bench.source.script = {"act_2": raising(Denied("no access", account_id="act_2"))}
     bench.prefetch.run(wanted("act_2", "yesterday"), Priority.LOW)
-    calls = len(bench.source.asked)
+    calls = len(bench.source.submitted)
 
     report = bench.prefetch.run(wanted("act_2", "last_7d"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.DENIED
-    assert calls == len(bench.source.asked)
+    assert calls == len(bench.source.submitted)
 
 
-def test_a_dead_token_stops_the_batch(bench: Bench) -> None:
+def test_a_dead_token_stops_the_batch(bench: PrefetchHarness) -> None:
     """After the first dead token no further account is tried."""
     bench.source.script = {f"act_{n}": raising(TokenDead()) for n in range(1, 30)}
 
     report = bench.prefetch.run([w for n in range(1, 30) for w in wanted(f"act_{n}", "today")], Priority.LOW)
 
     assert {KeyStatus.FAILED} == {outcome.status for outcome in report.outcomes}
-    assert len(bench.source.asked) <= 2  # one per worker thread
+    assert len(bench.source.submitted) <= 2  # one per worker thread
 
 
-def test_transient_failures_are_retried(bench: Bench) -> None:
+def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
     """A call that fails twice and then answers is a success; each try counts as a request."""
     failures = [Transient("busy"), Transient("busy")]
 
-    def flaky(unit: Unit) -> Page:
+    def flaky(unit: FetchUnit) -> ResultPage:
         if failures:
             raise failures.pop()
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     bench.source.script = {"act_1": flaky}
 
     report = bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
-    assert report.requests == 4
+    assert report.calls == 4
 
 
-def test_too_much_data_is_split(bench: Bench) -> None:
+def test_too_much_data_is_split(bench: PrefetchHarness) -> None:
     """A unit that is too large is fetched in the parts the source names, and no row is lost."""
     halves = [Window(date(2026, 10, 26), date(2026, 11, 10)), Window(date(2026, 11, 11), WEEK.until)]
 
-    def picky(unit: Unit) -> Page:
+    def picky(unit: FetchUnit) -> ResultPage:
         if unit.increment is Increment.DAY and len(unit.windows[0]) > 16:
-            bench.source.split_into = [Unit(unit.account_id, (half,), unit.increment, unit.spec) for half in halves]
+            bench.source.split_into = [
+                FetchUnit(unit.account_id, (half,), unit.increment, unit.spec) for half in halves
+            ]
             raise TooMuchData
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     bench.source.script = {"act_1": picky}
 
     report = bench.prefetch.run(wanted("act_1", "last_30d"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
-    assert any(unit.windows == (halves[1],) for unit in bench.source.asked)
-    known = partitions.states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
+    assert any(unit.windows == (halves[1],) for unit in bench.source.submitted)
+    known = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
     assert [known[day].rows for day in WEEK.days()] == [1] * 7
 
 
-def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: Bench) -> None:
+def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: PrefetchHarness) -> None:
     """The data version of a day counts the changes of its rows."""
     bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
     bench.clock.sleep(25 * 3600)
 
-    def restated(unit: Unit) -> Page:
-        page = one_ad(unit)
+    def restated(unit: FetchUnit) -> ResultPage:
+        page = one_ad_page(unit)
         for row in page.rows:
             if row["date_start"] == "2026-11-24":
                 row["spend"] = "6.00"
@@ -152,25 +158,25 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: Bench) -> 
     bench.source.script = {"act_1": restated}
     bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
 
-    known = partitions.states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
+    known = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
     assert known[date(2026, 11, 24)].data_version == 2
     assert known[date(2026, 11, 22)].data_version == 1
 
 
-def test_a_failed_refresh_keeps_the_older_answer(bench: Bench) -> None:
+def test_a_failed_refresh_keeps_the_older_answer(bench: PrefetchHarness) -> None:
     """Good data is never replaced by an error: the key ends as stale, its entry untouched."""
     bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
-    before = entries.listing(bench.engine, "act_1")
+    before = entries.list_entries(bench.engine, "act_1")
     bench.clock.sleep(7 * 3600)
     bench.source.script = {"act_1": raising(Transient("down"))}
 
     report = bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.STALE
-    assert before == entries.listing(bench.engine, "act_1")
+    assert before == entries.list_entries(bench.engine, "act_1")
 
 
-def test_a_window_the_source_does_not_keep_fails_alone(bench: Bench) -> None:
+def test_a_window_the_source_does_not_keep_fails_alone(bench: PrefetchHarness) -> None:
     """One impossible range says why, and its neighbour is fetched."""
     report = bench.prefetch.run(wanted("act_1", "2001-01-01..2001-01-02", "yesterday"), Priority.LOW)
 
@@ -178,43 +184,43 @@ def test_a_window_the_source_does_not_keep_fails_alone(bench: Bench) -> None:
     assert "2001-01-01..2001-01-02" in str(report.outcomes[0].reason)
 
 
-def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(bench: Bench) -> None:
+def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(bench: PrefetchHarness) -> None:
     """While another worker holds the account's lease nothing is fetched; the outcome says so, and when to come back."""
     bench.prefetch.run(wanted("act_1", "today"), Priority.LOW)
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
     name = f"fetch:act_1:{bench.settings.spec('default').hash}"
-    assert leases.claim(bench.engine, name, "somebody else", 60)
+    assert leases.acquire(bench.engine, name, "somebody else", 60)
 
     report = bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW, wait_seconds=0.2)
 
     assert (report.outcomes[0].status, report.outcomes[0].retry_after) == (KeyStatus.PARKED, 5)
     assert "another worker" in str(report.outcomes[0].reason)
-    assert asked == len(bench.source.asked)
+    assert asked == len(bench.source.submitted)
 
 
 @pytest.mark.parametrize(("hours", "status"), [(1, KeyStatus.FRESH), (7, KeyStatus.FETCHED)])
-def test_fresh_through_the_predicted_open(bench: Bench, hours: int, status: KeyStatus) -> None:
+def test_fresh_through_the_predicted_open(bench: PrefetchHarness, hours: int, status: KeyStatus) -> None:
     """An entry that would be stale at the predicted open is fetched although it is fresh now."""
     bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
-    item = Wanted(ReportKey("act_1", "yesterday"), fresh_until=NOW + timedelta(hours=hours))
+    item = KeyRequest(ReportKey("act_1", "yesterday"), fresh_until=NOW + timedelta(hours=hours))
 
     assert status == bench.prefetch.run([item], Priority.LOW).outcomes[0].status
 
 
-def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: Bench) -> None:
+def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: PrefetchHarness) -> None:
     """Closing completes the history and the week; once the days are final it makes no call."""
     key = ReportKey("act_1", "2026-09-01..2026-09-07")
-    item = Wanted(key, close_day=date(2026, 9, 7))
+    item = KeyRequest(key, close_day=date(2026, 9, 7))
 
     first = bench.prefetch.run([item], Priority.LOW)
     bench.clock.sleep(90 * 86400)
     second = bench.prefetch.run([item], Priority.LOW)
 
     assert (first.outcomes[0].status, second.outcomes[0].status) == (KeyStatus.FETCHED, KeyStatus.FRESH)
-    assert second.requests == 0
+    assert second.calls == 0
 
 
-def test_a_clock_that_is_ahead_settles_nothing(bench: Bench) -> None:
+def test_a_clock_that_is_ahead_settles_nothing(bench: PrefetchHarness) -> None:
     """Days that were read while the local clock was 60 days ahead are as old as the platform says, and read again."""
     window = "2026-11-18..2026-11-24"
     bench.clock.sleep(60 * 86_400)
@@ -222,9 +228,9 @@ def test_a_clock_that_is_ahead_settles_nothing(bench: Bench) -> None:
     (outcome,) = bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes
     assert outcome.fetched_at == NOW
     spec = bench.settings.spec("default").hash
-    assert not any(state.settled for state in partitions.states(bench.engine, "act_1", spec, WEEK).values())
+    assert not any(state.settled for state in partitions.list_states(bench.engine, "act_1", spec, WEEK).values())
     bench.clock.set(NOW + timedelta(days=1))
     bench.source.clock_offset_seconds = 0.0
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
     assert bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes[0].status == KeyStatus.FETCHED
-    assert len(bench.source.asked) > asked
+    assert len(bench.source.submitted) > asked

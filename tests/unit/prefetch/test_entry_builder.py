@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 import orjson
 import pytest
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.entry_builder import Provenance, build_entry
-from adwarm.prefetch.range_summaries import Summary
+from adwarm.prefetch.range_summaries import RangeSummary
 from adwarm.settings import CompressionSettings
 from adwarm.store import ObjectStore
 from adwarm.store.partition_rows import content_hash, daily_rows, pack_rows
@@ -45,11 +45,18 @@ def _built(
 ):
     key = ReportKey("act_1", str(window))
     entry, blob = build_entry(
-        key, EntryKey("act_1", window, SPEC.hash), SPEC, Account("act_1", "UTC", "UTC", "EUR"),
-        None if ranged is None else Summary(ranged, at, 7), objects, states,
-        Provenance("scripted", "v26.0", at), FreshnessRules(), CompressionSettings(),
-    )  # fmt: skip
-    return entry, orjson.loads(unpack(blob, CompressionSettings()))
+        key,
+        EntryKey("act_1", window, SPEC.hash),
+        SPEC,
+        Account("act_1", "UTC", "UTC", "EUR"),
+        None if ranged is None else RangeSummary(ranged, at, 7),
+        objects,
+        states,
+        Provenance("scripted", "v26.0", at),
+        FreshnessRules(),
+        CompressionSettings(),
+    )
+    return entry, orjson.loads(decompress(blob, CompressionSettings()))
 
 
 def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:

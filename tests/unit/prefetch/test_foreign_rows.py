@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.meta.transport import Answer
+from adwarm.sources.meta.transport import GraphResponse
 from adwarm.store import entries
-from tests.unit.prefetch.conftest import LONG, Staging
+from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 
 
-def spoiled(staging: Staging, spoil: Callable[[dict[str, Any]], None]) -> Staging:
+def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -> PlatformHarness:
     """The same staging, whose every answer to a question for rows of account 1 is spoiled."""
 
     def make() -> MetaSource:
@@ -20,8 +20,8 @@ def spoiled(staging: Staging, spoil: Callable[[dict[str, Any]], None]) -> Stagin
         graph: Any = source._graph  # type: ignore[attr-defined]
         get = graph.get
 
-        def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> Answer:
-            found: Answer = get(path, params, account_id)
+        def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> GraphResponse:
+            found: GraphResponse = get(path, params, account_id)
             if path[-1] == "insights" and account_id == "act_1":
                 spoil(found.body)
             return found
@@ -45,20 +45,20 @@ def infinite(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("span", ["last_7d", "2026-09-01..2026-11-24"])
 @pytest.mark.parametrize(("spoil", "field"), [(foreign, "account_id"), (infinite, "spend")])
 def test_a_foreign_row_is_never_stored(
-    staging: Staging, span: str, spoil: Callable[[dict[str, Any]], None], field: str
+    staging: PlatformHarness, span: str, spoil: Callable[[dict[str, Any]], None], field: str
 ) -> None:
     """The key fails with the field named, after one reading; nothing is stored, and the other account is served."""
     bad = spoiled(staging, spoil)
     outcomes = bad.run("act_1", "act_2", span=span).outcomes
     assert [str(outcome.status) for outcome in outcomes] == ["failed", "fetched"]
     assert field in str(outcomes[0].reason)
-    assert staging.rows("act_1", LONG) == []
-    assert entries.listing(staging.prefetch.engine, "act_1") == []
+    assert staging.stored_rows("act_1", LONG_WINDOW) == []
+    assert entries.list_entries(staging.prefetch.engine, "act_1") == []
     read = [call for call in staging.calls() if call.account == "act_1" and call.route in {"insights", "result"}]
     assert len(read) == 1
 
 
-def test_pages_in_a_circle_end(staging: Staging) -> None:
+def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
     """Cursors A, B, A, B are followed twice, and the key fails."""
     letters: list[str] = []
 
@@ -67,7 +67,7 @@ def test_pages_in_a_circle_end(staging: Staging) -> None:
         body["paging"] = {"cursors": {"after": letters[-1]}, "next": "https://x/"}
         body["data"] = []
 
-    def unread(staging: Staging) -> Staging:
+    def unread(staging: PlatformHarness) -> PlatformHarness:
         make = staging.prefetch.make_source
 
         def made() -> MetaSource:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Row, Window
-from adwarm.prefetch.gap_filling import missing_text, with_older
-from adwarm.prefetch.splitting import Gap
+from adwarm.prefetch.gap_filling import describe_missing, fill_gaps
+from adwarm.prefetch.splitting import MissingData
 
 DAY, NEXT = date(2026, 11, 1), date(2026, 11, 2)
 BOTH = Window(DAY, NEXT)
@@ -20,32 +20,32 @@ def row(ad: str, day: date = DAY, **figures: str) -> Row:
 
 def test_an_object_in_a_gap_keeps_its_older_rows() -> None:
     """Inside the gap's days only, and never over a newer row."""
-    gap = Gap("ad", "1", (Window(DAY, DAY),), "why")
+    gap = MissingData("ad", "1", (Window(DAY, DAY),), "why")
     older = [row("1", spend="1"), row("1", NEXT, spend="2"), row("2", spend="3")]
-    assert with_older([row("2", spend="9")], [gap], older, "ad") == [row("2", spend="9"), row("1", spend="1")]
+    assert fill_gaps([row("2", spend="9")], [gap], older, "ad") == [row("2", spend="9"), row("1", spend="1")]
 
 
 def test_a_field_in_a_gap_keeps_its_older_values() -> None:
     """Rows that are there get the value they had; a row that is gone does not come back for it."""
-    gap = Gap("field", "cpm", (BOTH,), "why")
+    gap = MissingData("field", "cpm", (BOTH,), "why")
     older = [row("1", cpm="5", spend="1"), row("2", cpm="6")]
-    assert with_older([row("1", spend="9")], [gap], older, "ad") == [row("1", spend="9", cpm="5")]
+    assert fill_gaps([row("1", spend="9")], [gap], older, "ad") == [row("1", spend="9", cpm="5")]
 
 
 @given(st.lists(st.sampled_from("123"), unique=True), st.lists(st.sampled_from("123"), unique=True))
 def test_without_gaps_nothing_older_is_taken(new: list[str], old: list[str]) -> None:
     """An ad that has no row any more has none: a missing row is no delivery."""
     rows = [row(name) for name in new]
-    assert with_older(rows, [], [row(name) for name in old], "ad") == rows
+    assert fill_gaps(rows, [], [row(name) for name in old], "ad") == rows
 
 
 def test_what_is_missing_is_said_once_and_where_it_is() -> None:
     """Equal gaps are one; a window outside of them lacks nothing; objects can be read back out of the words."""
     gaps = [
-        Gap("ad", "12", (Window(DAY, DAY),), "too large; so"),
-        Gap("ad", "12", (BOTH,), "another"),
+        MissingData("ad", "12", (Window(DAY, DAY),), "too large; so"),
+        MissingData("ad", "12", (BOTH,), "another"),
     ]
-    text = missing_text([*gaps, Gap("field", "cpm", (BOTH,), "broken")], BOTH)
+    text = describe_missing([*gaps, MissingData("field", "cpm", (BOTH,), "broken")], BOTH)
     assert text == "ad 12: too large; so; field cpm: broken"
-    assert missing_text(gaps[:1], Window(NEXT, NEXT)) is None
-    assert [(gap.level, gap.id) for gap in Gap.named_in(text)] == [("ad", "12")]
+    assert describe_missing(gaps[:1], Window(NEXT, NEXT)) is None
+    assert [(gap.level, gap.id) for gap in MissingData.parse_objects(text)] == [("ad", "12")]

@@ -10,18 +10,18 @@ from typing import Any
 import orjson
 import pytest
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Row, Window
-from adwarm.prefetch import Wanted
+from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.settings import ReportSettings
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.store import entries, partitions
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.fault_profile import parse_fault_profile
-from tests.unit.prefetch.conftest import Staging
+from tests.unit.prefetch.conftest import PlatformHarness
 
 LEVELS = ("ad", "adset", "campaign", "account")
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
@@ -37,7 +37,7 @@ STORMS: dict[str, dict[str, Any]] = {
 class Stage:
     """A platform whose accounts have several campaigns, and an engine with a report of each level."""
 
-    def __init__(self, staging: Staging) -> None:
+    def __init__(self, staging: PlatformHarness) -> None:
         reports = {"default": ReportSettings()} | {level: ReportSettings(level=level) for level in LEVELS}
         settings = staging.prefetch.settings.model_copy(update={"reports": reports})
         self.staging = replace(staging, prefetch=replace(staging.prefetch, settings=settings))
@@ -46,24 +46,26 @@ class Stage:
     def stored(self, level: str, window: Window, account: str = "act_1") -> list[Row]:
         """The stored daily rows."""
         spec = self.engine.settings.spec(level).hash
-        return daily_rows(self.engine.objects, partitions.states(self.engine.engine, account, spec, window), window)
+        return daily_rows(
+            self.engine.objects, partitions.list_states(self.engine.engine, account, spec, window), window
+        )
 
     def answer(self, level: str, window: Window) -> dict[str, Any]:
         """The stored answer."""
         spec = self.engine.settings.spec(level).hash
         found = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
         assert found is not None
-        return dict(orjson.loads(unpack(found[1], self.engine.settings.compression)))
+        return dict(orjson.loads(decompress(found[1], self.engine.settings.compression)))
 
     def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
         """The platform's own rows, on a calm day, a page at a time."""
         storm = self.staging.server.state.fault_profile
         self.staging.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
         source = self.engine.make_source()
-        (unit,) = source.plan(source.account("act_1"), [window], increment, self.engine.settings.spec(level))
+        (unit,) = source.plan(source.get_account("act_1"), [window], increment, self.engine.settings.spec(level))
         rows: list[Row] = []
         page = source.submit(unit)
-        while isinstance(page, Page):
+        while isinstance(page, ResultPage):
             rows += page.rows
             if page.next_cursor is None:
                 break
@@ -87,7 +89,7 @@ def sums(rows: list[Row], level: str) -> dict[tuple[str, str], dict[str, Decimal
 
 
 @pytest.fixture
-def stage(make_staging: Callable[..., Staging]) -> Stage:
+def stage(make_staging: Callable[..., PlatformHarness]) -> Stage:
     """Twenty ads in several campaigns, in pages that are larger than an answer."""
     return Stage(make_staging({"ads": 20}))
 
@@ -96,8 +98,8 @@ def stage(make_staging: Callable[..., Staging]) -> Stage:
 @pytest.mark.parametrize("level", LEVELS)
 def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -> None:
     """Answered at once, split to pieces, or in small pages: every row is there once, by day and over the range."""
-    stage.staging.storm(**STORMS[storm])
-    report = stage.engine.run([Wanted(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
+    stage.staging.set_faults(**STORMS[storm])
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     daily = in_order(stage.stored(level, WEEK), level)
     assert daily == stage.truth(level, WEEK, Increment.DAY)
@@ -113,7 +115,7 @@ def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -
 @pytest.mark.parametrize("level", LEVELS[1:])
 def test_long_spans_of_a_level_go_as_a_report(stage: Stage, level: str) -> None:
     """A quarter is made in the background, and equals the platform's rows."""
-    report = stage.engine.run([Wanted(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(stage.staging.calls("submit")) == 1
     assert in_order(stage.stored(level, QUARTER), level) == stage.truth(level, QUARTER, Increment.DAY)
@@ -137,8 +139,8 @@ def test_a_backfill_and_a_compaction_keep_every_row(stage: Stage, level: str) ->
 @pytest.mark.parametrize("level", ["campaign", "adset"])
 def test_what_cannot_be_read_is_a_gap_of_its_level(stage: Stage, level: str) -> None:
     """An ad that cannot be computed takes its own campaign or ad set along, and nothing else."""
-    stage.staging.storm(poison=[{"account": "act_1", "slot": 2}])
-    report = stage.engine.run([Wanted(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
+    stage.staging.set_faults(poison=[{"account": "act_1", "slot": 2}])
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     body = stage.answer(level, WEEK)
     truth = stage.truth(level, WEEK, Increment.DAY)
@@ -154,7 +156,7 @@ def test_scores_need_rows_of_ads(stage: Stage) -> None:
     reports = stage.engine.settings.reports | {"default": ReportSettings(level="campaign")}
     settings = stage.engine.settings.model_copy(update={"reports": reports})
     engine = replace(stage.engine, settings=settings)
-    engine.run([Wanted(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
+    engine.run([KeyRequest(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
     now = stage.staging.clock.now()
     report = score_accounts(engine.engine, engine.objects, settings, [("act_1", WEEK.until)], now)
     assert report.accounts == 0

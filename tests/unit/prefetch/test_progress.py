@@ -15,19 +15,27 @@ from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
-from adwarm.prefetch import BatchReport, PrefetchEngine, Wanted
+from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Page, Unit
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    AsyncReportState,
+    Capabilities,
+    FetchUnit,
+    Increment,
+    ResultPage,
+)
 from adwarm.sources.units import split_by_time
 from adwarm.store import ObjectStore, partitions
-from adwarm.store.database import open_engine, writing
-from adwarm.store.error_events import ErrorsLog
+from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition
-from tests.unit.conftest import NOW, Bench, ScriptedSource, one_ad
-from tests.unit.prefetch.conftest import OpenAdmission
+from tests.unit.conftest import NOW, PrefetchHarness, ScriptedSource, one_ad_page
+from tests.unit.prefetch.conftest import UnlimitedAdmission
 
 
 @dataclass
@@ -36,44 +44,46 @@ class PagedSource(ScriptedSource):
 
     ads: int = 3
     page: int = 2
-    begun: dict[str, Unit] = field(default_factory=dict)
-    caps: Capabilities = field(default_factory=lambda: Capabilities(async_jobs=True))
+    begun: dict[str, FetchUnit] = field(default_factory=dict)
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(has_async_reports=True))
 
-    def rows(self, unit: Unit) -> list[Row]:
+    def rows(self, unit: FetchUnit) -> list[Row]:
         """Every row of a unit."""
         return [
-            row | {"ad_id": str(ad), "spend": f"{ad}.00"} for row in one_ad(unit).rows for ad in range(1, self.ads + 1)
+            row | {"ad_id": str(ad), "spend": f"{ad}.00"}
+            for row in one_ad_page(unit).rows
+            for ad in range(1, self.ads + 1)
         ]
 
-    def submit(self, unit: Unit) -> Page:
+    def submit(self, unit: FetchUnit) -> ResultPage:
         """The first page."""
-        self.asked.append(unit)
+        self.submitted.append(unit)
         return self.read(unit, None)
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """The page at an offset."""
-        rows = self.rows(asked.unit if isinstance(asked, Handle) else asked)
+        rows = self.rows(target.unit if isinstance(target, AsyncReportHandle) else target)
         start = int(cursor or 0)
         end = start + self.page
-        return Page(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
+        return ResultPage(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
 
-    def begin(self, unit: Unit) -> Handle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """Begin a report."""
-        handle = Handle(str(len(self.begun) + 1), unit)
+        handle = AsyncReportHandle(str(len(self.begun) + 1), unit)
         self.begun[handle.id] = unit
         return handle
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Every report is ready."""
-        return {handle: JobProgress(JobState.READY, 100.0) for handle in handles}
+        return {handle: AsyncReportProgress(AsyncReportState.READY, 100.0) for handle in handles}
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """By time."""
         return split_by_time(unit)
 
 
 @dataclass
-class FewCalls(OpenAdmission):
+class FewCalls(UnlimitedAdmission):
     """So many calls a run; the next one would have to wait for an hour."""
 
     calls: int = 1
@@ -96,23 +106,25 @@ class Scarce:
     admission: FewCalls
     source: PagedSource
 
-    def run(self, *ranges: str) -> BatchReport:
+    def run(self, *ranges: str) -> BatchResult:
         """One run."""
         self.admission.left = self.admission.calls
-        wanted = [Wanted(ReportKey("act_1", name)) for name in ranges]
+        wanted = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
         return self.engine.run(wanted, Priority.LOW, wait_seconds=5)
 
     def stored(self, window: Window) -> list[Row]:
         """The stored daily rows."""
         spec = self.engine.settings.spec("default").hash
-        return daily_rows(self.engine.objects, partitions.states(self.engine.engine, "act_1", spec, window), window)
+        return daily_rows(
+            self.engine.objects, partitions.list_states(self.engine.engine, "act_1", spec, window), window
+        )
 
 
 def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> Scarce:
     """Return an engine that may make `calls` a run, over pages of `page` rows."""
     clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
     values = Settings(workers=1, source=SourceSettings(**source))
-    pipeline = RecoveryPipeline(values.recovery, ErrorsLog(database), clock, random.Random(1))
+    pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1))
     admission = FewCalls(clock, calls=calls)
     objects = ObjectStore(str(folder / "data"))
     engine = PrefetchEngine(database, objects, values, lambda: upstream, admission, pipeline, clock, "test")
@@ -148,11 +160,11 @@ def test_one_call_a_run_is_enough(
 
     With and without async reports, which a source may not have.
     """
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
-    stage.source.caps = Capabilities(async_jobs=reports)
+    stage.source.capabilities = Capabilities(has_async_reports=reports)
     names = sorted(ranges)
     for turn in range(200):
         statuses = {str(outcome.status) for outcome in stage.run(*names).outcomes}
@@ -166,40 +178,42 @@ def test_one_call_a_run_is_enough(
         assert len(stage.stored(week)) == 7 * ads
 
 
-def test_full_usage_with_every_answer_needs_two_runs(bench: Bench) -> None:
+def test_full_usage_with_every_answer_needs_two_runs(bench: PrefetchHarness) -> None:
     """When each answer of the insights says that the account is used up, the second run publishes the last key."""
 
-    def used_up(unit: Unit) -> Page:
+    def used_up(unit: FetchUnit) -> ResultPage:
         scope = bench.source.scopes(unit.account_id)[0]
-        return Page(one_ad(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
+        return ResultPage(one_ad_page(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
     bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
-    wanted = [Wanted(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")]
-    engine = replace(bench.prefetch, admission=OpenAdmission(bench.clock))
+    wanted = [
+        KeyRequest(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")
+    ]
+    engine = replace(bench.prefetch, admission=UnlimitedAdmission(bench.clock))
     first = engine.run(wanted, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
     bench.clock.sleep(300)
     second = engine.run(wanted, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in second.outcomes] == ["fresh", "fetched"] * 3
-    assert second.requests == 3
+    assert second.calls == 3
 
 
 def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
     """A run that is cut off after the days leaves them as partitions, and the next one asks for the summary only."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path, ads=2, page=500, calls=2)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["parked"]
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 60
-    asked = len(stage.source.asked)
+    asked = len(stage.source.submitted)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["fetched"]
-    assert [unit.increment for unit in stage.source.asked[asked:]] == [Increment.RANGE]
+    assert [unit.increment for unit in stage.source.submitted[asked:]] == [Increment.RANGE]
 
 
 def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None:
     """The next run reads the report on from the page where the last one had to stop, and begins no other."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
@@ -211,18 +225,18 @@ def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 4 * 30
 
 
-def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
+def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> None:
     """Whatever one account of many raises becomes its failed outcome, with its cause."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
     def broken(fault: Exception):
-        def answer(unit: Unit) -> Page:
+        def answer(unit: FetchUnit) -> ResultPage:
             raise fault
 
         return answer
 
     bench.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
-    wanted = [Wanted(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
+    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
     report = bench.prefetch.run(wanted, Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed"] * 4 + ["fetched"] * 20
     for outcome, fault in zip(report.outcomes, faults, strict=False):
@@ -231,53 +245,53 @@ def test_an_unexpected_error_ends_its_account_only(bench: Bench) -> None:
         assert outcome.error.__cause__ is fault
 
 
-def test_a_progress_report_that_fails_ends_its_account_only(bench: Bench) -> None:
+def test_a_progress_report_that_fails_ends_its_account_only(bench: PrefetchHarness) -> None:
     """An outcome that cannot be recorded is a failed one; the other accounts are not touched."""
 
     def progress(outcomes: Sequence[object]) -> None:
-        if outcomes[0].wanted.key.account_id == "act_1":  # type: ignore[attr-defined]
+        if outcomes[0].request.key.account_id == "act_1":  # type: ignore[attr-defined]
             raise OSError("disk full")
 
-    wanted = [Wanted(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
+    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
     report = bench.prefetch.run(wanted, Priority.LOW, progress=progress)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
     assert "disk full" in str(report.outcomes[0].reason)
 
 
-def test_damaged_days_are_fetched_again_in_the_same_run(bench: Bench) -> None:
+def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
     """Lost and damaged objects are forgotten and their days asked for again, and the error is recorded."""
-    key = Wanted(ReportKey("act_1", "last_30d"))
+    key = KeyRequest(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
     store = bench.prefetch.objects
-    for number, (digest, suffix) in enumerate(list(store.hashes())):
+    for number, (digest, suffix) in enumerate(list(store.list_objects())):
         path = store._path(digest, suffix)
         path.unlink() if number % 2 else path.write_bytes(b"damaged")
     bench.clock.sleep(86_400)
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
     report = bench.prefetch.run([key], Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
-    assert len(bench.source.asked) > asked
-    events = ErrorsLog(bench.engine).recent(10)
+    assert len(bench.source.submitted) > asked
+    events = ErrorLog(bench.engine).list_recent(10)
     assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
-    other = Wanted(ReportKey("act_1", "last_14d"))
+    other = KeyRequest(ReportKey("act_1", "last_14d"))
     assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
 
 
 @pytest.mark.parametrize(("bound", "word"), [("max_pages", "pages"), ("max_rows", "rows"), ("max_bytes", "bytes")])
 def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
     """Pages without an end are cut off by number, rows and bytes; the reason names the setting."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     most = 4096 if bound == "max_bytes" else 20
     stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
     reads = 0
 
-    def endless(asked: Unit | Handle, cursor: str | None) -> Page:
+    def endless(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         nonlocal reads
         reads += 1
-        unit = asked.unit if isinstance(asked, Handle) else asked
-        return Page(one_ad(unit).rows[:1], str(reads), size=1024)
+        unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
+        return ResultPage(one_ad_page(unit).rows[:1], str(reads), size_bytes=1024)
 
     stage.source.read = endless  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes
@@ -290,17 +304,17 @@ def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word
 
 def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     """Pages that lead back to an earlier one fail at once, and nothing of them is stored."""
-    with writing(database) as connection:
+    with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 
-    def circle(asked: Unit | Handle, cursor: str | None) -> Page:
+    def circle(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         nonlocal reads
         reads += 1
-        unit = asked.unit if isinstance(asked, Handle) else asked
-        return Page(one_ad(unit).rows[:1], "B" if cursor == "A" else "A")
+        unit = asked.unit if isinstance(asked, AsyncReportHandle) else asked
+        return ResultPage(one_ad_page(unit).rows[:1], "B" if cursor == "A" else "A")
 
     stage.source.read = circle  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes

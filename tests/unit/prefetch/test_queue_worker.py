@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure import Refused, RequestQueue
+from adwarm.backpressure import Rejected, RequestQueue
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.serving import Drainer, DrainReport
+from adwarm.serving import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
-from adwarm.sources.protocol import Page, Unit
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.requests import QueuedRequest, RequestStatus
-from tests.unit.conftest import NOW, Bench, one_ad
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 
 class Time:
@@ -35,10 +35,10 @@ class Time:
 class Yard:
     """A queue, its worker and the bench whose upstream answers by script."""
 
-    def __init__(self, bench: Bench, **changes: Any) -> None:
+    def __init__(self, bench: PrefetchHarness, **changes: Any) -> None:
         self.bench, self.time = bench, Time()
         self.queue = self.queue_of("one", **changes)
-        self.drainer = Drainer(bench.prefetch, self.queue, 5, self.time.monotonic)
+        self.drainer = QueueWorker(bench.prefetch, self.queue, 5, self.time.monotonic)
 
     def queue_of(self, owner: str, **changes: Any) -> RequestQueue:
         """The queue as another worker has it."""
@@ -58,7 +58,7 @@ class Yard:
     def script(self, account: str, error: Exception, then: Callable[[], None] = lambda: None) -> None:
         """Let an account's calls fail."""
 
-        def answer(unit: Unit) -> Page:
+        def answer(unit: FetchUnit) -> ResultPage:
             then()
             raise error
 
@@ -66,7 +66,7 @@ class Yard:
 
 
 @pytest.fixture
-def yard(bench: Bench) -> Yard:
+def yard(bench: PrefetchHarness) -> Yard:
     """A queue with the default rules."""
     return Yard(bench)
 
@@ -78,7 +78,7 @@ def test_the_queue_is_worked_off_by_urgency(yard: Yard) -> None:
     report = yard.drainer.drain(60)
 
     assert report.to_dict() == {"completed": 2, "failed": 0, "given_back": 0, "lost": 0, "requests": 6}
-    assert [unit.account_id for unit in yard.bench.source.asked] == ["act_2", "act_2", "act_1", "act_1"]
+    assert [unit.account_id for unit in yard.bench.source.submitted] == ["act_2", "act_2", "act_1", "act_1"]
     for number in (low, high):
         done = yard.seen(number)
         assert (done.status, done.error) == (RequestStatus.COMPLETED, None)
@@ -90,12 +90,12 @@ def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
     """A request for a report that is fresh already is completed without a call."""
     yard.enqueue("act_1")
     yard.drainer.drain(60)
-    calls = len(yard.bench.source.asked)
+    calls = len(yard.bench.source.submitted)
     again = yard.enqueue("act_1")
 
     assert yard.drainer.drain(60).requests == 0
     assert dict(yard.seen(again).result or {})["status"] == "fresh"
-    assert len(yard.bench.source.asked) == calls
+    assert len(yard.bench.source.submitted) == calls
 
 
 def test_each_ending_has_its_reason(yard: Yard) -> None:
@@ -120,12 +120,16 @@ def test_each_ending_has_its_reason(yard: Yard) -> None:
         yard.drainer.drain(60)
     assert yard.seen(numbers[2]).status is RequestStatus.FAILED
     assert "given up after 3 tries; the last: the platform is down" in str(yard.seen(numbers[2]).error)
-    assert yard.drainer.drain(60) == DrainReport()
+    assert yard.drainer.drain(60) == DrainResult()
 
 
-@pytest.mark.parametrize(("error", "status"), [
-    (TokenDead("the token is dead"), RequestStatus.FAILED), (Corrupt("a foreign row"), RequestStatus.PENDING),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TokenDead("the token is dead"), RequestStatus.FAILED),
+        (Corrupt("a foreign row"), RequestStatus.PENDING),
+    ],
+)
 def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, status: RequestStatus) -> None:
     """A dead token ends a request with that reason; a damaged answer may be whole the next time."""
     number = yard.enqueue("act_1")
@@ -134,7 +138,7 @@ def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, statu
     assert (yard.seen(number).status, yard.seen(number).error) == (status, str(error))
 
 
-def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
+def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
     """An upstream that is given up meanwhile makes later tries wait; what the request failed with stays its reason."""
     yard = Yard(bench, queue_timeout_seconds=60)
     number = yard.enqueue("act_1")
@@ -145,9 +149,9 @@ def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
     class GivenUp:
         """An open breaker."""
 
-        def admit(self, *args: Any, **kwargs: Any) -> Refused:
+        def admit(self, *args: Any, **kwargs: Any) -> Rejected:
             """Refuse."""
-            return Refused("source:scripted failed too often and is left alone for 60 s", 60.0)
+            return Rejected("source:scripted failed too often and is left alone for 60 s", 60.0)
 
     yard.drainer.prefetch = replace(bench.prefetch, admission=GivenUp())  # type: ignore[arg-type]
     yard.time.now += 10
@@ -155,23 +159,23 @@ def test_a_request_ends_with_its_own_error(bench: Bench) -> None:
     assert yard.seen(number).error == "the platform is down"
     yard.time.now += 60
     assert yard.seen(number).status is RequestStatus.EXPIRED
-    assert yard.drainer.drain(60) == DrainReport()
+    assert yard.drainer.drain(60) == DrainResult()
     assert yard.seen(number).error == "past its deadline; the platform is down"
 
 
 def test_no_call_after_the_deadline(yard: Yard) -> None:
     """Once nobody waits any more the next call of a long fetch is not made, and the request ends as expired."""
 
-    def slow(unit: Unit) -> Page:
+    def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 31
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     yard.bench.source.script["act_1"] = slow
     late = yard.enqueue("act_1", Priority.CRITICAL, wait=30)
     patient = yard.enqueue("act_2", Priority.CRITICAL)
     yard.drainer.drain(600)
 
-    assert [unit.account_id for unit in yard.bench.source.asked].count("act_1") == 1
+    assert [unit.account_id for unit in yard.bench.source.submitted].count("act_1") == 1
     assert yard.seen(late).status is RequestStatus.EXPIRED
     assert "past its deadline" in str(yard.seen(late).error)
     assert yard.seen(patient).status is RequestStatus.COMPLETED
@@ -182,9 +186,9 @@ def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
     yard.drainer.batch_size = 1
     numbers = [yard.enqueue("act_1"), yard.enqueue("act_2")]
 
-    def slow(unit: Unit) -> Page:
+    def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 10
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     yard.bench.source.script["act_1"] = slow
     yard.drainer.drain(15)
@@ -194,12 +198,12 @@ def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
 def test_a_killed_workers_batch_is_done_by_another(yard: Yard) -> None:
     """What a worker took and never ended is another's after the lease; the dead one's claim is void."""
     number = yard.enqueue("act_1")
-    [lost] = yard.queue_of("killed").take(5)
+    [lost] = yard.queue_of("killed").dequeue(5)
     assert yard.drainer.drain(60).completed == 0
     yard.time.now += 30
 
     assert yard.drainer.drain(60).completed == 1
-    assert not yard.queue_of("killed").complete(lost, {})
+    assert not yard.queue_of("killed").ack(lost, {})
     assert yard.seen(number).attempts == 2
 
 
@@ -208,19 +212,19 @@ def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
     number = yard.enqueue("act_1")
     thief = yard.queue_of("two")
 
-    def asleep(unit: Unit) -> Page:
+    def asleep(unit: FetchUnit) -> ResultPage:
         if thief.find(number).owner == "one":  # type: ignore[union-attr]
             yard.time.now += 30
-            [claim] = thief.take(1)
-            thief.complete(claim, {"status": "stolen"})
-        return one_ad(unit)
+            [claim] = thief.dequeue(1)
+            thief.ack(claim, {"status": "stolen"})
+        return one_ad_page(unit)
 
     yard.bench.source.script["act_1"] = asleep
     assert yard.drainer.drain(60).lost == 1
     assert yard.seen(number).result == {"status": "stolen"}
 
 
-def test_leases_are_renewed_while_a_batch_runs(bench: Bench) -> None:
+def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
     """A fetch of many leases' length keeps its request, because the worker is alive."""
     yard = Yard(bench, lease_seconds=0.03)
     renewed: list[int] = []
@@ -232,12 +236,12 @@ def test_leases_are_renewed_while_a_batch_runs(bench: Bench) -> None:
 
     yard.queue.renew = renew  # type: ignore[method-assign]
 
-    def slow(unit: Unit) -> Page:
+    def slow(unit: FetchUnit) -> ResultPage:
         for _ in range(500):
             if len(renewed) >= 3:
                 break
             bench_wait()
-        return one_ad(unit)
+        return one_ad_page(unit)
 
     bench.source.script["act_1"] = slow
     yard.enqueue("act_1")

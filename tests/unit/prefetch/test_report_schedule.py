@@ -12,16 +12,23 @@ from hypothesis import strategies as st
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import NotFound, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
-from adwarm.prefetch.report_schedule import ReportWatch, RunningReport
+from adwarm.prefetch.report_schedule import ReportSchedule, RunningReport
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, JobState, Unit
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    AsyncReportState,
+    Capabilities,
+    FetchUnit,
+    Increment,
+)
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import LONG, OpenAdmission
+from tests.unit.prefetch.conftest import LONG_WINDOW, UnlimitedAdmission
 
 
-def handle(number: int) -> Handle:
+def handle(number: int) -> AsyncReportHandle:
     """A report of an account of its own."""
-    return Handle(str(number), Unit(f"act_{number}", (LONG,), Increment.DAY, QuerySpec()))
+    return AsyncReportHandle(str(number), FetchUnit(f"act_{number}", (LONG_WINDOW,), Increment.DAY, QuerySpec()))
 
 
 def report(number: int, **seen: float) -> RunningReport:
@@ -34,17 +41,19 @@ class Desk:
     """An upstream of which only polls are asked: what each report answers, and what was asked together."""
 
     clock: VirtualClock
-    tell: Callable[[Handle, float], JobProgress] = lambda report, age: JobProgress(JobState.PENDING, min(99.0, age))
+    tell: Callable[[AsyncReportHandle, float], AsyncReportProgress] = lambda report, age: AsyncReportProgress(
+        AsyncReportState.PENDING, min(99.0, age)
+    )
     trouble: list[Exception] = field(default_factory=list)
     asked: list[list[str]] = field(default_factory=list)
     name: str = "desk"
-    caps: Capabilities = field(default_factory=Capabilities)
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """The account and a token for all."""
         return (Scope(ScopeKind.ACCOUNT, account_id), Scope(ScopeKind.TOKEN, "t"))
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Answer by the age of the desk."""
         self.asked.append([found.id for found in handles])
         if self.trouble:
@@ -59,21 +68,21 @@ class Bench:
     def __init__(self, **rules: Any) -> None:
         self.clock = VirtualClock(NOW)
         self.desk = Desk(self.clock)
-        self.admission = OpenAdmission(self.clock)
-        self.watch = ReportWatch(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
+        self.admission = UnlimitedAdmission(self.clock)
+        self.watch = ReportSchedule(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
 
     def let_pass(self, seconds: float) -> None:
         """Time passes."""
         self.clock.sleep(seconds)
         self.watch.advance(seconds)
 
-    def run(self, seconds: float) -> dict[str, JobProgress]:
+    def run(self, seconds: float) -> dict[str, AsyncReportProgress]:
         """Look whenever a report is due, for a while; return what ended."""
-        ended: dict[str, JobProgress] = {}
+        ended: dict[str, AsyncReportProgress] = {}
         end = self.clock.now() + timedelta(seconds=seconds)
-        while (due := self.watch.next_look()) is not None and self.clock.now() + timedelta(seconds=due) <= end:
+        while (due := self.watch.seconds_until_due()) is not None and self.clock.now() + timedelta(seconds=due) <= end:
             self.let_pass(due)
-            ended |= self.watch.look(self.desk).ended  # type: ignore[arg-type]
+            ended |= self.watch.poll_due(self.desk).finished  # type: ignore[arg-type]
         self.let_pass((end - self.clock.now()).total_seconds())
         return ended
 
@@ -84,10 +93,10 @@ def test_looks_come_ever_less_often() -> None:
     bench.watch.add(report(1))
     times = []
     for _ in range(12):
-        due = bench.watch.next_look()
+        due = bench.watch.seconds_until_due()
         assert due is not None
         bench.let_pass(due)
-        bench.watch.look(bench.desk)  # type: ignore[arg-type]
+        bench.watch.poll_due(bench.desk)  # type: ignore[arg-type]
         times.append(due)
     assert times[0] == 2
     assert times == sorted(times)
@@ -98,31 +107,33 @@ def test_looks_come_ever_less_often() -> None:
 def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int) -> None:
     """Whenever reports begin: each lands once, no request asks for too many, and none for one report twice."""
     bench = Bench()
-    bench.desk.caps = Capabilities(poll_batch=most)
+    bench.desk.capabilities = Capabilities(poll_batch=most)
     ready = {str(number): start + 20 for number, start in enumerate(starts)}
-    bench.desk.tell = lambda report, age: JobProgress(
-        JobState.READY if age >= ready[report.id] else JobState.PENDING, min(99.0, age)
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.READY if age >= ready[report.id] else AsyncReportState.PENDING, min(99.0, age)
     )
-    ended: dict[str, JobProgress] = {}
+    ended: dict[str, AsyncReportProgress] = {}
     for number, start in sorted(enumerate(starts), key=lambda item: item[1]):
         ended |= bench.run(max(0.0, start - (bench.clock.now() - NOW).total_seconds()))
         bench.watch.add(report(number))
     ended |= bench.run(200)
-    assert {name for name, progress in ended.items() if progress.state is JobState.READY} == set(ready)
-    assert bench.watch.next_look() is None
+    assert {name for name, progress in ended.items() if progress.state is AsyncReportState.READY} == set(ready)
+    assert bench.watch.seconds_until_due() is None
     assert all(len(asked) == len(set(asked)) <= most for asked in bench.desk.asked)
-    assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.asked, bench.desk.asked, strict=True))
+    assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.admitted, bench.desk.asked, strict=True))
 
 
 def test_a_report_that_does_not_move_is_given_up() -> None:
     """Its percentage must rise now and then; when it does it may take long, up to the longest time of all."""
     bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
-    bench.desk.tell = lambda report, age: JobProgress(JobState.PENDING, 40.0 if report.id == "1" else age / 100)
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.PENDING, 40.0 if report.id == "1" else age / 100
+    )
     bench.watch.add(report(1))
     bench.watch.add(report(2))
     early = bench.run(200)
     assert {name: str(progress.error) for name, progress in early.items()}.keys() == {"1"}
-    assert early["1"].state is JobState.FAILED
+    assert early["1"].state is AsyncReportState.FAILED
     assert "40 %" in str(early["1"].error)
     assert set(bench.run(600)) == {"2"}
 
@@ -130,20 +141,22 @@ def test_a_report_that_does_not_move_is_given_up() -> None:
 def test_what_was_seen_before_counts() -> None:
     """A report that stood still while others waited for it is given up without waiting as long once more."""
     bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
-    bench.desk.tell = lambda report, age: JobProgress(JobState.PENDING, 40.0)
-    bench.watch.add(report(1, percent=40, quiet=95, age=120))
-    bench.watch.add(report(2, percent=30, quiet=95, age=120))
-    bench.watch.add(report(3, percent=30, quiet=0, age=495))
+    bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
+    bench.watch.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
+    bench.watch.add(report(2, percent=30, stalled_seconds=95, age_seconds=120))
+    bench.watch.add(report(3, percent=30, stalled_seconds=0, age_seconds=495))
     assert set(bench.run(20)) == {"1", "3"}
 
 
 def test_a_report_nobody_knows_counts_as_expired() -> None:
     """Not at first, when it may not be visible yet, but after a minute."""
     bench = Bench()
-    bench.desk.tell = lambda report, age: JobProgress(JobState.UNSEEN, error=NotFound("no such object"))
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.UNKNOWN, error=NotFound("no such object")
+    )
     bench.watch.add(report(1))
     assert bench.run(50) == {}
-    assert bench.run(60)["1"].state is JobState.EXPIRED
+    assert bench.run(60)["1"].state is AsyncReportState.EXPIRED
 
 
 @pytest.mark.parametrize("trouble", [Transient("busy"), Refused("given up", retry_after=20)])
@@ -151,7 +164,7 @@ def test_a_look_that_fails_loses_nothing(trouble: Exception) -> None:
     """Whatever goes wrong with the request as a whole, the reports are looked at again."""
     bench = Bench()
     bench.desk.trouble = [trouble]
-    bench.desk.tell = lambda report, age: JobProgress(JobState.READY, 100.0)
+    bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.READY, 100.0)
     bench.watch.add(report(1))
     assert set(bench.run(60)) == {"1"}
     assert len(bench.desk.asked) == 2
@@ -187,8 +200,8 @@ def test_an_account_that_a_look_finds_throttled_is_parked() -> None:
     bench = Bench()
     until = NOW + timedelta(seconds=302)
     throttled = Throttled("slow down", scope="account:act_1", until=until, retry_after=300)
-    bench.desk.tell = lambda report, age: JobProgress(
-        JobState.PENDING, 1.0, throttled if report.id == "1" and age < 10 else None
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.PENDING, 1.0, throttled if report.id == "1" and age < 10 else None
     )
     bench.watch.add(report(1))
     bench.watch.add(report(2))
@@ -204,6 +217,6 @@ def test_a_dead_token_is_told_at_once() -> None:
     bench.watch.add(report(1))
     bench.let_pass(5)
     with pytest.raises(TokenDead):
-        bench.watch.look(bench.desk)  # type: ignore[arg-type]
-    assert bench.watch.drop(handle(1)) is not None
-    assert bench.watch.drop(handle(1)) is None
+        bench.watch.poll_due(bench.desk)  # type: ignore[arg-type]
+    assert bench.watch.remove(handle(1)) is not None
+    assert bench.watch.remove(handle(1)) is None

@@ -11,10 +11,10 @@ from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
 from adwarm.prefetch.async_reports import ORPHAN
 from adwarm.store import accounts, leases, partitions
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.tables import lease as lease_table
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import LONG, Staging
+from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 
 
 def statuses(report: Any) -> list[str]:
@@ -22,30 +22,30 @@ def statuses(report: Any) -> list[str]:
     return [str(outcome.status) for outcome in report.outcomes]
 
 
-def noted(staging: Staging, account: str = "act_1") -> Any:
+def noted(staging: PlatformHarness, account: str = "act_1") -> Any:
     """What the lease of an account remembers."""
-    with reading(staging.prefetch.engine) as connection:
+    with read_transaction(staging.prefetch.engine) as connection:
         return connection.execute(lease_table.select().where(lease_table.c.name.like(f"fetch:{account}:%"))).one()
 
 
-def test_a_long_span_goes_as_a_report(staging: Staging) -> None:
+def test_a_long_span_goes_as_a_report(staging: PlatformHarness) -> None:
     """A span of many days is submitted once, looked at a few times, read, and equal to the platform's own rows."""
     report = staging.run("act_1")
     assert statuses(report) == ["fetched"]
     assert len(staging.calls("submit")) == 1
     assert 1 <= len(staging.calls("poll")) <= 5
-    assert report.requests == len([call for call in staging.calls() if call.route != "batch"])
+    assert report.calls == len([call for call in staging.calls() if call.route != "batch"])
     assert noted(staging).report_run_id is noted(staging).report_unit is None
-    assert staging.rows("act_1") == staging.truth("act_1")
+    assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_a_short_span_is_answered_at_once(staging: Staging) -> None:
+def test_a_short_span_is_answered_at_once(staging: PlatformHarness) -> None:
     """A week costs no report."""
     assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
     assert staging.calls("submit") == []
 
 
-def test_many_expected_rows_make_a_report(make_staging: Callable[..., Staging]) -> None:
+def test_many_expected_rows_make_a_report(make_staging: Callable[..., PlatformHarness]) -> None:
     """A span that is short enough goes as a report when the days that are there say that it has many rows."""
     staging = make_staging(report_rows=30)
     staging.run("act_1", span="2026-11-18..2026-11-20")
@@ -55,7 +55,7 @@ def test_many_expected_rows_make_a_report(make_staging: Callable[..., Staging]) 
     assert len(staging.calls("submit")) == 1
 
 
-def test_fifty_reports_are_looked_at_in_one_request(staging: Staging) -> None:
+def test_fifty_reports_are_looked_at_in_one_request(staging: PlatformHarness) -> None:
     """Sixty accounts wait at once though four work at a time; looks are shared, and nothing is held while waiting."""
     names = [f"act_{number}" for number in range(1, 61)]
     report = staging.run(*names)
@@ -63,83 +63,83 @@ def test_fifty_reports_are_looked_at_in_one_request(staging: Staging) -> None:
     looks, envelopes = staging.calls("poll"), staging.calls("batch")
     assert len(staging.calls("submit")) == 60
     assert len(envelopes) * 4 < len(looks)
-    assert max(cost for _, cost in staging.admission.asked) > 4
-    assert max(cost for _, cost in staging.admission.asked) <= 50
-    assert staging.admission.most_held <= 5
-    assert staging.admission.held == 0
+    assert max(cost for _, cost in staging.admission.admitted) > 4
+    assert max(cost for _, cost in staging.admission.admitted) <= 50
+    assert staging.admission.peak_in_flight <= 5
+    assert staging.admission.in_flight == 0
 
 
 @pytest.mark.parametrize("kind", ["report_failed", "report_skipped", "report_stuck", "report_stuck_full"])
-def test_a_report_that_ends_badly_is_made_anew(staging: Staging, kind: str) -> None:
+def test_a_report_that_ends_badly_is_made_anew(staging: PlatformHarness, kind: str) -> None:
     """Failed, skipped, or without progress for too long: one more report is asked for, and its rows are the truth."""
-    staging.storm(fault=[{"kind": kind, "calls": 1}])
+    staging.set_faults(fault=[{"kind": kind, "calls": 1}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
-    assert staging.rows("act_1") == staging.truth("act_1")
+    assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_a_question_whose_reports_end_badly_is_divided(staging: Staging) -> None:
+def test_a_question_whose_reports_end_badly_is_divided(staging: PlatformHarness) -> None:
     """After the second bad end the span is asked for by halves, at once."""
-    staging.storm(fault=[{"kind": "report_failed"}])
+    staging.set_faults(fault=[{"kind": "report_failed"}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
-    assert staging.rows("act_1") == staging.truth("act_1")
+    assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_what_is_too_much_at_once_goes_as_a_report(staging: Staging) -> None:
+def test_what_is_too_much_at_once_goes_as_a_report(staging: PlatformHarness) -> None:
     """A month that the platform cannot compute at once is made in the background, after smaller pages did not help."""
-    staging.storm(poison=[{"slot": 0}])
+    staging.set_faults(poison=[{"slot": 0}])
     report = staging.run("act_1", span="2026-10-26..2026-11-24")
     assert statuses(report) == ["fetched"]
     assert len(staging.calls("submit")) == 1
 
 
-def test_what_takes_too_long_at_once_goes_as_a_report(make_staging: Callable[..., Staging]) -> None:
+def test_what_takes_too_long_at_once_goes_as_a_report(make_staging: Callable[..., PlatformHarness]) -> None:
     """A question that the platform does not answer in time is made in the background after the usual tries."""
     staging = make_staging(read_timeout=0.2)
     slow = {"kind": "slow_body", "seconds": 5, "routes": ["insights"], "calls": 3}
-    staging.storm(fault=[slow])
+    staging.set_faults(fault=[slow])
     assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
     assert {event.code for event in staging.events("Transient")} == {"timeout"}
 
 
-def test_a_page_that_is_too_heavy_is_asked_for_in_smaller_ones(staging: Staging) -> None:
+def test_a_page_that_is_too_heavy_is_asked_for_in_smaller_ones(staging: PlatformHarness) -> None:
     """Of a week and of a report's rows alike: no report and no division is needed for a smaller page."""
-    staging.storm(size={"page_cells": 5_000})
+    staging.set_faults(size={"page_cells": 5_000})
     assert statuses(staging.run("act_1", "act_2")) == ["fetched"] * 2
     assert len(staging.calls("submit")) == 2
     assert statuses(staging.run("act_3", span="2026-10-26..2026-11-24")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
     assert max(call.rows for call in staging.calls()) <= 125
-    assert staging.rows("act_1") == staging.truth("act_1")
+    assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
 @pytest.mark.parametrize("kind", ["html_500", "truncated", "reset", "error_in_200"])
-def test_looks_that_fail_are_repeated(staging: Staging, kind: str) -> None:
+def test_looks_that_fail_are_repeated(staging: PlatformHarness, kind: str) -> None:
     """A poll that brings nothing costs time and no report."""
-    staging.storm(fault=[{"kind": kind, "calls": 3, "routes": ["poll", "batch"]}])
+    staging.set_faults(fault=[{"kind": kind, "calls": 3, "routes": ["poll", "batch"]}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
 
 
-def test_an_entry_without_an_answer(staging: Staging) -> None:
+def test_an_entry_without_an_answer(staging: PlatformHarness) -> None:
     """An entry that the platform did not get to is looked at again."""
-    staging.storm(fault=[{"kind": "null_entry", "calls": 2, "routes": ["poll"]}])
+    staging.set_faults(fault=[{"kind": "null_entry", "calls": 2, "routes": ["poll"]}])
     assert statuses(staging.run("act_1")) == ["fetched"]
 
 
-def test_a_report_that_cannot_be_seen_yet(staging: Staging) -> None:
+def test_a_report_that_cannot_be_seen_yet(staging: PlatformHarness) -> None:
     """A run that the platform does not show at first is not given up."""
-    staging.storm(reports={"visible_after_seconds": 8, "base_seconds": 12})
+    staging.set_faults(reports={"visible_after_seconds": 8, "base_seconds": 12})
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
     assert 33 in [call.subcode for call in staging.calls("poll")]
 
 
-def test_a_report_that_the_platform_forgot_is_made_anew(staging: Staging) -> None:
+def test_a_report_that_the_platform_forgot_is_made_anew(staging: PlatformHarness) -> None:
     """A run that stays unknown counts as expired: noted down by nobody else, and asked for again."""
-    staging.storm(reports={"base_seconds": 40})
+    staging.set_faults(reports={"base_seconds": 40})
     assert statuses(staging.run("act_1", wait=5)) == ["parked"]
     staging.server.state.report_runs.clear()
     staging.server.state.report_runs._runs["1"] = None  # type: ignore[assignment]
@@ -147,10 +147,12 @@ def test_a_report_that_the_platform_forgot_is_made_anew(staging: Staging) -> Non
     assert len(staging.calls("submit")) == 2
 
 
-def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(make_staging: Callable[..., Staging]) -> None:
+def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(
+    make_staging: Callable[..., PlatformHarness],
+) -> None:
     """A report that takes longer than a run may wait ends as parked; the next run, of any worker, submits none."""
     staging = make_staging(report_stuck_seconds=1_000)
-    staging.storm(reports={"base_seconds": 400, "spread": 0})
+    staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     first = staging.run("act_1", "act_2", wait=20)
     assert statuses(first) == ["parked"] * 2
     assert all(
@@ -162,12 +164,12 @@ def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(make_stagin
     assert statuses(again) == ["fetched"] * 2
     assert len(staging.calls("submit")) == 2
     assert staging.events(ORPHAN) == []
-    assert staging.rows("act_1") == staging.truth("act_1")
+    assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_a_stuck_report_is_found_out_by_short_runs(staging: Staging) -> None:
+def test_a_stuck_report_is_found_out_by_short_runs(staging: PlatformHarness) -> None:
     """Runs that wait for a minute each see together that a report stands still, and one of them begins another."""
-    staging.storm(fault=[{"kind": "report_stuck", "calls": 1}])
+    staging.set_faults(fault=[{"kind": "report_stuck", "calls": 1}])
     turns = 0
     while statuses(staging.run("act_1", wait=60)) != ["fetched"]:
         staging.clock.sleep(15)
@@ -177,11 +179,11 @@ def test_a_stuck_report_is_found_out_by_short_runs(staging: Staging) -> None:
     assert staging.clock.now() - NOW < timedelta(minutes=10)
 
 
-def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable[..., Staging]) -> None:
+def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable[..., PlatformHarness]) -> None:
     """An isolation that a throttle cuts off goes on where it was: no question that was too large is asked again."""
     staging = make_staging({"ads": 20})
     storm = {"poison": [{"slot": 3}], "fault": [{"kind": "load_shedding", "after_calls": 20, "calls": 1}]}
-    staging.storm(**storm)
+    staging.set_faults(**storm)
     first = staging.run("act_1", span="2026-10-26..2026-11-24")
     assert statuses(first) == ["parked"]
     failed = len([call for call in staging.calls() if call.code == 1])
@@ -192,9 +194,9 @@ def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable
     assert noted(staging).learned is None
 
 
-def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: Staging) -> None:
+def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: PlatformHarness) -> None:
     """What was made for an earlier worker is stored with the moment it was asked for."""
-    staging.storm(reports={"base_seconds": 400, "spread": 0})
+    staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     asked_at = staging.clock.now()
     staging.run("act_1", wait=20)
     staging.clock.sleep(600)
@@ -203,14 +205,14 @@ def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: Staging) -> 
 
     ages = {
         state.fetched_at - asked_at
-        for state in partitions.states(staging.prefetch.engine, "act_1", spec, LONG).values()
+        for state in partitions.list_states(staging.prefetch.engine, "act_1", spec, LONG_WINDOW).values()
     }
     assert ages <= {timedelta(seconds=number) for number in range(5)}
 
 
-def test_an_old_report_is_not_taken_up(staging: Staging) -> None:
+def test_an_old_report_is_not_taken_up(staging: PlatformHarness) -> None:
     """A report from hours ago would bring figures from hours ago: it is counted as left behind, and asked anew."""
-    staging.storm(reports={"base_seconds": 400, "spread": 0})
+    staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     staging.run("act_1", wait=5)
     staging.clock.sleep(7_200)
     assert statuses(staging.run("act_1")) == ["fetched"]
@@ -218,21 +220,21 @@ def test_an_old_report_is_not_taken_up(staging: Staging) -> None:
     assert len(staging.events(ORPHAN)) == 1
 
 
-def test_another_question_does_not_take_up_the_report(staging: Staging) -> None:
+def test_another_question_does_not_take_up_the_report(staging: PlatformHarness) -> None:
     """The id is bound to what was asked: another span begins a report of its own, and the old one is counted."""
-    staging.storm(reports={"base_seconds": 400, "spread": 0})
+    staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     staging.run("act_1", wait=5)
     assert statuses(staging.run("act_1", span="2026-08-01..2026-11-20")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
     assert [event.subject for event in staging.events(ORPHAN)] == [noted(staging).name]
 
 
-def test_a_submit_that_was_never_noted_down_costs_one_orphan(staging: Staging) -> None:
+def test_a_submit_that_was_never_noted_down_costs_one_orphan(staging: PlatformHarness) -> None:
     """A worker that died between the submit and the note left its announcement: one orphan is counted, once."""
     staging.run("act_1", span="last_7d")
     spec = staging.prefetch.settings.spec("default").hash
     engine = staging.prefetch.engine
-    held = leases.claim(engine, f"fetch:act_1:{spec}", "dead", 30)
+    held = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
     assert held is not None
     assert leases.announce_report(engine, held, "1234", staging.clock.now())
     leases.release(engine, held)
@@ -243,37 +245,37 @@ def test_a_submit_that_was_never_noted_down_costs_one_orphan(staging: Staging) -
     assert len(staging.events(ORPHAN)) == 1
 
 
-def test_a_refused_submit_leaves_no_announcement(staging: Staging) -> None:
+def test_a_refused_submit_leaves_no_announcement(staging: PlatformHarness) -> None:
     """When the platform says no, nothing is being made, and no orphan is counted later."""
-    staging.storm(fault=[{"kind": "transient_2", "routes": ["submit"], "calls": 3}])
+    staging.set_faults(fault=[{"kind": "transient_2", "routes": ["submit"], "calls": 3}])
     assert statuses(staging.run("act_1")) == ["failed"]
     assert noted(staging).report_unit is None
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert staging.events(ORPHAN) == []
 
 
-def test_throttled_while_reading_keeps_the_report(make_staging: Callable[..., Staging]) -> None:
+def test_throttled_while_reading_keeps_the_report(make_staging: Callable[..., PlatformHarness]) -> None:
     """An account that is parked before its rows are read finds its report again after the park, and is left alone."""
     staging = make_staging(page_size=100)
-    staging.storm(fault=[{"kind": "load_shedding", "routes": ["result"], "calls": 1}])
+    staging.set_faults(fault=[{"kind": "load_shedding", "routes": ["result"], "calls": 1}])
     report = staging.run("act_1")
     assert statuses(report) == ["parked"]
     staging.clock.sleep(report.outcomes[0].retry_after or 0)
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    assert staging.rows("act_1") == staging.truth("act_1")
+    assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_rows_that_cannot_be_read_make_a_new_report(staging: Staging) -> None:
+def test_rows_that_cannot_be_read_make_a_new_report(staging: PlatformHarness) -> None:
     """A completed run whose rows answer with errors only is given up after the retries."""
-    staging.storm(fault=[{"kind": "html_500", "routes": ["result"], "calls": 3}])
+    staging.set_faults(fault=[{"kind": "html_500", "routes": ["result"], "calls": 3}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
 
 
-def test_an_account_that_is_parked_is_not_looked_at(staging: Staging) -> None:
+def test_an_account_that_is_parked_is_not_looked_at(staging: PlatformHarness) -> None:
     """Looks leave out the account that was told to stay away, and find its report afterwards."""
-    staging.storm(fault=[{"kind": "load_shedding", "routes": ["poll"], "calls": 1, "accounts": ["act_1"]}])
+    staging.set_faults(fault=[{"kind": "load_shedding", "routes": ["poll"], "calls": 1, "accounts": ["act_1"]}])
     report = staging.run("act_1", "act_2", wait=200)
     assert statuses(report) == ["fetched"] * 2
     refused = next(call for call in staging.calls("poll") if call.code == 4)
@@ -281,23 +283,25 @@ def test_an_account_that_is_parked_is_not_looked_at(staging: Staging) -> None:
     assert [call for call in staging.calls() if call.account == "act_1" and refused.at < call.at < soon] == []
 
 
-def test_a_token_that_dies_while_reports_run(staging: Staging) -> None:
+def test_a_token_that_dies_while_reports_run(staging: PlatformHarness) -> None:
     """Every account that waits ends with the reason; their reports stay noted down for a new token."""
-    staging.storm(fault=[{"kind": "token_dead", "routes": ["poll"]}])
+    staging.set_faults(fault=[{"kind": "token_dead", "routes": ["poll"]}])
     report = staging.run("act_1", "act_2", "act_3")
     assert statuses(report) == ["failed"] * 3
-    assert all("renew the token" in str(outcome.reason) or "token is dead" in str(outcome.reason)
-               for outcome in report.outcomes)  # fmt: skip
+    assert all(
+        "renew the token" in str(outcome.reason) or "token is dead" in str(outcome.reason)
+        for outcome in report.outcomes
+    )
     assert noted(staging).report_run_id is not None
-    staging.storm()
+    staging.set_faults()
     assert statuses(staging.run("act_1", "act_2", "act_3")) == ["fetched"] * 3
     assert len(staging.calls("submit")) == 3
 
 
-def test_midnight_does_not_change_the_question(staging: Staging) -> None:
+def test_midnight_does_not_change_the_question(staging: PlatformHarness) -> None:
     """A report that runs over the account's midnight is read for the days it was asked for."""
     staging.clock.set(staging.clock.now().replace(hour=23, minute=59, second=50))
-    staging.storm(reports={"base_seconds": 60, "spread": 0})
+    staging.set_faults(reports={"base_seconds": 60, "spread": 0})
     assert statuses(staging.run("act_1", span="last_90d")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
     known = accounts.get(staging.prefetch.engine, "act_1")
@@ -307,7 +311,7 @@ def test_midnight_does_not_change_the_question(staging: Staging) -> None:
     assert resolve_key(ReportKey("act_1", "last_90d"), known, spec, yesterday).window.until.day == 24
 
 
-def test_two_callers_share_one_fetch(make_staging: Callable[..., Staging]) -> None:
+def test_two_callers_share_one_fetch(make_staging: Callable[..., PlatformHarness]) -> None:
     """Whoever asks for the same at the same time waits, finds the answer there, and makes no call."""
     staging = make_staging({"latency_ms": 60})
     with ThreadPoolExecutor(3) as pool:
@@ -318,13 +322,13 @@ def test_two_callers_share_one_fetch(make_staging: Callable[..., Staging]) -> No
         reports = [run.result() for run in runs]
     assert sorted(statuses(report)[0] for report in reports) == ["fetched", "fresh", "fresh"]
     assert len(staging.calls("insights")) == 2
-    assert sum(report.requests for report in reports) == len([call for call in staging.calls() if call.account])
+    assert sum(report.calls for report in reports) == len([call for call in staging.calls() if call.account])
 
 
-def test_a_batch_that_is_over_leaves_its_reports(make_staging: Callable[..., Staging]) -> None:
+def test_a_batch_that_is_over_leaves_its_reports(make_staging: Callable[..., PlatformHarness]) -> None:
     """What the platform makes when the batch's time ends is taken up by the next attempt, and not begun again."""
     staging = make_staging(report_poll_seconds=0.5)
-    staging.storm(reports={"base_seconds": 400, "spread": 0})
+    staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     settings = staging.prefetch.settings
     first = staging.run("act_1", "act_2", settings=settings.model_copy(update={"batch_seconds": 0.01}))
     assert set(statuses(first)) == {"parked"}

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression import unpack
+from adwarm.compression import decompress
 from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
-from adwarm.prefetch.splitting import MAX_QUESTIONS, Fetched, Splitter
-from adwarm.sources.protocol import Increment, Unit
-from adwarm.sources.units import named_objects, split_by_ids, split_by_time
+from adwarm.prefetch.splitting import MAX_SPLIT_REQUESTS, FetchResult, Splitter
+from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm.sources.units import filtered_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
-from tests.unit.prefetch.conftest import LONG, Staging
+from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 
 MONTH = Window(date(2026, 10, 26), date(2026, 11, 24))
 FIELDS = ("ad_id", "ad_name", "spend", "clicks", "reach", "impressions")
-UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 8)),), Increment.DAY, QuerySpec(fields=FIELDS))
+UNIT = FetchUnit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 8)),), Increment.DAY, QuerySpec(fields=FIELDS))
 
 
 class Model:
@@ -30,11 +30,11 @@ class Model:
 
     def __init__(self, ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int = 10**9) -> None:
         self.ads, self.bad, self.most = ads, bad, most
-        self.asked: list[Unit] = []
+        self.asked: list[FetchUnit] = []
 
-    def cells(self, unit: Unit) -> list[tuple[date, int, str]]:
+    def cells(self, unit: FetchUnit) -> list[tuple[date, int, str]]:
         """What a unit asks for."""
-        level, ids = named_objects(unit)
+        level, ids = filtered_objects(unit)
         out = {int(i) for name, how, text in unit.filters if how == "NOT_IN" for i in text.split(",")}
         named = [ad for ad in range(self.ads) if self.is_named(ad, level, ids) and ad not in out]
         fields = ["ad_id", *(name for name in unit.spec.fields if not name.endswith(("_id", "_name")))]
@@ -50,7 +50,7 @@ class Model:
         day, ad, name = cell
         return any(d in {None, day.day} and a in {None, ad} and f in {None, name} for d, a, f in self.bad)
 
-    def ask(self, unit: Unit) -> Fetched:
+    def ask(self, unit: FetchUnit) -> FetchResult:
         """Answer, or refuse as a whole."""
         self.asked.append(unit)
         cells = self.cells(unit)
@@ -60,11 +60,11 @@ class Model:
         for day, ad, name in cells:
             row = rows.setdefault((day, ad), {"date_start": str(day), "date_stop": str(day), "ad_id": str(ad)})
             row[name] = str(ad)
-        return Fetched(RowBuffer("ad", rows.values()), unit.windows)
+        return FetchResult(RowBuffer("ad", rows.values()), unit.windows)
 
-    def listed(self, unit: Unit, level: str) -> list[str]:
+    def listed(self, unit: FetchUnit, level: str) -> list[str]:
         """List the objects of a level below what a unit names."""
-        above, ids = named_objects(unit)
+        above, ids = filtered_objects(unit)
         per = {"campaign": 4, "adset": 2, "ad": 1}[level]
         return sorted({str(ad // per) for ad in range(self.ads) if self.is_named(ad, above, ids)}, key=int)
 
@@ -100,8 +100,8 @@ def test_everything_that_can_be_read_arrives(
         raise AssertionError("two bad things in eight days of ten ads are never too much") from None
     keys = [(row["date_start"], row["ad_id"]) for row in found.rows.rows()]
     assert len(keys) == len(set(keys))
-    lost_ads = {gap.id for gap in found.gaps if gap.level == "ad"}
-    lost_fields = {gap.id for gap in found.gaps if gap.level == "field"}
+    lost_ads = {gap.id for gap in found.missing if gap.level == "ad"}
+    lost_fields = {gap.id for gap in found.missing if gap.level == "field"}
     whole = {
         (str(day), str(ad), name)
         for day, ad, name in model.cells(UNIT)
@@ -119,7 +119,7 @@ def test_one_bad_ad_costs_few_questions() -> None:
     """It is isolated once; every later question leaves it out, and asks for it alone but once."""
     model = Model(10, {(None, 7, None)})
     found = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
-    assert {gap.id for gap in found.gaps} == {"7"}
+    assert {gap.id for gap in found.missing} == {"7"}
     assert len(found.rows) == 9 * 30
     assert len(model.asked) < 35
 
@@ -141,7 +141,7 @@ def test_what_never_fits_is_given_up() -> None:
     with pytest.raises(TooMuchData, match="cannot be read"):
         Model(80, every_other).splitter().fetch(UNIT)
     long = replace(UNIT, windows=(Window(date(2024, 1, 1), date(2026, 6, 1)),))
-    with pytest.raises(TooMuchData, match=str(MAX_QUESTIONS)):
+    with pytest.raises(TooMuchData, match=str(MAX_SPLIT_REQUESTS)):
         Model(4, set(), most=16).splitter().fetch(long)
 
 
@@ -150,28 +150,30 @@ def statuses(report: Any) -> list[str]:
     return [str(outcome.status) for outcome in report.outcomes]
 
 
-def body_of(staging: Staging, window: Window) -> dict[str, Any]:
+def body_of(staging: PlatformHarness, window: Window) -> dict[str, Any]:
     """The stored answer for a window."""
     spec = staging.prefetch.settings.spec("default").hash
     found = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
     assert found is not None
-    return dict(orjson.loads(unpack(found[1], staging.prefetch.settings.compression)))
+    return dict(orjson.loads(decompress(found[1], staging.prefetch.settings.compression)))
 
 
-@pytest.mark.parametrize(("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-09-01..2026-11-24", LONG)])
-def test_a_poison_ad_isolates_itself(staging: Staging, span: str, window: Window) -> None:
+@pytest.mark.parametrize(
+    ("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-09-01..2026-11-24", LONG_WINDOW)]
+)
+def test_a_poison_ad_isolates_itself(staging: PlatformHarness, span: str, window: Window) -> None:
     """All other rows are the truth, at once and as a report; the ad is named with its reason, by its days too."""
-    staging.storm(poison=[{"account": "act_1", "slot": 2}])
+    staging.set_faults(poison=[{"account": "act_1", "slot": 2}])
     report = staging.run("act_1", "act_2", span=span)
     assert statuses(report) == ["fetched"] * 2
     reason = str(report.outcomes[0].reason)
     assert report.outcomes[1].reason is None
-    truth = staging.truth("act_1", window)
+    truth = staging.expected_rows("act_1", window)
     poison = {row["ad_id"] for row in truth if row["ad_id"][9:13] == "0002"}
     assert poison
     assert all(f"ad {ad}: Meta:" in reason for ad in poison)
-    assert staging.rows("act_1", window) == [row for row in truth if row["ad_id"] not in poison]
-    assert staging.rows("act_2", window) == staging.truth("act_2", window)
+    assert staging.stored_rows("act_1", window) == [row for row in truth if row["ad_id"] not in poison]
+    assert staging.stored_rows("act_2", window) == staging.expected_rows("act_2", window)
     body = body_of(staging, window)
     assert (body["complete"], body["missing"]) == (False, reason)
     assert {row["ad_id"] for row in body["rows"]} == {row["ad_id"] for row in truth} - poison
@@ -179,79 +181,83 @@ def test_a_poison_ad_isolates_itself(staging: Staging, span: str, window: Window
     assert statuses(staging.run("act_1", span=span)) == ["fresh"]
 
 
-def test_a_poison_field_is_left_out(staging: Staging) -> None:
+def test_a_poison_field_is_left_out(staging: PlatformHarness) -> None:
     """Every row arrives without the field that cannot be computed, which is named."""
-    staging.storm(poison=[{"account": "act_1", "field": "cpm"}])
+    staging.set_faults(poison=[{"account": "act_1", "field": "cpm"}])
     report = staging.run("act_1", span="2026-10-26..2026-11-24")
     assert statuses(report) == ["fetched"]
     assert "field cpm: Meta:" in str(report.outcomes[0].reason)
-    expected = [{name: value for name, value in row.items() if name != "cpm"} for row in staging.truth("act_1", MONTH)]
-    assert staging.rows("act_1", MONTH) == expected
+    expected = [
+        {name: value for name, value in row.items() if name != "cpm"} for row in staging.expected_rows("act_1", MONTH)
+    ]
+    assert staging.stored_rows("act_1", MONTH) == expected
 
 
-def test_good_data_outlives_a_gap(staging: Staging) -> None:
+def test_good_data_outlives_a_gap(staging: PlatformHarness) -> None:
     """An ad that was read yesterday and fails today keeps yesterday's rows; only what is new of it is missing."""
     staging.run("act_1", span="2026-11-18..2026-11-24")
-    before = [row for row in staging.rows("act_1") if row["ad_id"][9:13] == "0001"]
+    before = [row for row in staging.stored_rows("act_1") if row["ad_id"][9:13] == "0001"]
     assert before
     staging.clock.sleep(86_400 * 2)
-    staging.storm(poison=[{"slot": 1}])
+    staging.set_faults(poison=[{"slot": 1}])
     report = staging.run("act_1", span="2026-11-18..2026-11-24")
     assert statuses(report) == ["fetched"]
-    assert [row for row in staging.rows("act_1") if row["ad_id"][9:13] == "0001"] == before
-    again = staging.truth("act_1", Window(date(2026, 11, 18), date(2026, 11, 24)))
-    others = [row for row in staging.rows("act_1") if row["ad_id"][9:13] != "0001"]
+    assert [row for row in staging.stored_rows("act_1") if row["ad_id"][9:13] == "0001"] == before
+    again = staging.expected_rows("act_1", Window(date(2026, 11, 18), date(2026, 11, 24)))
+    others = [row for row in staging.stored_rows("act_1") if row["ad_id"][9:13] != "0001"]
     assert others == [row for row in again if row["ad_id"][9:13] != "0001"]
     window = Window(date(2026, 11, 18), date(2026, 11, 24))
     assert "0001" in {row["ad_id"][9:13] for row in body_of(staging, window)["rows"]}
 
 
-def test_a_day_remembers_what_it_lacks(staging: Staging) -> None:
+def test_a_day_remembers_what_it_lacks(staging: PlatformHarness) -> None:
     """Answers that are assembled later from the same days say what is missing as well."""
-    staging.storm(poison=[{"slot": 2}])
+    staging.set_faults(poison=[{"slot": 2}])
     staging.run("act_1", span="2026-11-01..2026-11-24")
-    staging.storm()
+    staging.set_faults()
     spec = staging.prefetch.settings.spec("default").hash
-    states = partitions.states(staging.prefetch.engine, "act_1", spec, Window(date(2026, 11, 1), date(2026, 11, 24)))
+    states = partitions.list_states(
+        staging.prefetch.engine, "act_1", spec, Window(date(2026, 11, 1), date(2026, 11, 24))
+    )
     assert all(state.missing and state.complete for state in states.values())
     staging.run("act_1", span="2026-11-10..2026-11-20")
     assert body_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20)))["complete"] is False
 
 
-def test_a_poison_ad_is_isolated_once_and_may_recover(staging: Staging) -> None:
+def test_a_poison_ad_is_isolated_once_and_may_recover(staging: PlatformHarness) -> None:
     """The next refresh leaves it out from the start and tries it alone: one call more, until it can be read."""
-    staging.storm(poison=[{"slot": 2}])
+    staging.set_faults(poison=[{"slot": 2}])
     staging.run("act_1", span="last_7d")
     for day in range(2):
         staging.clock.sleep(86_400)
         before = len(staging.calls())
         if day == 1:
-            staging.storm()
+            staging.set_faults()
         assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
         assert len(staging.calls()) - before == 2
     week = Window(date(2026, 11, 20), date(2026, 11, 26))
-    assert staging.rows("act_1", week) == staging.truth("act_1", week)
+    assert staging.stored_rows("act_1", week) == staging.expected_rows("act_1", week)
     assert body_of(staging, week)["missing"] is None
 
 
-def test_too_many_rows_are_split_at_once(staging: Staging) -> None:
+def test_too_many_rows_are_split_at_once(staging: PlatformHarness) -> None:
     """A platform that counts rows gets smaller questions: no wait, no report, no smaller page."""
-    staging.storm(size={"sync_rows": 40})
+    staging.set_faults(size={"sync_rows": 40})
     before = staging.clock.now()
     assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
-    assert staging.rows("act_1", MONTH) == staging.truth("act_1", MONTH)
+    assert staging.stored_rows("act_1", MONTH) == staging.expected_rows("act_1", MONTH)
     assert staging.calls("submit") == []
     assert staging.clock.now() - before < timedelta(seconds=1)
 
 
-def test_a_days_ads_are_divided_when_a_day_is_too_large(make_staging: Callable[..., Staging]) -> None:
+def test_a_days_ads_are_divided_when_a_day_is_too_large(make_staging: Callable[..., PlatformHarness]) -> None:
     """Below a single day campaigns, ad sets and ads divide it, ads that have ended included."""
     staging = make_staging({"ads": 20})
-    staging.storm(size={"sync_rows": 3, "async_rows": 3})
+    staging.set_faults(size={"sync_rows": 3, "async_rows": 3})
     day = Window(date(2026, 11, 3), date(2026, 11, 3))
     assert statuses(staging.run("act_1", span="2026-11-03..2026-11-03")) == ["fetched"]
-    truth = staging.truth("act_1", day)
-    assert staging.rows("act_1", day) == truth
+    truth = staging.expected_rows("act_1", day)
+    assert staging.stored_rows("act_1", day) == truth
     today = staging.clock.now().date()
     ended = {truth.ad_id for truth in staging.server.state.dataset.truths("act_1", day.since) if truth.ended < today}
     assert ended & {row["ad_id"] for row in truth}

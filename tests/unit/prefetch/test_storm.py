@@ -7,7 +7,7 @@ from typing import Any
 
 from adwarm.model import Window
 from adwarm.prefetch import KeyOutcome
-from tests.unit.prefetch.conftest import Staging
+from tests.unit.prefetch.conftest import PlatformHarness
 
 ACCOUNTS = [f"act_{number}" for number in range(1, 25)]
 SPAN, WINDOW = "2026-10-01..2026-11-24", Window(date(2026, 10, 1), date(2026, 11, 24))
@@ -18,18 +18,26 @@ STORM: dict[str, Any] = {
     "size": {"page_cells": 9_000, "sync_rows": 1_500},
     "poison": [{"account": POISONED, "slot": 1}],
     "fault": [
-        {"kind": "transient_2", "rate": 0.03}, {"kind": "transient_1", "rate": 0.02},
-        {"kind": "html_500", "rate": 0.01}, {"kind": "error_in_200", "rate": 0.01}, {"kind": "truncated", "rate": 0.01},
-        {"kind": "reset", "rate": 0.005}, {"kind": "empty_pages", "rate": 0.3}, {"kind": "load_shedding", "rate": 0.01},
-        {"kind": "report_stuck", "rate": 0.06}, {"kind": "report_skipped", "rate": 0.06},
-        {"kind": "report_failed", "rate": 0.06}, {"kind": "report_stuck_full", "rate": 0.06},
-        {"kind": "null_entry", "rate": 0.1, "routes": ["poll"]}, {"kind": "denied", "accounts": [DENIED]},
+        {"kind": "transient_2", "rate": 0.03},
+        {"kind": "transient_1", "rate": 0.02},
+        {"kind": "html_500", "rate": 0.01},
+        {"kind": "error_in_200", "rate": 0.01},
+        {"kind": "truncated", "rate": 0.01},
+        {"kind": "reset", "rate": 0.005},
+        {"kind": "empty_pages", "rate": 0.3},
+        {"kind": "load_shedding", "rate": 0.01},
+        {"kind": "report_stuck", "rate": 0.06},
+        {"kind": "report_skipped", "rate": 0.06},
+        {"kind": "report_failed", "rate": 0.06},
+        {"kind": "report_stuck_full", "rate": 0.06},
+        {"kind": "null_entry", "rate": 0.1, "routes": ["poll"]},
+        {"kind": "denied", "accounts": [DENIED]},
         {"kind": "token_dead", "after_calls": 200, "calls": 6},
     ],
-}  # fmt: skip
+}
 
 
-def until_done(staging: Staging, accounts: list[str], rounds: int = 40) -> tuple[dict[str, KeyOutcome], int]:
+def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) -> tuple[dict[str, KeyOutcome], int]:
     """Run again and again, as tasks do that are told when to come back, until nothing is left to be tried."""
     ended: dict[str, KeyOutcome] = {}
     for turn in range(rounds):
@@ -37,15 +45,15 @@ def until_done(staging: Staging, accounts: list[str], rounds: int = 40) -> tuple
         if not left:
             return ended, turn
         outcomes = staging.run(*left, span=SPAN, wait=120).outcomes
-        ended |= {o.wanted.key.account_id: o for o in outcomes if o.status in {"fetched", "fresh", "denied"}}
+        ended |= {o.request.key.account_id: o for o in outcomes if o.status in {"fetched", "fresh", "denied"}}
         staging.clock.sleep(min((o.retry_after or 30 for o in outcomes if o.status in {"parked", "failed"}), default=0))
     return ended, rounds
 
 
-def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callable[..., Staging]) -> None:
+def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callable[..., PlatformHarness]) -> None:
     """No row lost or twice, a reason for each that cannot be read, and no call to a parked account."""
     staging = make_staging({"ads": 8}, page_size=200)
-    staging.storm(**STORM)
+    staging.set_faults(**STORM)
     ended, _ = until_done(staging, ACCOUNTS)
     assert Counter(str(outcome.status) for outcome in ended.values()) == {"fetched": len(ACCOUNTS) - 1, "denied": 1}
     assert "200" in str(ended[DENIED].reason)
@@ -55,7 +63,7 @@ def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callab
     for account in ACCOUNTS:
         if account == DENIED:
             continue
-        truth = staging.truth(account, WINDOW)
+        truth = staging.expected_rows(account, WINDOW)
         if account == POISONED:
             truth = [row for row in truth if row["ad_id"][9:13] != "0001"]
-        assert staging.rows(account, WINDOW) == truth, account
+        assert staging.stored_rows(account, WINDOW) == truth, account

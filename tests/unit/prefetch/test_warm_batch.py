@@ -8,81 +8,88 @@ import pytest
 
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Priority
-from adwarm.prefetch import BatchReport
-from adwarm.prefetch.warm_batch import ended_before, lift_denials, reopen_batch, warm_batch
-from adwarm.sources.protocol import Page, Unit
+from adwarm.prefetch import BatchResult
+from adwarm.prefetch.warm_batch import lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms
-from tests.unit.conftest import NOW, Bench, one_ad
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 RUN = "dag/1"
 
 
 def _row(account: str, **values: Any) -> dict[str, Any]:
     row = {
-        "account_id": account, "date_range": "yesterday", "reason": "strategy", "mode": "live", "decided_at": NOW,
-        "warm_at": NOW, "status": "planned", "batch": 0, "predicted_open": None,
-    }  # fmt: skip
+        "account_id": account,
+        "date_range": "yesterday",
+        "reason": "strategy",
+        "mode": "live",
+        "decided_at": NOW,
+        "warm_at": NOW,
+        "status": "planned",
+        "batch": 0,
+        "predicted_open": None,
+    }
     return row | values
 
 
-def _plan(bench: Bench, *rows: dict[str, Any]) -> None:
+def _plan(bench: PrefetchHarness, *rows: dict[str, Any]) -> None:
     warms.replace_plan(bench.engine, RUN, rows)
     jobs.start(bench.engine, RUN, "dag", len(rows), NOW)
 
 
 def _raising(error: Exception) -> Any:
-    def answer(unit: Unit) -> Page:
+    def answer(unit: FetchUnit) -> ResultPage:
         raise error
 
     return answer
 
 
-def test_outcomes_are_written_down(bench: Bench) -> None:
+def test_outcomes_are_written_down(bench: PrefetchHarness) -> None:
     """Each warm says when it was fetched, until when it lives and what it cost; the job adds up."""
     bench.source.script = {"act_2": _raising(Denied("no access", account_id="act_2"))}
     _plan(bench, _row("act_1"), _row("act_2"), _row("act_3", batch=1))
 
     report = warm_batch(bench.prefetch, RUN, 0)
 
-    first, second, third = warms.of_run(bench.engine, RUN)
+    first, second, third = warms.list_by_run(bench.engine, RUN)
     assert (first["status"], first["fetched_at"], first["expires_at"]) == ("fetched", NOW, NOW + timedelta(hours=6))
     assert (second["status"], second["error"]) == ("denied", "no access")
     assert third["status"] == "planned"
     job = jobs.finish(bench.engine, RUN, NOW)
     assert (job["done"], job["failed"], job["errors"]) == (1, 1, ["act_2 yesterday: no access"])
-    assert job["requests"] == report.requests == first["requests"] + second["requests"]
+    assert job["requests"] == report.calls == first["requests"] + second["requests"]
 
 
-def test_a_second_call_does_nothing_again(bench: Bench) -> None:
+def test_a_second_call_does_nothing_again(bench: PrefetchHarness) -> None:
     """What is done is left out: no call is made and no count changes."""
     _plan(bench, _row("act_1"))
     warm_batch(bench.prefetch, RUN, 0)
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
     assert warm_batch(bench.prefetch, RUN, 0).outcomes == []
-    assert len(bench.source.asked) == asked
+    assert len(bench.source.submitted) == asked
     assert jobs.finish(bench.engine, RUN, NOW)["done"] == 1
 
 
-def test_a_parked_key_stays_planned(bench: Bench) -> None:
+def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
     """After the park the same call carries it out; meanwhile it counts neither as done nor as failed."""
     bench.source.script = {
         "act_1": _raising(Throttled("slow down", scope="account:act_1", until=NOW + timedelta(minutes=5)))
     }
     _plan(bench, _row("act_1"))
     warm_batch(bench.prefetch, RUN, 0, wait_seconds=0)
-    assert [row["status"] for row in warms.batch(bench.engine, RUN, 0)] == ["planned"]
-    assert jobs.latest(bench.engine, NOW)[0]["failed"] == 0
+    assert [row["status"] for row in warms.list_planned(bench.engine, RUN, 0)] == ["planned"]
+    assert jobs.list_latest(bench.engine, NOW)[0]["failed"] == 0
 
 
-def test_pauses_lie_between_slices(bench: Bench) -> None:
+def test_pauses_lie_between_slices(bench: PrefetchHarness) -> None:
     """Five keys in slices of two take two pauses, and none before the first or after the last."""
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
     warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
     assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
-    assert {row["status"] for row in warms.of_run(bench.engine, RUN)} == {"fetched"}
+    assert {row["status"] for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
 
-def test_a_warm_outlives_the_open_it_is_for(bench: Bench) -> None:
+def test_a_warm_outlives_the_open_it_is_for(bench: PrefetchHarness) -> None:
     """An entry that is fresh now but not at the predicted open is fetched again."""
     _plan(bench, _row("act_1"), _row("act_1", batch=1, predicted_open=NOW + timedelta(hours=6, minutes=30)))
     warm_batch(bench.prefetch, RUN, 0)
@@ -91,18 +98,18 @@ def test_a_warm_outlives_the_open_it_is_for(bench: Bench) -> None:
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
 
 
-def test_a_closed_day_brings_its_history(bench: Bench) -> None:
+def test_a_closed_day_brings_its_history(bench: PrefetchHarness) -> None:
     """Closing a day fetches the days its score looks back on, not the week alone."""
     _plan(bench, _row("act_1", reason="day_closed", date_range="2026-11-18..2026-11-24"))
-    seen: list[Unit] = []
-    bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad(unit))[1]}
+    seen: list[FetchUnit] = []
+    bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad_page(unit))[1]}
     warm_batch(bench.prefetch, RUN, 0)
     days = {day for unit in seen for window in unit.windows for day in window.days()}
     assert len(days) >= bench.settings.planning.history_days
-    assert [row["status"] for row in warms.of_run(bench.engine, RUN)] == ["fetched"]
+    assert [row["status"] for row in warms.list_by_run(bench.engine, RUN)] == ["fetched"]
 
 
-def test_each_warm_is_admitted_in_its_own_class(bench: Bench) -> None:
+def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
     """A batch of mixed urgency takes the urgent warms first, and nothing in another's class."""
     asked: list[tuple[str, Priority]] = []
     admit = bench.prefetch.admission.admit
@@ -111,32 +118,32 @@ def test_each_warm_is_admitted_in_its_own_class(bench: Bench) -> None:
         asked.append((scopes[0].id, priority))
         return admit(scopes, priority, cost, source=source)
 
-    bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.settle)
+    bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.release)
     _plan(bench, _row("act_1", priority="low"), _row("act_2", priority="normal"))
     warm_batch(bench.prefetch, RUN, 0)
     assert {("act_1", Priority.LOW), ("act_2", Priority.NORMAL)} == set(asked)
     assert asked[0][0] == "act_2"
 
 
-def test_calls_are_counted_as_traffic(bench: Bench) -> None:
+def test_calls_are_counted_as_traffic(bench: PrefetchHarness) -> None:
     """What a batch cost upstream is in the traffic of its hour."""
     _plan(bench, _row("act_1"))
     report = warm_batch(bench.prefetch, RUN, 0)
-    counted = read_traffic.totals(bench.engine, NOW, NOW + timedelta(hours=1))
-    assert (report.requests, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
+    counted = read_traffic.get_totals(bench.engine, NOW, NOW + timedelta(hours=1))
+    assert (report.calls, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
 
 
-def _statuses(bench: Bench) -> list[str]:
-    return [row["status"] for row in warms.of_run(bench.engine, RUN)]
+def _statuses(bench: PrefetchHarness) -> list[str]:
+    return [row["status"] for row in warms.list_by_run(bench.engine, RUN)]
 
 
-def _attempt(bench: Bench, *, by_person: bool = False) -> BatchReport:
-    reopen_batch(bench.engine, RUN, 0, by_person=by_person)
+def _attempt(bench: PrefetchHarness, *, by_person: bool = False) -> BatchResult:
+    reopen_batch(bench.engine, RUN, 0, by_human=by_person)
     report = warm_batch(bench.prefetch, RUN, 0)
-    return BatchReport([*ended_before(bench.engine, RUN, 0, report), *report.outcomes])
+    return BatchResult([*list_earlier_outcomes(bench.engine, RUN, 0, report), *report.outcomes])
 
 
-def test_what_failed_is_tried_again_by_the_next_attempt(bench: Bench) -> None:
+def test_what_failed_is_tried_again_by_the_next_attempt(bench: PrefetchHarness) -> None:
     """Each attempt fails for the same reason until the token is mended; then everything is fetched and counted once."""
     names = ["act_1", "act_2"]
     _plan(bench, *map(_row, names), _row("act_3", batch=1, status="failed"))
@@ -146,27 +153,27 @@ def test_what_failed_is_tried_again_by_the_next_attempt(bench: Bench) -> None:
         assert isinstance(failure, TokenDead)
         assert "the token is dead" in str(failure)
         assert _statuses(bench) == ["failed"] * 3
-        assert [jobs.latest(bench.engine, NOW)[0][name] for name in ("done", "failed")] == [0, 2]
+        assert [jobs.list_latest(bench.engine, NOW)[0][name] for name in ("done", "failed")] == [0, 2]
     bench.source.script = {}
 
     assert _attempt(bench).summary()["fetched"] == 2
     assert _statuses(bench) == ["fetched", "fetched", "failed"]
     job = jobs.finish(bench.engine, RUN, NOW)
     assert (job["done"], job["failed"], job["errors"]) == (2, 0, [])
-    assert _attempt(bench).summary() | {"requests": 0} == BatchReport(_attempt(bench).outcomes).summary()
+    assert _attempt(bench).summary() | {"requests": 0} == BatchResult(_attempt(bench).outcomes).summary()
 
 
-def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: Bench) -> None:
+def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: PrefetchHarness) -> None:
     """The machine's own attempt makes no call and fails again; a person's asks about the account anew."""
     bench.source.script = {"act_1": _raising(Denied("no access", account_id="act_1"))}
     _plan(bench, _row("act_1"))
     assert isinstance(_attempt(bench).failure(), Denied)
-    asked = len(bench.source.asked)
+    asked = len(bench.source.submitted)
 
     again = _attempt(bench)
     assert isinstance(again.failure(), Denied)
     assert "no access" in str(again.failure())
-    assert (len(bench.source.asked), _statuses(bench)) == (asked, ["denied"])
+    assert (len(bench.source.submitted), _statuses(bench)) == (asked, ["denied"])
 
     bench.source.script = {}
     assert _attempt(bench, by_person=True).summary()["fetched"] == 1
@@ -175,15 +182,15 @@ def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: Bench) -> None:
     assert known.status == "active"
 
 
-def test_lifting_is_about_the_accounts_of_the_plan(bench: Bench) -> None:
+def test_lifting_is_about_the_accounts_of_the_plan(bench: PrefetchHarness) -> None:
     """Denials of other batches stay with one batch's attempt, those of other plans with any."""
-    accounts.put(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
+    accounts.save(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
     _plan(bench, _row("act_1"), _row("act_2", batch=1))
     assert (lift_denials(bench.engine, RUN, 0), lift_denials(bench.engine, RUN)) == (1, 1)
-    assert [item.status for item in accounts.many(bench.engine).values()] == ["active", "active", "denied"]
+    assert [item.status for item in accounts.get_many(bench.engine).values()] == ["active", "active", "denied"]
 
 
-def test_a_stale_key_is_tried_again_too(bench: Bench) -> None:
+def test_a_stale_key_is_tried_again_too(bench: PrefetchHarness) -> None:
     """An older answer that was kept does not stand for a fresh one."""
     _plan(bench, _row("act_1", batch=1))
     warm_batch(bench.prefetch, RUN, 1)

@@ -9,7 +9,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
 from adwarm.recovery.healing import MemoryLedger
-from adwarm.recovery.journal import MemoryJournal, describe
+from adwarm.recovery.journal import MemoryJournal, build_error_event
 from adwarm.settings import RecoverySettings
 
 
@@ -25,9 +25,9 @@ class Inbox:
 
 def fail(policy: AlertPolicy, journal: MemoryJournal, clock: VirtualClock, error: Exception) -> bool:
     """Record one failure and look at the threshold."""
-    event = describe(error, "meta", None, clock.now())
+    event = build_error_event(error, "meta", None, clock.now())
     journal.record(event)
-    return policy.consider(event)
+    return policy.alert_if_over_threshold(event)
 
 
 def test_the_threshold_in_the_window_makes_one_alert(clock: VirtualClock) -> None:

@@ -6,36 +6,36 @@ import threading
 import pytest
 
 from adwarm.foundation.errors import NotFound
-from adwarm.recovery.fallback import within
+from adwarm.recovery.fallback import call_with_timeout
 
 word: contextvars.ContextVar[str] = contextvars.ContextVar("word")
 
 
 def test_the_value_and_the_error_come_back() -> None:
     """The caller cannot tell that another thread did the work."""
-    assert within(lambda: "rows", 1.0) == "rows"
+    assert call_with_timeout(lambda: "rows", 1.0) == "rows"
     with pytest.raises(NotFound):
-        within(_nothing, 1.0)
+        call_with_timeout(_nothing, 1.0)
 
 
 def test_a_slow_call_is_abandoned() -> None:
     """The caller goes on; the thread keeps nobody from exiting (ER-14)."""
     release = threading.Event()
     with pytest.raises(TimeoutError, match=r"0\.01 s"):
-        within(lambda: release.wait(5), 0.01)
+        call_with_timeout(lambda: release.wait(5), 0.01)
     release.set()
 
 
 def test_an_error_as_a_value_is_a_value() -> None:
     """A call may return an exception without raising it."""
-    assert isinstance(within(ValueError, 1.0), ValueError)
+    assert isinstance(call_with_timeout(ValueError, 1.0), ValueError)
 
 
 def test_the_callers_context_goes_along() -> None:
     """Trace ids and the like are those of the caller."""
     word.set("warm")
 
-    assert within(word.get, 1.0) == "warm"
+    assert call_with_timeout(word.get, 1.0) == "warm"
 
 
 def _nothing() -> str:

@@ -8,21 +8,21 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import VirtualClock
 from adwarm.recovery.isolation import (
     Isolation,
-    IsolationBook,
     IsolationRules,
     IsolationState,
+    IsolationTracker,
     MemoryIsolationStore,
 )
 from adwarm.settings import RecoverySettings
 from adwarm.store.isolated_sources import IsolationStore
 
-RULES = IsolationRules.of(RecoverySettings())
+RULES = IsolationRules.from_settings(RecoverySettings())
 
 
 def calls(state: Isolation, now: float, well: int, badly: int) -> Isolation:
     """Record calls, the good ones first."""
     for failed in [False] * well + [True] * badly:
-        state = state.recorded(RULES, now, failed=failed)
+        state = state.after_call(RULES, now, failed=failed)
     return state
 
 
@@ -30,9 +30,9 @@ def test_a_source_that_fails_too_often_is_left_alone_and_recovers() -> None:
     """Isolated for five minutes, then on probation, then healthy at eight tenths well."""
     isolated = calls(Isolation(since=1000.0), 1000.0, 2, 3)
     assert isolated.state is IsolationState.ISOLATED
-    assert isolated.wait(RULES, 1100.0) == 200
+    assert isolated.remaining_seconds(RULES, 1100.0) == 200
 
-    assert isolated.wait(RULES, 1300.0) == 0
+    assert isolated.remaining_seconds(RULES, 1300.0) == 0
     assert calls(isolated, 1300.0, 4, 1).state is IsolationState.HEALTHY
     assert calls(isolated, 1300.0, 3, 2).state is IsolationState.ISOLATED
 
@@ -51,25 +51,25 @@ def test_isolation_always_ends(steps: list[tuple[float, bool]]) -> None:
     state, now = Isolation(since=1000.0), 1000.0
     for passed, failed in steps:
         now += passed
-        state = state.recorded(RULES, now, failed=failed)
-        assert state.wait(RULES, now) <= RULES.isolation_seconds
-        assert state.wait(RULES, now + RULES.isolation_seconds) == 0
+        state = state.after_call(RULES, now, failed=failed)
+        assert state.remaining_seconds(RULES, now) <= RULES.isolation_seconds
+        assert state.remaining_seconds(RULES, now + RULES.isolation_seconds) == 0
 
 
 def test_other_processes_see_it(engine: Engine, clock: VirtualClock) -> None:
     """The state is in the database, so that another task skips the source too (ER-6)."""
-    book = IsolationBook(IsolationStore(engine), RULES, clock)
+    book = IsolationTracker(IsolationStore(engine), RULES, clock)
     for _ in range(5):
         book.record("warehouse", failed=True)
 
-    assert IsolationBook(IsolationStore(engine), RULES, clock).wait("warehouse") == pytest.approx(300)
-    assert IsolationBook(IsolationStore(engine), RULES, clock).wait("store") == 0
+    assert IsolationTracker(IsolationStore(engine), RULES, clock).remaining_seconds("warehouse") == pytest.approx(300)
+    assert IsolationTracker(IsolationStore(engine), RULES, clock).remaining_seconds("store") == 0
 
 
 def test_without_a_database_it_works_in_one_process(clock: VirtualClock) -> None:
     """The in-memory store behaves alike."""
-    book = IsolationBook(MemoryIsolationStore(), RULES, clock)
+    book = IsolationTracker(MemoryIsolationStore(), RULES, clock)
     for _ in range(5):
         book.record("warehouse", failed=True)
 
-    assert book.wait("warehouse") == pytest.approx(300)
+    assert book.remaining_seconds("warehouse") == pytest.approx(300)

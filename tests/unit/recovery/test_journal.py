@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
-from adwarm.recovery.journal import MemoryJournal, describe
+from adwarm.recovery.journal import MemoryJournal, build_error_event
 
 
 def test_an_event_holds_kind_code_and_words_but_no_secret(clock: VirtualClock) -> None:
     """Enough to find the cause, nothing to steal (ER-15)."""
     error = Transient("GET /insights?access_token=abcdef123456 failed", code="2/1504044")
-    event = describe(error, "meta", "act_1 last_7d", clock.now())
+    event = build_error_event(error, "meta", "act_1 last_7d", clock.now())
 
     assert (event.kind, event.code, event.subject) == ("Transient", "2/1504044", "act_1 last_7d")
     assert "abcdef" not in event.message
@@ -18,14 +18,14 @@ def test_an_event_holds_kind_code_and_words_but_no_secret(clock: VirtualClock) -
 
 def test_an_error_without_words_is_named(clock: VirtualClock) -> None:
     """An empty message would say nothing."""
-    assert describe(KeyError(), "meta", None, clock.now()).message == "KeyError"
+    assert build_error_event(KeyError(), "meta", None, clock.now()).message == "KeyError"
 
 
 def test_the_memory_journal_is_bounded_and_counts_a_window(clock: VirtualClock) -> None:
     """Only the newest are kept, and only the window is counted (ER-10)."""
-    journal = MemoryJournal(keep=5)
+    journal = MemoryJournal(max_events=5)
     for _ in range(10):
-        journal.record(describe(Transient("down"), "meta", None, clock.now()))
+        journal.record(build_error_event(Transient("down"), "meta", None, clock.now()))
         clock.sleep(1)
 
     assert len(journal.events) == 5

@@ -105,7 +105,7 @@ def test_all_well(make: Make, journal: MemoryJournal) -> None:
     """The answer is the operation's, from its source, at the first attempt, and nothing is recorded."""
     answer = make().run(Script("rows"), source="meta", subject="act_1", fallbacks=[stale()])
 
-    assert (answer.value, answer.source, answer.degraded, answer.attempts) == ("rows", "meta", False, 1)
+    assert (answer.value, answer.source, answer.is_degraded, answer.attempts) == ("rows", "meta", False, 1)
     assert (answer.reason, len(journal.events)) == (None, 0)
 
 
@@ -114,7 +114,7 @@ def test_a_transient_error_passes(make: Make, journal: MemoryJournal, clock: Vir
     before = clock.now()
     answer = make().run(Script(Transient("down"), "rows"), source="meta", subject="act_1")
 
-    assert (answer.value, answer.degraded, answer.attempts) == ("rows", False, 2)
+    assert (answer.value, answer.is_degraded, answer.attempts) == ("rows", False, 2)
     assert [(e.source, e.kind, e.subject) for e in journal.events] == [("meta", "Transient", "act_1")]
     assert clock.now() > before
 
@@ -125,7 +125,7 @@ def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJourna
     pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
     answer = pipeline.run(Script(Transient("down")), source="meta", fallbacks=[stale()])
 
-    assert (answer.value, answer.source, answer.degraded, answer.attempts) == ("stale rows", "store", True, 3)
+    assert (answer.value, answer.source, answer.is_degraded, answer.attempts) == ("stale rows", "store", True, 3)
     assert (answer.reason, answer.as_of) == ("Transient: down", NOON)
     assert isinstance(answer.error, Transient)
     assert [alert.errors for alert in inbox.alerts] == [3]
@@ -137,7 +137,7 @@ def test_a_dead_token_is_healed_and_tried_once_more(make: Make) -> None:
     healer = Renewal()
     answer = make(healers=[healer]).run(Script(TokenDead(), "rows"), source="meta", fallbacks=[stale()])
 
-    assert (answer.value, answer.degraded, answer.attempts, healer.runs) == ("rows", False, 2, 1)
+    assert (answer.value, answer.is_degraded, answer.attempts, healer.runs) == ("rows", False, 2, 1)
     assert answer.reason == "healed by token_refresh"
 
 
@@ -248,7 +248,7 @@ def test_a_throttle_surfaces_at_once(make: Make, clock: VirtualClock, journal: M
 
     assert (clock.now(), len(journal.events)) == (before, 1)
     answer = make().run(Script(throttle), source="meta", fallbacks=[stale()])
-    assert (answer.degraded, answer.error) == (True, throttle)
+    assert (answer.is_degraded, answer.error) == (True, throttle)
 
 
 def test_errors_that_are_not_ours_take_the_same_way(make: Make, journal: MemoryJournal) -> None:
@@ -293,7 +293,7 @@ class BrokenJournal:
 class BrokenLedger:
     """A ledger whose database is gone."""
 
-    def claim(self, name: str, cooldown_seconds: float) -> bool:
+    def acquire(self, name: str, cooldown_seconds: float) -> bool:
         raise OSError("the database is gone")
 
     def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
@@ -350,7 +350,7 @@ def test_what_adwarm_put_off_is_neither_recorded_nor_alerted(
             pipeline.run(Script(error), source="meta")
 
     assert (len(journal.events), inbox.alerts) == (0, [])
-    assert pipeline.run(Script(error), source="meta", fallbacks=[stale()]).degraded
+    assert pipeline.run(Script(error), source="meta", fallbacks=[stale()]).is_degraded
 
 
 @pytest.mark.parametrize("error", OWN, ids=["refused", "not admitted"])

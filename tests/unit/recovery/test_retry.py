@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
-from adwarm.recovery.retry import Retrier, delay, is_retryable
+from adwarm.recovery.retry import Retrier, backoff_seconds, is_retryable
 from adwarm.recovery.retry_budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
@@ -50,13 +50,13 @@ def test_the_delay_never_exceeds_the_cap(
     """The cap comes last, after jitter and after what was asked for (ER-7)."""
     settings = RecoverySettings(initial_delay_seconds=initial, multiplier=multiplier, max_delay_seconds=cap)
 
-    assert 0 <= delay(settings, attempt, Transient(retry_after=asked), Random(seed)) <= cap
+    assert 0 <= backoff_seconds(settings, attempt, Transient(retry_after=asked), Random(seed)) <= cap
 
 
 def test_the_jitter_is_full() -> None:
     """Delays spread over the whole range, so that workers do not come back together."""
     rng = Random(5)
-    delays = [delay(SETTINGS, 4, Transient(), rng) for _ in range(400)]
+    delays = [backoff_seconds(SETTINGS, 4, Transient(), rng) for _ in range(400)]
 
     assert min(delays) < 0.5
     assert max(delays) > 7.5
@@ -64,7 +64,7 @@ def test_the_jitter_is_full() -> None:
 
 def test_what_the_platform_asked_for_is_a_floor() -> None:
     """The jitter comes on top of `retry_after` (ER-8)."""
-    assert delay(SETTINGS, 1, Transient(retry_after=12), Random(1)) >= 12
+    assert backoff_seconds(SETTINGS, 1, Transient(retry_after=12), Random(1)) >= 12
 
 
 def test_a_transient_error_is_tried_again() -> None:

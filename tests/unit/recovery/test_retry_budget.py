@@ -12,10 +12,10 @@ def test_retries_stay_a_tenth_of_first_tries_beyond_the_reserve(steps: list[bool
     budget, tries, retries = RetryBudget(0.1), 0, 0
     for first in steps:
         if first:
-            budget.first_try()
+            budget.record_first_attempt()
             tries += 1
         else:
-            retries += budget.spend()
+            retries += budget.try_acquire()
 
     assert retries <= 10 + tries / 10 + 1e-6
 
@@ -23,18 +23,18 @@ def test_retries_stay_a_tenth_of_first_tries_beyond_the_reserve(steps: list[bool
 def test_a_ratio_of_zero_never_retries() -> None:
     """The setting can switch retries off."""
     budget = RetryBudget(0.0)
-    budget.first_try()
+    budget.record_first_attempt()
 
-    assert not budget.spend()
+    assert not budget.try_acquire()
 
 
 def test_ten_first_tries_earn_exactly_one_retry() -> None:
     """Tenths add up in spite of floating point."""
     budget = RetryBudget(0.1)
-    while budget.spend():
+    while budget.try_acquire():
         pass
     for _ in range(10):
-        budget.first_try()
+        budget.record_first_attempt()
 
-    assert budget.spend()
-    assert not budget.spend()
+    assert budget.try_acquire()
+    assert not budget.try_acquire()

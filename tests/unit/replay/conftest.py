@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.patterns.opens import Opens, opens_of
-from adwarm.replay.replay_log import Split
+from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 RANGES = ["yesterday", "last_7d", "today", "this_month"]
 
 
-def office_log(weeks: int = 6, accounts: int = 3, seed: int = 3) -> pd.DataFrame:
+def simulated_opens(weeks: int = 6, accounts: int = 3, seed: int = 3) -> pd.DataFrame:
     """Opens on working days near each key's own hour, some missing, some stray; one key appears late."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -34,19 +34,19 @@ def office_log(weeks: int = 6, accounts: int = 3, seed: int = 3) -> pd.DataFrame
 @pytest.fixture(scope="session")
 def office() -> pd.DataFrame:
     """Six weeks of opens."""
-    return office_log()
+    return simulated_opens()
 
 
 @pytest.fixture(scope="session")
 def opens(office: pd.DataFrame) -> Opens:
     """The same as arrays."""
-    return opens_of(office)
+    return opens_from_frame(office)
 
 
 @pytest.fixture(scope="session")
-def split() -> Split:
+def split() -> TrainTestSplit:
     """Four weeks of training, two of scoring."""
-    return Split(MONDAY, MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6))
+    return TrainTestSplit(MONDAY, MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6))
 
 
 @pytest.fixture(scope="session")

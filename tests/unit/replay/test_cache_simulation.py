@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.opens import Opens, opens_of
-from adwarm.replay.cache_simulation import WEEK, Cache, Delays, Tally, age_quantile
-from adwarm.replay.entry_lifetimes import FixedLife
-from adwarm.replay.policy import Scores
+from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.cache_simulation import WEEK, CacheSimulation, FetchDelays, SimulationCounts, age_quantile
+from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.policy import Ranking
 
 MINUTE = 60_000_000
 TTL = 180 * MINUTE
@@ -20,20 +20,22 @@ ONE = np.array([0], np.int32)
 
 def _keys(count: int) -> Opens:
     frame = pd.DataFrame({"account_id": [f"act_{n}" for n in range(count)], "date_range": "today"})
-    return opens_of(frame.assign(ts=pd.to_datetime([0] * count, utc=True)))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime([0] * count, utc=True)))
 
 
-def _cache(warm: int = 0, fill: int = 0, thresholds: tuple[float, ...] = (0.5,), keys: int = 1) -> Cache:
+def _cache(warm: int = 0, fill: int = 0, thresholds: tuple[float, ...] = (0.5,), keys: int = 1) -> CacheSimulation:
     marks, columns = np.array(thresholds), np.arange(len(thresholds))
-    return Cache(_keys(keys), marks, FixedLife(TTL), Delays(warm, fill), 0, WEEK, columns, record_misses=True)
+    return CacheSimulation(
+        _keys(keys), marks, FixedLifetime(TTL), FetchDelays(warm, fill), 0, WEEK, columns, record_misses=True
+    )
 
 
-def _warm(cache: Cache, at: int, warm_at: int | None = None, *, renew: bool = False) -> None:
+def _warm(cache: CacheSimulation, at: int, warm_at: int | None = None, *, renew: bool = False) -> None:
     moment = None if warm_at is None else np.array([warm_at])
-    cache.decide(at, at + 60 * MINUTE, Scores(0, ONE, np.ones(1), warm_at=moment, renew=renew))
+    cache.decide(at, at + 60 * MINUTE, Ranking(0, ONE, np.ones(1), warm_at=moment, renew_at_expiry=renew))
 
 
-def _figures(tally: Tally) -> tuple[int, int, int, int]:
+def _figures(tally: SimulationCounts) -> tuple[int, int, int, int]:
     return tuple(int(part.sum()) for part in (tally.hits, tally.misses, tally.warms, tally.used))  # type: ignore[return-value]
 
 
@@ -43,7 +45,7 @@ def test_a_miss_fills_the_cache_until_the_entry_is_stale() -> None:
     for at in (0, TTL - 1, TTL):
         cache.open(at, 0, first=True)
 
-    assert _figures(cache.tally) == (1, 2, 0, 0)
+    assert _figures(cache.counts) == (1, 2, 0, 0)
 
 
 def test_a_warm_serves_and_counts_as_used_once() -> None:
@@ -53,7 +55,7 @@ def test_a_warm_serves_and_counts_as_used_once() -> None:
     cache.open(MINUTE, 0, first=True)
     cache.open(2 * MINUTE, 0, first=False)
 
-    assert _figures(cache.tally) == (2, 0, 1, 1)
+    assert _figures(cache.counts) == (2, 0, 1, 1)
 
 
 def test_what_is_fresh_is_not_warmed() -> None:
@@ -61,10 +63,10 @@ def test_what_is_fresh_is_not_warmed() -> None:
     cache = _cache()
     cache.open(0, 0, first=True)
     _warm(cache, 60 * MINUTE)
-    assert _figures(cache.tally) == (0, 1, 0, 0)
+    assert _figures(cache.counts) == (0, 1, 0, 0)
 
     _warm(cache, TTL)
-    assert _figures(cache.tally) == (0, 1, 1, 0)
+    assert _figures(cache.counts) == (0, 1, 1, 0)
 
 
 def test_an_open_before_the_warm_has_landed_waits_and_makes_no_call() -> None:
@@ -74,8 +76,8 @@ def test_an_open_before_the_warm_has_landed_waits_and_makes_no_call() -> None:
     cache.open(MINUTE, 0, first=True)
     cache.open(3 * MINUTE, 0, first=False)
 
-    assert _figures(cache.tally) == (1, 0, 1, 1)
-    assert (cache.tally.joined.tolist(), cache.tally.waited.tolist()) == ([1], [MINUTE])
+    assert _figures(cache.counts) == (1, 0, 1, 1)
+    assert (cache.counts.joined_opens.tolist(), cache.counts.wait_micros.tolist()) == ([1], [MINUTE])
 
 
 def test_opens_during_the_fetch_of_a_miss_share_it() -> None:
@@ -84,7 +86,7 @@ def test_opens_during_the_fetch_of_a_miss_share_it() -> None:
     for at in (0, MINUTE // 2, MINUTE):
         cache.open(at, 0, first=at == 0)
 
-    assert _figures(cache.tally) == (1, 1, 0, 0)
+    assert _figures(cache.counts) == (1, 1, 0, 0)
 
 
 def test_a_warm_waits_for_its_moment() -> None:
@@ -94,7 +96,7 @@ def test_a_warm_waits_for_its_moment() -> None:
     cache.open(29 * MINUTE, 0, first=True)
     cache.open(31 * MINUTE, 0, first=False)
 
-    assert _figures(cache.tally) == (1, 1, 0, 0)
+    assert _figures(cache.counts) == (1, 1, 0, 0)
 
 
 def test_renewing_fetches_at_the_moment_of_expiry() -> None:
@@ -104,7 +106,7 @@ def test_renewing_fetches_at_the_moment_of_expiry() -> None:
         cache.open(0, 0, first=True)
         _warm(cache, TTL - 10 * MINUTE, renew=renew)
         cache.open(TTL + MINUTE, 0, first=True)
-        assert _figures(cache.tally) == expected
+        assert _figures(cache.counts) == expected
 
 
 def test_ages_are_counted_in_minutes() -> None:
@@ -114,7 +116,7 @@ def test_ages_are_counted_in_minutes() -> None:
     for minute in (10, 20, 90):
         cache.open(minute * MINUTE, 0, first=False)
 
-    assert [age_quantile(cache.tally.ages[0], share) for share in (0.5, 0.95)] == [20.0, 90.0]
+    assert [age_quantile(cache.counts.ages[0], share) for share in (0.5, 0.95)] == [20.0, 90.0]
     assert age_quantile(np.zeros(5), 0.5) is None
 
 
@@ -175,7 +177,7 @@ def test_all_columns_equal_a_plain_simulation(steps: list[tuple[int, object]], w
         at += gap * MINUTE
         if isinstance(what, dict):
             keys, values = np.array(list(what), np.int32), np.array(list(what.values()))
-            cache.decide(at, at + 60 * MINUTE, Scores(0, keys, values))
+            cache.decide(at, at + 60 * MINUTE, Ranking(0, keys, values))
             [one.decide(at, what) for one in plain]
         else:
             assert isinstance(what, int)
@@ -183,8 +185,8 @@ def test_all_columns_equal_a_plain_simulation(steps: list[tuple[int, object]], w
             [one.open(at, what) for one in plain]
 
     for name in ("hits", "misses", "warms", "used"):
-        assert getattr(cache.tally, name).sum(axis=0).tolist() == [getattr(one, name) for one in plain]
-    assert len(cache.tally.fetches) == 0 or sum(len(b.at) for b in cache.tally.fetches) == cache.tally.calls().sum()
+        assert getattr(cache.counts, name).sum(axis=0).tolist() == [getattr(one, name) for one in plain]
+    assert len(cache.counts.fetches) == 0 or sum(len(b.at) for b in cache.counts.fetches) == cache.counts.calls().sum()
 
 
 def test_an_infinite_threshold_warms_nothing() -> None:
@@ -192,4 +194,4 @@ def test_an_infinite_threshold_warms_nothing() -> None:
     cache = _cache(thresholds=(np.inf,))
     _warm(cache, 0)
 
-    assert cache.tally.warms.sum() == pytest.approx(0)
+    assert cache.counts.warms.sum() == pytest.approx(0)

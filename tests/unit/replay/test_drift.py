@@ -8,33 +8,40 @@ import pandas as pd
 import pytest
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.patterns.opens import Opens, opens_of
-from adwarm.replay.drift import LEAST, MOVED, Watched, by_chance, drift, stability
-from adwarm.replay.hour_profiles import hour_of_week
-from adwarm.replay.replay_log import Split
-from adwarm.replay.run import Rules, replay
+from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.drift import (
+    DRIFT_THRESHOLD,
+    MIN_ACCOUNT_OPENS,
+    MonitoredPolicy,
+    expected_stability_index,
+    measure_drift,
+    stability_index,
+)
+from adwarm.replay.hour_profiles import hour_of_week_policy
+from adwarm.replay.replay_log import TrainTestSplit
+from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
-from .conftest import MONDAY, office_log
+from .conftest import MONDAY, simulated_opens
 
 TEST, END = MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6)
-SPLIT = Split(MONDAY, TEST, END)
+SPLIT = TrainTestSplit(MONDAY, TEST, END)
 
 
-def found_in(opens: Opens) -> tuple[dict[str, Any], Watched]:
+def found_in(opens: Opens) -> tuple[dict[str, Any], MonitoredPolicy]:
     """The drift of a log, watched by hour-of-week."""
     start, test, end = SPLIT.micros()
-    watched = Watched(hour_of_week(), opens, test, end)
-    replay(opens, SPLIT, Rules(targets=(2.0,)), [watched], Settings())
-    return drift(opens, start, test, end, watched), watched
+    watched = MonitoredPolicy(hour_of_week_policy(), opens, test, end)
+    replay(opens, SPLIT, ReplayConfig(targets=(2.0,)), [watched], Settings())
+    return measure_drift(opens, start, test, end, watched), watched
 
 
 @pytest.fixture(scope="module")
 def moved() -> Opens:
     """Six weeks of three accounts; in the last two, the people of act_1 come ten hours later."""
-    frame = office_log(seed=5)
+    frame = simulated_opens(seed=5)
     late = (frame["account_id"] == "act_1") & (frame["ts"] >= pd.Timestamp(TEST))
-    return opens_of(frame.assign(ts=frame["ts"].where(~late, frame["ts"] + pd.Timedelta(hours=10))))
+    return opens_from_frame(frame.assign(ts=frame["ts"].where(~late, frame["ts"] + pd.Timedelta(hours=10))))
 
 
 def test_an_account_that_moved_is_listed_first(moved: Opens) -> None:
@@ -42,7 +49,7 @@ def test_an_account_that_moved_is_listed_first(moved: Opens) -> None:
     found, _ = found_in(moved)
     assert [row["account_id"] for row in found["worst"]] == ["act_1"]
     assert "other hours" in found["worst"][0]["why"]
-    assert found["worst"][0]["stability"] > MOVED
+    assert found["worst"][0]["stability"] > DRIFT_THRESHOLD
     assert (found["accounts"], found["judged"], found["moved"]) == (3, 3, 1)
     assert 0 < found["stability"] < found["worst"][0]["stability"]
 
@@ -58,16 +65,17 @@ def test_watching_counts_each_open_once(opens: Opens) -> None:
     _, watched = found_in(opens)
     _, test, end = SPLIT.micros()
     true = int(opens.only_first().since(test).before(end).first.sum())
-    assert 0.95 * true <= watched.came.sum() <= true
-    assert watched.stated.sum() == pytest.approx(true, rel=0.35)
-    assert (watched.spread <= watched.stated).all()
+    assert 0.95 * true <= watched.observed.sum() <= true
+    assert watched.expected.sum() == pytest.approx(true, rel=0.35)
+    assert (watched.variance <= watched.expected).all()
 
 
 def test_watching_changes_nothing(opens: Opens) -> None:
     """A watched policy is replayed like itself."""
-    watched = Watched(hour_of_week(), opens, to_micros(TEST), to_micros(END))
+    watched = MonitoredPolicy(hour_of_week_policy(), opens, to_micros(TEST), to_micros(END))
     plain, seen = (
-        replay(opens, SPLIT, Rules(targets=(2.0,)), [one], Settings()).document for one in ("hour-of-week", watched)
+        replay(opens, SPLIT, ReplayConfig(targets=(2.0,)), [one], Settings()).document
+        for one in ("hour-of-week", watched)
     )
     assert plain == seen
 
@@ -76,9 +84,9 @@ def test_stability_is_that_of_the_definition() -> None:
     """Equal shares give zero; a share that moves gives the sum; too few opens give none."""
     before, after = np.array([60.0, 40.0]), np.array([40.0, 60.0])
     old, new = (before + 0.5) / 101, (after + 0.5) / 101
-    assert stability(before, before * 3) == pytest.approx(0.0, abs=1e-3)
-    assert stability(before, after) == pytest.approx(float(((new - old) * np.log(new / old)).sum()))
-    assert stability(before, np.array([LEAST - 1.0, 0.0])) is None
+    assert stability_index(before, before * 3) == pytest.approx(0.0, abs=1e-3)
+    assert stability_index(before, after) == pytest.approx(float(((new - old) * np.log(new / old)).sum()))
+    assert stability_index(before, np.array([MIN_ACCOUNT_OPENS - 1.0, 0.0])) is None
 
 
 def test_chance_alone_is_allowed_for() -> None:
@@ -86,5 +94,8 @@ def test_chance_alone_is_allowed_for() -> None:
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.ones(12))
     draws = [(rng.multinomial(40, shares), rng.multinomial(25, shares)) for _ in range(500)]
-    over = [(stability(a.astype(float), b.astype(float)) or 0.0) > MOVED + by_chance(40, 25) for a, b in draws]
+    over = [
+        (stability_index(a.astype(float), b.astype(float)) or 0.0) > DRIFT_THRESHOLD + expected_stability_index(40, 25)
+        for a, b in draws
+    ]
     assert sum(over) < 15

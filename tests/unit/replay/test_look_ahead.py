@@ -8,28 +8,32 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from adwarm.patterns.opens import opens_of
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.policies import BUILT_IN
-from adwarm.replay.replay_log import Split, chosen
-from adwarm.replay.run import Rules, replay
+from adwarm.replay.replay_log import TrainTestSplit, select_keys
+from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
 COLUMNS = ["ts", "account_id", "date_range", "at", "confidence"]
 WHOLE: dict[str, pd.DataFrame] = {}
 
 
-def _warms(name: str, log: pd.DataFrame, split: Split) -> pd.DataFrame:
+def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
     start, test, _ = split.micros()
-    opens = chosen(opens_of(log), start, test, 0)
-    rules = Rules(step=timedelta(minutes=30), targets=(1.5, 2.0, 3.0, 50.0))
+    opens = select_keys(opens_from_frame(log), start, test, 0)
+    rules = ReplayConfig(step=timedelta(minutes=30), targets=(1.5, 2.0, 3.0, 50.0))
     warms = replay(opens, split, rules, [name], Settings()).warms
     return warms.sort_values(COLUMNS, ignore_index=True)
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.long if name == "adwarm" else ())
-    for name in BUILT_IN if name not in {"oracle", "none"}
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "adwarm" else ())
+        for name in BUILT_IN
+        if name not in {"oracle", "none"}
+    ],
+)
 @trials(
     max_examples=3,
     phases=[Phase.explicit, Phase.generate],
@@ -38,7 +42,7 @@ def _warms(name: str, log: pd.DataFrame, split: Split) -> pd.DataFrame:
 )
 @given(minutes=st.integers(60, 13 * 24 * 60))
 def test_cutting_the_log_changes_no_warm_before_the_cut(
-    name: str, minutes: int, office: pd.DataFrame, split: Split
+    name: str, minutes: int, office: pd.DataFrame, split: TrainTestSplit
 ) -> None:
     """Whatever happens from a moment of the scored weeks on, warms that start before it are the same."""
     cut = pd.Timestamp(split.test_from + timedelta(minutes=minutes))
@@ -49,7 +53,7 @@ def test_cutting_the_log_changes_no_warm_before_the_cut(
     assert _rows(seen, cut) == _rows(whole, cut)
 
 
-def test_the_oracle_is_caught(office: pd.DataFrame, split: Split) -> None:
+def test_the_oracle_is_caught(office: pd.DataFrame, split: TrainTestSplit) -> None:
     """The test above can fail: a policy that looks ahead warms differently when the log ends."""
     morning = pd.Timestamp(split.test_from + timedelta(days=2, hours=6))
     cut = office.loc[office["ts"] > morning, "ts"].min() - timedelta(seconds=1)

@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
-from adwarm.replay.entry_lifetimes import FixedLife
-from adwarm.replay.hour_profiles import hour_chances, week_hour
+from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.hour_profiles import hour_probabilities, week_hour
 from adwarm.replay.hybrid_histogram import idle_window
-from adwarm.replay.policies import BUILT_IN, policies
-from adwarm.replay.policy import Terms
-from adwarm.replay.replay_log import Split
-from adwarm.replay.run import Rules, replay
+from adwarm.replay.policies import BUILT_IN, load_policies
+from adwarm.replay.policy import ReplayTiming
+from adwarm.replay.replay_log import TrainTestSplit
+from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
 HOUR, DAY = baselines.HOUR, baselines.DAY
-TERMS = Terms(HOUR, 0, 0, 3 * HOUR)
-LIFE = FixedLife(3 * HOUR)
+TERMS = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
+LIFE = FixedLifetime(3 * HOUR)
 OWN = """
 import numpy as np
 
@@ -32,9 +32,9 @@ from adwarm.replay.policy import SimplePolicy
 class TwoDays(SimplePolicy):
     name = "two-days"
 
-    def choose(self, at, known, terms):
-        recent = known.since(at - 2 * 86_400_000_000)
-        return np.bincount(recent.key, minlength=known.keys).astype(float)
+    def warm_values(self, at, history, timing):
+        recent = history.since(at - 2 * 86_400_000_000)
+        return np.bincount(recent.key, minlength=history.key_count).astype(float)
 """
 
 
@@ -44,24 +44,24 @@ HOURS_OPENED = [(9, "act_1"), (30, "act_2"), (55, "act_2"), (80, "act_2")]
 def _opens(*moments: tuple[float, str]) -> Opens:
     """Opens of accounts at hours since the epoch, a Thursday."""
     frame = pd.DataFrame(moments, columns=["hour", "account_id"]).assign(date_range="today")
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["hour"] * 3600, unit="s", utc=True)))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["hour"] * 3600, unit="s", utc=True)))
 
 
 def test_all_means_every_built_in(opens: Opens) -> None:
     """`all` brings each once, also beside a name."""
-    found = policies(["all", "none"], opens, LIFE)
+    found = load_policies(["all", "none"], opens, LIFE)
 
     assert [policy.name for policy in found] == list(BUILT_IN)
     assert all(policy.about for policy in found)
 
 
 def test_a_policy_of_ones_own_is_replayed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens, split: Split
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens, split: TrainTestSplit
 ) -> None:
     """The ten lines of the how-to work."""
     (tmp_path / "mine_for_replay.py").write_text(OWN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    found = replay(opens, split, Rules(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
+    found = replay(opens, split, ReplayConfig(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
     sys.modules.pop("mine_for_replay")
 
     assert found.document["policies"][0]["name"] == "two-days"
@@ -72,13 +72,13 @@ def test_a_policy_of_ones_own_is_replayed(
 def test_what_cannot_be_found_is_said(name: str, opens: Opens) -> None:
     """The message names the policy."""
     with pytest.raises(BadRequest, match=name):
-        policies([name], opens, LIFE)
+        load_policies([name], opens, LIFE)
 
 
 def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
     """More opens in the last week, higher score; none, never."""
     opens = _opens((0, "act_1"), (1, "act_1"), (200, "act_2"), (201, "act_2"), (202, "act_3"))
-    score = baselines.Popularity().choose(210 * HOUR, opens, TERMS)
+    score = baselines.Popularity().warm_values(210 * HOUR, opens, TERMS)
 
     assert score[1] > score[2] > 0
     assert score[0] == 0
@@ -87,7 +87,7 @@ def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
 def test_viewed_recently_forgets_after_seven_days() -> None:
     """The later the last open, the higher; after seven days never."""
     opens = _opens((0, "act_1"), (100, "act_2"), (150, "act_3"))
-    score = baselines.ViewedRecently().choose(169 * HOUR, opens, TERMS)
+    score = baselines.ViewedRecently().warm_values(169 * HOUR, opens, TERMS)
 
     assert score[0] == 0 < score[1] < score[2]
 
@@ -96,17 +96,17 @@ def test_same_hour_repeats_the_day() -> None:
     """An open in the hour that begins a day or a week before is expected again."""
     opens = _opens((10.5, "act_1"), (11.5, "act_2"))
 
-    assert baselines.same_hour_yesterday().choose(34 * HOUR, opens, TERMS).tolist() == [1, 0]
-    assert baselines.same_hour_last_week().choose(179 * HOUR, opens, TERMS).tolist() == [0, 1]
+    assert baselines.same_hour_yesterday().warm_values(34 * HOUR, opens, TERMS).tolist() == [1, 0]
+    assert baselines.same_hour_last_week().warm_values(179 * HOUR, opens, TERMS).tolist() == [0, 1]
 
 
 def test_peak_hours_warm_ten_minutes_before() -> None:
     """Only the decision whose step holds ten minutes to a peak warms anything."""
     opens = _opens(*[(hour + n * 24.0, "act_1") for n in range(6) for hour in (9, 12, 15)])
-    policy, quarter = baselines.PeakHours(), Terms(HOUR // 4, 0, 0, 3 * HOUR)
+    policy, quarter = baselines.PeakHours(), ReplayTiming(HOUR // 4, 0, 0, 3 * HOUR)
     policy.fit(opens, quarter)
     moments = [144 * HOUR + minute * 60_000_000 for minute in range(0, 24 * 60, 15)]
-    warmed = [m for m in moments if policy.choose(m, opens, quarter).any()]
+    warmed = [m for m in moments if policy.warm_values(m, opens, quarter).any()]
 
     assert [(m - 144 * HOUR) // 60_000_000 for m in warmed] == [8 * 60 + 45, 11 * 60 + 45, 14 * 60 + 45]
 
@@ -116,7 +116,7 @@ def test_hours_of_the_week_are_chances() -> None:
     logs = ([(n * 168.0 + at, name) for n in range(weeks) for at, name in HOURS_OPENED] for weeks in (3, 9))
     few, many = (_opens(*log) for log in logs)
     hour = int(week_hour(np.array([9]))[0])
-    short, long = (hour_chances(opens, own=True) for opens in (few, many))
+    short, long = (hour_probabilities(opens, own=True) for opens in (few, many))
 
     assert 0 < short[0, hour] < long[0, hour] <= 1
     assert long[0].argmax() == hour

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
-from adwarm.patterns.opens import Opens, opens_of
-from adwarm.replay.policy import Claim, Scores, Terms
-from adwarm.replay.quality import Quality
+from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.policy import PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.quality import ProbabilityMetrics
 
 HOUR = 3_600_000_000
 KEYS, HOURS = 40, 500
-TERMS = Terms(HOUR, 0, 0, 3 * HOUR)
+TERMS = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
 
 
 def _world(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
@@ -22,14 +22,18 @@ def _world(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
     key, hour = np.nonzero(happened)
     rows = pd.DataFrame({"account_id": [f"act_{k:03}" for k in [*range(KEYS), *key]], "date_range": "today"})
     hours = [0] * KEYS + (hour + 1).tolist()
-    return opens_of(rows.assign(ts=pd.to_datetime([h * HOUR for h in hours], unit="us", utc=True))), chance, happened
+    return (
+        opens_from_frame(rows.assign(ts=pd.to_datetime([h * HOUR for h in hours], unit="us", utc=True))),
+        chance,
+        happened,
+    )
 
 
 def _quality(stated: np.ndarray, opens: Opens) -> dict:
-    quality = Quality(opens, Claim(HOUR, first=False), TERMS, (HOURS + 1) * HOUR)
+    quality = ProbabilityMetrics(opens, PredictedEvent(HOUR, first_opens_only=False), TERMS, (HOURS + 1) * HOUR)
     for hour in range(HOURS):
-        quality.count((hour + 1) * HOUR, Scores(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
-    found = quality.report()
+        quality.update((hour + 1) * HOUR, Ranking(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
+    found = quality.compute()
     assert found is not None
     return found
 
@@ -71,4 +75,4 @@ def test_nothing_stated_is_no_report() -> None:
     """Without a probability there are no figures of it."""
     opens, _, _ = _world(4)
 
-    assert Quality(opens, Claim(HOUR), TERMS, HOUR).report() is None
+    assert ProbabilityMetrics(opens, PredictedEvent(HOUR), TERMS, HOUR).compute() is None

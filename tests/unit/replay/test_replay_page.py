@@ -5,18 +5,18 @@ import re
 import pytest
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.replay_log import Split
-from adwarm.replay.replay_page import report_page
-from adwarm.replay.run import Rules, replay
+from adwarm.replay.replay_log import TrainTestSplit
+from adwarm.replay.replay_page import render_page
+from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
 NAMES = ["none", "popularity", "hour-of-week", "oracle"]
 
 
 @pytest.fixture(scope="module")
-def page(opens: Opens, split: Split) -> str:
+def page(opens: Opens, split: TrainTestSplit) -> str:
     """The page of a small replay."""
-    return report_page(replay(opens, split, Rules(), NAMES, Settings()).document)
+    return render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document)
 
 
 def test_nothing_is_fetched(page: str) -> None:
@@ -32,14 +32,14 @@ def test_words_are_explained(page: str) -> None:
     assert all(f"<dt>{name}</dt>" in page for name in NAMES)
 
 
-def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: Split) -> None:
+def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: TrainTestSplit) -> None:
     """Nothing in it depends on the moment it was made."""
-    assert report_page(replay(opens, split, Rules(), NAMES, Settings()).document) == page
+    assert render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document) == page
 
 
-def test_names_cannot_break_the_page(opens: Opens, split: Split) -> None:
+def test_names_cannot_break_the_page(opens: Opens, split: TrainTestSplit) -> None:
     """Text from outside is escaped."""
-    document = replay(opens, split, Rules(), ["none"], Settings()).document
+    document = replay(opens, split, ReplayConfig(), ["none"], Settings()).document
     document["policies"][0]["about"] = "<script>alert(1)</script>"
 
-    assert "<script>alert(1)" not in report_page(document)
+    assert "<script>alert(1)" not in render_page(document)

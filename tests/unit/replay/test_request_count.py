@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.fetch_plan.planner import combined, plan_fetch
-from adwarm.fetch_plan.refetch_schedule import SettleCalendar
+from adwarm.fetch_plan.planner import combine_request, plan_fetch
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import FreshnessRules, Window
-from adwarm.prefetch.range_summaries import Summary, due_summaries, version_sum
-from adwarm.replay.request_count import DayShelf
+from adwarm.prefetch.range_summaries import RangeSummary, find_due_summaries, version_sum
+from adwarm.replay.request_count import FetchedDays
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
@@ -25,23 +25,23 @@ FETCHES = st.lists(st.tuples(st.integers(0, 4_000), st.lists(WINDOWS, min_size=1
 @given(FETCHES, st.integers(0, 6))
 def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
     """Over any series of fetches, spans and summaries are as many as the planner's."""
-    shelf, held = DayShelf(RULES, weekday), {}
-    kept: dict[Window, Summary] = {}
-    calendar = SettleCalendar("UTC", weekday, RULES)
+    shelf, held = FetchedDays(RULES, weekday), {}
+    kept: dict[Window, RangeSummary] = {}
+    calendar = RefetchSchedule("UTC", weekday, RULES)
     now = datetime(2026, 3, 20, 1, tzinfo=UTC)
     for minutes, windows in fetches:
         now += timedelta(minutes=minutes)
         today = now.date()
         plan = plan_fetch(windows, held, calendar, now)
-        early = due_summaries(plan.ranges, kept, held, calendar, now)
-        together = bool(combined(plan.spans, early, Capabilities()))
+        early = find_due_summaries(plan.summary_windows, kept, held, calendar, now)
+        together = bool(combine_request(plan.spans, early, Capabilities()))
         for day in {day for span in plan.spans for day in span.days()}:
             version = (held[day].data_version if day in held else 0) + (day == today)
             held[day] = PartitionState(day, "h", 1, "c", now, True, False, version, "v1")
-        kept.update((window, Summary([], now, version_sum(held, window))) for window in early)
-        late = due_summaries(plan.ranges, kept, held, calendar, now)
-        kept.update((window, Summary([], now, version_sum(held, window))) for window in late)
+        kept.update((window, RangeSummary([], now, version_sum(held, window))) for window in early)
+        late = find_due_summaries(plan.summary_windows, kept, held, calendar, now)
+        kept.update((window, RangeSummary([], now, version_sum(held, window))) for window in late)
         spans = [(window.since.toordinal(), window.until.toordinal()) for window in windows]
 
         made = 1 + bool(late) if together else len(plan.spans) + bool(early or late)
-        assert shelf.requests(spans, today.toordinal(), to_micros(now)) == made
+        assert shelf.fetch(spans, today.toordinal(), to_micros(now)) == made

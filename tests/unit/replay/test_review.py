@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import live_forecast, live_snapshot, make_live
-from adwarm.forecast.training.train import train_candidates, train_until
+from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, promote_snapshot
+from adwarm.forecast.training.train import train_and_promote, train_candidates
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.opens import opens_of
-from adwarm.replay.promotion import REVIEW, promote, reject
-from adwarm.replay.review import review_policies, sample, split_of
+from adwarm.patterns.opens import opens_from_frame
+from adwarm.replay.promotion import REVIEW_ACTOR, promote, reject
+from adwarm.replay.review import choose_split, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, reading
-from adwarm.store.reviews import newest_review
+from adwarm.store import ObjectStore, read_transaction
+from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
 from .conftest import MONDAY
@@ -38,18 +38,16 @@ class House:
 
     def train(self, kind: str) -> str:
         """Make a forecast of the kind live; return its id."""
-        only = self.settings.model_copy(
-            update={"forecast": self.settings.forecast.model_copy(update={"model": kind})}
-        )  # fmt: skip
+        only = self.settings.model_copy(update={"forecast": self.settings.forecast.model_copy(update={"model": kind})})
         found = train_candidates(self.engine, self.objects, only, NOW, NOW).snapshots[kind].id
-        make_live(self.engine, found, NOW)
+        promote_snapshot(self.engine, found, NOW)
         return found
 
     def review(self, run_id: str = "review/1", **more: Any) -> dict[str, Any]:
         return review_policies(self.engine, self.objects, self.settings, NOW, run_id, **more)
 
     def policy(self) -> dict[str, Any]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return find_policy(connection) or {}
 
 
@@ -59,9 +57,10 @@ def built(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW, 
     log = root / "log.jsonl"
     log.write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
     settings = Settings.model_validate({
-        "home": root / "home", "access_log_url": str(log),
+        "home": root / "home",
+        "access_log_url": str(log),
         "review": {"policies": PLAIN, "scored_weeks": 2, "min_cases": 100, **review},
-    })  # fmt: skip
+    })
     objects = ObjectStore(settings.data)
     ingest(engine, objects, settings, now)
     return House(engine, objects, settings)
@@ -81,20 +80,20 @@ def test_a_better_kind_is_proposed_and_promoted_after_approval(
     plain = house.train("population")
     row = house.review()
     assert (row["verdict"], row["live_kind"], row["proposed_kind"]) == ("proposed", "population", "hour_of_week")
-    assert live_snapshot(house.engine).id == plain
+    assert get_live_snapshot(house.engine).id == plain
 
     done = promote(house.engine, "review/1", by="somebody", at=NOW + timedelta(hours=5))
     assert (done["verdict"], done["decided_by"]) == ("promoted", "somebody")
-    assert live_snapshot(house.engine).id == row["proposed_snapshot"]
-    assert live_forecast(house.engine, house.objects).kind == "hour_of_week"
+    assert get_live_snapshot(house.engine).id == row["proposed_snapshot"]
+    assert get_live_forecast(house.engine, house.objects).kind == "hour_of_week"
     policy = house.policy()
     assert (policy["chosen_kind"], policy["chosen_by"]) == ("hour_of_week", "somebody")
     assert policy["chosen_at"] == NOW + timedelta(hours=5)
     assert "first opens more" in policy["chosen_why"]
     assert promote(house.engine, "review/1", by="another", at=NOW)["decided_by"] == "somebody"
 
-    train_until(house.engine, house.objects, house.settings, NOW, NOW)
-    assert live_snapshot(house.engine).kind == "hour_of_week"
+    train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
+    assert get_live_snapshot(house.engine).kind == "hour_of_week"
     assert house.policy()["chosen_by"] == "somebody"
 
 
@@ -103,7 +102,7 @@ def test_a_rejected_proposal_changes_nothing(house: House) -> None:
     plain = house.train("population")
     house.review()
     assert reject(house.engine, "review/1", by="nobody in time", at=NOW)["verdict"] == "rejected"
-    assert live_snapshot(house.engine).id == plain
+    assert get_live_snapshot(house.engine).id == plain
     assert house.policy()["chosen_kind"] is None
     with pytest.raises(BadRequest, match="rejected"):
         promote(house.engine, "review/1", by="somebody", at=NOW)
@@ -141,23 +140,23 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     house.train("hour_of_week")
     row = house.review()
     assert row["verdict"] == "fell_back", row["figures"]["policies"]
-    assert live_forecast(house.engine, house.objects).kind == "population"
+    assert get_live_forecast(house.engine, house.objects).kind == "population"
     policy = house.policy()
-    assert (policy["chosen_kind"], policy["chosen_by"]) == ("population", REVIEW)
+    assert (policy["chosen_kind"], policy["chosen_by"]) == ("population", REVIEW_ACTOR)
     assert "promise" in policy["chosen_why"]
     assert house.review()["verdict"] == "fell_back"
-    train_until(house.engine, house.objects, house.settings, NOW, NOW)
-    assert live_snapshot(house.engine).kind == "population"
+    train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
+    assert get_live_snapshot(house.engine).kind == "population"
 
 
 def test_a_review_that_only_reports_changes_nothing(house: House) -> None:
     """Without leave to act nothing is trained, proposed or made live, and there is a report."""
     plain = house.train("population")
-    row = house.review(act=False)
+    row = house.review(apply_result=False)
     assert (row["verdict"], row["proposed_snapshot"]) == ("reported", None)
     assert "surely" in row["figures"]["why"] or "first opens more" in row["figures"]["why"]
     assert row["report"]
-    assert live_snapshot(house.engine).id == plain
+    assert get_live_snapshot(house.engine).id == plain
     with pytest.raises(BadRequest, match="nothing to promote"):
         promote(house.engine, "review/1", by="somebody", at=NOW)
 
@@ -170,24 +169,24 @@ def test_too_short_a_log_is_said(tmp_path: Path, sqlite_engine: Engine, office: 
     row = house.review()
     assert (row["verdict"], row["report"]) == ("too_little_log", None)
     assert "needs 21" in row["figures"]["why"]
-    with reading(house.engine) as connection:
-        assert (newest_review(connection) or {})["verdict"] == "too_little_log"
+    with read_transaction(house.engine) as connection:
+        assert (find_newest_review(connection) or {})["verdict"] == "too_little_log"
 
 
 def test_the_split_takes_what_the_log_has() -> None:
     """A long log gives the weeks that are set, a short one fewer scored weeks, and always two weeks to learn from."""
     rules = ReviewSettings(training_weeks=8, scored_weeks=4)
-    long = split_of(NOW - timedelta(weeks=30), NOW, rules)
+    long = choose_split(NOW - timedelta(weeks=30), NOW, rules)
     assert (long.test_from, long.train_from) == (NOW - timedelta(weeks=4), NOW - timedelta(weeks=12))
-    short = split_of(NOW - timedelta(days=25), NOW, rules)
+    short = choose_split(NOW - timedelta(days=25), NOW, rules)
     assert (short.test_from, short.train_from) == (NOW - timedelta(weeks=1), NOW - timedelta(days=25))
 
 
 def test_a_sample_holds_whole_accounts(office: pd.DataFrame) -> None:
     """At most so many keys, or one account; the same ones at each call."""
-    opens = opens_of(office)
-    some = sample(opens, 9)
-    assert (some.keys, len(set(some.account_id))) == (8, 2)
-    assert set(sample(opens, 1).account_id) < set(some.account_id)
-    assert sample(opens, 99) is opens
+    opens = opens_from_frame(office)
+    some = sample_accounts(opens, 9)
+    assert (some.key_count, len(set(some.account_id))) == (8, 2)
+    assert set(sample_accounts(opens, 1).account_id) < set(some.account_id)
+    assert sample_accounts(opens, 99) is opens
     assert (some.first_ts[1:] >= some.first_ts[:-1]).all()

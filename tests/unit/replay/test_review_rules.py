@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from adwarm.replay.review_page import review_section
-from adwarm.replay.review_rules import Verdict, judge
-from adwarm.replay.review_summary import body_of
+from adwarm.replay.review_rules import ReviewResult, evaluate_policies
+from adwarm.replay.review_summary import summarize_review
 from adwarm.settings import ReviewSettings
 
 RULES = ReviewSettings()
@@ -19,9 +19,10 @@ def policy(name: str, ratio: float, stated: float = 0.5, true: float = 0.5, case
         "read_off_curve": [{"multiple": 2.0, "first_open_hit_ratio": ratio, "interval": [ratio - 0.01, ratio + 0.01]}],
         "targets": [{"target": 2.0, "calls": 4321, "multiple": 1.98}],
         "probability": {
-            "ece": abs(stated - true), "bins": [{"cases": cases, "stated": stated, "came_true": true}],
+            "ece": abs(stated - true),
+            "bins": [{"cases": cases, "stated": stated, "came_true": true}],
         },
-    }  # fmt: skip
+    }
 
 
 def document(live: dict[str, Any], *others: tuple[dict[str, Any], float, float]) -> dict[str, Any]:
@@ -41,85 +42,98 @@ def test_nothing_surely_better_keeps_the_live_kind() -> None:
     """A gain whose interval reaches zero, or that is tiny, proposes nothing."""
     live = policy("hour-of-week", 0.9)
     unsure, tiny = (policy("adwarm", 0.91), -0.03, 0.001), (policy("population-profile", 0.9), -0.004, -0.001)
-    found = judge(document(live, unsure, tiny), "hour_of_week", RULES)
-    assert (found.verdict, found.kind) == (Verdict.KEPT, None)
+    found = evaluate_policies(document(live, unsure, tiny), "hour_of_week", RULES)
+    assert (found.result, found.new_kind) == (ReviewResult.KEPT, None)
 
 
 def test_the_best_of_the_surely_better_is_proposed() -> None:
     """The greatest gain wins; its sign is that of the one who is asked."""
     live = policy("population-profile", 0.7)
     good, best = (policy("hour-of-week", 0.8), -0.12, -0.08), (policy("adwarm", 0.9), -0.22, -0.18)
-    found = judge(document(live, good, best), "population", RULES)
-    assert (found.verdict, found.kind) == (Verdict.PROPOSED, "adwarm")
+    found = evaluate_policies(document(live, good, best), "population", RULES)
+    assert (found.result, found.new_kind) == (ReviewResult.PROPOSED, "adwarm")
     assert found.figures["adwarm"]["gain"] == pytest.approx(0.2)
     assert found.figures["adwarm"]["gain_interval"] == pytest.approx([0.18, 0.22])
-    assert "+0.200" in found.why
+    assert "+0.200" in found.reason
 
 
 def test_few_opens_propose_nothing() -> None:
     """An interval over a handful of opens means nothing."""
     made = document(policy("hour-of-week", 0.8), (policy("adwarm", 0.9), -0.12, -0.08))
     made["log"]["scored_first_opens"] = 99
-    assert "too few" in judge(made, "hour_of_week", RULES).why
+    assert "too few" in evaluate_policies(made, "hour_of_week", RULES).reason
 
 
 def test_one_that_promises_too_much_is_never_proposed() -> None:
     """A better hit ratio does not make up for broken calibration."""
     live = policy("hour-of-week", 0.8)
-    found = judge(document(live, (policy("adwarm", 0.95, stated=0.9, true=0.6), -0.2, -0.1)), "hour_of_week", RULES)
-    assert found.verdict is Verdict.KEPT
+    found = evaluate_policies(
+        document(live, (policy("adwarm", 0.95, stated=0.9, true=0.6), -0.2, -0.1)), "hour_of_week", RULES
+    )
+    assert found.result is ReviewResult.KEPT
 
 
 @pytest.mark.parametrize(
     ("stated", "true", "cases", "verdict"),
     [
-        (0.8, 0.6, 50_000, Verdict.FELL_BACK),
-        (0.8, 0.6, RULES.min_cases - 1, Verdict.KEPT),
-        (0.6, 0.9, 50_000, Verdict.KEPT),
-        (0.65, 0.6, 50_000, Verdict.KEPT),
+        (0.8, 0.6, 50_000, ReviewResult.FELL_BACK),
+        (0.8, 0.6, RULES.min_cases - 1, ReviewResult.KEPT),
+        (0.6, 0.9, 50_000, ReviewResult.KEPT),
+        (0.65, 0.6, 50_000, ReviewResult.KEPT),
     ],
     ids=["broken", "too little evidence", "too modest", "near enough"],
 )
-def test_broken_calibration_falls_back(stated: float, true: float, cases: int, verdict: Verdict) -> None:
+def test_broken_calibration_falls_back(stated: float, true: float, cases: int, verdict: ReviewResult) -> None:
     """Promises that do not come, on enough evidence, let the population profile take over; modesty does not."""
-    found = judge(document(policy("adwarm", 0.9, stated, true, cases)), "adwarm", RULES)
-    assert found.verdict is verdict
-    assert found.kind == ("population" if verdict is Verdict.FELL_BACK else None)
+    found = evaluate_policies(document(policy("adwarm", 0.9, stated, true, cases)), "adwarm", RULES)
+    assert found.result is verdict
+    assert found.new_kind == ("population" if verdict is ReviewResult.FELL_BACK else None)
 
 
 def test_there_is_nothing_below_the_population_profile() -> None:
     """When it is off itself, it stays, and the review says so."""
-    found = judge(document(policy("population-profile", 0.5, 0.8, 0.3)), "population", RULES)
-    assert found.verdict is Verdict.KEPT
-    assert "nothing plainer" in found.why
+    found = evaluate_policies(document(policy("population-profile", 0.5, 0.8, 0.3)), "population", RULES)
+    assert found.result is ReviewResult.KEPT
+    assert "nothing plainer" in found.reason
 
 
 def test_a_policy_without_probabilities_is_judged_by_its_hits_alone() -> None:
     """What states no probability cannot be off."""
     other = policy("adwarm", 0.95) | {"probability": None}
-    found = judge(document(policy("hour-of-week", 0.8), (other, -0.2, -0.1)), "hour_of_week", RULES)
-    assert found.kind == "adwarm"
+    found = evaluate_policies(document(policy("hour-of-week", 0.8), (other, -0.2, -0.1)), "hour_of_week", RULES)
+    assert found.new_kind == "adwarm"
 
 
 def test_what_is_proposed_is_said_in_words_and_on_the_page() -> None:
     """Who approves sees both kinds with hits, calls and calibration, and the report; the page escapes names."""
-    found = judge(
+    found = evaluate_policies(
         document(policy("hour-of-week", 0.8), (policy("adwarm", 0.9), -0.12, -0.08)), "hour_of_week", RULES
-    )  # fmt: skip
+    )
     drift = {"stability": 0.01, "accounts": 9, "moved": 1, "judged": 9}
     log = {"test_from": "2026-03-02T00:00", "test_to": "2026-03-16T00:00", "scored_first_opens": 1234}
-    figures = {"why": found.why, "policies": found.figures, "drift": drift, "log": log}
+    figures = {"why": found.reason, "policies": found.figures, "drift": drift, "log": log}
     row = {"verdict": "proposed", "live_kind": "hour_of_week", "proposed_kind": "adwarm", "report": "/r.html"}
-    body = body_of({**row, "figures": figures})
+    body = summarize_review({**row, "figures": figures})
     for words in ("hour-of-week", "adwarm", "0.900", "4,321", "ECE", "/r.html", "2026-03-02", "1 of 9", "+0.100"):
         assert words in body
     worst = {
-        "account_id": "<b>", "before": 30, "after": 40, "stability": None, "stated": 12.0, "came": 44, "why": "more",
-    }  # fmt: skip
+        "account_id": "<b>",
+        "before": 30,
+        "after": 40,
+        "stability": None,
+        "stated": 12.0,
+        "came": 44,
+        "why": "more",
+    }
     page = review_section({
-        "verdict": "proposed", "why": found.why, "live_kind": "hour_of_week", "max_ece": 0.1, "min_cases": 9,
-        "figures": found.figures, "drift": {**drift, "worst": [worst]},
-    })  # fmt: skip
+        "verdict": "proposed",
+        "why": found.reason,
+        "live_kind": "hour_of_week",
+        "max_ece": 0.1,
+        "min_cases": 9,
+        "figures": found.figures,
+        "drift": {**drift, "worst": [worst]},
+    })
     assert "A better kind is proposed" in page
     assert "&lt;b&gt;" in page
     assert "<td><b>" not in page

@@ -10,13 +10,13 @@ import pytest
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
-from adwarm.replay.evaluation_period import Stretch, scored
-from adwarm.replay.policy import Decisions, Scores, SimplePolicy, Terms
-from adwarm.replay.replay_log import Split, read_opens
-from adwarm.replay.run import Replayed, Rules, replay
+from adwarm.replay.evaluation_period import EvaluationPeriod, iter_rankings
+from adwarm.replay.policy import DecisionTimes, Ranking, ReplayTiming, SimplePolicy
+from adwarm.replay.replay_log import TrainTestSplit, read_opens
+from adwarm.replay.run import ReplayConfig, ReplayResult, replay
 from adwarm.settings import Settings
 
-IDEAL = Rules(step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(1.5, 2.0, 3.0))
+IDEAL = ReplayConfig(step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(1.5, 2.0, 3.0))
 REFERENCE = {  # train from, test from, test to, first opens, ratio without warming, multiple of warming everything
     "loan_desk": ("2011-12-08", "2012-02-02", "2012-03-01", 6841, 0.477, 14.0),
     "helpdesk": ("2012-05-17", "2012-07-12", "2012-08-09", 465, 0.340, 12.2),
@@ -26,12 +26,12 @@ REFERENCE = {  # train from, test from, test to, first opens, ratio without warm
 
 
 @pytest.fixture(scope="module")
-def all_policies(opens: Opens, split: Split) -> Replayed:
+def all_policies(opens: Opens, split: TrainTestSplit) -> ReplayResult:
     """Every policy over the small office."""
     return replay(opens, split, IDEAL, ["all"], Settings())
 
 
-def _named(found: Replayed, name: str) -> dict:
+def _named(found: ReplayResult, name: str) -> dict:
     return next(policy for policy in found.document["policies"] if policy["name"] == name)
 
 
@@ -39,7 +39,7 @@ def _at(policy: dict, multiple: float) -> float:
     return next(row["first_open_hit_ratio"] for row in policy["read_off_curve"] if row["multiple"] == multiple)
 
 
-def test_the_bounds_bound(all_policies: Replayed) -> None:
+def test_the_bounds_bound(all_policies: ReplayResult) -> None:
     """The oracle serves all but a new key's very first open for the calls of no warming; everything costs far more."""
     oracle, everything = _named(all_policies, "oracle"), _named(all_policies, "everything")
 
@@ -50,12 +50,12 @@ def test_the_bounds_bound(all_policies: Replayed) -> None:
     assert max(row["multiple"] for row in everything["curve"]) > 5
 
 
-def test_a_calendar_beats_popularity_in_an_office(all_policies: Replayed) -> None:
+def test_a_calendar_beats_popularity_in_an_office(all_policies: ReplayResult) -> None:
     """People with hours are foreseen by their hours."""
     assert _at(_named(all_policies, "hour-of-week"), 2.0) > _at(_named(all_policies, "popularity"), 2.0) + 0.1
 
 
-def test_figures_fit_together(all_policies: Replayed) -> None:
+def test_figures_fit_together(all_policies: ReplayResult) -> None:
     """Calls are warms and misses; used and wasted make up the warms; the interval holds the figure."""
     for policy in all_policies.document["policies"]:
         for row in policy["targets"]:
@@ -64,7 +64,7 @@ def test_figures_fit_together(all_policies: Replayed) -> None:
             assert low - 1e-9 <= row["first_open_hit_ratio"] <= high + 1e-9
 
 
-def test_warms_are_those_of_the_figures(all_policies: Replayed) -> None:
+def test_warms_are_those_of_the_figures(all_policies: ReplayResult) -> None:
     """The list of warms has as many rows per policy and target as the report says."""
     counts = all_policies.warms.groupby(["policy", "at"]).size()
     for policy in all_policies.document["policies"]:
@@ -72,7 +72,7 @@ def test_warms_are_those_of_the_figures(all_policies: Replayed) -> None:
             assert counts.get((policy["name"], row["target"]), 0) == row["warms"]
 
 
-def test_a_second_replay_is_the_same(all_policies: Replayed, opens: Opens, split: Split) -> None:
+def test_a_second_replay_is_the_same(all_policies: ReplayResult, opens: Opens, split: TrainTestSplit) -> None:
     """Equal inputs, equal bytes."""
     again = replay(opens, split, IDEAL, ["hour-of-week", "oracle"], Settings())
 
@@ -80,7 +80,9 @@ def test_a_second_replay_is_the_same(all_policies: Replayed, opens: Opens, split
         assert orjson.dumps(_named(again, name)) == orjson.dumps(_named(all_policies, name))
 
 
-def test_scored_weeks_do_not_reach_the_thresholds(all_policies: Replayed, opens: Opens, split: Split) -> None:
+def test_scored_weeks_do_not_reach_the_thresholds(
+    all_policies: ReplayResult, opens: Opens, split: TrainTestSplit
+) -> None:
     """A log that says nothing of the last week gives the same thresholds."""
     _, _, end = split.micros()
     cut = replay(opens.before(end - 7 * 86_400_000_000), split, IDEAL, ["hour-of-week"], Settings())
@@ -89,18 +91,20 @@ def test_scored_weeks_do_not_reach_the_thresholds(all_policies: Replayed, opens:
     assert [row["threshold"] for row in found] == [row["threshold"] for row in whole]
 
 
-def test_latency_and_lag_cost_hits(opens: Opens, split: Split) -> None:
+def test_latency_and_lag_cost_hits(opens: Opens, split: TrainTestSplit) -> None:
     """What lands late or is known late serves less, even for the oracle."""
-    slow = Rules(step=timedelta(hours=1), latency=timedelta(minutes=50), lag=timedelta(minutes=5), targets=(2.0,))
+    slow = ReplayConfig(
+        step=timedelta(hours=1), latency=timedelta(minutes=50), lag=timedelta(minutes=5), targets=(2.0,)
+    )
     fast, late = (replay(opens, split, rules, ["hour-of-week"], Settings()) for rules in (IDEAL, slow))
 
     assert _at(_named(late, "hour-of-week"), 2.0) < _at(_named(fast, "hour-of-week"), 2.0)
 
 
-def test_requests_cost_differs_from_keys(opens: Opens, split: Split) -> None:
+def test_requests_cost_differs_from_keys(opens: Opens, split: TrainTestSplit) -> None:
     """Counted in requests, the same misses cost what the fetch planner would send."""
-    rules = Rules(step=timedelta(hours=1), targets=(2.0,), cost="requests")
-    by_key = replay(opens, split, Rules(step=timedelta(hours=1), targets=(2.0,)), ["none"], Settings())
+    rules = ReplayConfig(step=timedelta(hours=1), targets=(2.0,), cost="requests")
+    by_key = replay(opens, split, ReplayConfig(step=timedelta(hours=1), targets=(2.0,)), ["none"], Settings())
     found = replay(opens, split, rules, ["none"], Settings())
     keys, requests = (_named(one, "none")["targets"][0] for one in (by_key, found))
 
@@ -108,9 +112,9 @@ def test_requests_cost_differs_from_keys(opens: Opens, split: Split) -> None:
     assert 0 < requests["calls"] != keys["calls"]
 
 
-def test_freshness_by_class_lengthens_lives(all_policies: Replayed, opens: Opens, split: Split) -> None:
+def test_freshness_by_class_lengthens_lives(all_policies: ReplayResult, opens: Opens, split: TrainTestSplit) -> None:
     """Ranges that end yesterday or before stay fresh longer than three hours: fewer misses without warming."""
-    rules = Rules(ttl=None, step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(2.0,))
+    rules = ReplayConfig(ttl=None, step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(2.0,))
     found = _named(replay(opens, split, rules, ["none"], Settings()), "none")
 
     assert found["targets"][0]["calls"] < _named(all_policies, "none")["targets"][0]["calls"]
@@ -122,17 +126,17 @@ def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
     class Reckless(SimplePolicy):
         name = "reckless"
 
-        def choose(self, at: int, known: Opens, terms: Terms) -> np.ndarray:
-            return np.ones(known.keys)
+        def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> np.ndarray:
+            return np.ones(history.key_count)
 
-        def scores(self, known: Opens, decisions: Decisions) -> Iterator[Scores]:
+        def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
             for index in range(len(decisions)):
-                yield Scores(index, np.arange(opens.keys, dtype=np.int32), np.full(opens.keys, np.nan))
+                yield Ranking(index, np.arange(opens.key_count, dtype=np.int32), np.full(opens.key_count, np.nan))
                 break
 
     start = int(opens.ts[0])
-    stretch, terms = Stretch(start, start + 7_200_000_000), Terms(3_600_000_000, 0, 0, 1)
-    said = [scores for _, scores in scored(Reckless(), opens, stretch, terms)]
+    stretch, terms = EvaluationPeriod(start, start + 7_200_000_000), ReplayTiming(3_600_000_000, 0, 0, 1)
+    said = [scores for _, scores in iter_rankings(Reckless(), opens, stretch, terms)]
 
     assert [len(scores.key) for scores in said] == [0, 0]
 
@@ -140,13 +144,15 @@ def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
 def test_rules_that_make_no_sense_are_refused() -> None:
     """Messages name the option."""
     with pytest.raises(BadRequest, match="--step"):
-        Rules(step=timedelta(0))
+        ReplayConfig(step=timedelta(0))
     with pytest.raises(BadRequest, match="--ttl"):
-        Rules(ttl=timedelta(0))
+        ReplayConfig(ttl=timedelta(0))
     with pytest.raises(BadRequest, match="--at"):
-        Rules(targets=(0.5,))
+        ReplayConfig(targets=(0.5,))
     with pytest.raises(BadRequest, match="14 days"):
-        Split(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+        TrainTestSplit(
+            datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+        )
 
 
 def test_the_reference_figures_come_out(shared_log: Path) -> None:
@@ -155,7 +161,7 @@ def test_the_reference_figures_come_out(shared_log: Path) -> None:
         pytest.skip("no reference figures for this log")
     *days, first, ratio, most = REFERENCE[shared_log.stem]
     moments = [datetime.fromisoformat(str(day)).replace(tzinfo=UTC) for day in days]
-    split = Split(moments[0], moments[1], moments[2])
+    split = TrainTestSplit(moments[0], moments[1], moments[2])
     opens = read_opens(str(shared_log), Settings(), split, 20)
     found = replay(opens, split, IDEAL, ["none", "everything"], Settings())
 

@@ -4,13 +4,12 @@ from datetime import timedelta
 
 from adwarm.model import ReportKey
 from adwarm.serving import read_back
-
-from .conftest import Desk
+from tests.unit.conftest import ReaderHarness
 
 KEYS = [ReportKey(f"act_{n}", "yesterday") for n in range(1, 8)]
 
 
-def test_warmed_keys_are_read_back(desk: Desk) -> None:
+def test_warmed_keys_are_read_back(desk: ReaderHarness) -> None:
     """A spread of the warmed keys is read, each a hit."""
     desk.warm(*KEYS)
     found = read_back(desk.reader, KEYS, limit=3)
@@ -18,11 +17,11 @@ def test_warmed_keys_are_read_back(desk: Desk) -> None:
     assert read_back(desk.reader, []).read == 0
 
 
-def test_a_key_that_is_not_there_is_named(desk: Desk) -> None:
+def test_a_key_that_is_not_there_is_named(desk: ReaderHarness) -> None:
     """Absent, old and damaged ones are told, each with its reason."""
     desk.warm(KEYS[0])
     assert "act_2 yesterday: miss, nothing is stored" in read_back(desk.reader, KEYS[:2]).misses[0]
     desk.bench.clock.sleep(timedelta(hours=7).total_seconds())
     assert "stale" in read_back(desk.reader, KEYS[:1]).misses[0]
-    desk.damage()
+    desk.corrupt_payloads()
     assert "act_1 yesterday: miss" in read_back(desk.reader, KEYS[:1]).misses[0]

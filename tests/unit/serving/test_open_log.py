@@ -18,7 +18,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     writer.append(at, key)
     rows = [row for batch in read_events(str(writer.path), Settings()) for row in batch.to_pylist()]
     assert rows[0] == {
-        "ts": at, "account_id": "act_1", "date_range": "last_7d", "report": "default", "time_zone": "Asia/Tokyo",
-        "actor": "embedded", "hit": True, "latency_ms": 2.5,
-    }  # fmt: skip
+        "ts": at,
+        "account_id": "act_1",
+        "date_range": "last_7d",
+        "report": "default",
+        "time_zone": "Asia/Tokyo",
+        "actor": "embedded",
+        "hit": True,
+        "latency_ms": 2.5,
+    }
     assert rows[1] == rows[0] | {"time_zone": "", "actor": "human", "hit": None, "latency_ms": None}

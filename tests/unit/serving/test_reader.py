@@ -9,28 +9,26 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.compression import open_envelope
+from adwarm.compression import decode_envelope
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader
 from adwarm.settings import CompressionSettings
 from adwarm.store import accounts, entries, read_traffic
-from tests.unit.conftest import NOW
-
-from .conftest import Desk
+from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")
 HOUR = timedelta(hours=1)
 
 
-def _counts(desk: Desk) -> tuple[float, ...]:
-    found = read_traffic.totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
+def _counts(desk: ReaderHarness) -> tuple[float, ...]:
+    found = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
     return tuple(found[name] for name in ("hits", "stale", "misses"))
 
 
-def test_hit_stale_and_miss(desk: Desk) -> None:
+def test_hit_stale_and_miss(desk: ReaderHarness) -> None:
     """Absent, then fresh to the end of its life, then old and said to be; each read is counted once."""
     assert desk.reader.read(KEY).status == ReadStatus.MISS
     desk.warm(KEY)
@@ -41,34 +39,34 @@ def test_hit_stale_and_miss(desk: Desk) -> None:
     assert (hit.status, stale.status) == (ReadStatus.HIT, ReadStatus.STALE)
     assert hit.age_seconds == 6 * 3600 - 1
     assert "fresh until 2026-11-25 18:00 UTC" in str(stale.reason)
-    assert orjson.loads(desk.reader.body(stale))["since"] == "2026-11-24"
+    assert orjson.loads(desk.reader.get_body(stale))["since"] == "2026-11-24"
     assert _counts(desk) == (1, 1, 1)
 
 
-def test_reads_of_the_warmer_are_not_peoples(desk: Desk) -> None:
+def test_reads_of_the_warmer_are_not_peoples(desk: ReaderHarness) -> None:
     """The canary's reads do not make people's hit rate."""
     desk.warm(KEY)
     desk.reader.read(KEY, Actor.WARMER)
-    desk.reader.read(KEY, count=False)
+    desk.reader.read(KEY, record_traffic=False)
     assert _counts(desk) == (0, 0, 0)
 
 
-def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: Desk) -> None:
+def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> None:
     """Bytes that do not verify are never served; the next fetch puts whole ones there, at the same moment even."""
     desk.warm(KEY)
-    desk.damage()
+    desk.corrupt_payloads()
     answer = desk.reader.read(KEY)
     assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
     with pytest.raises(NotFound):
-        desk.reader.body(answer)
+        desk.reader.get_body(answer)
     assert desk.fetch(KEY).status == ReadStatus.FETCHED
     assert desk.reader.read(KEY).status == ReadStatus.HIT
 
 
-def test_midnight_moves_the_window(desk: Desk) -> None:
+def test_midnight_moves_the_window(desk: ReaderHarness) -> None:
     """After midnight in the account's own zone the window of the day before is not served."""
     desk.warm(KEY)
-    accounts.put(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
+    accounts.save(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
     desk.bench.clock.set(datetime(2026, 11, 26, 4, 59, 59, tzinfo=UTC))
     assert desk.reader.read(KEY).entry is not None
     desk.bench.clock.set(datetime(2026, 11, 26, 5, 0, tzinfo=UTC))
@@ -77,7 +75,7 @@ def test_midnight_moves_the_window(desk: Desk) -> None:
     assert "2026-11-25..2026-11-25" in str(answer.reason)
 
 
-def test_a_failing_upstream_leaves_the_older_answer(desk: Desk) -> None:
+def test_a_failing_upstream_leaves_the_older_answer(desk: ReaderHarness) -> None:
     """What is there is served, marked stale, with the upstream's reason."""
     desk.warm(KEY)
     desk.bench.clock.sleep(7 * 3600)
@@ -85,10 +83,10 @@ def test_a_failing_upstream_leaves_the_older_answer(desk: Desk) -> None:
     answer = desk.fetch(KEY)
     assert answer.status == ReadStatus.STALE
     assert "the platform is down" in str(answer.reason)
-    assert orjson.loads(desk.reader.body(answer))["rows"]
+    assert orjson.loads(desk.reader.get_body(answer))["rows"]
 
 
-def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: Desk) -> None:
+def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: ReaderHarness) -> None:
     """The newest answer under that name stands in, and the reason names the days it is of."""
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 24 * HOUR)
@@ -103,10 +101,10 @@ def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(d
     assert "the answer is of 2026-11-24..2026-11-24" in str(answer.reason)
 
 
-def test_damaged_bytes_are_no_last_resort(desk: Desk) -> None:
+def test_damaged_bytes_are_no_last_resort(desk: ReaderHarness) -> None:
     """With the upstream down and the bytes spoiled nothing is served, and the read is counted as a miss."""
     desk.warm(KEY)
-    desk.damage()
+    desk.corrupt_payloads()
     desk.break_upstream()
     desk.bench.clock.sleep(7 * 3600)
     with pytest.raises(NotFound, match="the platform is down"):
@@ -114,12 +112,12 @@ def test_damaged_bytes_are_no_last_resort(desk: Desk) -> None:
     assert _counts(desk) == (0, 0, 1)
 
 
-def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: Desk) -> None:
+def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: ReaderHarness) -> None:
     """Somebody waited for it, so it is a miss; the next read is a hit and costs no call."""
     assert desk.fetch(KEY).status == ReadStatus.FETCHED
-    asked = len(desk.bench.source.asked)
+    asked = len(desk.bench.source.submitted)
     assert desk.fetch(KEY).status == ReadStatus.HIT
-    assert (len(desk.bench.source.asked), _counts(desk)) == (asked, (1, 0, 1))
+    assert (len(desk.bench.source.submitted), _counts(desk)) == (asked, (1, 0, 1))
 
 
 CODINGS = {
@@ -131,7 +129,7 @@ NAMES = {"gzip": "gzip", "brotli": "br", "zstd": "zstd"}
 
 
 @pytest.mark.parametrize("codec", CODINGS)
-def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stored_coding_passes_through(desk: ReaderHarness, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that takes the stored coding gets the stored bytes; nothing is decoded on the way."""
     packing = CompressionSettings(codec=codec, threshold_bytes=0)
     desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": packing})
@@ -139,50 +137,50 @@ def test_the_stored_coding_passes_through(desk: Desk, codec: str, monkeypatch: p
     answer = desk.reader.read(WEEK)
     assert answer.blob is not None
     with monkeypatch.context() as patch:
-        patch.setattr("adwarm.serving.reader.unpack", None)
+        patch.setattr("adwarm.serving.reader.decompress", None)
         patch.setattr("adwarm.serving.reader.transcode", None)
-        body, coding = desk.reader.encoded(answer, f"{NAMES[codec]}, identity;q=0.1")
-    assert (body, coding) == (open_envelope(answer.blob).body, NAMES[codec])
-    assert CODINGS[codec](body) == desk.reader.body(answer)
+        body, coding = desk.reader.encode(answer, f"{NAMES[codec]}, identity;q=0.1")
+    assert (body, coding) == (decode_envelope(answer.blob).body, NAMES[codec])
+    assert CODINGS[codec](body) == desk.reader.get_body(answer)
 
 
-def test_another_coding_is_made_on_the_way(desk: Desk) -> None:
+def test_another_coding_is_made_on_the_way(desk: ReaderHarness) -> None:
     """A client that takes gzip alone gets gzip; one that takes nothing gets plain JSON."""
     desk.warm(WEEK)
     answer = desk.reader.read(WEEK)
-    packed, coding = desk.reader.encoded(answer, "gzip")
-    plain, _ = desk.reader.encoded(answer, "")
+    packed, coding = desk.reader.encode(answer, "gzip")
+    plain, _ = desk.reader.encode(answer, "")
     assert coding == "gzip"
-    assert gzip.decompress(packed) == plain == desk.reader.body(answer)
+    assert gzip.decompress(packed) == plain == desk.reader.get_body(answer)
 
 
-def test_no_account_gets_anothers_answer(desk: Desk) -> None:
+def test_no_account_gets_anothers_answer(desk: ReaderHarness) -> None:
     """Each account's body is its own, also out of the cache, and with another account's bytes in reach."""
     keys = [ReportKey(f"act_{n}", "last_7d") for n in (1, 2, 3)]
     desk.warm(*keys)
     for _ in range(2):
         for key in keys:
-            body = orjson.loads(desk.reader.body(desk.reader.read(key)))
+            body = orjson.loads(desk.reader.get_body(desk.reader.read(key)))
             assert body["account_id"] == key.account_id
             assert {row["account_id"] for row in [*body["rows"], *body["daily"]]} == {key.account_id}
     assert desk.reader.read(replace(keys[0], account_id="act_9")).status == ReadStatus.MISS
 
 
-def test_a_reader_of_another_process_finds_it(desk: Desk) -> None:
+def test_a_reader_of_another_process_finds_it(desk: ReaderHarness) -> None:
     """Nothing but the database stands between warmer and reader."""
     desk.warm(KEY)
     assert Reader(desk.engine, desk.bench.settings, desk.bench.clock).read(KEY).status == ReadStatus.HIT
 
 
-def test_an_unknown_report_is_refused(desk: Desk) -> None:
+def test_an_unknown_report_is_refused(desk: ReaderHarness) -> None:
     """The message names the reports there are."""
     with pytest.raises(BadRequest, match="default"):
         desk.reader.read(ReportKey("act_1", "today", "nonsense"))
 
 
-def test_a_degraded_entry_is_stale_with_its_reason(desk: Desk) -> None:
+def test_a_degraded_entry_is_stale_with_its_reason(desk: ReaderHarness) -> None:
     """An entry that was marked is served as stale, and says why."""
     desk.warm(KEY)
-    (entry,) = entries.listing(desk.engine)
-    entries.degrade(desk.engine, entry, "by hand")
+    (entry,) = entries.list_entries(desk.engine)
+    entries.mark_degraded(desk.engine, entry, "by hand")
     assert (desk.reader.read(KEY).status, desk.reader.read(KEY).reason) == (ReadStatus.STALE, "by hand")

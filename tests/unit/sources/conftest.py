@@ -19,7 +19,7 @@ JSON = "application/json; charset=UTF-8"
 
 
 @dataclass
-class Reply:
+class ScriptedReply:
     """One answer: status, content type, body, more headers; `cut` announces more bytes than are sent."""
 
     body: bytes
@@ -30,22 +30,24 @@ class Reply:
 
 
 @dataclass
-class Scripted:
+class ScriptedServer:
     """A server's address, what it will answer next, and what it was asked."""
 
     url: str
-    replies: list[Reply] = field(default_factory=list)
+    replies: list[ScriptedReply] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     forms: list[str] = field(default_factory=list)
 
-    def say(self, body: object, status: int = 200, kind: str = JSON, cut: int = 0, **headers: str) -> None:
+    def add_reply(self, body: object, status: int = 200, kind: str = JSON, cut: int = 0, **headers: str) -> None:
         """Add an answer; a body that is not bytes is sent as JSON."""
         content = body if isinstance(body, bytes) else orjson.dumps(body)
-        self.replies.append(Reply(content, status, kind, {n.replace("_", "-"): v for n, v in headers.items()}, cut))
+        self.replies.append(
+            ScriptedReply(content, status, kind, {n.replace("_", "-"): v for n, v in headers.items()}, cut)
+        )
 
 
-def _handler(script: Callable[[], Scripted]) -> type[BaseHTTPRequestHandler]:
+def _handler(script: Callable[[], ScriptedServer]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -76,11 +78,11 @@ def _handler(script: Callable[[], Scripted]) -> type[BaseHTTPRequestHandler]:
 
 
 @pytest.fixture
-def scripted() -> Iterator[Scripted]:
+def scripted() -> Iterator[ScriptedServer]:
     """A server on this machine that answers as told."""
-    found: list[Scripted] = []
+    found: list[ScriptedServer] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lambda: found[0]))
-    found.append(Scripted(f"http://127.0.0.1:{server.server_port}"))
+    found.append(ScriptedServer(f"http://127.0.0.1:{server.server_port}"))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -92,7 +94,7 @@ def scripted() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def meta(scripted: Scripted, clock: VirtualClock) -> MetaSource:
+def meta(scripted: ScriptedServer, clock: VirtualClock) -> MetaSource:
     """Meta as played by the scripted server."""
     settings = SourceSettings(graph_url=scripted.url, max_response_bytes=50_000, read_timeout=5)
     return MetaSource(MetaCredentials(SecretStr(TOKEN), app_id="77"), settings, "facebook_default", clock)

@@ -15,7 +15,14 @@ from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Handle, Increment, InsightsSource, JobState, Page, Unit
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportState,
+    FetchUnit,
+    Increment,
+    InsightsSource,
+    ResultPage,
+)
 from adwarm.sources.sql import SqlSource
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -25,20 +32,32 @@ ACCOUNTS = ("act_11", "act_12")
 WHOLE = Window(date(2026, 10, 1), date(2026, 11, 24))
 WEEKS = [Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 5), date(2026, 11, 18))]
 FIELDS = (
-    "account_id", "campaign_id", "adset_id", "ad_id", "ad_name", "impressions", "reach", "frequency", "clicks",
-    "inline_link_clicks", "ctr", "cpm", "cpc", "spend",
-)  # fmt: skip
+    "account_id",
+    "campaign_id",
+    "adset_id",
+    "ad_id",
+    "ad_name",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "ctr",
+    "cpm",
+    "cpc",
+    "spend",
+)
 SPEC = QuerySpec(fields=FIELDS)
 NOT_TOTALS = {"reach", "frequency"}
 ZONE = "Europe/Berlin"
 
 
-def rows_of(source: InsightsSource, units: list[Unit]) -> list[Row]:
+def rows_of(source: InsightsSource, units: list[FetchUnit]) -> list[Row]:
     """Every row of some units, all pages."""
     rows: list[Row] = []
     for unit in units:
         page = source.submit(unit)
-        assert isinstance(page, Page)
+        assert isinstance(page, ResultPage)
         rows += page.rows
         while page.next_cursor is not None:
             page = source.read(unit, page.next_cursor)
@@ -48,7 +67,7 @@ def rows_of(source: InsightsSource, units: list[Unit]) -> list[Row]:
 
 def fetched(source: InsightsSource, windows: list[Window], increment: Increment, account: str = "act_11") -> list[Row]:
     """Every row of an account, in a fixed order."""
-    rows = rows_of(source, source.plan(source.account(account), windows, increment, SPEC))
+    rows = rows_of(source, source.plan(source.get_account(account), windows, increment, SPEC))
     return sorted(rows, key=lambda row: (row["date_start"], row["date_stop"], row["ad_id"]))
 
 
@@ -99,10 +118,10 @@ def source(
 def test_accounts(source: InsightsSource) -> None:
     """Every account is listed with its zone and currency, and can be asked for alone."""
     expected = [Account(account, ZONE, ZONE) for account in ACCOUNTS]
-    assert list(source.accounts()) == expected
-    assert source.account("act_12") == expected[1]
+    assert list(source.list_accounts()) == expected
+    assert source.get_account("act_12") == expected[1]
     with pytest.raises(AdwarmError):
-        source.account("act_999")
+        source.get_account("act_999")
 
 
 def test_days_are_the_same_everywhere(source: InsightsSource, meta: MetaSource) -> None:
@@ -127,7 +146,7 @@ def test_rows_are_in_canonical_form(source: InsightsSource) -> None:
 def test_totals_agree_where_days_add_up(source: InsightsSource, meta: MetaSource) -> None:
     """Totals per ad and window agree in all that follows from days; a source says which metrics do not."""
     rows = fetched(source, WEEKS, Increment.RANGE)
-    unique = source.caps.unique_metrics
+    unique = source.capabilities.unique_metrics
     expected = [
         {name: value for name, value in row.items() if name in unique or name not in NOT_TOTALS}
         for row in fetched(meta, WEEKS, Increment.RANGE)
@@ -148,7 +167,7 @@ def test_windows_together_are_windows_apart(source: InsightsSource) -> None:
 
 def test_plans_are_few_and_fixed(source: InsightsSource) -> None:
     """A month of days and a week's totals take one request each, and the same question gives the same plan."""
-    account = source.account("act_11")
+    account = source.get_account("act_11")
     for increment, windows in ((Increment.DAY, WEEKS), (Increment.RANGE, WEEKS)):
         units = source.plan(account, windows, increment, SPEC)
         assert len(units) == 1
@@ -160,7 +179,7 @@ def test_plans_are_few_and_fixed(source: InsightsSource) -> None:
 @pytest.mark.parametrize("increment", list(Increment))
 def test_parts_hold_the_whole(source: InsightsSource, increment: Increment) -> None:
     """Splitting a unit loses no row and repeats none, and ends."""
-    (unit,) = source.plan(source.account("act_11"), WEEKS, increment, SPEC)
+    (unit,) = source.plan(source.get_account("act_11"), WEEKS, increment, SPEC)
     parts = source.split(unit)
     assert len(parts) == 2
     assert rows_of(source, parts) == rows_of(source, [unit])
@@ -179,9 +198,9 @@ def test_an_account_without_delivery(source: InsightsSource) -> None:
 
 def test_a_page_can_be_read_again(source: InsightsSource) -> None:
     """Reading a page a second time, as a retry does, gives the same rows."""
-    (unit,) = source.plan(source.account("act_11"), [WHOLE], Increment.DAY, SPEC)
+    (unit,) = source.plan(source.get_account("act_11"), [WHOLE], Increment.DAY, SPEC)
     first = source.submit(unit)
-    assert isinstance(first, Page)
+    assert isinstance(first, ResultPage)
     assert first.next_cursor is not None
     again = [source.read(unit, first.next_cursor) for _ in range(2)]
     assert again[0].rows == again[1].rows
@@ -191,24 +210,24 @@ def test_a_page_can_be_read_again(source: InsightsSource) -> None:
 def test_nothing_is_pending(source: InsightsSource) -> None:
     """No report is pending before one was asked for, and what nobody asked for is not there to be read."""
     assert source.poll([]) == {}
-    handle = Handle("9", Unit("act_11", (WHOLE,), Increment.DAY, SPEC))
+    handle = AsyncReportHandle("9", FetchUnit("act_11", (WHOLE,), Increment.DAY, SPEC))
     with pytest.raises((BadRequest, NotFound)):
         source.read(handle, None)
-    if source.caps.async_jobs:
-        assert source.poll([handle])[handle].state is JobState.UNSEEN
+    if source.capabilities.has_async_reports:
+        assert source.poll([handle])[handle].state is AsyncReportState.UNKNOWN
         return
     with pytest.raises(BadRequest):
         source.poll([handle])
     with pytest.raises(BadRequest):
-        source.begin(handle.unit)
+        source.submit_async(handle.unit)
     with pytest.raises(BadRequest):
-        source.objects(handle.unit, "campaign", None)
+        source.list_objects(handle.unit, "campaign", None)
 
 
 def test_scopes_are_as_declared(source: InsightsSource) -> None:
     """A source names only scopes of the kinds it declares, the account first."""
     scopes = source.scopes("act_11")
-    assert {scope.kind for scope in scopes} <= set(source.caps.quota_scopes)
+    assert {scope.kind for scope in scopes} <= set(source.capabilities.quota_scopes)
     assert [str(scope) for scope in scopes[:1]] in ([], ["account:act_11"])
 
 

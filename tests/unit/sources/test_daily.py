@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import QuerySpec, Window
-from adwarm.sources.daily import Shape, added_up, below, newest_only, read_daily
+from adwarm.sources.daily import TableFormat, fields_below, keep_newest_load, read_daily_rows, sum_windows
 
 COLUMNS = {name: name for name in ("account_id", "campaign_id", "ad_id", "date_start", "impressions", "spend")}
-SHAPE = Shape("ad", COLUMNS, loaded="load")
+SHAPE = TableFormat("ad", COLUMNS, load_column="load")
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
 SPEC = QuerySpec("campaign", ("campaign_id", "campaign_name", "ad_id", "impressions", "reach", "cpm", "spend"))
 
@@ -22,14 +22,20 @@ SPEC = QuerySpec("campaign", ("campaign_id", "campaign_name", "ad_id", "impressi
 def raw(ad: str = "1", day: int = 2, load: Any = 1, **figures: Any) -> dict[str, Any]:
     """A row of a table."""
     return {
-        "account_id": "act_7", "campaign_id": "5", "ad_id": ad, "date_start": f"2026-11-0{day}", "impressions": 100,
-        "spend": "1.5", "load": load, **figures,
-    }  # fmt: skip
+        "account_id": "act_7",
+        "campaign_id": "5",
+        "ad_id": ad,
+        "date_start": f"2026-11-0{day}",
+        "impressions": 100,
+        "spend": "1.5",
+        "load": load,
+        **figures,
+    }
 
 
-def kept(*raws: dict[str, Any], shape: Shape = SHAPE) -> list[Any]:
+def kept(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
     """Spend of the rows that are kept."""
-    return [daily.row["spend"] for daily in newest_only(read_daily(raws, shape), shape.level)]
+    return [daily.row["spend"] for daily in keep_newest_load(read_daily_rows(raws, shape), shape.level)]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_the_newest_load_counts_once(older: Any, newer: Any) -> None:
 def test_doubles_that_cannot_be_told_apart_are_refused() -> None:
     """Without a column that tells the newer one, or within one load, two rows of a day are no answer, nor is a sum."""
     with pytest.raises(BadRequest, match=r"2 rows of ad 1 on 2026-11-02 and no column .*loaded_at"):
-        kept(raw(), raw(), shape=Shape("ad", COLUMNS))
+        kept(raw(), raw(), shape=TableFormat("ad", COLUMNS))
     with pytest.raises(BadRequest, match="no column"):
         kept(raw(load=None), raw(load=2))
     with pytest.raises(BadRequest, match="of one load and with different figures"):
@@ -66,7 +72,7 @@ def test_doubles_that_cannot_be_told_apart_are_refused() -> None:
 
 def test_a_breakdown_is_no_double() -> None:
     """Rows that a breakdown divides are refused as such, whatever their loads; one value is no breakdown."""
-    shape = Shape("ad", COLUMNS, loaded="load", breakdowns=("age",))
+    shape = TableFormat("ad", COLUMNS, load_column="load", breakdown_columns=("age",))
     with pytest.raises(BadRequest, match="divided by a breakdown"):
         kept(raw(age="18-24"), raw(age="25-34", load=2), shape=shape)
     assert kept(raw(age="all"), raw(age="all", load=2, spend="3"), shape=shape) == ["3.00"]
@@ -88,28 +94,37 @@ def test_sums_are_of_each_keys_last_load(loads: list[dict[tuple[int, int], int]]
     rows += rows[: len(rows) // 2]
     order.shuffle(rows)
     last = {key: figure for keys in loads for key, figure in keys.items()}
-    (row,) = added_up(newest_only(read_daily(rows, SHAPE), "ad"), [WEEK], SPEC)
+    (row,) = sum_windows(keep_newest_load(read_daily_rows(rows, SHAPE), "ad"), [WEEK], SPEC)
     assert (row["impressions"], row["spend"]) == (str(sum(last.values())), f"{sum(last.values()) / 100:.2f}")
 
 
 def test_sums_are_of_what_was_not_rounded() -> None:
     """A thousand tenths of a cent are a whole unit, though each row shows none."""
     rows = [raw(str(ad), spend="0.001") for ad in range(1000)]
-    found = read_daily(rows, SHAPE)
+    found = read_daily_rows(rows, SHAPE)
     assert {daily.row["spend"] for daily in found} == {"0.00"}
-    assert added_up(found, [WEEK], SPEC)[0]["spend"] == "1.00"
+    assert sum_windows(found, [WEEK], SPEC)[0]["spend"] == "1.00"
 
 
 def test_a_report_above_has_nothing_of_what_is_below() -> None:
     """Rows added up by campaign have neither ids of ads nor people reached, and the ratios of the sums."""
     columns = COLUMNS | {"reach": "reach"}
-    rows = read_daily([raw(reach=90), raw("2", reach=90, spend="0.5")], Shape("ad", columns))
-    assert added_up(rows, [WEEK], SPEC) == [{
-        "account_id": "7", "campaign_id": "5", "date_start": "2026-11-01", "date_stop": "2026-11-07",
-        "impressions": "200", "spend": "2.00", "cpm": "10.000000",
-    }]  # fmt: skip
-    assert [len(below(level)) for level in ("account", "campaign", "adset", "ad")] == [6, 4, 2, 0]
-    assert all(below(one) > below(other) for one, other in pairwise(("account", "campaign", "adset", "ad")))
+    rows = read_daily_rows([raw(reach=90), raw("2", reach=90, spend="0.5")], TableFormat("ad", columns))
+    assert sum_windows(rows, [WEEK], SPEC) == [
+        {
+            "account_id": "7",
+            "campaign_id": "5",
+            "date_start": "2026-11-01",
+            "date_stop": "2026-11-07",
+            "impressions": "200",
+            "spend": "2.00",
+            "cpm": "10.000000",
+        }
+    ]
+    assert [len(fields_below(level)) for level in ("account", "campaign", "adset", "ad")] == [6, 4, 2, 0]
+    assert all(
+        fields_below(one) > fields_below(other) for one, other in pairwise(("account", "campaign", "adset", "ad"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,17 +141,17 @@ def test_a_report_above_has_nothing_of_what_is_below() -> None:
 )
 def test_rows_that_are_wrong_are_refused(change: dict[str, Any], error: type[Exception], words: str) -> None:
     """A row without its id, with a figure that is none, or of more than a day, is refused by the field's name."""
-    shape = Shape("ad", COLUMNS | {"date_stop": "date_stop"})
+    shape = TableFormat("ad", COLUMNS | {"date_stop": "date_stop"})
     with pytest.raises(error, match=words):
-        read_daily([raw(date_stop="2026-11-02") | change], shape)
+        read_daily_rows([raw(date_stop="2026-11-02") | change], shape)
 
 
 def test_rows_that_were_deleted_are_gone() -> None:
     """A row that the loader marks as deleted at its source is left out."""
-    shape = Shape("ad", COLUMNS, deleted=("_fivetran_deleted", "_sdc_deleted_at"))
+    shape = TableFormat("ad", COLUMNS, deletion_columns=("_fivetran_deleted", "_sdc_deleted_at"))
     rows = [
         raw("1", _fivetran_deleted=True, _sdc_deleted_at=None),
         raw("2", _fivetran_deleted=False, _sdc_deleted_at=None),
         raw("3", _fivetran_deleted=None, _sdc_deleted_at="2026-11-03"),
     ]
-    assert [daily.row["ad_id"] for daily in read_daily(rows, shape)] == ["2"]
+    assert [daily.row["ad_id"] for daily in read_daily_rows(rows, shape)] == ["2"]

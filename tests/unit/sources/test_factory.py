@@ -9,7 +9,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Throttled
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.factory import build_factories, build_factory
-from tests.unit.sources.conftest import Scripted
+from tests.unit.sources.conftest import ScriptedServer
 
 
 @pytest.mark.parametrize(
@@ -41,21 +41,24 @@ def test_what_is_missing_is_named(source: SourceSettings, variable: str) -> None
         build_factory(Settings(source=source))
 
 
-def test_parking_times_are_by_the_runs_clock(scripted: Scripted, clock: VirtualClock) -> None:
+def test_parking_times_are_by_the_runs_clock(scripted: ScriptedServer, clock: VirtualClock) -> None:
     """A run that acts at another moment gets parking times of that moment."""
     source = SourceSettings(access_token=SecretStr("t"), graph_url=scripted.url)
-    scripted.say({"error": {"code": 4, "error_subcode": 1504022}}, 400)
+    scripted.add_reply({"error": {"code": 4, "error_subcode": 1504022}}, 400)
     with pytest.raises(Throttled) as caught:
-        build_factory(Settings(source=source), clock=clock)().account("act_1")
+        build_factory(Settings(source=source), clock=clock)().get_account("act_1")
     assert caught.value.until == clock.now() + timedelta(seconds=60)
 
 
 def test_connections_differ_from_the_source_in_what_they_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each named connection has its own token and keeps what the source says otherwise; accounts go by its name."""
     values = {
-        "SOURCE__ACCESS_TOKEN": "one", "SOURCE__APP_ID": "77", "CONNECTIONS__EU__ACCESS_TOKEN": "two",
-        "CONNECTIONS__US__ACCESS_TOKEN": "three", "CONNECTIONS__US__APP_ID": "88",
-    }  # fmt: skip
+        "SOURCE__ACCESS_TOKEN": "one",
+        "SOURCE__APP_ID": "77",
+        "CONNECTIONS__EU__ACCESS_TOKEN": "two",
+        "CONNECTIONS__US__ACCESS_TOKEN": "three",
+        "CONNECTIONS__US__APP_ID": "88",
+    }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made = {name: make() for name, make in build_factories(Settings()).items()}

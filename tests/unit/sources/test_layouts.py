@@ -15,8 +15,8 @@ from adwarm.fatigue import score_account
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import FatigueSettings
-from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, layout_named
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.layouts import LAYOUTS, LOAD_MARKER_FIELD, find_columns, get_layout
+from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
 
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
@@ -57,7 +57,7 @@ def rows_of(
     spec = QuerySpec(level, FIELDS)
     (unit,) = source.plan(Account(account), [WEEK], increment, spec)
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return page.rows
 
 
@@ -161,10 +161,10 @@ def test_fivetran_reports_above_the_ad(warehouse: Engine, level: str, column: st
 def test_fivetran_account(warehouse: Engine) -> None:
     """The account's zone and currency are those of its newest version, unless the connection says otherwise."""
     source = fivetran(warehouse)
-    assert source.account("act_17") == Account("act_17", "Europe/Berlin", "Europe/Berlin", "EUR")
-    assert list(source.accounts()) == [source.account("act_17"), Account("act_18")]
+    assert source.get_account("act_17") == Account("act_17", "Europe/Berlin", "Europe/Berlin", "EUR")
+    assert list(source.list_accounts()) == [source.get_account("act_17"), Account("act_18")]
     own = SqlSource(warehouse, "basic_ad", layout="fivetran", data_zone="Asia/Tokyo", currency="JPY")
-    assert own.account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
+    assert own.get_account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
 
 
 def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None:
@@ -179,7 +179,7 @@ def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None
     source = SqlSource(warehouse, "basic_ad", layout="fivetran")
     (unit,) = source.plan(Account("act_17"), [Window(days[-1], as_of)], Increment.DAY, QuerySpec())
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     (score,) = score_account(page.rows, [], as_of, FatigueSettings())
     assert score.creative == pytest.approx(100, abs=3)
     assert score.status == "critical"
@@ -238,7 +238,7 @@ def test_airbyte_appended(warehouse: Engine, level: str) -> None:
     assert sums_of(rows_of(source, level), "date_start", f"{level}_id") == days
     whole = asked(warehouse, model.format(f"{level}_id,", f"{level}_id"))
     assert sums_of(rows_of(source, level, Increment.RANGE), f"{level}_id") == whole
-    assert list(source.accounts()) == [source.account("act_17")] == [Account("act_17", currency="EUR")]
+    assert list(source.list_accounts()) == [source.get_account("act_17")] == [Account("act_17", currency="EUR")]
 
 
 def test_airbyte_actions(warehouse: Engine) -> None:
@@ -247,7 +247,7 @@ def test_airbyte_actions(warehouse: Engine) -> None:
     source = SqlSource(warehouse, layout="airbyte")
     (unit,) = source.plan(Account("act_17"), [WEEK], Increment.DAY, QuerySpec(fields=("actions",)))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert page.rows[0]["actions"] == [{"value": "2", "7d_click": "2", "action_type": "purchase"}]
 
 
@@ -331,9 +331,9 @@ def test_dlt_appended(warehouse: Engine, level: str) -> None:
 def test_dlt_account(warehouse: Engine) -> None:
     """The account that no row names is a constant: it is the only one, and no other is read for it."""
     source = dlt(warehouse, constants={"account_id": "17"}, currency="EUR")
-    assert list(source.accounts()) == [Account("act_17", currency="EUR")]
+    assert list(source.list_accounts()) == [Account("act_17", currency="EUR")]
     assert {row["account_id"] for row in rows_of(source)} == {"17"}
-    for ask in (source.account, lambda account: rows_of(source, account=account)):
+    for ask in (source.get_account, lambda account: rows_of(source, account=account)):
         with pytest.raises(BadRequest, match="act_18"):
             ask("act_18")
     with pytest.raises(BadRequest, match=r"no column account_id .*constant"):
@@ -375,10 +375,10 @@ def test_what_names_which_column() -> None:
     present = ["DATE", "date_start", "ad_account_id", "cost", "spend", "_FIVETRAN_SYNCED", "etl"]
     found = find_columns(present, layout, {})
     assert (found["date_start"], found["spend"], found["account_id"]) == ("DATE", "spend", "ad_account_id")
-    assert found[LOADED_AT] == "_FIVETRAN_SYNCED"
-    found = find_columns(present, layout, {"spend": "Cost", LOADED_AT: "etl"})
-    assert (found["spend"], found[LOADED_AT]) == ("cost", "etl")
+    assert found[LOAD_MARKER_FIELD] == "_FIVETRAN_SYNCED"
+    found = find_columns(present, layout, {"spend": "Cost", LOAD_MARKER_FIELD: "etl"})
+    assert (found["spend"], found[LOAD_MARKER_FIELD]) == ("cost", "etl")
     with pytest.raises(BadRequest, match="'kost' for spend"):
         find_columns(present, layout, {"spend": "kost"})
     with pytest.raises(BadRequest, match="airbyte, dlt, fivetran, plain"):
-        layout_named("stitch")
+        get_layout("stitch")

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import QuerySpec, Window
-from adwarm.sources.protocol import Increment, Unit
-from adwarm.sources.row_check import CODE, MAX_FIELDS, check_ids, check_rows
+from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm.sources.row_check import MAX_FIELDS, ROW_ERROR_CODE, check_ids, check_rows
 
 WEEK, NEXT = Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 8), date(2026, 11, 9))
-DAYS = Unit("act_1", (WEEK,), Increment.DAY, QuerySpec())
-RANGES = Unit("act_1", (WEEK, NEXT), Increment.RANGE, QuerySpec())
+DAYS = FetchUnit("act_1", (WEEK,), Increment.DAY, QuerySpec())
+RANGES = FetchUnit("act_1", (WEEK, NEXT), Increment.RANGE, QuerySpec())
 ROW: dict[str, Any] = {
     "account_id": "1", "ad_id": "23847", "date_start": "2026-11-07", "date_stop": "2026-11-07", "impressions": "185",
     "spend": "14.35", "ctr": "4.864865", "ad_name": "NaN", "account_currency": "EUR",
@@ -77,7 +77,7 @@ def test_a_bad_row_refuses_the_answer(field: str, value: Any) -> None:
     """One foreign or malformed value among good rows refuses all of them, and is named by field and row."""
     with pytest.raises(Corrupt) as caught:
         check_rows([ROW, ROW | {field: value}], DAYS)
-    assert caught.value.code == CODE
+    assert caught.value.code == ROW_ERROR_CODE
     assert "row 2" in str(caught.value)
     assert (field if 0 < len(field) < 100 else "name of a field") in str(caught.value)
     assert len(str(caught.value)) < 300

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
-from adwarm.sources.protocol import Increment, Page
-from adwarm.sources.sql import SqlSource, session_zone
+from adwarm.sources.protocol import Increment, ResultPage
+from adwarm.sources.sql import SqlSource, session_zone_statement
 
 WINDOW = Window(date(2026, 11, 2), date(2026, 11, 3))
 
@@ -20,10 +20,12 @@ def landed(url: str, account_type: str, day_type: str, account: str) -> Engine:
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
         connection.execute(text("CREATE SCHEMA ads"))
-        connection.execute(text(
-            f"CREATE TABLE ads.insights (account_id {account_type}, ad_id bigint, date_start {day_type}, "
-            "impressions integer, spend numeric(12, 4), actions jsonb)"
-        ))  # fmt: skip
+        connection.execute(
+            text(
+                f"CREATE TABLE ads.insights (account_id {account_type}, ad_id bigint, date_start {day_type}, "
+                "impressions integer, spend numeric(12, 4), actions jsonb)"
+            )
+        )
         for day in ("2026-11-01T23:59", "2026-11-02T00:00", "2026-11-03T23:59", "2026-11-04T00:00"):
             connection.execute(
                 text(
@@ -43,20 +45,25 @@ def test_types_of_a_warehouse(postgres_url: str, account_type: str, account: str
     engine = landed(postgres_url, account_type, day_type, account)
     try:
         source = SqlSource(engine, "ads.insights")
-        assert list(source.accounts()) == [source.account("act_7")]
+        assert list(source.list_accounts()) == [source.get_account("act_7")]
         spec = QuerySpec(fields=("impressions", "spend", "actions"))
         (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, spec)
         page = source.submit(unit)
     finally:
         engine.dispose()
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert page.rows == [
         {
-            "account_id": "7", "ad_id": "120210000200000017", "date_start": day, "date_stop": day,
-            "impressions": "185", "spend": "14.35", "actions": [{"action_type": "purchase", "value": "2"}],
+            "account_id": "7",
+            "ad_id": "120210000200000017",
+            "date_start": day,
+            "date_stop": day,
+            "impressions": "185",
+            "spend": "14.35",
+            "actions": [{"action_type": "purchase", "value": "2"}],
         }
         for day in ("2026-11-02", "2026-11-03")
-    ]  # fmt: skip
+    ]
 
 
 SESSIONS = ("America/Los_Angeles", "UTC", "Pacific/Auckland")
@@ -67,7 +74,7 @@ def days_of(engine: Engine, table: str, **options: Any) -> list[str]:
     source = SqlSource(engine, table, **options)
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=("impressions",)))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return [row["date_start"] for row in page.rows]
 
 
@@ -77,17 +84,19 @@ def moments(url: str, session: str, *texts: str) -> Engine:
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
         connection.execute(text("CREATE SCHEMA ads"))
-        connection.execute(text(
-            "CREATE TABLE ads.insights (account_id text, ad_id text, date_start timestamptz, impressions integer)"
-        ))  # fmt: skip
+        connection.execute(
+            text("CREATE TABLE ads.insights (account_id text, ad_id text, date_start timestamptz, impressions integer)")
+        )
         for moment in texts:
             connection.execute(
                 text("INSERT INTO ads.insights VALUES ('7', '1', CAST(:m AS timestamptz), 5)"), {"m": moment}
             )
-        connection.execute(text(
-            "CREATE VIEW ads.days AS SELECT account_id, ad_id, date_start::date AS date_start, impressions "
-            "FROM ads.insights"
-        ))  # fmt: skip
+        connection.execute(
+            text(
+                "CREATE VIEW ads.days AS SELECT account_id, ad_id, date_start::date AS date_start, impressions "
+                "FROM ads.insights"
+            )
+        )
     return engine
 
 
@@ -130,10 +139,10 @@ def test_moments_are_days_of_the_zone_that_is_named(postgres_url: str, session: 
 
 def test_how_a_session_is_told_its_zone() -> None:
     """Each database in its own words; MySQL gets UTC as an offset, since it may not know zones by name."""
-    assert session_zone("mysql", "UTC") == "SET time_zone = '+00:00'"
-    assert session_zone("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
-    assert session_zone("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
-    assert session_zone("sqlite", "UTC") is None
+    assert session_zone_statement("mysql", "UTC") == "SET time_zone = '+00:00'"
+    assert session_zone_statement("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
+    assert session_zone_statement("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
+    assert session_zone_statement("sqlite", "UTC") is None
 
 
 def test_the_threads_of_a_process_share_a_tables_connections(postgres_url: str) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import create_engine
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Transient
 from adwarm.model import Account, QuerySpec, Row, Window
-from adwarm.sources.formats import as_day, as_number, as_text
+from adwarm.sources.formats import format_day, format_field, format_id
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Increment, Page
+from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TabularSource
 
@@ -27,7 +27,7 @@ def rows(source: TabularSource, increment: Increment = Increment.DAY, window: Wi
     """The rows of account 7."""
     (unit,) = source.plan(Account("act_7"), [window], increment, QuerySpec(fields=FIELDS))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert page.next_cursor is None
     return page.rows
 
@@ -95,9 +95,14 @@ def test_other_names_and_own_names(tmp_path: Path, make: Any) -> None:
     }
     (row,) = rows(make(tmp_path, record, columns={"ad_id": "creative"}))
     assert row == {
-        "account_id": "7", "ad_id": "12", "date_start": "2026-11-02", "date_stop": "2026-11-02",
-        "impressions": "10", "spend": "2.00", "inline_link_clicks": "3",
-    }  # fmt: skip
+        "account_id": "7",
+        "ad_id": "12",
+        "date_start": "2026-11-02",
+        "date_stop": "2026-11-02",
+        "impressions": "10",
+        "spend": "2.00",
+        "inline_link_clicks": "3",
+    }
 
 
 TWICE = (BASE | {"etl": "2026-11-03"}, BASE | {"etl": "2026-11-04", "impressions": 300, "spend": 2})
@@ -123,10 +128,10 @@ def test_ids_that_no_column_holds(tmp_path: Path, make: Any) -> None:
     """The account of every row may be a constant; then it is the only account there is."""
     record = {name: value for name, value in BASE.items() if name != "account_id"}
     source = make(tmp_path, record, constants={"account_id": "7", "campaign_name": "Only"})
-    assert list(source.accounts()) == [source.account("act_7")] == [Account("act_7")]
+    assert list(source.list_accounts()) == [source.get_account("act_7")] == [Account("act_7")]
     assert rows(source)[0]["account_id"] == "7"
     with pytest.raises(BadRequest, match="act_9"):
-        source.account("act_9")
+        source.get_account("act_9")
     for constants in ({"spend": "1"}, {"account_id": "shop"}, {"ad_id": " "}):
         with pytest.raises(BadRequest):
             ParquetSource(str(tmp_path), constants=constants)
@@ -162,10 +167,10 @@ def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any, level
 def test_a_table_states_its_level(tmp_path: Path) -> None:
     """A table by campaign serves campaigns and accounts; ads are refused, and so is a level that is none."""
     source = parquet(tmp_path, *({**row, "ad_id": None} for row in TREE[1:3]), level="campaign")
-    assert source.caps.levels == {"account", "campaign"}
+    assert source.capabilities.levels == {"account", "campaign"}
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec("campaign", FIELDS))
     page = source.submit(unit)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     assert [(row["campaign_id"], "ad_id" in row) for row in page.rows] == [("5", False), ("6", False)]
     for level in ("ad", "adset"):
         with pytest.raises(BadRequest, match=f"a row for each campaign, .*rows by {level}"):
@@ -184,7 +189,7 @@ def test_rows_that_are_not_sane_are_refused(tmp_path: Path) -> None:
 def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
     """Rows of any age are read: a table keeps what it has."""
     source = parquet(tmp_path, BASE | {"date_start": "2016-02-29"})
-    assert (source.caps.retention_days, source.caps.oldest_day(DAY)) == (None, date.min)
+    assert (source.capabilities.retention_days, source.capabilities.oldest_day(DAY)) == (None, date.min)
     old = date(2016, 2, 29)
     assert [row["date_start"] for row in rows(source, window=Window(old, old))] == ["2016-02-29"]
 
@@ -192,9 +197,9 @@ def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
 def test_the_currency_of_the_rows(tmp_path: Path) -> None:
     """The account's currency is that of its rows where they have one, unless a person names it."""
     one, two = BASE | {"account_currency": "EUR"}, BASE | {"ad_id": "2", "account_currency": "JPY"}
-    assert parquet(tmp_path, one).account("act_7").currency == "EUR"
-    assert parquet(tmp_path, one, currency="CHF").account("act_7").currency == "CHF"
-    assert parquet(tmp_path, one, two).account("act_7").currency == "USD"
+    assert parquet(tmp_path, one).get_account("act_7").currency == "EUR"
+    assert parquet(tmp_path, one, currency="CHF").get_account("act_7").currency == "CHF"
+    assert parquet(tmp_path, one, two).get_account("act_7").currency == "USD"
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
@@ -203,9 +208,15 @@ def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
     second = BASE | {"date_start": "2026-11-03", "impressions": 300, "clicks": 1, "spend": 0.25, "reach": 5, "ctr": 9.0}
     (row,) = rows(make(tmp_path, BASE | {"reach": 4, "ctr": 9.0}, second), Increment.RANGE)
     assert row == {
-        "account_id": "7", "ad_id": "1", "date_start": "2026-11-02", "date_stop": "2026-11-03",
-        "impressions": "500", "clicks": "5", "spend": "1.75", "ctr": "1.000000",
-    }  # fmt: skip
+        "account_id": "7",
+        "ad_id": "1",
+        "date_start": "2026-11-02",
+        "date_stop": "2026-11-03",
+        "impressions": "500",
+        "clicks": "5",
+        "spend": "1.75",
+        "ctr": "1.000000",
+    }
 
 
 def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
@@ -238,12 +249,12 @@ def test_pages_and_new_data(tmp_path: Path) -> None:
     source = parquet(tmp_path, *(BASE | {"ad_id": str(n)} for n in range(5)), page_size=2)
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=FIELDS))
     first = source.submit(unit)
-    assert isinstance(first, Page)
+    assert isinstance(first, ResultPage)
     assert (first.next_cursor, source.read(unit, "2").next_cursor) == ("2", "4")
     assert [row["ad_id"] for row in source.read(unit, "4").rows] == ["4"]
     parquet(tmp_path, BASE)
     again = source.submit(unit)
-    assert isinstance(again, Page)
+    assert isinstance(again, ResultPage)
     assert len(again.rows) == 1
     with pytest.raises(BadRequest):
         source.read(unit, "x")
@@ -266,9 +277,9 @@ def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
 def test_an_account_without_a_row_is_not_denied_for_ever(tmp_path: Path, make: Any) -> None:
     """An account whose rows have not landed is refused by its id, and not marked as denied."""
     source = make(tmp_path, BASE)
-    assert source.account("act_7") == Account("act_7")
+    assert source.get_account("act_7") == Account("act_7")
     with pytest.raises(BadRequest, match="act_9"):
-        source.account("act_9")
+        source.get_account("act_9")
 
 
 @pytest.mark.parametrize(
@@ -287,18 +298,18 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, source: Any, expected: type
     """A missing file, table, driver or server is an error of ours that shows no password."""
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(expected) as caught:
-        list(source(tmp_path).accounts())
+        list(source(tmp_path).list_accounts())
     assert "s3cret" not in str(caught.value)
 
 
 def test_values_in_the_platforms_form() -> None:
     """Numbers of any type print as the platform prints them."""
-    assert as_number("impressions", 12.0) == "12"
-    assert as_number("spend", Decimal("14.3500")) == "14.35"
-    assert as_number("ctr", "4.8648648") == "4.864865"
-    assert as_number("spend", float("nan")) is None
-    assert as_number("ad_name", "[draft") == "[draft"
-    assert as_text(12.0) == as_text(Decimal("12.000000000")) == "12"
-    assert as_number("unique_clicks", Decimal("3.000000000")) == "3"
+    assert format_field("impressions", 12.0) == "12"
+    assert format_field("spend", Decimal("14.3500")) == "14.35"
+    assert format_field("ctr", "4.8648648") == "4.864865"
+    assert format_field("spend", float("nan")) is None
+    assert format_field("ad_name", "[draft") == "[draft"
+    assert format_id(12.0) == format_id(Decimal("12.000000000")) == "12"
+    assert format_field("unique_clicks", Decimal("3.000000000")) == "3"
     with pytest.raises(BadRequest):
-        as_day("tomorrow")
+        format_day("tomorrow")

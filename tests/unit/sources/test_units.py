@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Window
-from adwarm.sources.protocol import Capabilities, Increment, Unit
+from adwarm.sources.protocol import Capabilities, FetchUnit, Increment
 from adwarm.sources.units import (
-    about,
+    exclude_objects,
+    filtered_objects,
     level_below,
-    named_objects,
-    narrowed,
     plan_units,
+    restrict_to_objects,
     split_by_ids,
+    split_by_objects,
     split_by_time,
     with_fields,
-    without_objects,
 )
 
 START = date(2026, 1, 1)
@@ -99,7 +99,7 @@ def test_an_unknown_level_is_named() -> None:
 
 def test_split_keeps_the_query() -> None:
     """Halves ask the same question of the same account."""
-    unit = Unit("act_1", (Window(START, START + timedelta(days=2)),), Increment.DAY, SPEC, (("a", "b", "c"),))
+    unit = FetchUnit("act_1", (Window(START, START + timedelta(days=2)),), Increment.DAY, SPEC, (("a", "b", "c"),))
     assert {(part.account_id, part.spec, part.filters) for part in split_by_time(unit)} == {
         ("act_1", SPEC, (("a", "b", "c"),))
     }
@@ -109,8 +109,8 @@ def test_split_keeps_the_query() -> None:
 def test_narrowing_names_every_object_once(count: int) -> None:
     """Units about objects hold each of them once, at least two to a level and never too many to a request."""
     ids = [str(number) for number in range(count)]
-    parts = narrowed(Unit("act_1", (Window(START, START),), Increment.DAY, SPEC), "campaign", ids)
-    named = [named_objects(part) for part in parts]
+    parts = split_by_objects(FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC), "campaign", ids)
+    named = [filtered_objects(part) for part in parts]
     assert [item for _, found in named for item in found] == ids
     assert all(level == "campaign" and len(found) <= 100 for level, found in named)
     assert len(parts) >= min(2, count)
@@ -119,46 +119,56 @@ def test_narrowing_names_every_object_once(count: int) -> None:
 @given(st.integers(1, 60))
 def test_halving_objects_ends_with_one_each(count: int) -> None:
     """Splitting by ids on and on ends with one object a unit, and loses none."""
-    pieces = narrowed(Unit("act_1", (Window(START, START),), Increment.DAY, SPEC), "ad", [str(n) for n in range(count)])
-    done: list[Unit] = []
+    pieces = split_by_objects(
+        FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC), "ad", [str(n) for n in range(count)]
+    )
+    done: list[FetchUnit] = []
     while pieces:
         piece = pieces.pop(0)
         parts = split_by_ids(piece)
         (pieces if parts else done).extend(parts or [piece])
-    assert sorted(int(named_objects(piece)[1][0]) for piece in done) == list(range(count))
+    assert sorted(int(filtered_objects(piece)[1][0]) for piece in done) == list(range(count))
 
 
 def test_levels_go_down_to_the_querys_own() -> None:
     """A unit is divided by campaigns, then ad sets, then ads; one about campaigns ends there, an account at once."""
-    unit = Unit("act_1", (Window(START, START),), Increment.DAY, SPEC)
+    unit = FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC)
     seen = []
     while (level := level_below(unit)) is not None:
         seen.append(level)
-        unit = about(unit, level, ["1"])
+        unit = restrict_to_objects(unit, level, ["1"])
     assert seen == ["campaign", "adset", "ad"]
     assert level_below(with_spec(unit, "campaign")) is None
-    assert level_below(Unit("act_1", unit.windows, Increment.DAY, QuerySpec(level="account"))) is None
+    assert level_below(FetchUnit("act_1", unit.windows, Increment.DAY, QuerySpec(level="account"))) is None
 
 
-def with_spec(unit: Unit, level: str) -> Unit:
+def with_spec(unit: FetchUnit, level: str) -> FetchUnit:
     """A unit about one campaign, at another level."""
-    return about(Unit("act_1", unit.windows, Increment.DAY, QuerySpec(level=level)), "campaign", ["1"])
+    return restrict_to_objects(
+        FetchUnit("act_1", unit.windows, Increment.DAY, QuerySpec(level=level)), "campaign", ["1"]
+    )
 
 
 def test_leaving_objects_out_keeps_what_was_named() -> None:
     """Objects that are left out come on top of those that are named; other fields ask the same of the same."""
-    unit = without_objects(Unit("act_1", (Window(START, START),), Increment.DAY, SPEC), {"9", "8"})
+    unit = exclude_objects(FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC), {"9", "8"})
     assert unit.filters == (("ad.id", "NOT_IN", "8,9"),)
-    assert about(unit, "campaign", ["3"]).filters == (("ad.id", "NOT_IN", "8,9"), ("campaign.id", "IN", "3"))
+    assert restrict_to_objects(unit, "campaign", ["3"]).filters == (
+        ("ad.id", "NOT_IN", "8,9"),
+        ("campaign.id", "IN", "3"),
+    )
     assert with_fields(unit, ("spend",)).spec.fields == ("spend",)
 
 
 def test_a_unit_is_known_by_what_it_asks() -> None:
     """Equal questions have equal hashes whatever their page size; any other question has another."""
-    unit = Unit("act_1", (Window(START, START),), Increment.DAY, SPEC)
+    unit = FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC)
     others = [
-        replace(unit, account_id="act_2"), replace(unit, increment=Increment.RANGE), with_fields(unit, ("spend",)),
-        replace(unit, windows=(Window(START, START + timedelta(days=1)),)), about(unit, "ad", ["1"]),
-    ]  # fmt: skip
+        replace(unit, account_id="act_2"),
+        replace(unit, increment=Increment.RANGE),
+        with_fields(unit, ("spend",)),
+        replace(unit, windows=(Window(START, START + timedelta(days=1)),)),
+        restrict_to_objects(unit, "ad", ["1"]),
+    ]
     assert replace(unit, page_size=5).hash == unit.hash
     assert len({unit.hash, *(other.hash for other in others)}) == 6

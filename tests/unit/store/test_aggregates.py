@@ -5,52 +5,52 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from adwarm.store import aggregates
-from adwarm.store.aggregates import FileRow, HourRow
-from adwarm.store.database import reading, writing
+from adwarm.store.aggregates import HourAggregate, LogFileProgress
+from adwarm.store.database import read_transaction, write_transaction
 
 START = datetime(2026, 3, 8, tzinfo=UTC)
-HOURS = [HourRow(START + timedelta(hours=n), f"{n:064x}", opens=n + 1, keys=1) for n in range(6)]
+HOURS = [HourAggregate(START + timedelta(hours=n), f"{n:064x}", opens=n + 1, keys=1) for n in range(6)]
 
 
 def test_hours_of_a_window_are_replaced_and_others_stay(engine: Engine) -> None:
     """Only the hours that start in the half-open window change; one without a new row is gone."""
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         aggregates.replace_hours(connection, START, START + timedelta(hours=6), HOURS, START)
-        fresh = HourRow(HOURS[3].hour, "f" * 64, opens=9, keys=2)
+        fresh = HourAggregate(HOURS[3].hour, "f" * 64, opens=9, keys=2)
         aggregates.replace_hours(connection, HOURS[2].hour, HOURS[4].hour, [fresh], START)
-    with reading(engine) as connection:
-        assert aggregates.hours(connection) == [*HOURS[:2], fresh, *HOURS[4:]]
-        assert aggregates.hours(connection, HOURS[1].hour, HOURS[4].hour) == [HOURS[1], fresh]
-        assert aggregates.newest_hour(connection) == HOURS[5].hour
+    with read_transaction(engine) as connection:
+        assert aggregates.list_hours(connection) == [*HOURS[:2], fresh, *HOURS[4:]]
+        assert aggregates.list_hours(connection, HOURS[1].hour, HOURS[4].hour) == [HOURS[1], fresh]
+        assert aggregates.find_newest_hour(connection) == HOURS[5].hour
 
 
 def test_the_newest_hour_of_an_empty_log_is_none(engine: Engine) -> None:
     """Nothing has been read: there is no hour, no watermark, no file."""
-    with reading(engine) as connection:
-        assert aggregates.newest_hour(connection) is None
+    with read_transaction(engine) as connection:
+        assert aggregates.find_newest_hour(connection) is None
         assert aggregates.get_watermark(connection) is None
-        assert aggregates.log_files(connection) == {}
+        assert aggregates.list_log_files(connection) == {}
 
 
 def test_the_watermark_moves_by_name(engine: Engine) -> None:
     """Each name has its own watermark, in UTC."""
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         aggregates.set_watermark(connection, START, START)
         aggregates.set_watermark(connection, START + timedelta(hours=1), START)
         aggregates.set_watermark(connection, START, START, name="other")
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert aggregates.get_watermark(connection) == START + timedelta(hours=1)
         assert aggregates.get_watermark(connection, "other") == START
 
 
 def test_files_are_remembered_and_forgotten(engine: Engine) -> None:
     """A file's row is replaced by its next reading, and dropped on request."""
-    row = FileRow("/log.jsonl", 10, 1.5, 8, [[3, 0], [4, 5]], 2, 1, START)
-    grown = FileRow("/log.jsonl", 20, 2.5, 20, [[4, 5]], 4, 1, START)
-    with writing(engine) as connection:
-        aggregates.save_log_files(connection, [row, FileRow("/old.jsonl", 1, 1.0, 1, [], 0, 0, START)])
+    row = LogFileProgress("/log.jsonl", 10, 1.5, 8, [[3, 0], [4, 5]], 2, 1, START)
+    grown = LogFileProgress("/log.jsonl", 20, 2.5, 20, [[4, 5]], 4, 1, START)
+    with write_transaction(engine) as connection:
+        aggregates.save_log_files(connection, [row, LogFileProgress("/old.jsonl", 1, 1.0, 1, [], 0, 0, START)])
         aggregates.save_log_files(connection, [grown])
         aggregates.save_log_files(connection, [])
-        aggregates.forget_log_files(connection, ["/old.jsonl", "/never.jsonl"])
-    with reading(engine) as connection:
-        assert aggregates.log_files(connection) == {"/log.jsonl": grown}
+        aggregates.delete_log_files(connection, ["/old.jsonl", "/never.jsonl"])
+    with read_transaction(engine) as connection:
+        assert aggregates.list_log_files(connection) == {"/log.jsonl": grown}

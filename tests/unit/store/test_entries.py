@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import entries
-from adwarm.store.database import reading, writing
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import FOREVER, Entry
 from adwarm.store.tables import payload
 
@@ -27,12 +27,12 @@ def _entry(account: str = "act_1", window: Window = DAY, **values: object) -> En
 
 
 def _publish(engine: Engine, *items: tuple[Entry, bytes], at: datetime = AT) -> None:
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         entries.publish(connection, list(items), 1, at)
 
 
 def _payloads(engine: Engine) -> dict[str, bytes]:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return {row.hash: bytes(row.body) for row in connection.execute(payload.select())}
 
 
@@ -65,8 +65,8 @@ def test_expiries_tell_only_what_can_be_trusted(engine: Engine) -> None:
         (_entry("act_1", week, expires_at=AT + HOUR), b"d"),
     )
     keys = [_entry(f"act_{n}").key for n in range(1, 5)]
-    assert entries.expiries(engine, keys) == {keys[0]: AT + 6 * HOUR, keys[1]: FOREVER}
-    assert entries.expiries(engine, []) == {}
+    assert entries.find_expiries(engine, keys) == {keys[0]: AT + 6 * HOUR, keys[1]: FOREVER}
+    assert entries.find_expiries(engine, []) == {}
 
 
 def test_equal_answers_share_a_payload_and_orphans_go(engine: Engine) -> None:
@@ -74,17 +74,17 @@ def test_equal_answers_share_a_payload_and_orphans_go(engine: Engine) -> None:
     _publish(engine, (_entry(), b"same"), (_entry("act_2"), b"same"))
     assert len(_payloads(engine)) == 1
     _publish(engine, (_entry(), b"new"), at=AT + HOUR)
-    assert entries.drop_orphans(engine, AT + 2 * HOUR) == 0
+    assert entries.delete_orphans(engine, AT + 2 * HOUR) == 0
     _publish(engine, (_entry("act_2"), b"newer"), at=AT + HOUR)
-    assert entries.drop_orphans(engine, AT) == 0
-    assert entries.drop_orphans(engine, AT + HOUR) == 1
+    assert entries.delete_orphans(engine, AT) == 0
+    assert entries.delete_orphans(engine, AT + HOUR) == 1
     assert set(_payloads(engine).values()) == {b"new", b"newer"}
 
 
 def test_publishing_the_same_bytes_again_heals_a_damaged_payload(engine: Engine) -> None:
     """A payload whose stored bytes went bad is written anew, though its name is there already."""
     _publish(engine, (_entry(), b"sealed"))
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(payload.update().values(body=b"damaged"))
     _publish(engine, (_entry(), b"sealed"))
     assert list(_payloads(engine).values()) == [b"sealed"]
@@ -93,11 +93,11 @@ def test_publishing_the_same_bytes_again_heals_a_damaged_payload(engine: Engine)
 def test_a_late_hand_does_not_spoil_a_newer_entry(engine: Engine) -> None:
     """Marking and repacking go by what was read; what was published since stays as it is."""
     _publish(engine, (_entry(), b"old"))
-    (seen,) = entries.listing(engine, "act_1")
+    (seen,) = entries.list_entries(engine, "act_1")
     _publish(engine, (_entry(fetched_at=AT + HOUR), b"new"))
-    entries.degrade(engine, seen, "damaged")
-    with writing(engine) as connection:
-        assert not entries.swap_payload(connection, replace(seen, codec="gzip"), b"repacked", AT)
+    entries.mark_degraded(engine, seen, "damaged")
+    with write_transaction(engine) as connection:
+        assert not entries.replace_payload(connection, replace(seen, codec="gzip"), b"repacked", AT)
     found = entries.find(engine, seen.key)
     assert found is not None
     assert (found[0].degraded, found[0].codec, found[1]) == (False, "zstd", b"new")
@@ -106,11 +106,11 @@ def test_a_late_hand_does_not_spoil_a_newer_entry(engine: Engine) -> None:
 def test_marking_and_repacking_what_is_there(engine: Engine) -> None:
     """A marked entry says why; a repacked one has its new bytes under their own name."""
     _publish(engine, (_entry(), b"old"))
-    (seen,) = entries.listing(engine)
-    with writing(engine) as connection:
-        assert entries.swap_payload(connection, replace(seen, codec="gzip", stored_bytes=7), b"smaller", AT)
-    (packed,) = entries.listing(engine)
-    entries.degrade(engine, packed, "x" * 600)
+    (seen,) = entries.list_entries(engine)
+    with write_transaction(engine) as connection:
+        assert entries.replace_payload(connection, replace(seen, codec="gzip", stored_bytes=7), b"smaller", AT)
+    (packed,) = entries.list_entries(engine)
+    entries.mark_degraded(engine, packed, "x" * 600)
     found = entries.find(engine, seen.key)
     assert found is not None
     assert (found[0].codec, found[0].stored_bytes, found[1]) == ("gzip", 7, b"smaller")
@@ -121,14 +121,14 @@ def test_a_failed_publication_leaves_the_older_answer(engine: Engine) -> None:
     """Entry and payload change together or not at all."""
     _publish(engine, (_entry(), b"old"))
     broken = _entry(account="act_2", fetched_at=None)
-    with pytest.raises(IntegrityError), writing(engine) as connection:
+    with pytest.raises(IntegrityError), write_transaction(engine) as connection:
         entries.publish(connection, [(_entry(), b"new"), (broken, b"newer")], 2, AT)
     assert set(_payloads(engine).values()) == {b"old"}
-    assert entries.totals(engine) == {"entries": 1, "raw_bytes": 100, "stored_bytes": 10}
+    assert entries.get_totals(engine) == {"entries": 1, "raw_bytes": 100, "stored_bytes": 10}
 
 
 def test_the_list_is_newest_first(engine: Engine) -> None:
     """The newest fetch comes first, of one account or of all."""
     _publish(engine, (_entry(), b"a"), (_entry("act_2", fetched_at=AT + HOUR), b"b"))
-    assert [item.key.account_id for item in entries.listing(engine)] == ["act_2", "act_1"]
-    assert [item.key.account_id for item in entries.listing(engine, "act_1")] == ["act_1"]
+    assert [item.key.account_id for item in entries.list_entries(engine)] == ["act_2", "act_1"]
+    assert [item.key.account_id for item in entries.list_entries(engine, "act_1")] == ["act_1"]

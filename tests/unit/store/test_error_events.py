@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
-from adwarm.store.error_events import ErrorEvent, ErrorsLog
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -16,18 +16,18 @@ def event(seconds: float = 0, source: str = "meta", message: str = "down") -> Er
 
 def test_what_is_recorded_comes_back_newest_first(engine: Engine) -> None:
     """Every field survives, and one source can be asked for alone."""
-    log = ErrorsLog(engine)
+    log = ErrorLog(engine)
     for error in (event(0), event(1, "warehouse"), event(2)):
         log.record(error)
 
-    assert log.recent() == [event(2), event(1, "warehouse"), event(0)]
-    assert log.recent(source="warehouse") == [event(1, "warehouse")]
-    assert log.recent(limit=1) == [event(2)]
+    assert log.list_recent() == [event(2), event(1, "warehouse"), event(0)]
+    assert log.list_recent(source="warehouse") == [event(1, "warehouse")]
+    assert log.list_recent(limit=1) == [event(2)]
 
 
 def test_the_window_is_counted_over_workers(engine: Engine) -> None:
     """Two logs on one database count each other's errors; the window's start is outside."""
-    one, two = ErrorsLog(engine), ErrorsLog(engine)
+    one, two = ErrorLog(engine), ErrorLog(engine)
     for second in range(5):
         one.record(event(second))
         two.record(event(second))
@@ -41,20 +41,20 @@ def test_the_window_is_counted_over_workers(engine: Engine) -> None:
 def test_long_values_are_cut_to_their_columns(engine: Engine) -> None:
     """An error with a long name is recorded all the same, and still counted by its source."""
     long = ErrorEvent(NOON, "s" * 300, "k" * 300, "m" * 5000, "x" * 900, "c" * 300)
-    log = ErrorsLog(engine)
+    log = ErrorLog(engine)
     log.record(long)
 
     assert log.count("s" * 300, NOON - timedelta(seconds=1)) == 1
-    assert len(log.recent()[0].kind) == 40
+    assert len(log.list_recent()[0].kind) == 40
 
 
 def test_the_table_stays_bounded(engine: Engine) -> None:
     """Recording prunes by itself, by number and by age (ER-10)."""
-    log = ErrorsLog(engine, keep_rows=50)
+    log = ErrorLog(engine, max_rows=50)
     for second in range(200):
         log.record(event(second))
-    assert len(log.recent(limit=1000)) == 50
-    assert log.recent(limit=1)[0].at == NOON + timedelta(seconds=199)
+    assert len(log.list_recent(limit=1000)) == 50
+    assert log.list_recent(limit=1)[0].at == NOON + timedelta(seconds=199)
 
     assert log.prune(NOON + timedelta(days=31)) == 50
-    assert log.recent() == []
+    assert log.list_recent() == []

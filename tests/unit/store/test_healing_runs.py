@@ -21,11 +21,11 @@ def test_one_claim_per_cooldown_and_another_after_it(engine: Engine) -> None:
     time = DatabaseClock()
     one, two = HealingStore(engine, database_time=time), HealingStore(engine, database_time=time)
 
-    assert one.claim("token_refresh", 60)
-    assert not two.claim("token_refresh", 60)
-    assert two.claim("cache_clear", 60)
+    assert one.acquire("token_refresh", 60)
+    assert not two.acquire("token_refresh", 60)
+    assert two.acquire("cache_clear", 60)
     time.now += 60
-    assert two.claim("token_refresh", 60)
+    assert two.acquire("token_refresh", 60)
 
 
 def test_a_run_counts_once_it_went_well(engine: Engine) -> None:
@@ -33,13 +33,13 @@ def test_a_run_counts_once_it_went_well(engine: Engine) -> None:
     time = DatabaseClock()
     store = HealingStore(engine, database_time=time)
     assert not store.succeeded_within("token_refresh", 60)
-    store.claim("token_refresh", 60)
+    store.acquire("token_refresh", 60)
     assert not store.succeeded_within("token_refresh", 60)
     store.finish("token_refresh", succeeded=True, detail="renewed")
     assert store.succeeded_within("token_refresh", 60)
     time.now += 61
     assert not store.succeeded_within("token_refresh", 60)
-    store.claim("token_refresh", 60)
+    store.acquire("token_refresh", 60)
     store.finish("token_refresh", succeeded=False, detail="refused")
     assert not store.succeeded_within("token_refresh", 60)
 
@@ -52,7 +52,7 @@ def test_concurrent_failures_heal_once(engine: Engine) -> None:
 
     def fail() -> None:
         barrier.wait()
-        claims.append(store.claim("token_refresh", 60))
+        claims.append(store.acquire("token_refresh", 60))
 
     threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads:

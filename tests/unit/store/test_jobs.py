@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import NotFound
-from adwarm.store import jobs, writing
+from adwarm.store import jobs, write_transaction
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -17,8 +17,8 @@ def test_batches_side_by_side_lose_no_count(engine: Engine) -> None:
     """Threads that advance one job at once add up, errors included."""
     jobs.start(engine, "dag/1", "dag", 40, AT)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: jobs.advance(engine, "dag/1", done=1, requests=2, errors=[f"e{n}"]), range(20)))
-    (job,) = jobs.latest(engine, AT + MINUTE)
+        list(pool.map(lambda n: jobs.add_progress(engine, "dag/1", done=1, requests=2, errors=[f"e{n}"]), range(20)))
+    (job,) = jobs.list_latest(engine, AT + MINUTE)
     assert (job["done"], job["failed"], job["requests"], len(job["errors"])) == (20, 0, 40, 20)
     assert job["remaining_seconds"] == pytest.approx(60)
 
@@ -26,37 +26,42 @@ def test_batches_side_by_side_lose_no_count(engine: Engine) -> None:
 def test_the_time_left_goes_by_the_pace(engine: Engine) -> None:
     """Unknown before the first key, and nothing once it is finished."""
     jobs.start(engine, "dag/1", "dag", 4, AT)
-    assert jobs.latest(engine, AT + MINUTE)[0]["remaining_seconds"] is None
-    jobs.advance(engine, "dag/1", done=1, failed=1)
-    assert jobs.latest(engine, AT + MINUTE)[0]["remaining_seconds"] == pytest.approx(60)
+    assert jobs.list_latest(engine, AT + MINUTE)[0]["remaining_seconds"] is None
+    jobs.add_progress(engine, "dag/1", done=1, failed=1)
+    assert jobs.list_latest(engine, AT + MINUTE)[0]["remaining_seconds"] == pytest.approx(60)
     jobs.finish(engine, "dag/1", AT + MINUTE)
-    assert jobs.latest(engine, AT + 2 * MINUTE)[0]["remaining_seconds"] == 0
+    assert jobs.list_latest(engine, AT + 2 * MINUTE)[0]["remaining_seconds"] == 0
 
 
-@pytest.mark.parametrize(("total", "done", "failed", "status"), [
-    (2, 1, 1, "completed"), (2, 0, 2, "failed"), (0, 0, 0, "completed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("total", "done", "failed", "status"),
+    [
+        (2, 1, 1, "completed"),
+        (2, 0, 2, "failed"),
+        (0, 0, 0, "completed"),
+    ],
+)
 def test_a_job_failed_when_all_of_it_did(engine: Engine, total: int, done: int, failed: int, status: str) -> None:
     """One success is enough, and an empty plan is no failure."""
     jobs.start(engine, "dag/1", "dag", total, AT)
-    jobs.advance(engine, "dag/1", done=done, failed=failed)
+    jobs.add_progress(engine, "dag/1", done=done, failed=failed)
     assert jobs.finish(engine, "dag/1", AT)["status"] == status
 
 
 def test_a_rerun_opens_the_job_anew(engine: Engine) -> None:
     """Counts and errors of the earlier try are gone; errors are kept up to a bound."""
     jobs.start(engine, "dag/1", "dag", 2, AT)
-    jobs.advance(engine, "dag/1", failed=2, errors=["e"] * 80)
-    assert len(jobs.latest(engine, AT)[0]["errors"]) == jobs.MAX_ERRORS
+    jobs.add_progress(engine, "dag/1", failed=2, errors=["e"] * 80)
+    assert len(jobs.list_latest(engine, AT)[0]["errors"]) == jobs.MAX_ERRORS
     jobs.start(engine, "dag/1", "dag", 3, AT + MINUTE)
-    (job,) = jobs.latest(engine, AT + MINUTE)
+    (job,) = jobs.list_latest(engine, AT + MINUTE)
     assert (job["status"], job["total"], job["failed"], job["errors"]) == ("running", 3, 0, [])
 
 
 def test_a_run_without_a_job(engine: Engine) -> None:
     """Progress of an ad-hoc fetch is nobody's; closing what was never opened is an error that says so."""
-    jobs.advance(engine, "dag/9", done=1)
-    assert jobs.latest(engine, AT) == []
+    jobs.add_progress(engine, "dag/9", done=1)
+    assert jobs.list_latest(engine, AT) == []
     with pytest.raises(NotFound, match="never made"):
         jobs.finish(engine, "dag/9", AT)
 
@@ -64,13 +69,13 @@ def test_a_run_without_a_job(engine: Engine) -> None:
 def test_a_closed_jobs_verdict_follows_its_counts(engine: Engine) -> None:
     """A batch that is cleared alone after the run has ended mends the job, or breaks it again."""
     jobs.start(engine, "dag/1", "dag", 2, AT)
-    jobs.advance(engine, "dag/1", failed=2, errors=["a: no", "b: no"])
+    jobs.add_progress(engine, "dag/1", failed=2, errors=["a: no", "b: no"])
     jobs.finish(engine, "dag/1", AT)
     seen = []
     for change in ({"done": 1}, {"failed": 2}):
-        with writing(engine) as connection:
-            jobs.take_back(connection, "dag/1", ["a"])
-        jobs.advance(engine, "dag/1", **change)
-        (job,) = jobs.latest(engine, AT)
+        with write_transaction(engine) as connection:
+            jobs.retract_failures(connection, "dag/1", ["a"])
+        jobs.add_progress(engine, "dag/1", **change)
+        (job,) = jobs.list_latest(engine, AT)
         seen.append((job["status"], job["done"], job["failed"], job["errors"], job["finished_at"]))
     assert seen == [("completed", 1, 1, ["b: no"], AT), ("failed", 1, 2, ["b: no"], AT)]

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import Connection, Engine
 
 from adwarm.store import leases
-from adwarm.store.database import reading, writing
-from adwarm.store.leases import Learned, Lease, PagesRead, Report
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.leases import FetchHints, Lease, PagesRead, SavedReport
 
 
 class DatabaseClock:
@@ -34,21 +34,21 @@ def at() -> Iterator[DatabaseClock]:
 
 
 def _claimed(engine: Engine, owner: str, seconds: float = 30) -> Lease:
-    held = leases.claim(engine, "fetch:act_1", owner, seconds)
+    held = leases.acquire(engine, "fetch:act_1", owner, seconds)
     assert held is not None
     return held
 
 
 def _is_current(engine: Engine, held: Lease) -> bool:
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         return leases.is_current(connection, held)
 
 
 def test_only_one_holds_a_name(engine: Engine) -> None:
     """While one holds it another gets nothing; other names are free; by the database's own clock."""
     held = _claimed(engine, "a")
-    assert leases.claim(engine, "fetch:act_1", "b", 30) is None
-    assert leases.claim(engine, "fetch:act_2", "b", 30) is not None
+    assert leases.acquire(engine, "fetch:act_1", "b", 30) is None
+    assert leases.acquire(engine, "fetch:act_2", "b", 30) is not None
     assert _is_current(engine, held)
 
 
@@ -56,7 +56,7 @@ def test_a_lease_expires_by_the_databases_clock(engine: Engine, at: DatabaseCloc
     """The moment it expires it is free; the late holder can neither renew it nor publish under it."""
     late = _claimed(engine, "a")
     at.now += 29
-    assert leases.claim(engine, "fetch:act_1", "b", 30) is None
+    assert leases.acquire(engine, "fetch:act_1", "b", 30) is None
     at.now += 1
     successor = _claimed(engine, "b")
     assert successor.token > late.token
@@ -70,7 +70,7 @@ def test_a_renewed_lease_lives_on(engine: Engine, at: DatabaseClock) -> None:
     at.now += 20
     assert leases.renew(engine, held, 30)
     at.now += 20
-    assert leases.claim(engine, "fetch:act_1", "b", 30) is None
+    assert leases.acquire(engine, "fetch:act_1", "b", 30) is None
     assert _is_current(engine, held)
 
 
@@ -80,7 +80,7 @@ def test_a_lost_lease_cannot_release_its_successors(engine: Engine, at: Database
     at.now += 31
     successor = _claimed(engine, "b")
     leases.release(engine, late)
-    assert leases.claim(engine, "fetch:act_1", "c", 30) is None
+    assert leases.acquire(engine, "fetch:act_1", "c", 30) is None
     leases.release(engine, successor)
     assert _claimed(engine, "c").token > successor.token
 
@@ -88,7 +88,7 @@ def test_a_lost_lease_cannot_release_its_successors(engine: Engine, at: Database
 def test_an_unknown_lease_is_not_current(engine: Engine) -> None:
     """A lease of which the database knows nothing is not held."""
     held = _claimed(engine, "a")
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert not leases.is_current(connection, Lease("fetch:act_9", "a", held.token, held.expires_at))
 
 
@@ -98,48 +98,48 @@ NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 def test_a_lease_remembers_its_report_for_the_next_holder(engine: Engine, at: DatabaseClock) -> None:
     """Announced, then known by its id and how far it is, through claims by others, until it is forgotten."""
     held = _claimed(engine, "a")
-    assert leases.report_of(engine, held) is None
+    assert leases.find_report(engine, held) is None
     assert leases.announce_report(engine, held, "abcd", NOON)
-    assert leases.report_of(engine, held) == Report("abcd", NOON, None, 0.0, NOON)
-    assert leases.keep_report(engine, held, "6023")
+    assert leases.find_report(engine, held) == SavedReport("abcd", NOON, None, 0.0, NOON)
+    assert leases.save_report_id(engine, held, "6023")
     later = NOON + timedelta(minutes=1)
-    assert leases.move_report(engine, held, 40.0, later)
+    assert leases.save_report_progress(engine, held, 40.0, later)
     at.now += 31
     successor = _claimed(engine, "b")
-    assert leases.report_of(engine, successor) == Report("abcd", NOON, "6023", 40.0, later)
-    assert not leases.keep_report(engine, held, "late"), "a late holder writes nothing"
-    assert not leases.forget_report(engine, held)
+    assert leases.find_report(engine, successor) == SavedReport("abcd", NOON, "6023", 40.0, later)
+    assert not leases.save_report_id(engine, held, "late"), "a late holder writes nothing"
+    assert not leases.clear_report(engine, held)
     assert leases.announce_report(engine, successor, "efgh", later)
-    assert leases.report_of(engine, successor) == Report("efgh", later, None, 0.0, later)
-    assert leases.forget_report(engine, successor)
-    assert leases.report_of(engine, successor) is None
+    assert leases.find_report(engine, successor) == SavedReport("efgh", later, None, 0.0, later)
+    assert leases.clear_report(engine, successor)
+    assert leases.find_report(engine, successor) is None
 
 
 def test_what_was_too_large_is_remembered_for_a_while(engine: Engine) -> None:
     """The next holder finds it, unless it is too old or was cleared."""
     held = _claimed(engine, "a")
-    lesson = Learned({"abcd": "too much"}, {"abcd:ad": ["1", "2"]})
-    assert leases.learned(engine, held, NOON) == Learned()
-    assert leases.keep_learned(engine, held, lesson, NOON)
+    lesson = FetchHints({"abcd": "too much"}, {"abcd:ad": ["1", "2"]})
+    assert leases.find_hints(engine, held, NOON) == FetchHints()
+    assert leases.save_hints(engine, held, lesson, NOON)
     leases.release(engine, held)
     successor = _claimed(engine, "b")
-    assert leases.learned(engine, successor, NOON) == lesson
-    assert leases.learned(engine, successor, NOON + timedelta(seconds=1)) == Learned()
-    assert leases.keep_learned(engine, successor, Learned(), NOON)
-    assert leases.learned(engine, successor, NOON) == Learned()
+    assert leases.find_hints(engine, successor, NOON) == lesson
+    assert leases.find_hints(engine, successor, NOON + timedelta(seconds=1)) == FetchHints()
+    assert leases.save_hints(engine, successor, FetchHints(), NOON)
+    assert leases.find_hints(engine, successor, NOON) == FetchHints()
 
 
 def test_pages_that_were_read_are_remembered(engine: Engine) -> None:
     """The next holder reads the report on; forgetting the report forgets them."""
     held = _claimed(engine, "a")
     assert leases.announce_report(engine, held, "abcd", NOON)
-    assert leases.keep_report(engine, held, "6023")
-    assert leases.keep_pages(engine, held, PagesRead("MTA", "f" * 64, 1_000, 2))
-    found = leases.report_of(engine, held)
+    assert leases.save_report_id(engine, held, "6023")
+    assert leases.save_pages(engine, held, PagesRead("MTA", "f" * 64, 1_000, 2))
+    found = leases.find_report(engine, held)
     assert found is not None
     assert found.pages == PagesRead("MTA", "f" * 64, 1_000, 2)
     assert leases.announce_report(engine, held, "efgh", NOON)
-    assert leases.report_of(engine, held) == Report("efgh", NOON, None, 0.0, NOON)
+    assert leases.find_report(engine, held) == SavedReport("efgh", NOON, None, 0.0, NOON)
 
 
 OWNERS = st.sampled_from(["a", "b", "c"])
@@ -167,7 +167,7 @@ class Claims(RuleBasedStateMachine):
     @rule(owner=OWNERS, seconds=st.integers(1, 40))
     def claim(self, owner: str, seconds: int) -> None:
         """Succeeds unless somebody else holds it."""
-        got = leases.claim(self.engine, self.name, owner, seconds)
+        got = leases.acquire(self.engine, self.name, owner, seconds)
         blocked = self._alive() and self.holder is not None and self.holder[0] != owner
         assert (got is None) == blocked
         if got:
@@ -202,7 +202,7 @@ class Claims(RuleBasedStateMachine):
     @invariant()
     def late_writers_are_fenced(self) -> None:
         """No token but the newest passes the fence."""
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             current = [held.token for held in self.seen if leases.is_current(connection, held)]
         assert set(current) <= {self.token}
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
-from adwarm.store.database import limits_of, open_engine, reading, writing
+from adwarm.store.database import get_limits, open_engine, read_transaction, write_transaction
 from adwarm.store.schema import upgrade
 
 SHORT = SqlSettings(pool_size=2, pool_timeout_seconds=0.2, lock_timeout_seconds=0.2, statement_timeout_seconds=0.5)
@@ -49,7 +49,7 @@ def test_an_empty_pool_says_what_to_do(hasty: Engine) -> None:
     busy, enough = threading.Barrier(3), threading.Event()
 
     def hold() -> None:
-        with reading(hasty) as connection:
+        with read_transaction(hasty) as connection:
             connection.execute(text("SELECT 1"))
             busy.wait(30)
             enough.wait(30)
@@ -57,11 +57,11 @@ def test_an_empty_pool_says_what_to_do(hasty: Engine) -> None:
     with ThreadPoolExecutor(2) as pool:
         held = [pool.submit(hold) for _ in range(2)]
         busy.wait(30)
-        with pytest.raises(Transient, match="ADWARM_SQL__POOL_SIZE"), reading(hasty):
+        with pytest.raises(Transient, match="ADWARM_SQL__POOL_SIZE"), read_transaction(hasty):
             pass
         enough.set()
         assert [future.result(30) for future in held] == [None, None]
-    with reading(hasty) as connection:
+    with read_transaction(hasty) as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
@@ -70,10 +70,10 @@ def test_a_lock_that_is_held_says_what_to_do(hasty: Engine) -> None:
     lock = "SELECT pg_advisory_xact_lock(1)" if hasty.dialect.name == "postgresql" else "SELECT 1"
 
     def write() -> None:
-        with writing(hasty) as connection:
+        with write_transaction(hasty) as connection:
             connection.execute(text(lock))
 
-    with writing(hasty) as connection:
+    with write_transaction(hasty) as connection:
         connection.execute(text(lock))
         with pytest.raises(Transient, match="ADWARM_SQL__LOCK_TIMEOUT_SECONDS"):
             _elsewhere(write)
@@ -83,9 +83,12 @@ def test_a_lock_that_is_held_says_what_to_do(hasty: Engine) -> None:
 @pytest.mark.postgres
 def test_a_statement_without_an_end_is_ended(server: Engine) -> None:
     """The server ends it, and the connection is as good as before."""
-    with pytest.raises(Transient, match="ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS"), reading(server) as connection:
+    with (
+        pytest.raises(Transient, match="ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS"),
+        read_transaction(server) as connection,
+    ):
         connection.execute(text("SELECT pg_sleep(30)"))
-    with reading(server) as connection:
+    with read_transaction(server) as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
@@ -94,33 +97,33 @@ def test_a_connection_that_is_cut_is_told_and_replaced(server: Engine) -> None:
     """A restarted server costs the transaction at hand one passing failure."""
 
     def cut() -> None:
-        with reading(server) as connection:
+        with read_transaction(server) as connection:
             own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             _elsewhere(lambda: _end_session(server, own))
             connection.execute(text("SELECT 1"))
 
     with pytest.raises(Transient):
         cut()
-    with reading(server) as connection:
+    with read_transaction(server) as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
 def _end_session(server: Engine, pid: int) -> None:
-    with reading(server) as connection:
+    with read_transaction(server) as connection:
         connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
 
 
 @pytest.mark.postgres
 def test_a_full_server_says_what_to_do(postgres_url: str, server: Engine) -> None:
     """A server without a connection left names the setting, and repeats nothing of the URL."""
-    with reading(server) as connection:
+    with read_transaction(server) as connection:
         most = int(connection.execute(text("SHOW max_connections")).scalar_one())
     fresh, held = open_engine(postgres_url, SqlSettings(pool_size=1, pool_timeout_seconds=1)), []
     try:
         with contextlib.suppress(psycopg2.OperationalError):
             for _ in range(most + 1):
                 held.append(psycopg2.connect(postgres_url))
-        with pytest.raises(Transient, match="max_connections") as caught, reading(fresh):
+        with pytest.raises(Transient, match="max_connections") as caught, read_transaction(fresh):
             pass
     finally:
         for connection in held:
@@ -137,7 +140,7 @@ def _read(url: str, threads: int, times: int, failures: Any, peak: Any) -> None:
         start.wait(60)
         for _ in range(times):
             try:
-                with reading(engine) as connection:
+                with read_transaction(engine) as connection:
                     connection.execute(text("SELECT pg_sleep(0.001)"))
                     found = connection.execute(
                         text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'adwarm'")
@@ -180,14 +183,14 @@ def test_limits_are_known_to_whoever_has_the_engine(tmp_path: Path) -> None:
     """Other limits are another engine, and one in memory has the defaults."""
     url = f"sqlite:///{tmp_path}/a.db"
 
-    assert limits_of(open_engine(url, SHORT)) == SHORT
+    assert get_limits(open_engine(url, SHORT)) == SHORT
     assert open_engine(url) is not open_engine(url, SHORT)
-    assert limits_of(open_engine("sqlite:///:memory:")) == SqlSettings()
+    assert get_limits(open_engine("sqlite:///:memory:")) == SqlSettings()
 
 
 def test_an_error_repeats_no_parameter(sqlite_engine: Engine) -> None:
     """What a statement carries may be a payload or a secret."""
-    with pytest.raises(Exception, match="no_such_table") as caught, reading(sqlite_engine) as connection:
+    with pytest.raises(Exception, match="no_such_table") as caught, read_transaction(sqlite_engine) as connection:
         connection.execute(text("SELECT * FROM no_such_table WHERE a = :a"), {"a": "hunter2"})
 
     assert "hunter2" not in str(caught.value)

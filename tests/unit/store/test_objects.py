@@ -17,7 +17,7 @@ def test_round_trip_and_idempotence(objects: ObjectStore) -> None:
 
     assert hashlib.sha256(b"rows").hexdigest() == digest == objects.put(b"rows")
     assert objects.get(digest) == b"rows"
-    assert [(digest, ".parquet")] == list(objects.hashes())
+    assert [(digest, ".parquet")] == list(objects.list_objects())
 
 
 def test_a_changed_file_is_corrupt_and_a_missing_one_not_found(objects: ObjectStore, tmp_path: Path) -> None:
@@ -41,12 +41,12 @@ def test_putting_again_makes_an_object_young_and_whole(url: str, tmp_path: Path)
         path = next((tmp_path / "data").rglob("*.parquet"))
         path.write_bytes(b"rowz")
         os.utime(path, (1_000_000_000, 1_000_000_000))
-        assert store.modified(digest) == datetime.fromtimestamp(1_000_000_000, UTC)
+        assert store.get_modified_at(digest) == datetime.fromtimestamp(1_000_000_000, UTC)
 
     assert store.put(b"rows") == digest
-    assert (store.get(digest), store.modified(digest) > before) == (b"rows", True)
+    assert (store.get(digest), store.get_modified_at(digest) > before) == (b"rows", True)
     with pytest.raises(NotFound):
-        store.modified("0" * 64)
+        store.get_modified_at("0" * 64)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "/.."])

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.store.page_files import ReportFolder
+from adwarm.store.page_files import PageFolder
 
 
 def test_a_report_is_written_where_a_person_finds_it(tmp_path: Path) -> None:
     """The path comes back, the bytes are whole, and writing again replaces them."""
-    folder = ReportFolder(str(tmp_path))
+    folder = PageFolder(str(tmp_path))
     folder.write("review-1.html", b"old")
     path = folder.write("review-1.html", b"new")
     assert Path(path) == tmp_path / "reports" / "review-1.html"
@@ -20,7 +20,7 @@ def test_a_report_is_written_where_a_person_finds_it(tmp_path: Path) -> None:
 
 def test_a_url_is_a_folder_too() -> None:
     """Any fsspec URL will do."""
-    folder = ReportFolder("memory://adwarm-reports")
+    folder = PageFolder("memory://adwarm-reports")
     assert folder.write("review-1.json", b"{}") == "memory://adwarm-reports/reports/review-1.json"
     assert folder.read("review-1.json") == b"{}"
 
@@ -29,4 +29,4 @@ def test_a_url_is_a_folder_too() -> None:
 def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
     """No name leads out of the folder."""
     with pytest.raises(BadRequest, match="name"):
-        ReportFolder(str(tmp_path)).write(name, b"")
+        PageFolder(str(tmp_path)).write(name, b"")

@@ -13,18 +13,24 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 def test_counts_add_up_in_their_hour(engine: Engine) -> None:
     """Reads of one hour share a row; the mean latency is over reads; the window is half open."""
-    read_traffic.add(engine, AT, "act_1", "human", latency_ms=2, hits=1)
-    read_traffic.add(engine, AT, "act_1", "human", latency_ms=4, misses=1)
-    read_traffic.add(engine, AT, "act_2", "api", latency_ms=6, stale=1, errors=1)
-    read_traffic.add(engine, AT + HOUR, "act_1", "human", latency_ms=100, hits=1)
-    found = read_traffic.totals(engine, NOON, NOON + HOUR)
+    read_traffic.increment(engine, AT, "act_1", "human", latency_ms=2, hits=1)
+    read_traffic.increment(engine, AT, "act_1", "human", latency_ms=4, misses=1)
+    read_traffic.increment(engine, AT, "act_2", "api", latency_ms=6, stale=1, errors=1)
+    read_traffic.increment(engine, AT + HOUR, "act_1", "human", latency_ms=100, hits=1)
+    found = read_traffic.get_totals(engine, NOON, NOON + HOUR)
     assert found == {
-        "hits": 1, "stale": 1, "misses": 1, "errors": 1, "upstream_calls": 0, "throttles": 0, "mean_latency_ms": 4,
-    }  # fmt: skip
+        "hits": 1,
+        "stale": 1,
+        "misses": 1,
+        "errors": 1,
+        "upstream_calls": 0,
+        "throttles": 0,
+        "mean_latency_ms": 4,
+    }
 
 
 def test_the_warmers_own_reads_are_not_counted(engine: Engine) -> None:
     """A canary read says nothing about how people are served; without reads the mean is 0."""
-    read_traffic.add(engine, AT, "act_1", "warmer", latency_ms=2, hits=1)
-    found = read_traffic.totals(engine, NOON, NOON + HOUR)
+    read_traffic.increment(engine, AT, "act_1", "warmer", latency_ms=2, hits=1)
+    found = read_traffic.get_totals(engine, NOON, NOON + HOUR)
     assert (found["hits"], found["mean_latency_ms"]) == (0, 0)

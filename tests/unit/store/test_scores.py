@@ -35,25 +35,44 @@ class _Score:
 def test_what_is_published_is_read(engine: Engine) -> None:
     """Every value comes back, the absent ones as None."""
     assert scores.publish(engine, [_Score()], 3, True, AT) == 1
-    (row,) = scores.latest(engine, "act_1")
+    (row,) = scores.list_latest(engine, "act_1")
     assert row == {
-        "account_id": "act_1", "ad_id": "1", "as_of": DAY, "ad_name": "an ad", "status": "healthy", "total": 20.0,
-        "creative": 10.0, "audience": None, "algorithm": 30.0, "data_quality": 0.8, "trend_per_day": 1.5,
-        "baseline": {"ctr": 0.01, "flags": [], "days_to_critical": 12.0}, "calculator_version": "v1",
-        "data_version": 3, "settled": True, "calculated_at": AT,
-    }  # fmt: skip
+        "account_id": "act_1",
+        "ad_id": "1",
+        "as_of": DAY,
+        "ad_name": "an ad",
+        "status": "healthy",
+        "total": 20.0,
+        "creative": 10.0,
+        "audience": None,
+        "algorithm": 30.0,
+        "data_quality": 0.8,
+        "trend_per_day": 1.5,
+        "baseline": {"ctr": 0.01, "flags": [], "days_to_critical": 12.0},
+        "calculator_version": "v1",
+        "data_version": 3,
+        "settled": True,
+        "calculated_at": AT,
+    }
 
 
 def test_a_real_score_fits(engine: Engine) -> None:
     """What the calculator makes is stored as it is, with a name cut to the column."""
     rows = [
-        {"account_id": "act_1", "ad_id": "7", "ad_name": "n" * 900, "date_start": f"2026-11-{day:02}",
-         "impressions": "5000", "clicks": "50", "spend": "20.5"}
+        {
+            "account_id": "act_1",
+            "ad_id": "7",
+            "ad_name": "n" * 900,
+            "date_start": f"2026-11-{day:02}",
+            "impressions": "5000",
+            "clicks": "50",
+            "spend": "20.5",
+        }
         for day in range(1, 25)
-    ]  # fmt: skip
+    ]
     found = score_account(rows, [], DAY, FatigueSettings())
     scores.publish(engine, found, 1, False, AT)
-    (row,) = scores.latest(engine, "act_1")
+    (row,) = scores.list_latest(engine, "act_1")
     assert (row["total"], row["status"], row["ad_name"]) == (found[0].total, "healthy", "n" * 400)
 
 
@@ -62,9 +81,9 @@ def test_newer_data_replaces_the_scores_of_a_day_whole(engine: Engine) -> None:
     scores.publish(engine, [_Score("1"), _Score("2"), _Score("1", as_of=date(2026, 11, 23))], 1, False, AT)
     scores.publish(engine, [_Score("1", account_id="act_2")], 1, False, AT)
     assert scores.publish(engine, [_Score("2", 70.0, "critical")], 2, True, AT) == 1
-    assert [(row["ad_id"], row["total"]) for row in scores.latest(engine, "act_1")] == [("2", 70.0)]
-    assert len(scores.latest(engine, "act_1", date(2026, 11, 23))) == 1
-    assert len(scores.latest(engine, "act_2")) == 1
+    assert [(row["ad_id"], row["total"]) for row in scores.list_latest(engine, "act_1")] == [("2", 70.0)]
+    assert len(scores.list_latest(engine, "act_1", date(2026, 11, 23))) == 1
+    assert len(scores.list_latest(engine, "act_2")) == 1
 
 
 def test_older_data_replaces_nothing(engine: Engine) -> None:
@@ -72,18 +91,18 @@ def test_older_data_replaces_nothing(engine: Engine) -> None:
     scores.publish(engine, [_Score(total=50.0)], 5, False, AT)
     assert scores.publish(engine, [_Score(total=1.0)], 4, False, AT) == 0
     assert scores.publish(engine, [], 6, False, AT) == 0
-    assert scores.latest(engine, "act_1")[0]["total"] == 50.0
+    assert scores.list_latest(engine, "act_1")[0]["total"] == 50.0
 
 
 def test_the_version_scored_is_known(engine: Engine) -> None:
     """It tells whether there is anything to do, and forgets scores of another calculator when asked to."""
-    assert scores.scored_version(engine, "act_1", DAY) is None
+    assert scores.find_data_version(engine, "act_1", DAY) is None
     scores.publish(engine, [_Score()], 7, False, AT)
-    assert scores.scored_version(engine, "act_1", DAY) == 7
-    assert scores.scored_version(engine, "act_1", DAY, "v1") == 7
-    assert scores.scored_version(engine, "act_1", DAY, "v2") is None
-    assert scores.scored_version(engine, "act_1", date(2026, 11, 23)) is None
-    assert scores.scored_version(engine, "act_2", DAY) is None
+    assert scores.find_data_version(engine, "act_1", DAY) == 7
+    assert scores.find_data_version(engine, "act_1", DAY, "v1") == 7
+    assert scores.find_data_version(engine, "act_1", DAY, "v2") is None
+    assert scores.find_data_version(engine, "act_1", date(2026, 11, 23)) is None
+    assert scores.find_data_version(engine, "act_2", DAY) is None
 
 
 def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> None:
@@ -92,9 +111,9 @@ def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> N
     scores.publish(
         engine, [_Score("1", 5.0), _Score("2", None, "pending"), _Score("3", 65.0, "critical")], 1, False, AT
     )
-    assert [row["ad_id"] for row in scores.latest(engine, "act_1")] == ["3", "1", "2"]
-    assert [row["ad_id"] for row in scores.latest(engine, "act_1", date(2026, 11, 23))] == ["9"]
-    assert scores.latest(engine, "act_1", date(2026, 11, 1)) == []
+    assert [row["ad_id"] for row in scores.list_latest(engine, "act_1")] == ["3", "1", "2"]
+    assert [row["ad_id"] for row in scores.list_latest(engine, "act_1", date(2026, 11, 23))] == ["9"]
+    assert scores.list_latest(engine, "act_1", date(2026, 11, 1)) == []
 
 
 def test_bands_are_counted_over_all_accounts(engine: Engine) -> None:
@@ -102,7 +121,9 @@ def test_bands_are_counted_over_all_accounts(engine: Engine) -> None:
     scores.publish(
         engine,
         [_Score("1"), _Score("2", 70.0, "critical"), _Score("1", account_id="act_2"), _Score("3", None, "pending")],
-        1, False, AT,
-    )  # fmt: skip
-    assert scores.bands(engine, DAY) == {"healthy": 2, "warning": 0, "critical": 1, "pending": 1}
-    assert sum(scores.bands(engine, date(2026, 1, 1)).values()) == 0
+        1,
+        False,
+        AT,
+    )
+    assert scores.count_by_status(engine, DAY) == {"healthy": 2, "warning": 0, "critical": 1, "pending": 1}
+    assert sum(scores.count_by_status(engine, date(2026, 1, 1)).values()) == 0

@@ -14,25 +14,31 @@ HOUR = timedelta(hours=1)
 
 def _row(account: str, **values: Any) -> dict[str, Any]:
     row = {
-        "account_id": account, "date_range": "today", "reason": "predicted_open", "mode": "live", "decided_at": AT,
-        "warm_at": AT, "status": "planned", "batch": 0,
-    }  # fmt: skip
+        "account_id": account,
+        "date_range": "today",
+        "reason": "predicted_open",
+        "mode": "live",
+        "decided_at": AT,
+        "warm_at": AT,
+        "status": "planned",
+        "batch": 0,
+    }
     return row | values
 
 
 def _plan(engine: Engine, run: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
     warms.replace_plan(engine, run, rows)
-    return warms.of_run(engine, run)
+    return warms.list_by_run(engine, run)
 
 
 def test_a_rerun_replaces_what_is_undone(engine: Engine) -> None:
     """Planned, cut and shadow rows go; what was carried out stays; other runs are not touched."""
     first = _plan(engine, "dag/1", _row("act_1"), _row("act_2"), _row("act_3", status="cut"))
     _plan(engine, "dag/2", _row("act_9"))
-    warms.record(engine, [{"id": first[0]["id"], "status": "fetched", "fetched_at": AT}])
+    warms.save_outcomes(engine, [{"id": first[0]["id"], "status": "fetched", "fetched_at": AT}])
     found = _plan(engine, "dag/1", _row("act_4"))
     assert [(row["account_id"], row["status"]) for row in found] == [("act_1", "fetched"), ("act_4", "planned")]
-    assert len(warms.of_run(engine, "dag/2")) == 1
+    assert len(warms.list_by_run(engine, "dag/2")) == 1
     assert [row["account_id"] for row in _plan(engine, "dag/1")] == ["act_1"]
 
 
@@ -40,7 +46,7 @@ def test_a_rerun_replaces_what_is_undone(engine: Engine) -> None:
 def test_a_rerun_replaces_what_failed(engine: Engine, status: str) -> None:
     """A key that failed is planned anew once, and does not lie beside its new plan to be tried twice."""
     (row,) = _plan(engine, "dag/1", _row("act_1"))
-    warms.record(engine, [{"id": row["id"], "status": status, "error": "no"}])
+    warms.save_outcomes(engine, [{"id": row["id"], "status": status, "error": "no"}])
     assert [item["status"] for item in _plan(engine, "dag/1", _row("act_1"))] == ["planned"]
 
 
@@ -50,16 +56,17 @@ def test_a_batch_is_opened_again(engine: Engine) -> None:
     jobs.start(engine, "dag/1", "dag", 5, AT)
     ends = ["failed", "denied", "fetched", "failed"]
     for row, status in zip(rows, ends, strict=False):
-        warms.record(engine, [{"id": row["id"], "status": status, "error": "no", "requests": 2}])
-    jobs.advance(engine, "dag/1", done=1, failed=3, requests=8, errors=[f"act_{n} today: no" for n in (1, 2, 4)])
+        warms.save_outcomes(engine, [{"id": row["id"], "status": status, "error": "no", "requests": 2}])
+    jobs.add_progress(engine, "dag/1", done=1, failed=3, requests=8, errors=[f"act_{n} today: no" for n in (1, 2, 4)])
     assert jobs.finish(engine, "dag/1", AT)["failed"] == 3
 
-    assert [row["status"] for row in warms.ended(engine, "dag/1", 0)] == ends[:3]
+    assert [row["status"] for row in warms.list_ended(engine, "dag/1", 0)] == ends[:3]
     assert [warms.reopen(engine, "dag/1", 0, warms.FAILED) for _ in range(2)] == [1, 0]
-    assert [(row["status"], row["error"]) for row in warms.of_run(engine, "dag/1")[:2]] == [
-        ("planned", None), ("denied", "no"),
-    ]  # fmt: skip
-    (job,) = jobs.latest(engine, AT)
+    assert [(row["status"], row["error"]) for row in warms.list_by_run(engine, "dag/1")[:2]] == [
+        ("planned", None),
+        ("denied", "no"),
+    ]
+    (job,) = jobs.list_latest(engine, AT)
     assert (job["done"], job["failed"], job["requests"]) == (1, 2, 8)
     assert job["errors"] == ["act_2 today: no", "act_4 today: no"]
 
@@ -67,50 +74,67 @@ def test_a_batch_is_opened_again(engine: Engine) -> None:
 def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
     """The most urgent first; other batches and what is done are left out."""
     rows = _plan(
-        engine, "dag/1", _row("act_1", warm_at=AT + HOUR), _row("act_2"), _row("act_3", batch=1),
+        engine,
+        "dag/1",
+        _row("act_1", warm_at=AT + HOUR),
+        _row("act_2"),
+        _row("act_3", batch=1),
         _row("act_4", status="cut"),
-    )  # fmt: skip
-    assert [row["account_id"] for row in warms.batch(engine, "dag/1", 0)] == ["act_2", "act_1"]
-    warms.record(engine, [{"id": rows[1]["id"], "status": "denied", "error": "no access"}])
-    assert [row["account_id"] for row in warms.batch(engine, "dag/1", 0)] == ["act_1"]
+    )
+    assert [row["account_id"] for row in warms.list_planned(engine, "dag/1", 0)] == ["act_2", "act_1"]
+    warms.save_outcomes(engine, [{"id": rows[1]["id"], "status": "denied", "error": "no access"}])
+    assert [row["account_id"] for row in warms.list_planned(engine, "dag/1", 0)] == ["act_1"]
 
 
 def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
     """The window is half open, and `_` in a DAG's name is no wildcard; later decisions are left out, save its own."""
     for run, account, at, decided in (
-        ("a_b/1", "act_1", AT, AT - HOUR), ("a_b/2", "act_2", AT + HOUR, AT - HOUR), ("axb/1", "act_1", AT, AT - HOUR),
-        ("a_b/3", "act_1", AT - HOUR / 4, AT - HOUR), ("a_b/4", "act_3", AT, AT), ("a_b/5", "act_1", AT, AT - HOUR),
-    ):  # fmt: skip
+        ("a_b/1", "act_1", AT, AT - HOUR),
+        ("a_b/2", "act_2", AT + HOUR, AT - HOUR),
+        ("axb/1", "act_1", AT, AT - HOUR),
+        ("a_b/3", "act_1", AT - HOUR / 4, AT - HOUR),
+        ("a_b/4", "act_3", AT, AT),
+        ("a_b/5", "act_1", AT, AT - HOUR),
+    ):
         (row,) = _plan(engine, run, _row(account, decided_at=decided))
-        warms.record(engine, [{"id": row["id"], "status": "fetched", "fetched_at": at, "requests": 3}])
-    assert warms.calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT) == {"act_1": 6}
-    assert warms.calls_by_account(engine, AT, AT + HOUR, "a_b/4", AT) == {"act_1": 6, "act_3": 3}
-    assert warms.calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT + HOUR) == {"act_1": 6, "act_3": 3}
+        warms.save_outcomes(engine, [{"id": row["id"], "status": "fetched", "fetched_at": at, "requests": 3}])
+    assert warms.get_calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT) == {"act_1": 6}
+    assert warms.get_calls_by_account(engine, AT, AT + HOUR, "a_b/4", AT) == {"act_1": 6, "act_3": 3}
+    assert warms.get_calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT + HOUR) == {"act_1": 6, "act_3": 3}
 
 
 def test_the_p95_is_of_what_is_known(engine: Engine) -> None:
     """Without a fetch it is 0; else the value that 95 of 100 do not exceed."""
-    assert warms.p95_seconds(engine) == 0
+    assert warms.get_p95_seconds(engine) == 0
     rows = _plan(engine, "dag/1", *[_row(f"act_{n}") for n in range(1, 101)])
-    warms.record(engine, [{"id": row["id"], "seconds": float(n)} for n, row in enumerate(rows, 1)])
-    assert warms.p95_seconds(engine) == pytest.approx(96, abs=1)
+    warms.save_outcomes(engine, [{"id": row["id"], "seconds": float(n)} for n, row in enumerate(rows, 1)])
+    assert warms.get_p95_seconds(engine) == pytest.approx(96, abs=1)
 
 
 def test_only_old_fetches_without_a_verdict_are_open(engine: Engine) -> None:
     """Those fetched, not judged yet, and before the moment."""
     rows = _plan(engine, "dag/1", *[_row(f"act_{n}") for n in range(1, 5)])
-    warms.record(engine, [
-        {"id": rows[0]["id"], "status": "fetched", "fetched_at": AT},
-        {"id": rows[1]["id"], "status": "fetched", "fetched_at": AT, "used": True},
-        {"id": rows[2]["id"], "status": "failed"},
-        {"id": rows[3]["id"], "status": "fetched", "fetched_at": AT + HOUR, "used": None},
-    ])  # fmt: skip
-    assert [row["account_id"] for row in warms.unaccounted(engine, AT + HOUR)] == ["act_1"]
-    assert warms.counts(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0}
+    warms.save_outcomes(
+        engine,
+        [
+            {"id": rows[0]["id"], "status": "fetched", "fetched_at": AT},
+            {"id": rows[1]["id"], "status": "fetched", "fetched_at": AT, "used": True},
+            {"id": rows[2]["id"], "status": "failed"},
+            {"id": rows[3]["id"], "status": "fetched", "fetched_at": AT + HOUR, "used": None},
+        ],
+    )
+    assert [row["account_id"] for row in warms.list_unmarked(engine, AT + HOUR)] == ["act_1"]
+    assert warms.count_by_status(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0}
 
 
 def test_orders_of_a_reason_leave_out_what_was_never_meant(engine: Engine) -> None:
     """Cut and shadow rows were not meant to be carried out."""
-    _plan(engine, "dag/1", _row("act_1"), _row("act_2", status="cut"), _row("act_3", status="shadow"),
-          _row("act_4", reason="strategy"))  # fmt: skip
-    assert [row["account_id"] for row in warms.planned_for(engine, "predicted_open")] == ["act_1"]
+    _plan(
+        engine,
+        "dag/1",
+        _row("act_1"),
+        _row("act_2", status="cut"),
+        _row("act_3", status="shadow"),
+        _row("act_4", reason="strategy"),
+    )
+    assert [row["account_id"] for row in warms.list_by_reason(engine, "predicted_open")] == ["act_1"]

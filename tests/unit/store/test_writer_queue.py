@@ -10,18 +10,18 @@ import pytest
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
 from adwarm.store.database import open_engine
-from adwarm.store.writer_queue import Turnstile
+from adwarm.store.writer_queue import WriterQueue
 
 
 def _add(url: str, path: Path, times: int) -> None:
-    turnstile = Turnstile(open_engine(url))
+    turnstile = WriterQueue(open_engine(url))
     for _ in range(times):
-        with turnstile.turn():
+        with turnstile.acquire():
             path.write_text(str(int(path.read_text()) + 1))
 
 
 def _hold(url: str, held: Event, released: Event) -> None:
-    with Turnstile(open_engine(url)).turn():
+    with WriterQueue(open_engine(url)).acquire():
         held.set()
         released.wait(60)
 
@@ -51,14 +51,14 @@ def test_the_turn_of_a_dead_process_is_free(tmp_path: Path) -> None:
     worker.kill()
     worker.join(60)
 
-    with Turnstile(open_engine(url)).turn():
+    with WriterQueue(open_engine(url)).acquire():
         assert worker.exitcode == -9
 
 
 def test_nobody_waits_where_there_is_no_file() -> None:
     """A database in memory has no other users."""
-    turnstile = Turnstile(open_engine("sqlite:///:memory:"))
-    with turnstile.turn(), turnstile.turn():
+    turnstile = WriterQueue(open_engine("sqlite:///:memory:"))
+    with turnstile.acquire(), turnstile.acquire():
         assert turnstile is not None
 
 
@@ -70,28 +70,28 @@ def test_nobody_waits_for_a_holder_that_has_stopped(tmp_path: Path) -> None:
     worker = context.Process(target=_hold, args=(url, held, released))
     worker.start()
     held.wait(60)
-    turnstile = Turnstile(open_engine(url, SqlSettings(lock_timeout_seconds=0.2)))
+    turnstile = WriterQueue(open_engine(url, SqlSettings(lock_timeout_seconds=0.2)))
     for _ in range(2):
-        with pytest.raises(Transient, match=r"a\.db.*0\.2 s"), turnstile.turn():
+        with pytest.raises(Transient, match=r"a\.db.*0\.2 s"), turnstile.acquire():
             pytest.fail("the turn is taken")
     released.set()
     worker.join(60)
 
-    patient = Turnstile(open_engine(url))
+    patient = WriterQueue(open_engine(url))
     for _ in range(3):
-        with patient.turn(), pytest.raises(Transient), turnstile.turn():
+        with patient.acquire(), pytest.raises(Transient), turnstile.acquire():
             pytest.fail("the turn is taken")
-        with turnstile.turn():
+        with turnstile.acquire():
             assert worker.exitcode == 0
 
 
 def test_threads_wait_for_each_other_no_longer_either(tmp_path: Path) -> None:
     """The threads of one process queue as well."""
-    turnstile = Turnstile(open_engine(f"sqlite:///{tmp_path}/a.db", SqlSettings(lock_timeout_seconds=0.2)))
+    turnstile = WriterQueue(open_engine(f"sqlite:///{tmp_path}/a.db", SqlSettings(lock_timeout_seconds=0.2)))
 
     def enter() -> None:
-        with turnstile.turn():
+        with turnstile.acquire():
             pytest.fail("the turn is taken")
 
-    with turnstile.turn(), ThreadPoolExecutor(1) as pool, pytest.raises(Transient, match="no turn"):
+    with turnstile.acquire(), ThreadPoolExecutor(1) as pool, pytest.raises(Transient, match="no turn"):
         pool.submit(enter).result(30)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, Asked, Floats, Window
-from adwarm.forecast.features.grid import DAY, Counts
-from adwarm.forecast.features.sibling_reports import NONE, Siblings
+from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Floats, Window
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, Counts
+from adwarm.forecast.features.sibling_reports import NONE, SiblingReports
 
 LONG = 4000
 """Quarters of an hour, about six weeks: what is longer ago is as long ago as this."""
@@ -17,38 +17,40 @@ _ARRIVAL_WINDOWS: tuple[Window, ...] = ((0, 4), (0, 12))
 _TINY = 1e-9
 
 
-def account_now(asked: Asked) -> None:
+def add_recent_opens(context: FeatureContext) -> None:
     """Opens of the last hours, of the key and of the account's other keys."""
-    grid, column = asked.grid, asked.column
+    grid, column = context.grid, context.column
     for slots in (1, 4, 12):
-        own = asked.count(grid.opens, asked.key, column - slots, column)
-        asked.found[f"own_{slots}"] = own
-        asked.found[f"others_{slots}"] = asked.count(grid.account_opens, asked.account, column - slots, column) - own
+        own = context.count_between(grid.opens, context.key, column - slots, column)
+        context.features[f"own_{slots}"] = own
+        context.features[f"others_{slots}"] = (
+            context.count_between(grid.account_opens, context.account, column - slots, column) - own
+        )
 
 
-def company(asked: Asked) -> None:
+def add_company(context: FeatureContext) -> None:
     """How often the key's opens begin while the rest of the account is at work, and while it is not."""
-    grid, key, column = asked.grid, asked.key, asked.column
-    start = column - DAY * _DAYS
-    firsts = asked.count(grid.firsts, key, start, column)
-    quiet = asked.count(grid.quiet, key, start, column)
-    joined = asked.count(grid.joined, key, start, column)
-    joinable = asked.count(grid.joinable, key, start, column)
+    grid, key, column = context.grid, context.key, context.column
+    start = column - SLOTS_PER_DAY * _DAYS
+    firsts = context.count_between(grid.firsts, key, start, column)
+    quiet = context.count_between(grid.quiet, key, start, column)
+    joined = context.count_between(grid.joined, key, start, column)
+    joinable = context.count_between(grid.joinable, key, start, column)
     usual = firsts / np.maximum(quiet, 1.0)
-    asked.found |= {
+    context.features |= {
         "rate_in_company": (joined + _COMPANY_LEAN * usual) / (joinable + _COMPANY_LEAN),
         "rate_alone": (firsts - joined + _COMPANY_LEAN * usual) / (quiet - joinable + _COMPANY_LEAN),
         "share_in_company": joined / np.maximum(firsts, 1.0),
     }
 
 
-def arrivals(asked: Asked) -> None:
+def add_arrivals(context: FeatureContext) -> None:
     """How likely somebody comes to the account at this time, or is there, by day and by week; and since when they are.
 
     Single keys of an account are opened too rarely to tell when its people begin; all of them together tell it.
     """
-    some, place = asked.once_per_account()
-    grid = asked.grid
+    some, place = context.once_per_account()
+    grid = context.grid
     by_day = [(lag, DAY_KEEP**lag) for lag in range(1, _ARRIVAL_DAYS + 1)]
     by_week = [(7 * week, WEEK_KEEP**week) for week in range(1, _ARRIVAL_WEEKS + 1)]
     found = {"since_arrival": np.minimum(some.column - grid.account_arrived[some.account, some.column], LONG)}
@@ -58,10 +60,10 @@ def arrivals(asked: Asked) -> None:
         ("arrival_week", grid.arrivals, by_week),
     ):
         found |= {f"{name}_{end}": share for (_, end), share in _shares(some, totals, lags).items()}
-    asked.found |= {name: values[place] for name, values in found.items()}
+    context.features |= {name: values[place] for name, values in found.items()}
 
 
-def _shares(asked: Asked, totals: Counts, lags: Sequence[tuple[int, float]]) -> dict[Window, Floats]:
+def _shares(asked: FeatureContext, totals: Counts, lags: Sequence[tuple[int, float]]) -> dict[Window, Floats]:
     """Return, per window, the share of worked days on which anything was counted in it.
 
     Args:
@@ -71,20 +73,20 @@ def _shares(asked: Asked, totals: Counts, lags: Sequence[tuple[int, float]]) -> 
     counted = {window: np.zeros(len(asked.key)) for window in _ARRIVAL_WINDOWS}
     watched = np.zeros(len(asked.key))
     for lag, keep in lags:
-        place = asked.back(lag)
-        weight = keep * ((place >= asked.grid.start) & asked.days.worked(lag))
+        place = asked.columns_before(lag)
+        weight = keep * ((place >= asked.grid.start) & asked.working_days.was_worked(lag))
         watched += weight
-        for window, opens in asked.counts(totals, asked.account, place, _ARRIVAL_WINDOWS).items():
+        for window, opens in asked.count_windows(totals, asked.account, place, _ARRIVAL_WINDOWS).items():
             counted[window] += weight * (opens > 0)
     return {window: share / np.maximum(watched, _TINY) for window, share in counted.items()}
 
 
-def sibling_recency(asked: Asked, siblings: Siblings) -> None:
+def add_sibling_recency(context: FeatureContext, siblings: SiblingReports) -> None:
     """How long ago the account opened each of the usual kinds of report, NaN when long or never; and which this is."""
-    grid = asked.grid
-    rank = siblings.rank(grid)[asked.key].astype(np.float64)
-    asked.found["kind"] = np.where(rank == NONE, np.nan, rank)
-    keys = siblings.keys(grid)[asked.account]
+    grid = context.grid
+    rank = siblings.rank(grid)[context.key].astype(np.float64)
+    context.features["kind"] = np.where(rank == NONE, np.nan, rank)
+    keys = siblings.keys(grid)[context.account]
     for place in range(len(siblings.kinds)):
-        since = asked.column - grid.last_open[keys[:, place], asked.column]
-        asked.found[f"since_kind_{place}"] = np.where((keys[:, place] == NONE) | (since > LONG), np.nan, since)
+        since = context.column - grid.last_open[keys[:, place], context.column]
+        context.features[f"since_kind_{place}"] = np.where((keys[:, place] == NONE) | (since > LONG), np.nan, since)

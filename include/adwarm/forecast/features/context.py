@@ -20,13 +20,13 @@ DAY_KEEP, WEEK_KEEP = 0.93, 0.8
 
 
 @dataclass
-class Asked:
+class FeatureContext:
     """Pairs of key and column, and the features of them so far."""
 
     grid: OpenGrid
     key: Rows
     column: Rows
-    found: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
     places: dict[int, Rows] = field(default_factory=dict)
 
     @cached_property
@@ -35,36 +35,36 @@ class Asked:
         return self.grid.account[self.key]
 
     @cached_property
-    def days(self) -> WorkingDays:
+    def working_days(self) -> WorkingDays:
         """Which days before each pair's column were worked."""
-        return WorkingDays(self.grid.crowd, self.column)
+        return WorkingDays(self.grid.population, self.column)
 
-    def back(self, days: int) -> Rows:
+    def columns_before(self, days: int) -> Rows:
         """Return the columns of the same wall clock time `days` before; below 0 when that was before the log."""
         if days not in self.places:
-            self.places[days] = self.grid.earlier(self.key, self.column, days)
+            self.places[days] = self.grid.columns_before(self.key, self.column, days)
         return self.places[days]
 
-    def until(self, totals: npt.NDArray[Any], row: Rows | None, end: Rows) -> npt.NDArray[Any]:
+    def totals_before(self, totals: npt.NDArray[Any], row: Rows | None, end: Rows) -> npt.NDArray[Any]:
         """Read running totals left of `end`, of which nothing at or after the asked column is read."""
         place = np.minimum(np.maximum(end, 0), self.column)
         return totals.ravel().take(place if row is None else place + row * totals.shape[1])
 
-    def count(self, totals: npt.NDArray[Any], row: Rows | None, start: Rows, end: Rows) -> Floats:
+    def count_between(self, totals: npt.NDArray[Any], row: Rows | None, start: Rows, end: Rows) -> Floats:
         """Count in `[start, end)`; see `until`."""
-        return np.asarray(self.until(totals, row, end) - self.until(totals, row, start), np.float64)
+        return np.asarray(self.totals_before(totals, row, end) - self.totals_before(totals, row, start), np.float64)
 
-    def counts(
+    def count_windows(
         self, totals: npt.NDArray[Any], row: Rows | None, place: Rows, windows: Sequence[Window]
     ) -> dict[Window, Floats]:
         """Count in each of `windows` around `place`."""
         edges = sorted({edge for window in windows for edge in window})
-        until = {edge: self.until(totals, row, place + edge) for edge in edges}
+        until = {edge: self.totals_before(totals, row, place + edge) for edge in edges}
         return {(begin, end): np.asarray(until[end] - until[begin], np.float64) for begin, end in windows}
 
-    def once_per_account(self) -> tuple["Asked", Rows]:
+    def once_per_account(self) -> tuple["FeatureContext", Rows]:
         """Return one pair for each account, zone and column among these, and per pair of these the place of its one."""
         grid = self.grid
         clock = self.account * len(grid.zones) + grid.zone_of[self.key]
-        _, one, place = np.unique(clock * (grid.columns + 1) + self.column, return_index=True, return_inverse=True)
-        return Asked(grid, self.key[one], self.column[one]), place
+        _, one, place = np.unique(clock * (grid.column_count + 1) + self.column, return_index=True, return_inverse=True)
+        return FeatureContext(grid, self.key[one], self.column[one]), place

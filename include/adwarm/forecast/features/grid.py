@@ -14,9 +14,9 @@ import pandas as pd
 from adwarm.foundation.local_time import zone
 from adwarm.patterns.opens import Opens
 
-SLOT = 900_000_000
-DAY = 96
-WEEK = 7 * DAY
+SLOT_MICROS = 900_000_000
+SLOTS_PER_DAY = 96
+SLOTS_PER_WEEK = 7 * SLOTS_PER_DAY
 _EPOCH_WEEKDAY = 3
 NEVER = -100_000
 _AWAY = 8
@@ -55,11 +55,17 @@ class OpenGrid:
     kinds: tuple[str, ...]
     kind_of: npt.NDArray[np.int64]
     account_keys: Counts
-    crowd: "Crowd"
+    population: "PopulationTotals"
 
     @classmethod
-    def of(
-        cls, known: Opens, until: int, *, since: int | None = None, delay: int = 0, crowd: "Crowd | None" = None
+    def from_opens(
+        cls,
+        opens: Opens,
+        until: int,
+        *,
+        since: int | None = None,
+        delay: int = 0,
+        population: "PopulationTotals | None" = None,
     ) -> "OpenGrid":
         """Return the grid of the opens before `until`.
 
@@ -68,52 +74,61 @@ class OpenGrid:
             delay: how long an open takes to become known: it is put into the column in which it is, microseconds.
             crowd: what everybody did, when `known` holds some accounts only; its first column is the grid's.
         """
-        known = known if since is None else known.since(since)
-        crowd = crowd or Crowd.of(known, until, delay)
-        first, size = crowd.first, crowd.size
-        names, zone_of = np.unique(known.zone.astype(str), return_inverse=True)
-        kinds, kind_of = np.unique((known.date_range + "/" + known.report).astype(str), return_inverse=True)
+        opens = opens if since is None else opens.since(since)
+        population = population or PopulationTotals.from_opens(opens, until, delay)
+        first, size = population.first, population.size
+        names, zone_of = np.unique(opens.zone.astype(str), return_inverse=True)
+        kinds, kind_of = np.unique((opens.date_range + "/" + opens.report).astype(str), return_inverse=True)
         offset = np.stack([_offsets(str(name), first, size + 1) for name in names]) if len(names) else _no_zone(size)
-        place, key, is_first = _placed(known, first, size, delay)
-        appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
-        account_keys = _appearances(known.account, appeared, int(known.account.max(initial=0)) + 1, size)
+        place, key, is_first = _placed(opens, first, size, delay)
+        appeared = np.clip((opens.first_ts + delay) // SLOT_MICROS - first, -1, size)
+        account_keys = _appearances(opens.account, appeared, int(opens.account.max(initial=0)) + 1, size)
         return cls(
-            first, 0, _totals(key, place, known.keys, size), _totals(key[is_first], place[is_first], known.keys, size),
-            known.account.astype(np.int64), offset, tuple(map(str, names)), zone_of.astype(np.int64),
-            tuple(map(str, kinds)), kind_of.astype(np.int64), np.maximum(account_keys, 1), crowd,
-        )  # fmt: skip
+            first,
+            0,
+            _totals(key, place, opens.key_count, size),
+            _totals(key[is_first], place[is_first], opens.key_count, size),
+            opens.account.astype(np.int64),
+            offset,
+            tuple(map(str, names)),
+            zone_of.astype(np.int64),
+            tuple(map(str, kinds)),
+            kind_of.astype(np.int64),
+            np.maximum(account_keys, 1),
+            population,
+        )
 
     @property
-    def keys(self) -> int:
+    def key_count(self) -> int:
         """How many keys there are."""
         return len(self.account)
 
     @property
-    def columns(self) -> int:
+    def column_count(self) -> int:
         """How many quarters of an hour are covered."""
         return int(self.opens.shape[1]) - 1
 
     def column(self, at: int) -> int:
         """Return the column that begins at or before `at`, microseconds."""
-        return int(at) // SLOT - self.origin
+        return int(at) // SLOT_MICROS - self.origin
 
     def local(self, key: Rows, column: Rows) -> Rows:
         """Return quarters of an hour since a Monday midnight of the reader's wall clock."""
-        return self._wall(key, column) + _EPOCH_WEEKDAY * DAY
+        return self._wall(key, column) + _EPOCH_WEEKDAY * SLOTS_PER_DAY
 
     def local_day(self, key: Rows, column: Rows) -> Rows:
         """Return the reader's date, as days since 1970."""
-        return self._wall(key, column) // DAY
+        return self._wall(key, column) // SLOTS_PER_DAY
 
     def _wall(self, key: Rows, column: Rows) -> Rows:
         """Return quarters of an hour since 1970 of the reader's wall clock."""
         wall: Rows = column + self.origin + self.offset[self.zone_of[key], column]
         return wall
 
-    def earlier(self, key: Rows, column: Rows, days: int) -> Rows:
+    def columns_before(self, key: Rows, column: Rows, days: int) -> Rows:
         """Return the column of the same wall clock time `days` before; below 0 when that was before the log."""
         at = self.zone_of[key]
-        back = column - days * DAY
+        back = column - days * SLOTS_PER_DAY
         shift: Rows = self.offset[at, column] - self.offset[at, np.maximum(back, 0)]
         return back + shift
 
@@ -176,9 +191,9 @@ class OpenGrid:
     def _has_company(self) -> npt.NDArray[np.bool_]:
         return np.asarray(_lately(self.account_opens, 4)[self.account] > _lately(self.opens, 4))
 
-    def happened(self, key: Rows, column: Rows, slots: int) -> npt.NDArray[np.bool_]:
+    def has_first_open(self, key: Rows, column: Rows, slots: int) -> npt.NDArray[np.bool_]:
         """Return whether a first open falls into the `slots` quarters from `column` on."""
-        end = np.minimum(column + slots, self.columns)
+        end = np.minimum(column + slots, self.column_count)
         found: npt.NDArray[np.bool_] = self.firsts[key, end] > self.firsts[key, column]
         return found
 
@@ -189,7 +204,7 @@ class OpenGrid:
 
 
 @dataclass(frozen=True)
-class Crowd:
+class PopulationTotals:
     """What all keys did together, per column: totals left of it.
 
     Attributes:
@@ -205,16 +220,16 @@ class Crowd:
     keys: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, known: Opens, until: int, delay: int = 0) -> "Crowd":
+    def from_opens(cls, known: Opens, until: int, delay: int = 0) -> "PopulationTotals":
         """Return what everybody in `known` did before `until`."""
-        last = -(-until // SLOT)
-        first = int((known.ts[0] + delay) // SLOT) if len(known) else last
+        last = -(-until // SLOT_MICROS)
+        first = int((known.ts[0] + delay) // SLOT_MICROS) if len(known) else last
         size = max(last - first, 0)
         place, key, is_first = _placed(known, first, size, delay)
-        appeared = np.clip((known.first_ts + delay) // SLOT - first, -1, size)
+        appeared = np.clip((known.first_ts + delay) // SLOT_MICROS - first, -1, size)
         seen = np.cumsum(np.bincount(appeared + 1, minlength=size + 2))[: size + 1]
-        opens = _all(key, place, known.keys, size)
-        firsts = _all(key[is_first], place[is_first], known.keys, size)
+        opens = _all(key, place, known.key_count, size)
+        firsts = _all(key[is_first], place[is_first], known.key_count, size)
         return cls(first, opens, firsts, np.maximum(seen, 1))
 
     @property
@@ -227,7 +242,7 @@ def _placed(
     known: Opens, first: int, size: int, delay: int
 ) -> tuple[Rows, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """Return column, key and whether it is a first open, of the opens left of the last column."""
-    place: Rows = (known.ts + delay) // SLOT - first
+    place: Rows = (known.ts + delay) // SLOT_MICROS - first
     keep = place < size
     return place[keep], known.key[keep], known.first[keep]
 

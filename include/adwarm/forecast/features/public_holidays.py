@@ -15,7 +15,7 @@ import holidays
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import DAY, OpenGrid, Rows
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid, Rows
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import zone
 
@@ -25,17 +25,24 @@ _PULL_DAYS, _PULL_OPENS = 0.5, 5.0
 """Usual days, and first opens, that the belief in an ordinary day is worth."""
 _CLOCK_CHANGE = 4
 _ACROSS_BORDERS = {
-    "Africa/Asmera": "ER", "Africa/Timbuktu": "ML", "America/Coral_Harbour": "CA", "America/Virgin": "VI",
-    "Antarctica/South_Pole": "AQ", "Atlantic/Jan_Mayen": "SJ", "Iceland": "IS", "Pacific/Ponape": "FM",
-    "Pacific/Truk": "FM", "Pacific/Yap": "FM",
-}  # fmt: skip
+    "Africa/Asmera": "ER",
+    "Africa/Timbuktu": "ML",
+    "America/Coral_Harbour": "CA",
+    "America/Virgin": "VI",
+    "Antarctica/South_Pole": "AQ",
+    "Atlantic/Jan_Mayen": "SJ",
+    "Iceland": "IS",
+    "Pacific/Ponape": "FM",
+    "Pacific/Truk": "FM",
+    "Pacific/Yap": "FM",
+}
 """Names that the database links to a zone of another country, because the clocks agree."""
 _ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
 """Clocks of several countries; the one whose zone the database links them to is no better a guess than another."""
 
 
 @dataclass(frozen=True)
-class HolidayShare:
+class HolidayEffect:
     """What is left of a usual day's first opens on a public holiday.
 
     Attributes:
@@ -46,7 +53,7 @@ class HolidayShare:
     by_country: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def learned(cls, grid: OpenGrid) -> "HolidayShare":
+    def fit(cls, grid: OpenGrid) -> "HolidayEffect":
         """Return what the holidays in the grid say, against the middle one of the same weekday in other weeks."""
         seen: dict[str, list[tuple[float, float]]] = {}
         for place, name in enumerate(grid.zones):
@@ -55,7 +62,7 @@ class HolidayShare:
                 seen.setdefault(country, []).extend(_against_usual(grid, place, country))
         return cls({country: _share(days) for country, days in sorted(seen.items()) if days})
 
-    def of(self, grid: OpenGrid, key: Rows, column: Rows) -> Floats:
+    def get_shares(self, grid: OpenGrid, key: Rows, column: Rows) -> Floats:
         """Return the share for each pair of key and column, 1 where the reader's day is no holiday."""
         result = np.ones(len(key))
         day, zone_of = grid.local_day(key, column), grid.zone_of[key]
@@ -66,7 +73,7 @@ class HolidayShare:
                 result[here[np.isin(day[here], days_off(country, day[here]))]] = self.by_country[country]
         return result
 
-    def at(self, zone_name: str, moment: datetime) -> float:
+    def get_share(self, zone_name: str, moment: datetime) -> float:
         """Return the share for a moment in a reader's zone."""
         country = country_of(zone_name)
         if country not in self.by_country:
@@ -99,13 +106,13 @@ def _share(days: list[tuple[float, float]]) -> float:
 def _against_usual(grid: OpenGrid, place: int, country: str) -> Iterator[tuple[float, float]]:
     """Yield first opens and usual first opens of each holiday that the keys of a zone have lived through."""
     opens = np.diff(grid.firsts[grid.zone_of == place].sum(axis=0, dtype=np.int64))
-    column = np.arange(grid.columns)
-    day = (column + grid.origin + grid.offset[place, : grid.columns]) // DAY
+    column = np.arange(grid.column_count)
+    day = (column + grid.origin + grid.offset[place, : grid.column_count]) // SLOTS_PER_DAY
     if not len(day):
         return
     size = np.bincount(day - day[0])
     total = np.bincount(day - day[0], opens)
-    whole = size >= DAY - _CLOCK_CHANGE
+    whole = size >= SLOTS_PER_DAY - _CLOCK_CHANGE
     off = np.isin(np.arange(len(size)) + day[0], days_off(country, day))
     for at in np.flatnonzero(off & whole).tolist():
         others = np.arange(at % 7, len(size), 7)

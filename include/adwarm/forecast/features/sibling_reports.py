@@ -12,7 +12,7 @@ NONE = -1
 
 
 @dataclass(frozen=True)
-class Siblings:
+class SiblingReports:
     """The kinds of report, `date_range/report`, that are most opened, the most opened first.
 
     They are the same for all accounts, so what one account shows of their order is learned for every other.
@@ -21,7 +21,7 @@ class Siblings:
     kinds: tuple[str, ...] = ()
 
     @classmethod
-    def most_opened(cls, grid: OpenGrid) -> "Siblings":
+    def most_opened(cls, grid: OpenGrid) -> "SiblingReports":
         """Return the kinds with most first opens in `grid`."""
         opened = np.bincount(grid.kind_of, weights=grid.firsts[:, -1], minlength=len(grid.kinds))
         order = np.argsort(-opened, kind="stable")[:MOST]

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import DAY, Crowd, Rows
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, PopulationTotals, Rows
 
 DAYS = 56
-_HALF = DAY // 2
+_HALF = SLOTS_PER_DAY // 2
 _ALIVE, _MANY = 0.1, 10
 """Share of the liveliest same weekday below which a day was not worked, if that one saw so many first opens."""
 
@@ -27,16 +27,16 @@ class WorkingDays:
         columns: the asked columns, any order.
     """
 
-    def __init__(self, crowd: Crowd, columns: Rows) -> None:
-        self._crowd = crowd
+    def __init__(self, population: PopulationTotals, columns: Rows) -> None:
+        self._crowd = population
         self._columns, self._place = np.unique(columns, return_inverse=True)
 
-    def worked(self, days: int) -> Flags:
+    def was_worked(self, days: int) -> Flags:
         """Return, per asked column, whether the day around the same time `days` before was worked; 1 to `DAYS`."""
         found: Flags = self._worked[days - 1][self._place]
         return found
 
-    def watched(self, days: int) -> npt.NDArray[np.float64]:
+    def count_worked(self, days: int) -> npt.NDArray[np.float64]:
         """Return how many of the last `days` were worked."""
         found: npt.NDArray[np.float64] = self._worked[:days].sum(axis=0).astype(np.float64)[self._place]
         return found
@@ -49,7 +49,7 @@ class WorkingDays:
     @cached_property
     def _worked(self) -> Flags:
         """Days before x columns. Where people are few, a day without anybody is nothing unusual."""
-        middle = self._columns[None, :] - DAY * np.arange(1, DAYS + 1)[:, None]
+        middle = self._columns[None, :] - SLOTS_PER_DAY * np.arange(1, DAYS + 1)[:, None]
         first, last = (np.clip(middle + shift, 0, self._columns[None, :]) for shift in (-_HALF, _HALF))
         lively = self._crowd.firsts[last] - self._crowd.firsts[first]
         most = np.tile(lively.reshape(DAYS // 7, 7, len(self._columns)).max(axis=0), (DAYS // 7, 1))

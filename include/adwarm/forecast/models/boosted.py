@@ -13,19 +13,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.batch_predict import sweep
-from adwarm.forecast.features.grid import SLOT
+from adwarm.forecast.batch_predict import predict_in_batches
+from adwarm.forecast.features.grid import SLOT_MICROS
 from adwarm.forecast.local_hours import LocalSlot, local_slots
-from adwarm.forecast.models.boosted_model import HISTORY, AdwarmModel
+from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.models.seasonal import FEATURES, FLOOR, HourOfWeek, Places
-from adwarm.forecast.protocol import KEY_COLUMNS, Recent
-from adwarm.forecast.serialization import pack, unpack
+from adwarm.forecast.models.seasonal import FEATURES, FLOOR, Places, SeasonalForecast
+from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
+from adwarm.forecast.serialization import decode_model, encode_model
 from adwarm.foundation.clock import utc
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "3"
+VERSION = "4"
 EVEN = 0.2
 """Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
 ASLEEP = 0.01
@@ -36,12 +36,12 @@ _SURE = 1.0 - 1e-9
 HOUR = timedelta(hours=1)
 
 Floats = npt.NDArray[np.float64]
-Part = tuple[LocalSlot, Floats]
+SlotChance = tuple[LocalSlot, Floats]
 """A part of an hour, and the chance of a first open in it per key."""
 
 
 @dataclass(frozen=True)
-class AdwarmForecast:
+class BoostedForecast:
     """A trained adwarm model; see `adwarm.forecast.protocol.Forecast`.
 
     Attributes:
@@ -52,28 +52,28 @@ class AdwarmForecast:
     """
 
     id: str
-    model: AdwarmModel
-    rhythm: HourOfWeek
+    model: BoostedModel
+    seasonal: SeasonalForecast
     curve: Calibration = field(default_factory=Calibration)
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "AdwarmForecast":
+    def from_bytes(cls, data: bytes) -> "BoostedForecast":
         """Return the forecast whose stored form is `data`.
 
         Raises:
             Corrupt: `data` is not a stored forecast of this version, or holds anything but numbers of its models.
         """
-        parts = unpack(data, KIND, VERSION)
-        return cls(parts["id"], parts["model"], HourOfWeek.from_bytes(parts["rhythm"]), parts["curve"])
+        parts = decode_model(data, KIND, VERSION)
+        return cls(parts["id"], parts["model"], SeasonalForecast.from_bytes(parts["rhythm"]), parts["curve"])
 
     def to_bytes(self) -> bytes:
         """Return the stored form, written by skops."""
-        parts = {"id": self.id, "model": self.model, "rhythm": self.rhythm.to_bytes(), "curve": self.curve}
-        return pack(parts, KIND, VERSION)
+        parts = {"id": self.id, "model": self.model, "rhythm": self.seasonal.to_bytes(), "curve": self.curve}
+        return encode_model(parts, KIND, VERSION)
 
-    def calibrated(self, curve: Calibration) -> "AdwarmForecast":
+    def calibrated(self, curve: Calibration) -> "BoostedForecast":
         """Return the same with a curve that was learned on held-back time; it has an id of its own."""
         name = hashlib.sha256(f"{self.id} {curve}".encode()).hexdigest()
         return replace(self, id=name, curve=curve)
@@ -81,12 +81,12 @@ class AdwarmForecast:
     @property
     def trained_from(self) -> datetime:
         """Start of the observed time, UTC."""
-        return self.rhythm.trained_from
+        return self.seasonal.trained_from
 
     @property
     def trained_until(self) -> datetime:
         """End of the observed time, UTC."""
-        return self.rhythm.trained_until
+        return self.seasonal.trained_until
 
     @property
     def features(self) -> list[str]:
@@ -104,20 +104,20 @@ class AdwarmForecast:
     @property
     def keys(self) -> pd.DataFrame:
         """The keys it knows: account_id, date_range, report, time_zone."""
-        return self.rhythm.keys
+        return self.seasonal.keys
 
     @property
-    def looks_back(self) -> timedelta:
+    def lookback(self) -> timedelta:
         """How far before the asked moment it wants to see opens."""
-        return timedelta(microseconds=HISTORY)
+        return timedelta(microseconds=HISTORY_MICROS)
 
     @property
     def life(self) -> timedelta:
         """The time its chances are of."""
-        return timedelta(microseconds=self.model.reach.life * SLOT)
+        return timedelta(microseconds=self.model.reach.life * SLOT_MICROS)
 
-    def probabilities(
-        self, start: datetime, horizon: timedelta, recent: Recent | None = None, *, floor: float = FLOOR
+    def predict(
+        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = FLOOR
     ) -> pd.DataFrame:
         """Return the chance of a first open per key and reader's hour; see the protocol.
 
@@ -127,19 +127,19 @@ class AdwarmForecast:
         start = utc(start)
         end, seen = start + horizon, min(utc(recent.until), start) if recent else start - self.life
         told_until = max(seen + self.life, start)
-        zones = [(name, rows, self._rhythm(name, rows, seen, told_until)) for name, rows in self.rhythm.zones()]
+        zones = [(name, rows, self._rhythm(name, rows, seen, told_until)) for name, rows in self.seasonal.zones()]
         silent = np.full(len(self.keys), np.nan)
         model = self._told(recent.opens, seen, zones) if recent and told_until > start else silent
         parts: list[pd.DataFrame] = []
         for name, rows, slots in zones:
-            told = made_true(_clipped(self._shared_out(slots, model[rows]), start, end), self.curve)
+            told = calibrate_slots(_clipped(self._shared_out(slots, model[rows]), start, end), self.curve)
             later = _clipped(self._rhythm(name, rows, told_until, end), start, end)
             for slot, stated in [*told, *later]:
                 kept = stated > floor
-                parts.append(self.rhythm.slot_frame(slot, rows[kept], stated[kept]))
-        return self.rhythm.in_order(parts)
+                parts.append(self.seasonal.slot_frame(slot, rows[kept], stated[kept]))
+        return self.seasonal.in_order(parts)
 
-    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Places, list[Part]]]) -> Floats:
+    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Places, list[SlotChance]]]) -> Floats:
         """Return, per key of the rhythm, the model's chance within its life from `at` on.
 
         It is NaN, and the rhythm alone speaks, for a key without an open in all the time looked back on, and for the
@@ -155,7 +155,7 @@ class AdwarmForecast:
         awake = found & (expected[place] >= ASLEEP)
         awake[np.unique(known.since(micros - AWAKE_FOR // TICK).key)] = True
         stated = np.full(len(self.keys), np.nan)
-        stated[place[found]] = sweep(self.model, known, micros, asked=awake)[1][found]
+        stated[place[found]] = predict_in_batches(self.model, known, micros, selected=awake)[1][found]
         return stated
 
     def _places(self, known: Opens) -> Places:
@@ -164,26 +164,26 @@ class AdwarmForecast:
         asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
         return np.asarray(named.get_indexer(asked), np.int64)
 
-    def _rhythm(self, name: str, rows: Places, start: datetime, end: datetime) -> list[Part]:
+    def _rhythm(self, name: str, rows: Places, start: datetime, end: datetime) -> list[SlotChance]:
         """Return the chances by the week alone of the keys at `rows`, of zone `name`; holidays are as quiet as ever."""
-        parts: list[Part] = []
+        parts: list[SlotChance] = []
         for slot in local_slots(name, start, end):
-            share = slot.share * self.model.holidays.at(name, slot.start)
-            parts.append((slot, np.minimum(self.rhythm.rates(slot.hour_of_week, rows) * share, _SURE)))
+            share = slot.share * self.model.holidays.get_share(name, slot.start)
+            parts.append((slot, np.minimum(self.seasonal.rates(slot.hour_of_week, rows) * share, _SURE)))
         return parts
 
-    def _shared_out(self, slots: list[Part], chance: Floats) -> list[Part]:
+    def _shared_out(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
         """Tell the chances of the life apart into its slots, so that together they say what the model says."""
         hazards = [-np.log1p(-stated) for _, stated in slots]
         whole, seconds, known = sum(hazards, np.zeros(len(chance))), self.life.total_seconds(), ~np.isnan(chance)
         told = [
-            share_of(chance, hazard, whole, (slot.end - slot.start).total_seconds() / seconds)
+            chance_in_part(chance, hazard, whole, (slot.end - slot.start).total_seconds() / seconds)
             for (slot, _), hazard in zip(slots, hazards, strict=True)
         ]
         return [(slot, np.where(known, own, stated)) for (slot, stated), own in zip(slots, told, strict=True)]
 
 
-def share_of(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Floats:
+def chance_in_part(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Floats:
     """Return the chance of a first open in a part of the time that `chance` is of.
 
     Args:
@@ -197,7 +197,7 @@ def share_of(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Fl
     return result
 
 
-def made_true(parts: list[Part], curve: Calibration) -> list[Part]:
+def calibrate_slots(parts: list[SlotChance], curve: Calibration) -> list[SlotChance]:
     """Return the parts of a time with chances that together are the calibrated chance of all of it."""
     none = sum((np.log1p(-np.minimum(chance, _SURE)) for _, chance in parts), np.zeros(1))
     wanted = np.log1p(-np.minimum(curve(-np.expm1(none)), _SURE))
@@ -205,7 +205,7 @@ def made_true(parts: list[Part], curve: Calibration) -> list[Part]:
     return [(slot, -np.expm1(stretch * np.log1p(-np.minimum(chance, _SURE)))) for slot, chance in parts]
 
 
-def _clipped(parts: list[Part], start: datetime, end: datetime) -> list[Part]:
+def _clipped(parts: list[SlotChance], start: datetime, end: datetime) -> list[SlotChance]:
     """Return what lies in `[start, end)`; a slot that is cut keeps the share of its chance."""
     found = []
     for slot, chance in parts:

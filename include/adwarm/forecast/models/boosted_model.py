@@ -11,28 +11,28 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import DAY, SLOT, WEEK, OpenGrid, Rows
-from adwarm.forecast.features.key_features import features
-from adwarm.forecast.features.public_holidays import HolidayShare
-from adwarm.forecast.features.sibling_reports import Siblings
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, SLOTS_PER_WEEK, OpenGrid, Rows
+from adwarm.forecast.features.key_features import build_features
+from adwarm.forecast.features.public_holidays import HolidayEffect
+from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.features.working_days import WorkingDays
 from adwarm.forecast.models.calibration import Calibration, calibrate
 from adwarm.forecast.models.classifiers import (
-    Boosted,
-    Candidate,
-    Lesson,
-    Linear,
-    Mixture,
-    Rhythm,
-    asked,
+    BoostedTrees,
+    Classifier,
+    Ensemble,
+    LogisticClassifier,
+    SeasonalBaseline,
+    TrainingSet,
     can_learn,
-    mixed,
+    mean_of_odds,
+    predict_each,
 )
-from adwarm.forecast.training.backtest import Course, Standing, best, worth
+from adwarm.forecast.training.backtest import Backtest, BacktestResult, best, warm_value
 from adwarm.patterns.opens import Opens
 
 Floats = npt.NDArray[np.float64]
-HISTORY = 8 * WEEK * SLOT
+HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
 """How far back the model looks, microseconds."""
 USUAL = "linear and trees"
 """The blend that is right for most logs."""
@@ -51,7 +51,7 @@ _SEED = 1_986
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Horizons:
     """What is foretold, in quarters of an hour: until the next decision, and within the life of an entry.
 
     Attributes:
@@ -69,7 +69,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class AdwarmModel:
+class BoostedModel:
     """A trained model.
 
     Attributes:
@@ -80,24 +80,24 @@ class AdwarmModel:
         holidays: what is left of a usual day on public holidays.
     """
 
-    reach: Reach
-    candidate: Candidate
-    siblings: Siblings
+    reach: Horizons
+    candidate: Classifier
+    siblings: SiblingReports
     life: Calibration = field(default_factory=Calibration)
     choice: str = PLAIN
     hits: dict[str, float] = field(default_factory=dict)
     quiet: bool = False
-    holidays: HolidayShare = field(default_factory=HolidayShare)
+    holidays: HolidayEffect = field(default_factory=HolidayEffect)
 
-    def judge(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
+    def predict(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
         """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
 
         The order of warms is that of the chances as the candidate states them: it was chosen by those.
         """
         stated = _in_blocks([self.candidate], grid, key, column, self.siblings)[0]
-        share = self.holidays.of(grid, key, column)
+        share = self.holidays.get_shares(grid, key, column)
         chance = self.life(stated[-1]) * share
-        value = worth(stated * share, self.reach.windows, chance)
+        value = warm_value(stated * share, self.reach.windows, chance)
         return np.zeros(len(value)) if self.quiet else value, chance
 
 
@@ -112,32 +112,34 @@ class _Past:
 
     known: OpenGrid
     true: OpenGrid
-    reach: Reach
+    reach: Horizons
 
     @classmethod
-    def of(cls, opens: Opens, until: int, reach: Reach) -> "_Past":
-        known = OpenGrid.of(opens, until, since=until - HISTORY, delay=reach.delay)
-        return cls(known, OpenGrid.of(opens, until, since=until - HISTORY) if reach.delay else known, reach)
+    def of(cls, opens: Opens, until: int, reach: Horizons) -> "_Past":
+        known = OpenGrid.from_opens(opens, until, since=until - HISTORY_MICROS, delay=reach.delay)
+        return cls(
+            known, OpenGrid.from_opens(opens, until, since=until - HISTORY_MICROS) if reach.delay else known, reach
+        )
 
     @property
     def end(self) -> int:
         """The first column whose life is not over yet."""
-        return self.known.columns - self.reach.life
+        return self.known.column_count - self.reach.life
 
     @cached_property
-    def siblings(self) -> Siblings:
+    def siblings(self) -> SiblingReports:
         """The kinds of report that were opened most."""
-        return Siblings.most_opened(self.known)
+        return SiblingReports.most_opened(self.known)
 
     @cached_property
     def ages(self) -> Rows:
         """How many days ago the worked days were, the latest first."""
-        return WorkingDays(self.known.crowd, np.array([self.known.columns])).ages()
+        return WorkingDays(self.known.population, np.array([self.known.column_count])).ages()
 
     def worked(self, start: int, end: int) -> Rows:
         """Return the columns in `[start, end)` that lie in worked days."""
         column = np.arange(start, end, dtype=np.int64)
-        return column[np.isin((self.known.columns - column + DAY - 1) // DAY, self.ages)]
+        return column[np.isin((self.known.column_count - column + SLOTS_PER_DAY - 1) // SLOTS_PER_DAY, self.ages)]
 
     def true_column(self, column: Rows) -> Rows:
         return column + (self.known.origin - self.true.origin)
@@ -145,34 +147,36 @@ class _Past:
     def came(self, key: Rows, column: Rows) -> npt.NDArray[np.bool_]:
         """Return windows x pairs: whether a first open came."""
         place = self.true_column(column)
-        return np.stack([self.true.happened(key, place, slots) for slots in self.reach.windows])
+        return np.stack([self.true.has_first_open(key, place, slots) for slots in self.reach.windows])
 
 
-def train(known: Opens, until: int, reach: Reach) -> AdwarmModel:
+def train(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     """Return the model learned from the opens before `until`, microseconds, and from nothing else."""
-    past = _Past.of(known.before(until), until, reach)
+    past = _Past.of(opens.before(until), until, horizons)
     grid = past.known
-    names = features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), past.siblings)[1]
-    week = Rhythm.of(names, reach.windows)
+    names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), past.siblings)[1]
+    week = SeasonalBaseline.of(names, horizons.windows)
     ages = past.ages
-    if not grid.keys or len(ages) < _LEAST:
-        return AdwarmModel(reach, week, past.siblings)
+    if not grid.key_count or len(ages) < _LEAST:
+        return BoostedModel(horizons, week, past.siblings)
     part = min(_PART, len(ages) // 4)
-    start, split, half = (int(grid.columns - DAY * ages[place]) for place in (-part - 1, part - 1, part // 2 - 1))
-    trial = _lesson(past, start, split - reach.life, _TRIAL_ROWS)
+    start, split, half = (
+        int(grid.column_count - SLOTS_PER_DAY * ages[place]) for place in (-part - 1, part - 1, part // 2 - 1)
+    )
+    trial = _lesson(past, start, split - horizons.life, _TRIAL_ROWS)
     if not can_learn(trial):
-        return AdwarmModel(reach, week, past.siblings)
-    parts: list[Candidate] = [week, Linear.fit(trial), Boosted.fit(trial)]
+        return BoostedModel(horizons, week, past.siblings)
+    parts: list[Classifier] = [week, LogisticClassifier.fit(trial), BoostedTrees.fit(trial)]
     blends = _blends(int(grid.firsts[:, -1].sum()))
     won = _compete(past, parts, blends, split, half)
     weights = blends[won.choice]
     lesson = _lesson(past, start, past.end, _ROWS)
-    fitted: list[Candidate] = [
+    fitted: list[Classifier] = [
         week,
-        Linear.fit(lesson) if weights[1] else parts[1],
-        Boosted.fit(lesson) if weights[2] else parts[2],
+        LogisticClassifier.fit(lesson) if weights[1] else parts[1],
+        BoostedTrees.fit(lesson) if weights[2] else parts[2],
     ]
-    return replace(won, candidate=_blend(fitted, weights), holidays=HolidayShare.learned(past.true))
+    return replace(won, candidate=_blend(fitted, weights), holidays=HolidayEffect.fit(past.true))
 
 
 def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
@@ -185,34 +189,34 @@ def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
     return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), PLAIN: (1.0, 0.0, 0.0)}
 
 
-def _blend(parts: Sequence[Candidate], weights: Sequence[float]) -> Candidate:
+def _blend(parts: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
     used = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight]
-    return used[0][0] if len(used) == 1 else Mixture(*map(list, zip(*used, strict=True)))
+    return used[0][0] if len(used) == 1 else Ensemble(*map(list, zip(*used, strict=True)))
 
 
 def _compete(
-    past: _Past, parts: list[Candidate], blends: Mapping[str, Sequence[float]], split: int, half: int
-) -> AdwarmModel:
+    past: _Past, parts: list[Classifier], blends: Mapping[str, Sequence[float]], split: int, half: int
+) -> BoostedModel:
     """Play the held-back weeks with each blend; return the one that stays, calibrated on their first half.
 
     A model is at work for a week or less until it is trained again: how true its chances are weeks later tells little.
     """
     reach, chosen = past.reach, _some_accounts(past, split)
     columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
-    course = Course(_only(past.true, chosen), past.true_column(columns), reach.life)
+    course = Backtest(_only(past.true, chosen), past.true_column(columns), reach.life)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
     stated = _in_blocks(parts, past.known, key, column, past.siblings)
 
-    def standing(weights: Sequence[float]) -> Standing:
-        value = worth(mixed(stated, weights), reach.windows, np.ones(1))
-        return course.standing(value.reshape(len(columns), len(chosen)))
+    def standing(weights: Sequence[float]) -> BacktestResult:
+        value = warm_value(mean_of_odds(stated, weights), reach.windows, np.ones(1))
+        return course.run(value.reshape(len(columns), len(chosen)))
 
     standings = {name: standing(weights) for name, weights in blends.items()}
     name = best(standings)
     candidate, held = _blend(parts, blends[name]), _lesson(past, split, half, _HELD_ROWS)
-    curve = calibrate(candidate.chances(held.rows)[-1], held.came[-1], held.weight).leaning(_CURVE_TRUST)
-    hits = {name: standing.hits for name, standing in standings.items()}
-    return AdwarmModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
+    curve = calibrate(candidate.predict_proba(held.rows)[-1], held.labels[-1], held.weight).shrunk(_CURVE_TRUST)
+    hits = {name: standing.hit_share for name, standing in standings.items()}
+    return BoostedModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
 
 
 def _some_accounts(past: _Past, split: int) -> Rows:
@@ -227,19 +231,23 @@ def _some_accounts(past: _Past, split: int) -> Rows:
 
 def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
     return replace(
-        grid, opens=grid.opens[keys], firsts=grid.firsts[keys], account=grid.account[keys],
-        zone_of=grid.zone_of[keys], kind_of=grid.kind_of[keys],
-    )  # fmt: skip
+        grid,
+        opens=grid.opens[keys],
+        firsts=grid.firsts[keys],
+        account=grid.account[keys],
+        zone_of=grid.zone_of[keys],
+        kind_of=grid.kind_of[keys],
+    )
 
 
-def _lesson(past: _Past, start: int, end: int, rows: int) -> Lesson:
+def _lesson(past: _Past, start: int, end: int, rows: int) -> TrainingSet:
     """Draw pairs of worked days in `[start, end)`: more of those near an open, weighted by what they stand for."""
     generator, grid = np.random.default_rng(_SEED), past.known
     columns = past.worked(start, end)
-    pairs = len(columns) * grid.keys
+    pairs = len(columns) * grid.key_count
     drawn = min(pairs, 20 * rows)
     flat = generator.choice(pairs, drawn, replace=False) if drawn < pairs else np.arange(pairs)
-    key, column = flat % grid.keys, columns[flat // grid.keys]
+    key, column = flat % grid.key_count, columns[flat // grid.key_count]
     came = past.came(key, column)
     account = grid.account[key]
     busy = grid.account_opens[account, column] > grid.account_opens[account, np.maximum(column - 12, 0)]
@@ -247,12 +255,14 @@ def _lesson(past: _Past, start: int, end: int, rows: int) -> Lesson:
     share *= min(1.0, rows / share.sum())
     kept = generator.random(drawn) < share
     key, column, weight = key[kept], column[kept], pairs / drawn / share[kept]
-    found, names = features(grid, key, column, past.siblings)
-    return Lesson(found, names, weight, came[:, kept])
+    found, names = build_features(grid, key, column, past.siblings)
+    return TrainingSet(found, names, weight, came[:, kept])
 
 
-def _in_blocks(models: list[Candidate], grid: OpenGrid, key: Rows, column: Rows, siblings: Siblings) -> list[Floats]:
+def _in_blocks(
+    models: list[Classifier], grid: OpenGrid, key: Rows, column: Rows, siblings: SiblingReports
+) -> list[Floats]:
     """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]
-    stated = [asked(models, features(grid, key[block], column[block], siblings)[0]) for block in blocks]
+    stated = [predict_each(models, build_features(grid, key[block], column[block], siblings)[0]) for block in blocks]
     return [np.concatenate(parts, axis=1) for parts in zip(*stated, strict=True)]

@@ -30,7 +30,7 @@ class Calibration:
         result: Floats = 1.0 / (1.0 + np.exp(-odds))
         return result
 
-    def leaning(self, trust: float) -> "Calibration":
+    def shrunk(self, trust: float) -> "Calibration":
         """Return the curve between leaving chances as they are (`trust` 0) and this one (1)."""
         return Calibration(1.0 + trust * (self.low - 1.0), 1.0 + trust * (self.high - 1.0), trust * self.shift)
 

@@ -28,14 +28,35 @@ HOPELESS = 0.002
 """Chance of an open within the life below which trees are not asked: they take most of the time."""
 _LEAST = 40
 """First opens among the rows below which nothing is fitted."""
-_RATES = ("how_0_1", "how_0_4", "how_0_12", "day_0_1", "day_0_4", "day_0_12", "account_0_4", "account_0_12",
-          "population_0_4", "usually_opened")  # fmt: skip
-_SIZES = ("level", "level_1", "level_7", "since_open", "account_since", "others_4", "others_12", "today",
-          "account_today", "account_usual", "crowd")  # fmt: skip
+_RATES = (
+    "how_0_1",
+    "how_0_4",
+    "how_0_12",
+    "day_0_1",
+    "day_0_4",
+    "day_0_12",
+    "account_0_4",
+    "account_0_12",
+    "population_0_4",
+    "usually_opened",
+)
+_SIZES = (
+    "level",
+    "level_1",
+    "level_7",
+    "since_open",
+    "account_since",
+    "others_4",
+    "others_12",
+    "today",
+    "account_today",
+    "account_usual",
+    "crowd",
+)
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """Rows to learn from.
 
     Attributes:
@@ -46,38 +67,38 @@ class Lesson:
     """
 
     rows: Matrix
-    names: Sequence[str]
+    feature_names: Sequence[str]
     weight: Floats
-    came: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.bool_]
 
 
-class Candidate(Protocol):
+class Classifier(Protocol):
     """A fitted model."""
 
-    def chances(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Matrix) -> Floats:
         """Return windows x rows: the chance of a first open in each window, the shortest first."""
         ...
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class SeasonalBaseline:
     """The shrunk weekly rhythm itself; nothing is fitted, so nothing can be overfitted."""
 
     places: Sequence[int]
 
     @classmethod
-    def of(cls, names: Sequence[str], windows: Sequence[int]) -> "Rhythm":
+    def of(cls, names: Sequence[str], windows: Sequence[int]) -> "SeasonalBaseline":
         """Return the one whose windows come nearest to `windows`, in quarters of an hour."""
         near = [min((1, 4, 12), key=lambda size: abs(size - slots)) for slots in windows]
         return cls([list(names).index(f"week_0_{size}") for size in near])
 
-    def chances(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
         return rows[:, self.places].T.astype(np.float64)
 
 
 @dataclass(frozen=True)
-class Linear:
+class LogisticClassifier:
     """A logistic regression on the odds of the rates and the logarithms of the sizes: few numbers, learned quickly."""
 
     rates: npt.NDArray[np.int64]
@@ -87,24 +108,24 @@ class Linear:
     models: Sequence[Any]
 
     @classmethod
-    def fit(cls, lesson: Lesson) -> "Linear":
+    def fit(cls, lesson: TrainingSet) -> "LogisticClassifier":
         """Return the regression fitted to the lesson."""
-        places = [np.array([list(lesson.names).index(name) for name in names]) for names in (_RATES, _SIZES)]
+        places = [np.array([list(lesson.feature_names).index(name) for name in names]) for names in (_RATES, _SIZES)]
         drawn = _drawn(lesson.rows, *places)
         mean, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-9
         scaled = (drawn - mean) / spread
         weight = lesson.weight / lesson.weight.mean()
-        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in lesson.came]
+        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in lesson.labels]
         return cls(places[0], places[1], mean, spread, models)
 
-    def chances(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
         scaled = (_drawn(rows, self.rates, self.sizes) - self.mean) / self.spread
         return np.stack([model.predict_proba(scaled)[:, 1] for model in self.models])
 
 
 @dataclass(frozen=True)
-class Boosted:
+class BoostedTrees:
     """Gradient boosted trees on all features, each of which is cut into at most `_BINS` parts beforehand.
 
     The library cuts features itself, but with weighted rows takes longer for it than for the trees.
@@ -114,14 +135,14 @@ class Boosted:
     models: Sequence[Any]
 
     @classmethod
-    def fit(cls, lesson: Lesson) -> "Boosted":
+    def fit(cls, lesson: TrainingSet) -> "BoostedTrees":
         """Return trees fitted to the lesson, smaller ones when it is short."""
         edges = _edges(lesson.rows)
         binned = replace(lesson, rows=_binned(lesson.rows, edges))
         with ThreadPoolExecutor(2) as pool:
-            return cls(edges, list(pool.map(partial(_trees, binned), lesson.came)))
+            return cls(edges, list(pool.map(partial(_trees, binned), lesson.labels)))
 
-    def chances(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
         binned = _binned(rows, self.edges)
         with threadpool_limits(1, "openmp"), ThreadPoolExecutor(2) as pool:
@@ -129,33 +150,33 @@ class Boosted:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Ensemble:
     """The weighted mean of candidates' odds."""
 
-    parts: Sequence[Candidate]
+    parts: Sequence[Classifier]
     weights: Sequence[float]
 
-    def chances(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Matrix) -> Floats:
         """See `Candidate`."""
-        return mixed(asked(self.parts, rows), self.weights)
+        return mean_of_odds(predict_each(self.parts, rows), self.weights)
 
 
-def asked(parts: Sequence[Candidate], rows: Matrix) -> list[Floats]:
+def predict_each(parts: Sequence[Classifier], rows: Matrix) -> list[Floats]:
     """Return what each part states. Where the part before sees no hope, trees are spared, and repeat what it says."""
     stated: list[Floats] = []
     for part in parts:
-        if stated and isinstance(part, Boosted):
+        if stated and isinstance(part, BoostedTrees):
             hope = np.flatnonzero(stated[-1][-1] >= HOPELESS)
             own = stated[-1].copy()
             if len(hope):
-                own[:, hope] = part.chances(rows[hope])
+                own[:, hope] = part.predict_proba(rows[hope])
             stated.append(own)
         else:
-            stated.append(part.chances(rows))
+            stated.append(part.predict_proba(rows))
     return stated
 
 
-def mixed(stated: Sequence[Floats], weights: Sequence[float]) -> Floats:
+def mean_of_odds(stated: Sequence[Floats], weights: Sequence[float]) -> Floats:
     """Return the weighted mean of stated chances, taken of their odds."""
     odds = sum((weight * _odds(chance) for chance, weight in zip(stated, weights, strict=True)), np.zeros(1))
     result: Floats = 1.0 / (1.0 + np.exp(-odds))
@@ -184,20 +205,26 @@ def _chance(binned: Matrix, model: Any) -> Floats:
     return stated
 
 
-def _trees(lesson: Lesson, seen: npt.NDArray[np.bool_]) -> Any:
+def _trees(lesson: TrainingSet, seen: npt.NDArray[np.bool_]) -> Any:
     leaves = 31 if seen.sum() > _MANY else 10
     trees = HistGradientBoostingClassifier(
-        max_iter=_ROUNDS, learning_rate=0.07, max_leaf_nodes=leaves, min_samples_leaf=60, l2_regularization=5.0,
-        max_features=0.5, early_stopping=False, random_state=_SEED,
-    )  # fmt: skip
+        max_iter=_ROUNDS,
+        learning_rate=0.07,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=60,
+        l2_regularization=5.0,
+        max_features=0.5,
+        early_stopping=False,
+        random_state=_SEED,
+    )
     # One thread per model: a team of threads that waits for each other at every split is slow on a busy machine.
     with threadpool_limits(1, "openmp"):
         return trees.fit(lesson.rows, seen, sample_weight=lesson.weight)
 
 
-def can_learn(lesson: Lesson) -> bool:
+def can_learn(lesson: TrainingSet) -> bool:
     """Return whether enough happened, and enough did not, to fit anything."""
-    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.came)
+    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.labels)
 
 
 def _drawn(rows: Matrix, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:

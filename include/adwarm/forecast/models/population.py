@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.forecast.local_hours import HOURS
-from adwarm.forecast.models.seasonal import HourOfWeek, exposure, fingerprint
+from adwarm.forecast.models.seasonal import SeasonalForecast, exposure, fingerprint
 from adwarm.forecast.training.observations import Floats
 
 KIND = "population"
@@ -21,7 +21,7 @@ VERSION = "1"
 
 
 @dataclass(frozen=True)
-class PopulationProfile(HourOfWeek):
+class PopulationForecast(SeasonalForecast):
     """A trained population profile; see `adwarm.forecast.protocol.Forecast`.
 
     A key's chance in an hour is the population's, times the key's level: how often it was opened against what the
@@ -40,7 +40,7 @@ class PopulationProfile(HourOfWeek):
     @cached_property
     def id(self) -> str:
         """SHA-256 in hex of everything the model learned; another than that of other models of the same opens."""
-        return hashlib.sha256(f"{KIND} {VERSION} {fingerprint(self.seen)}".encode()).hexdigest()
+        return hashlib.sha256(f"{KIND} {VERSION} {fingerprint(self.observations)}".encode()).hexdigest()
 
     def rates(self, hour: int, rows: npt.NDArray[Any] | None = None) -> Floats:
         """Return the chance of a first open in a whole hour of the week, for all keys or those at `rows`."""
@@ -50,7 +50,7 @@ class PopulationProfile(HourOfWeek):
     @cached_property
     def _level(self) -> Floats:
         """Per key, its opens over what the population's profile would have it open."""
-        seen = self.seen
+        seen = self.observations
         clock, expected = seen.clock(), np.zeros(len(seen.keys))
         shape = np.array([self.population(hour) for hour in range(HOURS)])
         for hour in range(HOURS):

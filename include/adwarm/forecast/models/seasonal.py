@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.forecast.local_hours import HOURS, LocalSlot, local_slots
-from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, Recent
-from adwarm.forecast.stored_form import dump, load
-from adwarm.forecast.training.observations import WEEK_HOURS, Floats, Observations, Strengths
+from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens
+from adwarm.forecast.stored_form import decode_observations, encode_observations
+from adwarm.forecast.training.observations import WEEK_HOURS, Floats, Observations, PriorStrengths
 
 KIND = "hour_of_week"
 VERSION = "1"
@@ -31,10 +31,10 @@ _Counts = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class HourOfWeek:
+class SeasonalForecast:
     """A trained hour-of-week model; see `adwarm.forecast.protocol.Forecast`."""
 
-    seen: Observations
+    observations: Observations
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
 
@@ -45,21 +45,21 @@ class HourOfWeek:
         Raises:
             Corrupt: `data` is not a stored forecast of this version.
         """
-        return cls(load(data, cls.kind, cls.version))
+        return cls(decode_observations(data, cls.kind, cls.version))
 
     def to_bytes(self) -> bytes:
         """Return the stored form, a Parquet file."""
-        return dump(self.seen, self.kind, self.version)
+        return encode_observations(self.observations, self.kind, self.version)
 
     @property
     def trained_from(self) -> datetime:
         """Start of the observed time, UTC."""
-        return self.seen.trained_from
+        return self.observations.trained_from
 
     @property
     def trained_until(self) -> datetime:
         """End of the observed time, UTC."""
-        return self.seen.trained_until
+        return self.observations.trained_until
 
     @property
     def features(self) -> list[str]:
@@ -69,16 +69,16 @@ class HourOfWeek:
     @property
     def keys(self) -> pd.DataFrame:
         """The keys it knows: account_id, date_range, report, time_zone."""
-        return self.seen.keys
+        return self.observations.keys
 
     @cached_property
     def id(self) -> str:
         """SHA-256 in hex of everything the model learned."""
-        return fingerprint(self.seen)
+        return fingerprint(self.observations)
 
     @cached_property
     def _learned(self) -> "_Learned":
-        return _Learned.of(self.seen)
+        return _Learned.of(self.observations)
 
     def rates(self, hour: int, rows: npt.NDArray[Any] | None = None) -> Floats:
         """Return the chance of a first open in a whole hour of the week, for all keys or those at `rows`."""
@@ -90,12 +90,12 @@ class HourOfWeek:
         return float(self._learned.population[hour])
 
     @property
-    def looks_back(self) -> timedelta:
+    def lookback(self) -> timedelta:
         """It goes by what it learned alone."""
         return timedelta(0)
 
-    def probabilities(
-        self, start: datetime, horizon: timedelta, recent: Recent | None = None, *, floor: float = FLOOR
+    def predict(
+        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = FLOOR
     ) -> pd.DataFrame:
         """Return the chance of a first open per key and reader's hour; see the protocol. `recent` is of no account."""
         del recent
@@ -109,7 +109,7 @@ class HourOfWeek:
 
     def zones(self) -> Iterator[tuple[str, Places]]:
         """Yield each reader zone and the places of its keys in `keys`."""
-        zones = self.seen.keys["time_zone"].to_numpy(dtype=object)
+        zones = self.observations.keys["time_zone"].to_numpy(dtype=object)
         for name in sorted(set(zones)):
             yield str(name), np.flatnonzero(zones == name)
 
@@ -121,10 +121,15 @@ class HourOfWeek:
         start, end = pd.Timestamp(slot.start), pd.Timestamp(slot.end)
         predicted = start.as_unit("us") + pd.to_timedelta(seconds, unit="s").as_unit("us")
         return pd.DataFrame({
-            "row": rows, "slot_start": start.as_unit("us"), "slot_end": end.as_unit("us"), "probability": chance,
+            "row": rows,
+            "slot_start": start.as_unit("us"),
+            "slot_end": end.as_unit("us"),
+            "probability": chance,
             "predicted_open": predicted,
-            "opens": opens, "weeks": weeks, "hour_of_week": slot.hour_of_week,
-        })  # fmt: skip
+            "opens": opens,
+            "weeks": weeks,
+            "hour_of_week": slot.hour_of_week,
+        })
 
     def in_order(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         """Return slot frames as one, by key and time, with the keys' names."""
@@ -132,7 +137,7 @@ class HourOfWeek:
         if not parts:
             return _empty()
         found = pd.concat(parts, ignore_index=True).sort_values(["row", "slot_start"], ignore_index=True)
-        keys = self.seen.keys.iloc[found.pop("row").to_numpy()].reset_index(drop=True)
+        keys = self.observations.keys.iloc[found.pop("row").to_numpy()].reset_index(drop=True)
         return keys.join(found)[PROBABILITY_COLUMNS]
 
 
@@ -200,7 +205,7 @@ class _Learned:
 
 def exposure(seen: Observations, clock: Floats, hour: int) -> Floats:
     """Per key, the number of times it was watched through that hour of the week, each time weighted by its age."""
-    strengths: Strengths = seen.strengths
+    strengths: PriorStrengths = seen.strengths
     age = (clock - hour) % WEEK_HOURS
     count = _occurrences(age, seen.span_hours)
     fade = strengths.decay(WEEK_HOURS)
@@ -246,8 +251,16 @@ def fingerprint(seen: Observations) -> str:
     head += [strengths.half_life_days, strengths.key, strengths.account]
     digest.update(json.dumps(head).encode())
     digest.update(json.dumps(seen.keys[[*KEY_COLUMNS, "time_zone"]].to_numpy(dtype=object).tolist()).encode())
-    for values in (seen.span_hours, seen.early, seen.newcomer, seen.cell_key, seen.cell_hour, seen.cell_weight,
-                   seen.cell_opens, seen.cell_early):  # fmt: skip
+    for values in (
+        seen.span_hours,
+        seen.early,
+        seen.newcomer,
+        seen.cell_key,
+        seen.cell_hour,
+        seen.cell_weight,
+        seen.cell_opens,
+        seen.cell_early,
+    ):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
@@ -255,6 +268,4 @@ def fingerprint(seen: Observations) -> str:
 def _empty() -> pd.DataFrame:
     moment, number, text = "datetime64[us, UTC]", "int32", "object"
     kinds = [text, text, text, moment, moment, "float64", moment, number, number, "int64", text]
-    return pd.DataFrame({
-        name: pd.Series(dtype=kind) for name, kind in zip(PROBABILITY_COLUMNS, kinds, strict=True)
-    })  # fmt: skip
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in zip(PROBABILITY_COLUMNS, kinds, strict=True)})

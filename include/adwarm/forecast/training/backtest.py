@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import DAY, OpenGrid
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 
 Floats = npt.NDArray[np.float64]
 MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
@@ -26,7 +26,7 @@ _THRESHOLDS = 14
 _TINY = 1e-6
 
 
-def worth(stated: Floats, windows: Sequence[int], chance: Floats) -> Floats:
+def warm_value(stated: Floats, windows: Sequence[int], chance: Floats) -> Floats:
     """Return how much a warm now is worth, for ranking; 0 where it never is.
 
     An open within the life is what pays for a warm. But waiting costs nothing while none is likely before the next
@@ -45,7 +45,7 @@ def worth(stated: Floats, windows: Sequence[int], chance: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Standing:
+class BacktestResult:
     """How a candidate did.
 
     Attributes:
@@ -54,24 +54,24 @@ class Standing:
         yields: first opens more that are served fresh, per call more, when calls are doubled.
     """
 
-    hits: float
+    hit_share: float
     without: Floats
-    yields: float
+    hits_per_call: float
 
     @property
     def pays(self) -> bool:
         """Whether doubling the calls is worth it. If not even that is, opens cannot be foreseen here."""
-        return self.yields >= PAYS
+        return self.hits_per_call >= PAYS
 
-    def beats(self, other: "Standing") -> bool:
+    def beats(self, other: "BacktestResult") -> bool:
         """Whether it is ahead by more than two standard errors of the difference (jackknife)."""
         gaps = self.without - other.without
         error = np.sqrt((GROUPS - 1) / GROUPS * np.square(gaps - gaps.mean()).sum())
-        return bool(self.hits - other.hits > 2.0 * error)
+        return bool(self.hit_share - other.hit_share > 2.0 * error)
 
 
 @dataclass(frozen=True)
-class Course:
+class Backtest:
     """Held-back time to play: decisions at `columns`, entries fresh for `life` columns.
 
     Attributes:
@@ -84,11 +84,11 @@ class Course:
     columns: npt.NDArray[np.int64]
     life: int
 
-    def hits(self, worth: Floats) -> float:
+    def hit_share(self, worth: Floats) -> float:
         """Return the share of first opens served fresh; see `standing`."""
-        return self.standing(worth).hits
+        return self.run(worth).hit_share
 
-    def standing(self, worth: Floats) -> Standing:
+    def run(self, worth: Floats) -> BacktestResult:
         """Return the share of first opens served fresh, averaged over `MULTIPLES`, warming by `worth`.
 
         `worth` is decisions x keys.
@@ -99,7 +99,7 @@ class Course:
         shares = np.stack([_read_off(*parts) for parts in played])
         means = shares[:, 1:].mean(axis=1)
         gained = (shares[0, 1 + MULTIPLES.index(2.0)] - shares[0, 0]) * firsts.sum()
-        return Standing(float(means[0]), means[1:], float(gained / max(calls[0].sum(), 1.0)))
+        return BacktestResult(float(means[0]), means[1:], float(gained / max(calls[0].sum(), 1.0)))
 
     @cached_property
     def _members(self) -> Floats:
@@ -110,14 +110,14 @@ class Course:
     def _play(self, worth: Floats, thresholds: Floats) -> tuple[Floats, Floats, Floats]:
         """Return calls and hits, thresholds x groups, and first opens per group."""
         grid, step = self.grid, int(self.columns[1] - self.columns[0]) if len(self.columns) > 1 else 1
-        stale_from = np.zeros((len(thresholds), grid.keys), np.int64)
+        stale_from = np.zeros((len(thresholds), grid.key_count), np.int64)
         calls, hits, firsts = *np.zeros((2, len(thresholds), GROUPS)), np.zeros(GROUPS)
         for decision, start in zip(worth, self.columns.tolist(), strict=True):
-            member = self._members[start // DAY % 7]
+            member = self._members[start // SLOTS_PER_DAY % 7]
             warm = (decision[None, :] >= thresholds[:, None]) & (stale_from <= start)
             calls += warm @ member
             stale_from[warm] = start + self.life
-            for column in range(start, min(start + step, grid.columns)):
+            for column in range(start, min(start + step, grid.column_count)):
                 opened = np.flatnonzero(grid.opens[:, column + 1] > grid.opens[:, column])
                 if not len(opened):
                     continue
@@ -130,14 +130,14 @@ class Course:
         return calls, hits, firsts
 
 
-def best(standings: Mapping[str, Standing]) -> str:
+def best(standings: Mapping[str, BacktestResult]) -> str:
     """Return the name of the candidate with most hits; the first stays unless it is beaten clearly.
 
     Held-back weeks are few, so the one that is right for most logs needs evidence against it, not for it.
     """
     usual = next(iter(standings))
     ahead = [name for name, standing in standings.items() if standing.beats(standings[usual])]
-    return max(ahead, key=lambda name: standings[name].hits, default=usual)
+    return max(ahead, key=lambda name: standings[name].hit_share, default=usual)
 
 
 def _read_off(calls: Floats, hits: Floats, firsts: float) -> Floats:

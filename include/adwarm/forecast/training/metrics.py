@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.forecast.data_cutoff import known_until
-from adwarm.forecast.features.grid import DAY, SLOT, Crowd, OpenGrid, Rows
+from adwarm.forecast.data_cutoff import data_cutoff_at
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid, PopulationTotals, Rows
 from adwarm.forecast.local_hours import HOURS
-from adwarm.forecast.models.boosted import AdwarmForecast, share_of
+from adwarm.forecast.models.boosted import BoostedForecast, chance_in_part
 from adwarm.forecast.models.calibration import Calibration, calibrate
-from adwarm.forecast.models.seasonal import HourOfWeek
+from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS
-from adwarm.forecast.training.backtest import Course
+from adwarm.forecast.training.backtest import Backtest
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 
@@ -34,7 +34,7 @@ Marks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Metrics:
     """How good stated chances of a first open within the life of an entry were.
 
     Attributes:
@@ -63,7 +63,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class HeldBack:
+class Holdout:
     """Time that is kept from training, and some keys to ask about.
 
     Attributes:
@@ -81,64 +81,66 @@ class HeldBack:
     life: int
 
     @classmethod
-    def of(cls, known: Opens, since: datetime, until: datetime, settings: Settings, life: int) -> "HeldBack | None":
+    def from_opens(
+        cls, known: Opens, since: datetime, until: datetime, settings: Settings, life: int
+    ) -> "Holdout | None":
         """Return what is held back between two moments of a log, or None when there is nothing to ask about."""
         start, end = to_micros(since), to_micros(until)
         known = known.before(end)
-        some = known.of_keys(some_accounts(known.account[: known.before(start).keys], SAMPLE))
-        grid = OpenGrid.of(some, end, crowd=Crowd.of(known, end))
-        step = max(1, settings.step // timedelta(microseconds=SLOT))
-        columns = np.arange(grid.column(start), grid.columns - life, step, dtype=np.int64)
-        if not grid.keys or not len(columns):
+        some = known.select_keys(sample_keys(known.account[: known.before(start).key_count], SAMPLE))
+        grid = OpenGrid.from_opens(some, end, population=PopulationTotals.from_opens(known, end))
+        step = max(1, settings.step // timedelta(microseconds=SLOT_MICROS))
+        columns = np.arange(grid.column(start), grid.column_count - life, step, dtype=np.int64)
+        if not grid.key_count or not len(columns):
             return None
-        moments = [from_micros(int(column + grid.origin) * SLOT) for column in columns]
-        seen = np.array([grid.column(to_micros(known_until(at, settings))) for at in moments], np.int64)
+        moments = [from_micros(int(column + grid.origin) * SLOT_MICROS) for column in columns]
+        seen = np.array([grid.column(to_micros(data_cutoff_at(at, settings))) for at in moments], np.int64)
         names = pd.DataFrame(dict(zip(KEY_COLUMNS, (some.account_id, some.date_range, some.report), strict=True)))
         return cls(grid, names, columns, seen, life)
 
-    def score(self, forecast: HourOfWeek | AdwarmForecast) -> tuple[Score, Calibration]:
+    def evaluate(self, forecast: SeasonalForecast | BoostedForecast) -> tuple[Metrics, Calibration]:
         """Return how well a forecast did that was trained on the time before, and the curve that makes it come true.
 
         The score is of calibrated chances, each day's by a curve that was learned on the other days. The weekly rhythm
         has no curve.
         """
-        key = np.tile(np.arange(self.grid.keys, dtype=np.int64), len(self.columns))
-        column = np.repeat(self.columns, self.grid.keys)
-        happened = self.grid.happened(key, column, self.life)
+        key = np.tile(np.arange(self.grid.key_count, dtype=np.int64), len(self.columns))
+        column = np.repeat(self.columns, self.grid.key_count)
+        happened = self.grid.has_first_open(key, column, self.life)
         chance = self._stated(forecast, key, column)
         curve = Calibration()
-        if isinstance(forecast, AdwarmForecast):
+        if isinstance(forecast, BoostedForecast):
             curve = _curve(chance, happened)
-            odd = column // DAY % 2 == 1
+            odd = column // SLOTS_PER_DAY % 2 == 1
             chance = np.where(
                 odd, _curve(chance[~odd], happened[~odd])(chance), _curve(chance[odd], happened[odd])(chance)
             )
-        course = Course(self.grid, self.columns, self.life)
-        hits = course.hits(chance.reshape(len(self.columns), self.grid.keys))
+        course = Backtest(self.grid, self.columns, self.life)
+        hits = course.hit_share(chance.reshape(len(self.columns), self.grid.key_count))
         return _score(chance, happened, hits), curve
 
-    def _stated(self, forecast: HourOfWeek | AdwarmForecast, key: Rows, column: Rows) -> Floats:
+    def _stated(self, forecast: SeasonalForecast | BoostedForecast, key: Rows, column: Rows) -> Floats:
         """Return the chance of a first open within the life, as it is stated at each decision."""
-        weekly = forecast.rhythm if isinstance(forecast, AdwarmForecast) else forecast
+        weekly = forecast.seasonal if isinstance(forecast, BoostedForecast) else forecast
         hazard = self._hazards(weekly)
         coming = hazard[key, column + self.life] - hazard[key, column]
-        if not isinstance(forecast, AdwarmForecast):
+        if not isinstance(forecast, BoostedForecast):
             plain: Floats = -np.expm1(-coming)
             return plain
-        seen, life = np.repeat(self.seen, self.grid.keys), forecast.model.reach.life
-        whole = hazard[key, np.minimum(seen + life, self.grid.columns)] - hazard[key, seen]
-        told = forecast.model.judge(self.grid, key, seen)[1]
-        return share_of(told, np.minimum(coming, whole), whole, min(1.0, self.life / life))
+        seen, life = np.repeat(self.seen, self.grid.key_count), forecast.model.reach.life
+        whole = hazard[key, np.minimum(seen + life, self.grid.column_count)] - hazard[key, seen]
+        told = forecast.model.predict(self.grid, key, seen)[1]
+        return chance_in_part(told, np.minimum(coming, whole), whole, min(1.0, self.life / life))
 
-    def _hazards(self, weekly: HourOfWeek) -> Floats:
+    def _hazards(self, weekly: SeasonalForecast) -> Floats:
         """Return, per key and column, the opens that the rhythm expects left of the column."""
         named = pd.MultiIndex.from_frame(weekly.keys[KEY_COLUMNS])
         rows = np.asarray(named.get_indexer(pd.MultiIndex.from_frame(self.names)))
         rates = np.stack([weekly.rates(hour)[rows] * (rows >= 0) for hour in range(HOURS)], axis=1)
         expected = -np.log1p(-np.minimum(rates / _QUARTERS, 1.0 - _TINY))
-        columns = np.arange(self.grid.columns)
-        total = np.zeros((self.grid.keys, self.grid.columns + 1))
-        for key in range(self.grid.keys):
+        columns = np.arange(self.grid.column_count)
+        total = np.zeros((self.grid.key_count, self.grid.column_count + 1))
+        for key in range(self.grid.key_count):
             hour = self.grid.local(np.full(len(columns), key), columns) // _QUARTERS % HOURS
             total[key, 1:] = np.cumsum(expected[key, hour])
         return total
@@ -148,15 +150,21 @@ def _curve(chance: Floats, happened: Marks) -> Calibration:
     return calibrate(chance, happened, np.ones(len(chance)))
 
 
-def _score(chance: Floats, happened: Marks, hits: float) -> Score:
+def _score(chance: Floats, happened: Marks, hits: float) -> Metrics:
     rate = float(happened.mean())
     brier, plain = float(np.square(chance - happened).mean()), rate * (1.0 - rate)
     sure = np.clip(np.where(happened, chance, 1.0 - chance), _TINY, 1.0)
     likely = chance >= LIKELY
-    return Score(
-        hits, brier, 1.0 - brier / plain if plain else 0.0, float(-np.log(sure).mean()),
-        _ece(chance[likely], happened[likely]), float(likely.mean()), rate, float(len(chance)),
-    )  # fmt: skip
+    return Metrics(
+        hits,
+        brier,
+        1.0 - brier / plain if plain else 0.0,
+        float(-np.log(sure).mean()),
+        _ece(chance[likely], happened[likely]),
+        float(likely.mean()),
+        rate,
+        float(len(chance)),
+    )
 
 
 def _ece(chance: Floats, happened: Marks) -> float:
@@ -166,7 +174,7 @@ def _ece(chance: Floats, happened: Marks) -> float:
     return sum(gaps) / len(order) if len(order) else 0.0
 
 
-def some_accounts(account: npt.NDArray[np.int32], most: int) -> Rows:
+def sample_keys(account: npt.NDArray[np.int32], most: int) -> Rows:
     """Return at most `most` keys, numbered as in `account`, of accounts that are drawn once and for all."""
     rank = np.random.default_rng(_SEED).permutation(int(account.max(initial=-1)) + 1)
     return np.sort(np.argsort(rank[account], kind="stable")[:most]).astype(np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.forecast.local_hours import hour_of_week_at, known_zone, localise
+from adwarm.forecast.local_hours import hour_of_week_at, localize, zone_or_default
 from adwarm.forecast.open_minute import early_minutes
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.clock import utc
@@ -23,7 +23,7 @@ WEEK_HOURS = 168.0
 
 
 @dataclass(frozen=True, slots=True)
-class Strengths:
+class PriorStrengths:
     """How fast evidence ages (days) and what the priors are worth (weeks)."""
 
     half_life_days: float
@@ -63,7 +63,7 @@ class Observations:
     cell_early: Floats
     trained_from: datetime
     trained_until: datetime
-    strengths: Strengths
+    strengths: PriorStrengths
 
     def clock(self) -> Floats:
         """Per key, the hours of its local week that have passed at `trained_until`."""
@@ -72,7 +72,7 @@ class Observations:
         return at[where] if len(at) else np.zeros(0)
 
 
-def observe(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> Observations:
+def build_observations(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> Observations:
     """Return what can be learned from `first_opens` (account_id, date_range, report, time_zone, ts in UTC).
 
     Only the last `forecast.history_days` before `trained_until` are learned from; older rows only tell that a key is
@@ -91,15 +91,23 @@ def observe(first_opens: pd.DataFrame, settings: Settings, trained_until: dateti
     events = _events(frame, row, keys, until)
     newcomer, span = _watched(events, known_since.iloc[alive], since, until, len(keys))
     params = settings.forecast
-    strengths = Strengths(params.half_life_days, params.key_strength, params.account_strength)
+    strengths = PriorStrengths(params.half_life_days, params.key_strength, params.account_strength)
     cells = _cells(events, newcomer, strengths)
     early_key, early_cell = early_minutes(events, len(keys))
     return Observations(
-        keys, span, newcomer, early_key,
-        cells["row"].to_numpy(np.int32), cells["hour_of_week"].to_numpy(np.int16),
-        cells["weight"].to_numpy(np.float64), cells["opens"].to_numpy(np.int32), early_cell,
-        since, until, strengths,
-    )  # fmt: skip
+        keys,
+        span,
+        newcomer,
+        early_key,
+        cells["row"].to_numpy(np.int32),
+        cells["hour_of_week"].to_numpy(np.int16),
+        cells["weight"].to_numpy(np.float64),
+        cells["opens"].to_numpy(np.int32),
+        early_cell,
+        since,
+        until,
+        strengths,
+    )
 
 
 def _before(first_opens: pd.DataFrame, until: datetime) -> pd.DataFrame:
@@ -110,7 +118,7 @@ def _before(first_opens: pd.DataFrame, until: datetime) -> pd.DataFrame:
 def _keys(frame: pd.DataFrame, row: npt.NDArray[Any], default_zone: str) -> pd.DataFrame:
     """One row per key, in the order of `row`; a key's zone is that of its latest open, if it is a zone."""
     names = frame["time_zone"]
-    valid = {name: known_zone(name, default_zone) for name in names.unique()}
+    valid = {name: zone_or_default(name, default_zone) for name in names.unique()}
     zones = names.map(lambda name: valid.get(name, default_zone)).astype(object)
     keys = frame[KEY_COLUMNS].assign(time_zone=zones, row=row)
     return keys.groupby("row", sort=True).last().reset_index(drop=True)
@@ -119,7 +127,7 @@ def _keys(frame: pd.DataFrame, row: npt.NDArray[Any], default_zone: str) -> pd.D
 def _events(frame: pd.DataFrame, row: npt.NDArray[Any], keys: pd.DataFrame, until: datetime) -> pd.DataFrame:
     """One row per key and local hour with an open: row, hour_of_week, minute, age of the hour's start in hours."""
     zones = pd.Series(keys["time_zone"].to_numpy(dtype=object)[row], dtype=object)
-    local = localise(frame["ts"], zones)
+    local = localize(frame["ts"], zones)
     age = (pd.Timestamp(until) - frame["ts"]).dt.total_seconds().to_numpy(np.float64) / 3600.0
     local["age"] = age + local["minute"].to_numpy(np.float64) / 60.0
     local["row"] = row
@@ -138,7 +146,7 @@ def _watched(
     return newcomer, np.where(newcomer, oldest - 1.0, np.maximum(oldest, whole))
 
 
-def _cells(events: pd.DataFrame, newcomer: npt.NDArray[np.bool_], strengths: Strengths) -> pd.DataFrame:
+def _cells(events: pd.DataFrame, newcomer: npt.NDArray[np.bool_], strengths: PriorStrengths) -> pd.DataFrame:
     """Opens per hour of the week and key: `weight` and `opens`."""
     row = events["row"].to_numpy()
     weight = strengths.decay(events["age"].to_numpy())

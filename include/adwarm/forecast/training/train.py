@@ -8,28 +8,28 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.forecast.models.boosted import AdwarmForecast
+from adwarm.forecast.models.boosted import BoostedForecast
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.snapshot import Snapshot, make_live, save_snapshot
-from adwarm.forecast.training.metrics import HeldBack, Score
-from adwarm.forecast.training.trainers import COMPETING, TRAINERS, Trainer, life_of
+from adwarm.forecast.snapshot import Snapshot, promote_snapshot, save_snapshot
+from adwarm.forecast.training.metrics import Holdout, Metrics
+from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS, Trainer, entry_lifetime_slots
 from adwarm.foundation.clock import utc
 from adwarm.model import Account
-from adwarm.patterns.open_history import known_opens
-from adwarm.patterns.opens import QUIET, Opens
+from adwarm.patterns.open_history import load_opens
+from adwarm.patterns.opens import QUIET_MICROS, Opens
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, aggregates, reading
+from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
 
-HELD_BACK = timedelta(days=7)
+HOLDOUT_PERIOD = timedelta(days=7)
 LEAST_LOG = timedelta(days=7)
 """Log before the held-back week below which nothing competes."""
-CLEARLY = 0.005
+MIN_IMPROVEMENT = 0.005
 """Share of first opens by which a model must beat plainer ones on the held-back week."""
 
 
 @dataclass(frozen=True)
-class Candidates:
+class TrainedForecasts:
     """Trained and stored forecasts, none of them live yet.
 
     Attributes:
@@ -39,11 +39,11 @@ class Candidates:
     """
 
     snapshots: Mapping[str, Snapshot]
-    better: str
+    best_kind: str
     why: str
 
 
-def train_until(
+def train_and_promote(
     engine: Engine, objects: ObjectStore, settings: Settings, until: datetime, now: datetime
 ) -> dict[str, Any]:
     """Train on the opens before `until`, make the better forecast live, and return its figures.
@@ -51,19 +51,19 @@ def train_until(
     `forecast.model` forces a kind; else a kind that was chosen for the policy stays; else the better one goes live.
     Accounts that the log names for the first time are stored, their zone being a guess until the upstream tells it.
     """
-    opens = load_opens(engine, objects, settings, until)
-    accounts.discover(engine, _named(opens), now)
-    with reading(engine) as connection:
+    opens = load_training_opens(engine, objects, settings, until)
+    accounts.insert_discovered(engine, _named(opens), now)
+    with read_transaction(engine) as connection:
         policy = find_policy(connection) or {}
     chosen = policy.get("chosen_kind") if settings.forecast.model == "auto" else None
-    made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING, chosen})
-    kind, why = made.better, made.why
+    made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
+    kind, why = made.best_kind, made.why
     if chosen in made.snapshots:
         kind, why = str(chosen), f"chosen by {policy['chosen_by']}: {policy['chosen_why']}"
     snapshot = made.snapshots[kind]
-    make_live(engine, snapshot.id, now)
-    with reading(engine) as connection:
-        hours = aggregates.hours(connection, _since(settings, until), until)
+    promote_snapshot(engine, snapshot.id, now)
+    with read_transaction(engine) as connection:
+        hours = aggregates.list_hours(connection, _since(settings, until), until)
     return {
         "snapshot": snapshot.id,
         "kind": kind,
@@ -75,13 +75,13 @@ def train_until(
     }
 
 
-def load_opens(engine: Engine, objects: ObjectStore, settings: Settings, until: datetime) -> Opens:
+def load_training_opens(engine: Engine, objects: ObjectStore, settings: Settings, until: datetime) -> Opens:
     """Return the opens that training goes by: those of the last `forecast.history_days` before `until`."""
     since = _since(settings, until)
-    quiet = timedelta(microseconds=QUIET)
-    opens = known_opens(engine, objects, since - quiet, until, default_zone=settings.default_zone)
+    quiet = timedelta(microseconds=QUIET_MICROS)
+    opens = load_opens(engine, objects, since - quiet, until, default_zone=settings.default_zone)
     kept = opens.since(to_micros(since))
-    return kept.of_keys(kept.opened())
+    return kept.select_keys(kept.opened_keys())
 
 
 def train_candidates(
@@ -92,8 +92,8 @@ def train_candidates(
     now: datetime,
     *,
     opens: Opens | None = None,
-    kinds: Collection[str | None] = COMPETING,
-) -> Candidates:
+    kinds: Collection[str | None] = COMPETING_KINDS,
+) -> TrainedForecasts:
     """Train some kinds of forecast on the opens before `until`, score it on the last week, and store it.
 
     For the scores each is trained without that week; what is stored is trained on everything. The plainer kind is
@@ -104,7 +104,7 @@ def train_candidates(
         kinds: which to train; only those in `COMPETING` can be found better.
     """
     until = utc(until)
-    known = load_opens(engine, objects, settings, until) if opens is None else opens
+    known = load_training_opens(engine, objects, settings, until) if opens is None else opens
     forced = settings.forecast.model
     wanted = kinds if forced == "auto" else {forced}
     trainers = {kind: trainer for kind, trainer in TRAINERS.items() if kind in wanted}
@@ -113,34 +113,34 @@ def train_candidates(
     for kind, trainer in trainers.items():
         forecast = trainer(known, settings, until)
         score, curve = tried.get(kind, (None, None))
-        if curve is not None and isinstance(forecast, AdwarmForecast):
+        if curve is not None and isinstance(forecast, BoostedForecast):
             forecast = forecast.calibrated(curve)
         stored[kind] = save_snapshot(engine, objects, forecast, metrics=score.to_dict() if score else {}, at=now)
     hits = {kind: score.hits for kind, (score, _) in tried.items()}
     better, why = (forced, "the setting forecast.model names it") if forced != "auto" else _better(hits)
-    return Candidates(stored, better, why)
+    return TrainedForecasts(stored, better, why)
 
 
 def _tried(
     known: Opens, settings: Settings, until: datetime, trainers: Mapping[str, Trainer]
-) -> dict[str, tuple[Score, Calibration]]:
+) -> dict[str, tuple[Metrics, Calibration]]:
     """Train each kind without the last week; return how well it did on it, and the curve that was learned there."""
-    split = until - HELD_BACK
+    split = until - HOLDOUT_PERIOD
     if not len(known) or from_micros(int(known.ts[0])) > split - LEAST_LOG:
         return {}
-    held = HeldBack.of(known, split, until, settings, life_of(settings))
+    held = Holdout.from_opens(known, split, until, settings, entry_lifetime_slots(settings))
     if held is None:
         return {}
-    return {kind: held.score(trainer(known, settings, split)) for kind, trainer in trainers.items()}
+    return {kind: held.evaluate(trainer(known, settings, split)) for kind, trainer in trainers.items()}
 
 
 def _better(hits: Mapping[str, float]) -> tuple[str, str]:
     """Return the competing kind with most hits, the plainer one unless it is clearly beaten, and why."""
-    plain, able = COMPETING
+    plain, able = COMPETING_KINDS
     if plain not in hits or able not in hits:
         return plain, "the log is too short for models to compete on its last week"
     why = f"hits on the held-back week: {able} {hits[able]:.3f}, {plain} {hits[plain]:.3f}"
-    return (able if hits[able] >= hits[plain] + CLEARLY else plain), why
+    return (able if hits[able] >= hits[plain] + MIN_IMPROVEMENT else plain), why
 
 
 def _since(settings: Settings, until: datetime) -> datetime:

@@ -14,20 +14,20 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.quarantine import Quarantine, why_unreadable
+from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest.plan import Plan, outlived, remembered
-from adwarm.patterns.ingest.read_split import Partial, stored_day
-from adwarm.patterns.ingest.splits import Share
+from adwarm.patterns.ingest.plan import IngestPlan, archived_rows, expired_paths
+from adwarm.patterns.ingest.read_split import SplitResult, save_day
+from adwarm.patterns.ingest.splits import LogSplit
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.store import aggregates
-from adwarm.store.aggregates import FileRow, HourRow
-from adwarm.store.database import writing
+from adwarm.store.aggregates import HourAggregate, LogFileProgress
+from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
 
 
-def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[Partial]) -> Partial:
+def combine_results(objects: ObjectStore, shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> SplitResult:
     """Return what the shares of a run come to together.
 
     What was read of a file beyond the place where it could not be read is left out, as one reader would not have come
@@ -38,9 +38,9 @@ def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[P
         return found[0]
     quarantine = Quarantine()
     for part in found:
-        quarantine.join(part.by_reason, part.samples)
+        quarantine.merge(part.by_reason, part.samples)
     unreadable = sorted({path for part in found for path in part.unreadable})
-    return Partial(
+    return SplitResult(
         days=_added_up(objects, found),
         files=[row for row in _joined(found) if row.path not in unreadable],
         unreadable=unreadable,
@@ -52,8 +52,8 @@ def combined(objects: ObjectStore, shares: Sequence[Share], partials: Sequence[P
     )
 
 
-def publish(
-    engine: Engine, plan: Plan, read: Partial, now: datetime, watermark: datetime | None, *, live: bool
+def commit_hours(
+    engine: Engine, plan: IngestPlan, read: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
 ) -> datetime | None:
     """Publish what was read; return the start of the hours that were replaced, None when none were.
 
@@ -68,25 +68,25 @@ def publish(
     since = plan.since if plan.since is not None else min((row.hour for row in new), default=None)
     since = None if plan.idle else since
     target = max(now, watermark or now)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         current = aggregates.get_watermark(connection)
         if live and current not in {watermark, target}:
             raise Transient("another run has read the access log meanwhile; run again")
         if live and current != watermark:
             return since  # an earlier try of this very run has published it
-        rows = aggregates.log_files(connection)
+        rows = aggregates.list_log_files(connection)
         gone = [*plan.gone, *(rows[path] for path in read.unreadable if path in rows)]
         if since is not None:
-            old = aggregates.hours(connection, since, plan.until)
+            old = aggregates.list_hours(connection, since, plan.until)
             aggregates.replace_hours(connection, since, plan.until, _kept(old, new, gone), now)
         if live:
-            aggregates.save_log_files(connection, [*read.files, *remembered(gone, read.files)])
-            aggregates.forget_log_files(connection, outlived(gone, plan.since))
+            aggregates.save_log_files(connection, [*read.files, *archived_rows(gone, read.files)])
+            aggregates.delete_log_files(connection, expired_paths(gone, plan.since))
             aggregates.set_watermark(connection, target, now)
     return since
 
 
-def require_readable(plan: Plan, read: Partial) -> None:
+def require_readable(plan: IngestPlan, read: SplitResult) -> None:
     """Raise when not one file of the plan could be read.
 
     Raises:
@@ -94,10 +94,10 @@ def require_readable(plan: Plan, read: Partial) -> None:
     """
     paths = {part.file.path for part in plan.parts}
     if paths and not plan.idle and paths <= set(read.unreadable):
-        raise BadRequest(f"no file of the access log can be read: {why_unreadable(read.samples)}")
+        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(read.samples)}")
 
 
-def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Partial]:
+def _reached(shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> list[SplitResult]:
     found, lost = [], False
     for share, part in zip(shares, partials, strict=True):
         lost = lost and share.continues
@@ -107,46 +107,46 @@ def _reached(shares: Sequence[Share], partials: Sequence[Partial]) -> list[Parti
     return found
 
 
-def _added_up(objects: ObjectStore, partials: Sequence[Partial]) -> dict[int, list[HourRow]]:
-    held: dict[int, list[list[HourRow]]] = defaultdict(list)
+def _added_up(objects: ObjectStore, partials: Sequence[SplitResult]) -> dict[int, list[HourAggregate]]:
+    held: dict[int, list[list[HourAggregate]]] = defaultdict(list)
     for part in partials:
         for day, hours in part.days.items():
             held[day].append(hours)
     return {day: _one_day(objects, parts) for day, parts in sorted(held.items())}
 
 
-def _one_day(objects: ObjectStore, parts: list[list[HourRow]]) -> list[HourRow]:
+def _one_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[HourAggregate]:
     if len(parts) == 1:
         return parts[0]
     slots = SlotAggregator()
     for hours in parts:
         slots.add_slots(pq.read_table(pa.BufferReader(objects.get(hours[0].object_hash))))
-    return [row for _, table in slots.days() for row in stored_day(table, objects)]
+    return [row for _, table in slots.days() for row in save_day(table, objects)]
 
 
-def _joined(partials: Sequence[Partial]) -> list[FileRow]:
+def _joined(partials: Sequence[SplitResult]) -> list[LogFileProgress]:
     """Return one row per file, whichever shares have read it."""
-    rows: dict[str, FileRow] = {}
+    rows: dict[str, LogFileProgress] = {}
     for row in (row for part in partials for row in part.files):
         before = rows.get(row.path)
         rows[row.path] = row if before is None else _followed(before, row)
     return list(rows.values())
 
 
-def _followed(first: FileRow, then: FileRow) -> FileRow:
+def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
     """Return the row of a file of which `then` was read behind `first`."""
     latest = Checkpoints(first.checkpoints).latest
     later = [entry for entry in then.checkpoints if latest is None or entry[0] > latest]
     return replace(
         first,
         offset=max(first.offset, then.offset),
-        checkpoints=Checkpoints([*first.checkpoints, *later]).rows(),
+        checkpoints=Checkpoints([*first.checkpoints, *later]).to_rows(),
         events=first.events + then.events,
         rejected=first.rejected + then.rejected,
     )
 
 
-def _kept(old: list[HourRow], new: list[HourRow], gone: list[FileRow]) -> list[HourRow]:
+def _kept(old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]) -> list[HourAggregate]:
     """Return the new hours, but for those a vanished file may have filled better: good data is not replaced by less."""
     found = {row.hour: row for row in new}
     last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)

@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter
 from sqlalchemy import Engine
 
-from adwarm.patterns.ingest.read_split import Partial, read_share, require_unchanged
-from adwarm.patterns.ingest.run import Ingest, IngestReport, adopt
+from adwarm.patterns.ingest.read_split import SplitResult, read_split, require_unchanged
+from adwarm.patterns.ingest.run import IngestResult, IngestRun, commit_ingest
 from adwarm.settings import Settings
 from adwarm.store.objects import ObjectStore
 
 _SUFFIX = ".json"
-_PLANNED, _PARTIAL = TypeAdapter(Ingest), TypeAdapter(Partial)
+_PLANNED, _PARTIAL = TypeAdapter(IngestRun), TypeAdapter(SplitResult)
 
 
-def hand_over(objects: ObjectStore, planned: Ingest) -> str:
+def save_plan(objects: ObjectStore, planned: IngestRun) -> str:
     """Store the plan; return its hash."""
     return objects.put(_PLANNED.dump_json(planned), _SUFFIX)
 
 
-def read_handed(objects: ObjectStore, settings: Settings, plan: str, number: int) -> str:
+def read_saved_split(objects: ObjectStore, settings: Settings, plan: str, number: int) -> str:
     """Read the share with this number of a stored plan, store what came of it, and return its hash.
 
     Raises:
@@ -32,12 +32,12 @@ def read_handed(objects: ObjectStore, settings: Settings, plan: str, number: int
     planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
     share = planned.shares[number]
     require_unchanged(share)
-    partial = read_share(objects, settings, planned.plan, share, planned.now)
+    partial = read_split(objects, settings, planned.plan, share, planned.now)
     return objects.put(_PARTIAL.dump_json(partial), _SUFFIX)
 
 
-def adopt_handed(engine: Engine, objects: ObjectStore, plan: str, partials: Sequence[str]) -> IngestReport:
+def commit_saved_plan(engine: Engine, objects: ObjectStore, plan: str, partials: Sequence[str]) -> IngestResult:
     """Publish a stored plan with what came of its shares, given by hash in their order; see `adopt`."""
     planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
     read = [_PARTIAL.validate_json(objects.get(digest, _SUFFIX)) for digest in partials]
-    return adopt(engine, objects, planned, read)
+    return commit_ingest(engine, objects, planned, read)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.file_errors import DAMAGE, is_of_file
+from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
-from adwarm.store.aggregates import FileRow
+from adwarm.store.aggregates import LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FileRange:
     """A stretch of a file to read.
 
     Attributes:
@@ -35,7 +35,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class IngestPlan:
     """What a run reads.
 
     Attributes:
@@ -46,12 +46,12 @@ class Plan:
 
     since: datetime | None
     until: datetime
-    parts: list[Part]
-    gone: list[FileRow]
+    parts: list[FileRange]
+    gone: list[LogFileProgress]
     idle: bool = False
 
 
-def plan_window(files: list[LogFile], rows: dict[str, FileRow], since: datetime, until: datetime) -> Plan:
+def plan_window(files: list[LogFile], rows: dict[str, LogFileProgress], since: datetime, until: datetime) -> IngestPlan:
     """Return the plan to read exactly the hours of a window that was asked for."""
     since, until = floor_to(since, ONE_HOUR), floor_to(until + ONE_HOUR - timedelta.resolution, ONE_HOUR)
     parts = []
@@ -60,18 +60,18 @@ def plan_window(files: list[LogFile], rows: dict[str, FileRow], since: datetime,
         # A file that only grew may be entered where the window begins; what was never read has no checkpoint.
         start = 0
         if row is not None and _grew(file, row):
-            found = Checkpoints(row.checkpoints).start_for(_hour(since))
+            found = Checkpoints(row.checkpoints).find_offset(_hour(since))
             start = row.offset if found is None else found
-        parts.append(Part(file, start))
-    return Plan(since, until, parts, [])
+        parts.append(FileRange(file, start))
+    return IngestPlan(since, until, parts, [])
 
 
 def plan_live(
-    files: list[LogFile], rows: dict[str, FileRow], watermark: datetime | None, now: datetime, late: timedelta
-) -> Plan:
+    files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None, now: datetime, late: timedelta
+) -> IngestPlan:
     """Return the plan to read what came in since the watermark, reopening the last `late` hours before it."""
     if watermark is None or not any(file.path in rows for file in files):
-        return Plan(None, now, [Part(file, 0) for file in files], [])
+        return IngestPlan(None, now, [FileRange(file, 0) for file in files], [])
     since = floor_to(watermark, ONE_HOUR) - late
     paths = {file.path for file in files}
     gone = [row for path, row in rows.items() if path not in paths]
@@ -82,63 +82,63 @@ def plan_live(
     )
     pending = any(_reaches(rows[part.file.path], watermark) for part in parts if part.file.path in rows)
     # A clock that was set back must not cut the hours that are there already.
-    return Plan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
+    return IngestPlan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
 
 
-def _live_part(file: LogFile, row: FileRow | None, since: datetime) -> Part | None:
+def _live_part(file: LogFile, row: LogFileProgress | None, since: datetime) -> FileRange | None:
     if row is None or not _grew(file, row):
         # Which rows of a rewritten Parquet file are new cannot be told; those of a replaced text file all are.
-        return Part(file, 0, late_from=None if row and file.format == "parquet" else 0)
+        return FileRange(file, 0, late_from=None if row and file.format == "parquet" else 0)
     entries = Checkpoints(row.checkpoints)
-    start = entries.start_for(_hour(since))
+    start = entries.find_offset(_hour(since))
     if start is None and _same(file, row):
         return None  # all its events are older than the hours in question
     start = row.offset if start is None else start
     if file.format == "parquet":
-        return Part(file, start)
-    return Part(file, start, row.offset, row.offset, entries.before(start).rows())
+        return FileRange(file, start)
+    return FileRange(file, start, row.offset, row.offset, entries.before(start).to_rows())
 
 
-def _grew(file: LogFile, row: FileRow) -> bool:
+def _grew(file: LogFile, row: LogFileProgress) -> bool:
     """Whether what was read of the file is still its beginning; a Parquet file changes as a whole."""
     if file.format == "parquet":
         return _same(file, row)
     return file.size >= row.size and _ends_a_line(file, row)
 
 
-def _was_replaced(file: LogFile, row: FileRow) -> bool:
+def _was_replaced(file: LogFile, row: LogFileProgress) -> bool:
     return file.format != "parquet" and not _grew(file, row)
 
 
-def remembered(gone: list[FileRow], read: list[FileRow]) -> list[FileRow]:
+def archived_rows(gone: list[LogFileProgress], read: list[LogFileProgress]) -> list[LogFileProgress]:
     """Return rows that keep in mind what a replaced file held, under a name that no file has."""
     paths = {row.path for row in read}
     return [replace(row, path=f"{row.path[:1000]}#{row.read_at:%Y%m%dT%H%M%S}") for row in gone if row.path in paths]
 
 
-def outlived(gone: list[FileRow], since: datetime | None) -> list[str]:
+def expired_paths(gone: list[LogFileProgress], since: datetime | None) -> list[str]:
     """Return the paths of vanished files none of whose hours can be reopened any more."""
     latest = ((row.path, Checkpoints(row.checkpoints).latest) for row in gone)
     return [path for path, hour in latest if since is not None and (hour is None or hour < _hour(since))]
 
 
-def _ends_a_line(file: LogFile, row: FileRow) -> bool:
+def _ends_a_line(file: LogFile, row: LogFileProgress) -> bool:
     if _same(file, row) or not row.offset:
         return True
     try:
         with file.open_at(row.offset - 1) as stream:
             return stream.read(1) == b"\n"
-    except DAMAGE as error:
-        if not is_of_file(error):
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
             raise
         return False  # cut short, closed or gone: to be read from its beginning, where the quarantine tells
 
 
-def _same(file: LogFile, row: FileRow) -> bool:
+def _same(file: LogFile, row: LogFileProgress) -> bool:
     return file.size == row.size and file.mtime == row.mtime
 
 
-def _reaches(row: FileRow, watermark: datetime) -> bool:
+def _reaches(row: LogFileProgress, watermark: datetime) -> bool:
     """Whether the file held events that were still to come at the watermark."""
     latest = Checkpoints(row.checkpoints).latest
     return latest is not None and latest >= _hour(watermark)

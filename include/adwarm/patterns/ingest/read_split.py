@@ -17,21 +17,21 @@ import pyarrow.parquet as pq
 
 from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.log_files import LogFile, list_files
-from adwarm.access_log.log_reader import LogReader, Piece, micros_of, parquet_span, within
-from adwarm.access_log.quarantine import Quarantine, Rejected
+from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, parquet_span, timestamp_column
+from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
-from adwarm.patterns.arrow_memory import lean_memory
-from adwarm.patterns.ingest.plan import Plan
-from adwarm.patterns.ingest.splits import Share, Slice, window_of
+from adwarm.patterns.arrow_memory import system_memory_pool
+from adwarm.patterns.ingest.plan import IngestPlan
+from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
-from adwarm.store.aggregates import FileRow, HourRow
+from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
+class SplitResult:
     """What came of a share.
 
     Attributes:
@@ -43,43 +43,51 @@ class Partial:
         keys: distinct account, range and report; None when nobody has seen all of them.
     """
 
-    days: dict[int, list[HourRow]]
-    files: list[FileRow]
+    days: dict[int, list[HourAggregate]]
+    files: list[LogFileProgress]
     unreadable: list[str]
     events: int
     keys: int | None
     ignored: int
     by_reason: dict[str, int]
-    samples: list[Rejected]
+    samples: list[RejectedSample]
 
 
 @dataclass
 class _Reading:
     """What has been gathered so far."""
 
-    plan: Plan
+    plan: IngestPlan
     reader: LogReader
     now: datetime
     slots: SlotAggregator = field(default_factory=SlotAggregator)
-    files: list[FileRow] = field(default_factory=list)
+    files: list[LogFileProgress] = field(default_factory=list)
     events: int = 0
 
 
-def read_share(objects: ObjectStore, settings: Settings, plan: Plan, share: Share, now: datetime) -> Partial:
+def read_split(
+    objects: ObjectStore, settings: Settings, plan: IngestPlan, share: LogSplit, now: datetime
+) -> SplitResult:
     """Read the share and store its slots."""
     work = _Reading(plan, LogReader(settings, Quarantine()), now)
-    with lean_memory():
+    with system_memory_pool():
         for piece in share.slices:
             _read(work, piece)
-        days = {day: list(stored_day(table, objects)) for day, table in work.slots.days()}
+        days = {day: list(save_day(table, objects)) for day, table in work.slots.days()}
     quarantine = work.reader.quarantine
-    return Partial(
-        days, work.files, sorted(work.reader.unreadable), work.events, work.slots.count_keys(), quarantine.ignored,
-        dict(sorted(quarantine.by_reason.items())), quarantine.samples,
-    )  # fmt: skip
+    return SplitResult(
+        days,
+        work.files,
+        sorted(work.reader.unreadable),
+        work.events,
+        work.slots.count_keys(),
+        quarantine.ignored,
+        dict(sorted(quarantine.by_reason.items())),
+        quarantine.samples,
+    )
 
 
-def require_unchanged(share: Share) -> None:
+def require_unchanged(share: LogSplit) -> None:
     """Raise when a file of the share is no longer what it was when the share was cut; it may have grown.
 
     Raises:
@@ -100,7 +108,7 @@ def _still(file: LogFile) -> bool:
     return found.size >= file.size
 
 
-def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourRow]:
+def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
     """Store the slots of one day; yield the rows of its hours."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
@@ -110,10 +118,10 @@ def stored_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourRow]:
     key = pd.factorize(_key_codes(table))[0]
     for start, end in _runs(hour):
         keys = len(np.unique(key[start:end]))
-        yield HourRow(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
+        yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
-def _read(work: _Reading, piece: Slice) -> None:
+def _read(work: _Reading, piece: SplitRange) -> None:
     """Count the events of one slice, and note how far its file has been read."""
     since = None if work.plan.since is None else to_micros(work.plan.since)
     until, part = to_micros(work.plan.until), piece.part
@@ -124,11 +132,11 @@ def _read(work: _Reading, piece: Slice) -> None:
         end = max(end, found.end)
         if not found.batch.num_rows:
             continue
-        moments = micros_of(found.batch)
-        checkpoints.note(int(moments.max()), found.start)
+        moments = timestamp_column(found.batch)
+        checkpoints.add(int(moments.max()), found.start)
         if since is not None and part.late_from is not None and found.start >= part.late_from:
-            quarantine.tally("late", int(np.count_nonzero(moments < since)))
-        batch = within(found.batch, since, until)
+            quarantine.add_count("late", int(np.count_nonzero(moments < since)))
+        batch = filter_window(found.batch, since, until)
         work.slots.add(batch)
         work.events += batch.num_rows
     file = part.file
@@ -136,24 +144,24 @@ def _read(work: _Reading, piece: Slice) -> None:
         return
     if file.format == "parquet" and (span := parquet_span(file)):
         checkpoints = Checkpoints()
-        checkpoints.note(span[1], 0)
+        checkpoints.add(span[1], 0)
     counts = (work.events - events, quarantine.count - rejected)
-    work.files.append(FileRow(file.path, file.size, file.mtime, end, checkpoints.rows(), *counts, work.now))
+    work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, work.now))
 
 
-def _pieces(work: _Reading, piece: Slice) -> Iterator[Piece]:
+def _pieces(work: _Reading, piece: SplitRange) -> Iterator[EventBatch]:
     """Yield the pieces of a slice; none lies across the border of what was known before."""
     part, stop = piece.part, piece.stop
     if part.file.format == "parquet":
-        since, until = window_of(work.plan, part)
-        yield from work.reader.pieces(part.file, since=since, until=until, start=piece.start, stop=stop)
+        since, until = read_window(work.plan, part)
+        yield from work.reader.read_file(part.file, since=since, until=until, start=piece.start, stop=stop)
         return
     if piece.start < part.known:
         border = part.known if stop is None else min(part.known, stop)
-        yield from work.reader.pieces(part.file, start=piece.start, stop=border, quiet_before=part.known)
+        yield from work.reader.read_file(part.file, start=piece.start, stop=border, skip_rejects_before=part.known)
     is_lost = part.file.path in work.reader.unreadable
     if not is_lost and (stop is None or stop > part.known):
-        yield from work.reader.pieces(part.file, start=max(piece.start, part.known), stop=stop)
+        yield from work.reader.read_file(part.file, start=max(piece.start, part.known), stop=stop)
 
 
 def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:

@@ -15,20 +15,20 @@ from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.ingest.commit import combined, publish, require_readable
-from adwarm.patterns.ingest.plan import Plan, plan_live, plan_window
-from adwarm.patterns.ingest.read_split import Partial, read_share
-from adwarm.patterns.ingest.splits import Share, shares, whole
+from adwarm.patterns.ingest.commit import combine_results, commit_hours, require_readable
+from adwarm.patterns.ingest.plan import IngestPlan, plan_live, plan_window
+from adwarm.patterns.ingest.read_split import SplitResult, read_split
+from adwarm.patterns.ingest.splits import LogSplit, make_splits, single_split
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.database import reading
+from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class IngestReport:
+class IngestResult:
     """What a run read.
 
     Attributes:
@@ -56,7 +56,7 @@ class IngestReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Ingest:
+class IngestRun:
     """A run that was planned.
 
     Attributes:
@@ -69,8 +69,8 @@ class Ingest:
     now: datetime
     live: bool
     watermark: datetime | None
-    plan: Plan
-    shares: list[Share]
+    plan: IngestPlan
+    shares: list[LogSplit]
 
 
 def ingest(
@@ -80,7 +80,7 @@ def ingest(
     now: datetime,
     *,
     window: tuple[datetime, datetime] | None = None,
-) -> IngestReport:
+) -> IngestResult:
     """Bring the slots up to date with the access log, here and now; see `plan_ingest`.
 
     Raises:
@@ -88,12 +88,12 @@ def ingest(
         NotFound: there is no log where the setting points.
         Transient: another run moved the watermark meanwhile.
     """
-    return carry_out(engine, objects, settings, plan_ingest(engine, settings, now, window=window))
+    return run_locally(engine, objects, settings, plan_ingest(engine, settings, now, window=window))
 
 
 def plan_ingest(
     engine: Engine, settings: Settings, now: datetime, *, window: tuple[datetime, datetime] | None = None
-) -> Ingest:
+) -> IngestRun:
     """Return what there is to read, in one share when it is little; reads nothing yet.
 
     With a window, the hours that touch it are read whole and replaced; an hour without an event loses its row, and the
@@ -108,37 +108,39 @@ def plan_ingest(
         raise BadRequest("no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
     now = utc(now)
     files = list_files(settings.log_url)
-    with reading(engine) as connection:
-        rows, watermark = aggregates.log_files(connection), aggregates.get_watermark(connection)
+    with read_transaction(engine) as connection:
+        rows, watermark = aggregates.list_log_files(connection), aggregates.get_watermark(connection)
     if window:
         plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
     else:
         plan = plan_live(files, rows, watermark, now, timedelta(hours=settings.access_log.late_hours))
-    cut = shares(plan, settings.access_log.share_events, settings.max_batches)
-    return Ingest(now, window is None, watermark, plan, cut)
+    cut = make_splits(plan, settings.access_log.share_events, settings.max_batches)
+    return IngestRun(now, window is None, watermark, plan, cut)
 
 
-def carry_out(engine: Engine, objects: ObjectStore, settings: Settings, planned: Ingest) -> IngestReport:
+def run_locally(engine: Engine, objects: ObjectStore, settings: Settings, planned: IngestRun) -> IngestResult:
     """Read all of a planned run here, and adopt it; raises what `ingest` does."""
-    together = replace(planned, shares=whole(planned.plan))
-    partials = [read_share(objects, settings, planned.plan, share, planned.now) for share in together.shares]
-    return adopt(engine, objects, together, partials)
+    together = replace(planned, shares=single_split(planned.plan))
+    partials = [read_split(objects, settings, planned.plan, share, planned.now) for share in together.shares]
+    return commit_ingest(engine, objects, together, partials)
 
 
-def adopt(engine: Engine, objects: ObjectStore, planned: Ingest, partials: Sequence[Partial]) -> IngestReport:
+def commit_ingest(
+    engine: Engine, objects: ObjectStore, planned: IngestRun, partials: Sequence[SplitResult]
+) -> IngestResult:
     """Publish what came of the shares of a run, in their order; once more changes nothing.
 
     Raises:
         BadRequest: none of the files can be read.
         Transient: another run moved the watermark meanwhile.
     """
-    read = combined(objects, planned.shares, partials)
+    read = combine_results(objects, planned.shares, partials)
     require_readable(planned.plan, read)
     lines = Quarantine(samples=read.samples).to_jsonl()
     digest = objects.put(lines, ".jsonl") if lines else None
-    since = publish(engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
+    since = commit_hours(engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
     hours = [row for found in read.days.values() for row in found]
-    return IngestReport(
+    return IngestResult(
         events=read.events,
         rejected=sum(read.by_reason.values()),
         rejected_by_reason=read.by_reason,

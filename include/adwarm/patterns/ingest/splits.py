@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from adwarm.access_log.file_errors import DAMAGE, is_of_file
+from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.log_reader import parquet_groups
-from adwarm.patterns.ingest.plan import Part, Plan
+from adwarm.patterns.ingest.plan import FileRange, IngestPlan
 
 _LINE_BYTES = 100
 _ROW_BYTES = 6
@@ -22,83 +22,83 @@ _LONGEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class SplitRange:
     """A stretch of a part: from the offset or row `start` to `stop`; None: to the end."""
 
-    part: Part
+    part: FileRange
     start: int
     stop: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class LogSplit:
     """What one worker reads.
 
     Attributes:
         continues: whether it begins inside a file that the share before it has begun.
     """
 
-    slices: list[Slice]
+    slices: list[SplitRange]
     continues: bool = False
 
 
-def whole(plan: Plan) -> list[Share]:
+def single_split(plan: IngestPlan) -> list[LogSplit]:
     """Return everything as one share; none when there is nothing to read."""
-    return [Share([Slice(part, part.start) for part in plan.parts])] if plan.parts and not plan.idle else []
+    return [LogSplit([SplitRange(part, part.start) for part in plan.parts])] if plan.parts and not plan.idle else []
 
 
-def shares(plan: Plan, events: int, most: int) -> list[Share]:
+def make_splits(plan: IngestPlan, events: int, most: int) -> list[LogSplit]:
     """Return at most `most` shares, and some more where files cannot be cut so evenly, of about `events` each.
 
     One share is returned when all together is no more than that; none when there is nothing to read.
     """
     weights = [_weight(part) for part in plan.parts]
     if sum(weights) <= events:
-        return whole(plan)
+        return single_split(plan)
     each = max(events, -(-sum(weights) // most))
-    found: list[Share] = []
-    small: list[Slice] = []
+    found: list[LogSplit] = []
+    small: list[SplitRange] = []
     held = 0
     for part, weight in zip(plan.parts, weights, strict=True):
-        cut = _cut(plan, part, each) if weight > each else [Slice(part, part.start)]
+        cut = _cut(plan, part, each) if weight > each else [SplitRange(part, part.start)]
         if small and (len(cut) > 1 or held + weight > each):
-            found.append(Share(small))
+            found.append(LogSplit(small))
             small, held = [], 0
         if len(cut) > 1:
-            found += [Share([piece], continues=number > 0) for number, piece in enumerate(cut)]
+            found += [LogSplit([piece], continues=number > 0) for number, piece in enumerate(cut)]
         else:
             small += cut
             held += weight
-    return [*found, Share(small)] if small else found
+    return [*found, LogSplit(small)] if small else found
 
 
-def window_of(plan: Plan, part: Part) -> tuple[datetime | None, datetime]:
+def read_window(plan: IngestPlan, part: FileRange) -> tuple[datetime | None, datetime]:
     """Return the window whose row groups of a Parquet file are read: all older ones where late events are counted."""
     return (plan.since if part.late_from is None else None), plan.until
 
 
-def _weight(part: Part) -> int:
+def _weight(part: FileRange) -> int:
     """Guess how many events are still to be read of a part, rather too many than too few."""
     file = part.file
     if file.format == "parquet":
         return file.size // _ROW_BYTES + 1
-    size = file.size * _PACKED if file.gzipped else file.size
+    size = file.size * _PACKED if file.is_gzipped else file.size
     return max(size - part.start, 0) // _LINE_BYTES + 1
 
 
-def _cut(plan: Plan, part: Part, each: int) -> list[Slice]:
+def _cut(plan: IngestPlan, part: FileRange, each: int) -> list[SplitRange]:
     """Return the part in slices of about `each` events; as one where it cannot be cut."""
     if part.file.format == "parquet":
-        starts = _group_cuts(part, parquet_groups(part.file, *window_of(plan, part)), each)
-    elif part.file.gzipped:
+        starts = _group_cuts(part, parquet_groups(part.file, *read_window(plan, part)), each)
+    elif part.file.is_gzipped:
         starts = []  # it would have to be unpacked up to each cut
     else:
         starts = _line_starts(part.file, part.start, each * _LINE_BYTES)
     bounds: list[int | None] = [part.start, *starts, None]
-    return [Slice(part, start or 0, stop) for start, stop in pairwise(bounds)]
+    return [SplitRange(part, start or 0, stop) for start, stop in pairwise(bounds)]
 
 
-def _group_cuts(part: Part, groups: Sequence[tuple[int, int]], each: int) -> list[int]:
+def _group_cuts(part: FileRange, groups: Sequence[tuple[int, int]], each: int) -> list[int]:
     """Return the first rows of the row groups that begin a new slice."""
     cuts, held = [], 0
     for first, rows in groups:
@@ -112,8 +112,8 @@ def _group_cuts(part: Part, groups: Sequence[tuple[int, int]], each: int) -> lis
 def _line_starts(file: LogFile, start: int, step: int) -> list[int]:
     try:
         return list(_line_cuts(file, start, step))
-    except DAMAGE as error:
-        if not is_of_file(error):
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
             raise
         return []  # gone or closed since it was listed: reading it says so
 

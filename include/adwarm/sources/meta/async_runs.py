@@ -10,27 +10,27 @@ from datetime import datetime
 from typing import Any
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, Denied, NotFound, TokenDead, Transient
-from adwarm.sources.meta.graph_errors import Caller, error_of
-from adwarm.sources.meta.transport import Answer
-from adwarm.sources.protocol import JobProgress, JobState
+from adwarm.sources.meta.graph_errors import CallContext, parse_error
+from adwarm.sources.meta.transport import GraphResponse
+from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
 
 POLL_FIELDS = (
     "id,async_status,async_percent_completion,error_code,error_subcode,error_message,error_user_title,error_user_msg"
 )
 _STATES = {
-    "Job Not Started": JobState.PENDING,
-    "Job Started": JobState.PENDING,
-    "Job Running": JobState.PENDING,
-    "Job Completed": JobState.READY,
-    "Job Failed": JobState.FAILED,
-    "Job Skipped": JobState.EXPIRED,
+    "Job Not Started": AsyncReportState.PENDING,
+    "Job Started": AsyncReportState.PENDING,
+    "Job Running": AsyncReportState.PENDING,
+    "Job Completed": AsyncReportState.READY,
+    "Job Failed": AsyncReportState.FAILED,
+    "Job Skipped": AsyncReportState.EXPIRED,
 }
 _FULL = 100.0
 _RUN = re.compile(r"\d{1,32}", re.ASCII)
 _LONGEST = 40
 
 
-def run_id_of(body: Mapping[str, Any]) -> str:
+def parse_run_id(body: Mapping[str, Any]) -> str:
     """Return the id of the run that a submit started.
 
     Raises:
@@ -42,7 +42,9 @@ def run_id_of(body: Mapping[str, Any]) -> str:
     return str(found)
 
 
-def progress_of(run: str, answer: Answer | AdwarmError, caller: Caller, now: datetime) -> JobProgress:
+def parse_progress(
+    run: str, answer: GraphResponse | AdwarmError, caller: CallContext, now: datetime
+) -> AsyncReportProgress:
     """Return where a run stands.
 
     Args:
@@ -57,31 +59,35 @@ def progress_of(run: str, answer: Answer | AdwarmError, caller: Caller, now: dat
     if isinstance(answer, TokenDead):
         raise answer
     if isinstance(answer, NotFound):
-        return JobProgress(JobState.UNSEEN, error=answer)
+        return AsyncReportProgress(AsyncReportState.UNKNOWN, error=answer)
     if isinstance(answer, Denied):
-        return JobProgress(JobState.FAILED, error=answer)
+        return AsyncReportProgress(AsyncReportState.FAILED, error=answer)
     if isinstance(answer, AdwarmError):
-        return JobProgress(JobState.PENDING, error=answer)
+        return AsyncReportProgress(AsyncReportState.PENDING, error=answer)
     body = answer.body
     told = body.get("id")
     if told is not None and (not isinstance(told, str | int) or str(told) != run):
         error = Corrupt("id is that of another run; the answer is refused", code="row")
-        return JobProgress(JobState.PENDING, error=error)
+        return AsyncReportProgress(AsyncReportState.PENDING, error=error)
     percent = _percent(body.get("async_percent_completion"))
-    state = _STATES.get(_status(body), JobState.PENDING)
-    if state is JobState.READY and percent < _FULL:
-        state = JobState.PENDING
-    failed = _failure(body, caller, now) if state in {JobState.FAILED, JobState.EXPIRED} else None
-    return JobProgress(state, percent, failed, answer.usage)
+    state = _STATES.get(_status(body), AsyncReportState.PENDING)
+    if state is AsyncReportState.READY and percent < _FULL:
+        state = AsyncReportState.PENDING
+    failed = _failure(body, caller, now) if state in {AsyncReportState.FAILED, AsyncReportState.EXPIRED} else None
+    return AsyncReportProgress(state, percent, failed, answer.usage)
 
 
-def _failure(body: Mapping[str, Any], caller: Caller, now: datetime) -> AdwarmError:
+def _failure(body: Mapping[str, Any], caller: CallContext, now: datetime) -> AdwarmError:
     """Return why a run ended badly; one that does not say (as before v25.0, or skipped) may go well the next time."""
     if body.get("error_code") is None:
         return Transient(f"Meta: {_status(body)[:40]} without a reason", code="report")
-    named = {"code": "error_code", "error_subcode": "error_subcode", "message": "error_message",
-             "error_user_msg": "error_user_msg"}  # fmt: skip
-    return error_of({name: body.get(there) for name, there in named.items()}, 200, caller, (), now)
+    named = {
+        "code": "error_code",
+        "error_subcode": "error_subcode",
+        "message": "error_message",
+        "error_user_msg": "error_user_msg",
+    }
+    return parse_error({name: body.get(there) for name, there in named.items()}, 200, caller, (), now)
 
 
 def _status(body: Mapping[str, Any]) -> str:

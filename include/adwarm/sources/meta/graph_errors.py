@@ -22,10 +22,10 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import Scope, UsageSample
-from adwarm.sources.meta.platform_time import LONGEST_WAIT
+from adwarm.sources.meta.platform_time import MAX_WAIT_SECONDS
 
 
-class Reaction(StrEnum):
+class ErrorAction(StrEnum):
     """What a good client does about an error."""
 
     RETRY = "retry"
@@ -39,11 +39,11 @@ class Reaction(StrEnum):
     FAIL = "fail"
 
 
-_PARKING = frozenset({Reaction.PARK_ACCOUNT, Reaction.PARK_APP, Reaction.PARK_TOKEN})
+_PARKING = frozenset({ErrorAction.PARK_ACCOUNT, ErrorAction.PARK_APP, ErrorAction.PARK_TOKEN})
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ErrorRule:
     """One line of the code table.
 
     Attributes:
@@ -55,30 +55,30 @@ class Rule:
         until_mended: what is parked stays useless until a person has done something about it.
     """
 
-    reaction: Reaction
-    seconds: float = 0.0
-    seconds_full: float | None = None
-    firm: bool = False
+    reaction: ErrorAction
+    park_seconds: float = 0.0
+    park_seconds_full_access: float | None = None
+    ignores_transient_flag: bool = False
     smaller_page: bool = False
     in_background: bool = False
-    until_mended: bool = False
+    needs_human: bool = False
 
 
-_RETRY, _SHRINK, _FAIL = Rule(Reaction.RETRY), Rule(Reaction.SHRINK), Rule(Reaction.FAIL)
-_REDUCE = Rule(Reaction.SHRINK, smaller_page=True, in_background=True)
-_TOO_SLOW = Rule(Reaction.SHRINK, in_background=True)
-_FIRM_FAIL = Rule(Reaction.FAIL, firm=True)
-_ACCOUNT = Rule(Reaction.PARK_ACCOUNT, 300.0)
-_SCORE = Rule(Reaction.PARK_ACCOUNT, 300.0, seconds_full=60.0)
-_ACCOUNT_SOON = Rule(Reaction.PARK_ACCOUNT, 60.0)
-_APP = Rule(Reaction.PARK_APP, 300.0)
-_TOKEN = Rule(Reaction.PARK_TOKEN, 300.0)
-_DENIED = Rule(Reaction.STOP_ACCOUNT)
-_DEAD = Rule(Reaction.STOP_TOKEN)
-_MISSING = Rule(Reaction.MISSING)
-_INCAPABLE = Rule(Reaction.PARK_APP, 3600.0, until_mended=True)
+_RETRY, _SHRINK, _FAIL = ErrorRule(ErrorAction.RETRY), ErrorRule(ErrorAction.SHRINK), ErrorRule(ErrorAction.FAIL)
+_REDUCE = ErrorRule(ErrorAction.SHRINK, smaller_page=True, in_background=True)
+_TOO_SLOW = ErrorRule(ErrorAction.SHRINK, in_background=True)
+_FIRM_FAIL = ErrorRule(ErrorAction.FAIL, ignores_transient_flag=True)
+_ACCOUNT = ErrorRule(ErrorAction.PARK_ACCOUNT, 300.0)
+_SCORE = ErrorRule(ErrorAction.PARK_ACCOUNT, 300.0, park_seconds_full_access=60.0)
+_ACCOUNT_SOON = ErrorRule(ErrorAction.PARK_ACCOUNT, 60.0)
+_APP = ErrorRule(ErrorAction.PARK_APP, 300.0)
+_TOKEN = ErrorRule(ErrorAction.PARK_TOKEN, 300.0)
+_DENIED = ErrorRule(ErrorAction.STOP_ACCOUNT)
+_DEAD = ErrorRule(ErrorAction.STOP_TOKEN)
+_MISSING = ErrorRule(ErrorAction.MISSING)
+_INCAPABLE = ErrorRule(ErrorAction.PARK_APP, 3600.0, needs_human=True)
 
-BY_SUBCODE: dict[tuple[int, int], Rule] = {
+BY_SUBCODE: dict[tuple[int, int], ErrorRule] = {
     (17, 2446079): _SCORE,
     (613, 1487742): _SCORE,
     (4, 1504022): _ACCOUNT_SOON,
@@ -97,7 +97,7 @@ BY_SUBCODE: dict[tuple[int, int], Rule] = {
     (1, 2853001): _FAIL,
     (2601, 1815107): _RETRY,
 }
-BY_WORDS: tuple[tuple[int, re.Pattern[str], Rule], ...] = (
+BY_MESSAGE: tuple[tuple[int, re.Pattern[str], ErrorRule], ...] = (
     (1, re.compile(r"reduce the amount of data", re.IGNORECASE), _REDUCE),
     (100, re.compile(r"in summary param because they weren.t there", re.IGNORECASE), _RETRY),
     (100, re.compile(r"^\W*(\(#100\)\W*)?missing permission", re.IGNORECASE), _DENIED),
@@ -106,7 +106,7 @@ BY_WORDS: tuple[tuple[int, re.Pattern[str], Rule], ...] = (
     (104, re.compile(r"signature|appsecret|access token|session", re.IGNORECASE), _DEAD),
     (2500, re.compile(r"access token|session", re.IGNORECASE), _DEAD),
 )
-BY_CODE: dict[int, Rule] = {
+BY_CODE: dict[int, ErrorRule] = {
     **dict.fromkeys((80000, 80001, 80002, 80003, 80004, 80005, 80006, 80008, 80009, 80014, 32), _ACCOUNT),
     **dict.fromkeys((1, 2, 104, 960, 2601), _RETRY),
     **dict.fromkeys((102, 190), _DEAD),
@@ -115,7 +115,7 @@ BY_CODE: dict[int, Rule] = {
     **dict.fromkeys((4, 341), _APP),
     17: _TOKEN,
     613: _ACCOUNT_SOON,
-    368: Rule(Reaction.PARK_TOKEN, 3600.0, until_mended=True),
+    368: ErrorRule(ErrorAction.PARK_TOKEN, 3600.0, needs_human=True),
     100: _FAIL,
     2635: _FIRM_FAIL,
     3018: _FIRM_FAIL,
@@ -127,7 +127,7 @@ _TOKEN_LIKE = re.compile(r"EAA[A-Za-z0-9%]{12,}|(?<=access_token=)[^&\s\"']+|htt
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CallContext:
     """Whom an error is about: the scopes of the call, and the secrets that its message must not repeat.
 
     Attributes:
@@ -142,10 +142,10 @@ class Caller:
     token: Scope
     secrets: tuple[str, ...] = field(default=(), repr=False)
     full_access: bool = False
-    names_account: bool = False
+    is_account_node: bool = False
 
 
-def rule_for(code: int, subcode: int | None, words: str, status: int, *, transient: bool) -> Rule:
+def find_rule(code: int, subcode: int | None, words: str, status: int, *, transient: bool) -> ErrorRule:
     """Return the line of the table for an error.
 
     Args:
@@ -157,16 +157,16 @@ def rule_for(code: int, subcode: int | None, words: str, status: int, *, transie
     """
     rule = BY_SUBCODE.get((code, subcode)) if subcode is not None else None
     if rule is None:
-        rule = next((found for number, pattern, found in BY_WORDS if number == code and pattern.search(words)), None)
+        rule = next((found for number, pattern, found in BY_MESSAGE if number == code and pattern.search(words)), None)
     if rule is None:
         rule = BY_CODE.get(code) or _by_status(status)
-    return _RETRY if transient and rule.reaction is Reaction.FAIL and not rule.firm else rule
+    return _RETRY if transient and rule.reaction is ErrorAction.FAIL and not rule.ignores_transient_flag else rule
 
 
-def error_of(
+def parse_error(
     body: Mapping[str, Any],
     status: int,
-    caller: Caller,
+    caller: CallContext,
     usage: Sequence[UsageSample],
     now: datetime,
     retry_after: float | None = None,
@@ -183,21 +183,21 @@ def error_of(
     """
     code, subcode = _integer(body.get("code")), _integer(body.get("error_subcode"))
     words = _text(body.get("message"))
-    rule = rule_for(code or 0, subcode, words, status, transient=body.get("is_transient") is True)
-    message = describe(body, status, caller.secrets)
+    rule = find_rule(code or 0, subcode, words, status, transient=body.get("is_transient") is True)
+    message = describe_error(body, status, caller.secrets)
     number = str(code) if subcode is None else f"{code}/{subcode}"
     if rule.reaction in _PARKING:
         return _throttled(message, number, rule, caller, usage, now, retry_after)
     return _plain(message, number, rule, caller, retry_after)
 
 
-def refused_for_now(caller: Caller, now: datetime, retry_after: float | None) -> Throttled:
+def too_many_requests(caller: CallContext, now: datetime, retry_after: float | None) -> Throttled:
     """Return the error of an HTTP 429 without an error of the platform's own."""
     words = "Meta answered with HTTP 429 and no error of its own"
     return _throttled(words, "http_429", _ACCOUNT_SOON, caller, (), now, retry_after)
 
 
-def describe(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
+def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
     """Return an error body in one line, with code, subcode and trace id, without secrets or addresses."""
     words = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
     facts = [f"HTTP {status}"]
@@ -206,12 +206,11 @@ def describe(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> st
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
-    return (
-        f"Meta: {clean(' / '.join(words), secrets)[:_MAX_WORDS] or 'no message'} ({clean(', '.join(facts), secrets)})"
-    )
+    message = hide_secrets(" / ".join(words), secrets)[:_MAX_WORDS]
+    return f"Meta: {message or 'no message'} ({hide_secrets(', '.join(facts), secrets)})"
 
 
-def clean(text: str, secrets: Sequence[str]) -> str:
+def hide_secrets(text: str, secrets: Sequence[str]) -> str:
     """Return `text` without the secrets, and without anything that looks like a token or an address."""
     for secret in secrets:
         if secret:
@@ -220,17 +219,17 @@ def clean(text: str, secrets: Sequence[str]) -> str:
     return _TOKEN_LIKE.sub("[hidden]", text)
 
 
-def _plain(message: str, number: str, rule: Rule, caller: Caller, retry_after: float | None) -> AdwarmError:
+def _plain(message: str, number: str, rule: ErrorRule, caller: CallContext, retry_after: float | None) -> AdwarmError:
     reaction = rule.reaction
-    if reaction is Reaction.RETRY:
+    if reaction is ErrorAction.RETRY:
         return Transient(message, code=number, retry_after=retry_after)
-    if reaction is Reaction.SHRINK:
+    if reaction is ErrorAction.SHRINK:
         return TooMuchData(message, code=number, smaller_page=rule.smaller_page, in_background=rule.in_background)
-    if reaction is Reaction.STOP_TOKEN:
+    if reaction is ErrorAction.STOP_TOKEN:
         return TokenDead(f"{message}; renew the token in the connection", code=number)
-    if reaction is Reaction.MISSING and not caller.names_account:
+    if reaction is ErrorAction.MISSING and not caller.is_account_node:
         return NotFound(message, code=number)
-    if reaction in {Reaction.STOP_ACCOUNT, Reaction.MISSING} and caller.account_id is not None:
+    if reaction in {ErrorAction.STOP_ACCOUNT, ErrorAction.MISSING} and caller.account_id is not None:
         words = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
         return Denied(words, account_id=caller.account_id, code=number)
     return BadRequest(message, code=number)
@@ -239,26 +238,30 @@ def _plain(message: str, number: str, rule: Rule, caller: Caller, retry_after: f
 def _throttled(
     message: str,
     number: str,
-    rule: Rule,
-    caller: Caller,
+    rule: ErrorRule,
+    caller: CallContext,
     usage: Sequence[UsageSample],
     now: datetime,
     retry_after: float | None,
 ) -> Throttled:
-    scope = {Reaction.PARK_APP: caller.app, Reaction.PARK_TOKEN: caller.token}.get(rule.reaction, caller.account)
+    scope = {ErrorAction.PARK_APP: caller.app, ErrorAction.PARK_TOKEN: caller.token}.get(rule.reaction, caller.account)
     scope = scope or caller.token
     asked = [sample.regain_seconds for sample in usage if sample.scope == scope and sample.regain_seconds]
     asked += [retry_after] if retry_after else []
-    usual = rule.seconds_full if caller.full_access and rule.seconds_full is not None else rule.seconds
-    seconds = min(LONGEST_WAIT, max(asked, default=usual))
+    usual = (
+        rule.park_seconds_full_access
+        if caller.full_access and rule.park_seconds_full_access is not None
+        else rule.park_seconds
+    )
+    seconds = min(MAX_WAIT_SECONDS, max(asked, default=usual))
     until = now + timedelta(seconds=seconds)
-    if rule.until_mended:
+    if rule.needs_human:
         words = f"{message}; the {scope.kind} is parked until it is put right in the platform's own settings"
         return Blocked(words, scope=str(scope), until=until, retry_after=seconds, code=number)
     return Throttled(message, scope=str(scope), until=until, retry_after=seconds, code=number)
 
 
-def _by_status(status: int) -> Rule:
+def _by_status(status: int) -> ErrorRule:
     if status == 429:
         return _ACCOUNT_SOON
     return _RETRY if status >= 500 else _FAIL

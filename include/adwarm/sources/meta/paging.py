@@ -13,7 +13,7 @@ _MAX_CURSOR = 4_000
 _MAX_ADDRESS = 64_000
 
 
-def rows_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+def parse_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of an answer; a field without a value is as one that is not there.
 
     Raises:

@@ -4,7 +4,7 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
-from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.protocol import FetchUnit, Increment
 
 _OWN_IDS = {
     "ad": ("account_id", "ad_id"),
@@ -18,14 +18,24 @@ _STATUSES = {
     "campaign": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES"),
     "adset": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES", "CAMPAIGN_PAUSED"),
     "ad": (
-        "ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES", "CAMPAIGN_PAUSED", "ADSET_PAUSED",
-        "PENDING_REVIEW", "DISAPPROVED", "PREAPPROVED", "PENDING_BILLING_INFO",
+        "ACTIVE",
+        "PAUSED",
+        "DELETED",
+        "ARCHIVED",
+        "IN_PROCESS",
+        "WITH_ISSUES",
+        "CAMPAIGN_PAUSED",
+        "ADSET_PAUSED",
+        "PENDING_REVIEW",
+        "DISAPPROVED",
+        "PREAPPROVED",
+        "PENDING_BILLING_INFO",
     ),
-}  # fmt: skip
+}
 """Every standing an object can have: a question about some objects is otherwise about the active ones only."""
 
 
-def report_params(unit: Unit) -> dict[str, Any]:
+def async_report_params(unit: FetchUnit) -> dict[str, Any]:
     """Return the parameters that have `unit` made in the background.
 
     Raises:
@@ -42,7 +52,7 @@ def object_params(level: str, page_size: int, cursor: str | None) -> dict[str, A
     return params if cursor is None else params | {"after": cursor}
 
 
-def request_params(unit: Unit, page_size: int, cursor: str | None = None) -> dict[str, Any]:
+def request_params(unit: FetchUnit, page_size: int, cursor: str | None = None) -> dict[str, Any]:
     """Return the parameters that ask for the page of `unit` after `cursor`.
 
     Raises:
@@ -50,7 +60,7 @@ def request_params(unit: Unit, page_size: int, cursor: str | None = None) -> dic
     """
     params: dict[str, Any] = {
         "level": unit.spec.level,
-        "fields": ",".join(wanted_fields(unit)),
+        "fields": ",".join(requested_fields(unit)),
         "limit": page_size,
         **_time(unit),
     }
@@ -63,14 +73,14 @@ def request_params(unit: Unit, page_size: int, cursor: str | None = None) -> dic
     return params
 
 
-def wanted_fields(unit: Unit) -> tuple[str, ...]:
+def requested_fields(unit: FetchUnit) -> tuple[str, ...]:
     """Return the fields to ask for: the ids that name a row, then the query's own that its level has."""
     level = unit.spec.level
     own = (name for name in unit.spec.fields if not name.startswith(_BELOW[level]) and name not in _IMPLIED)
     return tuple(dict.fromkeys([*_OWN_IDS[level], *own]))
 
 
-def _time(unit: Unit) -> dict[str, Any]:
+def _time(unit: FetchUnit) -> dict[str, Any]:
     if unit.increment is Increment.DAY:
         if len(unit.windows) != 1:
             raise BadRequest(f"days can be asked for over one window at a time, not over {len(unit.windows)}")
@@ -84,7 +94,7 @@ def _span(window: Window) -> dict[str, str]:
     return {"since": window.since.isoformat(), "until": window.until.isoformat()}
 
 
-def _filtering(unit: Unit) -> list[dict[str, Any]]:
+def _filtering(unit: FetchUnit) -> list[dict[str, Any]]:
     found = [
         {"field": name, "operator": operator, "value": _value(operator, value)}
         for name, operator, value in unit.filters

@@ -7,7 +7,7 @@ from statistics import median
 
 from adwarm.foundation.clock import Clock
 
-LONGEST_WAIT = 365 * 86_400.0
+MAX_WAIT_SECONDS = 365 * 86_400.0
 """Longer times are not taken at their word: no moment has to be computed beyond the calendar."""
 
 _REMEMBERED = 9
@@ -23,7 +23,7 @@ class ClockOffset:
         self._clock = clock
         self._last: deque[float] = deque(maxlen=_REMEMBERED)
 
-    def heard(self, date: str | None) -> None:
+    def record(self, date: str | None) -> None:
         """Take the `Date` header of an answer that has just come; one that is no date is left out."""
         moment = _moment(date)
         if moment is not None:
@@ -35,7 +35,7 @@ class ClockOffset:
         return median(self._last) if self._last else None
 
 
-def seconds_asked(retry_after: str | None, date: str | None, now: datetime) -> float | None:
+def parse_retry_after(retry_after: str | None, date: str | None, now: datetime) -> float | None:
     """Return the seconds that a `Retry-After` header asks for; None when it is missing, past or cannot be read.
 
     Args:
@@ -49,7 +49,7 @@ def seconds_asked(retry_after: str | None, date: str | None, now: datetime) -> f
     else:
         until = _moment(text)
         seconds = 0.0 if until is None else (until - (_moment(date) or now)).total_seconds()
-    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+    return min(seconds, MAX_WAIT_SECONDS) if seconds > 0 else None
 
 
 def _moment(text: str | None) -> datetime | None:

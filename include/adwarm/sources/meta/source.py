@@ -8,15 +8,22 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.cursors import CursorTrail
-from adwarm.sources.meta.account_discovery import account_of, listed_account
-from adwarm.sources.meta.async_runs import POLL_FIELDS, progress_of, run_id_of
+from adwarm.sources.meta.account_discovery import parse_account, parse_listed_account
+from adwarm.sources.meta.async_runs import POLL_FIELDS, parse_progress, parse_run_id
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.paging import next_cursor, rows_of
-from adwarm.sources.meta.params import object_params, report_params, request_params
-from adwarm.sources.meta.transport import Answer, Entry, GraphTransport
-from adwarm.sources.protocol import Capabilities, Handle, Increment, JobProgress, Page, Unit
+from adwarm.sources.meta.paging import next_cursor, parse_rows
+from adwarm.sources.meta.params import async_report_params, object_params, request_params
+from adwarm.sources.meta.transport import BatchCall, GraphResponse, GraphTransport
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    Capabilities,
+    FetchUnit,
+    Increment,
+    ResultPage,
+)
 from adwarm.sources.row_check import check_ids, check_rows
-from adwarm.sources.units import named_objects, plan_units, split_by_ids, split_by_time
+from adwarm.sources.units import filtered_objects, plan_units, split_by_ids, split_by_time
 
 _ACCOUNT_FIELDS = "account_id,timezone_name,currency,account_status"
 _NODES_PER_PAGE = 100
@@ -48,11 +55,11 @@ class MetaSource:
         self._page_size = settings.page_size
         self._clock = clock or SystemClock()
         self._graph = GraphTransport(credentials, settings, self._clock)
-        self.caps = Capabilities(
+        self.capabilities = Capabilities(
             levels=frozenset({"ad", "adset", "campaign", "account"}),
-            page_max=settings.page_size,
-            async_jobs=True,
-            narrows=True,
+            max_page_rows=settings.page_size,
+            has_async_reports=True,
+            can_list_objects=True,
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
         )
 
@@ -61,7 +68,7 @@ class MetaSource:
         """How far the platform's clock is ahead of `clock`, as its last answers say; None before the first."""
         return self._graph.clock_offset_seconds
 
-    def account(self, account_id: str) -> Account:
+    def get_account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs one request.
 
         Raises:
@@ -69,9 +76,9 @@ class MetaSource:
             Corrupt: the answer is about another account, or malformed.
         """
         answer = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
-        return account_of(answer.body, account_id, self.connection)
+        return parse_account(answer.body, account_id, self.connection)
 
-    def accounts(self) -> Iterator[Account]:
+    def list_accounts(self) -> Iterator[Account]:
         """Yield every account the token can read, a page of them per request.
 
         Raises:
@@ -84,8 +91,8 @@ class MetaSource:
             if cursor is not None:
                 params["after"] = cursor
             body = self._graph.get(("me", "adaccounts"), params).body
-            for item in rows_of(body):
-                yield listed_account(item, self.connection)
+            for item in parse_rows(body):
+                yield parse_listed_account(item, self.connection)
             cursor = cursors.follow(next_cursor(body, cursor))
             if cursor is None:
                 return
@@ -96,28 +103,30 @@ class MetaSource:
         chain = (Scope(ScopeKind.ACCOUNT, account_id), credentials.app_scope, credentials.token_scope)
         return tuple(dict.fromkeys(chain))
 
-    def plan(self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec) -> list[Unit]:
+    def plan(
+        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+    ) -> list[FetchUnit]:
         """Return the fewest units that cover `windows`.
 
         Raises:
             BadRequest: the platform has no such level.
         """
-        return plan_units(self.caps, account, windows, increment, spec)
+        return plan_units(self.capabilities, account, windows, increment, spec)
 
-    def submit(self, unit: Unit) -> Page | Handle:
+    def submit(self, unit: FetchUnit) -> ResultPage | AsyncReportHandle:
         """Return the first page of the unit. Costs one request."""
         return self.read(unit, None)
 
-    def begin(self, unit: Unit) -> Handle:
+    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
         """Have a report run made of the unit. Costs one request.
 
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
         """
-        answer = self._graph.post((unit.account_id, "insights"), report_params(unit), unit.account_id)
-        return Handle(run_id_of(answer.body), unit)
+        answer = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
+        return AsyncReportHandle(parse_run_id(answer.body), unit)
 
-    def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobProgress]:
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Return where each run stands. Costs one request for all of them, and a call of the platform for each.
 
         Raises:
@@ -125,14 +134,14 @@ class MetaSource:
         """
         if not handles:
             return {}
-        entries = [Entry(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
+        entries = [BatchCall(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
         now = self._clock.now()
         return {
-            handle: progress_of(handle.id, answer, self._graph.caller(handle.unit.account_id), now)
+            handle: parse_progress(handle.id, answer, self._graph.call_context(handle.unit.account_id), now)
             for handle, answer in zip(handles, self._graph.batch(entries), strict=True)
         }
 
-    def read(self, asked: Unit | Handle, cursor: str | None) -> Page:
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """Return the page after `cursor`, of a unit or of a run that is ready. Costs one request.
 
         Raises:
@@ -140,21 +149,21 @@ class MetaSource:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
             Corrupt: a row is not one that was asked for, or malformed; nothing of the page may be kept.
         """
-        unit = asked.unit if isinstance(asked, Handle) else asked
+        unit = target.unit if isinstance(target, AsyncReportHandle) else target
         size = unit.page_size or self._page_size
-        if isinstance(asked, Unit):
-            page = self._page((unit.account_id, "insights"), request_params(asked, size, cursor), unit.account_id)
+        if isinstance(target, FetchUnit):
+            page = self._page((unit.account_id, "insights"), request_params(target, size, cursor), unit.account_id)
         else:
             params = {"limit": size} if cursor is None else {"limit": size, "after": cursor}
-            page = self._page((asked.id, "insights"), params, unit.account_id)
+            page = self._page((target.id, "insights"), params, unit.account_id)
         check_rows(page.rows, unit, numeric_ids=True)
         return page
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """Return two halves of the unit, by its windows, its days or the objects it names; nothing when none can be."""
         return split_by_time(unit) or split_by_ids(unit)
 
-    def objects(self, unit: Unit, level: str, cursor: str | None) -> Page:
+    def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Return a page of the campaigns, ad sets or ads of what `unit` is about. Costs one request.
 
         Raises:
@@ -162,7 +171,7 @@ class MetaSource:
             Transient, Throttled, Denied, TokenDead: as the platform says.
             Corrupt: an object has no id, or one that is malformed.
         """
-        _, ids = named_objects(unit)
+        _, ids = filtered_objects(unit)
         if len(ids) > 1:
             raise BadRequest(f"objects can be listed below one object, not below {len(ids)}")
         parent = ids[0] if ids else unit.account_id
@@ -170,7 +179,7 @@ class MetaSource:
         check_ids(page.rows)
         return page
 
-    def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> Page:
-        answer: Answer = self._graph.get(path, params, account_id)
+    def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> ResultPage:
+        answer: GraphResponse = self._graph.get(path, params, account_id)
         after = next_cursor(answer.body, params.get("after"))
-        return Page(rows_of(answer.body), after, answer.usage, self._version, answer.size)
+        return ResultPage(parse_rows(answer.body), after, answer.usage, self._version, answer.size_bytes)

@@ -26,29 +26,34 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.graph_errors import Caller, clean, error_of, refused_for_now
-from adwarm.sources.meta.platform_time import ClockOffset, seconds_asked
-from adwarm.sources.meta.usage_headers import usage_samples
-from adwarm.sources.meta.wire import CallBounds, body_of, bounded, too_large
+from adwarm.sources.meta.graph_errors import CallContext, hide_secrets, parse_error, too_many_requests
+from adwarm.sources.meta.platform_time import ClockOffset, parse_retry_after
+from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_large_error
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
 _RAISED_BY_LIBRARIES = (
-    requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError, ArithmeticError,
+    requests.RequestException,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+    ArithmeticError,
     RecursionError,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GraphResponse:
     """A decoded answer and what its headers said about quotas; `size` in bytes."""
 
     body: dict[str, Any]
     usage: tuple[UsageSample, ...]
-    size: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BatchCall:
     """One GET of a batch: its path and query below the version, and the account it is about."""
 
     relative_url: str
@@ -86,7 +91,7 @@ class GraphTransport:
         self._received: _Received | None = None
         session = _session(credentials, settings)
         self._http = session.requests
-        bounded(self._http, self._bounds)
+        apply_bounds(self._http, self._bounds)
         self._http.hooks["response"].append(self._receive)
         self._version = settings.api_version
         self._api = FacebookAdsApi(session, api_version=settings.api_version)
@@ -96,7 +101,7 @@ class GraphTransport:
         """How far the platform's clock is ahead of ours, as its answers say; None before one did."""
         return self._offset.seconds
 
-    def get(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> Answer:
+    def get(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> GraphResponse:
         """Return the answer to a GET of `path` below the version.
 
         Args:
@@ -107,45 +112,45 @@ class GraphTransport:
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest, NotFound: as the answer says.
         """
-        return self._judge(self._call("GET", path, params), self.caller(account_id, path))
+        return self._parse_response(self._call("GET", path, params), self.call_context(account_id, path))
 
-    def post(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> Answer:
+    def post(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> GraphResponse:
         """Return the answer to a POST of `params` as a form; otherwise as `get`."""
-        return self._judge(self._call("POST", path, params), self.caller(account_id, path))
+        return self._parse_response(self._call("POST", path, params), self.call_context(account_id, path))
 
-    def batch(self, entries: Sequence[Entry]) -> list[Answer | AdwarmError]:
+    def batch(self, calls: Sequence[BatchCall]) -> list[GraphResponse | AdwarmError]:
         """Make up to 50 GETs in one request and return the answer to each, in order, or its own error.
 
         Raises:
             Transient, Throttled, TokenDead, BadRequest: the batch as a whole failed.
         """
-        wanted = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in entries]
+        wanted = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in calls]
         received = self._call("POST", (), {"batch": wanted, "include_headers": "true"})
-        answers = self._decoded(received, self.caller(None))
+        answers = self._decoded(received, self.call_context(None))
         if not isinstance(answers, list):
-            self._judge(received, self.caller(None))
-        if not isinstance(answers, list) or len(answers) != len(entries):
+            self._parse_response(received, self.call_context(None))
+        if not isinstance(answers, list) or len(answers) != len(calls):
             raise Transient("Meta's answer to a batch has not one answer for each of its calls", code="batch")
-        return [self._judge_entry(answer, entry) for answer, entry in zip(answers, entries, strict=True)]
+        return [self._parse_batch_item(answer, entry) for answer, entry in zip(answers, calls, strict=True)]
 
-    def caller(self, account_id: str | None, path: tuple[str, ...] = ()) -> Caller:
+    def call_context(self, account_id: str | None, path: tuple[str, ...] = ()) -> CallContext:
         """Return the scopes that a call of `path` about `account_id` draws on."""
         credentials = self._credentials
         token = credentials.access_token.get_secret_value()
         secret = credentials.app_secret.get_secret_value() if credentials.app_secret else ""
-        return Caller(
+        return CallContext(
             account_id=account_id,
             account=Scope(ScopeKind.ACCOUNT, account_id) if account_id else None,
             app=credentials.app_scope,
             token=credentials.token_scope,
             secrets=(token, quote(token, safe=""), secret),
             full_access=self._full_access,
-            names_account=account_id is not None and path[:1] == (account_id,),
+            is_account_node=account_id is not None and path[:1] == (account_id,),
         )
 
     def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
         self._received = None
-        self._bounds.begin()
+        self._bounds.start()
         failure: AdwarmError | None = None
         try:
             self._api.call(method, path, params=dict(params))
@@ -166,9 +171,9 @@ class GraphTransport:
 
         So it sees no redirect either, which it would follow.
         """
-        self._bounds.head_is_complete()
-        self._offset.heard(response.headers.get("Date"))
-        content = body_of(response, self._bounds)
+        self._bounds.mark_head_complete()
+        self._offset.record(response.headers.get("Date"))
+        content = read_body(response, self._bounds)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         self._received = _Received(response.status_code, kind, response.headers, content)
         taken = requests.Response()
@@ -176,21 +181,21 @@ class GraphTransport:
         taken.raw = response.raw
         return taken
 
-    def _judge(self, received: _Received, caller: Caller) -> Answer:
+    def _parse_response(self, received: _Received, caller: CallContext) -> GraphResponse:
         body = self._decoded(received, caller)
         if not isinstance(body, dict):
             raise self._not_an_object(received, caller)
-        now, asked = self._clock.now(), self._asked_to_wait(received)
+        now, asked = self._clock.now(), self._retry_after(received)
         if "error" in body:
             error = body["error"] if isinstance(body["error"], dict) else {"message": body["error"]}
-            usage = usage_samples(received.headers, caller.account, caller.app, error.get("code"))
-            raise error_of(error, received.status, caller, usage, now, asked)
+            usage = parse_usage_headers(received.headers, caller.account, caller.app, error.get("code"))
+            raise parse_error(error, received.status, caller, usage, now, asked)
         if received.status != 200:
             raise self._odd_status(received, caller)
-        usage = usage_samples(received.headers, caller.account, caller.app)
-        return Answer(body, usage, len(received.content))
+        usage = parse_usage_headers(received.headers, caller.account, caller.app)
+        return GraphResponse(body, usage, len(received.content))
 
-    def _judge_entry(self, answer: Any, entry: Entry) -> Answer | AdwarmError:
+    def _parse_batch_item(self, answer: Any, entry: BatchCall) -> GraphResponse | AdwarmError:
         if not isinstance(answer, dict):  # null: the platform ran out of time before this call
             return Transient("Meta did not get to this call of a batch", code="not_reached")
         code, content = answer.get("code"), answer.get("body")
@@ -198,15 +203,15 @@ class GraphTransport:
             return Transient("Meta's answer to a call of a batch has no status or no body", code="not_json")
         received = _Received(code, "application/json", _headers_of(answer.get("headers")), content.encode())
         try:
-            return self._judge(received, self.caller(entry.account_id))
+            return self._parse_response(received, self.call_context(entry.account_id))
         except AdwarmError as error:
             return error
 
-    def _decoded(self, received: _Received, caller: Caller) -> Any:
+    def _decoded(self, received: _Received, caller: CallContext) -> Any:
         """Return the body of an answer, whatever JSON it is."""
         if received.content_type not in _JSON_TYPES:
             if received.status == 200:
-                kind = clean(received.content_type[:60], caller.secrets)
+                kind = hide_secrets(received.content_type[:60], caller.secrets)
                 raise Transient(f"Meta answered with {kind or 'no content type'}", code="not_json")
             raise self._odd_status(received, caller)
         try:
@@ -215,23 +220,23 @@ class GraphTransport:
             self._http.close()  # the rest of it must not begin the next answer
         raise Transient("Meta's answer is not complete JSON", code="not_json")
 
-    def _not_an_object(self, received: _Received, caller: Caller) -> AdwarmError:
+    def _not_an_object(self, received: _Received, caller: CallContext) -> AdwarmError:
         if received.status >= 400:
             return self._odd_status(received, caller)
         return Transient("Meta's answer is not a complete JSON object", code="not_json")
 
-    def _odd_status(self, received: _Received, caller: Caller) -> AdwarmError:
-        status, asked = received.status, self._asked_to_wait(received)
+    def _odd_status(self, received: _Received, caller: CallContext) -> AdwarmError:
+        status, asked = received.status, self._retry_after(received)
         if status == 429:
-            return refused_for_now(caller, self._clock.now(), asked)
+            return too_many_requests(caller, self._clock.now(), asked)
         if status >= 500 or status in {408, 425}:
             words = f"Meta answered with HTTP {status} and no error of its own"
             return Transient(words, code=f"http_{status}", retry_after=asked)
         return BadRequest(f"HTTP {status} is not an answer of the Graph API; check graph_url", code=f"http_{status}")
 
-    def _asked_to_wait(self, received: _Received) -> float | None:
+    def _retry_after(self, received: _Received) -> float | None:
         lowered = {name.lower(): value for name, value in received.headers.items()}
-        return seconds_asked(lowered.get("retry-after"), lowered.get("date"), self._clock.now())
+        return parse_retry_after(lowered.get("retry-after"), lowered.get("date"), self._clock.now())
 
 
 def _session(credentials: MetaCredentials, settings: SourceSettings) -> Any:
@@ -261,9 +266,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _unreachable(error: Exception, bounds: CallBounds) -> AdwarmError:
-    if bounds.too_long:
-        return too_large(bounds.most_bytes)
-    if bounds.late:
+    if bounds.is_too_large:
+        return too_large_error(bounds.max_bytes)
+    if bounds.is_late:
         return Transient("Meta's answer did not come to its end in time", code="timeout")
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.Timeout | TimeoutError | WireTimeout) or isinstance(cause, WireTimeout):

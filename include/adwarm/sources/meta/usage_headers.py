@@ -22,7 +22,7 @@ _USE_OF_CODE = {80003: "custom_audience", 80004: "ads_management"}
 _FULL = 100.0
 
 
-def usage_samples(
+def parse_usage_headers(
     headers: Mapping[str, str], account: Scope | None, app: Scope, code: Any = None
 ) -> tuple[UsageSample, ...]:
     """Return what `headers` say, at most one sample per header and scope; of several entries the worst counts.

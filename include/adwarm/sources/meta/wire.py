@@ -44,25 +44,25 @@ class CallBounds:
         self,
         head_seconds: float,
         whole_seconds: float,
-        most_bytes: int,
+        max_bytes: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._head_seconds, self._whole_seconds, self.most_bytes = head_seconds, whole_seconds, most_bytes
+        self._head_seconds, self._whole_seconds, self.max_bytes = head_seconds, whole_seconds, max_bytes
         self._monotonic = monotonic
-        self.begin()
+        self.start()
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start a call."""
-        self.late = self.too_long = False
+        self.is_late = self.is_too_large = False
         self._in_head = True
         self._began = self._monotonic()
-        self._bytes_left = self.most_bytes + _HEAD_ROOM
+        self._bytes_left = self.max_bytes + _HEAD_ROOM
 
-    def head_is_complete(self) -> None:
+    def mark_head_complete(self) -> None:
         """From here on the deadline of the whole call counts."""
         self._in_head = False
 
-    def patience(self) -> float:
+    def read_timeout_seconds(self) -> float:
         """Return the seconds that the next read may take.
 
         Raises:
@@ -71,11 +71,11 @@ class CallBounds:
         whole = min(self._head_seconds, self._whole_seconds) if self._in_head else self._whole_seconds
         left = self._began + whole - self._monotonic()
         if left <= 0:
-            self.late = True
+            self.is_late = True
             raise TimeoutError("the call's time is up")
         return min(self._head_seconds, left)
 
-    def took(self, count: int) -> None:
+    def count_bytes(self, count: int) -> None:
         """Count bytes that came.
 
         Raises:
@@ -83,7 +83,7 @@ class CallBounds:
         """
         self._bytes_left -= count
         if self._bytes_left < 0:
-            self.too_long = True
+            self.is_too_large = True
             raise ConnectionAbortedError("more bytes came than a call may take")
 
 
@@ -98,9 +98,9 @@ class _BoundedReads(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._bounds.patience())
+        self._sock.settimeout(self._bounds.read_timeout_seconds())
         count = cast("int | None", self._raw.readinto(buffer))
-        self._bounds.took(count or 0)
+        self._bounds.count_bytes(count or 0)
         return count
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class BoundedAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools
 
 
-def bounded(session: requests.Session, bounds: CallBounds) -> None:
+def apply_bounds(session: requests.Session, bounds: CallBounds) -> None:
     """Let every call of `session` keep within `bounds`, accept what can be opened in steps, and keep no cookie."""
     adapter = BoundedAdapter(bounds)
     session.mount("https://", adapter)
@@ -140,7 +140,7 @@ def bounded(session: requests.Session, bounds: CallBounds) -> None:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
-def body_of(response: requests.Response, bounds: CallBounds) -> bytes:
+def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
     """Read and decode a body; the connection of one that is not read to its end is closed.
 
     Raises:
@@ -151,29 +151,29 @@ def body_of(response: requests.Response, bounds: CallBounds) -> bytes:
     try:
         coding = response.headers.get("Content-Encoding", "").strip().lower()
         if coding in _PLAIN:
-            return _joined(response, bounds, None)
+            return _read_all(response, bounds, None)
         if coding in _PACKED:
-            return _joined(response, bounds, _Unpacker())
+            return _read_all(response, bounds, _Decompressor())
         raise Transient(f"Meta's answer is coded in a way that was not asked for ({coding[:20]!r})", code="encoding")
     except BaseException:
         response.close()
         raise
 
 
-def too_large(most: int) -> TooMuchData:
+def too_large_error(most: int) -> TooMuchData:
     """Return the error about an answer of more than `most` bytes."""
     words = f"Meta's answer is larger than {most} bytes; ask for fewer days or fields"
     return TooMuchData(words, code="too_large", smaller_page=True)
 
 
-class _Unpacker:
+class _Decompressor:
     """Opens gzip (of several members too), zlib and bare deflate, never more than asked at a time."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(_GZIP_OR_ZLIB)
         self._fresh = True
 
-    def unpack(self, data: bytes, most: int) -> bytes:
+    def decompress(self, data: bytes, most: int) -> bytes:
         """Return what `data` adds, at most `most` bytes and one more, which tells that there is more.
 
         Raises:
@@ -199,13 +199,13 @@ class _Unpacker:
         return self._inner.eof or self._fresh
 
 
-def _joined(response: requests.Response, bounds: CallBounds, unpacker: _Unpacker | None) -> bytes:
-    content, most = bytearray(), bounds.most_bytes
+def _read_all(response: requests.Response, bounds: CallBounds, unpacker: _Decompressor | None) -> bytes:
+    content, most = bytearray(), bounds.max_bytes
     try:
         while data := response.raw.read(_CHUNK, decode_content=False):
-            content += data if unpacker is None else unpacker.unpack(data, most - len(content))
+            content += data if unpacker is None else unpacker.decompress(data, most - len(content))
             if len(content) > most:
-                raise too_large(most)
+                raise too_large_error(most)
     except zlib.error:
         raise Transient("Meta's answer is damaged: it cannot be unpacked", code="encoding") from None
     if unpacker is not None and not unpacker.is_whole:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.forecast.features.account_features import arrivals, sibling_recency
-from adwarm.forecast.features.context import Asked
-from adwarm.forecast.features.grid import DAY, OpenGrid
-from adwarm.forecast.features.key_features import features
-from adwarm.forecast.features.sibling_reports import Siblings
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.forecast.features.account_features import add_arrivals, add_sibling_recency
+from adwarm.forecast.features.context import FeatureContext
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
+from adwarm.forecast.features.key_features import build_features
+from adwarm.forecast.features.sibling_reports import SiblingReports
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))
 """Four weeks before the clocks are set on."""
@@ -24,7 +24,7 @@ MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))
 def opens(*moments: tuple[str, str, datetime]) -> Opens:
     """Return opens of accounts and date ranges in Berlin."""
     frame = pd.DataFrame(moments, columns=["account_id", "date_range", "ts"])
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="Europe/Berlin"))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="Europe/Berlin"))
 
 
 def micros(moment: datetime) -> int:
@@ -32,15 +32,15 @@ def micros(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000
 
 
-def ask(log: Opens, at: datetime) -> Asked:
+def ask(log: Opens, at: datetime) -> FeatureContext:
     """Ask about all keys of `log` at one moment, from a grid that ends a day later."""
-    grid = OpenGrid.of(log, micros(at + timedelta(days=1)))
-    return Asked(grid, np.arange(grid.keys), np.full(grid.keys, grid.column(micros(at))))
+    grid = OpenGrid.from_opens(log, micros(at + timedelta(days=1)))
+    return FeatureContext(grid, np.arange(grid.key_count), np.full(grid.key_count, grid.column(micros(at))))
 
 
-def found(asked: Asked, name: str) -> npt.NDArray[np.float64]:
+def found(asked: FeatureContext, name: str) -> npt.NDArray[np.float64]:
     """Return one feature of all keys."""
-    return np.asarray(asked.found[name], np.float64)
+    return np.asarray(asked.features[name], np.float64)
 
 
 def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, datetime]]:
@@ -57,7 +57,7 @@ def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, dat
 def test_arrivals_are_told_from_presence(wait: int, came: float) -> None:
     """At nine somebody comes every day; at a quarter to ten they are there but do not come, as nobody was away."""
     asked = ask(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
-    arrivals(asked)
+    add_arrivals(asked)
     assert np.allclose(found(asked, "arrival_day_4"), came)
     assert np.allclose(found(asked, "arrival_week_12"), came)
     assert np.allclose(found(asked, "there_day_4"), 1.0)
@@ -66,7 +66,7 @@ def test_arrivals_are_told_from_presence(wait: int, came: float) -> None:
 def test_arrivals_keep_to_the_wall_clock() -> None:
     """The day after the clocks were set on, nine is still when they come, though it is an hour earlier in UTC."""
     asked = ask(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
-    arrivals(asked)
+    add_arrivals(asked)
     assert np.allclose(found(asked, "arrival_day_4"), 1.0)
 
 
@@ -74,17 +74,17 @@ def test_who_came_is_remembered_until_they_come_again() -> None:
     """The last arrival is that of nine, not the later open of the same visit; before any, it is long ago."""
     log = opens(*working_days(3), ("act_2", "today", MONDAY + timedelta(days=2, hours=12)))
     asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    arrivals(asked)
+    add_arrivals(asked)
     since = dict(zip(log.account_id.tolist(), found(asked, "since_arrival").tolist(), strict=True))
     assert since["act_1"] == 8
-    assert since["act_2"] >= DAY
+    assert since["act_2"] >= SLOTS_PER_DAY
 
 
 def test_the_latest_open_of_each_kind_is_known_to_all_reports_of_the_account() -> None:
     """Both reports know how long ago each was opened; a kind that the account never opened is unknown."""
     log = opens(*working_days(3), ("act_2", "last_90d", MONDAY))
     asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    sibling_recency(asked, Siblings(("today/default", "last_7d/default", "last_90d/default")))
+    add_sibling_recency(asked, SiblingReports(("today/default", "last_7d/default", "last_90d/default")))
     for key, (account, kind) in enumerate(zip(log.account_id.tolist(), log.date_range.tolist(), strict=True)):
         told = [found(asked, f"since_kind_{place}")[key] for place in range(3)]
         assert np.array_equal(told, [8, 5, np.nan] if account == "act_1" else [np.nan, np.nan, 59 * 4], equal_nan=True)
@@ -95,13 +95,15 @@ def test_a_kind_that_will_be_opened_later_is_not_yet_known() -> None:
     """A key of the grid whose first open lies ahead is as unknown as one that does not exist."""
     log = opens(*working_days(3), ("act_1", "last_90d", MONDAY + timedelta(days=2, hours=12)))
     asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    sibling_recency(asked, Siblings(("last_90d/default",)))
+    add_sibling_recency(asked, SiblingReports(("last_90d/default",)))
     assert np.isnan(found(asked, "since_kind_0")).all()
 
 
 @settings(max_examples=25)
 @given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 6 * DAY)), min_size=1, max_size=60),
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 6 * SLOTS_PER_DAY)), min_size=1, max_size=60
+    ),
     st.data(),
 )
 def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
@@ -112,15 +114,17 @@ def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
         (f"act_{account}", f"range_{kind}", MONDAY + timedelta(minutes=15 * slot)) for account, kind, slot in events
     ]
     log = opens(*named)
-    at = data.draw(st.integers(1, 6 * DAY))
+    at = data.draw(st.integers(1, 6 * SLOTS_PER_DAY))
     moment = micros(MONDAY) + at * 900_000_000
-    known, siblings = log.before(moment), Siblings(("range_0/default", "range_1/default"))
-    whole, cut = (OpenGrid.of(part, micros(MONDAY + timedelta(days=7))) for part in (log, known))
-    if not known.keys:
+    known, siblings = log.before(moment), SiblingReports(("range_0/default", "range_1/default"))
+    whole, cut = (OpenGrid.from_opens(part, micros(MONDAY + timedelta(days=7))) for part in (log, known))
+    if not known.key_count:
         return
-    key = np.arange(known.keys)
-    column = np.full(known.keys, cut.column(moment))
-    among = np.tile(np.arange(whole.keys), 2)
-    told, _ = features(whole, among, np.repeat([cut.column(moment), whole.columns - 1], whole.keys), siblings)
-    alone, _ = features(cut, key, column, siblings)
-    assert np.array_equal(told[: known.keys], alone, equal_nan=True)
+    key = np.arange(known.key_count)
+    column = np.full(known.key_count, cut.column(moment))
+    among = np.tile(np.arange(whole.key_count), 2)
+    told, _ = build_features(
+        whole, among, np.repeat([cut.column(moment), whole.column_count - 1], whole.key_count), siblings
+    )
+    alone, _ = build_features(cut, key, column, siblings)
+    assert np.array_equal(told[: known.key_count], alone, equal_nan=True)

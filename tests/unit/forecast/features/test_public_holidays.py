@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.features.grid import OpenGrid
-from adwarm.forecast.features.public_holidays import HolidayShare, country_of, days_off
-from adwarm.forecast.models.boosted_model import AdwarmModel, Reach, train
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.forecast.features.public_holidays import HolidayEffect, country_of, days_off
+from adwarm.forecast.models.boosted_model import BoostedModel, Horizons, train
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
 FIRST = date(2026, 3, 30)
@@ -26,7 +26,7 @@ def log(zone: str, closed: set[date], days: int = 56, keys: int = 20) -> Opens:
             ten = datetime(day.year, day.month, day.day, 10, tzinfo=ZoneInfo(zone))
             rows += [(f"act_{key % 5}", f"last_{key + 1}d", ten + timedelta(minutes=key)) for key in range(keys)]
     frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"])
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone=zone))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone=zone))
 
 
 def micros(day: date, hour: int = 0, zone: str = "Europe/Amsterdam") -> int:
@@ -37,7 +37,7 @@ def micros(day: date, hour: int = 0, zone: str = "Europe/Amsterdam") -> int:
 
 def shares(opens: Opens, until: date = FIRST + timedelta(days=56)) -> dict[str, float]:
     """Return what the log teaches."""
-    return HolidayShare.learned(OpenGrid.of(opens, micros(until))).by_country
+    return HolidayEffect.fit(OpenGrid.from_opens(opens, micros(until))).by_country
 
 
 def test_the_country_is_that_of_the_zone() -> None:
@@ -50,15 +50,34 @@ def test_the_country_is_that_of_the_zone() -> None:
 @pytest.mark.parametrize(
     ("name", "country"),
     [
-        ("Asia/Calcutta", "IN"), ("Asia/Saigon", "VN"), ("Asia/Katmandu", "NP"), ("Asia/Rangoon", "MM"),
-        ("Europe/Kiev", "UA"), ("America/Buenos_Aires", "AR"), ("America/Godthab", "GL"), ("Atlantic/Faeroe", "FO"),
-        ("America/Indianapolis", "US"), ("US/Eastern", "US"), ("Canada/Pacific", "CA"), ("Brazil/East", "BR"),
-        ("GB", "GB"), ("Japan", "JP"), ("NZ", "NZ"), ("Turkey", "TR"), ("Singapore", "SG"),
+        ("Asia/Calcutta", "IN"),
+        ("Asia/Saigon", "VN"),
+        ("Asia/Katmandu", "NP"),
+        ("Asia/Rangoon", "MM"),
+        ("Europe/Kiev", "UA"),
+        ("America/Buenos_Aires", "AR"),
+        ("America/Godthab", "GL"),
+        ("Atlantic/Faeroe", "FO"),
+        ("America/Indianapolis", "US"),
+        ("US/Eastern", "US"),
+        ("Canada/Pacific", "CA"),
+        ("Brazil/East", "BR"),
+        ("GB", "GB"),
+        ("Japan", "JP"),
+        ("NZ", "NZ"),
+        ("Turkey", "TR"),
+        ("Singapore", "SG"),
         # The clock is that of another country, the holidays are not.
-        ("Africa/Asmera", "ER"), ("America/Coral_Harbour", "CA"), ("Pacific/Truk", "FM"), ("Iceland", "IS"),
-        ("EST", ""), ("CET", ""), ("Etc/GMT+5", ""), ("EST5EDT", ""),
+        ("Africa/Asmera", "ER"),
+        ("America/Coral_Harbour", "CA"),
+        ("Pacific/Truk", "FM"),
+        ("Iceland", "IS"),
+        ("EST", ""),
+        ("CET", ""),
+        ("Etc/GMT+5", ""),
+        ("EST5EDT", ""),
     ],
-)  # fmt: skip
+)
 def test_old_names_of_a_zone_have_its_country(name: str, country: str) -> None:
     """Browsers report names that the database keeps for compatibility; a clock of several countries names none."""
     assert country_of(name) == country
@@ -68,8 +87,18 @@ def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
     """Names with one zone's clock are one country, unless the zone is linked across a border or names no place."""
     lines = files("tzdata.zoneinfo").joinpath("tzdata.zi").read_text(encoding="utf-8").splitlines()
     target = {name: zone for kind, zone, name, *_ in (line.split(" ") + [""] * 3 for line in lines) if kind == "L"}
-    foreign = {"Africa/Asmera", "Africa/Timbuktu", "America/Coral_Harbour", "America/Virgin", "Antarctica/South_Pole",
-               "Atlantic/Jan_Mayen", "Iceland", "Pacific/Ponape", "Pacific/Truk", "Pacific/Yap"}  # fmt: skip
+    foreign = {
+        "Africa/Asmera",
+        "Africa/Timbuktu",
+        "America/Coral_Harbour",
+        "America/Virgin",
+        "Antarctica/South_Pole",
+        "Atlantic/Jan_Mayen",
+        "Iceland",
+        "Pacific/Ponape",
+        "Pacific/Truk",
+        "Pacific/Yap",
+    }
     nowhere = {"CET", "EET", "EST", "HST", "MET", "MST", "WET"}
     tab = files("tzdata.zoneinfo").joinpath("zone.tab").read_text(encoding="utf-8")
     placed = {line.split("\t")[2] for line in tab.splitlines() if not line.startswith("#")}
@@ -86,8 +115,8 @@ def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
 
 def test_an_old_name_has_the_holidays_of_the_new_one() -> None:
     """Republic Day is off for a reader whose browser says Calcutta."""
-    share, noon = HolidayShare({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
-    assert share.at("Asia/Calcutta", noon) == share.at("Asia/Kolkata", noon) == 0.25
+    share, noon = HolidayEffect({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
+    assert share.get_share("Asia/Calcutta", noon) == share.get_share("Asia/Kolkata", noon) == 0.25
 
 
 def test_holidays_come_from_the_country_and_the_year() -> None:
@@ -110,10 +139,10 @@ def test_quiet_holidays_leave_little_and_busy_ones_change_nothing() -> None:
 def test_a_log_without_a_holiday_or_a_country_says_nothing() -> None:
     """June has no Dutch holiday, and UTC is no country."""
     june = log("Europe/Amsterdam", set())
-    june = OpenGrid.of(
+    june = OpenGrid.from_opens(
         june.since(micros(date(2026, 5, 26))), micros(date(2026, 5, 31)), since=micros(date(2026, 5, 26))
     )
-    assert HolidayShare.learned(june).by_country == {}
+    assert HolidayEffect.fit(june).by_country == {}
     assert shares(log("UTC", {EASTER_MONDAY})) == {}
 
 
@@ -121,37 +150,41 @@ def test_nothing_after_the_end_of_training_is_read() -> None:
     """A holiday that is not over yet teaches nothing."""
     opens, until = log("Europe/Amsterdam", {EASTER_MONDAY, WHIT_MONDAY}, days=70), date(2026, 5, 25)
     cut = opens.before(micros(until))
-    whole = HolidayShare.learned(OpenGrid.of(opens, micros(until)))
-    assert whole == HolidayShare.learned(OpenGrid.of(cut, micros(until)))
+    whole = HolidayEffect.fit(OpenGrid.from_opens(opens, micros(until)))
+    assert whole == HolidayEffect.fit(OpenGrid.from_opens(cut, micros(until)))
 
 
 @pytest.fixture(scope="module")
-def model() -> AdwarmModel:
+def model() -> BoostedModel:
     """A model of an office that was closed on each holiday of eight weeks, up to the day before Whit Monday."""
     closed = {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14), date(2026, 5, 15)}
-    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Reach(4, 12))
+    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
 
 
-def test_the_model_expects_little_of_the_next_holiday(model: AdwarmModel) -> None:
+def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> None:
     """At nine on Whit Monday chance and worth are the usual ones times the share; on Tuesday nothing is taken off."""
     opens = log("Europe/Amsterdam", set(), days=55)
-    plain = replace(model, holidays=HolidayShare())
+    plain = replace(model, holidays=HolidayEffect())
     for day, share in ((WHIT_MONDAY, model.holidays.by_country["NL"]), (WHIT_MONDAY + timedelta(days=1), 1.0)):
         at = micros(day, 9)
-        grid = OpenGrid.of(opens.before(at), at)
-        key = np.arange(grid.keys)
-        told, usual = (each.judge(grid, key, np.full(grid.keys, grid.column(at))) for each in (model, plain))
+        grid = OpenGrid.from_opens(opens.before(at), at)
+        key = np.arange(grid.key_count)
+        told, usual = (each.predict(grid, key, np.full(grid.key_count, grid.column(at))) for each in (model, plain))
         assert np.allclose(told[1], usual[1] * share)
         assert (told[0] <= usual[0]).all()
         assert usual[1].max() > 0.5
     assert model.holidays.by_country["NL"] < 0.4
 
 
-@pytest.mark.parametrize(("day", "holiday"), [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True),
-                                              (WHIT_MONDAY + timedelta(days=1), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("day", "holiday"),
+    [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True), (WHIT_MONDAY + timedelta(days=1), False)],
+)
 def test_a_moment_is_judged_by_the_readers_date(day: date, holiday: bool) -> None:
     """Just after midnight in Amsterdam it is still yesterday in UTC."""
-    share = HolidayShare({"NL": 0.25})
+    share = HolidayEffect({"NL": 0.25})
     moment = datetime(day.year, day.month, day.day, 0, 30, tzinfo=ZoneInfo("Europe/Amsterdam"))
-    assert share.at("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
-    assert share.at("UTC", moment) == share.at("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0
+    assert share.get_share("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
+    assert (
+        share.get_share("UTC", moment) == share.get_share("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0
+    )

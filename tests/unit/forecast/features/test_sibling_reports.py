@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
-from adwarm.forecast.features.grid import SLOT, OpenGrid
-from adwarm.forecast.features.sibling_reports import MOST, NONE, Siblings
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
+from adwarm.forecast.features.sibling_reports import MOST, NONE, SiblingReports
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 END = int((START + timedelta(days=2)).timestamp()) * 1_000_000
@@ -19,12 +19,12 @@ def log(*named: tuple[str, str, str, int]) -> Opens:
         for account, date_range, report, count in named
         for hour in range(count)
     ]
-    return opens_of(pd.DataFrame(rows, columns=["account_id", "date_range", "report", "ts"]))
+    return opens_from_frame(pd.DataFrame(rows, columns=["account_id", "date_range", "report", "ts"]))
 
 
 def grid_of(*named: tuple[str, str, str, int]) -> OpenGrid:
     """Return the grid of such a log."""
-    return OpenGrid.of(log(*named), END)
+    return OpenGrid.from_opens(log(*named), END)
 
 
 def test_the_most_opened_kinds_are_kept_over_all_accounts() -> None:
@@ -32,20 +32,20 @@ def test_the_most_opened_kinds_are_kept_over_all_accounts() -> None:
     grid = grid_of(
         ("a", "today", "ads", 3), ("b", "today", "ads", 3), ("a", "last_7d", "ads", 5), ("a", "today", "x", 1)
     )
-    assert Siblings.most_opened(grid).kinds == ("today/ads", "last_7d/ads", "today/x")
+    assert SiblingReports.most_opened(grid).kinds == ("today/ads", "last_7d/ads", "today/x")
     many = grid_of(*(("a", f"range_{number:02}", "ads", 20 - number) for number in range(MOST + 4)))
-    assert Siblings.most_opened(many).kinds == tuple(f"range_{number:02}/ads" for number in range(MOST))
+    assert SiblingReports.most_opened(many).kinds == tuple(f"range_{number:02}/ads" for number in range(MOST))
 
 
 def test_a_log_without_opens_has_no_kinds() -> None:
     """An empty grid gives an empty tuple."""
-    grid = OpenGrid.of(log(("a", "today", "ads", 1)).before(0), 10 * SLOT)
-    assert Siblings.most_opened(grid).kinds == ()
+    grid = OpenGrid.from_opens(log(("a", "today", "ads", 1)).before(0), 10 * SLOT_MICROS)
+    assert SiblingReports.most_opened(grid).kinds == ()
 
 
 def test_an_accounts_keys_are_found_by_kind_in_any_grid() -> None:
     """In a grid with other keys in another order, ranks stay, and what an account does not have is `NONE`."""
-    siblings = Siblings(("today/ads", "last_7d/ads"))
+    siblings = SiblingReports(("today/ads", "last_7d/ads"))
     grid = grid_of(("b", "last_7d", "ads", 2), ("b", "last_90d", "ads", 1), ("a", "today", "ads", 2))
     keys = {(account, kind): key for key, (account, kind) in enumerate(_names(grid))}
     found = siblings.keys(grid)

@@ -4,47 +4,51 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.forecast.features.grid import DAY, SLOT, Crowd
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, PopulationTotals
 from adwarm.forecast.features.working_days import DAYS, WorkingDays
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = pd.Timestamp("2026-01-05", tz="UTC")
 
 
-def crowd(days: int, off: set[int], per_day: int = 12) -> Crowd:
+def crowd(days: int, off: set[int], per_day: int = 12) -> PopulationTotals:
     """Return what everybody did in `days` days: so many keys are opened each morning, except on days `off`."""
-    return Crowd.of(log(days, off, per_day), int((START + pd.Timedelta(days=days)).value // 1000))
+    return PopulationTotals.from_opens(log(days, off, per_day), int((START + pd.Timedelta(days=days)).value // 1000))
 
 
 def log(days: int, off: set[int], per_day: int) -> Opens:
     """Return the opens themselves; the first is at midnight of the first day."""
-    rows = [(key, START + pd.Timedelta(days=day, hours=6)) for day in range(days) for key in range(per_day)
-            if day not in off]  # fmt: skip
+    rows = [
+        (key, START + pd.Timedelta(days=day, hours=6))
+        for day in range(days)
+        for key in range(per_day)
+        if day not in off
+    ]
     rows.append((0, START))
     frame = pd.DataFrame(rows, columns=["key", "ts"])
-    return opens_of(frame.assign(account_id="act_1", date_range=[f"last_{key + 1}d" for key in frame["key"]]))
+    return opens_from_frame(frame.assign(account_id="act_1", date_range=[f"last_{key + 1}d" for key in frame["key"]]))
 
 
 def test_a_break_is_not_worked() -> None:
     """Two weeks off are no worked days; the days before and after are."""
     off = set(range(28, 42))
-    days = WorkingDays(crowd(56, off), np.array([56 * DAY]))
+    days = WorkingDays(crowd(56, off), np.array([56 * SLOTS_PER_DAY]))
     assert sorted(56 - days.ages()) == sorted(set(range(56)) - off)
-    assert days.watched(DAYS).tolist() == [42.0]
-    assert days.worked(1).tolist() == [True]
-    assert days.worked(20).tolist() == [False]
+    assert days.count_worked(DAYS).tolist() == [42.0]
+    assert days.was_worked(1).tolist() == [True]
+    assert days.was_worked(20).tolist() == [False]
 
 
 def test_where_few_people_are_a_day_without_them_is_usual() -> None:
     """With three opens a day, an empty day is chance and not a holiday."""
-    days = WorkingDays(crowd(28, {10, 20}, per_day=3), np.array([28 * DAY]))
+    days = WorkingDays(crowd(28, {10, 20}, per_day=3), np.array([28 * SLOTS_PER_DAY]))
     assert len(days.ages()) == 28
 
 
-@pytest.mark.parametrize("column", [10 * DAY + 7, 30 * DAY, 41 * DAY + 50])
+@pytest.mark.parametrize("column", [10 * SLOTS_PER_DAY + 7, 30 * SLOTS_PER_DAY, 41 * SLOTS_PER_DAY + 50])
 def test_nothing_after_the_column_is_read(column: int) -> None:
     """Seen from a column, later days change nothing."""
     whole = WorkingDays(crowd(56, {9, 29, 30}), np.array([column]))
-    opens, at = log(56, {9, 29, 30}, 12), int(START.value // 1000) + column * SLOT
-    cut = WorkingDays(Crowd.of(opens.before(at), at), np.array([column]))
+    opens, at = log(56, {9, 29, 30}, 12), int(START.value // 1000) + column * SLOT_MICROS
+    cut = WorkingDays(PopulationTotals.from_opens(opens.before(at), at), np.array([column]))
     assert whole.ages().tolist() == cut.ages().tolist()

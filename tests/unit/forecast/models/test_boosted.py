@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from adwarm.forecast import serialization
-from adwarm.forecast.batch_predict import sweep
-from adwarm.forecast.features.public_holidays import HolidayShare
-from adwarm.forecast.models.boosted import EVEN, AdwarmForecast, share_of
+from adwarm.forecast.batch_predict import predict_in_batches
+from adwarm.forecast.features.public_holidays import HolidayEffect
+from adwarm.forecast.models.boosted import EVEN, BoostedForecast, chance_in_part
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.models.seasonal import HourOfWeek
-from adwarm.forecast.protocol import PROBABILITY_COLUMNS, Recent
-from adwarm.forecast.training.trainers import train_adwarm
+from adwarm.forecast.models.seasonal import SeasonalForecast
+from adwarm.forecast.protocol import PROBABILITY_COLUMNS, RecentOpens
+from adwarm.forecast.training.trainers import train_boosted
 from adwarm.foundation.errors import AdwarmError, Corrupt
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -32,13 +32,18 @@ def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
     """People who come at nine on two days of three, each a little later than the one before, on a random day."""
     draw = np.random.default_rng(3)
     rows = [
-        {"account_id": f"act_{n}", "date_range": date_range, "report": "default", "time_zone": "Europe/Rome",
-         "ts": MONDAY - (days - day) * DAY + 8 * HOUR + timedelta(minutes=int(7 * n + draw.integers(0, 20)))}
+        {
+            "account_id": f"act_{n}",
+            "date_range": date_range,
+            "report": "default",
+            "time_zone": "Europe/Rome",
+            "ts": MONDAY - (days - day) * DAY + 8 * HOUR + timedelta(minutes=int(7 * n + draw.integers(0, 20))),
+        }
         for day in range(days)
         for n in range(1, accounts + 1)
         for date_range in ("today", "last_7d")
         if draw.random() < 0.66
-    ]  # fmt: skip
+    ]
     frame = pd.DataFrame(rows)
     return frame.assign(ts=pd.to_datetime(frame["ts"], utc=True))
 
@@ -46,21 +51,21 @@ def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def known() -> Opens:
     """Nine weeks of opens, the last of them not trained on."""
-    return opens_of(_office())
+    return opens_from_frame(_office())
 
 
 @pytest.fixture(scope="module")
-def forecast(known: Opens) -> AdwarmForecast:
+def forecast(known: Opens) -> BoostedForecast:
     """Trained a week before the log ends."""
-    return train_adwarm(known, SETTINGS, MONDAY - 7 * DAY)
+    return train_boosted(known, SETTINGS, MONDAY - 7 * DAY)
 
 
-def _ask(forecast: AdwarmForecast, opens: Opens | None, at: datetime, seen: datetime | None = None) -> pd.DataFrame:
-    recent = None if opens is None else Recent(opens, seen or at)
-    return forecast.probabilities(at, DAY, recent, floor=0.0)
+def _ask(forecast: BoostedForecast, opens: Opens | None, at: datetime, seen: datetime | None = None) -> pd.DataFrame:
+    recent = None if opens is None else RecentOpens(opens, seen or at)
+    return forecast.predict(at, DAY, recent, floor=0.0)
 
 
-def test_the_frame_is_the_seam_s(forecast: AdwarmForecast, known: Opens) -> None:
+def test_the_frame_is_the_seam_s(forecast: BoostedForecast, known: Opens) -> None:
     """Rows by key and time, with the documented columns, whole hours told apart and evidence in them."""
     at = MONDAY - 3 * DAY + 7.25 * HOUR
     found = _ask(forecast, known, at)
@@ -75,14 +80,14 @@ def test_the_frame_is_the_seam_s(forecast: AdwarmForecast, known: Opens) -> None
     assert (nine["weeks"] >= nine["opens"]).all()
 
 
-def test_slots_together_say_what_the_model_says(forecast: AdwarmForecast, known: Opens) -> None:
+def test_slots_together_say_what_the_model_says(forecast: BoostedForecast, known: Opens) -> None:
     """The chance of no open in any slot of the life is one less the model's chance."""
     at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
     found = _ask(forecast, known, at)
     inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.life)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
-    model = sweep(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
-    model = model[np.argsort([str(known.name(key)) for key in range(known.keys)])]
+    model = predict_in_batches(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
+    model = model[np.argsort([str(known.report_key(key)) for key in range(known.key_count)])]
     names = forecast.keys[["account_id", "date_range"]].itertuples(index=False, name=None)
     assert model.max() > 0.5
     for told, name in zip(model, names, strict=True):
@@ -90,65 +95,65 @@ def test_slots_together_say_what_the_model_says(forecast: AdwarmForecast, known:
 
 
 def test_accounts_asleep_go_by_the_week(
-    forecast: AdwarmForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
+    forecast: BoostedForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nobody came for hours and hardly anybody ever comes soon, the model is not asked; one open wakes all."""
     asked: list[int] = []
 
     def counted(*args: Any, asked_for: list[int] = asked, **options: Any) -> Any:
-        asked_for.append(int(options["asked"].sum()))
-        return sweep(*args, **options)
+        asked_for.append(int(options["selected"].sum()))
+        return predict_in_batches(*args, **options)
 
-    monkeypatch.setattr("adwarm.forecast.models.boosted.sweep", counted)
-    quiet = AdwarmForecast(forecast.id, forecast.model, _Asleep(forecast.rhythm.seen))
+    monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counted)
+    quiet = BoostedForecast(forecast.id, forecast.model, _Asleep(forecast.seasonal.observations))
     at = MONDAY - 3 * DAY + 6 * HOUR - forecast.life
-    assert_frame_equal(_ask(quiet, known, at), quiet.rhythm.probabilities(at, DAY, floor=0.0))
+    assert_frame_equal(_ask(quiet, known, at), quiet.seasonal.predict(at, DAY, floor=0.0))
     came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
-    assert not _ask(quiet, opens_of(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
+    assert not _ask(quiet, opens_from_frame(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
     assert asked[:2] == [0, 1]
 
 
-class _Asleep(HourOfWeek):
+class _Asleep(SeasonalForecast):
     """A rhythm that expects nobody."""
 
     def rates(self, hour: int, rows: Any = None) -> Any:
         return super().rates(hour, rows) * 1e-3
 
 
-def test_what_happened_lately_counts(forecast: AdwarmForecast, known: Opens) -> None:
+def test_what_happened_lately_counts(forecast: BoostedForecast, known: Opens) -> None:
     """A key that was opened half an hour ago is less likely to be opened first again than one that was not."""
     day = MONDAY - 3 * DAY
     at = day + 9 * HOUR
     frame = known.to_frame()
     today = (frame["ts"] >= day) & (frame["account_id"] == "act_2")
-    absent = _ask(forecast, opens_of(frame[~today]), at).set_index("account_id").loc["act_2", "probability"]
+    absent = _ask(forecast, opens_from_frame(frame[~today]), at).set_index("account_id").loc["act_2", "probability"]
     came = pd.DataFrame([{**frame.iloc[0].to_dict(), "account_id": "act_2", "ts": pd.Timestamp(at - HOUR / 2)}])
-    present = _ask(forecast, opens_of(pd.concat([frame[~today], came])), at)
+    present = _ask(forecast, opens_from_frame(pd.concat([frame[~today], came])), at)
     assert present.set_index("account_id").loc["act_2", "probability"].iloc[0] != absent.iloc[0]
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 7 * 96 - 1), st.integers(0, 6))
 def test_nothing_after_what_is_known_is_looked_at(
-    forecast: AdwarmForecast, known: Opens, quarter: int, behind: int
+    forecast: BoostedForecast, known: Opens, quarter: int, behind: int
 ) -> None:
     """The log cut at the moment up to which it is known gives the same frame as the whole log."""
     at = MONDAY - 7 * DAY + quarter * timedelta(minutes=15)
     seen = at - behind * timedelta(minutes=15)
-    cut = opens_of(known.to_frame()[lambda frame: frame["ts"] < pd.Timestamp(seen)])
+    cut = opens_from_frame(known.to_frame()[lambda frame: frame["ts"] < pd.Timestamp(seen)])
     assert_frame_equal(_ask(forecast, cut, at, seen), _ask(forecast, known, at, seen))
 
 
-def test_a_log_that_stopped_leaves_the_rhythm(forecast: AdwarmForecast, known: Opens) -> None:
+def test_a_log_that_stopped_leaves_the_rhythm(forecast: BoostedForecast, known: Opens) -> None:
     """Without recent opens, or with none as late as its life reaches back, the weekly rhythm alone speaks."""
     at = MONDAY - 2 * DAY
-    plain = forecast.rhythm.probabilities(at, DAY, floor=0.0)
+    plain = forecast.seasonal.predict(at, DAY, floor=0.0)
     assert_frame_equal(_ask(forecast, None, at), plain)
     assert_frame_equal(_ask(forecast, known, at, at - forecast.life), plain)
     assert not _ask(forecast, known, at, at - forecast.life + HOUR).equals(plain)
 
 
-def test_a_curve_moves_the_chance_of_the_whole_time(forecast: AdwarmForecast, known: Opens) -> None:
+def test_a_curve_moves_the_chance_of_the_whole_time(forecast: BoostedForecast, known: Opens) -> None:
     """What the slots of the life say together is what the curve makes of what they said before; ids differ."""
     at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
     curve = Calibration(1.2, 0.8, -0.4)
@@ -161,10 +166,10 @@ def test_a_curve_moves_the_chance_of_the_whole_time(forecast: AdwarmForecast, kn
     assert forecast.calibrated(curve).id != forecast.id
 
 
-def test_stored_and_read_back_it_says_the_same(forecast: AdwarmForecast, known: Opens) -> None:
+def test_stored_and_read_back_it_says_the_same(forecast: BoostedForecast, known: Opens) -> None:
     """The stored form holds all that was learned, and its id."""
     forecast = forecast.calibrated(Calibration(0.9, 1.1, 0.1))
-    again = AdwarmForecast.from_bytes(forecast.to_bytes())
+    again = BoostedForecast.from_bytes(forecast.to_bytes())
     at = MONDAY - 3 * DAY + 7 * HOUR
     assert (again.id, again.curve) == (forecast.id, forecast.curve)
     assert (again.trained_until, again.features) == (MONDAY - 7 * DAY, forecast.features)
@@ -173,23 +178,23 @@ def test_stored_and_read_back_it_says_the_same(forecast: AdwarmForecast, known: 
 
 def test_equal_training_gives_an_equal_id() -> None:
     """The id is that of the opens, the terms and the version; a day more of log is another id."""
-    few = opens_of(_office(12, 2))
-    ids = [train_adwarm(few, SETTINGS, MONDAY - days * DAY).id for days in (1, 1, 2)]
+    few = opens_from_frame(_office(12, 2))
+    ids = [train_boosted(few, SETTINGS, MONDAY - days * DAY).id for days in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
-    assert train_adwarm(few, Settings(), MONDAY - DAY).id != ids[0]
+    assert train_boosted(few, Settings(), MONDAY - DAY).id != ids[0]
 
 
-def test_only_known_types_are_read(forecast: AdwarmForecast) -> None:
+def test_only_known_types_are_read(forecast: BoostedForecast) -> None:
     """A type that is no plain data of ours is refused when stored and when read, and so is damage and another kind."""
     data = forecast.to_bytes()
     with pytest.raises(Corrupt, match="another version 1 of scikit-learn"):
-        serialization.unpack(data, "another", "1")
+        serialization.decode_model(data, "another", "1")
     with pytest.raises(Corrupt, match="cannot be read"):
-        serialization.unpack(data[: len(data) // 2], "adwarm", "1")
+        serialization.decode_model(data[: len(data) // 2], "adwarm", "1")
     with pytest.raises(Corrupt, match="cannot be read"):
-        serialization.unpack(b"", "adwarm", "1")
+        serialization.decode_model(b"", "adwarm", "1")
     with pytest.raises(AdwarmError, match="datetime"):
-        serialization.pack({"id": MONDAY}, "adwarm", "1")
+        serialization.encode_model({"id": MONDAY}, "adwarm", "1")
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 3)), min_size=1, max_size=8), st.floats(0, 1))
@@ -199,16 +204,16 @@ def test_shares_multiply_to_the_whole(parts: list[tuple[float, float]], chance: 
     whole, seconds = np.array([hazards.sum()]), lengths.sum()
     none = 1.0
     for hazard, length in zip(hazards, lengths, strict=True):
-        part = share_of(np.array([chance]), np.array([hazard]), whole, length / seconds)[0]
+        part = chance_in_part(np.array([chance]), np.array([hazard]), whole, length / seconds)[0]
         assert 1 - part <= (1 - min(chance, 1 - 1e-9)) ** (EVEN * length / seconds) + 1e-12
         none *= 1 - part
     assert 1 - none == pytest.approx(min(chance, 1 - 1e-9), abs=1e-6)
 
 
-def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: AdwarmForecast) -> None:
+def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedForecast) -> None:
     """On Easter Monday in Rome the week promises its usual chances times the share; the next day it does not."""
     shares: list[dict[str, float]] = [{}, {"IT": 0.25}]
-    both = [replace(forecast, model=replace(forecast.model, holidays=HolidayShare(share))) for share in shares]
+    both = [replace(forecast, model=replace(forecast.model, holidays=HolidayEffect(share))) for share in shares]
     easter_monday = datetime(2026, 4, 5, 22, tzinfo=UTC)
     usual, told = (_ask(each, None, easter_monday) for each in both)
     assert usual["probability"].max() > 0.4

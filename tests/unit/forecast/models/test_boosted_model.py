@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.forecast.features.grid import DAY, SLOT, OpenGrid
-from adwarm.forecast.models.boosted_model import AdwarmModel, Reach, train
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid
+from adwarm.forecast.models.boosted_model import BoostedModel, Horizons, train
+from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = pd.Timestamp("2026-02-02", tz="UTC")
 WEEKS = 8
-REACH = Reach(4, 12)
+REACH = Horizons(4, 12)
 
 
 def log(seed: int = 1) -> Opens:
@@ -26,7 +26,7 @@ def log(seed: int = 1) -> Opens:
                 wall = START.tz_localize(None) + pd.Timedelta(days=day, hours=hour, minutes=30 + minutes)
                 rows.append((f"act_{key % 4}", f"last_{key}d", wall.tz_localize("Europe/Berlin").tz_convert("UTC")))
     frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"]).assign(time_zone="Europe/Berlin")
-    return opens_of(frame)
+    return opens_from_frame(frame)
 
 
 def micros(day: int, hour: float = 0.0) -> int:
@@ -41,18 +41,18 @@ def opens() -> Opens:
 
 
 @pytest.fixture(scope="module")
-def model(opens: Opens) -> AdwarmModel:
+def model(opens: Opens) -> BoostedModel:
     """A model trained on its first six weeks."""
     return train(opens, micros(42), REACH)
 
 
-def judged(model: AdwarmModel, opens: Opens, at: int, until: int) -> tuple[np.ndarray, np.ndarray]:
+def judged(model: BoostedModel, opens: Opens, at: int, until: int) -> tuple[np.ndarray, np.ndarray]:
     """Return worth and chance at `at` of all keys known by then, from a grid that goes on to `until`."""
-    grid, known = OpenGrid.of(opens.before(until), until), opens.before(at).keys
-    return model.judge(grid, np.arange(known), np.full(known, grid.column(at)))
+    grid, known = OpenGrid.from_opens(opens.before(until), until), opens.before(at).key_count
+    return model.predict(grid, np.arange(known), np.full(known, grid.column(at)))
 
 
-def test_training_reads_nothing_after_its_end(opens: Opens, model: AdwarmModel) -> None:
+def test_training_reads_nothing_after_its_end(opens: Opens, model: BoostedModel) -> None:
     """A log that is cut at the end of training gives the same model as the whole one."""
     cut = train(opens.before(micros(42)), micros(42), REACH)
     whole, alone = judged(model, opens, micros(44, 8), micros(44, 8)), judged(cut, opens, micros(44, 8), micros(44, 8))
@@ -61,7 +61,7 @@ def test_training_reads_nothing_after_its_end(opens: Opens, model: AdwarmModel) 
 
 
 @pytest.mark.parametrize("hour", [0.0, 7.25, 8.5, 13.75])
-def test_scores_read_nothing_after_the_decision(opens: Opens, model: AdwarmModel, hour: float) -> None:
+def test_scores_read_nothing_after_the_decision(opens: Opens, model: BoostedModel, hour: float) -> None:
     """What is known of later hours, also in the night the clocks change, changes no score."""
     at = micros(55, hour)
     now, later = judged(model, opens, at, at), judged(model, opens, at, at + 30 * 3_600_000_000)
@@ -69,15 +69,16 @@ def test_scores_read_nothing_after_the_decision(opens: Opens, model: AdwarmModel
     assert np.allclose(now[1], later[1], rtol=0, atol=1e-12)
 
 
-def test_equal_logs_give_equal_models(opens: Opens, model: AdwarmModel) -> None:
+def test_equal_logs_give_equal_models(opens: Opens, model: BoostedModel) -> None:
     """Training twice gives the same scores to the last bit, and the same choice."""
     again = train(log(), micros(42), REACH)
     assert again.choice == model.choice
-    assert np.array_equal(judged(again, opens, micros(43, 8), micros(43, 8))[0],
-                          judged(model, opens, micros(43, 8), micros(43, 8))[0])  # fmt: skip
+    assert np.array_equal(
+        judged(again, opens, micros(43, 8), micros(43, 8))[0], judged(model, opens, micros(43, 8), micros(43, 8))[0]
+    )
 
 
-def test_regular_keys_are_foreseen_and_rare_ones_get_small_numbers(opens: Opens, model: AdwarmModel) -> None:
+def test_regular_keys_are_foreseen_and_rare_ones_get_small_numbers(opens: Opens, model: BoostedModel) -> None:
     """Before the usual hour a regular key is likely opened, a rare one is not, and at night neither is."""
     morning, night = (
         judged(model, opens, micros(43, 7), micros(43, 7)),
@@ -108,10 +109,10 @@ def test_earlier_means_the_same_wall_clock_time() -> None:
     """A day back over the change of clocks is 23 hours back in Berlin, and 24 hours a day later."""
     moments = pd.to_datetime(["2026-03-27 06:00", "2026-03-31 06:00"], utc=True)
     frame = pd.DataFrame({"account_id": "act_1", "date_range": "today", "ts": moments, "time_zone": "Europe/Berlin"})
-    grid = OpenGrid.of(opens_of(frame), int(moments[1].value // 1000) + SLOT)
+    grid = OpenGrid.from_opens(opens_from_frame(frame), int(moments[1].value // 1000) + SLOT_MICROS)
     sunday, monday = (
         np.array([grid.column(int(pd.Timestamp(day, tz="UTC").value // 1000))])
         for day in ("2026-03-29 08:00", "2026-03-30 08:00")
     )
-    assert sunday - grid.earlier(np.array([0]), sunday, 1) == DAY - 4
-    assert monday - grid.earlier(np.array([0]), monday, 1) == DAY
+    assert sunday - grid.columns_before(np.array([0]), sunday, 1) == SLOTS_PER_DAY - 4
+    assert monday - grid.columns_before(np.array([0]), monday, 1) == SLOTS_PER_DAY

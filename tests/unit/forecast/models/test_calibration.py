@@ -40,9 +40,9 @@ def test_a_curve_that_leans_lies_between_itself_and_nothing(
 ) -> None:
     """Half trusted it says something between the stated chance and what it would make of it; it still never falls."""
     curve, stated = Calibration(low, high, shift), np.linspace(0.01, 0.99, 50)
-    told, leaning = curve(stated), curve.leaning(trust)(stated)
+    told, leaning = curve(stated), curve.shrunk(trust)(stated)
     assert (leaning >= np.minimum(stated, told) - 1e-9).all()
     assert (leaning <= np.maximum(stated, told) + 1e-9).all()
     assert (np.diff(leaning) >= -1e-12).all()
-    assert np.allclose(curve.leaning(0.0)(stated), stated)
-    assert np.allclose(curve.leaning(1.0)(stated), told)
+    assert np.allclose(curve.shrunk(0.0)(stated), stated)
+    assert np.allclose(curve.shrunk(1.0)(stated), told)

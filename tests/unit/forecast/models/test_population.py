@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adwarm.forecast.models.population import KIND, PopulationProfile
-from adwarm.forecast.models.seasonal import HourOfWeek
-from adwarm.forecast.training.observations import observe
+from adwarm.forecast.models.population import KIND, PopulationForecast
+from adwarm.forecast.models.seasonal import SeasonalForecast
+from adwarm.forecast.training.observations import build_observations
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
 from tests.unit.forecast.conftest import MakeOpens
@@ -30,12 +30,12 @@ def opens(make_opens: MakeOpens) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def profile(opens: pd.DataFrame) -> PopulationProfile:
+def profile(opens: pd.DataFrame) -> PopulationForecast:
     """The profile trained up to Monday."""
-    return PopulationProfile(observe(opens, Settings(), MONDAY))
+    return PopulationForecast(build_observations(opens, Settings(), MONDAY))
 
 
-def chance(model: HourOfWeek, date_range: str, hour: int) -> float:
+def chance(model: SeasonalForecast, date_range: str, hour: int) -> float:
     """The chance of a key in an hour of the week."""
     place = int((model.keys["date_range"] == date_range).to_numpy().argmax())
     return float(model.rates(hour)[place])
@@ -69,14 +69,14 @@ def test_expected_opens_are_those_that_come(opens: pd.DataFrame) -> None:
 def test_the_stored_form_gives_the_same_forecast(opens: pd.DataFrame) -> None:
     """It comes back with its id, which is not that of the finer model of the same opens."""
     model = profile(opens)
-    again = PopulationProfile.from_bytes(model.to_bytes())
+    again = PopulationForecast.from_bytes(model.to_bytes())
     assert (again.id, again.kind) == (model.id, KIND)
-    assert model.id != HourOfWeek(model.seen).id
-    assert_frame_equal(again.probabilities(MONDAY, DAY), model.probabilities(MONDAY, DAY), check_dtype=False)
+    assert model.id != SeasonalForecast(model.observations).id
+    assert_frame_equal(again.predict(MONDAY, DAY), model.predict(MONDAY, DAY), check_dtype=False)
     with pytest.raises(Corrupt, match="hour_of_week"):
-        PopulationProfile.from_bytes(HourOfWeek(model.seen).to_bytes())
+        PopulationForecast.from_bytes(SeasonalForecast(model.observations).to_bytes())
 
 
 def test_nothing_seen_predicts_nothing(opens: pd.DataFrame) -> None:
     """Without a log there is an empty forecast."""
-    assert profile(opens[:0]).probabilities(MONDAY, DAY).empty
+    assert profile(opens[:0]).predict(MONDAY, DAY).empty

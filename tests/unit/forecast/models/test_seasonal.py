@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from adwarm.forecast.models.seasonal import HourOfWeek
+from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS
-from adwarm.forecast.training.observations import observe
+from adwarm.forecast.training.observations import build_observations
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import Settings
 from tests.unit.forecast.conftest import MakeOpens
@@ -23,8 +23,8 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-def _train(opens: pd.DataFrame, until: datetime = MONDAY) -> HourOfWeek:
-    return HourOfWeek(observe(opens, SETTINGS, until))
+def _train(opens: pd.DataFrame, until: datetime = MONDAY) -> SeasonalForecast:
+    return SeasonalForecast(build_observations(opens, SETTINGS, until))
 
 
 def _weekly(weeks: int, hours: int = 9, minutes: int = 20, until: datetime = MONDAY) -> list[datetime]:
@@ -33,7 +33,7 @@ def _weekly(weeks: int, hours: int = 9, minutes: int = 20, until: datetime = MON
 
 def test_a_weekly_rhythm_is_learned(make_opens: MakeOpens) -> None:
     """Eight Mondays at nine make the next Monday at nine likely, and every other hour unlikely."""
-    found = _train(make_opens(_weekly(8))).probabilities(MONDAY, 7 * DAY, floor=0.0)
+    found = _train(make_opens(_weekly(8))).predict(MONDAY, 7 * DAY, floor=0.0)
     best = found.sort_values("probability").iloc[-1]
     assert best["slot_start"] == MONDAY + 9 * HOUR
     assert best["probability"] > 0.6
@@ -47,7 +47,7 @@ def test_rare_and_new_keys_stay_quiet(make_opens: MakeOpens) -> None:
     regular = [make_opens(_weekly(8, hours=h), f"act_{h}") for h in range(8, 18)]
     once = make_opens([MONDAY - 4 * DAY + 9 * HOUR], "act_90")
     old = make_opens([MONDAY - 50 * DAY + 9 * HOUR], "act_91")
-    found = _train(pd.concat([*regular, once, old])).probabilities(MONDAY, 7 * DAY, floor=0.0)
+    found = _train(pd.concat([*regular, once, old])).predict(MONDAY, 7 * DAY, floor=0.0)
     rare = found[found["account_id"].isin(["act_90", "act_91"])]
     assert len(rare) == 2 * 168
     assert rare["probability"].max() < 0.2
@@ -57,7 +57,7 @@ def test_a_new_key_leans_on_its_account(make_opens: MakeOpens) -> None:
     """A range seen once is likelier at the hours its account is busy in than at others."""
     busy = [make_opens(_weekly(8, hours=14), "act_1", name) for name in ("last_14d", "last_30d", "yesterday")]
     new = make_opens([MONDAY - 3 * DAY], "act_1", "today")
-    found = _train(pd.concat([*busy, new])).probabilities(MONDAY, DAY, floor=0.0)
+    found = _train(pd.concat([*busy, new])).predict(MONDAY, DAY, floor=0.0)
     chance = found[found["date_range"] == "today"].set_index("hour_of_week")["probability"]
     assert chance[14] > 5 * chance[3]
 
@@ -65,8 +65,8 @@ def test_a_new_key_leans_on_its_account(make_opens: MakeOpens) -> None:
 def test_a_part_of_an_hour_has_a_part_of_its_chance(make_opens: MakeOpens) -> None:
     """From half past, half the chance of the hour is left, and the open is predicted in what is left."""
     model = _train(make_opens(_weekly(8)))
-    whole = model.probabilities(MONDAY + 9 * HOUR, HOUR).iloc[0]
-    half = model.probabilities(MONDAY + 9.5 * HOUR, HOUR / 2).iloc[0]
+    whole = model.predict(MONDAY + 9 * HOUR, HOUR).iloc[0]
+    half = model.predict(MONDAY + 9.5 * HOUR, HOUR / 2).iloc[0]
     assert half["probability"] == pytest.approx(whole["probability"] / 2)
     assert half["slot_start"] == half["predicted_open"] == MONDAY + 9.5 * HOUR
 
@@ -79,7 +79,7 @@ def test_the_readers_clock_is_followed_through_its_changes(make_opens: MakeOpens
         days = [change - timedelta(days=back) for back in range(1, 40)]
         moments = [day.replace(hour=9, minute=5, tzinfo=here).astimezone(UTC) for day in days]
         until = change.replace(tzinfo=here).astimezone(UTC)
-        found = _train(make_opens(moments, zone=zone), until).probabilities(until, DAY)
+        found = _train(make_opens(moments, zone=zone), until).predict(until, DAY)
         best = found.sort_values("probability").iloc[-1]
         assert best["slot_start"] == change.replace(hour=9, tzinfo=here).astimezone(UTC)
         assert best["probability"] > 0.4
@@ -89,7 +89,7 @@ def test_later_opens_outweigh_earlier_ones(make_opens: MakeOpens) -> None:
     """A key that moved from nine to eleven is expected at eleven."""
     old = [MONDAY - timedelta(weeks=week) + 9 * HOUR for week in (5, 6, 7, 8)]
     new = [MONDAY - timedelta(weeks=week) + 11 * HOUR for week in (1, 2, 3, 4)]
-    found = _train(make_opens(old + new)).probabilities(MONDAY, DAY).set_index("hour_of_week")["probability"]
+    found = _train(make_opens(old + new)).predict(MONDAY, DAY).set_index("hour_of_week")["probability"]
     assert found[11] > found[9]
 
 
@@ -97,25 +97,25 @@ def test_the_stored_form_gives_the_same_forecast(make_opens: MakeOpens) -> None:
     """What is written and read again predicts the same, and has the same id and the same bytes."""
     parts = [make_opens(_weekly(8, hours=h), f"act_{h % 3}", zone=z) for h, z in ((9, "UTC"), (11, "Asia/Kolkata"))]
     model = _train(pd.concat(parts))
-    again = HourOfWeek.from_bytes(model.to_bytes())
+    again = SeasonalForecast.from_bytes(model.to_bytes())
     assert again.id == model.id
     assert again.to_bytes() == model.to_bytes()
-    assert_frame_equal(again.probabilities(MONDAY, DAY), model.probabilities(MONDAY, DAY), check_dtype=False)
+    assert_frame_equal(again.predict(MONDAY, DAY), model.predict(MONDAY, DAY), check_dtype=False)
 
 
 @pytest.mark.parametrize("data", [b"", b"not parquet", b"PAR1" * 4])
 def test_other_bytes_are_corrupt(data: bytes) -> None:
     """Bytes that are no forecast are refused."""
     with pytest.raises(Corrupt, match="train a new one"):
-        HourOfWeek.from_bytes(data)
+        SeasonalForecast.from_bytes(data)
 
 
 def test_nothing_seen_predicts_nothing(make_opens: MakeOpens) -> None:
     """An empty log gives an empty forecast of the same shape, which can be stored."""
     model = _train(make_opens([]))
-    found = model.probabilities(MONDAY, DAY)
+    found = model.predict(MONDAY, DAY)
     assert (len(found), list(found.columns)) == (0, PROBABILITY_COLUMNS)
-    assert HourOfWeek.from_bytes(model.to_bytes()).id == model.id
+    assert SeasonalForecast.from_bytes(model.to_bytes()).id == model.id
 
 
 opens_strategy = st.lists(
@@ -128,9 +128,11 @@ def _log(rows: list[tuple[int, int, int]]) -> pd.DataFrame:
     start = pd.Timestamp(MONDAY - 60 * DAY).as_unit("us")
     return pd.DataFrame({
         "ts": start + pd.to_timedelta(minutes, unit="min").as_unit("us"),
-        "account_id": [f"act_{number}" for number in accounts], "date_range": "today", "report": "default",
+        "account_id": [f"act_{number}" for number in accounts],
+        "date_range": "today",
+        "report": "default",
         "time_zone": np.array(["UTC", "Asia/Kathmandu", "America/New_York"], dtype=object)[zones],
-    })  # fmt: skip
+    })
 
 
 @settings(max_examples=60, deadline=None)
@@ -140,7 +142,7 @@ def test_what_comes_later_changes_nothing(rows: list[tuple[int, int, int]], hour
     log, until = _log(rows), MONDAY - 60 * DAY + hours * HOUR
     whole, cut = _train(log, until), _train(log[log["ts"] < pd.Timestamp(until)], until)
     assert whole.id == cut.id
-    assert_frame_equal(whole.probabilities(until, DAY), cut.probabilities(until, DAY))
+    assert_frame_equal(whole.predict(until, DAY), cut.predict(until, DAY))
 
 
 @settings(max_examples=60, deadline=None)
@@ -149,11 +151,11 @@ def test_chances_are_chances_whatever_the_order(rows: list[tuple[int, int, int]]
     """All chances lie in 0 to 1, evidence adds up, and the order of the log's rows does not matter."""
     log = _log(rows)
     model = _train(log, MONDAY)
-    found = model.probabilities(MONDAY, 2 * DAY, floor=0.0)
+    found = model.predict(MONDAY, 2 * DAY, floor=0.0)
     assert found["probability"].between(0, 1).all()
     assert (found["opens"] <= found["weeks"]).all()
     assert ((found["slot_start"] <= found["predicted_open"]) & (found["predicted_open"] < found["slot_end"])).all()
     shuffled = list(rows)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    counted = _train(_log(shuffled), MONDAY).seen
-    assert counted.cell_opens.tolist() == model.seen.cell_opens.tolist()
+    counted = _train(_log(shuffled), MONDAY).observations
+    assert counted.cell_opens.tolist() == model.observations.cell_opens.tolist()

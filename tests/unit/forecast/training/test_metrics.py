@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.training.metrics import SAMPLE, HeldBack
-from adwarm.forecast.training.trainers import life_of, train_adwarm, train_hour_of_week, train_population
-from adwarm.patterns.opens import Opens, opens_of
+from adwarm.forecast.training.metrics import SAMPLE, Holdout
+from adwarm.forecast.training.trainers import entry_lifetime_slots, train_boosted, train_population, train_seasonal
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -31,11 +31,11 @@ def _log(keys: int = 12, weeks: int = 8) -> Opens:
         if draw.random() < 0.8
     ]
     frame = pd.DataFrame(rows, columns=["account_id", "date_range", "ts"])
-    return opens_of(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
+    return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
 
 
-def _held(known: Opens) -> HeldBack:
-    held = HeldBack.of(known, SPLIT, MONDAY, SETTINGS, life_of(SETTINGS))
+def _held(known: Opens) -> Holdout:
+    held = Holdout.from_opens(known, SPLIT, MONDAY, SETTINGS, entry_lifetime_slots(SETTINGS))
     assert held is not None
     return held
 
@@ -44,8 +44,8 @@ def test_regular_keys_are_foreseen() -> None:
     """Models that know each key's hour do far better than the base rate, and than everybody's profile."""
     known = _log()
     held = _held(known)
-    scores = {train: held.score(train(known, SETTINGS, SPLIT))[0] for train in (train_hour_of_week, train_population)}
-    weekly, plain = scores[train_hour_of_week], scores[train_population]
+    scores = {train: held.evaluate(train(known, SETTINGS, SPLIT))[0] for train in (train_seasonal, train_population)}
+    weekly, plain = scores[train_seasonal], scores[train_population]
     assert weekly.base_rate == plain.base_rate == pytest.approx(0.8 * 3 / 24, abs=0.02)
     assert weekly.skill > 0.5 > plain.skill
     assert weekly.hits > 0.7 > plain.hits
@@ -60,16 +60,16 @@ def test_what_is_held_back_is_not_trained_on() -> None:
     known = _log()
     held = _held(known)
     cut = known.before(int(SPLIT.timestamp()) * 10**6)
-    for train in (train_hour_of_week, train_population):
-        assert held.score(train(known, SETTINGS, SPLIT)) == held.score(train(cut, SETTINGS, SPLIT))
+    for train in (train_seasonal, train_population):
+        assert held.evaluate(train(known, SETTINGS, SPLIT)) == held.evaluate(train(cut, SETTINGS, SPLIT))
 
 
 def test_the_curve_makes_chances_come_true() -> None:
     """The adwarm model's chances come with a curve that was learned on the held-back week; the rhythm's with none."""
     known = _log()
     held = _held(known)
-    assert held.score(train_hour_of_week(known, SETTINGS, SPLIT))[1] == Calibration()
-    score, curve = held.score(train_adwarm(known, SETTINGS, SPLIT))
+    assert held.evaluate(train_seasonal(known, SETTINGS, SPLIT))[1] == Calibration()
+    score, curve = held.evaluate(train_boosted(known, SETTINGS, SPLIT))
     assert curve != Calibration()
     assert score.ece < 0.1
 
@@ -77,12 +77,12 @@ def test_the_curve_makes_chances_come_true() -> None:
 def test_many_keys_are_sampled_by_account() -> None:
     """Of more keys than the sample some accounts are asked about, whole but for the last."""
     held = _held(_log(keys=2 * SAMPLE, weeks=2))
-    assert held.grid.keys == SAMPLE
+    assert held.grid.key_count == SAMPLE
     assert (held.names.groupby("account_id").size() == 2).mean() > 0.99
 
 
 def test_nothing_to_ask_about() -> None:
     """A log without a key before the week, or without room for a life, has no score."""
     known = _log()
-    assert HeldBack.of(known, MONDAY - timedelta(days=300), MONDAY - timedelta(days=299), SETTINGS, 12) is None
-    assert HeldBack.of(known, MONDAY - timedelta(hours=2), MONDAY, SETTINGS, 12) is None
+    assert Holdout.from_opens(known, MONDAY - timedelta(days=300), MONDAY - timedelta(days=299), SETTINGS, 12) is None
+    assert Holdout.from_opens(known, MONDAY - timedelta(hours=2), MONDAY, SETTINGS, 12) is None

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.forecast.training.observations import observe
+from adwarm.forecast.training.observations import build_observations
 from adwarm.settings import Settings
 from tests.unit.forecast.conftest import MakeOpens
 
@@ -18,7 +18,7 @@ def test_one_open_counts_per_hour_and_week(make_opens: MakeOpens) -> None:
     """Three opens within one hour of one day are one observation; the same hour a week later is another."""
     first = MONDAY - timedelta(weeks=2) + timedelta(hours=9)
     moments = [first, first + timedelta(minutes=31), first + timedelta(minutes=59), first + timedelta(weeks=1)]
-    seen = observe(make_opens(moments), SETTINGS, MONDAY)
+    seen = build_observations(make_opens(moments), SETTINGS, MONDAY)
     assert seen.cell_hour.tolist() == [9]
     assert seen.cell_opens.tolist() == [2]
 
@@ -26,17 +26,18 @@ def test_one_open_counts_per_hour_and_week(make_opens: MakeOpens) -> None:
 def test_evidence_fades_with_age(make_opens: MakeOpens) -> None:
     """An hour one half-life back weighs half."""
     old, settings = MONDAY - timedelta(days=28), Settings(forecast={"half_life_days": 28})
-    seen = observe(make_opens([old, MONDAY - timedelta(hours=1)]), settings, MONDAY)
+    seen = build_observations(make_opens([old, MONDAY - timedelta(hours=1)]), settings, MONDAY)
     assert dict(zip(seen.cell_hour.tolist(), seen.cell_weight.tolist(), strict=True)) == {
-        0: pytest.approx(0.5), 167: pytest.approx(0.5 ** (1 / 672)),
-    }  # fmt: skip
+        0: pytest.approx(0.5),
+        167: pytest.approx(0.5 ** (1 / 672)),
+    }
 
 
 def test_a_newcomers_first_open_is_no_evidence(make_opens: MakeOpens) -> None:
     """The open that made a key known says when it appeared, not how often it is opened."""
     long_known = make_opens([MONDAY - timedelta(weeks=7)], "act_1")
     new = make_opens([MONDAY - timedelta(weeks=2)], "act_2")
-    seen = observe(pd.concat([long_known, new]), SETTINGS, MONDAY)
+    seen = build_observations(pd.concat([long_known, new]), SETTINGS, MONDAY)
     assert seen.newcomer.tolist() == [False, True]
     weights = dict(zip(seen.cell_key.tolist(), seen.cell_weight.tolist(), strict=True))
     assert weights[0] > 0
@@ -47,7 +48,7 @@ def test_a_newcomers_first_open_is_no_evidence(make_opens: MakeOpens) -> None:
 def test_rows_before_the_history_only_tell_that_a_key_is_known(make_opens: MakeOpens) -> None:
     """An open older than the history adds no evidence, but its key is no newcomer."""
     moments = [MONDAY - timedelta(days=80), MONDAY - timedelta(days=10)]
-    seen = observe(make_opens(moments), SETTINGS, MONDAY)
+    seen = build_observations(make_opens(moments), SETTINGS, MONDAY)
     assert seen.newcomer.tolist() == [False]
     assert seen.cell_opens.sum() == 1
     assert seen.trained_from == MONDAY - timedelta(days=SETTINGS.forecast.history_days)
@@ -59,12 +60,12 @@ def test_a_keys_zone_is_that_of_its_latest_open(make_opens: MakeOpens) -> None:
     moved = [make_opens([MONDAY - 9 * hour], zone="Europe/Rome"), make_opens([MONDAY - hour], zone="Asia/Kolkata")]
     lost = make_opens([MONDAY - hour], "act_2", zone="Nowhere/At_All")
     unsaid = make_opens([MONDAY - hour], "act_3", zone=None)
-    seen = observe(pd.concat([*moved, lost, unsaid]), SETTINGS, MONDAY)
+    seen = build_observations(pd.concat([*moved, lost, unsaid]), SETTINGS, MONDAY)
     assert seen.keys["time_zone"].tolist() == ["Asia/Kolkata", "Asia/Tokyo", "Asia/Tokyo"]
 
 
 def test_an_empty_log_is_no_error(make_opens: MakeOpens) -> None:
     """Nothing seen is an answer too."""
-    seen = observe(make_opens([]), SETTINGS, MONDAY)
+    seen = build_observations(make_opens([]), SETTINGS, MONDAY)
     assert len(seen.keys) == 0
     assert np.sum(seen.cell_opens) == 0

@@ -8,12 +8,12 @@ import orjson
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.forecast.snapshot import live_forecast, live_snapshot, load_snapshot
-from adwarm.forecast.training.train import _better, train_candidates, train_until
-from adwarm.forecast.training.trainers import COMPETING, TRAINERS
+from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
+from adwarm.forecast.training.train import _better, train_and_promote, train_candidates
+from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, writing
+from adwarm.store import ObjectStore, accounts, write_transaction
 from adwarm.store.snapshots import list_snapshots, record_choice
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -23,11 +23,16 @@ DAY = timedelta(days=1)
 def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **forecast: Any) -> Settings:
     """Read a log of some days in which three accounts are opened each morning, and one by a machine."""
     rows = [
-        {"ts": (MONDAY - day * DAY + timedelta(hours=8, minutes=7 * n)).isoformat(), "account_id": f"act_{n}",
-         "date_range": "today", "time_zone": "Europe/Rome", "actor": "human" if n < 4 else "api"}
+        {
+            "ts": (MONDAY - day * DAY + timedelta(hours=8, minutes=7 * n)).isoformat(),
+            "account_id": f"act_{n}",
+            "date_range": "today",
+            "time_zone": "Europe/Rome",
+            "actor": "human" if n < 4 else "api",
+        }
         for day in range(1, days + 1)
         for n in range(1, 5)
-    ]  # fmt: skip
+    ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     settings = Settings(access_log_url=str(tmp_path / "log.jsonl"), forecast=forecast)
     ingest(engine, objects, settings, MONDAY, window=(MONDAY - days * DAY, MONDAY))
@@ -37,28 +42,28 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
 def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """All kinds are stored with their scores, window and features; one is live, and the reason is told."""
     settings = _read(sqlite_engine, objects, tmp_path, 20)
-    found = train_until(sqlite_engine, objects, settings, MONDAY, MONDAY)
-    with writing(sqlite_engine) as connection:
+    found = train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)
+    with write_transaction(sqlite_engine) as connection:
         rows = {row["kind"]: row for row in list_snapshots(connection)}
-    assert set(rows) == set(COMPETING)
+    assert set(rows) == set(COMPETING_KINDS)
     for row in rows.values():
         assert {"hits", "brier", "log_loss", "ece"} <= set(row["metrics"])
         assert (row["trained_until"], row["keys"]) == (MONDAY, 3)
-        assert load_snapshot(sqlite_engine, objects, row["id"]).features == row["features"]
-    assert live_snapshot(sqlite_engine).id == rows[found["kind"]]["id"] == found["snapshot"]
+        assert load_forecast(sqlite_engine, objects, row["id"]).features == row["features"]
+    assert get_live_snapshot(sqlite_engine).id == rows[found["kind"]]["id"] == found["snapshot"]
     assert found["why"].startswith("hits on the held-back week: adwarm ")
     assert (found["opens"], found["first_opens"], found["keys"]) == (60, 60, 3)
-    assert set(accounts.many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
-    assert accounts.many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
+    assert set(accounts.get_many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
+    assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
 
 
 def test_a_short_log_goes_by_the_week(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """With less than a week before the last one nothing competes; an empty log trains too."""
     settings = _read(sqlite_engine, objects, tmp_path, 10)
-    found = train_until(sqlite_engine, objects, settings, MONDAY, MONDAY)
+    found = train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)
     assert (found["kind"], found["metrics"]) == ("hour_of_week", {})
     assert "too short" in found["why"]
-    empty = train_until(sqlite_engine, objects, settings, MONDAY - 90 * DAY, MONDAY)
+    empty = train_and_promote(sqlite_engine, objects, settings, MONDAY - 90 * DAY, MONDAY)
     assert (empty["keys"], empty["opens"]) == (0, 0)
 
 
@@ -66,32 +71,32 @@ def test_a_short_log_goes_by_the_week(sqlite_engine: Engine, objects: ObjectStor
 def test_a_kind_can_be_forced(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path, kind: str) -> None:
     """The setting trains and makes live one kind only."""
     settings = _read(sqlite_engine, objects, tmp_path, 16, model=kind)
-    assert train_until(sqlite_engine, objects, settings, MONDAY, MONDAY)["kind"] == kind
-    assert live_forecast(sqlite_engine, objects).kind == kind
-    with writing(sqlite_engine) as connection:
+    assert train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)["kind"] == kind
+    assert get_live_forecast(sqlite_engine, objects).kind == kind
+    with write_transaction(sqlite_engine) as connection:
         assert [row["kind"] for row in list_snapshots(connection)] == [kind]
 
 
 def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """What was chosen for the policy, by a person or by a fall back, is kept by the next training."""
     settings = _read(engine, objects, tmp_path, 10)
-    train_until(engine, objects, settings, MONDAY - DAY, MONDAY)
-    with writing(engine) as connection:
+    train_and_promote(engine, objects, settings, MONDAY - DAY, MONDAY)
+    with write_transaction(engine) as connection:
         record_choice(connection, "population", by="ada", why="approved", at=MONDAY)
-    found = train_until(engine, objects, settings, MONDAY, MONDAY)
+    found = train_and_promote(engine, objects, settings, MONDAY, MONDAY)
     assert (found["kind"], found["why"]) == ("population", "chosen by ada: approved")
 
 
 def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """Training candidates stores them for a review and changes no policy; equal training stores nothing new."""
     settings = _read(sqlite_engine, objects, tmp_path, 10)
-    live = train_until(sqlite_engine, objects, settings, MONDAY - DAY, MONDAY)
+    live = train_and_promote(sqlite_engine, objects, settings, MONDAY - DAY, MONDAY)
     made = train_candidates(sqlite_engine, objects, settings, MONDAY, MONDAY)
-    assert live_snapshot(sqlite_engine).id == live["snapshot"] != made.snapshots["hour_of_week"].id
+    assert get_live_snapshot(sqlite_engine).id == live["snapshot"] != made.snapshots["hour_of_week"].id
     assert train_candidates(sqlite_engine, objects, settings, MONDAY, MONDAY).snapshots == made.snapshots
 
 
 @pytest.mark.parametrize(("hits", "better"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
 def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], better: str) -> None:
     """A gain within the noise of a week changes nothing."""
-    assert _better(dict(zip(COMPETING, hits, strict=True)))[0] == better
+    assert _better(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest.distributed import adopt_handed, hand_over, read_handed
-from adwarm.patterns.ingest.run import IngestReport, ingest, plan_ingest
+from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
+from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.database import open_engine, reading
+from adwarm.store.database import open_engine, read_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 
@@ -38,34 +38,37 @@ class House:
         if engine is None:
             upgrade(self.engine)
         self.settings = Settings.model_validate({
-            "access_log_url": str(log), "access_log": {"share_events": share_events}, "max_batches": 128,
-        })  # fmt: skip
+            "access_log_url": str(log),
+            "access_log": {"share_events": share_events},
+            "max_batches": 128,
+        })
 
-    def whole(self, now: datetime, window: Window = None) -> IngestReport:
+    def whole(self, now: datetime, window: Window = None) -> IngestResult:
         return ingest(self.engine, self.objects, self.settings, now, window=window)
 
-    def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestReport:
+    def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestResult:
         """Read as mapped tasks do, each of them `tries` times."""
         planned = plan_ingest(self.engine, self.settings, now, window=window)
         assert len(planned.shares) > 1
-        plan = hand_over(self.objects, planned)
-        return adopt_handed(self.engine, self.objects, plan, self.read(plan, len(planned.shares), tries))
+        plan = save_plan(self.objects, planned)
+        return commit_saved_plan(self.engine, self.objects, plan, self.read(plan, len(planned.shares), tries))
 
     def read(self, plan: str, count: int, tries: int = 1) -> list[str]:
         found = [
-            {read_handed(self.objects, self.settings, plan, number) for _ in range(tries)} for number in range(count)
+            {read_saved_split(self.objects, self.settings, plan, number) for _ in range(tries)}
+            for number in range(count)
         ]
         assert all(len(same) == 1 for same in found)
         return [same.pop() for same in found]
 
     def published(self) -> list[tuple[datetime, str, int, int]]:
         """The hours, with the hashes of their objects: equal hashes are equal bytes."""
-        with reading(self.engine) as connection:
-            return [(row.hour, row.object_hash, row.opens, row.keys) for row in aggregates.hours(connection)]
+        with read_transaction(self.engine) as connection:
+            return [(row.hour, row.object_hash, row.opens, row.keys) for row in aggregates.list_hours(connection)]
 
     def files(self) -> list[tuple[object, ...]]:
-        with reading(self.engine) as connection:
-            rows = aggregates.log_files(connection).values()
+        with read_transaction(self.engine) as connection:
+            rows = aggregates.list_log_files(connection).values()
             return sorted((r.path, r.size, r.offset, r.events, r.rejected) for r in rows)
 
 
@@ -109,8 +112,11 @@ def test_shares_come_to_the_whole(
     assert shared.published() == whole.published()
     assert shared.files() == whole.files()
     assert (many.events, many.rejected_by_reason, many.hours, many.opens) == (
-        one.events, one.rejected_by_reason, one.hours, one.opens,
-    )  # fmt: skip
+        one.events,
+        one.rejected_by_reason,
+        one.hours,
+        one.opens,
+    )
     assert many.quarantine_hash == one.quarantine_hash
 
 
@@ -151,15 +157,15 @@ def test_nothing_is_published_before_all_shares_are_adopted(tmp_path: Path, engi
     _write(log, 150)
     house = House(log, tmp_path / "many", engine)
     planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
-    plan = hand_over(house.objects, planned)
+    plan = save_plan(house.objects, planned)
     partials = house.read(plan, len(planned.shares))
     assert (house.published(), house.files()) == ([], [])
     with pytest.raises(ValueError, match="shorter"):
-        adopt_handed(house.engine, house.objects, plan, partials[:-1])
+        commit_saved_plan(house.engine, house.objects, plan, partials[:-1])
     assert (house.published(), house.files()) == ([], [])
-    adopt_handed(house.engine, house.objects, plan, partials)
+    commit_saved_plan(house.engine, house.objects, plan, partials)
     before = house.published(), house.files()
-    adopt_handed(house.engine, house.objects, plan, partials)
+    commit_saved_plan(house.engine, house.objects, plan, partials)
     assert (house.published(), house.files()) == before
 
 
@@ -169,11 +175,11 @@ def test_a_run_that_was_overtaken_is_not_adopted(tmp_path: Path) -> None:
     _write(log, 150)
     house = House(log, tmp_path / "many")
     planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
-    plan = hand_over(house.objects, planned)
+    plan = save_plan(house.objects, planned)
     house.whole(START + timedelta(days=6))
     before = house.published()
     with pytest.raises(Transient, match="run again"):
-        adopt_handed(house.engine, house.objects, plan, house.read(plan, len(planned.shares)))
+        commit_saved_plan(house.engine, house.objects, plan, house.read(plan, len(planned.shares)))
     assert house.published() == before
 
 
@@ -192,17 +198,15 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
     _write(log, 150)
     house = House(log, tmp_path / "many")
     planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
-    plan = hand_over(house.objects, planned)
-    number = next(
-        n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name)
-    )  # fmt: skip
+    plan = save_plan(house.objects, planned)
+    number = next(n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name))
     if name == "a.jsonl":
         with (log / name).open("ab") as file:
             file.write(_line(START))
-        read_handed(house.objects, house.settings, plan, number)
+        read_saved_split(house.objects, house.settings, plan, number)
     spoil(log / name)
     with pytest.raises(Transient, match="changed"):
-        read_handed(house.objects, house.settings, plan, number)
+        read_saved_split(house.objects, house.settings, plan, number)
 
 
 def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:

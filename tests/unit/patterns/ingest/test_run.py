@@ -19,11 +19,11 @@ from sqlalchemy import Engine
 
 from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest.run import IngestReport, carry_out, ingest, plan_ingest
+from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest, run_locally
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
 from adwarm.store import aggregates
-from adwarm.store.database import open_engine, reading, writing
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 
@@ -47,12 +47,12 @@ class House:
         with (self.log / name).open("ab") as file:
             file.writelines(_line(at, account) for at in events)
 
-    def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestReport:
+    def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestResult:
         return ingest(self.engine, self.objects, Settings(access_log_url=str(self.log)), now, window=window)
 
     def hours(self) -> list[tuple[datetime, int]]:
-        with reading(self.engine) as connection:
-            return [(row.hour, row.opens) for row in aggregates.hours(connection)]
+        with read_transaction(self.engine) as connection:
+            return [(row.hour, row.opens) for row in aggregates.list_hours(connection)]
 
     def slots(self) -> list[dict[str, Any]]:
         return load_slots(self.engine, self.objects, *EVER).to_dict("records")
@@ -94,11 +94,11 @@ def test_an_unchanged_log_is_not_read_again(house: House, monkeypatch: pytest.Mo
     def fail(*args: object, **more: object) -> Iterator[None]:
         raise AssertionError("the log was read")
 
-    monkeypatch.setattr(LogReader, "pieces", fail)
+    monkeypatch.setattr(LogReader, "read_file", fail)
     report = house.ingest(START + 5 * HOUR)
     assert (report.events, report.since) == (0, None)
     assert house.hours() == before
-    with reading(house.engine) as connection:
+    with read_transaction(house.engine) as connection:
         assert aggregates.get_watermark(connection) == START + 5 * HOUR
 
 
@@ -119,13 +119,13 @@ def test_only_the_end_of_a_long_file_is_read_again(small: House, monkeypatch: py
     small.ingest(START + 200 * HOUR)
     small.append([START + 200 * HOUR])
     starts: list[int] = []
-    pieces = LogReader.pieces
+    pieces = LogReader.read_file
 
     def watched(self: LogReader, file: Any, **options: Any) -> Iterator[Any]:
         starts.append(options.get("start", 0))
         return pieces(self, file, **options)
 
-    monkeypatch.setattr(LogReader, "pieces", watched)
+    monkeypatch.setattr(LogReader, "read_file", watched)
     assert small.ingest(START + 201 * HOUR).events < 60
     assert min(starts) > 0
     assert len(small.hours()) == 201
@@ -150,7 +150,7 @@ def test_a_window_is_replaced_whole(house: House) -> None:
     report = house.ingest(START + 90 * HOUR, (START + HOUR, START + 3 * HOUR))
     assert house.hours() == [(START, 1), (START + 2 * HOUR, 2), (START + 3 * HOUR, 1), (START + 4 * HOUR, 1)]
     assert (report.since, report.until, report.events) == (START + HOUR, START + 3 * HOUR, 2)
-    with reading(house.engine) as connection:
+    with read_transaction(house.engine) as connection:
         assert aggregates.get_watermark(connection) == START + 5 * HOUR
 
 
@@ -229,7 +229,7 @@ def test_a_run_that_was_overtaken_steps_back(house: House, monkeypatch: pytest.M
     put = house.objects.put
 
     def overtaken(data: bytes, suffix: str = ".parquet") -> str:
-        with writing(house.engine) as connection:
+        with write_transaction(house.engine) as connection:
             aggregates.set_watermark(connection, START + 9 * HOUR, START)
         return put(data, suffix)
 
@@ -401,7 +401,7 @@ def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: House
     log = Settings(access_log_url=str(small.log))
     planned = plan_ingest(small.engine, log, START + 3 * HOUR)
     (small.log / "b.jsonl").unlink()
-    report = carry_out(small.engine, small.objects, log, planned)
+    report = run_locally(small.engine, small.objects, log, planned)
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 1), (START + HOUR, 1), (START + 2 * HOUR, 1)]
 
@@ -449,7 +449,7 @@ def test_planning_survives_a_file_that_changes_under_it(
 
     monkeypatch.setattr(Path, "open", refusing)
     log = Settings(access_log_url=str(small.log), access_log={"share_events": 5})
-    report = carry_out(small.engine, small.objects, log, plan_ingest(small.engine, log, START + 2 * HOUR))
+    report = run_locally(small.engine, small.objects, log, plan_ingest(small.engine, log, START + 2 * HOUR))
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 51)]
 

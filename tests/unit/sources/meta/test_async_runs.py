@@ -20,11 +20,11 @@ from adwarm.foundation.errors import (
 )
 from adwarm.model import QuerySpec, Scope, ScopeKind, Window
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.protocol import Handle, Increment, JobState, Unit
-from tests.unit.sources.conftest import TOKEN, Scripted
+from adwarm.sources.protocol import AsyncReportHandle, AsyncReportState, FetchUnit, Increment
+from tests.unit.sources.conftest import TOKEN, ScriptedServer
 
-UNIT = Unit("act_1", (Window(date(2026, 9, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
-RUNS = [Handle(str(number), replace(UNIT, account_id=f"act_{number}")) for number in range(1, 4)]
+UNIT = FetchUnit("act_1", (Window(date(2026, 9, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
+RUNS = [AsyncReportHandle(str(number), replace(UNIT, account_id=f"act_{number}")) for number in range(1, 4)]
 
 
 def entry(body: object, code: int = 200, **headers: str) -> dict[str, object]:
@@ -39,10 +39,10 @@ def status(words: str, percent: object, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("body", [{"report_run_id": "6023"}, {"report_run_id": 6023}, {"id": "6023"}])
-def test_a_submit_names_the_run(scripted: Scripted, meta: MetaSource, body: dict[str, object]) -> None:
+def test_a_submit_names_the_run(scripted: ScriptedServer, meta: MetaSource, body: dict[str, object]) -> None:
     """The question goes out as a form, without page and token; the id comes as text, a number or under its SDK name."""
-    scripted.say(body)
-    assert meta.begin(UNIT) == Handle("6023", UNIT)
+    scripted.add_reply(body)
+    assert meta.submit_async(UNIT) == AsyncReportHandle("6023", UNIT)
     form = parse_qs(scripted.forms[0])
     assert orjson.loads(form["time_range"][0]) == {"since": "2026-09-01", "until": "2026-11-07"}
     assert form["fields"] == ["account_id,ad_id,spend"]
@@ -52,17 +52,19 @@ def test_a_submit_names_the_run(scripted: Scripted, meta: MetaSource, body: dict
 
 
 @pytest.mark.parametrize("body", [{"success": True}, {"id": True}, {"id": "9" * 41}, {"id": "٣"}, {"id": ["6023"]}])
-def test_a_submit_without_an_id_is_tried_again(scripted: Scripted, meta: MetaSource, body: dict[str, object]) -> None:
+def test_a_submit_without_an_id_is_tried_again(
+    scripted: ScriptedServer, meta: MetaSource, body: dict[str, object]
+) -> None:
     """An answer that names no run, or one that no lease could note down, is no run."""
-    scripted.say(body)
+    scripted.add_reply(body)
     with pytest.raises(Transient):
-        meta.begin(UNIT)
+        meta.submit_async(UNIT)
 
 
-def test_fifty_runs_in_one_request(scripted: Scripted, meta: MetaSource) -> None:
+def test_fifty_runs_in_one_request(scripted: ScriptedServer, meta: MetaSource) -> None:
     """One request asks about every run, each with its own state, usage and trouble; the token is in no part of it."""
     usage = orjson.dumps({"acc_id_util_pct": 42.0}).decode()
-    scripted.say([
+    scripted.add_reply([
         entry(status("Job Running", 40), X_Ad_Account_Usage=usage),
         None,
         entry({"error": {"code": 80000, "error_subcode": 2446079}}, 400),
@@ -72,53 +74,57 @@ def test_fifty_runs_in_one_request(scripted: Scripted, meta: MetaSource) -> None
     assert [item["relative_url"].partition("?")[0] for item in batch] == ["v26.0/1", "v26.0/2", "v26.0/3"]
     assert TOKEN not in scripted.forms[0] + scripted.paths[0]
     first, lost, refused = (seen[run] for run in RUNS)
-    assert (first.state, first.percent, first.usage[0].percent) == (JobState.PENDING, 40, 42)
+    assert (first.state, first.percent, first.usage[0].percent) == (AsyncReportState.PENDING, 40, 42)
     assert first.usage[0].scope == Scope(ScopeKind.ACCOUNT, "act_1")
-    assert (lost.state, type(lost.error)) == (JobState.PENDING, Transient)
+    assert (lost.state, type(lost.error)) == (AsyncReportState.PENDING, Transient)
     assert isinstance(refused.error, Throttled)
-    assert (refused.state, refused.error.scope) == (JobState.PENDING, "account:act_3")
+    assert (refused.state, refused.error.scope) == (AsyncReportState.PENDING, "account:act_3")
 
 
 @pytest.mark.parametrize(
     ("body", "state", "error"),
     [
-        (status("Job Not Started", 0), JobState.PENDING, None),
-        (status("Job Started", 0), JobState.PENDING, None),
-        (status("Job Running", 100), JobState.PENDING, None),
-        (status("Job Completed", 99), JobState.PENDING, None),
-        (status("Job Completed", 100), JobState.READY, None),
-        (status("Job Dreaming", 50), JobState.PENDING, None),
-        ({"id": "1"}, JobState.PENDING, None),
-        ({"id": 1, "async_status": ["Job Completed"]}, JobState.PENDING, None),
-        (status("Job Completed", 100, id="2"), JobState.PENDING, Corrupt),
-        (status("Job Completed", 100, id=["1"]), JobState.PENDING, Corrupt),
-        (status("Job Completed", "NaN"), JobState.PENDING, None),
-        (status("Job Running", 10**12), JobState.PENDING, None),
-        ({"error": {"code": 200, "message": "(#200) Permissions error"}}, JobState.FAILED, Denied),
-        (status("Job Skipped", 60), JobState.EXPIRED, Transient),
-        (status("Job Failed", 60), JobState.FAILED, Transient),
-        (status("Job Failed", 60, error_code=-2, error_subcode=2490547), JobState.FAILED, Transient),
-        (status("Job Failed", 60, error_code=2, error_subcode=1504044), JobState.FAILED, Transient),
-        (status("Job Failed", 60, error_code=100, error_subcode=1487534), JobState.FAILED, TooMuchData),
-        (status("Job Failed", 60, error_code=-3, error_subcode=1504045), JobState.FAILED, TooMuchData),
-        (status("Job Failed", 60, error_code=2, error_subcode=1504041), JobState.FAILED, BadRequest),
-        ({"error": {"code": 100, "error_subcode": 33}}, JobState.UNSEEN, NotFound),
-        ({"error": {"code": 2, "is_transient": True}}, JobState.PENDING, Transient),
+        (status("Job Not Started", 0), AsyncReportState.PENDING, None),
+        (status("Job Started", 0), AsyncReportState.PENDING, None),
+        (status("Job Running", 100), AsyncReportState.PENDING, None),
+        (status("Job Completed", 99), AsyncReportState.PENDING, None),
+        (status("Job Completed", 100), AsyncReportState.READY, None),
+        (status("Job Dreaming", 50), AsyncReportState.PENDING, None),
+        ({"id": "1"}, AsyncReportState.PENDING, None),
+        ({"id": 1, "async_status": ["Job Completed"]}, AsyncReportState.PENDING, None),
+        (status("Job Completed", 100, id="2"), AsyncReportState.PENDING, Corrupt),
+        (status("Job Completed", 100, id=["1"]), AsyncReportState.PENDING, Corrupt),
+        (status("Job Completed", "NaN"), AsyncReportState.PENDING, None),
+        (status("Job Running", 10**12), AsyncReportState.PENDING, None),
+        ({"error": {"code": 200, "message": "(#200) Permissions error"}}, AsyncReportState.FAILED, Denied),
+        (status("Job Skipped", 60), AsyncReportState.EXPIRED, Transient),
+        (status("Job Failed", 60), AsyncReportState.FAILED, Transient),
+        (status("Job Failed", 60, error_code=-2, error_subcode=2490547), AsyncReportState.FAILED, Transient),
+        (status("Job Failed", 60, error_code=2, error_subcode=1504044), AsyncReportState.FAILED, Transient),
+        (status("Job Failed", 60, error_code=100, error_subcode=1487534), AsyncReportState.FAILED, TooMuchData),
+        (status("Job Failed", 60, error_code=-3, error_subcode=1504045), AsyncReportState.FAILED, TooMuchData),
+        (status("Job Failed", 60, error_code=2, error_subcode=1504041), AsyncReportState.FAILED, BadRequest),
+        ({"error": {"code": 100, "error_subcode": 33}}, AsyncReportState.UNKNOWN, NotFound),
+        ({"error": {"code": 2, "is_transient": True}}, AsyncReportState.PENDING, Transient),
     ],
 )
 def test_what_a_poll_means(
-    scripted: Scripted, meta: MetaSource, body: dict[str, object], state: JobState, error: type[AdwarmError] | None
+    scripted: ScriptedServer,
+    meta: MetaSource,
+    body: dict[str, object],
+    state: AsyncReportState,
+    error: type[AdwarmError] | None,
 ) -> None:
     """Ready means completed and at 100 %; a failure says by its own code whether to try again, to split or to stop."""
-    scripted.say([entry(body, 400 if "error" in body else 200)])
+    scripted.add_reply([entry(body, 400 if "error" in body else 200)])
     seen = meta.poll(RUNS[:1])[RUNS[0]]
     assert 0 <= seen.percent <= 100
     assert (seen.state, None if seen.error is None else type(seen.error)) == (state, error)
 
 
-def test_a_dead_token_ends_the_poll(scripted: Scripted, meta: MetaSource) -> None:
+def test_a_dead_token_ends_the_poll(scripted: ScriptedServer, meta: MetaSource) -> None:
     """When one entry says that the token is dead, it is for all."""
-    scripted.say([entry({"error": {"code": 190}}, 400)] * 3)
+    scripted.add_reply([entry({"error": {"code": 190}}, 400)] * 3)
     with pytest.raises(TokenDead):
         meta.poll(RUNS)
 
@@ -128,42 +134,49 @@ def test_a_dead_token_ends_the_poll(scripted: Scripted, meta: MetaSource) -> Non
     [([], Transient), ({"data": []}, Transient), ({"error": {"code": 4}}, Throttled), ([{"code": 200}], Transient)],
 )
 def test_a_batch_that_failed_as_a_whole(
-    scripted: Scripted, meta: MetaSource, body: object, expected: type[AdwarmError]
+    scripted: ScriptedServer, meta: MetaSource, body: object, expected: type[AdwarmError]
 ) -> None:
     """Too few answers, an object or an error in place of the list: nothing was learned of any run."""
-    scripted.say(body, 400 if isinstance(body, dict) and "error" in body else 200)
+    scripted.add_reply(body, 400 if isinstance(body, dict) and "error" in body else 200)
     with pytest.raises(expected):
         meta.poll(RUNS)
 
 
-def test_an_entry_that_is_no_answer(scripted: Scripted, meta: MetaSource) -> None:
+def test_an_entry_that_is_no_answer(scripted: ScriptedServer, meta: MetaSource) -> None:
     """An entry cut short or of HTML tells nothing of its run and spoils no other."""
     third = entry(status("x", 1, id="3"))
-    scripted.say([{"code": 200, "body": '{"id": "1", "asy'}, {"code": 502, "body": "<html>"}, third])
+    scripted.add_reply([{"code": 200, "body": '{"id": "1", "asy'}, {"code": 502, "body": "<html>"}, third])
     seen = meta.poll(RUNS)
     assert [type(seen[run].error) for run in RUNS] == [Transient, Transient, type(None)]
 
 
-@pytest.mark.parametrize("odd", [
-    "text", {"code": "200"}, {"code": 200}, {"code": 200, "body": {}}, {"body": "{}"},
-    {"code": 200, "body": "{}", "headers": [1, {"name": 2, "value": []}, {"value": "x"}]},
-    {"code": 200, "body": "{}", "headers": 5},
-    {"code": 200, "body": "[" * 2000},
-    {"code": 400, "body": '{"error":' + '{"message":' * 900 + "1" + "}" * 901},
-])  # fmt: skip
-def test_odd_entries_of_a_batch(scripted: Scripted, meta: MetaSource, odd: object) -> None:
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "text",
+        {"code": "200"},
+        {"code": 200},
+        {"code": 200, "body": {}},
+        {"body": "{}"},
+        {"code": 200, "body": "{}", "headers": [1, {"name": 2, "value": []}, {"value": "x"}]},
+        {"code": 200, "body": "{}", "headers": 5},
+        {"code": 200, "body": "[" * 2000},
+        {"code": 400, "body": '{"error":' + '{"message":' * 900 + "1" + "}" * 901},
+    ],
+)
+def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, odd: object) -> None:
     """Whatever stands in the place of an answer, it is one run's trouble and no failure of the poll."""
-    scripted.say([odd, entry(status("Job Running", 5, id="2"))])
+    scripted.add_reply([odd, entry(status("Job Running", 5, id="2"))])
     seen = meta.poll(RUNS[:2])
-    assert seen[RUNS[0]].state is JobState.PENDING
+    assert seen[RUNS[0]].state is AsyncReportState.PENDING
     assert (seen[RUNS[1]].percent, seen[RUNS[1]].error) == (5, None)
 
 
-def test_a_result_is_read_by_its_run(scripted: Scripted, meta: MetaSource) -> None:
+def test_a_result_is_read_by_its_run(scripted: ScriptedServer, meta: MetaSource) -> None:
     """Pages of a run are asked for by its id, with a page size; a run the platform forgot is not found."""
     row = {"account_id": "1", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
-    scripted.say({"data": [row], "paging": {"cursors": {"after": "c"}, "next": "x"}})
-    scripted.say({"error": {"code": 100, "error_subcode": 33}}, 400)
+    scripted.add_reply({"data": [row], "paging": {"cursors": {"after": "c"}, "next": "x"}})
+    scripted.add_reply({"error": {"code": 100, "error_subcode": 33}}, 400)
     page = meta.read(RUNS[0], None)
     assert (page.rows, page.next_cursor) == ([row], "c")
     with pytest.raises(NotFound):
@@ -171,30 +184,30 @@ def test_a_result_is_read_by_its_run(scripted: Scripted, meta: MetaSource) -> No
     assert scripted.paths == ["/v26.0/1/insights?limit=500", "/v26.0/1/insights?limit=7&after=c"]
 
 
-def test_a_result_of_another_account_is_refused(scripted: Scripted, meta: MetaSource) -> None:
+def test_a_result_of_another_account_is_refused(scripted: ScriptedServer, meta: MetaSource) -> None:
     """A run's rows are judged like those of a call: one row of another account refuses the page."""
     row = {"account_id": "2", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
-    scripted.say({"data": [row | {"account_id": "1"}, row]})
+    scripted.add_reply({"data": [row | {"account_id": "1"}, row]})
     with pytest.raises(Corrupt, match="account_id is 2"):
         meta.read(RUNS[0], None)
 
 
-def test_listed_objects_are_judged(scripted: Scripted, meta: MetaSource) -> None:
+def test_listed_objects_are_judged(scripted: ScriptedServer, meta: MetaSource) -> None:
     """A list of objects with one that has no id of digits is refused."""
-    scripted.say({"data": [{"id": "31"}, {"id": "31 or so"}]})
+    scripted.add_reply({"data": [{"id": "31"}, {"id": "31 or so"}]})
     with pytest.raises(Corrupt, match="row 2"):
-        meta.objects(UNIT, "campaign", None)
+        meta.list_objects(UNIT, "campaign", None)
 
 
-def test_objects_are_listed_below_their_parent(scripted: Scripted, meta: MetaSource) -> None:
+def test_objects_are_listed_below_their_parent(scripted: ScriptedServer, meta: MetaSource) -> None:
     """Campaigns of the account, ad sets of a campaign: whatever their standing; never below several at once."""
-    scripted.say({"data": [{"id": "31"}, {"id": "32"}]})
-    scripted.say({"data": [{"id": "21"}]})
-    assert [row["id"] for row in meta.objects(UNIT, "campaign", None).rows] == ["31", "32"]
+    scripted.add_reply({"data": [{"id": "31"}, {"id": "32"}]})
+    scripted.add_reply({"data": [{"id": "21"}]})
+    assert [row["id"] for row in meta.list_objects(UNIT, "campaign", None).rows] == ["31", "32"]
     one = replace(UNIT, filters=(("campaign.id", "IN", "31"),))
-    assert meta.objects(one, "adset", None).rows == [{"id": "21"}]
+    assert meta.list_objects(one, "adset", None).rows == [{"id": "21"}]
     assert scripted.paths[0].startswith("/v26.0/act_1/campaigns?fields=id&")
     assert "ARCHIVED" in scripted.paths[0]
     assert scripted.paths[1].startswith("/v26.0/31/adsets?")
     with pytest.raises(BadRequest):
-        meta.objects(replace(UNIT, filters=(("campaign.id", "IN", "31,32"),)), "adset", None)
+        meta.list_objects(replace(UNIT, filters=(("campaign.id", "IN", "31,32"),)), "adset", None)

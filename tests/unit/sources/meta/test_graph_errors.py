@@ -20,17 +20,17 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.graph_errors import Caller, error_of, refused_for_now
+from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ACCOUNT, APP, TOKEN = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7"), Scope(ScopeKind.TOKEN, "ab")
-CALLER = Caller("act_1", ACCOUNT, APP, TOKEN, ("s3cret-token",))
+CALLER = CallContext("act_1", ACCOUNT, APP, TOKEN, ("s3cret-token",))
 
 
 def classify(code: Any, subcode: int | None = None, status: int = 400, **more: Any) -> AdwarmError:
     """The error that a code means."""
     usage = more.pop("usage", ())
-    return error_of({"code": code, "error_subcode": subcode, **more}, status, CALLER, usage, NOW)
+    return parse_error({"code": code, "error_subcode": subcode, **more}, status, CALLER, usage, NOW)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_full_access_shortens_the_score_block() -> None:
     """The score limiter blocks an app with full access for a minute only."""
     full = replace(CALLER, full_access=True)
     for code, subcode in ((17, 2446079), (613, 1487742)):
-        error = error_of({"code": code, "error_subcode": subcode}, 400, full, (), NOW)
+        error = parse_error({"code": code, "error_subcode": subcode}, 400, full, (), NOW)
         assert isinstance(error, Throttled)
         assert error.retry_after == 60
-    assert error_of({"code": 80000}, 400, full, (), NOW).retry_after == 300  # type: ignore[attr-defined]
+    assert parse_error({"code": 80000}, 400, full, (), NOW).retry_after == 300  # type: ignore[attr-defined]
 
 
 def test_denied_names_the_account() -> None:
@@ -163,7 +163,7 @@ def test_denied_names_the_account() -> None:
     error = classify(200, message="no ads_read")
     assert isinstance(error, Denied)
     assert error.account_id == "act_1"
-    nobody = error_of({"code": 200}, 403, Caller(None, None, APP, TOKEN), (), NOW)
+    nobody = parse_error({"code": 200}, 403, CallContext(None, None, APP, TOKEN), (), NOW)
     assert type(nobody) is BadRequest
 
 
@@ -214,7 +214,7 @@ UNSUPPORTED = (
 )  # fmt: skip
 def test_recorded_answers_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
     """Bodies that the platform sent to others, in answer to a call of an account's own address."""
-    error = error_of(body, status, replace(CALLER, names_account=True), (), NOW)
+    error = parse_error(body, status, replace(CALLER, is_account_node=True), (), NOW)
     assert type(error) is kind
 
 
@@ -224,7 +224,7 @@ def test_recorded_answers_about_an_account(body: dict[str, Any], status: int, ki
 ])  # fmt: skip
 def test_a_missing_object_is_not_a_missing_account(body: dict[str, Any]) -> None:
     """Of a report or a campaign the same words mean that it is not there, and nothing about the account."""
-    assert type(error_of(body, 400, CALLER, (), NOW)) is NotFound
+    assert type(parse_error(body, 400, CALLER, (), NOW)) is NotFound
 
 
 def test_a_blocked_app_is_one_scope() -> None:
@@ -238,19 +238,19 @@ def test_a_blocked_app_is_one_scope() -> None:
 
 def test_the_answers_own_wait_is_kept() -> None:
     """`Retry-After` sets the time of a 429 and of a passing failure, unless the usage asks for longer."""
-    for error in (error_of({}, 429, CALLER, (), NOW, 77.0), refused_for_now(CALLER, NOW, 77.0)):
+    for error in (parse_error({}, 429, CALLER, (), NOW, 77.0), too_many_requests(CALLER, NOW, 77.0)):
         assert isinstance(error, Throttled)
         assert (error.scope, error.retry_after, error.until) == (str(ACCOUNT), 77.0, NOW + timedelta(seconds=77))
-    assert error_of({"code": 2}, 503, CALLER, (), NOW, 9.0).retry_after == 9.0  # type: ignore[attr-defined]
+    assert parse_error({"code": 2}, 503, CALLER, (), NOW, 9.0).retry_after == 9.0  # type: ignore[attr-defined]
     usage = (UsageSample(ACCOUNT, 100, 1140.0),)
-    assert error_of({"code": 80000}, 429, CALLER, usage, NOW, 77.0).retry_after == 1140.0  # type: ignore[attr-defined]
-    assert refused_for_now(CALLER, NOW, None).retry_after == 60.0
-    assert refused_for_now(Caller(None, None, APP, TOKEN), NOW, None).scope == str(TOKEN)
+    assert parse_error({"code": 80000}, 429, CALLER, usage, NOW, 77.0).retry_after == 1140.0  # type: ignore[attr-defined]
+    assert too_many_requests(CALLER, NOW, None).retry_after == 60.0
+    assert too_many_requests(CallContext(None, None, APP, TOKEN), NOW, None).scope == str(TOKEN)
 
 
 def test_no_wait_is_beyond_the_calendar() -> None:
     """A regain time of a billion minutes is a moment that can be told."""
-    error = error_of({"code": 80000}, 400, CALLER, (UsageSample(ACCOUNT, 100, 6e10),), NOW, 1e300)
+    error = parse_error({"code": 80000}, 400, CALLER, (UsageSample(ACCOUNT, 100, 6e10),), NOW, 1e300)
     assert isinstance(error, Throttled)
     assert error.until == NOW + timedelta(days=365)
 
@@ -265,7 +265,7 @@ def test_odd_error_bodies() -> None:
         {"code": nested, "message": nested, "error_user_msg": nested, "fbtrace_id": nested},
         {"code": float("inf"), "error_subcode": float("nan"), "message": "a\0b"},
     ):
-        error = error_of(body, 400, CALLER, (), NOW)
+        error = parse_error(body, 400, CALLER, (), NOW)
         assert len(str(error)) < 1_000
         assert len(error.code or "") <= 40
         assert "\0" not in str(error)
@@ -276,4 +276,4 @@ def test_odd_error_bodies() -> None:
        st.integers(100, 599))  # fmt: skip
 def test_any_body_becomes_an_error(body: dict[str, Any], status: int) -> None:
     """Whatever an error body holds, an error of ours comes out."""
-    assert str(error_of(body, status, CALLER, (), NOW))
+    assert str(parse_error(body, status, CALLER, (), NOW))

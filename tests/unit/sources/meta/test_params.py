@@ -7,15 +7,15 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import QuerySpec, Window
 from adwarm.sources.meta.params import request_params
-from adwarm.sources.protocol import Increment, Unit
+from adwarm.sources.protocol import FetchUnit, Increment
 
 FIRST, SECOND = Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 8), date(2026, 11, 9))
 SPEC = QuerySpec(fields=("ad_name", "spend", "date_start"))
 
 
-def unit(*windows: Window, increment: Increment = Increment.RANGE, spec: QuerySpec = SPEC) -> Unit:
+def unit(*windows: Window, increment: Increment = Increment.RANGE, spec: QuerySpec = SPEC) -> FetchUnit:
     """A unit of account 1."""
-    return Unit("act_1", windows, increment, spec)
+    return FetchUnit("act_1", windows, increment, spec)
 
 
 def test_days_of_one_window() -> None:
@@ -51,7 +51,7 @@ def test_days_of_several_windows_are_refused() -> None:
 def test_attribution_and_filters() -> None:
     """Attribution windows and filters are sent in the platform's form."""
     spec = QuerySpec(fields=("spend",), attribution_windows=("7d_click",))
-    asked = Unit(
+    asked = FetchUnit(
         "act_1", (FIRST,), Increment.RANGE, spec, (("ad.id", "IN", "1,2"), ("impressions", "GREATER_THAN", "0"))
     )
     params = request_params(asked, 50)

@@ -10,10 +10,10 @@ from adwarm.model import Account, QuerySpec, Scope, ScopeKind, UsageSample, Wind
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.protocol import Increment, Page, Unit
-from tests.unit.sources.conftest import TOKEN, Scripted
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
+from tests.unit.sources.conftest import TOKEN, ScriptedServer
 
-UNIT = Unit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
+UNIT = FetchUnit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 7)),), Increment.DAY, QuerySpec(fields=("spend",)))
 
 
 def row(ad: str, **more: object) -> dict[str, object]:
@@ -27,18 +27,18 @@ def paging(after: str | None, *, more: bool) -> dict[str, object]:
     return found | ({"next": f"http://127.0.0.1:9/steal?access_token=x&after={after or 'fromnext'}"} if more else {})
 
 
-def first_page(source: MetaSource) -> Page:
+def first_page(source: MetaSource) -> ResultPage:
     """The unit's first page."""
     page = source.submit(UNIT)
-    assert isinstance(page, Page)
+    assert isinstance(page, ResultPage)
     return page
 
 
-def test_only_a_missing_next_ends_a_report(scripted: Scripted, meta: MetaSource) -> None:
+def test_only_a_missing_next_ends_a_report(scripted: ScriptedServer, meta: MetaSource) -> None:
     """An empty page that names a next one is read past, and a cursor without `next` is the end."""
-    scripted.say({"data": [row("1", spend=None)], "paging": paging("c1", more=True)})
-    scripted.say({"data": [], "paging": paging("c2", more=True)})
-    scripted.say({"data": [row("2")], "paging": paging("c3", more=False)})
+    scripted.add_reply({"data": [row("1", spend=None)], "paging": paging("c1", more=True)})
+    scripted.add_reply({"data": [], "paging": paging("c2", more=True)})
+    scripted.add_reply({"data": [row("2")], "paging": paging("c3", more=False)})
     page, rows, cursors = first_page(meta), [], []
     while True:
         rows += page.rows
@@ -52,100 +52,121 @@ def test_only_a_missing_next_ends_a_report(scripted: Scripted, meta: MetaSource)
     assert page.api_version == "v26.0"
 
 
-def test_a_cursor_only_in_next(scripted: Scripted, meta: MetaSource) -> None:
+def test_a_cursor_only_in_next(scripted: ScriptedServer, meta: MetaSource) -> None:
     """A page whose cursors are missing is continued by the cursor that `next` names, not by its address."""
-    scripted.say({"data": [], "paging": paging(None, more=True)})
+    scripted.add_reply({"data": [], "paging": paging(None, more=True)})
     assert first_page(meta).next_cursor == "fromnext"
 
 
-@pytest.mark.parametrize("body", [
-    {"data": [], "paging": {"next": "http://x/"}},
-    {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "same"}}},
-    {"paging": {}},
-    {"data": {"ad_id": "1"}},
-    {"data": [1]},
-    {"data": [], "paging": {"next": "http://[::1"}},
-    {"data": [], "paging": {"next": {"after": "x"}}},
-    {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
-])  # fmt: skip
-def test_answers_that_would_lose_rows(scripted: Scripted, meta: MetaSource, body: object) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [], "paging": {"next": "http://x/"}},
+        {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "same"}}},
+        {"paging": {}},
+        {"data": {"ad_id": "1"}},
+        {"data": [1]},
+        {"data": [], "paging": {"next": "http://[::1"}},
+        {"data": [], "paging": {"next": {"after": "x"}}},
+        {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
+    ],
+)
+def test_answers_that_would_lose_rows(scripted: ScriptedServer, meta: MetaSource, body: object) -> None:
     """A next page without a new cursor, or an answer without rows, is an error and not an end."""
-    scripted.say(body)
+    scripted.add_reply(body)
     with pytest.raises(Transient):
         meta.read(UNIT, "same")
 
 
-def test_usage_comes_with_the_page(scripted: Scripted, meta: MetaSource) -> None:
+def test_usage_comes_with_the_page(scripted: ScriptedServer, meta: MetaSource) -> None:
     """The headers of an answer are part of the page."""
-    scripted.say({"data": []}, X_Ad_Account_Usage='{"acc_id_util_pct": 12.5}')
+    scripted.add_reply({"data": []}, X_Ad_Account_Usage='{"acc_id_util_pct": 12.5}')
     assert first_page(meta).usage == (UsageSample(Scope(ScopeKind.ACCOUNT, "act_1"), 12.5),)
 
 
-def test_a_throttle_uses_the_headers_of_its_own_answer(scripted: Scripted, meta: MetaSource) -> None:
+def test_a_throttle_uses_the_headers_of_its_own_answer(scripted: ScriptedServer, meta: MetaSource) -> None:
     """The refused call's own header says how long the account is parked."""
     usage = '{"1":[{"type":"ads_insights","call_count":100,"estimated_time_to_regain_access":19}]}'
-    scripted.say({"error": {"code": 80000, "error_subcode": 2446079}}, 400, X_Business_Use_Case_Usage=usage)
+    scripted.add_reply({"error": {"code": 80000, "error_subcode": 2446079}}, 400, X_Business_Use_Case_Usage=usage)
     with pytest.raises(Throttled) as caught:
         meta.submit(UNIT)
     assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", 1140)
 
 
-def test_an_accounts_facts(scripted: Scripted, meta: MetaSource) -> None:
+def test_an_accounts_facts(scripted: ScriptedServer, meta: MetaSource) -> None:
     """Zone, currency and standing come from the platform; a zone that nobody knows counts as UTC."""
-    scripted.say({"timezone_name": "Asia/Tokyo", "currency": "JPY", "account_status": 101, "id": "act_1"})
-    scripted.say({"timezone_name": "Mars/Base", "id": "act_1"})
-    assert meta.account("act_1") == Account("act_1", "Asia/Tokyo", "Asia/Tokyo", "JPY", "facebook_default", "closed")
-    assert meta.account("act_1") == Account("act_1", connection="facebook_default")
+    scripted.add_reply({"timezone_name": "Asia/Tokyo", "currency": "JPY", "account_status": 101, "id": "act_1"})
+    scripted.add_reply({"timezone_name": "Mars/Base", "id": "act_1"})
+    assert meta.get_account("act_1") == Account(
+        "act_1", "Asia/Tokyo", "Asia/Tokyo", "JPY", "facebook_default", "closed"
+    )
+    assert meta.get_account("act_1") == Account("act_1", connection="facebook_default")
 
 
-def test_every_account_of_the_token(scripted: Scripted, meta: MetaSource) -> None:
+def test_every_account_of_the_token(scripted: ScriptedServer, meta: MetaSource) -> None:
     """Accounts are read page by page, empty pages included."""
-    scripted.say({"data": [{"id": "act_5", "account_id": "5"}], "paging": paging("c1", more=True)})
-    scripted.say({"data": [], "paging": paging("c2", more=True)})
-    scripted.say({"data": [{"id": "act_6"}], "paging": paging("c3", more=False)})
-    assert [account.id for account in meta.accounts()] == ["act_5", "act_6"]
+    scripted.add_reply({"data": [{"id": "act_5", "account_id": "5"}], "paging": paging("c1", more=True)})
+    scripted.add_reply({"data": [], "paging": paging("c2", more=True)})
+    scripted.add_reply({"data": [{"id": "act_6"}], "paging": paging("c3", more=False)})
+    assert [account.id for account in meta.list_accounts()] == ["act_5", "act_6"]
 
 
-@pytest.mark.parametrize("changes", [
-    {"account_id": "2"}, {"account_id": None}, {"ad_id": "1 or so"}, {"date_start": "2026-10-31"}, {"spend": "NaN"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account_id": "2"},
+        {"account_id": None},
+        {"ad_id": "1 or so"},
+        {"date_start": "2026-10-31"},
+        {"spend": "NaN"},
+    ],
+)
 def test_foreign_and_malformed_rows_are_refused(
-    scripted: Scripted, meta: MetaSource, changes: dict[str, object]
+    scripted: ScriptedServer, meta: MetaSource, changes: dict[str, object]
 ) -> None:
     """One row that is not the unit's refuses the first page and every later one."""
     for read in (lambda: meta.submit(UNIT), lambda: meta.read(UNIT, "c")):
-        scripted.say({"data": [row("1"), row("2", **changes)]})
+        scripted.add_reply({"data": [row("1"), row("2", **changes)]})
         with pytest.raises(Corrupt, match=next(iter(changes))):
             read()
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("id", "act_2"), ("account_id", "2"), ("account_id", 1), ("currency", "U" * 320), ("currency", "U\0D"),
-    ("currency", 7), ("timezone_name", "Europe/" + "x" * 900), ("timezone_name", ["UTC"]),
-])  # fmt: skip
-def test_an_account_is_itself(scripted: Scripted, meta: MetaSource, field: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "act_2"),
+        ("account_id", "2"),
+        ("account_id", 1),
+        ("currency", "U" * 320),
+        ("currency", "U\0D"),
+        ("currency", 7),
+        ("timezone_name", "Europe/" + "x" * 900),
+        ("timezone_name", ["UTC"]),
+    ],
+)
+def test_an_account_is_itself(scripted: ScriptedServer, meta: MetaSource, field: str, value: object) -> None:
     """An account's answer that is another's, or that no column could hold, is refused."""
-    scripted.say({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})
+    scripted.add_reply({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})
     with pytest.raises(Corrupt, match=r"account_id|currency|timezone_name"):
-        meta.account("act_1")
+        meta.get_account("act_1")
 
 
-def test_an_account_without_an_id_is_refused(scripted: Scripted, meta: MetaSource) -> None:
+def test_an_account_without_an_id_is_refused(scripted: ScriptedServer, meta: MetaSource) -> None:
     """Facts that name no account are nobody's; in a list as well."""
-    scripted.say({"timezone_name": "UTC", "currency": "EUR"})
-    scripted.say({"data": [{"id": "act_5"}, {"currency": "EUR"}]})
+    scripted.add_reply({"timezone_name": "UTC", "currency": "EUR"})
+    scripted.add_reply({"data": [{"id": "act_5"}, {"currency": "EUR"}]})
     with pytest.raises(Corrupt, match="missing"):
-        meta.account("act_1")
+        meta.get_account("act_1")
     with pytest.raises(Corrupt, match="missing"):
-        list(meta.accounts())
+        list(meta.list_accounts())
 
 
-def test_accounts_in_a_circle(scripted: Scripted, meta: MetaSource) -> None:
+def test_accounts_in_a_circle(scripted: ScriptedServer, meta: MetaSource) -> None:
     """Pages that lead back to one that was read are followed no further."""
     for number, cursor in enumerate("abab"):
-        scripted.say({"data": [{"id": f"act_{number}"}], "paging": paging(cursor, more=True)})
+        scripted.add_reply({"data": [{"id": f"act_{number}"}], "paging": paging(cursor, more=True)})
     with pytest.raises(Corrupt, match="circle"):
-        list(meta.accounts())
+        list(meta.list_accounts())
     assert len(scripted.paths) == 3
 
 
@@ -170,11 +191,11 @@ def test_a_credential_goes_by_a_digest_of_all_of_it() -> None:
     assert {len(digest) for digest in digests} == {16}
 
 
-def test_the_platforms_clock_is_told(scripted: Scripted, meta: MetaSource) -> None:
+def test_the_platforms_clock_is_told(scripted: ScriptedServer, meta: MetaSource) -> None:
     """The source tells how far the platform's clock is ahead, once an answer came with a date."""
     assert meta.clock_offset_seconds is None
-    scripted.say({"id": "act_1", "currency": "EUR"}, Date="Wed, 25 Nov 2026 13:00:00 GMT")
-    meta.account("act_1")
+    scripted.add_reply({"id": "act_1", "currency": "EUR"}, Date="Wed, 25 Nov 2026 13:00:00 GMT")
+    meta.get_account("act_1")
     assert meta.clock_offset_seconds == 3_600
 
 

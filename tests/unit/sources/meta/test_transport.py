@@ -15,30 +15,30 @@ from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.meta.transport import GraphTransport
-from tests.unit.sources.conftest import TOKEN, Scripted
+from tests.unit.sources.conftest import TOKEN, ScriptedServer
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 
 
 @pytest.fixture
-def graph(scripted: Scripted, clock: VirtualClock) -> GraphTransport:
+def graph(scripted: ScriptedServer, clock: VirtualClock) -> GraphTransport:
     """A transport to the scripted server."""
     settings = SourceSettings(graph_url=f"{scripted.url}/", max_response_bytes=50_000, read_timeout=5)
     return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
 
 
-def test_the_token_travels_in_its_header_only(scripted: Scripted, graph: GraphTransport) -> None:
+def test_the_token_travels_in_its_header_only(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """The query holds the parameters and no token; the header holds the token."""
-    scripted.say({"ok": 1})
+    scripted.add_reply({"ok": 1})
     assert graph.get(("act_1", "insights"), {"limit": 5, "time_range": {"since": "x"}}).body == {"ok": 1}
     assert scripted.paths == ["/v26.0/act_1/insights?limit=5&time_range=%7B%22since%22%3A%22x%22%7D"]
     assert scripted.headers[0]["Authorization"] == f"Bearer {TOKEN}"
 
 
-def test_the_secret_signs(scripted: Scripted, clock: VirtualClock) -> None:
+def test_the_secret_signs(scripted: ScriptedServer, clock: VirtualClock) -> None:
     """With an app secret the call carries a proof, and still no token."""
     credentials = MetaCredentials(SecretStr(TOKEN), "7", SecretStr("sec"))
-    scripted.say({"ok": 1})
+    scripted.add_reply({"ok": 1})
     GraphTransport(credentials, SourceSettings(graph_url=scripted.url, api_version="v25.0"), clock).get(("me",), {})
     assert scripted.paths[0].startswith("/v25.0/me?appsecret_proof=")
     assert TOKEN not in scripted.paths[0]
@@ -74,47 +74,54 @@ def test_the_secret_signs(scripted: Scripted, clock: VirtualClock) -> None:
     ],
 )
 def test_odd_answers(
-    scripted: Scripted, graph: GraphTransport, body: bytes, status: int, kind: str, expected: type[AdwarmError]
+    scripted: ScriptedServer, graph: GraphTransport, body: bytes, status: int, kind: str, expected: type[AdwarmError]
 ) -> None:
     """Pages of HTML, cut JSON, errors under HTTP 200 and wrong statuses each become the error they are."""
-    scripted.say(body, status, kind)
+    scripted.add_reply(body, status, kind)
     with pytest.raises(expected) as caught:
         graph.get(("act_1",), {}, "act_1")
     assert type(caught.value) is expected
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-@pytest.mark.parametrize(("asked", "seconds"), [
-    ("77", 77.0), ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0), ("soon", 60.0), ("-5", 60.0), ("", 60.0),
-    ("9" * 400, 365 * 86_400.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("77", 77.0),
+        ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0),
+        ("soon", 60.0),
+        ("-5", 60.0),
+        ("", 60.0),
+        ("9" * 400, 365 * 86_400.0),
+    ],
+)
 def test_a_429_waits_as_long_as_it_says(
-    scripted: Scripted, graph: GraphTransport, kind: str, asked: str, seconds: float
+    scripted: ScriptedServer, graph: GraphTransport, kind: str, asked: str, seconds: float
 ) -> None:
     """`Retry-After` in seconds or as a date parks the account for that long; without one it is a minute."""
     date = "Wed, 25 Nov 2026 12:00:00 GMT"
-    scripted.say({"error": {"message": "slow down"}}, 429, kind, Retry_After=asked, Date=date)
+    scripted.add_reply({"error": {"message": "slow down"}}, 429, kind, Retry_After=asked, Date=date)
     with pytest.raises(Throttled) as caught:
         graph.get(("act_1",), {}, "act_1")
     assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", seconds)
 
 
-def test_a_503_says_when_to_come_back(scripted: Scripted, graph: GraphTransport) -> None:
+def test_a_503_says_when_to_come_back(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """A passing failure keeps the wait that came with it."""
-    scripted.say(HTML, 503, "text/html", Retry_After="7")
+    scripted.add_reply(HTML, 503, "text/html", Retry_After="7")
     with pytest.raises(Transient) as caught:
         graph.get(("act_1",), {}, "act_1")
     assert (type(caught.value), caught.value.retry_after) == (Transient, 7.0)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(scripted: Scripted, graph: GraphTransport, status: int) -> None:
+def test_no_redirect_is_followed(scripted: ScriptedServer, graph: GraphTransport, status: int) -> None:
     """An answer that leads elsewhere is an error, and nothing is asked there: not on this host, nor on another."""
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         elsewhere.settimeout(0.05)
         port = elsewhere.getsockname()[1]
         for target in (f"http://127.0.0.1:{port}/steal", "/v26.0/act_2"):
-            scripted.say(b"{}", status, Location=target)
+            scripted.add_reply(b"{}", status, Location=target)
             with pytest.raises(BadRequest, match=str(status)):
                 graph.get(("act_1",), {}, "act_1")
         with pytest.raises(TimeoutError):
@@ -122,40 +129,45 @@ def test_no_redirect_is_followed(scripted: Scripted, graph: GraphTransport, stat
     assert scripted.paths == ["/v26.0/act_1"] * 2
 
 
-def test_cookies_are_not_kept(scripted: Scripted, graph: GraphTransport) -> None:
+def test_cookies_are_not_kept(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """What one answer sets, no later call sends."""
-    scripted.say({"ok": 1}, Set_Cookie="a=b; Path=/")
-    scripted.say({"ok": 2})
+    scripted.add_reply({"ok": 1}, Set_Cookie="a=b; Path=/")
+    scripted.add_reply({"ok": 2})
     for _ in range(2):
         graph.get(("act_1",), {})
     assert "Cookie" not in scripted.headers[1]
 
 
-def test_the_platforms_clock(scripted: Scripted, graph: GraphTransport) -> None:
+def test_the_platforms_clock(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """The offset to the platform's `Date` is the median of the last answers; one odd date moves nothing."""
     assert graph.clock_offset_seconds is None
-    for date in ("odd", "Sat, 24 Jan 2026 12:00:00 GMT", "Wed, 25 Nov 2026 14:00:00 GMT",
-                 "Wed, 25 Nov 2026 14:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -2359"):  # fmt: skip
-        scripted.say({"ok": 1}, Date=date)
+    for date in (
+        "odd",
+        "Sat, 24 Jan 2026 12:00:00 GMT",
+        "Wed, 25 Nov 2026 14:00:00 GMT",
+        "Wed, 25 Nov 2026 14:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+    ):
+        scripted.add_reply({"ok": 1}, Date=date)
         graph.get(("act_1",), {})
     assert graph.clock_offset_seconds == 7_200
 
 
-def test_a_large_answer_is_not_read_to_its_end(scripted: Scripted, graph: GraphTransport) -> None:
+def test_a_large_answer_is_not_read_to_its_end(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """More bytes than allowed mean too much data, compressed or not, and the next call works again."""
     bomb = gzip.compress(b" " * 5_000_000)
-    scripted.say(b" " * 60_000)
-    scripted.say(bomb, Content_Encoding="gzip")
-    scripted.say({"ok": 1})
+    scripted.add_reply(b" " * 60_000)
+    scripted.add_reply(bomb, Content_Encoding="gzip")
+    scripted.add_reply({"ok": 1})
     for _ in range(2):
         with pytest.raises(TooMuchData):
             graph.get(("act_1",), {})
     assert graph.get(("act_1",), {}).body == {"ok": 1}
 
 
-def test_a_connection_that_breaks(scripted: Scripted, graph: GraphTransport) -> None:
+def test_a_connection_that_breaks(scripted: ScriptedServer, graph: GraphTransport) -> None:
     """A body that ends too early is transient."""
-    scripted.say(b'{"data":', cut=100)
+    scripted.add_reply(b'{"data":', cut=100)
     with pytest.raises(Transient):
         graph.get(("act_1",), {})
 
@@ -191,12 +203,12 @@ class _Everything(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def test_the_token_appears_nowhere(scripted: Scripted, meta: MetaSource) -> None:
+def test_the_token_appears_nowhere(scripted: ScriptedServer, meta: MetaSource) -> None:
     """No error, traceback, log line, address or printed value repeats the token, whatever the platform echoes."""
-    scripted.say({"error": {"code": 190, "message": f"Malformed access token {TOKEN}", "fbtrace_id": TOKEN}}, 400)
-    scripted.say(f"<html>{TOKEN}</html>".encode(), 502, "text/html")
-    scripted.say(b'{"data":', cut=100)
-    scripted.say({"timezone_name": TOKEN}, X_App_Usage=TOKEN)
+    scripted.add_reply({"error": {"code": 190, "message": f"Malformed access token {TOKEN}", "fbtrace_id": TOKEN}}, 400)
+    scripted.add_reply(f"<html>{TOKEN}</html>".encode(), 502, "text/html")
+    scripted.add_reply(b'{"data":', cut=100)
+    scripted.add_reply({"timezone_name": TOKEN}, X_App_Usage=TOKEN)
     everything, root = _Everything(), logging.getLogger()
     level = root.level
     root.addHandler(everything)
@@ -205,7 +217,7 @@ def test_the_token_appears_nowhere(scripted: Scripted, meta: MetaSource) -> None
     try:
         for _ in range(3):
             with pytest.raises(AdwarmError) as caught:
-                meta.account("act_1")
+                meta.get_account("act_1")
             texts.append("".join(traceback.format_exception(caught.value)))
             assert caught.value.__context__ is None
     finally:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.usage_headers import usage_samples
+from adwarm.sources.meta.usage_headers import parse_usage_headers
 
 ACCOUNT, APP = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7")
 NAMES = ("X-App-Usage", "X-Ad-Account-Usage", "X-Business-Use-Case-Usage", "X-FB-Ads-Insights-Throttle")
@@ -34,12 +34,12 @@ json_values = st.recursive(
 
 def read(name: str, body: Any, account: Scope | None = ACCOUNT) -> tuple[UsageSample, ...]:
     """The samples of one header."""
-    return usage_samples({name: orjson.dumps(body).decode()}, account, APP)
+    return parse_usage_headers({name: orjson.dumps(body).decode()}, account, APP)
 
 
 def test_no_headers_no_samples() -> None:
     """Headers come only after enough calls; none is normal."""
-    assert usage_samples({"Content-Type": "application/json"}, ACCOUNT, APP) == ()
+    assert parse_usage_headers({"Content-Type": "application/json"}, ACCOUNT, APP) == ()
 
 
 def test_app_usage_takes_the_worst_figure() -> None:
@@ -70,7 +70,7 @@ def test_another_use_is_not_the_accounts_insights(use: str) -> None:
     assert read("X-Business-Use-Case-Usage", {"1": [full]}) == ()
     assert read("X-Business-Use-Case-Usage", {"1": [full, ours]}) == (UsageSample(ACCOUNT, 12.0),)
     header = {"X-Business-Use-Case-Usage": orjson.dumps({"1": [full, ours]}).decode()}
-    asked = {code: usage_samples(header, ACCOUNT, APP, code) for code in (80000, 80003, 80004)}
+    asked = {code: parse_usage_headers(header, ACCOUNT, APP, code) for code in (80000, 80003, 80004)}
     of_use = {"ads_management": 80004, "custom_audience": 80003}.get(use)
     assert asked == {
         code: (UsageSample(ACCOUNT, 150.0, 1800.0),)
@@ -107,13 +107,13 @@ def test_throttle_header_speaks_of_app_and_account() -> None:
 
 def test_a_broken_header_does_not_spoil_the_others() -> None:
     """What cannot be read is left out; what can be is kept."""
-    found = usage_samples({"X-App-Usage": "{cut", "X-Ad-Account-Usage": '{"acc_id_util_pct": 5}'}, ACCOUNT, APP)
+    found = parse_usage_headers({"X-App-Usage": "{cut", "X-Ad-Account-Usage": '{"acc_id_util_pct": 5}'}, ACCOUNT, APP)
     assert found == (UsageSample(ACCOUNT, 5.0),)
 
 
 @given(st.sampled_from(NAMES), st.one_of(st.text(), json_values.map(lambda value: orjson.dumps(value).decode())))
 def test_no_header_ever_fails_a_call(name: str, text: str) -> None:
     """Whatever a header holds, samples come out, and their figures are finite and not negative."""
-    for sample in usage_samples({name: text}, ACCOUNT, APP):
+    for sample in parse_usage_headers({name: text}, ACCOUNT, APP):
         assert 0 <= sample.percent < float("inf")
         assert sample.regain_seconds is None or sample.regain_seconds > 0

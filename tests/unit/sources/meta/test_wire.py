@@ -18,7 +18,7 @@ from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.transport import GraphTransport
-from adwarm.sources.meta.wire import CallBounds, _Unpacker
+from adwarm.sources.meta.wire import CallBounds, _Decompressor
 from tests.unit.sources.conftest import TOKEN
 
 Script = Callable[[socket.socket], None]
@@ -130,9 +130,20 @@ def failure(graph: GraphTransport) -> AdwarmError:
         trickling(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
         trickling(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:10], b"\0"),
     ],
-    ids=["silent", "status", "header", "headers", "continue", "length", "close", "chunks", "chunk size", "trailer",
-         "packed"],
-)  # fmt: skip
+    ids=[
+        "silent",
+        "status",
+        "header",
+        "headers",
+        "continue",
+        "length",
+        "close",
+        "chunks",
+        "chunk size",
+        "trailer",
+        "packed",
+    ],
+)
 def test_no_trickle_outlives_its_deadline(raw: Raw, graph: GraphTransport, script: Script) -> None:
     """A head or a body that comes a byte at a time, and never ends, ends with the call's deadline."""
     raw.script = script
@@ -223,7 +234,7 @@ def test_no_flood_fills_the_memory(raw: Raw, graph: GraphTransport, script: Scri
         HEAD + b"Location: http://[\r\n\r\n[",
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
     ],
-)  # fmt: skip
+)
 def test_broken_answers_are_errors_with_a_reason(raw: Raw, graph: GraphTransport, answer: bytes) -> None:
     """What is no answer ends as an error of our own that names no address and no token, and never as a library's."""
     raw.script = at_once(answer)
@@ -247,8 +258,11 @@ def test_what_a_lying_length_leaves_behind(raw: Raw, graph: GraphTransport) -> N
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda data: zlib.compress(data)[2:-4]])
 def test_a_bomb_is_not_unpacked(raw: Raw, graph: GraphTransport, pack: Callable[[bytes], bytes]) -> None:
     """An answer that unpacks to more than it may is too much data, and one that does not is read."""
-    raw.script = at_once(HEAD + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
-                         + pack(b" " * 50_000_000))  # fmt: skip
+    raw.script = at_once(
+        HEAD
+        + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
+        + pack(b" " * 50_000_000)
+    )
     assert isinstance(failure(graph), TooMuchData)
     raw.script = at_once(HEAD + b"Content-Encoding: deflate\r\n\r\n" + pack(b'{"ok": 1}' + b" " * 100_000))
     assert graph.get(("act_1",), {}).body == {"ok": 1}
@@ -258,9 +272,9 @@ def test_a_bomb_is_not_unpacked(raw: Raw, graph: GraphTransport, pack: Callable[
 def test_unpacking_in_steps(members: list[bytes], step: int, most: int) -> None:
     """Several members in pieces of any size give the whole, or one byte more than asked when there is more."""
     packed, whole = b"".join(gzip.compress(member, mtime=0) for member in members), b"".join(members)
-    unpacker, found = _Unpacker(), b""
+    unpacker, found = _Decompressor(), b""
     for start in range(0, len(packed), step):
-        found += unpacker.unpack(packed[start : start + step], most - len(found))
+        found += unpacker.decompress(packed[start : start + step], most - len(found))
         if len(found) > most:
             break
     assert found == whole[: most + 1]
@@ -271,16 +285,16 @@ def test_bounds_by_a_clock_of_their_own() -> None:
     """Until the head is complete its own deadline counts, then that of the call; the next call begins anew."""
     now = [100.0]
     bounds = CallBounds(5.0, 20.0, 1_000, lambda: now[0])
-    assert bounds.patience() == 5.0
+    assert bounds.read_timeout_seconds() == 5.0
     now[0] += 4
-    assert bounds.patience() == 1.0
-    bounds.head_is_complete()
-    assert bounds.patience() == 5.0
+    assert bounds.read_timeout_seconds() == 1.0
+    bounds.mark_head_complete()
+    assert bounds.read_timeout_seconds() == 5.0
     now[0] += 12
-    assert bounds.patience() == 4.0
+    assert bounds.read_timeout_seconds() == 4.0
     now[0] += 4
     with pytest.raises(TimeoutError):
-        bounds.patience()
-    assert bounds.late
-    bounds.begin()
-    assert (bounds.late, bounds.patience()) == (False, 5.0)
+        bounds.read_timeout_seconds()
+    assert bounds.is_late
+    bounds.start()
+    assert (bounds.is_late, bounds.read_timeout_seconds()) == (False, 5.0)
