@@ -71,7 +71,7 @@ def _summary(name: str) -> str:
 def _entry(name: str) -> str:
     value = getattr(adwarm, name)
     parts = sections(_docstring(value))
-    lines = [f"## {name}", f"```python\n{_signature(name, value)}\n```", parts[""]]
+    lines = [f"## {name}", f"```text\n{_signature(name, value)}\n```", parts[""]]
     for heading, title in (("Args", "parameter"), ("Attributes", "attribute"), ("Raises", "raises")):
         if entries := items(parts.get(heading, "")):
             lines.append(table((title, "meaning"), [(f"`{key}`", text) for key, text in entries.items()]))
