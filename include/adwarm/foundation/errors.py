@@ -39,10 +39,6 @@ class AdwarmError(Exception):
         self.code = code
 
 
-class AdwarmWarning(UserWarning):
-    """Something adwarm did, and would rather not have had to."""
-
-
 class Transient(AdwarmError):
     """The upstream failed in a way that passes by itself; `retry_after` is its own wish, in seconds, within a year."""
 

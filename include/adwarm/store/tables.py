@@ -3,6 +3,7 @@
 The comment above a table says whether it grows and what bounds it; docs/reference/tables.md describes the columns.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -11,6 +12,8 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
+    DateTime,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -20,10 +23,32 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     text,
 )
 
-from adwarm.store.timestamp_type import UtcDateTime
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC moment; SQLite keeps it without a zone, PostgreSQL with one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments, and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime was about to be stored")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC moment."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
 
 metadata = MetaData(
     naming_convention={

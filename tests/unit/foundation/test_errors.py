@@ -57,9 +57,3 @@ def test_what_adwarm_put_off_is_told_apart() -> None:
     assert put_off.own_refusal
     assert errors.Refused(retry_after=1, scope="source:meta").own_refusal
     assert not errors.Throttled(scope="fleet", until=UNTIL).own_refusal
-
-
-def test_a_warning_is_no_error() -> None:
-    """Warnings are raised by `warnings`, never caught with the errors."""
-    assert issubclass(errors.AdwarmWarning, UserWarning)
-    assert not issubclass(errors.AdwarmWarning, errors.AdwarmError)

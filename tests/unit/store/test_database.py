@@ -1,17 +1,35 @@
-"""One way to both databases, with errors that say what to do and repeat no password."""
+"""Engines and transactions of both databases. Every wait ends, and its error says what to do and shows no password."""
 
+import contextlib
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import psycopg2
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import StatementError
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.store.database import database_time, insert_new, open_engine, read_transaction, upsert, write_transaction
+from adwarm.settings import SqlSettings
+from adwarm.store.database import (
+    database_time,
+    get_limits,
+    insert_new,
+    open_engine,
+    read_transaction,
+    upsert,
+    write_transaction,
+)
+from adwarm.store.schema import upgrade
 from adwarm.store.tables import watermark
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+SHORT = SqlSettings(pool_size=2, pool_timeout_seconds=0.2, lock_timeout_seconds=0.2, statement_timeout_seconds=0.5)
 
 
 def _row(name: str, at: datetime = AT) -> dict[str, object]:
@@ -96,3 +114,179 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(BadRequest, match="ADWARM_HOME"):
         open_engine(f"sqlite:///{tmp_path}/home/adwarm.db")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database on which nobody waits for long, and two may be connected at once."""
+    url = f"sqlite:///{tmp_path}/a.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    engine = open_engine(url, SHORT)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def server(postgres_url: str) -> Iterator[Engine]:
+    """A PostgreSQL server on which nobody waits for long."""
+    engine = open_engine(postgres_url, SHORT)
+    yield engine
+    engine.dispose()
+
+
+def _elsewhere(work: Any) -> Any:
+    """Return what `work` comes to in another thread, with its error."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(30)
+
+
+def test_an_empty_pool_says_what_to_do(hasty: Engine) -> None:
+    """The third thread of a process that may hold two connections waits, and then is told which setting to raise."""
+    busy, enough = threading.Barrier(3), threading.Event()
+
+    def hold() -> None:
+        with read_transaction(hasty) as connection:
+            connection.execute(text("SELECT 1"))
+            busy.wait(30)
+            enough.wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(hold) for _ in range(2)]
+        busy.wait(30)
+        with pytest.raises(Transient, match="ADWARM_SQL__POOL_SIZE"), read_transaction(hasty):
+            pass
+        enough.set()
+        assert [future.result(30) for future in held] == [None, None]
+    with read_transaction(hasty) as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_lock_that_is_held_says_what_to_do(hasty: Engine) -> None:
+    """A writer that another one keeps out gives up in time, with the setting's name."""
+    lock = "SELECT pg_advisory_xact_lock(1)" if hasty.dialect.name == "postgresql" else "SELECT 1"
+
+    def write() -> None:
+        with write_transaction(hasty) as connection:
+            connection.execute(text(lock))
+
+    with write_transaction(hasty) as connection:
+        connection.execute(text(lock))
+        with pytest.raises(Transient, match="ADWARM_SQL__LOCK_TIMEOUT_SECONDS"):
+            _elsewhere(write)
+    write()
+
+
+@pytest.mark.postgres
+def test_a_statement_without_an_end_is_ended(server: Engine) -> None:
+    """The server ends it, and the connection is as good as before."""
+    with (
+        pytest.raises(Transient, match="ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS"),
+        read_transaction(server) as connection,
+    ):
+        connection.execute(text("SELECT pg_sleep(30)"))
+    with read_transaction(server) as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.postgres
+def test_a_connection_that_is_cut_is_told_and_replaced(server: Engine) -> None:
+    """A restarted server costs the transaction at hand one passing failure."""
+
+    def cut() -> None:
+        with read_transaction(server) as connection:
+            own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            _elsewhere(lambda: _end_session(server, own))
+            connection.execute(text("SELECT 1"))
+
+    with pytest.raises(Transient):
+        cut()
+    with read_transaction(server) as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def _end_session(server: Engine, pid: int) -> None:
+    with read_transaction(server) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+
+@pytest.mark.postgres
+def test_a_full_server_says_what_to_do(postgres_url: str, server: Engine) -> None:
+    """A server without a connection left names the setting, and repeats nothing of the URL."""
+    with read_transaction(server) as connection:
+        most = int(connection.execute(text("SHOW max_connections")).scalar_one())
+    fresh, held = open_engine(postgres_url, SqlSettings(pool_size=1, pool_timeout_seconds=1)), []
+    try:
+        with contextlib.suppress(psycopg2.OperationalError):
+            for _ in range(most + 1):
+                held.append(psycopg2.connect(postgres_url))
+        with pytest.raises(Transient, match="max_connections") as caught, read_transaction(fresh):
+            pass
+    finally:
+        for connection in held:
+            connection.close()
+        fresh.dispose()
+    assert "@" not in str(caught.value)
+
+
+def _read(url: str, threads: int, times: int, failures: Any, peak: Any) -> None:
+    engine = open_engine(url)
+    start = threading.Barrier(threads)
+
+    def work() -> None:
+        start.wait(60)
+        for _ in range(times):
+            try:
+                with read_transaction(engine) as connection:
+                    connection.execute(text("SELECT pg_sleep(0.001)"))
+                    found = connection.execute(
+                        text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'adwarm'")
+                    ).scalar_one()
+                    peak.value = max(peak.value, found)
+            except Transient:
+                with failures.get_lock():
+                    failures.value += 1
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def many_readers(url: str, processes: int, threads: int, times: int) -> tuple[int, int]:
+    """Return how many reads failed, and how many connections there were at most."""
+    context = multiprocessing.get_context("fork")
+    failures, peak = context.Value("i", 0), context.Value("i", 0)
+    readers = [context.Process(target=_read, args=(url, threads, times, failures, peak)) for _ in range(processes)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(240)
+    assert [reader.exitcode for reader in readers] == [0] * processes
+    return failures.value, peak.value
+
+
+@pytest.mark.postgres
+def test_many_threads_share_few_connections(postgres_url: str) -> None:
+    """Three processes of thirty-two threads read at once: none fails, and each process holds four connections."""
+    failures, peak = many_readers(postgres_url, processes=3, threads=32, times=5)
+
+    assert failures == 0
+    assert 1 <= peak <= 3 * SqlSettings().pool_size + 4  # those that other tests of the session left open
+
+
+def test_limits_are_known_to_whoever_has_the_engine(tmp_path: Path) -> None:
+    """Other limits are another engine, and one in memory has the defaults."""
+    url = f"sqlite:///{tmp_path}/a.db"
+
+    assert get_limits(open_engine(url, SHORT)) == SHORT
+    assert open_engine(url) is not open_engine(url, SHORT)
+    assert get_limits(open_engine("sqlite:///:memory:")) == SqlSettings()
+
+
+def test_an_error_repeats_no_parameter(sqlite_engine: Engine) -> None:
+    """What a statement carries may be a payload or a secret."""
+    with pytest.raises(Exception, match="no_such_table") as caught, read_transaction(sqlite_engine) as connection:
+        connection.execute(text("SELECT * FROM no_such_table WHERE a = :a"), {"a": "hunter2"})
+
+    assert "hunter2" not in str(caught.value)
