@@ -221,7 +221,7 @@ class BackpressureSettings(_Section):
     @classmethod
     def _shares_add_up(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
         if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-            raise ValueError("the four shares must be at least 0 and sum to 1")
+            raise ValueError("the four shares must be at least 0 and add up to 1")
         return shares
 
 
