@@ -41,15 +41,15 @@ def _stored(engine: Engine) -> dict[str, datetime]:
         return {row.name: row.until for row in connection.execute(watermark.select())}
 
 
-def test_what_fails_leaves_nothing_behind(engine: Engine) -> None:
-    """A transaction that ends in an error is rolled back whole."""
+def test_a_failed_transaction_is_rolled_back(engine: Engine) -> None:
+    """An error inside a transaction undoes all of it."""
     with pytest.raises(StatementError), write_transaction(engine) as connection:
         connection.execute(watermark.insert(), [_row("b"), _row("a"), _row("a")])
     assert _stored(engine) == {}
 
 
 def test_upsert_replaces_and_insert_new_does_not(engine: Engine) -> None:
-    """One takes the newest word, the other the first, and both take none at all."""
+    """`upsert` stores the last row of a key, `insert_new` the first; both accept no rows."""
     later = AT.replace(hour=13)
     with write_transaction(engine) as connection:
         upsert(connection, watermark, [_row("a"), _row("b")])
@@ -60,8 +60,8 @@ def test_upsert_replaces_and_insert_new_does_not(engine: Engine) -> None:
     assert _stored(engine) == {"a": later, "b": AT, "c": later}
 
 
-def test_columns_to_keep_are_kept(engine: Engine) -> None:
-    """A kept column is written once; when all are kept the row stays as it is."""
+def test_preserved_columns_do_not_change(engine: Engine) -> None:
+    """A preserved column is written once; with all columns preserved the row does not change."""
     later = AT.replace(hour=13)
     with write_transaction(engine) as connection:
         upsert(connection, watermark, [_row("a")])
@@ -69,8 +69,8 @@ def test_columns_to_keep_are_kept(engine: Engine) -> None:
     assert _stored(engine) == {"a": AT}
 
 
-def test_moments_come_back_in_utc_and_naive_ones_are_refused(engine: Engine) -> None:
-    """No moment without a zone reaches the database."""
+def test_timestamps_come_back_in_utc_and_naive_ones_are_refused(engine: Engine) -> None:
+    """No datetime without a zone reaches the database."""
     with pytest.raises(Exception, match="naive"), write_transaction(engine) as connection:
         upsert(connection, watermark, [_row("a", datetime(2026, 11, 25, 12))])
     with write_transaction(engine) as connection:
@@ -78,8 +78,8 @@ def test_moments_come_back_in_utc_and_naive_ones_are_refused(engine: Engine) -> 
     assert _stored(engine)["a"].tzinfo is UTC
 
 
-def test_the_database_tells_the_time(engine: Engine) -> None:
-    """Both dialects tell seconds since the epoch, and they do not run backwards."""
+def test_the_database_clock(engine: Engine) -> None:
+    """Both dialects return seconds since the epoch that never decrease."""
     with read_transaction(engine) as connection:
         first, second = database_time(connection), database_time(connection)
     assert first <= second
@@ -93,15 +93,15 @@ def test_one_engine_per_url(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://root:hunter2@localhost/x"])
-def test_a_url_of_no_known_database_is_refused(url: str) -> None:
-    """The message names the setting and repeats no password."""
+def test_a_url_of_another_database_is_refused(url: str) -> None:
+    """The message names the setting and no password."""
     with pytest.raises(BadRequest, match="ADWARM_DATABASE_URL") as caught:
         open_engine(url)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
-    """An unreachable server is a passing failure whose text holds neither URL nor password."""
+def test_an_unreachable_server_is_a_transient_error() -> None:
+    """The message contains neither URL nor password."""
     engine = open_engine("postgresql://adwarm:hunter2@127.0.0.1:1/adwarm")
     with pytest.raises(Transient, match="cannot be reached") as caught, read_transaction(engine):
         pass
@@ -109,8 +109,8 @@ def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """A home that is a file is refused with the setting's name."""
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """When the home is a file, the message names the setting."""
     (tmp_path / "home").write_text("a file")
     with pytest.raises(BadRequest, match="ADWARM_HOME"):
         open_engine(f"sqlite:///{tmp_path}/home/adwarm.db")
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """A database on which nobody waits for long, and two may be connected at once."""
+    """A database with short timeouts and two connections."""
     url = f"sqlite:///{tmp_path}/a.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     engine = open_engine(url, SHORT)
     upgrade(engine)
@@ -128,20 +128,20 @@ def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def server(postgres_url: str) -> Iterator[Engine]:
-    """A PostgreSQL server on which nobody waits for long."""
+    """A PostgreSQL server with short timeouts."""
     engine = open_engine(postgres_url, SHORT)
     yield engine
     engine.dispose()
 
 
 def _elsewhere(work: Any) -> Any:
-    """Return what `work` comes to in another thread, with its error."""
+    """Return the result of `work` in another thread, or raise its error."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result(30)
 
 
 def test_an_empty_pool_says_what_to_do(hasty: Engine) -> None:
-    """The third thread of a process that may hold two connections waits, and then is told which setting to raise."""
+    """With two connections in use, the third thread times out, and the message names the setting to raise."""
     busy, enough = threading.Barrier(3), threading.Event()
 
     def hold() -> None:
@@ -162,7 +162,7 @@ def test_an_empty_pool_says_what_to_do(hasty: Engine) -> None:
 
 
 def test_a_lock_that_is_held_says_what_to_do(hasty: Engine) -> None:
-    """A writer that another one keeps out gives up in time, with the setting's name."""
+    """A writer that waits for a lock times out, and the message names the setting."""
     lock = "SELECT pg_advisory_xact_lock(1)" if hasty.dialect.name == "postgresql" else "SELECT 1"
 
     def write() -> None:
@@ -177,8 +177,8 @@ def test_a_lock_that_is_held_says_what_to_do(hasty: Engine) -> None:
 
 
 @pytest.mark.postgres
-def test_a_statement_without_an_end_is_ended(server: Engine) -> None:
-    """The server ends it, and the connection is as good as before."""
+def test_a_long_statement_is_canceled(server: Engine) -> None:
+    """The server cancels it, and the connection stays usable."""
     with (
         pytest.raises(Transient, match="ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS"),
         read_transaction(server) as connection,
@@ -189,8 +189,8 @@ def test_a_statement_without_an_end_is_ended(server: Engine) -> None:
 
 
 @pytest.mark.postgres
-def test_a_connection_that_is_cut_is_told_and_replaced(server: Engine) -> None:
-    """A restarted server costs the transaction at hand one passing failure."""
+def test_a_lost_connection_is_replaced(server: Engine) -> None:
+    """After a restart of the server one transaction fails with a transient error; the next one works."""
 
     def cut() -> None:
         with read_transaction(server) as connection:
@@ -211,7 +211,7 @@ def _end_session(server: Engine, pid: int) -> None:
 
 @pytest.mark.postgres
 def test_a_full_server_says_what_to_do(postgres_url: str, server: Engine) -> None:
-    """A server without a connection left names the setting, and repeats nothing of the URL."""
+    """When the server has no connection left, the message names the setting and nothing of the URL."""
     with read_transaction(server) as connection:
         most = int(connection.execute(text("SHOW max_connections")).scalar_one())
     fresh, held = open_engine(postgres_url, SqlSettings(pool_size=1, pool_timeout_seconds=1)), []
@@ -254,7 +254,7 @@ def _read(url: str, threads: int, times: int, failures: Any, peak: Any) -> None:
 
 
 def many_readers(url: str, processes: int, threads: int, times: int) -> tuple[int, int]:
-    """Return how many reads failed, and how many connections there were at most."""
+    """Return how many reads failed, and the maximum number of connections."""
     context = multiprocessing.get_context("fork")
     failures, peak = context.Value("i", 0), context.Value("i", 0)
     readers = [context.Process(target=_read, args=(url, threads, times, failures, peak)) for _ in range(processes)]
@@ -268,15 +268,15 @@ def many_readers(url: str, processes: int, threads: int, times: int) -> tuple[in
 
 @pytest.mark.postgres
 def test_many_threads_share_few_connections(postgres_url: str) -> None:
-    """Three processes of thirty-two threads read at once: none fails, and each process holds four connections."""
+    """Three processes with 32 threads each read without an error over four connections per process."""
     failures, peak = many_readers(postgres_url, processes=3, threads=32, times=5)
 
     assert failures == 0
     assert 1 <= peak <= 3 * SqlSettings().pool_size + 4  # those that other tests of the session left open
 
 
-def test_limits_are_known_to_whoever_has_the_engine(tmp_path: Path) -> None:
-    """Other limits are another engine, and one in memory has the defaults."""
+def test_an_engine_carries_its_limits(tmp_path: Path) -> None:
+    """Other limits give another engine; an engine in memory has the defaults."""
     url = f"sqlite:///{tmp_path}/a.db"
 
     assert get_limits(open_engine(url, SHORT)) == SHORT
@@ -284,8 +284,8 @@ def test_limits_are_known_to_whoever_has_the_engine(tmp_path: Path) -> None:
     assert get_limits(open_engine("sqlite:///:memory:")) == SqlSettings()
 
 
-def test_an_error_repeats_no_parameter(sqlite_engine: Engine) -> None:
-    """What a statement carries may be a payload or a secret."""
+def test_errors_contain_no_parameters(sqlite_engine: Engine) -> None:
+    """Parameters may be payloads or secrets."""
     with pytest.raises(Exception, match="no_such_table") as caught, read_transaction(sqlite_engine) as connection:
         connection.execute(text("SELECT * FROM no_such_table WHERE a = :a"), {"a": "hunter2"})
 
