@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from adwarm.cli import backfilling, caching, care, database, queueing, reading, replaying, running
+from adwarm.cli import backfill, cache, care, db, queueing, reading, replay, running
 from adwarm.cli.output import print_error, print_unexpected_error
 from adwarm.foundation.errors import AdwarmError
 
@@ -29,10 +29,10 @@ app.command("patterns")(reading.patterns)
 app.command("fatigue")(reading.fatigue)
 app.command("verify")(care.verify)
 app.command("allow")(care.allow)
-app.add_typer(backfilling.app, name="backfill")
-app.add_typer(caching.app, name="cache")
-app.add_typer(database.app, name="db")
-app.command("replay")(replaying.replay)
+app.add_typer(backfill.app, name="backfill")
+app.add_typer(cache.app, name="cache")
+app.add_typer(db.app, name="db")
+app.command("replay")(replay.replay)
 app.command("simulate")(running.simulate)
 app.command("doctor")(care.doctor)
 
@@ -47,7 +47,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from adwarm.cli.failures import describe_unexpected_error
+        from adwarm.cli.crash_report import describe_unexpected_error
 
         line, path = describe_unexpected_error(error)
         print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json="--json" in sys.argv)

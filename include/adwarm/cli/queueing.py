@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import PriorityOption, ReportOption, parse_option
+from adwarm.cli.options import PriorityOption, ReportOption, parse_option
 from adwarm.cli.output import JsonOption, print_fields, print_json, print_table
 
 _POLL_SECONDS = 0.5

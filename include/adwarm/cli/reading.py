@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import AtOption, clock_at, parse_option
+from adwarm.cli.options import AtOption, clock_at, parse_option
 from adwarm.cli.output import JsonOption, print_fields, print_json, print_table
 
 _JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")

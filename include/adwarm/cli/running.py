@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import AtOption, PriorityOption, ReportOption, clock_at, parse_option
+from adwarm.cli.options import AtOption, PriorityOption, ReportOption, clock_at, parse_option
 from adwarm.cli.output import JsonOption, print_json, print_table
 
 _ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"

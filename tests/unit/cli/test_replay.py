@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwarm.cli.app import app
-from adwarm.cli.replaying import parse_duration, parse_multiples
+from adwarm.cli.replay import parse_duration, parse_multiples
 from adwarm.foundation.errors import BadRequest
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

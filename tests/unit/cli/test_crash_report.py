@@ -88,7 +88,7 @@ def test_an_unforeseen_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) 
     assert said.stderr.startswith("adwarm: unexpected error KeyError")
     assert str(path) in said.stderr
     assert "Traceback (most recent call last)" in text
-    assert all(word in text for word in ("ValueError", "KeyError", "test_failures.py", "adwarm status"))
+    assert all(word in text for word in ("ValueError", "KeyError", "test_crash_report.py", "adwarm status"))
     assert SECRET not in said.stderr + text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adwarm.cli.arguments import AtOption, ReportOption, clock_at, parse_option
+from adwarm.cli.options import AtOption, ReportOption, clock_at, parse_option
 from adwarm.cli.output import JsonOption, print_fields, print_json
 
 app = typer.Typer(help="Fill the past: say what it costs, and do it.", no_args_is_help=True, rich_markup_mode=None)
