@@ -1,19 +1,29 @@
-"""`adwarm backfill`: what a backfill of history will cost, and the backfill itself."""
+"""`adwarm backfill`: estimates and runs a backfill of historical days."""
 
-from datetime import date
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwarm.cli.options import AtOption, ReportOption, clock_at, parse_option
-from adwarm.cli.output import JsonOption, print_fields, print_json
+from adwarm.cli.options import AtOption, JsonOption, ReportOption, clock_at, parse_day
+from adwarm.cli.output import print_fields, print_json
 
-app = typer.Typer(help="Fill the past: say what it costs, and do it.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from adwarm.model import Account, Window
+    from adwarm.prefetch.estimate import Estimate
+    from adwarm.runtime import Runtime
+    from adwarm.sources.protocol import InsightsSource
+
+app = typer.Typer(
+    help="Backfill historical days; `backfill estimate` prints the cost first.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 FromOption = Annotated[str, typer.Option("--from", help="First day, such as 2026-08-01.")]
 ToOption = Annotated[str, typer.Option("--to", help="Last day, included.")]
 AccountsOption = Annotated[
-    list[str] | None, typer.Option("--accounts", help="Ids with commas between; all known accounts by default.")
+    list[str] | None, typer.Option("--accounts", help="Ids separated by commas; default: all known accounts.")
 ]
 
 
@@ -26,15 +36,12 @@ def estimate_backfill(
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many requests and hours a backfill will take, given what is stored. Calls nothing."""
+    """Print how many requests and hours a backfill takes, given what is stored. Makes no upstream call."""
     from adwarm.runtime import Runtime
 
     runtime = Runtime(clock=clock_at(at))
-    found = _estimate(runtime, _select_accounts(runtime, accounts), _parse_window(since, until), report)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        print_fields(f"Backfill {since}..{until}", found.to_dict())
+    cost = _estimate(runtime, _select_accounts(runtime, accounts), _parse_window(since, until), report)
+    print_fields(f"Backfill {since}..{until}", cost.to_dict(), as_json=as_json)
 
 
 @app.command("run")
@@ -43,16 +50,14 @@ def run(
     until: ToOption,
     accounts: AccountsOption = None,
     report: ReportOption = "default",
-    batch: Annotated[int, typer.Option(help="Accounts taken together.", min=1)] = 50,
-    ask_denied: Annotated[
-        bool, typer.Option("--ask-denied", help="Ask again about accounts that were denied.")
-    ] = False,
+    batch: Annotated[int, typer.Option(help="Accounts per batch.", min=1)] = 50,
+    ask_denied: Annotated[bool, typer.Option("--ask-denied", help="Try accounts again that were denied.")] = False,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch the days that are missing, newest first, at low priority. Stop it at will: a rerun goes on.
+    """Fetch the missing days, newest first, at low priority. It may be stopped at any time; a rerun resumes.
 
-    An account that was denied less than a day ago costs no call, and ends the command with code 1 until it is read.
+    An account that was denied less than a day ago is not called. The command exits with 1 until it can be read.
     """
     from adwarm.prefetch.backfill import run_backfill
     from adwarm.runtime import Runtime
@@ -63,71 +68,71 @@ def run(
         _clear_denials(runtime, chosen)
     chosen = chosen or _save_source_accounts(runtime)
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
-    done = run_backfill(runtime.prefetch_engine(), chosen, window, report=report, batch_size=batch)
+    result = run_backfill(runtime.prefetch_engine(), chosen, window, report=report, batch_size=batch)
+    fields = result.to_dict()
     if as_json:
-        print_json(done.to_dict())
+        print_json(fields)
     else:
-        facts = done.to_dict()
-        reasons = facts.pop("reasons")
-        print_fields(f"Backfill {window}", facts)
+        reasons = fields.pop("reasons")
+        print_fields(f"Backfill {window}", fields)
         for name, reason in reasons.items():
             typer.echo(f"{name}: {reason}", err=True)
-    if done.reasons:
+    if result.reasons:
         raise typer.Exit(1)
 
 
-def _parse_window(since: str, until: str) -> Any:
+def _parse_window(since: str, until: str) -> "Window":
     from adwarm.model import Window
 
-    words = "is not a day; write one such as 2026-08-01"
-    return Window(parse_option(date.fromisoformat, since, words), parse_option(date.fromisoformat, until, words))
+    return Window(parse_day(since), parse_day(until))
 
 
-def _select_accounts(runtime: Any, asked: list[str] | None) -> list[Any]:
+def _select_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
     from adwarm.store import accounts
 
-    ids = [word.strip() for text in asked or [] for word in text.split(",") if word.strip()]
+    ids = [name.strip() for text in names or [] for name in text.split(",") if name.strip()]
     return accounts.list_selected(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
 
 
-def _denied_accounts(runtime: Any, asked: list[str] | None) -> list[Any]:
-    """Return the accounts that stand denied, when none is asked for: what could not be read stays told."""
+def _denied_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
+    """Return all denied accounts unless accounts are named, so that the result lists them with the reason."""
     from adwarm.store import accounts
 
-    known = [] if asked else accounts.list_as_of(runtime.engine, runtime.clock.now()).values()
-    return [account for account in known if account.status == "denied"]
+    stored = [] if names else accounts.list_as_of(runtime.engine, runtime.clock.now()).values()
+    return [account for account in stored if account.status == "denied"]
 
 
-def _clear_denials(runtime: Any, chosen: list[Any]) -> None:
+def _clear_denials(runtime: "Runtime", chosen: Sequence["Account"]) -> None:
     from adwarm.store import denials
 
     denials.lift(runtime.engine, [account.id for account in chosen])
 
 
-def _save_source_accounts(runtime: Any) -> list[Any]:
-    """Return the accounts that the source lists, and keep them: one request for a hundred."""
-    from adwarm.runtime import source_factory
+def _save_source_accounts(runtime: "Runtime") -> list["Account"]:
+    """Save the accounts that the source lists, one request per hundred, and return the active ones."""
     from adwarm.store import accounts
 
-    found = list(source_factory(runtime.settings, runtime.clock)().list_accounts())
-    accounts.save(runtime.engine, found, runtime.clock.now())
-    return [account for account in found if account.status == "active"]
+    listed = list(_make_source(runtime).list_accounts())
+    accounts.save(runtime.engine, listed, runtime.clock.now())
+    return [account for account in listed if account.status == "active"]
 
 
-def _make_source(runtime: Any) -> Any:
+def _make_source(runtime: "Runtime") -> "InsightsSource":
     from adwarm.runtime import source_factory
 
     return source_factory(runtime.settings, runtime.clock)()
 
 
-def _estimate(runtime: Any, chosen: list[Any], window: Any, report: str) -> Any:
+def _estimate(runtime: "Runtime", chosen: Sequence["Account"], window: "Window", report: str) -> "Estimate":
     from adwarm.foundation.errors import BadRequest
     from adwarm.prefetch.backfill import find_missing_spans, validate_range
     from adwarm.prefetch.estimate import estimate
 
     if not chosen:
-        raise BadRequest("no account is known yet; name some with --accounts, or run the backfill: it asks the source")
+        raise BadRequest(
+            "no accounts are known yet; name some with --accounts, or run the backfill: it lists those of the source"
+        )
     now = runtime.clock.now()
     validate_range(window, now, [partial(_make_source, runtime)])
-    gaps = find_missing_spans(runtime.engine, runtime.settings, chosen, window, now, report)
-    return estimate(runtime.engine, runtime.settings, ((gap.account, gap.spans) for gap in gaps), report)
+    missing = find_missing_spans(runtime.engine, runtime.settings, chosen, window, now, report)
+    return estimate(runtime.engine, runtime.settings, ((item.account, item.spans) for item in missing), report)

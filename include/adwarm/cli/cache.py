@@ -1,20 +1,24 @@
-"""`adwarm cache`: what is stored, put in order."""
+"""`adwarm cache`: maintenance of the store."""
 
 import typer
 
-from adwarm.cli.output import JsonOption, print_fields, print_json
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_fields, print_json
 
-app = typer.Typer(help="Look after what is stored.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Maintain the store.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def cache() -> None:
-    """Look after what is stored."""
+    """Maintain the store."""
 
 
 @app.command("compact")
 def compact_store(as_json: JsonOption = False) -> None:
-    """Bring the final days of each account and month together, and delete what nothing has pointed at for a day."""
+    """Merge the final days of each account and month into one object, and delete objects unreferenced for a day.
+
+    Exits with 1 when an object could not be read.
+    """
     from adwarm.maintenance.compaction import compact
     from adwarm.runtime import Runtime
 

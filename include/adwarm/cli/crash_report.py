@@ -1,4 +1,4 @@
-"""What the command line says of an error that nobody foresaw: one line, with the traceback in a file."""
+"""Reports an unexpected error: one line for the terminal, the traceback in a private file."""
 
 import os
 import sys
@@ -15,26 +15,30 @@ _MAX_LINES = 4_000
 
 
 def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
-    """Return the one line about `error`, without a secret, and the file with its traceback if it could be written."""
-    words = " ".join(redact(f"{type(error).__name__}: {error}").split())
-    words = words if len(words) <= _MAX_MESSAGE_CHARS else f"{words[: _MAX_MESSAGE_CHARS - 1]}…"
+    """Return one line about `error`, without secrets, and the file that holds its traceback.
+
+    The file is in the folder `errors` of the home, else in the folder of temporary files; None when neither can be
+    written to.
+    """
+    summary = " ".join(redact(f"{type(error).__name__}: {error}").split())
+    summary = summary if len(summary) <= _MAX_MESSAGE_CHARS else f"{summary[: _MAX_MESSAGE_CHARS - 1]}…"
     try:
         path = _write_traceback(error)
     except OSError as failure:
-        return f"unexpected error {words}; its traceback could not be written ({type(failure).__name__})", None
-    return f"unexpected error {words}; its traceback is in {path}, please report it", path
+        return f"unexpected error {summary}; its traceback could not be written ({type(failure).__name__})", None
+    return f"unexpected error {summary}; its traceback is in {path}, please report it", path
 
 
 def _write_traceback(error: Exception) -> Path:
     now = SystemClock().now()
-    # Line by line, because what `redact` returns is bounded in length.
+    # Line by line, because `redact` limits the length of its result.
     lines = [redact(line) for part in traceback.format_exception(error) for line in part.splitlines()]
     head = [f"{now:%Y-%m-%d %H:%M:%S} UTC, adwarm {redact(' '.join(sys.argv[1:]))}", ""]
     name = f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
     text = "\n".join([*head, *lines[-_MAX_LINES:]]) + "\n"
     try:
         return _write_private_file(_errors_folder(), name, text)
-    except OSError:  # a home that cannot be written to may be what went wrong
+    except OSError:  # a home that cannot be written to may be the cause of the error
         return _write_private_file(Path(tempfile.gettempdir()), f"adwarm-{name}", text)
 
 

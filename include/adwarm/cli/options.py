@@ -1,7 +1,7 @@
-"""Options that several commands share, and what they mean."""
+"""Arguments and options that several commands share, and the parsers of their values."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, TypeVar
 
 import typer
@@ -11,30 +11,54 @@ from adwarm.foundation.errors import BadRequest
 
 T = TypeVar("T")
 
-AtOption = Annotated[str | None, typer.Option("--at", help="Act as of this moment (ISO 8601); now by default.")]
-ReportOption = Annotated[str, typer.Option("--report", help="A report of the settings.")]
+AccountArgument = Annotated[str, typer.Argument(help="Account id, such as act_1234.")]
+DateRangeArgument = Annotated[str, typer.Argument(help="A preset such as last_7d, or YYYY-MM-DD..YYYY-MM-DD.")]
+AtOption = Annotated[str | None, typer.Option("--at", help="Act as of this time (ISO 8601); default: now.")]
+ReportOption = Annotated[str, typer.Option("--report", help="Name of a report in the settings.")]
 PriorityOption = Annotated[str, typer.Option("--priority", help="critical, high, normal or low.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def clock_at(text: str | None) -> Clock:
-    """Return a clock that stands at `text`, or the machine's when it is empty.
+    """Return a clock frozen at `text`, or the system clock when `text` is empty.
 
     Raises:
-        BadRequest: it is not a moment.
+        BadRequest: `text` is not an ISO 8601 timestamp.
     """
-    if not text:
-        return SystemClock()
+    return FrozenClock(parse_timestamp(text, "--at")) if text else SystemClock()
+
+
+def parse_timestamp(text: str, name: str) -> datetime:
+    """Return the ISO 8601 timestamp or day in `text` as UTC; `name` is the option to name in the error.
+
+    Raises:
+        BadRequest: `text` is not a timestamp.
+    """
     try:
-        return FrozenClock(utc(datetime.fromisoformat(text)))
+        return utc(datetime.fromisoformat(text))
     except ValueError:
-        raise BadRequest(f"--at {text!r} is not a moment; write one such as 2026-11-25T09:00:00+00:00") from None
+        raise BadRequest(f"{name} {text!r} is not a timestamp; write one such as 2026-11-25T09:00:00+00:00") from None
+
+
+def parse_day(text: str) -> date:
+    """Return the day in `text`, `YYYY-MM-DD`.
+
+    Raises:
+        BadRequest: `text` is not a day.
+    """
+    return parse_option(date.fromisoformat, text, "is not a day; write one such as 2026-11-25")
 
 
 def parse_option(parse: Callable[[str], T], text: str, hint: str | None = None) -> T:
-    """Return what `parse` makes of `text`; `otherwise` says what to write instead of what it refuses.
+    """Return `parse(text)`.
+
+    Args:
+        parse: raises ValueError for text that it does not accept.
+        text: the value from the command line.
+        hint: the rest of the error message after the value; by default the message of the ValueError is used.
 
     Raises:
-        BadRequest: `parse` refused it.
+        BadRequest: `parse` raised ValueError.
     """
     try:
         return parse(text)

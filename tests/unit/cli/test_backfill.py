@@ -1,13 +1,10 @@
 """`adwarm backfill` on the command line: the estimate, the run, and what it refuses."""
 
-from collections.abc import Callable
-
 from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
 
-from .conftest import CommandResult
+from .conftest import Adwarm
 
-Adwarm = Callable[..., CommandResult]
 RANGE = ("--from", "2026-06-01", "--to", "2026-07-30", "--at", "2026-11-25T12:00:00+00:00")
 
 

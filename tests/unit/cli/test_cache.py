@@ -1,6 +1,5 @@
 """`adwarm cache compact` on the command line."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 
-from .conftest import CommandResult
-
-Adwarm = Callable[..., CommandResult]
+from .conftest import Adwarm
 
 
 def _two_days_in_two_objects() -> None:

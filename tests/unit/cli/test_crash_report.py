@@ -2,7 +2,6 @@
 
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ from adwarm.foundation.errors import Transient
 from adwarm.recovery import Fallback
 from adwarm.runtime import Runtime
 
-from .conftest import CommandResult
+from .conftest import Adwarm
 
-Adwarm = Callable[..., CommandResult]
 SECRET = "s3cr3tValue0123456789abcdef"
 
 

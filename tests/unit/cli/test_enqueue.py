@@ -1,15 +1,12 @@
 """The request queue on the command line: enqueue, wait, refuse, and the queue's part of status."""
 
-from collections.abc import Callable
 from threading import Thread
 
 import pytest
 
 from adwarm.runtime import Runtime
 
-from .conftest import CommandResult
-
-Adwarm = Callable[..., CommandResult]
+from .conftest import Adwarm
 
 
 def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:

@@ -1,55 +1,22 @@
-"""Commands that look after an installation: verify, allow and doctor."""
+"""`adwarm doctor`: checks an installation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from adwarm.cli.output import JsonOption, print_json, print_table
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_json, print_table
 from adwarm.foundation.errors import AdwarmError, BadRequest
 
-
-def verify(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Mark what is corrupt, so that it is fetched again.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Check every stored entry and partition object against its checksum."""
-    from adwarm.maintenance.integrity import verify_store
+if TYPE_CHECKING:
     from adwarm.runtime import Runtime
-
-    runtime = Runtime()
-    found = verify_store(runtime.engine, runtime.objects, runtime.settings, repair=repair)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        title = f"{found.entries:,} entries and {found.objects:,} objects checked, {len(found.corrupt)} corrupt"
-        print_table(title, ("what", "why"), found.corrupt, "all whole")
-    if found.corrupt:
-        raise typer.Exit(1)
-
-
-def allow(
-    accounts: Annotated[list[str], typer.Argument(help="Accounts that were denied, such as act_1234.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Forget that accounts were denied to a token, so that the next run asks about them again."""
-    from adwarm.model import normalize_account_id
-    from adwarm.runtime import Runtime
-    from adwarm.store import denials
-
-    lifted = denials.lift(Runtime().engine, [normalize_account_id(text) for text in accounts])
-    if as_json:
-        print_json({"lifted": lifted})
-    else:
-        print_table("asked about again", ("account",), [(name,) for name in lifted], "none of them was denied")
 
 
 @dataclass
 class CheckResult:
-    """What one check of `adwarm doctor` found."""
+    """Result of one check: its name, whether it passed, and details or what to fix."""
 
     name: str
     ok: bool
@@ -57,7 +24,10 @@ class CheckResult:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check settings, database, object store, access log, forecast, source and zones; each line says what to do."""
+    """Check settings, database, object store, access log, forecast, source, clock and zones.
+
+    Each line shows details or what to fix. Exits with 1 when a check fails.
+    """
     from adwarm.runtime import Runtime
     from adwarm.settings import load_settings
 
@@ -81,60 +51,62 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _run_check(name: str, probe: Callable[[], str]) -> CheckResult:
-    """Return the verdict of one look; whatever goes wrong becomes a line, because a doctor must see every room."""
+def _run_check(name: str, check: Callable[[], str]) -> CheckResult:
+    """Run one check. Any error becomes a failed result, so that the checks after it still run."""
     try:
-        return CheckResult(name, True, probe())
+        return CheckResult(name, True, check())
     except AdwarmError as error:
         return CheckResult(name, False, str(error))
     except Exception as error:
         return CheckResult(name, False, f"{type(error).__name__}; check the setting behind it")
 
 
-def _check_objects(runtime: Any) -> str:
+def _check_objects(runtime: "Runtime") -> str:
     runtime.objects.check()
     return f"{runtime.objects.url} can be written"
 
 
-def _check_log(runtime: Any) -> str:
+def _check_log(runtime: "Runtime") -> str:
     from adwarm.access_log import log_span
 
     first, last, events = log_span(runtime.log_url, runtime.settings)
     return f"{events:,} events from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
-def _check_forecast(runtime: Any) -> str:
+def _check_forecast(runtime: "Runtime") -> str:
     from adwarm.forecast.snapshot import get_live_snapshot
 
     live = get_live_snapshot(runtime.engine)
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 
-def _check_source(runtime: Any) -> str:
+def _check_source(runtime: "Runtime") -> str:
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()
     first = next(iter(source.list_accounts()), None)
-    return f"{source.name} answers; " + (f"first account {first.id}" if first else "it lists no account")
+    return f"{source.name} responds; " + (f"first account {first.id}" if first else "it lists no account")
 
 
-def _check_clock(runtime: Any) -> str:
+def _check_clock(runtime: "Runtime") -> str:
     from adwarm.prefetch.context import MAX_CLOCK_OFFSET_SECONDS
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()
-    next(iter(source.list_accounts()), None)
+    next(iter(source.list_accounts()), None)  # the offset is known after the first response
     offset = source.clock_offset_seconds
     if offset is None:
-        return f"{source.name} does not tell the time; this machine's clock is used"
+        return f"{source.name} reports no time; this machine's clock is used"
     if abs(offset) > MAX_CLOCK_OFFSET_SECONDS:
         side = "behind" if offset > 0 else "ahead of"
-        words = f"this machine's clock is {abs(offset) / 3600:.1f} h {side} the platform's"
-        raise BadRequest(f"{words}; set it right: until then days settle by the platform's clock")
+        raise BadRequest(
+            f"this machine's clock is {abs(offset) / 3600:.1f} h {side} the platform's; correct it: "
+            "until then days settle by the platform's clock"
+        )
     return f"within {abs(offset):.0f} s of the platform's"
 
 
-def _check_zones(runtime: Any) -> str:
+def _check_zones(runtime: "Runtime") -> str:
     from adwarm.foundation.local_time import zone
     from adwarm.store import accounts
 
@@ -142,5 +114,5 @@ def _check_zones(runtime: Any) -> str:
     for account in known:
         zone(account.data_zone)
         zone(account.reader_zone)
-    guessed = sum(not account.is_verified for account in known)
-    return f"{len(known):,} accounts; the zone of {guessed:,} is a guess until their first fetch"
+    unverified = sum(not account.is_verified for account in known)
+    return f"{len(known):,} accounts; the zone of {unverified:,} is a guess until their first fetch"

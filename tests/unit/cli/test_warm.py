@@ -1,0 +1,21 @@
+"""`adwarm warm`: what is fetched, and what failed."""
+
+from .conftest import Adwarm
+
+
+def test_warm_makes_reports_fresh(adwarm: Adwarm) -> None:
+    """The first call fetches, the second finds them fresh and costs nothing."""
+    first = adwarm("warm", "act_1", "act_2", "--range", "yesterday", "--range", "last_7d", "--json").json
+    again = adwarm("warm", "act_1", "act_2", "--range", "yesterday", "--range", "last_7d")
+    assert (first["fetched"], first["keys"]) == (4, 4)
+    assert all(item["stored_bytes"] for item in first["outcomes"])
+    assert again.exit_code == 0
+    assert "4 keys, 0 upstream requests" in again.stdout
+
+
+def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:
+    """An account the token may not read fails alone, with its reason."""
+    said = adwarm("warm", "act_1", "act_9", "--range", "yesterday", "--json")
+    assert said.exit_code == 1
+    assert [item["account_id"] for item in said.json["outcomes"] if item["status"] != "fetched"] == ["act_9"]
+    assert said.json["outcomes"][1]["reason"]
