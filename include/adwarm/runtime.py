@@ -136,6 +136,15 @@ class Runtime:
         """Prices keys by the requests that their missing days take."""
         return StoredDaysPricer(self.engine, self.settings)
 
+    @property
+    def default_source_factory(self) -> SourceFactory:
+        """Creates the source of accounts that belong to no further connection.
+
+        Raises:
+            BadRequest: a required setting is missing.
+        """
+        return self.make_source or source_factory(self.settings, self.clock)
+
     def _alert_long_park(self, scope: Scope, seconds: float) -> None:
         """Alert that the platform asked for a longer park than the settings allow, which is probably a fault."""
         longest = self.settings.backpressure.longest_park_seconds
@@ -151,7 +160,7 @@ class Runtime:
             self.engine,
             self.objects,
             self.settings,
-            self.make_source or source_factory(self.settings, self.clock),
+            self.default_source_factory,
             MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,

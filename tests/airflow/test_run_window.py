@@ -9,13 +9,8 @@ import pytest
 from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
-from adwarm_airflow.run_window import (
-    get_day_param,
-    get_timestamp_param,
-    resolve_decision,
-    resolve_run_window,
-    was_cleared,
-)
+from adwarm_airflow.params import get_day_param, get_timestamp_param
+from adwarm_airflow.run_window import resolve_decision, resolve_run_window, was_cleared
 
 HOUR = timedelta(hours=1)
 AT = datetime(2026, 11, 25, 9, 20, 30, tzinfo=UTC)
