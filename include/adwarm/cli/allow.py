@@ -10,6 +10,7 @@ from adwarm.cli.output import print_json, print_table
 
 def allow(
     accounts: Annotated[list[str], typer.Argument(help="Accounts that were denied, such as act_1234.")],
+    *,
     as_json: JsonOption = False,
 ) -> None:
     """Forget that the platform denied access to accounts, so that the next run tries them again."""

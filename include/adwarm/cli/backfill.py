@@ -29,6 +29,7 @@ AccountsOption = Annotated[
 
 @app.command("estimate")
 def estimate_backfill(
+    *,
     since: FromOption,
     until: ToOption,
     accounts: AccountsOption = None,
@@ -46,6 +47,7 @@ def estimate_backfill(
 
 @app.command("run")
 def run(
+    *,
     since: FromOption,
     until: ToOption,
     accounts: AccountsOption = None,

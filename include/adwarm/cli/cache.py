@@ -14,7 +14,7 @@ def cache() -> None:
 
 
 @app.command("compact")
-def compact_store(as_json: JsonOption = False) -> None:
+def compact_store(*, as_json: JsonOption = False) -> None:
     """Merge the final days of each account and month into one object, and delete objects unreferenced for a day.
 
     Exits with 1 when an object could not be read.

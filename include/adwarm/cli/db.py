@@ -9,7 +9,7 @@ app = typer.Typer(help="Create and upgrade the database.", no_args_is_help=True,
 
 
 @app.command("upgrade")
-def upgrade_database(as_json: JsonOption = False) -> None:
+def upgrade_database(*, as_json: JsonOption = False) -> None:
     """Upgrade the database to the newest schema. Several processes may run this at the same time."""
     from adwarm.settings import load_settings
     from adwarm.store import open_engine, upgrade
@@ -23,7 +23,7 @@ def upgrade_database(as_json: JsonOption = False) -> None:
 
 
 @app.command("current")
-def current_revision(as_json: JsonOption = False) -> None:
+def current_revision(*, as_json: JsonOption = False) -> None:
     """Show the revision of the schema, and the one that this version of adwarm needs."""
     from adwarm.settings import load_settings
     from adwarm.store import open_engine

@@ -23,7 +23,7 @@ class CheckResult:
     detail: str
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(*, as_json: JsonOption = False) -> None:
     """Check settings, database, object store, access log, forecast, source, clock and zones.
 
     Each line shows details or what to fix. Exits with 1 when a check fails.

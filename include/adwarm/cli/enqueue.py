@@ -24,6 +24,7 @@ _POLL_SECONDS = 0.5
 def enqueue(
     account: AccountArgument,
     date_range: DateRangeArgument,
+    *,
     report: ReportOption = "default",
     priority: PriorityOption = "normal",
     wait: Annotated[

@@ -22,6 +22,7 @@ _COLUMNS = (
 
 def fatigue(
     account: AccountArgument,
+    *,
     as_of: Annotated[str | None, typer.Option(help="Show the newest scores up to this day.")] = None,
     as_json: JsonOption = False,
 ) -> None:

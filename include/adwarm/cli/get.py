@@ -26,6 +26,7 @@ _ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
 def get(
     account: AccountArgument,
     date_range: DateRangeArgument,
+    *,
     report: ReportOption = "default",
     actor: Annotated[str, typer.Option(help="Who reads: human, embedded, api or warmer.")] = "api",
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch on a miss, with critical priority.")] = False,

@@ -22,6 +22,7 @@ _MAX_LIST_ITEMS = 12
 
 def patterns(
     log: Annotated[str | None, typer.Argument(help="Count only this log: file, folder, glob or URL.")] = None,
+    *,
     days: Annotated[int, typer.Option(help="Days to look at, back from the last hour read.", min=1)] = 56,
     out: Annotated[Path | None, typer.Option(help="With a log: write its table to this Parquet file.")] = None,
     limit: Annotated[int, typer.Option(help="With a log: reports to show.", min=1)] = 20,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def plan(
+    *,
     at: AtOption = None,
     limit: Annotated[int, typer.Option(help="Rows to show of the planned keys, and of the cut ones.", min=1)] = 30,
     as_json: JsonOption = False,

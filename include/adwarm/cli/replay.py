@@ -27,6 +27,7 @@ _TRAINING, _TEST = timedelta(weeks=8), timedelta(weeks=4)
 
 def replay(
     log: Annotated[str, typer.Argument(help="Access log: file, folder, glob or URL.")],
+    *,
     train_from: Annotated[str | None, typer.Option(help="UTC day or time; 8 weeks before --test-from.")] = None,
     test_from: Annotated[str | None, typer.Option(help="UTC day or time; 4 weeks before --test-to.")] = None,
     test_to: Annotated[str | None, typer.Option(help="UTC day or time, excluded; the log's end.")] = None,

@@ -11,6 +11,7 @@ from adwarm.cli.output import print_json
 
 
 def simulate(
+    *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8900,
     accounts: Annotated[int, typer.Option(help="Number of accounts; 0: every well-formed id exists.", min=0)] = 0,

@@ -17,7 +17,7 @@ _MAX_ROWS = 20
 """Rows to show of each table of limits."""
 
 
-def status(as_json: JsonOption = False) -> None:
+def status(*, as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running and limited."""
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms

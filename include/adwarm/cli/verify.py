@@ -9,6 +9,7 @@ from adwarm.cli.output import print_json, print_table
 
 
 def verify(
+    *,
     repair: Annotated[bool, typer.Option("--repair", help="Mark corrupt data, so that it is fetched again.")] = False,
     as_json: JsonOption = False,
 ) -> None:

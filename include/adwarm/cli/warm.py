@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def warm(
     accounts: Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")],
+    *,
     date_ranges: Annotated[list[str], typer.Option("--range", help="A date range; may be given more than once.")],
     report: ReportOption = "default",
     priority: PriorityOption = "low",
