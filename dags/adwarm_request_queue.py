@@ -33,12 +33,8 @@ from adwarm_airflow.operators import DrainRequestsOperator
 )
 def adwarm_request_queue() -> None:
     """Drain the queue in one task."""
-    DrainRequestsOperator(
-        task_id="drain",
-        conn_id="{{ params.connection }}",
-        batch_size="{{ params.batch_size }}",
-        max_seconds="{{ params.max_seconds }}",
-    )
+    limits = {"batch_size": "{{ params.batch_size }}", "max_seconds": "{{ params.max_seconds }}"}
+    DrainRequestsOperator(task_id="drain", conn_id="{{ params.connection }}", **limits)
 
 
 request_queue = adwarm_request_queue()

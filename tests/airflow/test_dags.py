@@ -27,7 +27,7 @@ def test_the_dags_are_there(dags: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("dag_id", sorted(IDS))
-def test_house_rules_of_a_dag(dags: dict[str, Any], dag_id: str) -> None:
+def test_every_dag_follows_the_rules(dags: dict[str, Any], dag_id: str) -> None:
     """Each DAG is documented, owned, tagged from the list, bounded, and never catches up by itself."""
     dag = dags[dag_id]
 
