@@ -1,4 +1,4 @@
-"""Which time a run is about, however it was started."""
+"""The window of a run, however it was started."""
 
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -22,8 +22,8 @@ def _context(params: dict[str, Any] | None = None, run_type: str = "manual", **v
     return {"dag_run": run, "params": params or {}, "logical_date": None, **values}
 
 
-def test_a_run_without_a_logical_date_is_about_the_last_whole_hour() -> None:
-    """Triggered by hand or by an asset, the time it was triggered counts, floored."""
+def test_a_run_without_a_logical_date_covers_the_last_whole_hour() -> None:
+    """A run started by hand or by an asset covers the hour before the time it was triggered, floored."""
     run = resolve_run_window(_context(), HOUR)
     assert (run.window, run.is_explicit, run.is_backfill, run.run_id) == ((NINE - HOUR, NINE), False, False, "dag/r1")
     assert isinstance(run.clock, SystemClock)
@@ -31,7 +31,7 @@ def test_a_run_without_a_logical_date_is_about_the_last_whole_hour() -> None:
 
 
 def test_an_interval_that_is_not_empty_is_the_window() -> None:
-    """A scheduled run is about its data interval; an empty one says nothing, and the logical date does."""
+    """A scheduled run covers its data interval; with an empty one the logical date decides."""
     interval = {"data_interval_start": NINE - 2 * HOUR, "data_interval_end": NINE}
     assert resolve_run_window(_context(**interval), HOUR).window == (NINE - 2 * HOUR, NINE)
     empty = {"data_interval_start": NINE, "data_interval_end": NINE, "logical_date": NINE - HOUR / 2}
@@ -39,7 +39,7 @@ def test_an_interval_that_is_not_empty_is_the_window() -> None:
 
 
 def test_params_win() -> None:
-    """A window in the form beats the interval; one end is enough."""
+    """A window in the form overrides the interval; one end is enough."""
     interval = {"data_interval_start": NINE - 2 * HOUR, "data_interval_end": NINE}
     since = {"window_start": "2026-01-05T10:00:00+01:00"}
     run = resolve_run_window(_context(since, **interval), HOUR)
@@ -51,7 +51,7 @@ def test_params_win() -> None:
 
 
 def test_a_backfill_is_explicit_and_decides_in_shadow() -> None:
-    """It is about exactly its interval, decides at its logical date, and never calls the platform."""
+    """It covers exactly its interval, decides at its logical date, and never calls the platform."""
     old = datetime(2026, 1, 5, 9, tzinfo=UTC)
     context = _context(
         {"mode": "live"}, "backfill", logical_date=old, data_interval_start=old, data_interval_end=old + HOUR
@@ -62,13 +62,13 @@ def test_a_backfill_is_explicit_and_decides_in_shadow() -> None:
 
 
 def test_a_live_run_decides_at_its_start() -> None:
-    """Floored to the step; in the mode the form names."""
+    """The time is floored to the step; the mode is that of the form."""
     assert resolve_decision(_context(), HOUR / 4) == (datetime(2026, 11, 25, 9, 15, tzinfo=UTC), Mode.LIVE)
     assert resolve_decision(_context({"mode": "shadow"}), HOUR)[1] == Mode.SHADOW
 
 
-def test_a_told_decision_time_is_the_clock() -> None:
-    """The run acts as of it, in every respect."""
+def test_the_decision_time_is_the_clock() -> None:
+    """The run's clock is frozen at it."""
     context = _context({"decision_time": "2013-03-22T09:00:00+00:00"})
     at = datetime(2013, 3, 22, 9, tzinfo=UTC)
     run = resolve_run_window(context, HOUR)
@@ -76,8 +76,8 @@ def test_a_told_decision_time_is_the_clock() -> None:
     assert resolve_decision(context, HOUR) == (at, Mode.LIVE)
 
 
-def test_words_that_are_no_time_are_refused() -> None:
-    """The message names the param and shows how to write it."""
+def test_invalid_times_are_rejected() -> None:
+    """The message names the param and shows a valid value."""
     with pytest.raises(BadRequest, match=r"window_start 'soon' .* 2026-"):
         resolve_run_window(_context({"window_start": "soon"}), HOUR)
     with pytest.raises(BadRequest, match="is not after"):
@@ -107,6 +107,6 @@ def test_words_that_are_no_time_are_refused() -> None:
     ],
 )
 def test_a_clear_is_told_from_a_retry(tries: int, max_tries: int, retries: int | None, cleared: bool) -> None:
-    """The first attempt after a clear has all of the task's retries ahead; a retry has not, and the first is none."""
+    """The first attempt after a clear has all retries left; a retry has fewer, and the first attempt is no clear."""
     ti = SimpleNamespace(try_number=tries, max_tries=max_tries, task=SimpleNamespace(retries=retries))
     assert was_cleared({"ti": ti}) is cleared

@@ -1,4 +1,4 @@
-"""Rows that somebody else landed, in a database or in files, are read through the connection Airflow has for them."""
+"""Rows that another tool loaded into a database or files are read through an Airflow connection."""
 
 import json
 from datetime import UTC, date, datetime
@@ -36,7 +36,7 @@ def _rows(source: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.postgres
 def test_a_table_behind_any_database_connection(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider's hook opens the database; table, columns, zone and currency are in the connection's extra."""
+    """The provider's hook opens the database; the extra names table, columns, zone and currency."""
     engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg2"))
     with engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS ads"))
@@ -77,7 +77,7 @@ def test_a_table_behind_any_database_connection(postgres_url: str, monkeypatch: 
 
 
 def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection of type fs is a folder; days are counted in the default zone unless it says otherwise."""
+    """A connection of type fs is a folder of files; its days are in the default zone unless the extra names another."""
     row = {"account_id": "77", "ad_id": "9", "date": date(2026, 11, 3), "impressions": 1200, "spend": 3.5}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "part.parquet")
 
@@ -87,8 +87,8 @@ def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [(found["ad_id"], found["spend"]) for found in _rows(source)] == [("9", "3.50")]
 
 
-def test_what_a_loader_landed_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layout, level, columns, constants, zones and account come from the connection; it has no end of history."""
+def test_loaded_rows_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layout, level, columns, constants, zones and account come from the connection; history has no oldest day."""
     row = {"campaign_id": 5, "Views": 1200, "date_start": datetime(2026, 11, 2, 23, tzinfo=UTC), "spend": 3.5}
     loads = [{**row, "_dlt_load_id": load, "spend": money} for load, money in (("9.5", 1.0), ("10.5", 3.5))]
     pq.write_table(pa.Table.from_pylist(loads), tmp_path / "part.parquet")
@@ -134,10 +134,10 @@ def test_what_a_loader_landed_without_an_account(tmp_path: Path, monkeypatch: py
         ),
     ],
 )
-def test_what_cannot_be_a_source_is_told(
+def test_a_connection_that_is_no_source_is_an_error(
     connection: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message names the connection and what to do about it."""
+    """The message names the connection and says what to do."""
     with pytest.raises(BadRequest, match=words) as caught:
         _factory(monkeypatch, **connection)
     assert "'landed'" in str(caught.value)

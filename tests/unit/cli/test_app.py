@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parents[3]
         (("fatigue", "act_1"), "adwarm_daily_insights"),
     ],
 )
-def test_what_was_not_learned_yet_is_said_with_advice(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
-    """Each says which DAG brings what is missing, in one line or as JSON."""
-    said = adwarm(*words)
-    assert (said.exit_code, said.stderr.count("\n")) == (1, 1)
-    assert advice in said.stderr
+def test_missing_data_names_the_dag_that_creates_it(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
+    """The error names the DAG that creates the missing data, in one line or as JSON."""
+    result = adwarm(*words)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert advice in result.stderr
     assert advice in adwarm(*words, "--json").json["error"]
 
 
@@ -45,12 +45,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_a_bad_word_is_one_line(adwarm: Adwarm, words: str) -> None:
-    """The line says what is wrong or what to write; no traceback, exit 1, the same as JSON."""
+def test_an_invalid_argument_is_one_line(adwarm: Adwarm, words: str) -> None:
+    """The error is one line without a traceback that says what to write; the exit code is 1, also with --json."""
     line, expected = BAD[words]
-    said = adwarm(*line)
-    assert (said.exit_code, said.stderr.count("\n"), said.stdout) == (1, 1, "")
-    assert expected in said.stderr
+    result = adwarm(*line)
+    assert (result.exit_code, result.stderr.count("\n"), result.stdout) == (1, 1, "")
+    assert expected in result.stderr
     assert expected in adwarm(*line, "--json").json["error"]
 
 
@@ -68,10 +68,10 @@ def test_a_bad_word_is_one_line(adwarm: Adwarm, words: str) -> None:
         ("db", "current"),
     ],
 )
-def test_a_bad_setting_is_one_line_without_its_secret(
+def test_an_invalid_setting_is_one_line_without_its_secret(
     adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    """Every command names the variable; a database that is not there is told without its password."""
+    """Every command names the variable; the message on a missing database contains no password."""
     monkeypatch.setenv("ADWARM_DATABASE_URL", "postgresql://adwarm:hunter2@127.0.0.1:1/adwarm")
     gone = adwarm(*command)
     monkeypatch.setenv("ADWARM_BATCH_SIZE", "hunter2")
@@ -82,8 +82,8 @@ def test_a_bad_setting_is_one_line_without_its_secret(
     assert "hunter2" not in gone.stderr + bad.stderr + gone.stdout + bad.stdout
 
 
-def test_help_answers_at_once() -> None:
-    """Asking for help imports none of the heavy rooms."""
+def test_help_imports_nothing_heavy() -> None:
+    """`adwarm --help` imports no heavy package."""
     script = (
         "import sys; sys.argv = ['adwarm', '--help']\n"
         "from adwarm.cli import main\n"
@@ -98,7 +98,7 @@ def test_help_answers_at_once() -> None:
 
 
 def test_python_m_adwarm_is_the_same(home: Path) -> None:
-    """The module runs as the command does, and an error is one line there too."""
+    """The module runs like the command, and an error is one line there too."""
     environment = {"PYTHONPATH": str(ROOT / "include"), "ADWARM_HOME": str(home), "PATH": ""}
     words = [sys.executable, "-m", "adwarm", "get", "nobody", "today"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`adwarm backfill` on the command line: the estimate, the run, and what it refuses."""
+"""`adwarm backfill`: the estimate, the run, and the arguments it rejects."""
 
 from graph_simulator.fault_profile import read_storm
 from graph_simulator.server import SimulatorServer
@@ -9,7 +9,7 @@ RANGE = ("--from", "2026-06-01", "--to", "2026-07-30", "--at", "2026-11-25T12:00
 
 
 def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: SimulatorServer) -> None:
-    """The estimate calls nothing; the run fetches every day; a rerun makes no call and the estimate is nought."""
+    """The estimate makes no call; the run fetches every day; a rerun makes no call, and the estimate is 0."""
     platform.reset()
     before = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json
     assert (before["accounts"], before["days"], before["rows_from"], platform.calls()["total"]) == (
@@ -30,16 +30,16 @@ def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: Simulator
 
 
 def test_run_without_names_takes_the_accounts_of_the_source(adwarm: Adwarm) -> None:
-    """With no account known the source is asked for its list, once."""
-    said = adwarm("backfill", "run", *RANGE[:2], "--to", "2026-06-03", *RANGE[4:])
+    """When no account is known, the accounts of the source are listed once."""
+    result = adwarm("backfill", "run", *RANGE[:2], "--to", "2026-06-03", *RANGE[4:])
 
-    assert said.exit_code == 0
-    assert "fetched" in said.stdout
+    assert result.exit_code == 0
+    assert "fetched" in result.stdout
     assert adwarm("backfill", "estimate", *RANGE, "--json").json["accounts"] == 3
 
 
-def test_what_cannot_be_filled_is_refused(adwarm: Adwarm) -> None:
-    """Days older than 37 months, days that are none, and an estimate over no account: each says what to do."""
+def test_invalid_backfills_are_rejected(adwarm: Adwarm) -> None:
+    """Days older than 37 months, invalid days, and an estimate without accounts: each error says what to do."""
     old = adwarm("backfill", "run", "--from", "2020-01-01", "--to", "2020-02-01", "--accounts", "1")
     none = adwarm("backfill", "estimate", "--from", "tomorrow", "--to", "2026-07-30", "--accounts", "1")
     nobody = adwarm("backfill", "estimate", *RANGE)
@@ -51,16 +51,16 @@ def test_what_cannot_be_filled_is_refused(adwarm: Adwarm) -> None:
 
 
 def test_an_account_that_cannot_be_read_ends_the_command_with_its_reason(adwarm: Adwarm) -> None:
-    """The others are filled, and the exit code says that something is missing."""
-    said = adwarm("backfill", "run", *RANGE, "--accounts", "1,77", "--json")
+    """The other accounts are fetched, and the exit code is 1."""
+    result = adwarm("backfill", "run", *RANGE, "--accounts", "1,77", "--json")
 
-    assert said.exit_code == 1
-    assert said.json["fetched"] > 0
-    assert all(name.startswith("act_77") for name in said.json["reasons"])
+    assert result.exit_code == 1
+    assert result.json["fetched"] > 0
+    assert all(name.startswith("act_77") for name in result.json["reasons"])
 
 
-def test_a_denied_account_is_told_until_it_is_read(adwarm: Adwarm, platform: SimulatorServer) -> None:
-    """A rerun makes no call and ends with the same reason; a person may have the account asked about again."""
+def test_a_denied_account_is_reported_until_it_is_read(adwarm: Adwarm, platform: SimulatorServer) -> None:
+    """A rerun makes no call and reports the same reason; `--ask-denied` calls the account again."""
     days = (*RANGE[:2], "--to", "2026-06-03", *RANGE[4:], "--json")
     adwarm("backfill", "run", *days)
     platform.platform.set_storm(read_storm({"fault": [{"kind": "denied", "accounts": ["act_1"]}]}, "storm"))
@@ -72,6 +72,6 @@ def test_a_denied_account_is_told_until_it_is_read(adwarm: Adwarm, platform: Sim
     platform.platform.set_storm(read_storm({}, "calm"))
     lifted = adwarm("backfill", "run", *more, "--ask-denied")
 
-    assert [said.exit_code for said in (first, again, lifted)] == [1, 1, 0]
-    assert [list(said.json["reasons"]) for said in (first, again)] == [["act_1 2026-05-01..2026-05-03"]] * 2
+    assert [result.exit_code for result in (first, again, lifted)] == [1, 1, 0]
+    assert [list(result.json["reasons"]) for result in (first, again)] == [["act_1 2026-05-01..2026-05-03"]] * 2
     assert (calls, lifted.json["fetched"]) == (0, 1)

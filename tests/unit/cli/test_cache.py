@@ -1,4 +1,4 @@
-"""`adwarm cache compact` on the command line."""
+"""`adwarm cache compact`."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,8 +25,8 @@ def _two_days_in_two_objects() -> None:
         partitions.publish(connection, "act_1", "spec", states, 1)
 
 
-def test_compact_says_what_it_did(adwarm: Adwarm, home: Path) -> None:
-    """A month in two objects becomes one, and a second time there is nothing to do."""
+def test_compact_reports_counts(adwarm: Adwarm, home: Path) -> None:
+    """A month in two objects is merged into one; a second run has nothing to do."""
     _two_days_in_two_objects()
 
     first, second = adwarm("cache", "compact", "--json"), adwarm("cache", "compact")
@@ -36,12 +36,12 @@ def test_compact_says_what_it_did(adwarm: Adwarm, home: Path) -> None:
 
 
 def test_compact_names_what_it_cannot_read(adwarm: Adwarm, home: Path) -> None:
-    """A damaged month ends the command with 1 and with what to do about it."""
+    """For a damaged month the exit code is 1, and the error says what to do."""
     _two_days_in_two_objects()
     for path in (home / "data").rglob("*.parquet"):
         path.write_bytes(b"?")
 
-    said = adwarm("cache", "compact", "--json")
+    result = adwarm("cache", "compact", "--json")
 
-    assert said.exit_code == 1
-    assert "verify --repair" in said.json["errors"][0]
+    assert result.exit_code == 1
+    assert "verify --repair" in result.json["errors"][0]

@@ -1,4 +1,4 @@
-"""What the command line says of errors that nobody foresaw, and that a fallback leaves every command whole."""
+"""Unexpected errors on the command line, and commands after a fallback was used."""
 
 import stat
 import tempfile
@@ -16,7 +16,7 @@ SECRET = "s3cr3tValue0123456789abcdef"
 
 
 def _fall_back() -> None:
-    """Let a fallback answer, and another one fail until it is isolated."""
+    """Use a fallback, while another one fails until it is isolated."""
 
     def down() -> str:
         raise Transient("down")
@@ -45,16 +45,16 @@ def _fall_back() -> None:
 def test_commands_work_after_a_fallback(
     adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    """Isolated places and recorded errors stand in no command's way."""
+    """Commands work with isolated sources and recorded errors in the database."""
     monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
     _fall_back()
-    said = adwarm(*words)
+    result = adwarm(*words)
 
-    assert (said.exit_code, "unexpected" in said.stderr) == (0, False)
+    assert (result.exit_code, "unexpected" in result.stderr) == (0, False)
 
 
 def test_doctor_works_after_a_fallback(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It finds the database in order; what it misses is the log and the forecast alone."""
+    """Only the checks of the log and the forecast fail."""
     monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
     _fall_back()
     missing = {check["name"] for check in adwarm("doctor", "--json").json if not check["ok"]}
@@ -64,7 +64,7 @@ def test_doctor_works_after_a_fallback(adwarm: Adwarm, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A status that ends in an error of a library, with a secret in its words and its cause."""
+    """A status command that fails with a library error, with a secret in its message and its cause."""
 
     def status(self: object) -> None:
         try:
@@ -76,36 +76,36 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("broken")
-def test_an_unforeseen_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) -> None:
-    """The line names the error and the file; the file holds the whole chain, for its owner alone; neither a secret."""
-    said = adwarm("status")
+def test_an_unexpected_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) -> None:
+    """The line names error and file; the file has the whole chain and is private; neither contains a secret."""
+    result = adwarm("status")
     [path] = (home / "errors").iterdir()
     text = path.read_text(encoding="utf-8")
 
-    assert (said.exit_code, said.stdout, said.stderr.count("\n")) == (1, "", 1)
-    assert said.stderr.startswith("adwarm: unexpected error KeyError")
-    assert str(path) in said.stderr
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith("adwarm: unexpected error KeyError")
+    assert str(path) in result.stderr
     assert "Traceback (most recent call last)" in text
     assert all(word in text for word in ("ValueError", "KeyError", "test_crash_report.py", "adwarm status"))
-    assert SECRET not in said.stderr + text
+    assert SECRET not in result.stderr + text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.usefixtures("broken")
-def test_programs_hear_of_it_as_json(adwarm: Adwarm, home: Path) -> None:
-    """One document on standard output, with the path of the file."""
-    said = adwarm("status", "--json")
+def test_an_unexpected_error_as_json(adwarm: Adwarm, home: Path) -> None:
+    """Standard output is one JSON document with the path of the file."""
+    result = adwarm("status", "--json")
 
-    assert said.exit_code == 1
-    assert said.json["kind"] == "KeyError"
-    assert Path(said.json["traceback"]).parent == home / "errors"
+    assert result.exit_code == 1
+    assert result.json["kind"] == "KeyError"
+    assert Path(result.json["traceback"]).parent == home / "errors"
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_home_that_cannot_be_written_to_is_no_second_error(
+def test_a_read_only_home_is_no_second_error(
     adwarm: Adwarm, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file goes to the folder of temporary files; where that is closed too, the line says so."""
+    """The file goes to the folder of temporary files; when that fails too, the line says so."""
     adwarm("db", "upgrade")
     (home / "errors").write_text("a file where the folder should be")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

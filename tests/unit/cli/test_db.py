@@ -3,8 +3,8 @@
 from .conftest import Adwarm
 
 
-def test_the_schema_can_be_made_and_shown(adwarm: Adwarm) -> None:
-    """None before, the newest afterwards; a second upgrade changes nothing."""
+def test_the_schema_is_upgraded_and_shown(adwarm: Adwarm) -> None:
+    """The revision is empty before an upgrade and the newest after it; a second upgrade changes nothing."""
     before = adwarm("db", "current", "--json").json
     assert before["database"] is None
     made = adwarm("db", "upgrade", "--json").json

@@ -1,4 +1,4 @@
-"""The request queue on the command line: enqueue, wait, refuse, and the queue's part of status."""
+"""`adwarm enqueue`: queue, join, wait, reject; and the queue in `adwarm status`."""
 
 from threading import Thread
 
@@ -10,7 +10,7 @@ from .conftest import Adwarm
 
 
 def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
-    """The second equal request is the first one, now more urgent; status counts it once."""
+    """An equal request joins the first one and raises its priority; status counts it once."""
     first = adwarm("enqueue", "act_1", "last_7d", "--priority", "low", "--json").json
     again = adwarm("enqueue", "1", "last_7d", "--priority", "high", "--json").json
 
@@ -24,7 +24,7 @@ def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
 
 
 def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
-    """With a worker at the queue the command ends when the report is there, and says what it cost."""
+    """With an active worker the command ends when the request completes, and prints its result."""
     done: list[int] = []
 
     def work() -> None:
@@ -34,22 +34,22 @@ def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
 
     worker = Thread(target=work)
     worker.start()
-    said = adwarm("enqueue", "act_2", "yesterday", "--wait", "25", "--json")
+    result = adwarm("enqueue", "act_2", "yesterday", "--wait", "25", "--json")
     worker.join()
 
-    assert (said.exit_code, said.json["status"], said.json["result"]["status"]) == (0, "completed", "fetched")
+    assert (result.exit_code, result.json["status"], result.json["result"]["status"]) == (0, "completed", "fetched")
     assert adwarm("get", "act_2", "yesterday", "--meta").json["status"] == "hit"
 
 
 def test_wait_in_vain_ends_with_1(adwarm: Adwarm) -> None:
-    """Without a worker the command gives up in time, and the request is expired."""
-    said = adwarm("enqueue", "act_3", "today", "--wait", "0.2", "--json")
+    """Without a worker the command ends after the wait, and the request expires."""
+    result = adwarm("enqueue", "act_3", "today", "--wait", "0.2", "--json")
 
-    assert (said.exit_code, said.json["status"]) == (1, "expired")
+    assert (result.exit_code, result.json["status"]) == (1, "expired")
 
 
 def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The refusal is one line, and for programs a number of seconds."""
+    """The error is one line; as JSON it has a number of seconds."""
     monkeypatch.setenv("ADWARM_BACKPRESSURE__QUEUE_SIZE", "1")
     adwarm("enqueue", "act_1", "today")
     for_people, for_programs = adwarm("enqueue", "act_2", "today"), adwarm("enqueue", "act_2", "today", "--json")
@@ -69,10 +69,10 @@ def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest
         (("act_1", "today", "--priority", "asap"), "priority"),
     ],
 )
-def test_bad_words_are_refused_at_once(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
-    """Nothing that no worker could do enters the queue."""
-    said = adwarm("enqueue", *words)
+def test_invalid_requests_are_rejected(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
+    """A request that no worker could process is not queued."""
+    result = adwarm("enqueue", *words)
 
-    assert said.exit_code == 1
-    assert advice in said.stderr
+    assert result.exit_code == 1
+    assert advice in result.stderr
     assert adwarm("status", "--json").json["queue"]["pending"] == 0

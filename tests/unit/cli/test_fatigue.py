@@ -15,7 +15,7 @@ ACCOUNTS = ("act_1", "act_2", "act_3")
 
 
 def test_fatigue_shows_the_newest_scores(adwarm: Adwarm) -> None:
-    """Scores of an account, as a table and as JSON; not those after the day asked for."""
+    """Scores of an account as a table and as JSON; `--as-of` leaves out later ones."""
     runtime, now = Runtime(), SystemClock().now()
     day = now.date() - timedelta(days=2)
     keys = [ReportKey(name, f"{day - timedelta(days=6)}..{day}") for name in ACCOUNTS]

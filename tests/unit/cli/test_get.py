@@ -6,7 +6,7 @@ from .conftest import Adwarm
 
 
 def test_get_on_a_miss_says_what_to_do(adwarm: Adwarm, platform: SimulatorServer) -> None:
-    """One line and exit 1; with --fetch the answer comes, the second time without a call."""
+    """A miss is one line and exit 1; with --fetch the report is fetched, the second time without a call."""
     missed = adwarm("get", "act_1", "yesterday")
     assert (missed.exit_code, missed.stdout, missed.stderr.count("\n")) == (1, "", 1)
     assert "adwarm get --fetch" in missed.stderr
@@ -21,7 +21,7 @@ def test_get_on_a_miss_says_what_to_do(adwarm: Adwarm, platform: SimulatorServer
 
 
 def test_get_of_an_unreadable_account_says_why(adwarm: Adwarm) -> None:
-    """What the platform refuses is one line with its reason."""
-    said = adwarm("get", "act_9", "today", "--fetch")
-    assert (said.exit_code, said.stderr.count("\n")) == (1, 1)
-    assert said.stderr.startswith("adwarm: act_9 today: ")
+    """The platform's error is one line with its reason."""
+    result = adwarm("get", "act_9", "today", "--fetch")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("adwarm: act_9 today: ")

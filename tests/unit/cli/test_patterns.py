@@ -1,4 +1,4 @@
-"""`adwarm patterns LOG`: a log counted by itself."""
+"""`adwarm patterns LOG`: counts one log."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_the_most_opened_reports_are_shown(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The busiest first, by the reader's clock; the whole table is written, and no home is made."""
+    """The most opened report is first, hours are the reader's; the whole table is written, and no home is created."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     out = tmp_path / "out" / "table.parquet"
     done = CliRunner().invoke(app, ["patterns", str(log), "--limit", "2", "--out", str(out), "--json"])
@@ -46,8 +46,8 @@ def test_the_most_opened_reports_are_shown(log: Path, tmp_path: Path, monkeypatc
     assert not (tmp_path / "home").exists()
 
 
-def test_hours_are_said_in_words(log: Path) -> None:
-    """A person reads day and hour."""
+def test_hours_are_shown_as_weekday_and_time(log: Path) -> None:
+    """The table shows weekday and hour."""
     done = CliRunner().invoke(app, ["patterns", str(log)])
     assert "Mon 09:00 (6)" in done.stdout
     assert "Tue 23:00 (1)" in done.stdout

@@ -9,10 +9,10 @@ from graph_simulator.server import SimulatorServer
 from .conftest import Adwarm, learn_forecast
 
 
-def test_plan_and_patterns_of_a_learned_log(
+def test_plan_and_patterns_after_training(
     adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: SimulatorServer
 ) -> None:
-    """The plan of a moment names key, odds and why, and calls nothing; patterns name the busy hour."""
+    """The plan shows key, probability and reason without a call; patterns show the peak hour."""
     learn_forecast(tmp_path, monkeypatch)
     calls = platform.calls()["total"]
     made = adwarm("plan", "--at", "2026-10-29T09:00:00+00:00", "--json").json

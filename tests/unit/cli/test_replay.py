@@ -35,7 +35,7 @@ def _run(log: Path, *options: str) -> object:
 
 
 def test_it_writes_figures_page_and_warms(log: Path, tmp_path: Path) -> None:
-    """JSON, HTML and Parquet hold the same replay; the warms have the promised columns."""
+    """JSON, HTML and Parquet contain the same replay; the warms have the documented columns."""
     found, page, warms = (tmp_path / "out" / name for name in ("f.json", "p.html", "w.parquet"))
     files = ["--json", str(found), "--html", str(page), "--warms-out", str(warms)]
     done = _run(log, "--policy", "hour-of-week", "--step", "60", "--lag", "0", "--latency", "0", *files)
@@ -49,23 +49,23 @@ def test_it_writes_figures_page_and_warms(log: Path, tmp_path: Path) -> None:
     assert "hour-of-week" in page.read_text(encoding="utf-8")
 
 
-def test_several_policies_are_told_apart(log: Path, tmp_path: Path) -> None:
-    """With more than one policy each warm names its own."""
+def test_several_policies_are_distinguished(log: Path, tmp_path: Path) -> None:
+    """With several policies each warm names its policy."""
     _run(log, "--policy", "everything,same-hour-yesterday", "--at", "2,50", "--warms-out", str(tmp_path / "w.parquet"))
 
     assert set(pd.read_parquet(tmp_path / "w.parquet")["policy"]) == {"everything", "same-hour-yesterday"}
 
 
 def test_days_default_to_the_end_of_the_log(log: Path) -> None:
-    """Without days, the last weeks of the log are scored; a log shorter than training is no obstacle."""
+    """Without days, the last weeks of the log are scored; the log may be shorter than the training period."""
     done = CliRunner().invoke(app, ["replay", str(log), "--policy", "none", "--min-opens", "1"], catch_exceptions=False)
 
     assert done.exit_code == 0
     assert "none" in done.output
 
 
-def test_spans_and_targets_are_read() -> None:
-    """Units are understood, a bare number takes the option's; nonsense is refused with an example."""
+def test_durations_and_multiples_are_parsed() -> None:
+    """Durations have units, a bare number uses the option's unit; the error on an invalid value shows an example."""
     assert [parse_duration(text, "m") for text in ("90s", "15m", "3h", "2d", "60", "0")] == [
         timedelta(seconds=90),
         timedelta(minutes=15),
@@ -81,7 +81,7 @@ def test_spans_and_targets_are_read() -> None:
         parse_multiples("two")
 
 
-def test_unknown_prices_are_refused(log: Path) -> None:
-    """`--cost` takes two words."""
+def test_unknown_costs_are_rejected(log: Path) -> None:
+    """`--cost` accepts only key and requests."""
     with pytest.raises(BadRequest, match="--cost"):
         _run(log, "--cost", "money")

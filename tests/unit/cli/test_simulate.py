@@ -1,4 +1,4 @@
-"""`adwarm simulate` hands its options to the simulator."""
+"""`adwarm simulate` passes its options to the simulator."""
 
 import sys
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def simulate(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[list[SimulatorConfig], object]:
-    """Run the command without serving; the configurations it would serve, and its exit code."""
+    """Run the command without serving; return the configurations it would serve, and its exit code."""
     served: list[SimulatorConfig] = []
     monkeypatch.setattr(server, "run_forever", lambda config, host, port: served.append(config))
     monkeypatch.setattr(sys, "argv", ["adwarm", "simulate", *words])
@@ -26,7 +26,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[list[Simulat
 
 
 def test_the_command_of_the_docs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Accounts, ads, seed, storm, scale and moment arrive; the address and the token are printed."""
+    """Accounts, ads, seed, faults, scale and time are passed on; the address and the token are printed."""
     storm = str(ROOT / "examples/storm.toml")
     words = ["--accounts", "200", "--ads", "50", "--seed", "7", "--faults", storm, "--time-scale", "120"]
     served, code = simulate(monkeypatch, *words, "--at", "2026-11-25T12:00:00Z", "--decoys", "0.4")
@@ -38,10 +38,10 @@ def test_the_command_of_the_docs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     assert "simulated-token" in capfd.readouterr().out
 
 
-def test_a_storm_that_is_none(
+def test_an_invalid_faults_file(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A wrong storm file is named with the place of the mistake, and nothing is served."""
+    """The error on an invalid faults file names the field, and nothing is served."""
     storm = tmp_path / "storm.toml"
     storm.write_text('[[fault]]\nkind = "hail"\n', encoding="utf-8")
     served, code = simulate(monkeypatch, "--faults", str(storm))

@@ -62,8 +62,8 @@ def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
     runtime.admission.release(decision.grant, outcome)
 
 
-def test_status_says_what_is_held_back_and_why(adwarm: Adwarm) -> None:
-    """Calls in flight by class, parked scopes with since, until and why, and open breakers with what opened them."""
+def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
+    """It shows calls in flight by class, parked scopes with times and reason, and open breakers with their cause."""
     quiet = adwarm("status").stdout
     runtime = Runtime()
     for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
@@ -86,7 +86,7 @@ def test_status_says_what_is_held_back_and_why(adwarm: Adwarm) -> None:
 
 
 def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Adwarm) -> None:
-    """Of many parked accounts the first ones are shown, and how many there are."""
+    """The first of many parked accounts are shown, with their number."""
     adwarm("status")
     runtime = Runtime()
     for number in range(25):
@@ -95,8 +95,8 @@ def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Adwarm) -> None:
     assert "the first 20 of 25" in adwarm("status").stdout
 
 
-def test_a_silence_of_ages_is_cut_and_a_person_is_told(adwarm: Adwarm) -> None:
-    """A platform that asks for a billion minutes gets a day, status can show it, and one alert is on its way."""
+def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
+    """A park of a billion minutes is cut to a day, status shows it, and each scope alerts once."""
     adwarm("status")
     runtime, heard = Runtime(), list[Alert]()
     runtime.pipeline._alerts._sink = SimpleNamespace(alert=heard.append)  # type: ignore[assignment]
@@ -113,7 +113,7 @@ def test_a_silence_of_ages_is_cut_and_a_person_is_told(adwarm: Adwarm) -> None:
 
 
 def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:
-    """Nothing while training chose it; name, time and reason once somebody, or a review, has."""
+    """The choice is empty while training made it; otherwise it has name, time and reason."""
     assert "chosen_by" not in _forecast_fields(runtime)
     with write_transaction(runtime.engine) as connection:
         record_choice(connection, "population", by="ada", why="it promises less", at=NOW)
@@ -127,7 +127,7 @@ def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:
 
 
 def test_the_newest_review_is_named(runtime: Runtime) -> None:
-    """Its verdict, why, and where the page is; before the first one, which DAG makes it."""
+    """It shows verdict, reason and page; before the first review, the DAG that runs it."""
     assert "adwarm_policy_review" in _review_fields(runtime)["why"]
     with write_transaction(runtime.engine) as connection:
         save_review(

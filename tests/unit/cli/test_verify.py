@@ -13,7 +13,7 @@ def _damage() -> None:
 
 
 def test_verify_finds_and_repairs(adwarm: Adwarm) -> None:
-    """A damaged payload ends with 1 and is named; after the repair and a warm all is whole."""
+    """A damaged payload is listed with exit code 1; after a repair and a warm nothing is corrupt."""
     adwarm("warm", "act_1", "--range", "last_7d")
     assert adwarm("verify").exit_code == 0
     _damage()
