@@ -194,7 +194,7 @@ def test_adwarms_connections_fit_a_server_of_a_hundred() -> None:
 
 
 def test_both_databases_are_prepared_before_airflow_starts() -> None:
-    """PostgreSQL creates adwarm's database at its first start; init upgrades both schemas before other services start."""
+    """PostgreSQL creates adwarm's database at its first start; init upgrades both schemas before the rest starts."""
     script = ROOT / "config/postgres/10-adwarm-database.sh"
     init = (ROOT / "config/init.sh").read_text(encoding="utf-8")
     waiting = [name for name in AIRFLOW if name not in {"airflow-init", "airflow-cli"}]
