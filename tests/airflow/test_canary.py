@@ -52,17 +52,17 @@ def _left() -> list[str]:
 
 def test_a_successful_run_stores_no_token(run: Callable[[str, str], tuple[str, str]]) -> None:
     """A successful run fetches through the connection and stores the token nowhere."""
-    state, said = run("act_81", SECRET)
+    state, output = run("act_81", SECRET)
 
     assert state == "success"
-    assert _hits(said.encode()) == []
+    assert _hits(output.encode()) == []
     assert _left() == []
 
 
 def test_a_failed_run_stores_no_token(run: Callable[[str, str], tuple[str, str]]) -> None:
     """When the platform rejects the token, the task fails with reason and tracebacks that do not contain it."""
-    state, said = run("act_82", f"{SECRET}x")
+    state, output = run("act_82", f"{SECRET}x")
 
     assert state == "failed"
-    assert _hits(said.encode()) == []
+    assert _hits(output.encode()) == []
     assert _left() == []

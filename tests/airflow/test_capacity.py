@@ -285,10 +285,10 @@ def test_a_warm_waits_in_the_class_of_its_plan(runtime: Runtime) -> None:
 
     now = datetime.now(UTC)
     common = {"date_range": "yesterday", "reason": "strategy", "mode": "live", "decided_at": now, "warm_at": now}
-    places = {"act_803": "normal", "act_804": "high", "act_805": "critical"}
+    priorities = {"act_803": "normal", "act_804": "high", "act_805": "critical"}
     rows = [
-        {"account_id": name, "priority": word, "status": "planned", "batch": 0} | common
-        for name, word in places.items()
+        {"account_id": name, "priority": priority, "status": "planned", "batch": 0} | common
+        for name, priority in priorities.items()
     ]
     warms.replace_plan(runtime.engine, "dag/r", rows)
     run = SimpleNamespace(run_type="manual", dag_id="dag", run_id="r", run_after=now)
@@ -312,12 +312,12 @@ def test_a_task_waits_for_the_scopes_of_each_accounts_own_connection(
 
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"app_id": "200"}
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
-    told = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
-    accounts.save(runtime.engine, told, datetime.now(UTC))
-    for item in told:
+    stored = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
+    accounts.save(runtime.engine, stored, datetime.now(UTC))
+    for item in stored:
         park(runtime, f"account:{item.id}")
     operator = PrefetchInsightsOperator(
-        task_id="t", accounts=[item.id for item in told], date_ranges=["today"], conn_id="facebook_default, second"
+        task_id="t", accounts=[item.id for item in stored], date_ranges=["today"], conn_id="facebook_default, second"
     )
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(CONTEXT)

@@ -65,10 +65,10 @@ def connect(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Calla
 @pytest.fixture
 def dag(dags: dict[str, Any], runtime: Runtime) -> Any:
     """The strategy DAG, with retries without a delay."""
-    found = dags[DAG]
-    for task in found.tasks:
+    dag = dags[DAG]
+    for task in dag.tasks:
         task.retry_delay = timedelta(milliseconds=10)
-    return found
+    return dag
 
 
 @pytest.fixture
@@ -104,15 +104,15 @@ def failures(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """Errors of the warm tasks so far, as the retry policy receives them."""
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
-    heard: list[BaseException] = []
+    errors: list[BaseException] = []
     evaluate = AdwarmRetryPolicy.evaluate
 
     def listen(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> Any:
-        heard.append(exception)
+        errors.append(exception)
         return evaluate(self, exception, *args, **kwargs)
 
     monkeypatch.setattr(AdwarmRetryPolicy, "evaluate", listen)
-    return heard
+    return errors
 
 
 def _seen(runtime: Runtime, finished: Any) -> Seen:
@@ -215,11 +215,11 @@ def _plan_anew() -> None:
     warming.plan_strategies({"dag_run": run, "ti": SimpleNamespace(try_number=1), "params": FORM})
 
 
-def _retry(heard: list[BaseException]) -> Callable[..., Any]:
+def _retry(errors: list[BaseException]) -> Callable[..., Any]:
     from airflow.sdk import RetryDecision
 
     def evaluate(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> Any:
-        heard.append(exception)
+        errors.append(exception)
         return RetryDecision.default()
 
     return evaluate

@@ -58,19 +58,19 @@ PLACE = {"kind": "parquet", "url": "/nowhere"}
 
 @pytest.mark.usefixtures("without_default")
 @pytest.mark.parametrize(
-    ("source", "name", "said"),
+    ("source", "name", "expected"),
     [
         ({"access_token": SECRET}, "meta", "the token in ADWARM_SOURCE__ACCESS_TOKEN is used"),
         (PLACE, "parquet", "the parquet source of ADWARM_SOURCE__"),
     ],
 )
-def test_settings_replace_the_default_connection(source: dict[str, Any], name: str, said: str) -> None:
+def test_settings_replace_the_default_connection(source: dict[str, Any], name: str, expected: str) -> None:
     """A token in the settings replaces it, or a source that needs none; the warning contains no token."""
     from adwarm_airflow.connections import default_replacement_message
 
     assert _factory("facebook_default", source=source)().name == name
     sentence = default_replacement_message(Settings(source=source), "does not exist")
-    assert "'facebook_default' does not exist; " + said in sentence
+    assert "'facebook_default' does not exist; " + expected in sentence
     assert SECRET not in sentence
 
 
@@ -79,14 +79,14 @@ def test_accounts_of_another_connection_are_named(tmp_path: Path, monkeypatch: p
     from adwarm_airflow.task_context import connection_change_warnings, open_runtime
 
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
-    places = {"act_1": "gone", "act_2": "second", "act_3": "default", "act_4": "gone"}
-    told = [Account(name, connection=place) for name, place in places.items()]
-    accounts.save(open_runtime().engine, told, datetime.now(UTC))
+    connections = {"act_1": "gone", "act_2": "second", "act_3": "default", "act_4": "gone"}
+    stored = [Account(name, connection=connection_id) for name, connection_id in connections.items()]
+    accounts.save(open_runtime().engine, stored, datetime.now(UTC))
 
     assert connection_change_warnings("first,second", ["act_1", "act_2", "act_3", "act_5"]) == [
         "connection 'gone', which has read act_1 before, is not one of this task's; 'first' is used"
     ]
-    assert connection_change_warnings("first,gone,second", list(places)) == []
+    assert connection_change_warnings("first,gone,second", list(connections)) == []
 
 
 @pytest.mark.parametrize("source", [{"access_token": SECRET}, PLACE], ids=["token", "place"])

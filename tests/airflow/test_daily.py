@@ -30,18 +30,18 @@ class Pushed(dict[str, Any]):
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A home with two known accounts."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
-    made = Runtime(load_settings())
-    accounts.save(made.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2)], datetime.now(UTC))
-    return made
+    home = Runtime(load_settings())
+    accounts.save(home.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2)], datetime.now(UTC))
+    return home
 
 
 def _context(kind: str, **params: Any) -> dict[str, Any]:
     day = datetime(2026, 9, 10, tzinfo=UTC)
     run = SimpleNamespace(dag_id="adwarm_daily_insights", run_id=f"{kind}-1", run_type=kind, run_after=day)
-    told = {"decision_time": "2026-11-25T12:00:00+00:00", **params}
+    params_with_time = {"decision_time": "2026-11-25T12:00:00+00:00", **params}
     return {
         "dag_run": run,
-        "params": told,
+        "params": params_with_time,
         "ti": Pushed(),
         "logical_date": day,
         "data_interval_start": day,
@@ -69,13 +69,13 @@ def test_the_first_task_pushes_an_estimate(
 
     context = _context(kind, frequency=frequency, day="2026-09-10")
     assert daily.plan_day(context)
-    found = context["ti"]["estimate"]
+    cost = context["ti"]["estimate"]
 
     assert _planned(runtime, kind) == ranges
-    assert (found["accounts"], found["rows_from"]) == (2, "assumed")
-    assert found["days"] >= 2 * runtime.settings.planning.history_days
-    assert found["requests"] - summaries == 2 * -(-found["days"] // 2 * 50 // 500)
-    assert 0 < found["hours_alone"] < found["hours_shared"]
+    assert (cost["accounts"], cost["rows_from"]) == (2, "assumed")
+    assert cost["days"] >= 2 * runtime.settings.planning.history_days
+    assert cost["requests"] - summaries == 2 * -(-cost["days"] // 2 * 50 // 500)
+    assert 0 < cost["hours_alone"] < cost["hours_shared"]
 
 
 def test_a_day_the_platform_no_longer_keeps_is_refused(runtime: Runtime) -> None:

@@ -46,11 +46,11 @@ def spoiled(error: Exception, times: int) -> Callable[..., Any]:
     read, left = learning.read_saved_split, [times]
 
     def spoil(objects: Any, settings: Any, plan: str, number: int) -> str:
-        found = read(objects, settings, plan, number)
+        partial = read(objects, settings, plan, number)
         if number == 1 and left[0]:
             left[0] -= 1
             raise error
-        return found
+        return partial
 
     return spoil
 
@@ -64,9 +64,9 @@ def test_mapped_tasks_read_what_one_task_reads(
     monkeypatch.setattr(learning, "read_saved_split", spoiled(Transient("passes", retry_after=0.1), 1))
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
-    found = states(run)
-    assert run.state == "success", found
-    assert len([name for name, place in found if name == "read_share" and place >= 0]) > 1
+    task_states = states(run)
+    assert run.state == "success", task_states
+    assert len([name for name, map_index in task_states if name == "read_share" and map_index >= 0]) > 1
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
     ingest(one, home.objects, home.settings, NOW, window=WINDOW)
@@ -90,8 +90,8 @@ def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, mo
     monkeypatch.delenv("ADWARM_ACCESS_LOG__SHARE_EVENTS")
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
-    found = states(run)
+    task_states = states(run)
     assert run.state == "success"
-    assert found["read_share", -1] == found["adopt_shares", -1] == "skipped"
-    assert found["train_forecast", -1] == "success"
+    assert task_states["read_share", -1] == task_states["adopt_shares", -1] == "skipped"
+    assert task_states["train_forecast", -1] == "success"
     assert hours(home.engine)

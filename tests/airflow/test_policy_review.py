@@ -40,11 +40,11 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
-    made = Runtime(load_settings())
-    ingest(made.engine, made.objects, made.settings, NOW)
-    plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
-    promote_snapshot(made.engine, plain.id, NOW)
-    return made
+    home = Runtime(load_settings())
+    ingest(home.engine, home.objects, home.settings, NOW)
+    plain = train_candidates(home.engine, home.objects, home.settings, NOW, NOW).snapshots["population"]
+    promote_snapshot(home.engine, plain.id, NOW)
+    return home
 
 
 Act = Callable[[Any], None]

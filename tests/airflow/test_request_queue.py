@@ -36,8 +36,8 @@ def test_the_operator_drains_what_is_queued(runtime: Runtime) -> None:
     tickets = [runtime.queue.enqueue(ReportKey(f"act_70{n}", "yesterday"), Priority(n)) for n in range(3)]
 
     assert (_drain()["completed"], _drain(batch_size="2", max_seconds="9")["requests"]) == (3, 0)
-    found = [runtime.queue.find(ticket.id) for ticket in tickets]
-    assert [item.status for item in found if item] == [RequestStatus.COMPLETED] * 3
+    requests = [runtime.queue.find(ticket.id) for ticket in tickets]
+    assert [item.status for item in requests if item] == [RequestStatus.COMPLETED] * 3
 
 
 @pytest.mark.parametrize("values", [{"batch_size": 0}, {"max_seconds": 0}, {"conn_id": "absent"}])
@@ -56,7 +56,7 @@ def test_a_burst_is_one_run() -> None:
     from adwarm_airflow.triggers.requests import WakeUpPolicy
 
     wake = WakeUpPolicy()
-    said = [
+    fired = [
         wake.should_fire(queue, now)
         for queue, now in [
             (_status(), 0.0),
@@ -71,7 +71,7 @@ def test_a_burst_is_one_run() -> None:
             (_status(4, 5), 88.0),
         ]
     ]
-    assert said == [False, True, False, False, True, False, True, True, True, False]
+    assert fired == [False, True, False, False, True, False, True, True, True, False]
 
 
 def test_the_trigger_fires_when_a_request_is_ready(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +113,8 @@ def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, mo
 
     with pytest.raises(TokenDead, match="no request was completed; the first reasons: act_712 yesterday"):
         _drain(conn_id="dead")
-    found = runtime.queue.find(ticket.id)
-    assert found is not None
-    assert found.status is RequestStatus.FAILED
-    assert "access token" in str(found.error)
+    request = runtime.queue.find(ticket.id)
+    assert request is not None
+    assert request.status is RequestStatus.FAILED
+    assert "access token" in str(request.error)
     assert _drain(conn_id="dead")["completed"] == 0

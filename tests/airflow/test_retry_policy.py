@@ -43,12 +43,12 @@ TREE = {
 @pytest.mark.parametrize("kind", sorted(set(_below(errors.AdwarmError)), key=lambda kind: kind.__name__))
 def test_every_class_of_the_tree_has_a_decision(kind: type[errors.AdwarmError]) -> None:
     """Every class of the error tree has a decision, also one that is added later; a retry has a delay and a reason."""
-    error, wanted = TREE[kind]
-    found = _decide(error)
+    error, action = TREE[kind]
+    decision = _decide(error)
 
-    assert found.action.value == wanted
-    assert (found.retry_delay is not None) == (wanted == "retry")
-    assert bool(found.reason) == (wanted != "default")
+    assert decision.action.value == action
+    assert (decision.retry_delay is not None) == (action == "retry")
+    assert bool(decision.reason) == (action != "default")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_permanent_errors_fail_without_a_retry(error: Exception) -> None:
     """A permanent error is not retried, and the reason names its class."""
     from airflow.sdk import RetryAction
 
-    found = _decide(error)
-    assert found.action == RetryAction.FAIL
-    assert type(error).__name__ in found.reason
+    decision = _decide(error)
+    assert decision.action == RetryAction.FAIL
+    assert type(error).__name__ in decision.reason
 
 
 def test_delays_are_those_of_the_platform() -> None:

@@ -84,7 +84,7 @@ def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     source = _factory(monkeypatch, conn_type="fs", extra={"path": str(tmp_path)})()
 
     assert source.get_account("act_77").data_zone == "Europe/Berlin"
-    assert [(found["ad_id"], found["spend"]) for found in _rows(source)] == [("9", "3.50")]
+    assert [(row["ad_id"], row["spend"]) for row in _rows(source)] == [("9", "3.50")]
 
 
 def test_loaded_rows_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
