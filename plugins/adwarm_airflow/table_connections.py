@@ -1,10 +1,11 @@
-"""Turns a connection to a database or a folder, where somebody else lands the rows of ads, into a source."""
+"""Builds a source from a connection to a database or a folder into which another tool loads insights rows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
+from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings
@@ -25,17 +26,17 @@ _MAPPING_EXTRAS = frozenset({"adwarm_columns", "adwarm_constants"})
 
 
 def table_source_factory(settings: Settings, connection: Connection, conn_id: str) -> Callable[[], InsightsSource]:
-    """Return what builds the source behind a connection that is not the ad platform's own.
+    """Return a factory of the source behind a connection that is not the ad platform's.
 
-    A connection of type `fs` is a folder of Parquet files (`path` in its extra); any other is a database, reached by
-    the engine that its provider's hook makes. Its extra may say which loader wrote the table (`adwarm_layout`), which
-    one it is (`adwarm_table`), what a row is about (`adwarm_level`), the columns that go by other names
-    (`adwarm_columns`), the ids that no column holds (`adwarm_constants`, for the account also `account_id`), the zone
-    of its days (`adwarm_zone`, of moments `adwarm_day_zone`) and the currency (`adwarm_currency`). What it leaves out
-    is as the settings of the source say.
+    A connection of type `fs` is a folder of Parquet files (`path` in its extra); any other is a database, reached
+    through the SQLAlchemy engine of its provider's hook. Its extra may set the loader that wrote the table
+    (`adwarm_layout`), the table (`adwarm_table`), the level of a row (`adwarm_level`), columns with other names
+    (`adwarm_columns`), ids that no column holds (`adwarm_constants`, for the account also `account_id`), the zone of
+    its days (`adwarm_zone`, of timestamps `adwarm_day_zone`) and the currency (`adwarm_currency`). The settings of the
+    source apply to everything else.
 
     Raises:
-        BadRequest: the connection has no path, or its provider no SQLAlchemy engine; the message says what to do.
+        BadRequest: the connection has no path, or its provider has no SQLAlchemy engine; the message says what to do.
     """
     options = _source_options(settings, connection.extra_dejson, conn_id)
     if connection.conn_type in FOLDER_TYPES:
@@ -70,7 +71,7 @@ def _parquet_source_factory(
     return lambda: ParquetSource(str(path), **options)
 
 
-def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Any:
+def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Engine:
     try:
         hook = connection.get_hook()
     except (AirflowException, ImportError) as error:
@@ -79,13 +80,14 @@ def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Any:
         ) from error
     if not hasattr(hook, "get_sqlalchemy_engine"):
         raise BadRequest(
-            f"connection {conn_id!r} is of type {connection.conn_type!r}, which is no database; use a facebook_social, "
-            "a database or an fs connection"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}, which is not a database; use a "
+            "facebook_social, a database or an fs connection"
         )
-    return hook.get_sqlalchemy_engine()
+    engine: Engine = hook.get_sqlalchemy_engine()
+    return engine
 
 
-def _validate_mapping(name: str, words: Any, conn_id: str) -> dict[str, str]:
-    if not isinstance(words, dict) or not all(isinstance(word, str) for pair in words.items() for word in pair):
+def _validate_mapping(name: str, value: object, conn_id: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for pair in value.items() for text in pair):
         raise BadRequest(f"connection {conn_id!r}: {name} must map insights fields to text")
-    return words
+    return value
