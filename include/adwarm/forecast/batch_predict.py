@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid, PopulationTotals, Rows
+from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid, PopulationTotals
 from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.patterns.opens import Opens
-
-Floats = npt.NDArray[np.float64]
 
 
 def predict_in_batches(
@@ -44,9 +43,9 @@ def predict_in_batches(
     return worth, chance
 
 
-def _blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_at_once: int) -> Iterator[Rows]:
+def _blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_at_once: int) -> Iterator[Ints]:
     """Yield the keys of accounts of which any is wanted, whole accounts together."""
-    order: Rows = np.argsort(account, kind="stable").astype(np.int64)
+    order: Ints = np.argsort(account, kind="stable").astype(np.int64)
     order = order[np.isin(account[order], account[wanted])]
     start = 0
     while start < len(order):
@@ -56,7 +55,7 @@ def _blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_
         start = end
 
 
-def _only(opens: Opens, keys: Rows, rows: Rows) -> Opens:
+def _only(opens: Opens, keys: Ints, rows: Ints) -> Opens:
     """Return the opens at `rows` with `keys` and their accounts numbered anew."""
     number = np.zeros(opens.key_count, np.int32)
     number[keys] = np.arange(len(keys), dtype=np.int32)

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Floats
+
 EARLY = 0.05
 """Share of an hour's first opens that may come before the predicted minute."""
 LEAN = 8.0
 """Observations the wider group's minute is worth."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def early_minutes(events: pd.DataFrame, keys: int) -> tuple[Floats, Floats]:

@@ -12,11 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Codes, Micros, Strings
 from adwarm.model import ReportKey
-
-Micros = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int32]
-Strings = npt.NDArray[np.object_]
 
 SECOND = 1_000_000
 QUIET_MICROS = 1_800 * SECOND

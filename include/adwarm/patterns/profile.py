@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.patterns.load_slots import first_opens
 from adwarm.patterns.local_hours import WEEK_HOURS
 
 _SURE = 0.05 / WEEK_HOURS  # one false alarm in twenty profiles, over all hours of the week
 _PEAK_RATIO, _QUIET_RATIO = 1.5, 0.5
-
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +80,20 @@ def hour_of_week(moments: pd.DatetimeIndex, zone_name: str) -> npt.NDArray[np.in
     return np.asarray(local.day_of_week * 24 + local.hour, dtype=np.int64)
 
 
-def hour_of_week_counts(moments: pd.Series, zone_name: str) -> Vector:
+def hour_of_week_counts(moments: pd.Series, zone_name: str) -> Floats:
     """Return how many of the UTC moments fall in each hour of the week of the zone."""
     counts = np.bincount(hour_of_week(pd.DatetimeIndex(moments), zone_name), minlength=WEEK_HOURS)
     return counts.astype(np.float64)
 
 
-def _observed_hours(span: pd.DatetimeIndex, zone_name: str) -> Vector:
+def _observed_hours(span: pd.DatetimeIndex, zone_name: str) -> Floats:
     """Return how often each hour of the week came in the zone's days from the first moment to the last."""
     first, last = span.tz_convert(zone_name).normalize()
     hours = pd.date_range(first, last + pd.DateOffset(days=1), freq="h", inclusive="left")
     return np.bincount(hour_of_week(hours, zone_name), minlength=WEEK_HOURS).astype(np.float64)
 
 
-def _extremes(counts: Vector, exposure: Vector) -> tuple[list[int], list[int]]:
+def _extremes(counts: Floats, exposure: Floats) -> tuple[list[int], list[int]]:
     """Return the hours of the week whose rate is surely and clearly above, and below, the mean of all."""
     if not counts.sum():
         return [], []

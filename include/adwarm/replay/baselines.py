@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.patterns.opens import Opens
-from adwarm.replay.policy import Floats, ReplayTiming, SimplePolicy
+from adwarm.replay.policy import ReplayTiming, SimplePolicy
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adwarm.foundation.arrow_arrays import Ints, Ints32
 from adwarm.patterns.opens import Opens
 from adwarm.replay.entry_lifetimes import FOREVER, EntryLifetime
 from adwarm.replay.policy import Ranking
 
-Longs = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.int32]
 MINUTE = 60_000_000
 WEEK = 7 * 86_400_000_000
 AGE_BINS = 14 * 24 * 60 + 1
@@ -35,9 +34,9 @@ class FetchDelays:
 class RecordedFetches:
     """Fetches that belong together: which columns, keys and moments; warms, or the miss of one open."""
 
-    column: Longs
-    key: Longs
-    at: Longs
+    column: Ints
+    key: Ints
+    at: Ints
     is_warm: bool
     confidence: npt.NDArray[np.float64]
 
@@ -61,16 +60,16 @@ class SimulationCounts:
         fetches: those of the recorded columns, in batches.
     """
 
-    opens: Counts
-    first_opens: Counts
-    hits: Counts
-    first_hits: Counts
-    warms: Counts
-    used: Counts
-    misses: Counts
+    opens: Ints32
+    first_opens: Ints32
+    hits: Ints32
+    first_hits: Ints32
+    warms: Ints32
+    used: Ints32
+    misses: Ints32
     wait_micros: npt.NDArray[np.float64]
-    joined_opens: Longs
-    ages: Counts
+    joined_opens: Ints
+    ages: Ints32
     weeks: int = 1
     fetches: list[RecordedFetches] = field(default_factory=list)
 
@@ -84,7 +83,7 @@ class SimulationCounts:
         waited, joined = np.zeros(columns), np.zeros(columns, np.int64)
         return cls(opens, first, hits, first_hits, warms, used, misses, waited, joined, ages, weeks)
 
-    def calls(self) -> Counts:
+    def calls(self) -> Ints32:
         """Return the upstream calls, cells x columns."""
         return np.asarray(self.warms + self.misses, np.int32)
 
@@ -111,7 +110,7 @@ class CacheSimulation:
         delays: FetchDelays,
         start: int,
         end: int,
-        record: Longs,
+        record: Ints,
         *,
         record_misses: bool = False,
     ) -> None:
@@ -138,7 +137,7 @@ class CacheSimulation:
             return
         score = ranking.warm_value[wanted]
         self._confidence[key] = score if ranking.probability is None else ranking.probability[wanted]
-        begin: Longs = np.full(len(key), at, np.int64)
+        begin: Ints = np.full(len(key), at, np.int64)
         if ranking.warm_at is not None:
             begin = np.clip(ranking.warm_at[wanted], at, until - 1)
         fresh = self._fresh_until[key]
@@ -180,7 +179,7 @@ class CacheSimulation:
         if self._record_misses:
             self._record_fetches(missed[None, :], np.array([key]), np.full((1, len(missed)), at), warm=False)
 
-    def _start_due_warms(self, key: Longs, at: int) -> None:
+    def _start_due_warms(self, key: Ints, at: int) -> None:
         """Start the warms of `key` that are due by `at`."""
         if not len(key):
             return
@@ -193,7 +192,7 @@ class CacheSimulation:
         self._due[key] = due
         self._pending[key] = (due < FOREVER).any(axis=1)
 
-    def _start_warms(self, key: Longs, started: npt.NDArray[np.bool_], due: Longs, at: int) -> None:
+    def _start_warms(self, key: Ints, started: npt.NDArray[np.bool_], due: Ints, at: int) -> None:
         rows = np.flatnonzero(started.any(axis=1))
         key, started, due = key[rows], started[rows], due[rows]
         landed = due + self._delays.warm
@@ -206,7 +205,7 @@ class CacheSimulation:
         np.add.at(self.counts.warms, cell, started)
         self._record_fetches(started, key, due, warm=True)
 
-    def _record_fetches(self, chosen: npt.NDArray[np.bool_], key: Longs, moment: Longs, *, warm: bool) -> None:
+    def _record_fetches(self, chosen: npt.NDArray[np.bool_], key: Ints, moment: Ints, *, warm: bool) -> None:
         row, column = np.nonzero(chosen[:, self._record])
         if len(row):
             column = self._record[column]
@@ -216,7 +215,7 @@ class CacheSimulation:
     def _cell(self, key: int, at: int) -> int:
         return int(self._account[key]) * self._weeks + min((at - self._start) // WEEK, self._weeks - 1)
 
-    def _count_ages(self, at: int, land: Longs, hit: npt.NDArray[np.bool_]) -> None:
+    def _count_ages(self, at: int, land: Ints, hit: npt.NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(hit)
         minutes = np.minimum((at - land[columns]) // MINUTE, AGE_BINS - 1)
         self.counts.ages[columns, minutes] += 1

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.patterns.opens import Opens
 from adwarm.replay.hour_profiles import local_hours, week_hour
-from adwarm.replay.policy import DecisionTimes, Floats, Policy, PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming
 
 DRIFT_THRESHOLD = 0.25
 """Population stability above which habits have moved; the customary bound."""

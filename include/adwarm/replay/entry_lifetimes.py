@@ -4,15 +4,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.local_time import local_day, zone
 from adwarm.model import Account, FreshnessRules, ReportKey, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.planning.expiry import NEVER, useful_until
 
-Longs = npt.NDArray[np.int64]
 FOREVER = np.iinfo(np.int64).max // 4
 _DAY = 86_400_000_000
 _AGES = timedelta(days=3650)
@@ -21,7 +20,7 @@ _AGES = timedelta(days=3650)
 class EntryLifetime(Protocol):
     """Says until when an entry is fresh."""
 
-    def fresh_until(self, key: Longs, fetched: Longs) -> Longs:
+    def fresh_until(self, key: Ints, fetched: Ints) -> Ints:
         """Return the moments until which entries of `key` fetched at `fetched` are fresh; arrays broadcast."""
         ...
 
@@ -32,7 +31,7 @@ class FixedLifetime:
     def __init__(self, ttl: int) -> None:
         self.ttl = ttl
 
-    def fresh_until(self, key: Longs, fetched: Longs) -> Longs:
+    def fresh_until(self, key: Ints, fetched: Ints) -> Ints:
         """Return `fetched` plus the fixed time."""
         return np.asarray(fetched + self.ttl, np.int64)
 
@@ -57,7 +56,7 @@ class FreshnessLifetime:
         self._life = [table[1] for table in tables]
         self._change = [table[2] for table in tables]
 
-    def fresh_until(self, key: Longs, fetched: Longs) -> Longs:
+    def fresh_until(self, key: Ints, fetched: Ints) -> Ints:
         """Return when entries stop answering their key."""
         keys, moments = np.broadcast_arrays(key, fetched)
         kinds = self._kind[keys]
@@ -69,7 +68,7 @@ class FreshnessLifetime:
             found[mine] = np.minimum(at + self._life[kind][day], self._change[kind][day])
         return found
 
-    def _table(self, date_range: str, zone_name: str, start: int, end: int) -> tuple[Longs, Longs, Longs]:
+    def _table(self, date_range: str, zone_name: str, start: int, end: int) -> tuple[Ints, Ints, Ints]:
         """Per local day: its start, how long data fetched on it lives, and when the range means other days."""
         first = from_micros(start - 2 * _DAY).astimezone(zone(zone_name)).date()
         days = [first + timedelta(days=n) for n in range((end - start) // _DAY + 6)]

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.access_log.timestamps import from_micros
+from adwarm.foundation.arrow_arrays import Floats, Micros
 from adwarm.foundation.local_time import zone
-from adwarm.patterns.opens import Micros, Opens
-from adwarm.replay.policy import DecisionTimes, Floats, PredictedEvent, Ranking, ReplayTiming
+from adwarm.patterns.opens import Opens
+from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming
 
 HOUR = 3_600_000_000
 HOURS = 168

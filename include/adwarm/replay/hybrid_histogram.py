@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.patterns.opens import Opens
 from adwarm.replay.baselines import DAY, last_open_times
-from adwarm.replay.policy import DecisionTimes, Floats, PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming
 
 MINUTE = 60_000_000
 BINS = 240

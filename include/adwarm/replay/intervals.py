@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.replay.cache_simulation import SimulationCounts
 
-Floats = npt.NDArray[np.float64]
 SEED = 20_130_411
 ROUNDS = 1_000
 _BLOCK = 50

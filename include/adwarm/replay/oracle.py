@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adwarm.patterns.opens import Codes, Micros, Opens
+from adwarm.foundation.arrow_arrays import Codes, Micros
+from adwarm.patterns.opens import Opens
 from adwarm.replay.entry_lifetimes import EntryLifetime
 from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming
 

@@ -30,11 +30,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from adwarm.patterns.opens import Codes, Micros, Opens
-
-Floats = npt.NDArray[np.float64]
+from adwarm.foundation.arrow_arrays import Codes, Floats, Micros
+from adwarm.patterns.opens import Opens
 
 
 @dataclass(frozen=True, slots=True)

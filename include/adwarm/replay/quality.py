@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.patterns.opens import Opens
-from adwarm.replay.policy import Floats, PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.policy import PredictedEvent, Ranking, ReplayTiming
 
 BINS = 20_000
 MIN_PROBABILITY = 0.1

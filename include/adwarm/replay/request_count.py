@@ -12,10 +12,11 @@ import numpy as np
 
 from adwarm.access_log.timestamps import from_micros
 from adwarm.fetch_plan.refetch_schedule import refetch_weekday
+from adwarm.foundation.arrow_arrays import Ints32
 from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import WEEK, Counts, SimulationCounts
+from adwarm.replay.cache_simulation import WEEK, SimulationCounts
 from adwarm.replay.evaluation_period import EvaluationPeriod
 from adwarm.sources.protocol import Capabilities
 
@@ -107,9 +108,9 @@ class PlannedRequestCounter:
     def __init__(self, opens: Opens, rules: FreshnessRules) -> None:
         self._opens, self._rules = opens, rules
 
-    def __call__(self, counts: SimulationCounts, period: EvaluationPeriod) -> Counts:
+    def __call__(self, counts: SimulationCounts, period: EvaluationPeriod) -> Ints32:
         """Return the requests, cells x columns."""
-        found: Counts = np.zeros(counts.warms.shape, np.int32)
+        found: Ints32 = np.zeros(counts.warms.shape, np.int32)
         weeks = int(-(-(period.end - period.start) // WEEK))
         shelves: dict[tuple[int, int], FetchedDays] = {}
         for column, account, at, keys in self._groups(counts):

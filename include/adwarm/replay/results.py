@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.replay.cache_simulation import Counts, SimulationCounts, age_quantile
+from adwarm.foundation.arrow_arrays import Ints32
+from adwarm.replay.cache_simulation import SimulationCounts, age_quantile
 from adwarm.replay.intervals import CurvePoints, confidence_interval, curve_points, resampled_ratio
 from adwarm.replay.policy import Policy
 from adwarm.replay.threshold_curve import Thresholds
@@ -43,7 +44,7 @@ def policy_result(
     policy: Policy,
     thresholds: Thresholds,
     counts: SimulationCounts,
-    calls: Counts,
+    calls: Ints32,
     targets: Sequence[float],
     fetch: float,
     quality: dict[str, Any] | None,
@@ -97,7 +98,7 @@ def _at_target(
     column: int,
     thresholds: Thresholds,
     tally: SimulationCounts,
-    calls: Counts,
+    calls: Ints32,
     points: CurvePoints,
     seconds: npt.NDArray[np.float64],
 ) -> dict[str, Any]:

@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import CacheSimulation, Counts, FetchDelays, Longs, SimulationCounts
+from adwarm.replay.cache_simulation import CacheSimulation, FetchDelays, SimulationCounts
 from adwarm.replay.entry_lifetimes import EntryLifetime
 from adwarm.replay.evaluation_period import EvaluationPeriod
 from adwarm.replay.policy import Ranking, ReplayTiming
 
-Floats = npt.NDArray[np.float64]
-RequestCounter = Callable[[SimulationCounts, EvaluationPeriod], Counts]
-NOTHING: Longs = np.zeros(0, np.int64)
+RequestCounter = Callable[[SimulationCounts, EvaluationPeriod], Ints32]
+NOTHING: Ints = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class SimulationInputs:
     delays: FetchDelays
     count_requests: RequestCounter | None = None
 
-    def calls(self, counts: SimulationCounts, period: EvaluationPeriod) -> Counts:
+    def calls(self, counts: SimulationCounts, period: EvaluationPeriod) -> Ints32:
         """Return the upstream calls, cells x columns, by the chosen price."""
         return counts.calls() if self.count_requests is None else self.count_requests(counts, period)
 
@@ -41,7 +40,7 @@ def simulate(
     period: EvaluationPeriod,
     rankings: Iterable[tuple[int, Ranking]],
     thresholds: Floats,
-    record: Longs = NOTHING,
+    record: Ints = NOTHING,
 ) -> SimulationCounts:
     """Return what happens at each threshold.
 
@@ -51,7 +50,7 @@ def simulate(
         said: decisions in the order of time, with the policy's scores.
         record: columns whose warms are kept one by one.
     """
-    columns: Longs = np.arange(len(thresholds), dtype=np.int64) if (inputs.count_requests is not None) else record
+    columns: Ints = np.arange(len(thresholds), dtype=np.int64) if (inputs.count_requests is not None) else record
     cache = CacheSimulation(
         inputs.opens,
         thresholds,

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.replay.evaluation_period import EvaluationPeriod, ProgressCallback, ignore_progress, iter_rankings
 from adwarm.replay.policy import Policy, Ranking
 from adwarm.replay.simulate import SimulationInputs, simulate
 
-Floats = npt.NDArray[np.float64]
 COARSE, FINE = 32, 40
 NEVER_WARM = np.inf
 _SLACK = 1.02

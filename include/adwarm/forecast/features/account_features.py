@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Floats, Window
-from adwarm.forecast.features.grid import SLOTS_PER_DAY, Counts
+from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Window
+from adwarm.forecast.features.grid import SLOTS_PER_DAY
 from adwarm.forecast.features.sibling_reports import NONE, SiblingReports
+from adwarm.foundation.arrow_arrays import Floats, Ints32
 
 LONG = 4000
 """Quarters of an hour, about six weeks: what is longer ago is as long ago as this."""
@@ -63,7 +64,7 @@ def add_arrivals(context: FeatureContext) -> None:
     context.features |= {name: values[place] for name, values in found.items()}
 
 
-def _shares(asked: FeatureContext, totals: Counts, lags: Sequence[tuple[int, float]]) -> dict[Window, Floats]:
+def _shares(asked: FeatureContext, totals: Ints32, lags: Sequence[tuple[int, float]]) -> dict[Window, Floats]:
     """Return, per window, the share of worked days on which anything was counted in it.
 
     Args:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import OpenGrid, Rows
+from adwarm.forecast.features.grid import OpenGrid
 from adwarm.forecast.features.working_days import WorkingDays
+from adwarm.foundation.arrow_arrays import Floats, Ints
 
-Floats = npt.NDArray[np.float64]
 Window = tuple[int, int]
 """Quarters of an hour, relative to a moment; the end is left out."""
 
@@ -24,13 +24,13 @@ class FeatureContext:
     """Pairs of key and column, and the features of them so far."""
 
     grid: OpenGrid
-    key: Rows
-    column: Rows
+    key: Ints
+    column: Ints
     features: dict[str, Any] = field(default_factory=dict)
-    places: dict[int, Rows] = field(default_factory=dict)
+    places: dict[int, Ints] = field(default_factory=dict)
 
     @cached_property
-    def account(self) -> Rows:
+    def account(self) -> Ints:
         """Per pair, number of the key's account."""
         return self.grid.account[self.key]
 
@@ -39,30 +39,30 @@ class FeatureContext:
         """Which days before each pair's column were worked."""
         return WorkingDays(self.grid.population, self.column)
 
-    def columns_before(self, days: int) -> Rows:
+    def columns_before(self, days: int) -> Ints:
         """Return the columns of the same wall clock time `days` before; below 0 when that was before the log."""
         if days not in self.places:
             self.places[days] = self.grid.columns_before(self.key, self.column, days)
         return self.places[days]
 
-    def totals_before(self, totals: npt.NDArray[Any], row: Rows | None, end: Rows) -> npt.NDArray[Any]:
+    def totals_before(self, totals: npt.NDArray[Any], row: Ints | None, end: Ints) -> npt.NDArray[Any]:
         """Read running totals left of `end`, of which nothing at or after the asked column is read."""
         place = np.minimum(np.maximum(end, 0), self.column)
         return totals.ravel().take(place if row is None else place + row * totals.shape[1])
 
-    def count_between(self, totals: npt.NDArray[Any], row: Rows | None, start: Rows, end: Rows) -> Floats:
+    def count_between(self, totals: npt.NDArray[Any], row: Ints | None, start: Ints, end: Ints) -> Floats:
         """Count in `[start, end)`; see `until`."""
         return np.asarray(self.totals_before(totals, row, end) - self.totals_before(totals, row, start), np.float64)
 
     def count_windows(
-        self, totals: npt.NDArray[Any], row: Rows | None, place: Rows, windows: Sequence[Window]
+        self, totals: npt.NDArray[Any], row: Ints | None, place: Ints, windows: Sequence[Window]
     ) -> dict[Window, Floats]:
         """Count in each of `windows` around `place`."""
         edges = sorted({edge for window in windows for edge in window})
         until = {edge: self.totals_before(totals, row, place + edge) for edge in edges}
         return {(begin, end): np.asarray(until[end] - until[begin], np.float64) for begin, end in windows}
 
-    def once_per_account(self) -> tuple["FeatureContext", Rows]:
+    def once_per_account(self) -> tuple["FeatureContext", Ints]:
         """Return one pair for each account, zone and column among these, and per pair of these the place of its one."""
         grid = self.grid
         clock = self.account * len(grid.zones) + grid.zone_of[self.key]

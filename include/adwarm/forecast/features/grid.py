@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Ints, Ints32
 from adwarm.foundation.local_time import zone
 from adwarm.patterns.opens import Opens
 
@@ -20,9 +21,6 @@ SLOTS_PER_WEEK = 7 * SLOTS_PER_DAY
 _EPOCH_WEEKDAY = 3
 NEVER = -100_000
 _AWAY = 8
-
-Counts = npt.NDArray[np.int32]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,15 @@ class OpenGrid:
 
     origin: int
     start: int
-    opens: Counts
-    firsts: Counts
+    opens: Ints32
+    firsts: Ints32
     account: npt.NDArray[np.int64]
     offset: npt.NDArray[np.int64]
     zones: tuple[str, ...]
     zone_of: npt.NDArray[np.int64]
     kinds: tuple[str, ...]
     kind_of: npt.NDArray[np.int64]
-    account_keys: Counts
+    account_keys: Ints32
     population: "PopulationTotals"
 
     @classmethod
@@ -112,74 +110,74 @@ class OpenGrid:
         """Return the column that begins at or before `at`, microseconds."""
         return int(at) // SLOT_MICROS - self.origin
 
-    def local(self, key: Rows, column: Rows) -> Rows:
+    def local(self, key: Ints, column: Ints) -> Ints:
         """Return quarters of an hour since a Monday midnight of the reader's wall clock."""
         return self._wall(key, column) + _EPOCH_WEEKDAY * SLOTS_PER_DAY
 
-    def local_day(self, key: Rows, column: Rows) -> Rows:
+    def local_day(self, key: Ints, column: Ints) -> Ints:
         """Return the reader's date, as days since 1970."""
         return self._wall(key, column) // SLOTS_PER_DAY
 
-    def _wall(self, key: Rows, column: Rows) -> Rows:
+    def _wall(self, key: Ints, column: Ints) -> Ints:
         """Return quarters of an hour since 1970 of the reader's wall clock."""
-        wall: Rows = column + self.origin + self.offset[self.zone_of[key], column]
+        wall: Ints = column + self.origin + self.offset[self.zone_of[key], column]
         return wall
 
-    def columns_before(self, key: Rows, column: Rows, days: int) -> Rows:
+    def columns_before(self, key: Ints, column: Ints, days: int) -> Ints:
         """Return the column of the same wall clock time `days` before; below 0 when that was before the log."""
         at = self.zone_of[key]
         back = column - days * SLOTS_PER_DAY
-        shift: Rows = self.offset[at, column] - self.offset[at, np.maximum(back, 0)]
+        shift: Ints = self.offset[at, column] - self.offset[at, np.maximum(back, 0)]
         return back + shift
 
     @cached_property
-    def last_open(self) -> Counts:
+    def last_open(self) -> Ints32:
         """Per key and column, the column of the latest open left of it."""
         return _latest(self.opens)
 
     @cached_property
-    def last_first(self) -> Counts:
+    def last_first(self) -> Ints32:
         """Per key and column, the column of the latest first open left of it."""
         return _latest(self.firsts)
 
     @cached_property
-    def account_opens(self) -> Counts:
+    def account_opens(self) -> Ints32:
         """Accounts x columns: opens of all keys of the account so far."""
         return self._by_account(self.opens)
 
     @cached_property
-    def account_firsts(self) -> Counts:
+    def account_firsts(self) -> Ints32:
         """Accounts x columns: first opens of all keys of the account so far."""
         return self._by_account(self.firsts)
 
     @cached_property
-    def account_last(self) -> Counts:
+    def account_last(self) -> Ints32:
         """Accounts x columns: the column of the latest open of any of its keys."""
         return _latest(self.account_opens)
 
     @cached_property
-    def arrivals(self) -> Counts:
+    def arrivals(self) -> Ints32:
         """Accounts x columns: how often so far somebody came to the account after two hours without anybody."""
         opened = self.account_opens[:, 1:] > self.account_opens[:, :-1]
         return _running(opened & (_lately(self.account_opens, _AWAY) == 0))
 
     @cached_property
-    def account_arrived(self) -> Counts:
+    def account_arrived(self) -> Ints32:
         """Accounts x columns: the column in which somebody last came like that."""
         return _latest(self.arrivals)
 
     @cached_property
-    def quiet(self) -> Counts:
+    def quiet(self) -> Ints32:
         """Per key and column, quarters so far at whose start nobody had opened the key for half an hour."""
         return _running(self._is_quiet)
 
     @cached_property
-    def joinable(self) -> Counts:
+    def joinable(self) -> Ints32:
         """Per key and column, those of `quiet` at whose start others of the account had been there within the hour."""
         return _running(self._is_quiet & self._has_company)
 
     @cached_property
-    def joined(self) -> Counts:
+    def joined(self) -> Ints32:
         """Per key and column, first opens so far that began while others of the account were there."""
         return _running((self.firsts[:, 1:] > self.firsts[:, :-1]) & self._has_company)
 
@@ -191,13 +189,13 @@ class OpenGrid:
     def _has_company(self) -> npt.NDArray[np.bool_]:
         return np.asarray(_lately(self.account_opens, 4)[self.account] > _lately(self.opens, 4))
 
-    def has_first_open(self, key: Rows, column: Rows, slots: int) -> npt.NDArray[np.bool_]:
+    def has_first_open(self, key: Ints, column: Ints, slots: int) -> npt.NDArray[np.bool_]:
         """Return whether a first open falls into the `slots` quarters from `column` on."""
         end = np.minimum(column + slots, self.column_count)
         found: npt.NDArray[np.bool_] = self.firsts[key, end] > self.firsts[key, column]
         return found
 
-    def _by_account(self, totals: Counts) -> Counts:
+    def _by_account(self, totals: Ints32) -> Ints32:
         result = np.zeros((int(self.account.max(initial=0)) + 1, totals.shape[1]), np.int32)
         np.add.at(result, self.account, totals)
         return result
@@ -240,14 +238,14 @@ class PopulationTotals:
 
 def _placed(
     known: Opens, first: int, size: int, delay: int
-) -> tuple[Rows, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+) -> tuple[Ints, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """Return column, key and whether it is a first open, of the opens left of the last column."""
-    place: Rows = (known.ts + delay) // SLOT_MICROS - first
+    place: Ints = (known.ts + delay) // SLOT_MICROS - first
     keep = place < size
     return place[keep], known.key[keep], known.first[keep]
 
 
-def _all(key: npt.NDArray[np.int32], place: Rows, keys: int, size: int) -> npt.NDArray[np.int64]:
+def _all(key: npt.NDArray[np.int32], place: Ints, keys: int, size: int) -> npt.NDArray[np.int64]:
     """Count each key at most once per column."""
     # Sorted by column the pairs nearly are already, which is many times faster than looking for unique ones.
     pair = np.sort(place * max(keys, 1) + key)
@@ -255,32 +253,32 @@ def _all(key: npt.NDArray[np.int32], place: Rows, keys: int, size: int) -> npt.N
     return np.cumsum(np.bincount(once + 1, minlength=size + 1)[: size + 1])
 
 
-def _totals(key: npt.NDArray[np.int32], place: npt.NDArray[np.int64], keys: int, size: int) -> Counts:
+def _totals(key: npt.NDArray[np.int32], place: npt.NDArray[np.int64], keys: int, size: int) -> Ints32:
     marks = np.zeros((keys, size + 1), np.int32)
     marks[key, place + 1] = 1
     return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)
 
 
-def _appearances(account: npt.NDArray[np.int32], appeared: npt.NDArray[np.int64], accounts: int, size: int) -> Counts:
+def _appearances(account: npt.NDArray[np.int32], appeared: npt.NDArray[np.int64], accounts: int, size: int) -> Ints32:
     marks = np.zeros((accounts, size + 2), np.int32)
     np.add.at(marks, (account, appeared + 1), 1)
     return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)[:, : size + 1]
 
 
-def _running(marks: npt.NDArray[np.bool_]) -> Counts:
+def _running(marks: npt.NDArray[np.bool_]) -> Ints32:
     totals = np.zeros((marks.shape[0], marks.shape[1] + 1), np.int32)
     np.cumsum(marks, axis=1, dtype=np.int32, out=totals[:, 1:])
     return totals
 
 
-def _lately(totals: Counts, slots: int) -> Counts:
+def _lately(totals: Ints32, slots: int) -> Ints32:
     """Return, per row and quarter of an hour, what happened in the `slots` before it."""
     before = totals[:, :-1].copy()
     before[:, slots:] -= totals[:, : -1 - slots]
     return before
 
 
-def _latest(totals: Counts) -> Counts:
+def _latest(totals: Ints32) -> Ints32:
     result = np.full(totals.shape, NEVER, np.int32)
     grew = totals[:, 1:] > totals[:, :-1]
     result[:, 1:] = np.where(grew, np.arange(totals.shape[1] - 1, dtype=np.int32), np.int32(NEVER))

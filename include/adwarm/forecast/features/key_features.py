@@ -7,7 +7,6 @@ The windows are quarters of an hour relative to now: the coming one, hour and th
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from adwarm.forecast.features.account_features import (
     LONG,
@@ -16,12 +15,11 @@ from adwarm.forecast.features.account_features import (
     add_recent_opens,
     add_sibling_recency,
 )
-from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Floats, Window
-from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid, Rows
+from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Window
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.features.working_days import DAYS
-
-Matrix = npt.NDArray[np.float32]
+from adwarm.foundation.arrow_arrays import Floats, Floats32, Ints
 
 WINDOWS: tuple[Window, ...] = ((0, 1), (0, 4), (0, 12), (-1, 2), (-4, 0), (12, 16))
 _LAGGED = (0, 12)
@@ -31,7 +29,7 @@ _LEAN = 1.0
 _WEEK_LEAN = 3.0
 
 
-def build_features(grid: OpenGrid, key: Rows, column: Rows, siblings: SiblingReports) -> tuple[Matrix, list[str]]:
+def build_features(grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports) -> tuple[Floats32, list[str]]:
     """Return pairs x features, and the features' names."""
     asked = FeatureContext(grid, key, column)
     local = grid.local(key, column)
@@ -45,7 +43,7 @@ def build_features(grid: OpenGrid, key: Rows, column: Rows, siblings: SiblingRep
     add_arrivals(asked)
     add_sibling_recency(asked, siblings)
     found = asked.features
-    result: Matrix = np.empty((len(key), len(found)), np.float32)
+    result: Floats32 = np.empty((len(key), len(found)), np.float32)
     for place, values in enumerate(found.values()):
         result[:, place] = values
     return result, list(found)
@@ -144,7 +142,7 @@ def _recency(asked: FeatureContext) -> None:
     asked.features["streak"] = streak
 
 
-def _today(asked: FeatureContext, midnight: Rows) -> None:
+def _today(asked: FeatureContext, midnight: Ints) -> None:
     """Opens since the reader's midnight against what is usual on that weekday by now."""
     grid, key, column, account = asked.grid, asked.key, asked.column, asked.account
     elapsed = column - midnight

@@ -13,13 +13,12 @@ from importlib.resources import files
 
 import holidays
 import numpy as np
-import numpy.typing as npt
 
-from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid, Rows
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import zone
 
-Floats = npt.NDArray[np.float64]
 _EPOCH = date(1970, 1, 1).toordinal()
 _PULL_DAYS, _PULL_OPENS = 0.5, 5.0
 """Usual days, and first opens, that the belief in an ordinary day is worth."""
@@ -62,7 +61,7 @@ class HolidayEffect:
                 seen.setdefault(country, []).extend(_against_usual(grid, place, country))
         return cls({country: _share(days) for country, days in sorted(seen.items()) if days})
 
-    def get_shares(self, grid: OpenGrid, key: Rows, column: Rows) -> Floats:
+    def get_shares(self, grid: OpenGrid, key: Ints, column: Ints) -> Floats:
         """Return the share for each pair of key and column, 1 where the reader's day is no holiday."""
         result = np.ones(len(key))
         day, zone_of = grid.local_day(key, column), grid.zone_of[key]
@@ -87,7 +86,7 @@ def country_of(zone_name: str) -> str:
     return _countries().get(zone_name, "")
 
 
-def days_off(country: str, days: Rows) -> Rows:
+def days_off(country: str, days: Ints) -> Ints:
     """Return the public holidays of the years that `days` lie in; both count days since 1970."""
     if not len(days):
         return np.zeros(0, np.int64)

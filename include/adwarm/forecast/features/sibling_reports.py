@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adwarm.forecast.features.grid import OpenGrid, Rows
+from adwarm.forecast.features.grid import OpenGrid
+from adwarm.foundation.arrow_arrays import Ints
 
 MOST = 8
 """Kinds of report that are looked at; an account seldom has more than a handful."""
@@ -27,12 +28,12 @@ class SiblingReports:
         order = np.argsort(-opened, kind="stable")[:MOST]
         return cls(tuple(grid.kinds[place] for place in order.tolist()))
 
-    def rank(self, grid: OpenGrid) -> Rows:
+    def rank(self, grid: OpenGrid) -> Ints:
         """Return, per key, the place of its kind among `kinds`, or `NONE`."""
         places = {kind: place for place, kind in enumerate(self.kinds)}
         return np.array([places.get(kind, NONE) for kind in grid.kinds], np.int64)[grid.kind_of]
 
-    def keys(self, grid: OpenGrid) -> Rows:
+    def keys(self, grid: OpenGrid) -> Ints:
         """Return accounts x kinds: the account's key of that kind, or `NONE`."""
         rank = self.rank(grid)
         found = np.full((int(grid.account.max(initial=0)) + 1, len(self.kinds)), NONE, np.int64)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.timestamps import to_micros
@@ -18,9 +17,10 @@ from adwarm.forecast.features.grid import SLOT_MICROS
 from adwarm.forecast.local_hours import LocalSlot, local_slots
 from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.models.seasonal import FEATURES, FLOOR, Places, SeasonalForecast
+from adwarm.forecast.models.seasonal import FEATURES, FLOOR, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_model, encode_model
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.patterns.opens import Opens
 
@@ -35,7 +35,6 @@ TICK = timedelta(microseconds=1)
 _SURE = 1.0 - 1e-9
 HOUR = timedelta(hours=1)
 
-Floats = npt.NDArray[np.float64]
 SlotChance = tuple[LocalSlot, Floats]
 """A part of an hour, and the chance of a first open in it per key."""
 
@@ -139,7 +138,7 @@ class BoostedForecast:
                 parts.append(self.seasonal.slot_frame(slot, rows[kept], stated[kept]))
         return self.seasonal.in_order(parts)
 
-    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Places, list[SlotChance]]]) -> Floats:
+    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Ints, list[SlotChance]]]) -> Floats:
         """Return, per key of the rhythm, the model's chance within its life from `at` on.
 
         It is NaN, and the rhythm alone speaks, for a key without an open in all the time looked back on, and for the
@@ -158,13 +157,13 @@ class BoostedForecast:
         stated[place[found]] = predict_in_batches(self.model, known, micros, selected=awake)[1][found]
         return stated
 
-    def _places(self, known: Opens) -> Places:
+    def _places(self, known: Opens) -> Ints:
         """Return the place of each known key among the rhythm's, -1 for those it does not know."""
         named = pd.MultiIndex.from_frame(self.keys[KEY_COLUMNS])
         asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
         return np.asarray(named.get_indexer(asked), np.int64)
 
-    def _rhythm(self, name: str, rows: Places, start: datetime, end: datetime) -> list[SlotChance]:
+    def _rhythm(self, name: str, rows: Ints, start: datetime, end: datetime) -> list[SlotChance]:
         """Return the chances by the week alone of the keys at `rows`, of zone `name`; holidays are as quiet as ever."""
         parts: list[SlotChance] = []
         for slot in local_slots(name, start, end):

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, SLOTS_PER_WEEK, OpenGrid, Rows
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, SLOTS_PER_WEEK, OpenGrid
 from adwarm.forecast.features.key_features import build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
 from adwarm.forecast.features.sibling_reports import SiblingReports
@@ -29,9 +29,9 @@ from adwarm.forecast.models.classifiers import (
     predict_each,
 )
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, best, warm_value
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.patterns.opens import Opens
 
-Floats = npt.NDArray[np.float64]
 HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
 """How far back the model looks, microseconds."""
 USUAL = "linear and trees"
@@ -89,7 +89,7 @@ class BoostedModel:
     quiet: bool = False
     holidays: HolidayEffect = field(default_factory=HolidayEffect)
 
-    def predict(self, grid: OpenGrid, key: Rows, column: Rows) -> tuple[Floats, Floats]:
+    def predict(self, grid: OpenGrid, key: Ints, column: Ints) -> tuple[Floats, Floats]:
         """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
 
         The order of warms is that of the chances as the candidate states them: it was chosen by those.
@@ -132,19 +132,19 @@ class _Past:
         return SiblingReports.most_opened(self.known)
 
     @cached_property
-    def ages(self) -> Rows:
+    def ages(self) -> Ints:
         """How many days ago the worked days were, the latest first."""
         return WorkingDays(self.known.population, np.array([self.known.column_count])).ages()
 
-    def worked(self, start: int, end: int) -> Rows:
+    def worked(self, start: int, end: int) -> Ints:
         """Return the columns in `[start, end)` that lie in worked days."""
         column = np.arange(start, end, dtype=np.int64)
         return column[np.isin((self.known.column_count - column + SLOTS_PER_DAY - 1) // SLOTS_PER_DAY, self.ages)]
 
-    def true_column(self, column: Rows) -> Rows:
+    def true_column(self, column: Ints) -> Ints:
         return column + (self.known.origin - self.true.origin)
 
-    def came(self, key: Rows, column: Rows) -> npt.NDArray[np.bool_]:
+    def came(self, key: Ints, column: Ints) -> npt.NDArray[np.bool_]:
         """Return windows x pairs: whether a first open came."""
         place = self.true_column(column)
         return np.stack([self.true.has_first_open(key, place, slots) for slots in self.reach.windows])
@@ -219,7 +219,7 @@ def _compete(
     return BoostedModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
 
 
-def _some_accounts(past: _Past, split: int) -> Rows:
+def _some_accounts(past: _Past, split: int) -> Ints:
     """Return the keys of a fair sample of accounts: some hundred, and more when few of them are opened."""
     grid = past.true
     order = np.random.default_rng(_SEED).permutation(len(grid.account_keys))
@@ -229,7 +229,7 @@ def _some_accounts(past: _Past, split: int) -> Rows:
     return np.sort(key[: min(enough, _MOST_COURSE_KEYS)]).astype(np.int64)
 
 
-def _only(grid: OpenGrid, keys: Rows) -> OpenGrid:
+def _only(grid: OpenGrid, keys: Ints) -> OpenGrid:
     return replace(
         grid,
         opens=grid.opens[keys],
@@ -260,7 +260,7 @@ def _lesson(past: _Past, start: int, end: int, rows: int) -> TrainingSet:
 
 
 def _in_blocks(
-    models: list[Classifier], grid: OpenGrid, key: Rows, column: Rows, siblings: SiblingReports
+    models: list[Classifier], grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports
 ) -> list[Floats]:
     """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
     blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]

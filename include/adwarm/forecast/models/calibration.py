@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-Floats = npt.NDArray[np.float64]
+from adwarm.foundation.arrow_arrays import Floats
+
 _EDGE = 1e-6
 _LEAST = 30
 

@@ -16,9 +16,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from adwarm.forecast.features.key_features import Matrix
+from adwarm.foundation.arrow_arrays import Floats, Floats32
 
-Floats = npt.NDArray[np.float64]
 _EDGE = 1e-5
 _SEED = 20_130
 _ROUNDS = 100
@@ -66,7 +65,7 @@ class TrainingSet:
         came: windows x pairs: whether a first open came in each window, the shortest first.
     """
 
-    rows: Matrix
+    rows: Floats32
     feature_names: Sequence[str]
     weight: Floats
     labels: npt.NDArray[np.bool_]
@@ -75,7 +74,7 @@ class TrainingSet:
 class Classifier(Protocol):
     """A fitted model."""
 
-    def predict_proba(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Floats32) -> Floats:
         """Return windows x rows: the chance of a first open in each window, the shortest first."""
         ...
 
@@ -92,7 +91,7 @@ class SeasonalBaseline:
         near = [min((1, 4, 12), key=lambda size: abs(size - slots)) for slots in windows]
         return cls([list(names).index(f"week_0_{size}") for size in near])
 
-    def predict_proba(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
         return rows[:, self.places].T.astype(np.float64)
 
@@ -118,7 +117,7 @@ class LogisticClassifier:
         models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in lesson.labels]
         return cls(places[0], places[1], mean, spread, models)
 
-    def predict_proba(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
         scaled = (_drawn(rows, self.rates, self.sizes) - self.mean) / self.spread
         return np.stack([model.predict_proba(scaled)[:, 1] for model in self.models])
@@ -131,7 +130,7 @@ class BoostedTrees:
     The library cuts features itself, but with weighted rows takes longer for it than for the trees.
     """
 
-    edges: Sequence[Matrix]
+    edges: Sequence[Floats32]
     models: Sequence[Any]
 
     @classmethod
@@ -142,7 +141,7 @@ class BoostedTrees:
         with ThreadPoolExecutor(2) as pool:
             return cls(edges, list(pool.map(partial(_trees, binned), lesson.labels)))
 
-    def predict_proba(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
         binned = _binned(rows, self.edges)
         with threadpool_limits(1, "openmp"), ThreadPoolExecutor(2) as pool:
@@ -156,12 +155,12 @@ class Ensemble:
     parts: Sequence[Classifier]
     weights: Sequence[float]
 
-    def predict_proba(self, rows: Matrix) -> Floats:
+    def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
         return mean_of_odds(predict_each(self.parts, rows), self.weights)
 
 
-def predict_each(parts: Sequence[Classifier], rows: Matrix) -> list[Floats]:
+def predict_each(parts: Sequence[Classifier], rows: Floats32) -> list[Floats]:
     """Return what each part states. Where the part before sees no hope, trees are spared, and repeat what it says."""
     stated: list[Floats] = []
     for part in parts:
@@ -183,7 +182,7 @@ def mean_of_odds(stated: Sequence[Floats], weights: Sequence[float]) -> Floats:
     return result
 
 
-def _edges(rows: Matrix) -> list[Matrix]:
+def _edges(rows: Floats32) -> list[Floats32]:
     shares = np.linspace(0.0, 1.0, _BINS)
     found = []
     for values in rows.T:
@@ -192,7 +191,7 @@ def _edges(rows: Matrix) -> list[Matrix]:
     return found
 
 
-def _binned(rows: Matrix, edges: Sequence[Matrix]) -> Matrix:
+def _binned(rows: Floats32, edges: Sequence[Floats32]) -> Floats32:
     result = np.empty(rows.shape, np.float32)
     for place, values in enumerate(edges):
         column = rows[:, place]
@@ -200,7 +199,7 @@ def _binned(rows: Matrix, edges: Sequence[Matrix]) -> Matrix:
     return result
 
 
-def _chance(binned: Matrix, model: Any) -> Floats:
+def _chance(binned: Floats32, model: Any) -> Floats:
     stated: Floats = model.predict_proba(binned)[:, 1]
     return stated
 
@@ -227,7 +226,7 @@ def can_learn(lesson: TrainingSet) -> bool:
     return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.labels)
 
 
-def _drawn(rows: Matrix, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:
+def _drawn(rows: Floats32, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:
     chance = rows[:, rates].astype(np.float64)
     size = rows[:, sizes].astype(np.float64)
     recent = (rows[:, sizes[[3, 3]]] < np.array([4.0, 12.0])).astype(np.float64)

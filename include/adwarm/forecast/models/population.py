@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.models.seasonal import SeasonalForecast, exposure, fingerprint
-from adwarm.forecast.training.observations import Floats
+from adwarm.foundation.arrow_arrays import Floats
 
 KIND = "population"
 VERSION = "1"

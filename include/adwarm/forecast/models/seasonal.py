@@ -20,14 +20,13 @@ import pandas as pd
 from adwarm.forecast.local_hours import HOURS, LocalSlot, local_slots
 from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens
 from adwarm.forecast.stored_form import decode_observations, encode_observations
-from adwarm.forecast.training.observations import WEEK_HOURS, Floats, Observations, PriorStrengths
+from adwarm.forecast.training.observations import WEEK_HOURS, Observations, PriorStrengths
+from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 
 KIND = "hour_of_week"
 VERSION = "1"
 FEATURES = ["hour of the reader's week", "level of the key", "profile of the account", "profile of the population"]
 FLOOR = 0.005
-Places = npt.NDArray[np.int64]
-_Counts = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,13 @@ class SeasonalForecast:
                 parts.append(self.slot_frame(slot, rows[kept], chance[kept]))
         return self.in_order(parts)
 
-    def zones(self) -> Iterator[tuple[str, Places]]:
+    def zones(self) -> Iterator[tuple[str, Ints]]:
         """Yield each reader zone and the places of its keys in `keys`."""
         zones = self.observations.keys["time_zone"].to_numpy(dtype=object)
         for name in sorted(set(zones)):
             yield str(name), np.flatnonzero(zones == name)
 
-    def slot_frame(self, slot: LocalSlot, rows: Places, chance: Floats) -> pd.DataFrame:
+    def slot_frame(self, slot: LocalSlot, rows: Ints, chance: Floats) -> pd.DataFrame:
         """Return rows of one slot for the keys at `rows`, with a stated chance each; see the protocol."""
         opens, weeks, early = self._learned.evidence(slot.hour_of_week, rows)
         latest = (slot.end - slot.start).total_seconds() - 1.0
@@ -189,7 +188,7 @@ class _Learned:
         chance: Floats = (weight + strength * prior) / (exposure(seen, self.clock, hour) + strength)
         return np.minimum(chance, 1.0)
 
-    def evidence(self, hour: int, rows: npt.NDArray[Any]) -> tuple[_Counts, _Counts, Floats]:
+    def evidence(self, hour: int, rows: npt.NDArray[Any]) -> tuple[Ints32, Ints32, Floats]:
         """Per key at `rows`: in how many weeks it was opened in that hour, of how many, and an early minute."""
         seen = self.seen
         cells = slice(self.bounds[hour], self.bounds[hour + 1])

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
+from adwarm.foundation.arrow_arrays import Floats
 
-Floats = npt.NDArray[np.float64]
 MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
 """Calls, as multiples of those of no warming, at which hits are compared."""
 CALLS_PER_HIT = 50

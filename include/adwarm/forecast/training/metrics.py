@@ -10,13 +10,14 @@ import pandas as pd
 
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid, PopulationTotals, Rows
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid, PopulationTotals
 from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.models.boosted import BoostedForecast, chance_in_part
 from adwarm.forecast.models.calibration import Calibration, calibrate
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.forecast.training.backtest import Backtest
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 
@@ -28,9 +29,6 @@ SAMPLE = 300
 _SEED = 515
 _TINY = 1e-6
 _QUARTERS = 4
-
-Floats = npt.NDArray[np.float64]
-Marks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,8 @@ class Holdout:
 
     grid: OpenGrid
     names: pd.DataFrame
-    columns: Rows
-    seen: Rows
+    columns: Ints
+    seen: Ints
     life: int
 
     @classmethod
@@ -119,7 +117,7 @@ class Holdout:
         hits = course.hit_share(chance.reshape(len(self.columns), self.grid.key_count))
         return _score(chance, happened, hits), curve
 
-    def _stated(self, forecast: SeasonalForecast | BoostedForecast, key: Rows, column: Rows) -> Floats:
+    def _stated(self, forecast: SeasonalForecast | BoostedForecast, key: Ints, column: Ints) -> Floats:
         """Return the chance of a first open within the life, as it is stated at each decision."""
         weekly = forecast.seasonal if isinstance(forecast, BoostedForecast) else forecast
         hazard = self._hazards(weekly)
@@ -146,11 +144,11 @@ class Holdout:
         return total
 
 
-def _curve(chance: Floats, happened: Marks) -> Calibration:
+def _curve(chance: Floats, happened: Bools) -> Calibration:
     return calibrate(chance, happened, np.ones(len(chance)))
 
 
-def _score(chance: Floats, happened: Marks, hits: float) -> Metrics:
+def _score(chance: Floats, happened: Bools, hits: float) -> Metrics:
     rate = float(happened.mean())
     brier, plain = float(np.square(chance - happened).mean()), rate * (1.0 - rate)
     sure = np.clip(np.where(happened, chance, 1.0 - chance), _TINY, 1.0)
@@ -167,14 +165,14 @@ def _score(chance: Floats, happened: Marks, hits: float) -> Metrics:
     )
 
 
-def _ece(chance: Floats, happened: Marks) -> float:
+def _ece(chance: Floats, happened: Bools) -> float:
     order = np.argsort(chance, kind="stable")
-    bins: Sequence[Rows] = [part for part in np.array_split(order, MASS_BINS) if len(part)]
+    bins: Sequence[Ints] = [part for part in np.array_split(order, MASS_BINS) if len(part)]
     gaps = [len(part) * abs(float(chance[part].mean() - happened[part].mean())) for part in bins]
     return sum(gaps) / len(order) if len(order) else 0.0
 
 
-def sample_keys(account: npt.NDArray[np.int32], most: int) -> Rows:
+def sample_keys(account: npt.NDArray[np.int32], most: int) -> Ints:
     """Return at most `most` keys, numbered as in `account`, of accounts that are drawn once and for all."""
     rank = np.random.default_rng(_SEED).permutation(int(account.max(initial=-1)) + 1)
     return np.sort(np.argsort(rank[account], kind="stable")[:most]).astype(np.int64)

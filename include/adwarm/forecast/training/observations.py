@@ -15,10 +15,10 @@ import pandas as pd
 from adwarm.forecast.local_hours import hour_of_week_at, localize, zone_or_default
 from adwarm.forecast.open_minute import early_minutes
 from adwarm.forecast.protocol import KEY_COLUMNS
+from adwarm.foundation.arrow_arrays import Floats
 from adwarm.foundation.clock import utc
 from adwarm.settings import Settings
 
-Floats = npt.NDArray[np.float64]
 WEEK_HOURS = 168.0
 
 
