@@ -7,6 +7,7 @@ import pytest
 from adwarm.patterns.opens import Opens
 from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.replay.replay_page import render_page
+from adwarm.replay.review import review_log
 from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
@@ -43,3 +44,19 @@ def test_names_cannot_break_the_page(opens: Opens, split: TrainTestSplit) -> Non
     document["policies"][0]["about"] = "<script>alert(1)</script>"
 
     assert "<script>alert(1)" not in render_page(document)
+
+
+def test_a_review_adds_its_result_and_the_accounts_that_drifted(
+    opens: Opens, split: TrainTestSplit, settings: Settings
+) -> None:
+    """The page of a review shows its result, its figures and the accounts whose habits changed, names escaped."""
+    evaluation, document = review_log(opens, split, "hour_of_week", settings)
+    account = {"account_id": "<b>", "before": 30, "after": 40, "stability": None, "stated": 12.0, "came": 44}
+    document["review"] |= {"verdict": "proposed"}
+    document["review"]["drift"]["worst"] = [{**account, "why": "more opens than stated"}]
+
+    page = render_page(document)
+
+    assert "A better kind is proposed" in page
+    assert evaluation.reason in page
+    assert "<td>&lt;b&gt;</td><td>30</td><td>40</td>" in page
