@@ -77,8 +77,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG_URL": str(home / "log.parquet")}
     events = write_log(home / "log.parquet", accounts)
     from adwarm.forecast.snapshot import save_snapshot
-    from adwarm.forecast.training.train import load_training_opens
-    from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
+    from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, load_training_opens
     from adwarm.model import Account
     from adwarm.patterns.ingest.run import ingest
     from adwarm.runtime import Runtime

@@ -15,7 +15,7 @@ from adwarm.forecast.snapshot import (
     promote_snapshot,
     save_snapshot,
 )
-from adwarm.forecast.training.trainers import train_seasonal
+from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
-from adwarm.forecast.training.trainers import train_seasonal
+from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode
 from adwarm.patterns.opens import opens_from_frame

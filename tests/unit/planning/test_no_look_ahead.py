@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
-from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
+from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.decide import build_forecast_plan

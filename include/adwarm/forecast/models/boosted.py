@@ -5,21 +5,26 @@ in that time, and goes on after it. Without recent opens the rhythm alone speaks
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.batch_predict import predict_in_batches
-from adwarm.forecast.features.grid import SLOT_MICROS
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_WEEK, OpenGrid, PopulationTotals
+from adwarm.forecast.features.key_features import build_features
+from adwarm.forecast.features.public_holidays import HolidayEffect
+from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.local_hours import LocalSlot, local_slots
-from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
 from adwarm.forecast.models.calibration import Calibration
+from adwarm.forecast.models.classifiers import Classifier, predict_each
 from adwarm.forecast.models.seasonal import FEATURES, FLOOR, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_model, encode_model
+from adwarm.forecast.training.backtest import warm_value
 from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.patterns.opens import Opens
@@ -32,11 +37,137 @@ ASLEEP = 0.01
 """Opens expected within the life below which a key alone does not keep its account awake."""
 AWAKE_FOR = timedelta(hours=3)
 TICK = timedelta(microseconds=1)
+HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
+"""How far back the model looks, microseconds."""
+PLAIN = "week"
+"""The weekly rhythm alone, when there is little to learn from."""
+_BLOCK = 60_000
 _SURE = 1.0 - 1e-9
 HOUR = timedelta(hours=1)
 
 SlotChance = tuple[LocalSlot, Floats]
 """A part of an hour, and the chance of a first open in it per key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Horizons:
+    """What is foretold, in quarters of an hour: until the next decision, and within the life of an entry.
+
+    Attributes:
+        delay: how long an open takes to become known, microseconds.
+    """
+
+    soon: int = 1
+    life: int = 12
+    delay: int = 0
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """The windows chances are of: until the next decision, and the life."""
+        return self.soon, self.life
+
+
+@dataclass(frozen=True)
+class BoostedModel:
+    """A trained model.
+
+    Attributes:
+        siblings: the kinds of report whose latest opens it looks at.
+        choice: name of the blend that stood its ground on the held-back weeks.
+        hits: what each blend hit there.
+        quiet: whether it warms nothing, since there doubling the calls did not pay.
+        holidays: what is left of a usual day on public holidays.
+    """
+
+    reach: Horizons
+    candidate: Classifier
+    siblings: SiblingReports
+    life: Calibration = field(default_factory=Calibration)
+    choice: str = PLAIN
+    hits: dict[str, float] = field(default_factory=dict)
+    quiet: bool = False
+    holidays: HolidayEffect = field(default_factory=HolidayEffect)
+
+    def predict(self, grid: OpenGrid, key: Ints, column: Ints) -> tuple[Floats, Floats]:
+        """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
+
+        The order of warms is that of the chances as the candidate states them: it was chosen by those.
+        """
+        stated = predict_in_blocks([self.candidate], grid, key, column, self.siblings)[0]
+        share = self.holidays.get_shares(grid, key, column)
+        chance = self.life(stated[-1]) * share
+        value = warm_value(stated * share, self.reach.windows, chance)
+        return np.zeros(len(value)) if self.quiet else value, chance
+
+
+def predict_in_blocks(
+    models: list[Classifier], grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports
+) -> list[Floats]:
+    """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]
+    stated = [predict_each(models, build_features(grid, key[block], column[block], siblings)[0]) for block in blocks]
+    return [np.concatenate(parts, axis=1) for parts in zip(*stated, strict=True)]
+
+
+def predict_in_batches(
+    model: BoostedModel,
+    opens: Opens,
+    at: int,
+    *,
+    keys_at_once: int = 1_000,
+    selected: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Floats, Floats]:
+    """Return, per known key, what a warm at `at` (microseconds) is worth, and the chance of an open in its life.
+
+    Accounts are never torn apart, so one with more keys than `keys_at_once` is judged whole.
+
+    Args:
+        selected: per key, whether a value is needed; accounts without such a key get NaN.
+    """
+    delay = model.reach.delay
+    opens = opens.before(at - delay)
+    recent = opens.since(at - HISTORY_MICROS)
+    worth, chance = np.full(opens.key_count, np.nan), np.full(opens.key_count, np.nan)
+    wanted = np.ones(opens.key_count, np.bool_) if selected is None else selected
+    crowd = PopulationTotals.from_opens(recent, at, delay)
+    by_key = np.argsort(recent.key, kind="stable")
+    bounds = np.searchsorted(recent.key[by_key], np.arange(opens.key_count + 1))
+    for keys in _account_blocks(opens.account, wanted, keys_at_once):
+        rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
+        grid = OpenGrid.from_opens(_only(recent, keys, rows), at, delay=delay, population=crowd)
+        column = np.full(len(keys), at // SLOT_MICROS - grid.origin)
+        worth[keys], chance[keys] = model.predict(grid, np.arange(len(keys)), column)
+    return worth, chance
+
+
+def _account_blocks(account: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_], keys_at_once: int) -> Iterator[Ints]:
+    """Yield the keys of accounts of which any is wanted, whole accounts together."""
+    order: Ints = np.argsort(account, kind="stable").astype(np.int64)
+    order = order[np.isin(account[order], account[wanted])]
+    start = 0
+    while start < len(order):
+        last = account[order[min(start + keys_at_once, len(order)) - 1]]
+        end = int(np.searchsorted(account[order], last, "right"))
+        yield order[start:end]
+        start = end
+
+
+def _only(opens: Opens, keys: Ints, rows: Ints) -> Opens:
+    """Return the opens at `rows` with `keys` and their accounts numbered anew."""
+    number = np.zeros(opens.key_count, np.int32)
+    number[keys] = np.arange(len(keys), dtype=np.int32)
+    return replace(
+        opens,
+        ts=opens.ts[rows],
+        key=number[opens.key[rows]],
+        first=opens.first[rows],
+        account_id=opens.account_id[keys],
+        date_range=opens.date_range[keys],
+        report=opens.report[keys],
+        zone=opens.zone[keys],
+        account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
+        first_ts=opens.first_ts[keys],
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from adwarm.forecast.local_hours import HOURS, LocalSlot, local_slots
 from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens
-from adwarm.forecast.stored_form import decode_observations, encode_observations
+from adwarm.forecast.serialization import decode_observations, encode_observations
 from adwarm.forecast.training.observations import WEEK_HOURS, Observations, PriorStrengths
 from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 

@@ -11,7 +11,8 @@ import pytest
 
 from adwarm.forecast.features.grid import OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect, country_of, days_off
-from adwarm.forecast.models.boosted_model import BoostedModel, Horizons, train
+from adwarm.forecast.models.boosted import BoostedModel, Horizons
+from adwarm.forecast.training.boosted_training import train_model
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
@@ -158,7 +159,7 @@ def test_nothing_after_the_end_of_training_is_read() -> None:
 def model() -> BoostedModel:
     """A model of an office that was closed on each holiday of eight weeks, up to the day before Whit Monday."""
     closed = {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14), date(2026, 5, 15)}
-    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
+    return train_model(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
 
 
 def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> None:

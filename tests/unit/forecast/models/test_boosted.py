@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from adwarm.forecast import serialization
-from adwarm.forecast.batch_predict import predict_in_batches
+from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.boosted import EVEN, BoostedForecast, chance_in_part
+from adwarm.forecast.models.boosted import EVEN, BoostedForecast, Horizons, chance_in_part, predict_in_batches
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, RecentOpens
-from adwarm.forecast.training.trainers import train_boosted
+from adwarm.forecast.training.boosted_training import train_model
+from adwarm.forecast.training.train import train_boosted
 from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
+from tests.unit.forecast.training.test_boosted_training import log, micros
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -219,3 +221,38 @@ def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedFore
     assert usual["probability"].max() > 0.4
     assert np.allclose(told["probability"], 0.25 * usual["probability"])
     assert_frame_equal(*(_ask(each, None, easter_monday + DAY) for each in both))
+
+
+@pytest.mark.parametrize("keys_at_once", [1, 4, 100])
+def test_blocks_change_nothing(keys_at_once: int) -> None:
+    """However many keys are judged at once, worth and chance are the same."""
+    opens, at = log(), micros(45, 8)
+    model = train_model(opens, micros(10), Horizons(4, 12))
+    grid = OpenGrid.from_opens(opens.before(at), at)
+    keys = opens.before(at).key_count
+    together = model.predict(grid, np.arange(keys), np.full(keys, at // SLOT_MICROS - grid.origin))
+
+    worth, chance = predict_in_batches(model, opens, at, keys_at_once=keys_at_once)
+
+    assert np.allclose(worth, together[0])
+    assert np.allclose(chance, together[1])
+    assert chance.max() > 0
+
+
+def test_accounts_of_no_asked_key_are_left_out() -> None:
+    """An account is judged whole when any of its keys is asked about, as if all were; the others have no answer."""
+    opens, at = log(), micros(45, 8)
+    model = train_model(opens, micros(10), Horizons(4, 12))
+    whole, known = predict_in_batches(model, opens, at)[1], opens.before(at)
+    asked = np.arange(known.key_count) == 3
+    chance = predict_in_batches(model, opens, at, selected=asked)[1]
+    same = known.account == known.account[3]
+    assert np.allclose(chance[same], whole[same])
+    assert np.isnan(chance[~same]).all()
+
+
+def test_nothing_known_gives_nothing() -> None:
+    """An empty log has no keys to judge."""
+    empty = opens_from_frame(log().to_frame()).before(0)
+    worth, _ = predict_in_batches(train_model(empty, micros(0), Horizons()), empty, micros(0))
+    assert len(worth) == 0

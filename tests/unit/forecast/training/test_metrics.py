@@ -8,7 +8,7 @@ import pytest
 
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.training.metrics import SAMPLE, Holdout
-from adwarm.forecast.training.trainers import entry_lifetime_slots, train_boosted, train_population, train_seasonal
+from adwarm.forecast.training.train import entry_lifetime_slots, train_boosted, train_population, train_seasonal
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 

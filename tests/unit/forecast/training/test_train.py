@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
-from adwarm.forecast.training.train import _better, train_and_promote, train_candidates
-from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
+from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, _better, train_and_promote, train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, write_transaction

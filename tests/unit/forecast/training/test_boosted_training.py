@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid
-from adwarm.forecast.models.boosted_model import BoostedModel, Horizons, train
+from adwarm.forecast.models.boosted import BoostedModel, Horizons
+from adwarm.forecast.training.boosted_training import train_model
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = pd.Timestamp("2026-02-02", tz="UTC")
@@ -43,7 +44,7 @@ def opens() -> Opens:
 @pytest.fixture(scope="module")
 def model(opens: Opens) -> BoostedModel:
     """A model trained on its first six weeks."""
-    return train(opens, micros(42), REACH)
+    return train_model(opens, micros(42), REACH)
 
 
 def judged(model: BoostedModel, opens: Opens, at: int, until: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +55,7 @@ def judged(model: BoostedModel, opens: Opens, at: int, until: int) -> tuple[np.n
 
 def test_training_reads_nothing_after_its_end(opens: Opens, model: BoostedModel) -> None:
     """A log that is cut at the end of training gives the same model as the whole one."""
-    cut = train(opens.before(micros(42)), micros(42), REACH)
+    cut = train_model(opens.before(micros(42)), micros(42), REACH)
     whole, alone = judged(model, opens, micros(44, 8), micros(44, 8)), judged(cut, opens, micros(44, 8), micros(44, 8))
     assert np.array_equal(whole[0], alone[0])
     assert np.array_equal(whole[1], alone[1])
@@ -71,7 +72,7 @@ def test_scores_read_nothing_after_the_decision(opens: Opens, model: BoostedMode
 
 def test_equal_logs_give_equal_models(opens: Opens, model: BoostedModel) -> None:
     """Training twice gives the same scores to the last bit, and the same choice."""
-    again = train(log(), micros(42), REACH)
+    again = train_model(log(), micros(42), REACH)
     assert again.choice == model.choice
     assert np.array_equal(
         judged(again, opens, micros(43, 8), micros(43, 8))[0], judged(model, opens, micros(43, 8), micros(43, 8))[0]
@@ -94,7 +95,7 @@ def test_regular_keys_are_foreseen_and_rare_ones_get_small_numbers(opens: Opens,
 def test_a_short_log_is_left_to_the_calendar() -> None:
     """With days instead of weeks nothing is fitted, and chances are small."""
     short = log().before(micros(5))
-    model = train(short, micros(5), REACH)
+    model = train_model(short, micros(5), REACH)
     assert model.choice == "week"
     assert judged(model, short, micros(5), micros(5))[1].max() < 0.6
 
@@ -102,7 +103,7 @@ def test_a_short_log_is_left_to_the_calendar() -> None:
 def test_an_empty_log_trains() -> None:
     """Nothing known is no error."""
     empty = log().before(micros(0))
-    assert train(empty, micros(0), REACH).choice == "week"
+    assert train_model(empty, micros(0), REACH).choice == "week"
 
 
 def test_earlier_means_the_same_wall_clock_time() -> None:

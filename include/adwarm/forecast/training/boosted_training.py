@@ -5,18 +5,19 @@ fits it again on everything. A model is a pure function of the opens before that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, SLOTS_PER_WEEK, OpenGrid
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.key_features import build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
 from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.features.working_days import WorkingDays
-from adwarm.forecast.models.calibration import Calibration, calibrate
+from adwarm.forecast.models.boosted import HISTORY_MICROS, PLAIN, BoostedModel, Horizons, predict_in_blocks
+from adwarm.forecast.models.calibration import calibrate
 from adwarm.forecast.models.classifiers import (
     BoostedTrees,
     Classifier,
@@ -26,79 +27,22 @@ from adwarm.forecast.models.classifiers import (
     TrainingSet,
     can_learn,
     mean_of_odds,
-    predict_each,
 )
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, best, warm_value
-from adwarm.foundation.arrow_arrays import Floats, Ints
+from adwarm.foundation.arrow_arrays import Ints
 from adwarm.patterns.opens import Opens
 
-HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
-"""How far back the model looks, microseconds."""
 USUAL = "linear and trees"
 """The blend that is right for most logs."""
-PLAIN = "week"
-"""The weekly rhythm alone, when there is little to learn from."""
 _TRUST, _LEAST_TRUST = 2_000, 0.4
 """First opens after which trees weigh as much as the regression, and the least they weigh."""
 _ROWS, _TRIAL_ROWS, _HELD_ROWS = 120_000, 50_000, 25_000
 _COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
-_BLOCK = 60_000
 _CURVE_TRUST = 2 / 3
 """How far a curve learned in a few days, of a model with less to learn from, is followed."""
 _LEAST, _PART = 18, 14
 """Days that were worked: how many training takes, and how many it holds back, or leaves for looking back, at most."""
 _SEED = 1_986
-
-
-@dataclass(frozen=True, slots=True)
-class Horizons:
-    """What is foretold, in quarters of an hour: until the next decision, and within the life of an entry.
-
-    Attributes:
-        delay: how long an open takes to become known, microseconds.
-    """
-
-    soon: int = 1
-    life: int = 12
-    delay: int = 0
-
-    @property
-    def windows(self) -> tuple[int, int]:
-        """The windows chances are of: until the next decision, and the life."""
-        return self.soon, self.life
-
-
-@dataclass(frozen=True)
-class BoostedModel:
-    """A trained model.
-
-    Attributes:
-        siblings: the kinds of report whose latest opens it looks at.
-        choice: name of the blend that stood its ground on the held-back weeks.
-        hits: what each blend hit there.
-        quiet: whether it warms nothing, since there doubling the calls did not pay.
-        holidays: what is left of a usual day on public holidays.
-    """
-
-    reach: Horizons
-    candidate: Classifier
-    siblings: SiblingReports
-    life: Calibration = field(default_factory=Calibration)
-    choice: str = PLAIN
-    hits: dict[str, float] = field(default_factory=dict)
-    quiet: bool = False
-    holidays: HolidayEffect = field(default_factory=HolidayEffect)
-
-    def predict(self, grid: OpenGrid, key: Ints, column: Ints) -> tuple[Floats, Floats]:
-        """Return, per pair of key and column, what a warm is worth, and the chance of a first open within the life.
-
-        The order of warms is that of the chances as the candidate states them: it was chosen by those.
-        """
-        stated = _in_blocks([self.candidate], grid, key, column, self.siblings)[0]
-        share = self.holidays.get_shares(grid, key, column)
-        chance = self.life(stated[-1]) * share
-        value = warm_value(stated * share, self.reach.windows, chance)
-        return np.zeros(len(value)) if self.quiet else value, chance
 
 
 @dataclass(frozen=True)
@@ -150,7 +94,7 @@ class _Past:
         return np.stack([self.true.has_first_open(key, place, slots) for slots in self.reach.windows])
 
 
-def train(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
+def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     """Return the model learned from the opens before `until`, microseconds, and from nothing else."""
     past = _Past.of(opens.before(until), until, horizons)
     grid = past.known
@@ -205,7 +149,7 @@ def _compete(
     columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
     course = Backtest(_only(past.true, chosen), past.true_column(columns), reach.life)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
-    stated = _in_blocks(parts, past.known, key, column, past.siblings)
+    stated = predict_in_blocks(parts, past.known, key, column, past.siblings)
 
     def standing(weights: Sequence[float]) -> BacktestResult:
         value = warm_value(mean_of_odds(stated, weights), reach.windows, np.ones(1))
@@ -257,12 +201,3 @@ def _lesson(past: _Past, start: int, end: int, rows: int) -> TrainingSet:
     key, column, weight = key[kept], column[kept], pairs / drawn / share[kept]
     found, names = build_features(grid, key, column, past.siblings)
     return TrainingSet(found, names, weight, came[:, kept])
-
-
-def _in_blocks(
-    models: list[Classifier], grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports
-) -> list[Floats]:
-    """Ask all models, some ten thousand pairs at a time, so that memory stays small; windows x pairs of each."""
-    blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(key), 1), _BLOCK)]
-    stated = [predict_each(models, build_features(grid, key[block], column[block], siblings)[0]) for block in blocks]
-    return [np.concatenate(parts, axis=1) for parts in zip(*stated, strict=True)]
