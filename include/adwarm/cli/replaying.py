@@ -39,9 +39,8 @@ def replay(
     warms_out: Annotated[Path | None, typer.Option(help="Write every warm to this Parquet file.")] = None,
 ) -> None:
     """Play a log back: what each policy would have fetched, served and wasted. Calls nothing."""
-    from adwarm.replay.replay_log import read_opens
-    from adwarm.replay.run import ReplayConfig
-    from adwarm.replay.run import replay as run
+    from adwarm.replay.replay_run import ReplayConfig, read_opens
+    from adwarm.replay.replay_run import replay as run
     from adwarm.settings import load_settings
 
     if cost not in {"key", "requests"}:
@@ -98,7 +97,7 @@ def _parse_timestamp(name: str, text: str) -> datetime:
 
 def _parse_split(log: str, settings: Any, train_from: str | None, test_from: str | None, test_to: str | None) -> Any:
     from adwarm.access_log import log_span
-    from adwarm.replay.replay_log import TrainTestSplit
+    from adwarm.replay.replay_run import TrainTestSplit
 
     end = _parse_timestamp("--test-to", test_to) if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
     test = _parse_timestamp("--test-from", test_from) if test_from else end - _TEST

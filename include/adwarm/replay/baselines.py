@@ -1,10 +1,16 @@
 """The simple policies that a forecast has to beat. None of them states a probability."""
 
-import numpy as np
+from collections.abc import Iterator
 
-from adwarm.foundation.arrow_arrays import Floats
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.access_log.timestamps import from_micros
+from adwarm.foundation.arrow_arrays import Codes, Floats, Micros
+from adwarm.foundation.local_time import zone
 from adwarm.patterns.opens import Opens
-from adwarm.replay.policy import ReplayTiming, SimplePolicy
+from adwarm.replay.entry_lifetimes import EntryLifetime
+from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming, SimplePolicy
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -120,3 +126,191 @@ class PeakHours(SimplePolicy):
         begins = soon // HOUR * HOUR
         due = at <= begins - 10 * MINUTE and begins // HOUR % 24 in self._peaks
         return count_opens(history, at - 7 * DAY) if due else np.zeros(history.key_count)
+
+
+HOURS = 168
+WEEKLY_DECAY = 0.7
+"""What a week-old observation is worth against a new one."""
+PRIOR_WEEKS = 4.0
+"""Weeks of observation that the prior is worth: the population's week at the key's own rate."""
+
+
+def local_hours(ts: Micros, key: npt.NDArray[np.int32], zones: npt.NDArray[np.object_]) -> Micros:
+    """Return the hours since 1970 on the wall clock of each key's zone."""
+    found = np.zeros(len(ts), np.int64)
+    names, code = np.unique(zones.astype(str), return_inverse=True)
+    for number, name in enumerate(names.tolist()):
+        mine = code[key] == number
+        hours = ts[mine] // HOUR
+        known, place = np.unique(hours, return_inverse=True)
+        offset = np.array([_offset(int(hour) * HOUR, name) for hour in known], np.int64)
+        found[mine] = (ts[mine] + offset[place]) // HOUR if len(known) else 0
+    return found
+
+
+def week_hour(hours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the hour of the week; 0 is Monday midnight. The epoch was a Thursday."""
+    return np.asarray((hours + 72) % HOURS, np.int64)
+
+
+def _offset(moment: int, name: str) -> int:
+    span = from_micros(moment).astimezone(zone(name)).utcoffset()
+    return 0 if span is None else int(span.total_seconds()) * 1_000_000
+
+
+class HourProfile:
+    """Chance of a first open of each key in each hour of its reader's week, counted anew every day.
+
+    Args:
+        own: whether a key's own hours count; else every key has the population's shape at its own rate.
+    """
+
+    def __init__(self, name: str, about: str, *, own: bool) -> None:
+        self.name, self.about = name, about
+        self._own = own
+        self.predicted_event = PredictedEvent(HOUR)
+
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
+        """Learn nothing here: `scores` counts what is known at the first decision it is asked for."""
+        return
+
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
+        """Yield the chance of the coming hour: of each local hour it touches, by the share of it."""
+        then = history.before(int(decisions.cutoff[0]))
+        table = hour_probabilities(then, own=self._own)
+        key = np.arange(then.key_count, dtype=np.int32)
+        for index, at in enumerate(decisions.at.tolist()):
+            hour = local_hours(np.full(len(key), at, np.int64), key, then.zone)
+            passed = at % HOUR / HOUR
+            now, after = (table[key, week_hour(hour + n)] for n in (0, 1))
+            chance = now * (1 - passed) + after * passed
+            yield Ranking(index, key, chance, chance)
+
+
+def hour_probabilities(history: Opens, *, own: bool) -> Floats:
+    """Return keys x hours of the week: the chance of a first open; at most one counts per key, hour and week."""
+    first = history.only_first()
+    hours = local_hours(first.ts, first.key, history.zone)
+    cells = np.unique(np.stack([first.key.astype(np.int64), hours]), axis=1)
+    newest = int(hours.max(initial=0))
+    weight = WEEKLY_DECAY ** ((newest - cells[1]) // HOURS)
+    seen = np.zeros((history.key_count, HOURS))
+    np.add.at(seen, (cells[0], week_hour(cells[1])), weight)
+    span = (int(history.ts[-1]) - int(history.ts[0])) / (HOURS * HOUR) if len(history) else 0.0
+    weeks = (1 - WEEKLY_DECAY ** max(span, 1.0)) / (1 - WEEKLY_DECAY)
+    shape = seen.sum(axis=0) / max(seen.sum(), 1.0)
+    base = seen.sum(axis=1, keepdims=True) / weeks * shape
+    return np.asarray(np.minimum((seen + PRIOR_WEEKS * base) / (weeks + PRIOR_WEEKS) if own else base, 1.0))
+
+
+def population_profile_policy() -> HourProfile:
+    """Return the policy that knows the population's week only."""
+    about = "One profile of the week for all keys in their readers' time, scaled by how often each key is opened."
+    return HourProfile("population-profile", about, own=False)
+
+
+def hour_of_week_policy() -> HourProfile:
+    """Return the shrunk hour-of-week policy."""
+    about = (
+        "How often each key was first opened in this hour of its reader's week, recent weeks counting more; few "
+        "observations lean on the population's week."
+    )
+    return HourProfile("hour-of-week", about, own=True)
+
+
+BINS = 240
+HEAD, TAIL, HEAD_MARGIN, TAIL_MARGIN = 0.05, 0.99, 0.9, 1.1
+PEAKED, OUT_OF_BOUNDS, FORECAST_MARGIN, SMOOTHING = 2.0, 0.5, 0.15, 0.3
+MEMORY = 14 * DAY
+
+
+class HybridHistogram:
+    """Warms a key inside the window of idle times in which its next open is likely. Windows are renewed daily."""
+
+    name = "hybrid-histogram"
+    about = (
+        "Learns how long each key is idle between two opens (minutes, up to 4 hours, two weeks of them) and keeps it "
+        "warm in the window in which the next open is due. Has no calendar."
+    )
+    predicted_event: PredictedEvent | None = None
+
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
+        """Learn nothing here: `scores` renews the windows for each day."""
+        return
+
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
+        """Yield the keys whose idle time is inside their window before the next decision."""
+        begin, end = idle_windows(history.before(int(decisions.cutoff[0])), int(decisions.at[0]) - MEMORY)
+        for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
+            idle = (at - last_open_times(history.before(cutoff))[: len(begin)]) / MINUTE
+            due = (idle + decisions.timing.step / MINUTE > begin) & (idle <= end)
+            key = np.flatnonzero(due).astype(np.int32)
+            yield Ranking(index, key, np.ones(len(key)))
+
+
+def idle_windows(history: Opens, since: int) -> tuple[Floats, Floats]:
+    """Return per key the idle times, in minutes, between which it is kept warm; an endless start means never."""
+    begin, end = np.full(history.key_count, np.inf), np.full(history.key_count, -np.inf)
+    recent = history.since(since)
+    order = np.lexsort((recent.ts, recent.key))
+    key, ts = recent.key[order], recent.ts[order]
+    same = key[1:] == key[:-1]
+    owner, gaps = key[1:][same], (ts[1:] - ts[:-1])[same] / MINUTE
+    names, start = np.unique(owner, return_index=True)
+    for name, first, after in zip(names.tolist(), start.tolist(), [*start[1:].tolist(), len(gaps)], strict=False):
+        mine = gaps[first:after]
+        begin[name], end[name] = idle_window(mine)
+    return begin, end
+
+
+def idle_window(gaps: Floats) -> tuple[float, float]:
+    """Return the window of one key from its gaps in minutes, oldest first; there must be one gap at least."""
+    inside = gaps[gaps < BINS]
+    if len(inside) <= OUT_OF_BOUNDS * len(gaps):
+        level = float(gaps[0])
+        for gap in gaps[1:].tolist():
+            level += SMOOTHING * (gap - level)
+        return level * (1 - FORECAST_MARGIN), level * (1 + FORECAST_MARGIN)
+    bins = np.bincount(inside.astype(np.int64), minlength=BINS).astype(float)
+    if bins.std() / bins.mean() < PEAKED:
+        return 0.0, float(BINS)
+    share = np.cumsum(bins) / bins.sum()
+    head, tail = (int(np.searchsorted(share, part)) for part in (HEAD, TAIL))
+    return head * HEAD_MARGIN, (tail + 1) * TAIL_MARGIN
+
+
+class Oracle:
+    """Warms each key so that its entry lands at the very moment of its next open."""
+
+    name = "oracle"
+    about = "Knows the future: each entry lands at the moment of an open that would have missed. No policy can beat it."
+    predicted_event: PredictedEvent | None = None
+
+    def __init__(self, whole: Opens, lifetime: EntryLifetime) -> None:
+        self._whole, self._lifetime = whole, lifetime
+        self._fresh: Micros = np.zeros(0, np.int64)
+        self._decided_until = -1
+
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
+        """Learn nothing."""
+        return
+
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
+        """Yield the keys whose warm must start before the next decision; its own warms are all there is to know."""
+        terms = decisions.timing
+        if int(decisions.at[0]) != self._decided_until:
+            self._fresh = np.zeros(self._whole.key_count, np.int64)
+        for index, at in enumerate(decisions.at.tolist()):
+            key, moment = self._would_miss(at + terms.latency, at + terms.step + terms.latency)
+            yield Ranking(index, key, np.ones(len(key)), warm_at=moment - terms.latency)
+        self._decided_until = int(decisions.at[-1]) + terms.step
+
+    def _would_miss(self, since: int, until: int) -> tuple[Codes, Micros]:
+        """Return the keys that are opened when their entry is not fresh, and when."""
+        found: dict[int, int] = {}
+        coming = self._whole.since(since).before(until)
+        for key, at in zip(coming.key.tolist(), coming.ts.tolist(), strict=True):
+            if at >= self._fresh[key] and key not in found:
+                found[key] = at
+                self._fresh[key] = self._lifetime.fresh_until(np.array(key), np.array(at))
+        return np.array(list(found), np.int32), np.array(list(found.values()), np.int64)

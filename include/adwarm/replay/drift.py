@@ -13,7 +13,7 @@ import numpy as np
 
 from adwarm.foundation.arrow_arrays import Floats
 from adwarm.patterns.opens import Opens
-from adwarm.replay.hour_profiles import local_hours, week_hour
+from adwarm.replay.baselines import local_hours, week_hour
 from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming
 
 DRIFT_THRESHOLD = 0.25

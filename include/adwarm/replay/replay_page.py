@@ -24,7 +24,7 @@ _HEADLINE_MULTIPLE = 2.0
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """Return the page for the document of a replay (see `adwarm.replay.run.replay`) or of a review.
+    """Return the page for the document of a replay (see `adwarm.replay.replay_run.replay`) or of a review.
 
     A review's document is a replay's with the key `review` (see `adwarm.replay.review.review_log`).
     """

@@ -17,7 +17,7 @@ from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.replay.cache_simulation import WEEK, SimulationCounts
-from adwarm.replay.evaluation_period import EvaluationPeriod
+from adwarm.replay.simulate import EvaluationPeriod
 from adwarm.sources.protocol import Capabilities
 
 _QUARTER = 900_000_000

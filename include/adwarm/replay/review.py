@@ -1,7 +1,7 @@
 """Reviews the live policy: replays the last weeks, judges it, and writes the report.
 
 It changes what is live in one case only: when the live kind's probabilities are off, the population profile takes over
-at once. A better kind is trained and proposed; `adwarm.replay.promotion` makes it live when somebody has approved.
+at once. A better kind is trained and proposed; `adwarm.replay.review` makes it live when somebody has approved.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.snapshot import Snapshot, get_live_snapshot
@@ -24,15 +24,14 @@ from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy
-from adwarm.replay.promotion import fall_back
-from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.replay.replay_page import render_page
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.replay.review_rules import POLICY_BY_KIND, PolicyEvaluation, ReviewResult, evaluate_policies
-from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import ObjectStore, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import find_review, save_review
+from adwarm.store.reviews import find_review, save_decision, save_review
+from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy
 
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 MIN_TRAINING = 2 * WEEK
@@ -199,3 +198,66 @@ def _row(
         "decided_by": None,
         "decided_at": None,
     }
+
+
+REVIEW_ACTOR = "adwarm_policy_review"
+"""Who chose, where no person did."""
+
+
+def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: datetime) -> None:
+    """Let the policy name the fallback, and training keep its kind until somebody approves another."""
+    _set_live(connection, snapshot.id, snapshot.kind, by=REVIEW_ACTOR, reason=reason, at=at)
+
+
+def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+    """Make the forecast that a review proposed live, and return the review.
+
+    Args:
+        by: who approved.
+
+    Raises:
+        NotFound: there is no such review.
+        BadRequest: it proposed nothing, was rejected, or another kind is live by now.
+    """
+    with write_transaction(engine) as connection:
+        review = _get_review(connection, run_id)
+        if review["verdict"] == ReviewResult.PROMOTED:
+            return review
+        if review["verdict"] != ReviewResult.PROPOSED:
+            raise BadRequest(f"review {run_id} has nothing to promote: it is {review['verdict']}")
+        if (live := _live_kind(connection)) != review["live_kind"]:
+            raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
+        kind, snapshot_id = str(review["proposed_kind"]), str(review["proposed_snapshot"])
+        _set_live(connection, snapshot_id, kind, by=by, reason=str(review["figures"]["why"]), at=utc(at))
+        save_decision(connection, run_id, ReviewResult.PROMOTED, by=by, at=utc(at))
+        return _get_review(connection, run_id)
+
+
+def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+    """Write down that a proposal was not approved, and return the review; one that is decided stays as it is.
+
+    Raises:
+        NotFound: there is no such review.
+    """
+    with write_transaction(engine) as connection:
+        if _get_review(connection, run_id)["verdict"] == ReviewResult.PROPOSED:
+            save_decision(connection, run_id, ReviewResult.REJECTED, by=by, at=utc(at))
+        return _get_review(connection, run_id)
+
+
+def _set_live(connection: Connection, snapshot_id: str, kind: str, *, by: str, reason: str, at: datetime) -> None:
+    set_policy(connection, snapshot_id, at)
+    record_choice(connection, kind, by=by, why=reason, at=at)
+
+
+def _get_review(connection: Connection, run_id: str) -> dict[str, Any]:
+    review = find_review(connection, run_id)
+    if review is None:
+        raise NotFound(f"there is no review of the run {run_id!r}; run the DAG adwarm_policy_review")
+    return review
+
+
+def _live_kind(connection: Connection) -> str | None:
+    policy = find_policy(connection)
+    row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
+    return None if row is None else str(row["kind"])

@@ -53,7 +53,7 @@ class PolicyEvaluation:
 
 
 def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: ReviewSettings) -> PolicyEvaluation:
-    """Return what the document of a replay (see `adwarm.replay.run.Replayed`) says of the live kind."""
+    """Return what the document of a replay (see `adwarm.replay.replay_run.Replayed`) says of the live kind."""
     live = POLICY_BY_KIND[live_kind]
     figures = {policy["name"]: _figures(policy, document["compared"]) for policy in document["policies"]}
     if is_miscalibrated(figures[live], rules):
@@ -116,3 +116,43 @@ def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> d
         "gain": None if gap is None else -gap["difference"],
         "gain_interval": None if gap is None else [-gap["interval"][1], -gap["interval"][0]],
     }
+
+
+def summarize_review(row: Mapping[str, Any]) -> str:
+    """Return the text for a row of `policy_review`; a sentence when nothing is proposed."""
+    why = str(row["figures"]["why"])
+    if row["verdict"] != ReviewResult.PROPOSED:
+        return why
+    log, drift = row["figures"]["log"], row["figures"]["drift"]
+    names = (POLICY_BY_KIND[row["live_kind"]], POLICY_BY_KIND[row["proposed_kind"]])
+    columns = [row["figures"]["policies"][name] for name in names]
+    lines = [
+        f"**{why}.**",
+        "",
+        f"Replayed {log['test_from'][:10]} to {log['test_to'][:10]}: {log['scored_first_opens']:,} first opens.",
+        "",
+        f"| | live: {names[0]} | proposed: {names[1]} |",
+        "|---|---|---|",
+        _line(f"first-open hit ratio at {COMPARED_AT:g}x the calls of no warming", columns, _ratio),
+        _line("calls when aiming at that", columns, lambda found: f"{found['calls']:,} ({found['multiple']:.2f}x)"),
+        _line("mean gap of probabilities (ECE)", columns, lambda found: _number(found["ece"])),
+        _line("of it overstated", columns, lambda found: _number(found["overstated"])),
+        "",
+        f"Habits of {drift['moved']:,} of {drift['accounts']:,} accounts have moved. Whole report: `{row['report']}`",
+        "",
+        "Approve: the proposed kind goes live, and training keeps it. Reject, or no answer: nothing changes.",
+    ]
+    return "\n".join(lines)
+
+
+def _line(title: str, columns: list[Mapping[str, Any]], shown: Any) -> str:
+    return f"| {title} | " + " | ".join(shown(found) for found in columns) + " |"
+
+
+def _ratio(found: Mapping[str, Any]) -> str:
+    low, high = found["hit_ratio_interval"]
+    return f"{found['hit_ratio']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _number(value: float | None) -> str:
+    return "too few cases" if value is None else f"{value:.3f}"

@@ -6,11 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.replay.promotion import promote as promote_review
-from adwarm.replay.promotion import reject
-from adwarm.replay.review import review_policies
-from adwarm.replay.review_rules import ReviewResult
-from adwarm.replay.review_summary import summarize_review
+from adwarm.replay.review import promote as promote_review
+from adwarm.replay.review import reject, review_policies
+from adwarm.replay.review_rules import ReviewResult, summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
 from adwarm_airflow.run_window import RunWindow, resolve_run_window

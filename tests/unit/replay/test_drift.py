@@ -9,6 +9,7 @@ import pytest
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.baselines import hour_of_week_policy
 from adwarm.replay.drift import (
     DRIFT_THRESHOLD,
     MIN_ACCOUNT_OPENS,
@@ -17,9 +18,7 @@ from adwarm.replay.drift import (
     measure_drift,
     stability_index,
 )
-from adwarm.replay.hour_profiles import hour_of_week_policy
-from adwarm.replay.replay_log import TrainTestSplit
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.settings import Settings
 
 from .conftest import MONDAY, simulated_opens

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.policies import BUILT_IN
-from adwarm.replay.replay_log import TrainTestSplit, select_keys
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay, select_keys
 from adwarm.settings import Settings
 
 COLUMNS = ["ts", "account_id", "date_range", "at", "confidence"]

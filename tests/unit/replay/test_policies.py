@@ -11,13 +11,11 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
+from adwarm.replay.baselines import hour_probabilities, idle_window, week_hour
 from adwarm.replay.entry_lifetimes import FixedLifetime
-from adwarm.replay.hour_profiles import hour_probabilities, week_hour
-from adwarm.replay.hybrid_histogram import idle_window
 from adwarm.replay.policies import BUILT_IN, load_policies
 from adwarm.replay.policy import ReplayTiming
-from adwarm.replay.replay_log import TrainTestSplit
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.settings import Settings
 
 HOUR, DAY = baselines.HOUR, baselines.DAY

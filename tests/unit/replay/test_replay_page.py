@@ -5,10 +5,9 @@ import re
 import pytest
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.replay.replay_page import render_page
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.replay.review import review_log
-from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import Settings
 
 NAMES = ["none", "popularity", "hour-of-week", "oracle"]

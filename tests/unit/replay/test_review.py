@@ -15,8 +15,7 @@ from adwarm.forecast.training.train import train_and_promote, train_candidates
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.replay.promotion import REVIEW_ACTOR, promote, reject
-from adwarm.replay.review import choose_split, review_policies, sample_accounts
+from adwarm.replay.review import REVIEW_ACTOR, choose_split, promote, reject, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import ObjectStore, read_transaction
 from adwarm.store.reviews import find_newest_review

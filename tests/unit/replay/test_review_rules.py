@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.replay.review_rules import ReviewResult, evaluate_policies
-from adwarm.replay.review_summary import summarize_review
+from adwarm.replay.review_rules import ReviewResult, evaluate_policies, summarize_review
 from adwarm.settings import ReviewSettings
 
 RULES = ReviewSettings()
