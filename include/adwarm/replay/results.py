@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import average_precision_score
 
 from adwarm.foundation.arrow_arrays import Floats, Ints32
 from adwarm.patterns.opens import Opens
@@ -155,10 +156,11 @@ class ProbabilityMetrics:
         }
 
     def _pr_auc(self) -> float | None:
-        true, cases = np.cumsum(self._true[::-1]), np.cumsum(self._cases[::-1])
-        if not true[-1]:
+        if not self._true.any():
             return None
-        return float((np.diff(true, prepend=0) * (true / np.maximum(cases, 1))).sum() / true[-1])
+        labels, bins = np.repeat([True, False], BINS), np.tile(np.arange(BINS), 2)
+        weights = np.concatenate([self._true, self._cases - self._true])
+        return float(average_precision_score(labels, bins, sample_weight=weights))
 
 
 def _bin(probability: Floats) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import brier_score_loss, log_loss
 
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
@@ -150,14 +151,15 @@ def _curve(chance: Floats, happened: Bools) -> Calibration:
 
 def _score(chance: Floats, happened: Bools, hits: float) -> Metrics:
     rate = float(happened.mean())
-    brier, plain = float(np.square(chance - happened).mean()), rate * (1.0 - rate)
-    sure = np.clip(np.where(happened, chance, 1.0 - chance), _TINY, 1.0)
+    brier, plain = float(brier_score_loss(happened, chance, labels=[False, True])), rate * (1.0 - rate)
+    # A chance of exactly 0 or 1 that is wrong would make the log loss infinite.
+    bounded = np.where(happened, np.maximum(chance, _TINY), np.minimum(chance, 1.0 - _TINY))
     likely = chance >= LIKELY
     return Metrics(
         hits,
         brier,
         1.0 - brier / plain if plain else 0.0,
-        float(-np.log(sure).mean()),
+        float(log_loss(happened, bounded, labels=[False, True])),
         _ece(chance[likely], happened[likely]),
         float(likely.mean()),
         rate,
