@@ -14,10 +14,11 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.snapshot import Snapshot, get_live_snapshot
+from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.model import PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import QUIET_MICROS, Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
@@ -31,7 +32,7 @@ from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import ObjectStore, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.reviews import find_review, save_decision, save_review
-from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy
+from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_policy
 
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 MIN_TRAINING = 2 * WEEK
@@ -51,8 +52,8 @@ class _ReviewDraft:
 
 def review_policies(
     engine: Engine, objects: ObjectStore, settings: Settings, now: datetime, run_id: str, *, apply_result: bool = True
-) -> dict[str, Any]:
-    """Review the live policy as of `now`, and return the row of the review (see the table `policy_review`).
+) -> PolicyReview:
+    """Review the live policy as of `now`, and return the review.
 
     The review of a run is made once: asked again, its row comes back.
 
@@ -71,12 +72,12 @@ def review_policies(
         made = replace(made, verdict=ReviewResult.REPORTED)
     report = None if made.document is None else _write_pages(PageFolder(settings.data), made.document, now)
     chosen = _train_new_kind(engine, objects, settings, made, now) if apply_result else None
-    row = _row(made, run_id, now, report, chosen)
+    review = _to_review(made, run_id, now, report, chosen)
     with write_transaction(engine) as connection:
         if chosen is not None and made.verdict is ReviewResult.FELL_BACK:
             fall_back(connection, chosen, reason=made.why, at=now)
-        save_review(connection, row)
-    return row
+        save_review(connection, review)
+    return review
 
 
 def review_log(
@@ -177,27 +178,25 @@ def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) ->
     return folder.write(f"{name}.html", render_page(document).encode())
 
 
-def _row(
-    draft: _ReviewDraft, run_id: str, now: datetime, report: str | None, chosen: Snapshot | None
-) -> dict[str, Any]:
+def _to_review(
+    draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, chosen: Snapshot | None
+) -> PolicyReview:
     figures: dict[str, Any] = {"why": draft.why}
     if draft.document is not None:
         review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
         figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
     proposed = chosen if draft.verdict is ReviewResult.PROPOSED else None
-    return {
-        "run_id": run_id,
-        "at": now,
-        "verdict": str(draft.verdict),
-        "live_kind": draft.live_kind,
-        "proposed_kind": proposed.kind if proposed else None,
-        "proposed_snapshot": proposed.id if proposed else None,
-        "report": report,
-        "figures": figures,
-        "decided_by": None,
-        "decided_at": None,
-    }
+    return PolicyReview(
+        run_id=run_id,
+        at=now,
+        result=str(draft.verdict),
+        live_kind=draft.live_kind,
+        proposed_kind=proposed.kind if proposed else None,
+        proposed_snapshot=proposed.id if proposed else None,
+        page=page,
+        figures=figures,
+    )
 
 
 REVIEW_ACTOR = "adwarm_policy_review"
@@ -209,7 +208,7 @@ def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: da
     _set_live(connection, snapshot.id, snapshot.kind, by=REVIEW_ACTOR, reason=reason, at=at)
 
 
-def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
     """Make the forecast that a review proposed live, and return the review.
 
     Args:
@@ -221,26 +220,26 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, 
     """
     with write_transaction(engine) as connection:
         review = _get_review(connection, run_id)
-        if review["verdict"] == ReviewResult.PROMOTED:
+        if review.result == ReviewResult.PROMOTED:
             return review
-        if review["verdict"] != ReviewResult.PROPOSED:
-            raise BadRequest(f"review {run_id} has nothing to promote: it is {review['verdict']}")
-        if (live := _live_kind(connection)) != review["live_kind"]:
+        if review.result != ReviewResult.PROPOSED:
+            raise BadRequest(f"review {run_id} has nothing to promote: it is {review.result}")
+        if (live := _live_kind(connection)) != review.live_kind:
             raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
-        kind, snapshot_id = str(review["proposed_kind"]), str(review["proposed_snapshot"])
-        _set_live(connection, snapshot_id, kind, by=by, reason=str(review["figures"]["why"]), at=utc(at))
+        kind, snapshot_id = str(review.proposed_kind), str(review.proposed_snapshot)
+        _set_live(connection, snapshot_id, kind, by=by, reason=str(review.figures["why"]), at=utc(at))
         save_decision(connection, run_id, ReviewResult.PROMOTED, by=by, at=utc(at))
         return _get_review(connection, run_id)
 
 
-def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
     """Write down that a proposal was not approved, and return the review; one that is decided stays as it is.
 
     Raises:
         NotFound: there is no such review.
     """
     with write_transaction(engine) as connection:
-        if _get_review(connection, run_id)["verdict"] == ReviewResult.PROPOSED:
+        if _get_review(connection, run_id).result == ReviewResult.PROPOSED:
             save_decision(connection, run_id, ReviewResult.REJECTED, by=by, at=utc(at))
         return _get_review(connection, run_id)
 
@@ -250,7 +249,7 @@ def _set_live(connection: Connection, snapshot_id: str, kind: str, *, by: str, r
     record_choice(connection, kind, by=by, why=reason, at=at)
 
 
-def _get_review(connection: Connection, run_id: str) -> dict[str, Any]:
+def _get_review(connection: Connection, run_id: str) -> PolicyReview:
     review = find_review(connection, run_id)
     if review is None:
         raise NotFound(f"there is no review of the run {run_id!r}; run the DAG adwarm_policy_review")
@@ -258,6 +257,5 @@ def _get_review(connection: Connection, run_id: str) -> dict[str, Any]:
 
 
 def _live_kind(connection: Connection) -> str | None:
-    policy = find_policy(connection)
-    row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
-    return None if row is None else str(row["kind"])
+    snapshot = find_deployed_snapshot(connection)
+    return None if snapshot is None else snapshot.kind

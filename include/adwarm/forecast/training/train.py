@@ -20,12 +20,12 @@ from adwarm.forecast.models.population import PopulationForecast
 from adwarm.forecast.models.seasonal import KIND as HOUR_OF_WEEK
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import Forecast
-from adwarm.forecast.snapshot import Snapshot, promote_snapshot, save_snapshot
+from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.boosted_training import train_model
 from adwarm.forecast.training.metrics import Holdout, Metrics, sample_keys
 from adwarm.forecast.training.observations import build_observations
 from adwarm.foundation.clock import utc
-from adwarm.model import Account
+from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import QUIET_MICROS, Opens
 from adwarm.settings import Settings
@@ -122,12 +122,12 @@ def train_and_promote(
     opens = load_training_opens(engine, objects, settings, until)
     accounts.insert_discovered(engine, _named(opens), now)
     with read_transaction(engine) as connection:
-        policy = find_policy(connection) or {}
-    chosen = policy.get("chosen_kind") if settings.forecast.model == "auto" else None
+        policy = find_policy(connection)
+    chosen = policy.chosen_kind if policy is not None and settings.forecast.model == "auto" else None
     made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
     kind, why = made.best_kind, made.why
-    if chosen in made.snapshots:
-        kind, why = str(chosen), f"chosen by {policy['chosen_by']}: {policy['chosen_why']}"
+    if policy is not None and chosen in made.snapshots:
+        kind, why = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
     snapshot = made.snapshots[kind]
     promote_snapshot(engine, snapshot.id, now)
     with read_transaction(engine) as connection:
