@@ -42,7 +42,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     made = Runtime(load_settings())
     ingest(made.engine, made.objects, made.settings, NOW)
-    plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
+    plain = train_candidates(made.context, NOW, NOW).snapshots["population"]
     promote_snapshot(made.engine, plain.id, NOW)
     return made
 

@@ -87,14 +87,14 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
     ingest(engine, objects, settings, END)
     until = END.replace(hour=0)
-    opens = load_training_opens(engine, objects, settings, until)
+    opens = load_training_opens(runtime.context, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
     accounts_table.insert_discovered(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
     ids = {}
     for kind in COMPETING_KINDS:
         started = time.perf_counter()
         forecast = TRAINERS[kind](opens, settings, until)
-        ids[kind] = save_snapshot(engine, objects, forecast, metrics={}, at=until).id
+        ids[kind] = save_snapshot(runtime.context, forecast, metrics={}, at=until).id
         print(f"trained {kind} in {time.perf_counter() - started:.1f} s")
     return {"ids": ids, "events": events, "keys": opens.key_count}
 

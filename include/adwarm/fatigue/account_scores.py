@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 import orjson
-from sqlalchemy import Engine
 
 from adwarm.compression import decompress
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, entries, partitions, scores
+from adwarm.store import Context, entries, partitions, scores
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import daily_rows
 
@@ -32,52 +31,49 @@ class ScoringResult:
         return dict(vars(self))
 
 
-def score_accounts(
-    engine: Engine, objects: ObjectStore, settings: Settings, pairs: Sequence[tuple[str, date]], now: datetime
-) -> ScoringResult:
+def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: datetime) -> ScoringResult:
     """Score each account as of its day, unless that day's scores were made from the same data.
 
     Uses the days up to the day in their newest restatement, and the frequency of the week that ends on it.
     """
     report = ScoringResult()
-    level = settings.spec("default").level
+    level = context.settings.spec("default").level
     if level != "ad":
         words = f"scores need rows of ads, and the report `default` has rows of the level {level}"
         report.errors.append(f"{words}; set ADWARM_REPORTS__DEFAULT__LEVEL=ad")
         return report
     for account_id, as_of in pairs:
         try:
-            _score_one(engine, objects, settings, account_id, as_of, now, report)
+            _score_one(context, account_id, as_of, now, report)
         except (Corrupt, NotFound) as error:
             report.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
     return report
 
 
 def _score_one(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
+    context: Context,
     account_id: str,
     as_of: date,
     now: datetime,
     report: ScoringResult,
 ) -> None:
+    settings = context.settings
     spec = settings.spec("default")
     window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
-    states = partitions.list_states(engine, account_id, spec.hash, window)
+    states = partitions.list_states(context.engine, account_id, spec.hash, window)
     if not states:
         report.without_data += 1
         return
-    week = entries.find(engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
+    week = entries.find(context.engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
     version = sum(state.data_version for state in states.values()) + (1 if week else 0)
-    if scores.find_data_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
+    if scores.find_data_version(context.engine, account_id, as_of, CALCULATOR_VERSION) == version:
         report.unchanged += 1
         return
-    rows = daily_rows(objects, states, window)
+    rows = daily_rows(context.objects, states, window)
     scored = score_account(rows, _weekly_summary_rows(week, settings), as_of, settings.fatigue)
     found = [replace(score, account_id=account_id) for score in scored]  # Meta's rows name the account by digits alone
     settled = all(day in states and states[day].settled for day in window.days())
-    scores.publish(engine, found, data_version=version, settled=settled, at=now)
+    scores.publish(context.engine, found, data_version=version, settled=settled, at=now)
     report.accounts += 1
     for score in found:
         report.bands[str(score.status)] = report.bands.get(str(score.status), 0) + 1

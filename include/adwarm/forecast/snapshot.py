@@ -12,7 +12,7 @@ from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Mode, Snapshot
-from adwarm.store import ObjectStore, read_transaction, write_transaction
+from adwarm.store import Context, read_transaction, write_transaction
 from adwarm.store.snapshots import find_deployed_snapshot, find_snapshot, insert_snapshot, set_policy
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
@@ -22,9 +22,7 @@ _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
 }
 
 
-def save_snapshot(
-    engine: Engine, objects: ObjectStore, forecast: Forecast, *, metrics: Mapping[str, float], at: datetime
-) -> Snapshot:
+def save_snapshot(context: Context, forecast: Forecast, *, metrics: Mapping[str, float], at: datetime) -> Snapshot:
     """Store the forecast and return its snapshot. Saving the same forecast twice keeps the first row.
 
     It is not used until `make_live` names it.
@@ -33,7 +31,7 @@ def save_snapshot(
         id=forecast.id,
         kind=forecast.kind,
         version=forecast.version,
-        object_hash=objects.put(forecast.to_bytes()),
+        object_hash=context.objects.put(forecast.to_bytes()),
         trained_from=forecast.trained_from,
         trained_until=forecast.trained_until,
         keys=len(forecast.keys),
@@ -41,7 +39,7 @@ def save_snapshot(
         metrics=dict(metrics),
         created_at=utc(at),
     )
-    with write_transaction(engine) as connection:
+    with write_transaction(context.engine) as connection:
         insert_snapshot(connection, snapshot)
         return find_snapshot(connection, forecast.id) or snapshot
 
@@ -58,21 +56,21 @@ def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mo
         set_policy(connection, snapshot_id, utc(at), mode=mode)
 
 
-def load_forecast(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
+def load_forecast(context: Context, snapshot_id: str) -> Forecast:
     """Return the stored forecast.
 
     Raises:
         NotFound: there is no such snapshot, or its object is gone.
         Corrupt: its object does not verify, or this version cannot read it.
     """
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         row = find_snapshot(connection, snapshot_id)
     if row is None:
         raise _no_such(snapshot_id)
     loader = _LOADERS.get(row.kind)
     if loader is None:
         raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {row.kind!r}, which this version cannot read")
-    return loader(objects.get(row.object_hash))
+    return loader(context.objects.get(row.object_hash))
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:
@@ -90,14 +88,14 @@ def get_live_snapshot(engine: Engine) -> Snapshot:
     return snapshot
 
 
-def get_live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
+def get_live_forecast(context: Context) -> Forecast:
     """Return the forecast that the policy names.
 
     Raises:
         NotFound: no forecast is live yet.
         Corrupt: its object does not verify.
     """
-    return load_forecast(engine, objects, get_live_snapshot(engine).id)
+    return load_forecast(context, get_live_snapshot(context.engine).id)
 
 
 def _no_such(snapshot_id: str) -> NotFound:

@@ -29,7 +29,7 @@ from adwarm.replay.replay_page import render_page
 from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.replay.review_rules import POLICY_BY_KIND, PolicyEvaluation, ReviewResult, evaluate_policies
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, aggregates, read_transaction, write_transaction
+from adwarm.store import Context, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.reviews import find_review, save_decision, save_review
 from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_policy
@@ -50,9 +50,7 @@ class _ReviewDraft:
     document: dict[str, Any] | None = None
 
 
-def review_policies(
-    engine: Engine, objects: ObjectStore, settings: Settings, now: datetime, run_id: str, *, apply_result: bool = True
-) -> PolicyReview:
+def review_policies(context: Context, now: datetime, run_id: str, *, apply_result: bool = True) -> PolicyReview:
     """Review the live policy as of `now`, and return the review.
 
     The review of a run is made once: asked again, its row comes back.
@@ -64,16 +62,16 @@ def review_policies(
         BadRequest: there is no such policy.
     """
     now = utc(now)
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         if found := find_review(connection, run_id):
             return found
-    made = _draft_review(engine, objects, settings, now)
+    made = _draft_review(context, now)
     if not apply_result and made.evaluation is not None:
         made = replace(made, verdict=ReviewResult.REPORTED)
-    report = None if made.document is None else _write_pages(PageFolder(settings.data), made.document, now)
-    chosen = _train_new_kind(engine, objects, settings, made, now) if apply_result else None
+    report = None if made.document is None else _write_pages(PageFolder(context.settings.data), made.document, now)
+    chosen = _train_new_kind(context, made, now) if apply_result else None
     review = _to_review(made, run_id, now, report, chosen)
-    with write_transaction(engine) as connection:
+    with write_transaction(context.engine) as connection:
         if chosen is not None and made.verdict is ReviewResult.FELL_BACK:
             fall_back(connection, chosen, reason=made.why, at=now)
         save_review(connection, review)
@@ -132,43 +130,44 @@ def sample_accounts(opens: Opens, max_keys: int) -> Opens:
     return opens.select_keys(np.flatnonzero(np.isin(account, kept)))
 
 
-def _draft_review(engine: Engine, objects: ObjectStore, settings: Settings, now: datetime) -> _ReviewDraft:
+def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     try:
-        live = get_live_snapshot(engine)
+        live = get_live_snapshot(context.engine)
     except NotFound as error:
         return _ReviewDraft(ReviewResult.NOTHING_LIVE, str(error))
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         hours = aggregates.list_hours(connection)
         until = floor_to(min(now, aggregates.get_watermark(connection) or now), HOUR)
     hours = [row for row in hours if row.hour < until]
     end = min(until, hours[-1].hour + HOUR) if hours else until
     try:
-        split = choose_split(hours[0].hour if hours else end, end, settings.review)
+        split = choose_split(hours[0].hour if hours else end, end, context.settings.review)
     except BadRequest as error:
         return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
-    opens = _load_opens(engine, objects, settings, split)
-    judgement, document = review_log(opens, split, live.kind, settings)
+    opens = _load_opens(context, split)
+    judgement, document = review_log(opens, split, live.kind, context.settings)
     return _ReviewDraft(judgement.result, judgement.reason, live.kind, judgement, document)
 
 
-def _load_opens(engine: Engine, objects: ObjectStore, settings: Settings, split: TrainTestSplit) -> Opens:
+def _load_opens(context: Context, split: TrainTestSplit) -> Opens:
     since = split.train_from - timedelta(microseconds=QUIET_MICROS)
-    known = load_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
+    known = load_opens(
+        context.engine, context.objects, since, split.test_to, default_zone=context.settings.default_zone
+    )
     known = known.since(to_micros(split.train_from))
-    return sample_accounts(known.select_keys(known.opened_keys()), settings.review.max_keys)
+    return sample_accounts(known.select_keys(known.opened_keys()), context.settings.review.max_keys)
 
 
-def _train_new_kind(
-    engine: Engine, objects: ObjectStore, settings: Settings, draft: _ReviewDraft, now: datetime
-) -> Snapshot | None:
+def _train_new_kind(context: Context, draft: _ReviewDraft, now: datetime) -> Snapshot | None:
     """Train and store the forecast that is fallen back to or proposed; it is not live yet."""
     if draft.evaluation is None or draft.evaluation.new_kind is None:
         return None
     kind = draft.evaluation.new_kind
+    settings = context.settings
     only = settings.model_copy(update={"forecast": settings.forecast.model_copy(update={"model": kind})})
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         until = min(now, aggregates.get_watermark(connection) or now)
-    return train_candidates(engine, objects, only, until, now).snapshots[kind]
+    return train_candidates(replace(context, settings=only), until, now).snapshots[kind]
 
 
 def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +33,8 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     settings = _settings_from_form(runtime.settings, context.get("params") or {})
     now = run.window[1] if run.is_backfill else run.clock.now()
-    made = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.is_backfill)
+    reviewed = replace(runtime.context, settings=settings)
+    made = review_policies(reviewed, now, run.run_id, apply_result=not run.is_backfill)
     log.info("%s: %s; report: %s", made.result, made.figures["why"], made.page)
     return {
         "run_id": made.run_id,

@@ -7,7 +7,7 @@ from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import ObjectStore, scores
+from adwarm.store import Context, ObjectStore, scores
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
@@ -20,7 +20,7 @@ def _close(bench: PrefetchHarness, *accounts: str) -> None:
 
 
 def _score(bench: PrefetchHarness, objects: ObjectStore, *accounts: str) -> ScoringResult:
-    return score_accounts(bench.engine, objects, bench.settings, [(name, DAY) for name in accounts], NOW)
+    return score_accounts(Context(bench.engine, objects, bench.settings), [(name, DAY) for name in accounts], NOW)
 
 
 def test_a_closed_day_is_scored_without_a_call(bench: PrefetchHarness, objects: ObjectStore) -> None:

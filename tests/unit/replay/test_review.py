@@ -1,6 +1,6 @@
 """A review of the live policy over a small office: report, proposal, approval, rejection, fallback."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.review import REVIEW_ACTOR, choose_split, promote, reject, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, read_transaction
+from adwarm.store import Context, ObjectStore, read_transaction
 from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
@@ -32,19 +32,25 @@ PLAIN = ("hour-of-week", "population-profile")
 class House:
     """A home whose log has been read."""
 
-    engine: Engine
-    objects: ObjectStore
-    settings: Settings
+    context: Context
+
+    @property
+    def engine(self) -> Engine:
+        return self.context.engine
+
+    @property
+    def settings(self) -> Settings:
+        return self.context.settings
 
     def train(self, kind: str) -> str:
         """Make a forecast of the kind live; return its id."""
         only = self.settings.model_copy(update={"forecast": self.settings.forecast.model_copy(update={"model": kind})})
-        found = train_candidates(self.engine, self.objects, only, NOW, NOW).snapshots[kind].id
+        found = train_candidates(replace(self.context, settings=only), NOW, NOW).snapshots[kind].id
         promote_snapshot(self.engine, found, NOW)
         return found
 
     def review(self, run_id: str = "review/1", **more: Any) -> PolicyReview:
-        return review_policies(self.engine, self.objects, self.settings, NOW, run_id, **more)
+        return review_policies(self.context, NOW, run_id, **more)
 
     def policy(self) -> DeployedPolicy:
         with read_transaction(self.engine) as connection:
@@ -65,7 +71,7 @@ def built(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW, 
     })
     objects = ObjectStore(settings.data)
     ingest(engine, objects, settings, now)
-    return House(engine, objects, settings)
+    return House(Context(engine, objects, settings))
 
 
 @pytest.fixture
@@ -87,14 +93,14 @@ def test_a_better_kind_is_proposed_and_promoted_after_approval(
     done = promote(house.engine, "review/1", by="somebody", at=NOW + timedelta(hours=5))
     assert (done.result, done.decided_by) == ("promoted", "somebody")
     assert get_live_snapshot(house.engine).id == row.proposed_snapshot
-    assert get_live_forecast(house.engine, house.objects).kind == "hour_of_week"
+    assert get_live_forecast(house.context).kind == "hour_of_week"
     policy = house.policy()
     assert (policy.chosen_kind, policy.chosen_by) == ("hour_of_week", "somebody")
     assert policy.chosen_at == NOW + timedelta(hours=5)
     assert "first opens more" in policy.chosen_why
     assert promote(house.engine, "review/1", by="another", at=NOW).decided_by == "somebody"
 
-    train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
+    train_and_promote(house.context, NOW, NOW)
     assert get_live_snapshot(house.engine).kind == "hour_of_week"
     assert house.policy().chosen_by == "somebody"
 
@@ -143,12 +149,12 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     house.train("hour_of_week")
     row = house.review()
     assert row.result == "fell_back", row.figures["policies"]
-    assert get_live_forecast(house.engine, house.objects).kind == "population"
+    assert get_live_forecast(house.context).kind == "population"
     policy = house.policy()
     assert (policy.chosen_kind, policy.chosen_by) == ("population", REVIEW_ACTOR)
     assert "promise" in policy.chosen_why
     assert house.review().result == "fell_back"
-    train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
+    train_and_promote(house.context, NOW, NOW)
     assert get_live_snapshot(house.engine).kind == "population"
 
 

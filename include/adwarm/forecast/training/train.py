@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
-
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import max_data_age
 from adwarm.forecast.features.grid import SLOT_MICROS
@@ -29,7 +27,7 @@ from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import QUIET_MICROS, Opens
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
+from adwarm.store import Context, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
 
 MAX_TRAINING_KEYS = 3_000
@@ -111,27 +109,25 @@ class TrainedForecasts:
     why: str
 
 
-def train_and_promote(
-    engine: Engine, objects: ObjectStore, settings: Settings, until: datetime, now: datetime
-) -> dict[str, Any]:
+def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[str, Any]:
     """Train on the opens before `until`, make the better forecast live, and return its figures.
 
     `forecast.model` forces a kind; else a kind that was chosen for the policy stays; else the better one goes live.
     Accounts that the log names for the first time are stored, their zone being a guess until the upstream tells it.
     """
-    opens = load_training_opens(engine, objects, settings, until)
-    accounts.insert_discovered(engine, _named(opens), now)
-    with read_transaction(engine) as connection:
+    opens = load_training_opens(context, until)
+    accounts.insert_discovered(context.engine, _named(opens), now)
+    with read_transaction(context.engine) as connection:
         policy = find_policy(connection)
-    chosen = policy.chosen_kind if policy is not None and settings.forecast.model == "auto" else None
-    made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
+    chosen = policy.chosen_kind if policy is not None and context.settings.forecast.model == "auto" else None
+    made = train_candidates(context, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
     kind, why = made.best_kind, made.why
     if policy is not None and chosen in made.snapshots:
         kind, why = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
     snapshot = made.snapshots[kind]
-    promote_snapshot(engine, snapshot.id, now)
-    with read_transaction(engine) as connection:
-        hours = aggregates.list_hours(connection, _since(settings, until), until)
+    promote_snapshot(context.engine, snapshot.id, now)
+    with read_transaction(context.engine) as connection:
+        hours = aggregates.list_hours(connection, _since(context.settings, until), until)
     return {
         "snapshot": snapshot.id,
         "kind": kind,
@@ -143,19 +139,19 @@ def train_and_promote(
     }
 
 
-def load_training_opens(engine: Engine, objects: ObjectStore, settings: Settings, until: datetime) -> Opens:
+def load_training_opens(context: Context, until: datetime) -> Opens:
     """Return the opens that training goes by: those of the last `forecast.history_days` before `until`."""
-    since = _since(settings, until)
+    since = _since(context.settings, until)
     quiet = timedelta(microseconds=QUIET_MICROS)
-    opens = load_opens(engine, objects, since - quiet, until, default_zone=settings.default_zone)
+    opens = load_opens(
+        context.engine, context.objects, since - quiet, until, default_zone=context.settings.default_zone
+    )
     kept = opens.since(to_micros(since))
     return kept.select_keys(kept.opened_keys())
 
 
 def train_candidates(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
+    context: Context,
     until: datetime,
     now: datetime,
     *,
@@ -171,8 +167,8 @@ def train_candidates(
         opens: as `load_opens` gives them, where they are at hand.
         kinds: which to train; only those in `COMPETING` can be found better.
     """
-    until = utc(until)
-    known = load_training_opens(engine, objects, settings, until) if opens is None else opens
+    until, settings = utc(until), context.settings
+    known = load_training_opens(context, until) if opens is None else opens
     forced = settings.forecast.model
     wanted = kinds if forced == "auto" else {forced}
     trainers = {kind: trainer for kind, trainer in TRAINERS.items() if kind in wanted}
@@ -183,7 +179,7 @@ def train_candidates(
         score, curve = tried.get(kind, (None, None))
         if curve is not None and isinstance(forecast, BoostedForecast):
             forecast = forecast.calibrated(curve)
-        stored[kind] = save_snapshot(engine, objects, forecast, metrics=score.to_dict() if score else {}, at=now)
+        stored[kind] = save_snapshot(context, forecast, metrics=score.to_dict() if score else {}, at=now)
     hits = {kind: score.hits for kind, (score, _) in tried.items()}
     better, why = (forced, "the setting forecast.model names it") if forced != "auto" else _better(hits)
     return TrainedForecasts(stored, better, why)
