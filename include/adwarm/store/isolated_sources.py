@@ -11,7 +11,7 @@ from adwarm.store.tables import isolation
 _NAME_LENGTH = 200
 
 
-class IsolationStore:
+class SqlIsolationStore:
     """Isolation states in the table `isolation`.
 
     Two workers that write at once may lose one count; the state is a rate, not a ledger.

@@ -1,14 +1,15 @@
-"""Create every table."""
+"""Creates every table."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "1"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-_MOMENT = sa.DateTime(timezone=True)
+_TIMESTAMP = sa.DateTime(timezone=True)
+_ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -22,6 +23,7 @@ def upgrade() -> None:
     _fatigue_score()
     _forecast_snapshot()
     _healing_action()
+    _isolation()
     _lease()
     _log_file()
     _partition()
@@ -34,11 +36,13 @@ def upgrade() -> None:
     _watermark()
     _entry()
     _policy()
+    _policy_review()
 
 
 def downgrade() -> None:
     """Drop the tables, those that refer to others first."""
     for table in (
+        "policy_review",
         "policy",
         "entry",
         "watermark",
@@ -51,6 +55,7 @@ def downgrade() -> None:
         "partition",
         "log_file",
         "lease",
+        "isolation",
         "healing_action",
         "forecast_snapshot",
         "fatigue_score",
@@ -67,15 +72,14 @@ def downgrade() -> None:
 def _access_aggregate() -> None:
     op.create_table(
         "access_aggregate",
-        sa.Column("hour", _MOMENT, nullable=False),
+        sa.Column("hour", _TIMESTAMP, nullable=False),
         sa.Column("object_hash", sa.String(length=64), nullable=False),
         sa.Column("opens", sa.BigInteger(), nullable=False),
         sa.Column("keys", sa.Integer(), nullable=False),
-        sa.Column("updated_at", _MOMENT, nullable=False),
+        sa.Column("updated_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("hour", name=op.f("pk_access_aggregate")),
     )
-    with op.batch_alter_table("access_aggregate", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_access_aggregate_object_hash"), ["object_hash"], unique=False)
+    op.create_index(op.f("ix_access_aggregate_object_hash"), "access_aggregate", ["object_hash"], unique=False)
 
 
 def _account() -> None:
@@ -88,7 +92,8 @@ def _account() -> None:
         sa.Column("currency", sa.String(length=8), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("status_reason", sa.Text(), nullable=True),
-        sa.Column("updated_at", _MOMENT, nullable=False),
+        sa.Column("updated_at", _TIMESTAMP, nullable=False),
+        sa.Column("denials", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
     )
 
@@ -109,17 +114,21 @@ def _capacity_grant() -> None:
     op.create_table(
         "capacity_grant",
         sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("scope", sa.String(length=200), nullable=False),
+        sa.Column("token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("cost", sa.Float(), nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("probe", sa.Boolean(), nullable=False),
+        sa.Column("permits", sa.Integer(), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
-        sa.Column("token", sa.BigInteger(), nullable=False),
         sa.Column("granted_at", sa.Float(), nullable=False),
+        sa.Column("spend_until", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("id", "scope", name=op.f("pk_capacity_grant")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_capacity_grant")),
     )
-    with op.batch_alter_table("capacity_grant", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_capacity_grant_scope_expires_at"), ["scope", "expires_at"], unique=False)
+    op.create_index(op.f("ix_capacity_grant_expires_at"), "capacity_grant", ["expires_at"], unique=False)
 
 
 def _capacity_scope() -> None:
@@ -140,8 +149,8 @@ def _capacity_scope() -> None:
 def _error_event() -> None:
     op.create_table(
         "error_event",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("at", _MOMENT, nullable=False),
+        sa.Column("id", _ROW_ID, nullable=False),
+        sa.Column("at", _TIMESTAMP, nullable=False),
         sa.Column("source", sa.String(length=80), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("code", sa.String(length=40), nullable=True),
@@ -149,8 +158,7 @@ def _error_event() -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_error_event")),
     )
-    with op.batch_alter_table("error_event", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_error_event_source_at"), ["source", "at"], unique=False)
+    op.create_index(op.f("ix_error_event_source_at"), "error_event", ["source", "at"], unique=False)
 
 
 def _fatigue_score() -> None:
@@ -171,11 +179,10 @@ def _fatigue_score() -> None:
         sa.Column("calculator_version", sa.String(length=24), nullable=False),
         sa.Column("data_version", sa.Integer(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
-        sa.Column("calculated_at", _MOMENT, nullable=False),
+        sa.Column("calculated_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("account_id", "ad_id", "as_of", name=op.f("pk_fatigue_score")),
     )
-    with op.batch_alter_table("fatigue_score", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_fatigue_score_as_of_status"), ["as_of", "status"], unique=False)
+    op.create_index(op.f("ix_fatigue_score_as_of_status"), "fatigue_score", ["as_of", "status"], unique=False)
 
 
 def _forecast_snapshot() -> None:
@@ -185,12 +192,12 @@ def _forecast_snapshot() -> None:
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("version", sa.String(length=24), nullable=False),
         sa.Column("object_hash", sa.String(length=64), nullable=False),
-        sa.Column("trained_from", _MOMENT, nullable=False),
-        sa.Column("trained_until", _MOMENT, nullable=False),
+        sa.Column("trained_from", _TIMESTAMP, nullable=False),
+        sa.Column("trained_until", _TIMESTAMP, nullable=False),
         sa.Column("keys", sa.Integer(), nullable=False),
         sa.Column("features", sa.JSON(), nullable=False),
         sa.Column("metrics", sa.JSON(), nullable=False),
-        sa.Column("created_at", _MOMENT, nullable=False),
+        sa.Column("created_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_forecast_snapshot")),
     )
 
@@ -199,11 +206,22 @@ def _healing_action() -> None:
     op.create_table(
         "healing_action",
         sa.Column("name", sa.String(length=120), nullable=False),
-        sa.Column("last_run", _MOMENT, nullable=False),
+        sa.Column("last_run", _TIMESTAMP, nullable=False),
         sa.Column("runs", sa.Integer(), nullable=False),
         sa.Column("succeeded", sa.Boolean(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_healing_action")),
+    )
+
+
+def _isolation() -> None:
+    op.create_table(
+        "isolation",
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_isolation")),
     )
 
 
@@ -213,8 +231,14 @@ def _lease() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("owner", sa.String(length=80), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", _MOMENT, nullable=False),
+        sa.Column("expires_at", _TIMESTAMP, nullable=False),
         sa.Column("report_run_id", sa.String(length=40), nullable=True),
+        sa.Column("report_unit", sa.String(length=16), nullable=True),
+        sa.Column("report_at", _TIMESTAMP, nullable=True),
+        sa.Column("report_percent", sa.Float(), nullable=True),
+        sa.Column("report_moved_at", _TIMESTAMP, nullable=True),
+        sa.Column("report_pages", sa.JSON(), nullable=True),
+        sa.Column("learned", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
     )
 
@@ -229,7 +253,7 @@ def _log_file() -> None:
         sa.Column("checkpoints", sa.JSON(), nullable=False),
         sa.Column("events", sa.BigInteger(), nullable=False),
         sa.Column("rejected", sa.BigInteger(), nullable=False),
-        sa.Column("read_at", _MOMENT, nullable=False),
+        sa.Column("read_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("path", name=op.f("pk_log_file")),
     )
 
@@ -243,16 +267,16 @@ def _partition() -> None:
         sa.Column("object_hash", sa.String(length=64), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("content_hash", sa.String(length=64), nullable=False),
-        sa.Column("fetched_at", _MOMENT, nullable=False),
+        sa.Column("fetched_at", _TIMESTAMP, nullable=False),
         sa.Column("complete", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
         sa.Column("data_version", sa.Integer(), nullable=False),
         sa.Column("api_version", sa.String(length=16), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.Column("missing", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "day", "spec_hash", name=op.f("pk_partition")),
     )
-    with op.batch_alter_table("partition", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_partition_object_hash"), ["object_hash"], unique=False)
+    op.create_index(op.f("ix_partition_object_hash"), "partition", ["object_hash"], unique=False)
 
 
 def _payload() -> None:
@@ -260,37 +284,44 @@ def _payload() -> None:
         "payload",
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", _MOMENT, nullable=False),
+        sa.Column("created_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_payload")),
     )
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute("ALTER TABLE payload ALTER COLUMN body SET STORAGE EXTERNAL")
 
 
 def _request() -> None:
     op.create_table(
         "request",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", _ROW_ID, nullable=False),
         sa.Column("account_id", sa.String(length=24), nullable=False),
         sa.Column("date_range", sa.String(length=40), nullable=False),
         sa.Column("report", sa.String(length=40), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("enqueued_at", _MOMENT, nullable=False),
-        sa.Column("deadline", _MOMENT, nullable=False),
+        sa.Column("enqueued_at", _TIMESTAMP, nullable=False),
+        sa.Column("deadline", _TIMESTAMP, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(length=80), nullable=True),
-        sa.Column("lease_until", _MOMENT, nullable=True),
+        sa.Column("lease_until", _TIMESTAMP, nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("finished_at", _MOMENT, nullable=True),
+        sa.Column("finished_at", _TIMESTAMP, nullable=True),
+        sa.Column("token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("not_before", _TIMESTAMP, nullable=True),
+        sa.Column("result", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_request")),
     )
-    with op.batch_alter_table("request", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_request_status_priority_enqueued_at"),
-            ["status", "priority", "enqueued_at"],
-            unique=False,
-        )
+    op.create_index(op.f("ix_request_finished_at"), "request", ["finished_at"], unique=False)
+    op.create_index(
+        op.f("ix_request_status_priority_enqueued_at"), "request", ["status", "priority", "enqueued_at"], unique=False
+    )
+    op.create_index(
+        "uq_request_in_flight",
+        "request",
+        ["account_id", "date_range", "report"],
+        unique=True,
+        sqlite_where=sa.text("status IN ('pending', 'processing')"),
+        postgresql_where=sa.text("status IN ('pending', 'processing')"),
+    )
 
 
 def _strategy() -> None:
@@ -314,7 +345,7 @@ def _strategy() -> None:
 def _traffic_hour() -> None:
     op.create_table(
         "traffic_hour",
-        sa.Column("hour", _MOMENT, nullable=False),
+        sa.Column("hour", _TIMESTAMP, nullable=False),
         sa.Column("account_id", sa.String(length=24), nullable=False),
         sa.Column("actor", sa.String(length=16), nullable=False),
         sa.Column("hits", sa.Integer(), nullable=False),
@@ -331,7 +362,7 @@ def _traffic_hour() -> None:
 def _warm() -> None:
     op.create_table(
         "warm",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", _ROW_ID, nullable=False),
         sa.Column("run_id", sa.String(length=250), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("account_id", sa.String(length=24), nullable=False),
@@ -340,32 +371,32 @@ def _warm() -> None:
         sa.Column("reason", sa.String(length=24), nullable=False),
         sa.Column("mode", sa.String(length=16), nullable=False),
         sa.Column("priority", sa.String(length=16), nullable=False),
-        sa.Column("decided_at", _MOMENT, nullable=False),
-        sa.Column("predicted_open", _MOMENT, nullable=True),
-        sa.Column("warm_at", _MOMENT, nullable=True),
+        sa.Column("decided_at", _TIMESTAMP, nullable=False),
+        sa.Column("predicted_open", _TIMESTAMP, nullable=True),
+        sa.Column("warm_at", _TIMESTAMP, nullable=True),
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("benefit", sa.Float(), nullable=False),
         sa.Column("price", sa.Float(), nullable=False),
         sa.Column("explanation", sa.JSON(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("fetched_at", _MOMENT, nullable=True),
-        sa.Column("expires_at", _MOMENT, nullable=True),
+        sa.Column("fetched_at", _TIMESTAMP, nullable=True),
+        sa.Column("expires_at", _TIMESTAMP, nullable=True),
         sa.Column("requests", sa.Integer(), nullable=False),
         sa.Column("seconds", sa.Float(), nullable=True),
         sa.Column("used", sa.Boolean(), nullable=True),
-        sa.Column("first_use", _MOMENT, nullable=True),
+        sa.Column("first_use", _TIMESTAMP, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_warm")),
     )
-    with op.batch_alter_table("warm", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_warm_account_id_date_range_fetched_at"),
-            ["account_id", "date_range", "fetched_at"],
-            unique=False,
-        )
-        batch_op.create_index(batch_op.f("ix_warm_decided_at"), ["decided_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_warm_run_id_batch"), ["run_id", "batch"], unique=False)
-        batch_op.create_index(batch_op.f("ix_warm_used_status"), ["used", "status"], unique=False)
+    op.create_index(
+        op.f("ix_warm_account_id_date_range_fetched_at"),
+        "warm",
+        ["account_id", "date_range", "fetched_at"],
+        unique=False,
+    )
+    op.create_index(op.f("ix_warm_decided_at"), "warm", ["decided_at"], unique=False)
+    op.create_index(op.f("ix_warm_run_id_batch"), "warm", ["run_id", "batch"], unique=False)
+    op.create_index(op.f("ix_warm_used_status"), "warm", ["used", "status"], unique=False)
 
 
 def _warming_job() -> None:
@@ -378,21 +409,20 @@ def _warming_job() -> None:
         sa.Column("done", sa.Integer(), nullable=False),
         sa.Column("failed", sa.Integer(), nullable=False),
         sa.Column("requests", sa.Integer(), nullable=False),
-        sa.Column("started_at", _MOMENT, nullable=False),
-        sa.Column("finished_at", _MOMENT, nullable=True),
+        sa.Column("started_at", _TIMESTAMP, nullable=False),
+        sa.Column("finished_at", _TIMESTAMP, nullable=True),
         sa.Column("errors", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_warming_job")),
     )
-    with op.batch_alter_table("warming_job", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_warming_job_started_at"), ["started_at"], unique=False)
+    op.create_index(op.f("ix_warming_job_started_at"), "warming_job", ["started_at"], unique=False)
 
 
 def _watermark() -> None:
     op.create_table(
         "watermark",
         sa.Column("name", sa.String(length=80), nullable=False),
-        sa.Column("until", _MOMENT, nullable=False),
-        sa.Column("updated_at", _MOMENT, nullable=False),
+        sa.Column("until", _TIMESTAMP, nullable=False),
+        sa.Column("updated_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_watermark")),
     )
 
@@ -410,8 +440,8 @@ def _entry() -> None:
         sa.Column("codec", sa.String(length=16), nullable=False),
         sa.Column("raw_bytes", sa.Integer(), nullable=False),
         sa.Column("stored_bytes", sa.Integer(), nullable=False),
-        sa.Column("fetched_at", _MOMENT, nullable=False),
-        sa.Column("expires_at", _MOMENT, nullable=True),
+        sa.Column("fetched_at", _TIMESTAMP, nullable=False),
+        sa.Column("expires_at", _TIMESTAMP, nullable=True),
         sa.Column("source", sa.String(length=40), nullable=False),
         sa.Column("complete", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
@@ -423,8 +453,7 @@ def _entry() -> None:
         sa.ForeignKeyConstraint(["payload_hash"], ["payload.hash"], name=op.f("fk_entry_payload_hash")),
         sa.PrimaryKeyConstraint("account_id", "since", "until", "spec_hash", name=op.f("pk_entry")),
     )
-    with op.batch_alter_table("entry", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_entry_expires_at"), ["expires_at"], unique=False)
+    op.create_index(op.f("ix_entry_expires_at"), "entry", ["expires_at"], unique=False)
 
 
 def _policy() -> None:
@@ -433,7 +462,32 @@ def _policy() -> None:
         sa.Column("name", sa.String(length=40), nullable=False),
         sa.Column("snapshot_id", sa.String(length=64), nullable=True),
         sa.Column("mode", sa.String(length=16), nullable=False),
-        sa.Column("updated_at", _MOMENT, nullable=False),
+        sa.Column("updated_at", _TIMESTAMP, nullable=False),
+        sa.Column("chosen_kind", sa.String(length=40), nullable=True),
+        sa.Column("chosen_by", sa.String(length=250), nullable=True),
+        sa.Column("chosen_at", _TIMESTAMP, nullable=True),
+        sa.Column("chosen_why", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["snapshot_id"], ["forecast_snapshot.id"], name=op.f("fk_policy_snapshot_id")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_policy")),
     )
+
+
+def _policy_review() -> None:
+    op.create_table(
+        "policy_review",
+        sa.Column("run_id", sa.String(length=250), nullable=False),
+        sa.Column("at", _TIMESTAMP, nullable=False),
+        sa.Column("verdict", sa.String(length=24), nullable=False),
+        sa.Column("live_kind", sa.String(length=40), nullable=True),
+        sa.Column("proposed_kind", sa.String(length=40), nullable=True),
+        sa.Column("proposed_snapshot", sa.String(length=64), nullable=True),
+        sa.Column("report", sa.Text(), nullable=True),
+        sa.Column("figures", sa.JSON(), nullable=False),
+        sa.Column("decided_by", sa.String(length=250), nullable=True),
+        sa.Column("decided_at", _TIMESTAMP, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["proposed_snapshot"], ["forecast_snapshot.id"], name=op.f("fk_policy_review_proposed_snapshot")
+        ),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_policy_review")),
+    )
+    op.create_index(op.f("ix_policy_review_at"), "policy_review", ["at"], unique=False)
