@@ -45,7 +45,7 @@ class AdwarmPolicy:
             min(max(1, round(timing.ttl / SLOT_MICROS)), SLOTS_PER_DAY),
             timing.lag,
         )
-        self._predicted_event = PredictedEvent(reach.life * SLOT_MICROS)
+        self._predicted_event = PredictedEvent(reach.lifetime * SLOT_MICROS)
         until = int(history.ts[-1]) + 1 if len(history) else 0
         self.model = train_model(history, until, reach)
 

@@ -227,7 +227,7 @@ def _replay_policy(
         policy, opens, scoring, inputs.timing, lambda done: on_progress(policy.name, done * (1 - share))
     )
     # The claim is read after the first fit, which happens when the first decision is asked for.
-    quality = _DeferredMetrics(policy, opens, inputs.timing, scoring.end)
+    quality = DeferredMetrics(policy, opens, inputs.timing, scoring.end)
     tally = simulate(inputs, scoring, quality.observe(policy_said), learned.curve, _columns(learned))
     calls = inputs.calls(tally, scoring)
     finding = policy_result(
@@ -236,7 +236,7 @@ def _replay_policy(
     return finding, tally
 
 
-class _DeferredMetrics:
+class DeferredMetrics:
     """Makes the `Quality` once the policy's claim is known."""
 
     def __init__(self, policy: Policy, opens: Opens, timing: ReplayTiming, end: int) -> None:

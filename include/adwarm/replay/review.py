@@ -43,8 +43,8 @@ TARGETS = (1.5, 2.0, 3.0)
 class _ReviewDraft:
     """A review before it is stored."""
 
-    verdict: ReviewResult
-    why: str
+    result: ReviewResult
+    reason: str
     live_kind: str | None = None
     evaluation: PolicyEvaluation | None = None
     document: dict[str, Any] | None = None
@@ -67,13 +67,13 @@ def review_policies(context: Context, now: datetime, run_id: str, *, apply_resul
             return found
     made = _draft_review(context, now)
     if not apply_result and made.evaluation is not None:
-        made = replace(made, verdict=ReviewResult.REPORTED)
+        made = replace(made, result=ReviewResult.REPORTED)
     report = None if made.document is None else _write_pages(PageFolder(context.settings.data), made.document, now)
     chosen = _train_new_kind(context, made, now) if apply_result else None
     review = _to_review(made, run_id, now, report, chosen)
     with write_transaction(context.engine) as connection:
-        if chosen is not None and made.verdict is ReviewResult.FELL_BACK:
-            fall_back(connection, chosen, reason=made.why, at=now)
+        if chosen is not None and made.result is ReviewResult.FELL_BACK:
+            fall_back(connection, chosen, reason=made.reason, at=now)
         save_review(connection, review)
     return review
 
@@ -180,16 +180,16 @@ def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) ->
 def _to_review(
     draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, chosen: Snapshot | None
 ) -> PolicyReview:
-    figures: dict[str, Any] = {"why": draft.why}
+    figures: dict[str, Any] = {"why": draft.reason}
     if draft.document is not None:
         review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
         figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
-    proposed = chosen if draft.verdict is ReviewResult.PROPOSED else None
+    proposed = chosen if draft.result is ReviewResult.PROPOSED else None
     return PolicyReview(
         run_id=run_id,
         at=now,
-        result=str(draft.verdict),
+        result=str(draft.result),
         live_kind=draft.live_kind,
         proposed_kind=proposed.kind if proposed else None,
         proposed_snapshot=proposed.id if proposed else None,

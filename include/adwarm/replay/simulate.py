@@ -80,7 +80,7 @@ def _known_keys_only(ranking: Ranking, opens: Opens, cutoff: int) -> Ranking:
 
 
 RequestCounter = Callable[[SimulationCounts, EvaluationPeriod], Ints32]
-NOTHING: Ints = np.zeros(0, np.int64)
+NO_COLUMNS: Ints = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def simulate(
     period: EvaluationPeriod,
     rankings: Iterable[tuple[int, Ranking]],
     thresholds: Floats,
-    record: Ints = NOTHING,
+    record: Ints = NO_COLUMNS,
 ) -> SimulationCounts:
     """Return what happens at each threshold.
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Window
+from adwarm.forecast.features.feature_context import DAY_DECAY, WEEK_DECAY, FeatureContext, Window
 from adwarm.forecast.features.grid import SLOTS_PER_DAY
-from adwarm.forecast.features.sibling_reports import NONE, SiblingReports
+from adwarm.forecast.features.sibling_reports import NO_KIND, SiblingReports
 from adwarm.foundation.arrow_arrays import Floats, Ints32
 
-LONG = 4000
+MAX_AGE_SLOTS = 4000
 """Quarters of an hour, about six weeks: what is longer ago is as long ago as this."""
 _DAYS = 28
 _COMPANY_LEAN = 10.0
@@ -52,9 +52,9 @@ def add_arrivals(context: FeatureContext) -> None:
     """
     some, place = context.once_per_account()
     grid = context.grid
-    by_day = [(lag, DAY_KEEP**lag) for lag in range(1, _ARRIVAL_DAYS + 1)]
-    by_week = [(7 * week, WEEK_KEEP**week) for week in range(1, _ARRIVAL_WEEKS + 1)]
-    found = {"since_arrival": np.minimum(some.column - grid.account_arrived[some.account, some.column], LONG)}
+    by_day = [(lag, DAY_DECAY**lag) for lag in range(1, _ARRIVAL_DAYS + 1)]
+    by_week = [(7 * week, WEEK_DECAY**week) for week in range(1, _ARRIVAL_WEEKS + 1)]
+    found = {"since_arrival": np.minimum(some.column - grid.account_arrived[some.account, some.column], MAX_AGE_SLOTS)}
     for name, totals, lags in (
         ("arrival_day", grid.arrivals, by_day),
         ("there_day", grid.account_opens, by_day),
@@ -86,8 +86,10 @@ def add_sibling_recency(context: FeatureContext, siblings: SiblingReports) -> No
     """How long ago the account opened each of the usual kinds of report, NaN when long or never; and which this is."""
     grid = context.grid
     rank = siblings.rank(grid)[context.key].astype(np.float64)
-    context.features["kind"] = np.where(rank == NONE, np.nan, rank)
+    context.features["kind"] = np.where(rank == NO_KIND, np.nan, rank)
     keys = siblings.keys(grid)[context.account]
-    for place in range(len(siblings.kinds)):
+    for place in range(len(siblings.report_kinds)):
         since = context.column - grid.last_open[keys[:, place], context.column]
-        context.features[f"since_kind_{place}"] = np.where((keys[:, place] == NONE) | (since > LONG), np.nan, since)
+        context.features[f"since_kind_{place}"] = np.where(
+            (keys[:, place] == NO_KIND) | (since > MAX_AGE_SLOTS), np.nan, since
+        )

@@ -50,8 +50,8 @@ class OpenGrid:
     offset: npt.NDArray[np.int64]
     zones: tuple[str, ...]
     zone_of: npt.NDArray[np.int64]
-    kinds: tuple[str, ...]
-    kind_of: npt.NDArray[np.int64]
+    report_kinds: tuple[str, ...]
+    report_kind_of: npt.NDArray[np.int64]
     account_keys: Ints32
     population: "PopulationTotals"
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from adwarm.forecast.features.account_features import (
-    LONG,
+    MAX_AGE_SLOTS,
     add_arrivals,
     add_company,
     add_recent_opens,
     add_sibling_recency,
 )
-from adwarm.forecast.features.context import DAY_KEEP, WEEK_KEEP, FeatureContext, Window
+from adwarm.forecast.features.feature_context import DAY_DECAY, WEEK_DECAY, FeatureContext, Window
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.features.working_days import DAYS
@@ -97,8 +97,8 @@ def _add_day(asked: FeatureContext, lag: int, sums: dict[Window, _Sums]) -> None
     for (begin, end), day in sums.items():
         known = (place + begin >= grid.start) & worked
         opened = np.minimum(opens[begin, end], 1.0)
-        day.own += DAY_KEEP**lag * known * opened
-        day.watched += DAY_KEEP**lag * known
+        day.own += DAY_DECAY**lag * known * opened
+        day.watched += DAY_DECAY**lag * known
         if lag in _LAGS and (begin, end) == _LAGGED:
             asked.features[f"lag_{lag}"] = np.where(known, opened, np.nan)
 
@@ -109,7 +109,7 @@ def _add_week(asked: FeatureContext, week: int, sums: dict[Window, _Sums]) -> No
     account = asked.count_windows(grid.account_firsts, asked.account, place, WINDOWS)
     everybody = asked.count_windows(grid.population.firsts, None, place, WINDOWS)
     for window, seen in sums.items():
-        weight = WEEK_KEEP**week * ((place + window[0] >= grid.start) & worked)
+        weight = WEEK_DECAY**week * ((place + window[0] >= grid.start) & worked)
         seen.own += weight * np.minimum(own[window], 1.0)
         seen.account += weight * account[window]
         seen.everybody += weight * everybody[window]
@@ -131,9 +131,9 @@ def _rhythm(asked: FeatureContext, window: Window, by_day: _Sums, by_week: _Sums
 
 def _recency(asked: FeatureContext) -> None:
     grid, key, column = asked.grid, asked.key, asked.column
-    asked.features["since_open"] = np.minimum(column - grid.last_open[key, column], LONG)
-    asked.features["since_first"] = np.minimum(column - grid.last_first[key, column], LONG)
-    asked.features["account_since"] = np.minimum(column - grid.account_last[asked.account, column], LONG)
+    asked.features["since_open"] = np.minimum(column - grid.last_open[key, column], MAX_AGE_SLOTS)
+    asked.features["since_first"] = np.minimum(column - grid.last_first[key, column], MAX_AGE_SLOTS)
+    asked.features["account_since"] = np.minimum(column - grid.account_last[asked.account, column], MAX_AGE_SLOTS)
     streak, unbroken = np.zeros(len(key)), np.ones(len(key), bool)
     for lag in range(1, 11):
         place = asked.columns_before(lag)
@@ -150,7 +150,7 @@ def _today(asked: FeatureContext, midnight: Ints) -> None:
     usual, usually, others, crowd, weeks = (np.zeros(len(key)) for _ in range(5))
     for week in range(1, _WEEKS + 1):
         place = asked.columns_before(7 * week)
-        weight = WEEK_KEEP**week * ((place - elapsed >= grid.start) & asked.working_days.was_worked(7 * week))
+        weight = WEEK_DECAY**week * ((place - elapsed >= grid.start) & asked.working_days.was_worked(7 * week))
         opens = asked.count_between(grid.firsts, key, place - elapsed, place)
         usual += weight * opens
         usually += weight * (opens > 0)

@@ -21,7 +21,7 @@ from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.local_hours import LocalSlot, local_slots
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.classifiers import Classifier, predict_each
-from adwarm.forecast.models.seasonal import FEATURES, FLOOR, SeasonalForecast
+from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_model, encode_model
 from adwarm.forecast.training.backtest import warm_value
@@ -31,15 +31,15 @@ from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
 VERSION = "4"
-EVEN = 0.2
+EVEN_SHARE = 0.2
 """Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
-ASLEEP = 0.01
+MIN_EXPECTED_OPENS = 0.01
 """Opens expected within the life below which a key alone does not keep its account awake."""
-AWAKE_FOR = timedelta(hours=3)
+RECENT_ACTIVITY = timedelta(hours=3)
 TICK = timedelta(microseconds=1)
 HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
 """How far back the model looks, microseconds."""
-PLAIN = "week"
+SEASONAL_ONLY = "week"
 """The weekly rhythm alone, when there is little to learn from."""
 _BLOCK = 60_000
 _SURE = 1.0 - 1e-9
@@ -57,14 +57,14 @@ class Horizons:
         delay: how long an open takes to become known, microseconds.
     """
 
-    soon: int = 1
-    life: int = 12
+    step: int = 1
+    lifetime: int = 12
     delay: int = 0
 
     @property
     def windows(self) -> tuple[int, int]:
         """The windows chances are of: until the next decision, and the life."""
-        return self.soon, self.life
+        return self.step, self.lifetime
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class BoostedModel:
         holidays: what is left of a usual day on public holidays.
     """
 
-    reach: Horizons
-    candidate: Classifier
+    horizons: Horizons
+    classifier: Classifier
     siblings: SiblingReports
-    life: Calibration = field(default_factory=Calibration)
-    choice: str = PLAIN
-    hits: dict[str, float] = field(default_factory=dict)
-    quiet: bool = False
+    calibration: Calibration = field(default_factory=Calibration)
+    blend: str = SEASONAL_ONLY
+    hit_shares: dict[str, float] = field(default_factory=dict)
+    never_warms: bool = False
     holidays: HolidayEffect = field(default_factory=HolidayEffect)
 
     def predict(self, grid: OpenGrid, key: Ints, column: Ints) -> tuple[Floats, Floats]:
@@ -93,11 +93,11 @@ class BoostedModel:
 
         The order of warms is that of the chances as the candidate states them: it was chosen by those.
         """
-        stated = predict_in_blocks([self.candidate], grid, key, column, self.siblings)[0]
+        stated = predict_in_blocks([self.classifier], grid, key, column, self.siblings)[0]
         share = self.holidays.get_shares(grid, key, column)
-        chance = self.life(stated[-1]) * share
-        value = warm_value(stated * share, self.reach.windows, chance)
-        return np.zeros(len(value)) if self.quiet else value, chance
+        chance = self.calibration(stated[-1]) * share
+        value = warm_value(stated * share, self.horizons.windows, chance)
+        return np.zeros(len(value)) if self.never_warms else value, chance
 
 
 def predict_in_blocks(
@@ -124,7 +124,7 @@ def predict_in_batches(
     Args:
         selected: per key, whether a value is needed; accounts without such a key get NaN.
     """
-    delay = model.reach.delay
+    delay = model.horizons.delay
     opens = opens.before(at - delay)
     recent = opens.since(at - HISTORY_MICROS)
     worth, chance = np.full(opens.key_count, np.nan), np.full(opens.key_count, np.nan)
@@ -184,7 +184,7 @@ class BoostedForecast:
     id: str
     model: BoostedModel
     seasonal: SeasonalForecast
-    curve: Calibration = field(default_factory=Calibration)
+    calibration: Calibration = field(default_factory=Calibration)
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
 
@@ -200,7 +200,7 @@ class BoostedForecast:
 
     def to_bytes(self) -> bytes:
         """Return the stored form, written by skops."""
-        parts = {"id": self.id, "model": self.model, "rhythm": self.seasonal.to_bytes(), "curve": self.curve}
+        parts = {"id": self.id, "model": self.model, "rhythm": self.seasonal.to_bytes(), "curve": self.calibration}
         return encode_model(parts, KIND, VERSION)
 
     def calibrated(self, curve: Calibration) -> "BoostedForecast":
@@ -242,12 +242,12 @@ class BoostedForecast:
         return timedelta(microseconds=HISTORY_MICROS)
 
     @property
-    def life(self) -> timedelta:
+    def lifetime(self) -> timedelta:
         """The time its chances are of."""
-        return timedelta(microseconds=self.model.reach.life * SLOT_MICROS)
+        return timedelta(microseconds=self.model.horizons.lifetime * SLOT_MICROS)
 
     def predict(
-        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = FLOOR
+        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = MIN_PROBABILITY
     ) -> pd.DataFrame:
         """Return the chance of a first open per key and reader's hour; see the protocol.
 
@@ -255,21 +255,23 @@ class BoostedForecast:
         life, the rhythm alone speaks.
         """
         start = utc(start)
-        end, seen = start + horizon, min(utc(recent.until), start) if recent else start - self.life
-        told_until = max(seen + self.life, start)
-        zones = [(name, rows, self._rhythm(name, rows, seen, told_until)) for name, rows in self.seasonal.zones()]
+        end, seen = start + horizon, min(utc(recent.until), start) if recent else start - self.lifetime
+        told_until = max(seen + self.lifetime, start)
+        zones = [
+            (name, rows, self._seasonal_chances(name, rows, seen, told_until)) for name, rows in self.seasonal.zones()
+        ]
         silent = np.full(len(self.keys), np.nan)
-        model = self._told(recent.opens, seen, zones) if recent and told_until > start else silent
+        model = self._predict_lifetime(recent.opens, seen, zones) if recent and told_until > start else silent
         parts: list[pd.DataFrame] = []
         for name, rows, slots in zones:
-            told = calibrate_slots(_clipped(self._shared_out(slots, model[rows]), start, end), self.curve)
-            later = _clipped(self._rhythm(name, rows, told_until, end), start, end)
+            told = calibrate_slots(_clipped(self._spread_over_slots(slots, model[rows]), start, end), self.calibration)
+            later = _clipped(self._seasonal_chances(name, rows, told_until, end), start, end)
             for slot, stated in [*told, *later]:
                 kept = stated > floor
                 parts.append(self.seasonal.slot_frame(slot, rows[kept], stated[kept]))
         return self.seasonal.in_order(parts)
 
-    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Ints, list[SlotChance]]]) -> Floats:
+    def _predict_lifetime(self, known: Opens, at: datetime, zones: list[tuple[str, Ints, list[SlotChance]]]) -> Floats:
         """Return, per key of the rhythm, the model's chance within its life from `at` on.
 
         It is NaN, and the rhythm alone speaks, for a key without an open in all the time looked back on, and for the
@@ -280,21 +282,21 @@ class BoostedForecast:
         expected = np.zeros(len(self.keys))
         for _, rows, slots in zones:
             expected[rows] = sum((chance for _, chance in slots), np.zeros(len(rows)))
-        place = self._places(known)
+        place = self._key_indices(known)
         found = place >= 0
-        awake = found & (expected[place] >= ASLEEP)
-        awake[np.unique(known.since(micros - AWAKE_FOR // TICK).key)] = True
+        awake = found & (expected[place] >= MIN_EXPECTED_OPENS)
+        awake[np.unique(known.since(micros - RECENT_ACTIVITY // TICK).key)] = True
         stated = np.full(len(self.keys), np.nan)
         stated[place[found]] = predict_in_batches(self.model, known, micros, selected=awake)[1][found]
         return stated
 
-    def _places(self, known: Opens) -> Ints:
+    def _key_indices(self, known: Opens) -> Ints:
         """Return the place of each known key among the rhythm's, -1 for those it does not know."""
         named = pd.MultiIndex.from_frame(self.keys[KEY_COLUMNS])
         asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
         return np.asarray(named.get_indexer(asked), np.int64)
 
-    def _rhythm(self, name: str, rows: Ints, start: datetime, end: datetime) -> list[SlotChance]:
+    def _seasonal_chances(self, name: str, rows: Ints, start: datetime, end: datetime) -> list[SlotChance]:
         """Return the chances by the week alone of the keys at `rows`, of zone `name`; holidays are as quiet as ever."""
         parts: list[SlotChance] = []
         for slot in local_slots(name, start, end):
@@ -302,10 +304,10 @@ class BoostedForecast:
             parts.append((slot, np.minimum(self.seasonal.rates(slot.hour_of_week, rows) * share, _SURE)))
         return parts
 
-    def _shared_out(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
+    def _spread_over_slots(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
         """Tell the chances of the life apart into its slots, so that together they say what the model says."""
         hazards = [-np.log1p(-stated) for _, stated in slots]
-        whole, seconds, known = sum(hazards, np.zeros(len(chance))), self.life.total_seconds(), ~np.isnan(chance)
+        whole, seconds, known = sum(hazards, np.zeros(len(chance))), self.lifetime.total_seconds(), ~np.isnan(chance)
         told = [
             chance_in_part(chance, hazard, whole, (slot.end - slot.start).total_seconds() / seconds)
             for (slot, _), hazard in zip(slots, hazards, strict=True)
@@ -313,7 +315,7 @@ class BoostedForecast:
         return [(slot, np.where(known, own, stated)) for (slot, stated), own in zip(slots, told, strict=True)]
 
 
-def chance_in_part(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Floats:
+def chance_in_part(chance: Floats, hazard: Floats, total_hazard: Floats, length: float) -> Floats:
     """Return the chance of a first open in a part of the time that `chance` is of.
 
     Args:
@@ -321,8 +323,8 @@ def chance_in_part(chance: Floats, hazard: Floats, whole: Floats, length: float)
         whole: those in all of the time.
         length: the part's share of the time.
     """
-    own = np.divide(hazard, whole, out=np.full(np.shape(hazard), length), where=whole > 0)
-    weight = (1.0 - EVEN) * own + EVEN * length
+    own = np.divide(hazard, total_hazard, out=np.full(np.shape(hazard), length), where=total_hazard > 0)
+    weight = (1.0 - EVEN_SHARE) * own + EVEN_SHARE * length
     result: Floats = -np.expm1(np.log1p(-np.minimum(chance, _SURE)) * weight)
     return result
 

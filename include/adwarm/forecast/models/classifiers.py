@@ -23,7 +23,7 @@ _SEED = 20_130
 _ROUNDS = 100
 _BINS = 160
 _MANY = 3_000
-HOPELESS = 0.002
+MIN_TREE_CHANCE = 0.002
 """Chance of an open within the life below which trees are not asked: they take most of the time."""
 _LEAST = 40
 """First opens among the rows below which nothing is fitted."""
@@ -83,43 +83,45 @@ class Classifier(Protocol):
 class SeasonalBaseline:
     """The shrunk weekly rhythm itself; nothing is fitted, so nothing can be overfitted."""
 
-    places: Sequence[int]
+    columns: Sequence[int]
 
     @classmethod
-    def of(cls, names: Sequence[str], windows: Sequence[int]) -> "SeasonalBaseline":
+    def from_features(cls, names: Sequence[str], windows: Sequence[int]) -> "SeasonalBaseline":
         """Return the one whose windows come nearest to `windows`, in quarters of an hour."""
         near = [min((1, 4, 12), key=lambda size: abs(size - slots)) for slots in windows]
         return cls([list(names).index(f"week_0_{size}") for size in near])
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
-        return rows[:, self.places].T.astype(np.float64)
+        return rows[:, self.columns].T.astype(np.float64)
 
 
 @dataclass(frozen=True)
 class LogisticClassifier:
     """A logistic regression on the odds of the rates and the logarithms of the sizes: few numbers, learned quickly."""
 
-    rates: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    rate_columns: npt.NDArray[np.int64]
+    size_columns: npt.NDArray[np.int64]
     mean: Floats
     spread: Floats
     models: Sequence[Any]
 
     @classmethod
-    def fit(cls, lesson: TrainingSet) -> "LogisticClassifier":
+    def fit(cls, training_set: TrainingSet) -> "LogisticClassifier":
         """Return the regression fitted to the lesson."""
-        places = [np.array([list(lesson.feature_names).index(name) for name in names]) for names in (_RATES, _SIZES)]
-        drawn = _drawn(lesson.rows, *places)
+        places = [
+            np.array([list(training_set.feature_names).index(name) for name in names]) for names in (_RATES, _SIZES)
+        ]
+        drawn = _drawn(training_set.rows, *places)
         mean, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-9
         scaled = (drawn - mean) / spread
-        weight = lesson.weight / lesson.weight.mean()
-        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in lesson.labels]
+        weight = training_set.weight / training_set.weight.mean()
+        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in training_set.labels]
         return cls(places[0], places[1], mean, spread, models)
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
-        scaled = (_drawn(rows, self.rates, self.sizes) - self.mean) / self.spread
+        scaled = (_drawn(rows, self.rate_columns, self.size_columns) - self.mean) / self.spread
         return np.stack([model.predict_proba(scaled)[:, 1] for model in self.models])
 
 
@@ -134,12 +136,12 @@ class BoostedTrees:
     models: Sequence[Any]
 
     @classmethod
-    def fit(cls, lesson: TrainingSet) -> "BoostedTrees":
+    def fit(cls, training_set: TrainingSet) -> "BoostedTrees":
         """Return trees fitted to the lesson, smaller ones when it is short."""
-        edges = _edges(lesson.rows)
-        binned = replace(lesson, rows=_binned(lesson.rows, edges))
+        edges = _edges(training_set.rows)
+        binned = replace(training_set, rows=_binned(training_set.rows, edges))
         with ThreadPoolExecutor(2) as pool:
-            return cls(edges, list(pool.map(partial(_trees, binned), lesson.labels)))
+            return cls(edges, list(pool.map(partial(_trees, binned), training_set.labels)))
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Candidate`."""
@@ -165,7 +167,7 @@ def predict_each(parts: Sequence[Classifier], rows: Floats32) -> list[Floats]:
     stated: list[Floats] = []
     for part in parts:
         if stated and isinstance(part, BoostedTrees):
-            hope = np.flatnonzero(stated[-1][-1] >= HOPELESS)
+            hope = np.flatnonzero(stated[-1][-1] >= MIN_TREE_CHANCE)
             own = stated[-1].copy()
             if len(hope):
                 own[:, hope] = part.predict_proba(rows[hope])
@@ -221,9 +223,9 @@ def _trees(lesson: TrainingSet, seen: npt.NDArray[np.bool_]) -> Any:
         return trees.fit(lesson.rows, seen, sample_weight=lesson.weight)
 
 
-def can_learn(lesson: TrainingSet) -> bool:
+def can_learn(training_set: TrainingSet) -> bool:
     """Return whether enough happened, and enough did not, to fit anything."""
-    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.labels)
+    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in training_set.labels)
 
 
 def _drawn(rows: Floats32, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:

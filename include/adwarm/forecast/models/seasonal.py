@@ -26,7 +26,7 @@ from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 KIND = "hour_of_week"
 VERSION = "1"
 FEATURES = ["hour of the reader's week", "level of the key", "profile of the account", "profile of the population"]
-FLOOR = 0.005
+MIN_PROBABILITY = 0.005
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SeasonalForecast:
         return timedelta(0)
 
     def predict(
-        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = FLOOR
+        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = MIN_PROBABILITY
     ) -> pd.DataFrame:
         """Return the chance of a first open per key and reader's hour; see the protocol. `recent` is of no account."""
         del recent

@@ -18,8 +18,8 @@ MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
 """Calls, as multiples of those of no warming, at which hits are compared."""
 CALLS_PER_HIT = 50
 """What a first open served fresh is worth at most, in calls. Where fewer warms than that meet one, none is sent."""
-FLOOR = 1.0 / CALLS_PER_HIT
-PAYS = 1.0 / 8
+MIN_CHANCE = 1.0 / CALLS_PER_HIT
+MIN_HITS_PER_CALL = 1.0 / 8
 """First opens per call that doubling the calls has to gain, or the log counts as one that cannot be foreseen."""
 GROUPS = 20
 _THRESHOLDS = 14
@@ -40,7 +40,7 @@ def warm_value(stated: Floats, windows: Sequence[int], chance: Floats) -> Floats
     """
     paces = (windows[-1] / size * np.maximum(part, _TINY) for size, part in zip(windows, stated, strict=True))
     mean = len(windows) / sum((1.0 / pace for pace in paces), np.zeros(1))
-    result: Floats = np.where(chance >= FLOOR, mean, 0.0)
+    result: Floats = np.where(chance >= MIN_CHANCE, mean, 0.0)
     return result
 
 
@@ -55,17 +55,17 @@ class BacktestResult:
     """
 
     hit_share: float
-    without: Floats
+    jackknife_hit_shares: Floats
     hits_per_call: float
 
     @property
     def pays(self) -> bool:
         """Whether doubling the calls is worth it. If not even that is, opens cannot be foreseen here."""
-        return self.hits_per_call >= PAYS
+        return self.hits_per_call >= MIN_HITS_PER_CALL
 
     def beats(self, other: "BacktestResult") -> bool:
         """Whether it is ahead by more than two standard errors of the difference (jackknife)."""
-        gaps = self.without - other.without
+        gaps = self.jackknife_hit_shares - other.jackknife_hit_shares
         error = np.sqrt((GROUPS - 1) / GROUPS * np.square(gaps - gaps.mean()).sum())
         return bool(self.hit_share - other.hit_share > 2.0 * error)
 
@@ -82,7 +82,7 @@ class Backtest:
 
     grid: OpenGrid
     columns: npt.NDArray[np.int64]
-    life: int
+    lifetime: int
 
     def hit_share(self, worth: Floats) -> float:
         """Return the share of first opens served fresh; see `standing`."""
@@ -116,7 +116,7 @@ class Backtest:
             member = self._members[start // SLOTS_PER_DAY % 7]
             warm = (decision[None, :] >= thresholds[:, None]) & (stale_from <= start)
             calls += warm @ member
-            stale_from[warm] = start + self.life
+            stale_from[warm] = start + self.lifetime
             for column in range(start, min(start + step, grid.column_count)):
                 opened = np.flatnonzero(grid.opens[:, column + 1] > grid.opens[:, column])
                 if not len(opened):
@@ -126,11 +126,11 @@ class Backtest:
                 hits += (fresh & first) @ member[opened]
                 firsts += first @ member[opened]
                 calls += ~fresh @ member[opened]
-                stale_from[:, opened] = np.where(fresh, stale_from[:, opened], column + self.life)
+                stale_from[:, opened] = np.where(fresh, stale_from[:, opened], column + self.lifetime)
         return calls, hits, firsts
 
 
-def best(standings: Mapping[str, BacktestResult]) -> str:
+def choose_best(standings: Mapping[str, BacktestResult]) -> str:
     """Return the name of the candidate with most hits; the first stays unless it is beaten clearly.
 
     Held-back weeks are few, so the one that is right for most logs needs evidence against it, not for it.

@@ -16,7 +16,7 @@ from adwarm.forecast.features.key_features import build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
 from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.features.working_days import WorkingDays
-from adwarm.forecast.models.boosted import HISTORY_MICROS, PLAIN, BoostedModel, Horizons, predict_in_blocks
+from adwarm.forecast.models.boosted import HISTORY_MICROS, SEASONAL_ONLY, BoostedModel, Horizons, predict_in_blocks
 from adwarm.forecast.models.calibration import calibrate
 from adwarm.forecast.models.classifiers import (
     BoostedTrees,
@@ -28,7 +28,7 @@ from adwarm.forecast.models.classifiers import (
     can_learn,
     mean_of_odds,
 )
-from adwarm.forecast.training.backtest import Backtest, BacktestResult, best, warm_value
+from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.patterns.opens import Opens
 
@@ -68,7 +68,7 @@ class _Past:
     @property
     def end(self) -> int:
         """The first column whose life is not over yet."""
-        return self.known.column_count - self.reach.life
+        return self.known.column_count - self.reach.lifetime
 
     @cached_property
     def siblings(self) -> SiblingReports:
@@ -99,7 +99,7 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     past = _Past.of(opens.before(until), until, horizons)
     grid = past.known
     names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), past.siblings)[1]
-    week = SeasonalBaseline.of(names, horizons.windows)
+    week = SeasonalBaseline.from_features(names, horizons.windows)
     ages = past.ages
     if not grid.key_count or len(ages) < _LEAST:
         return BoostedModel(horizons, week, past.siblings)
@@ -107,20 +107,20 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     start, split, half = (
         int(grid.column_count - SLOTS_PER_DAY * ages[place]) for place in (-part - 1, part - 1, part // 2 - 1)
     )
-    trial = _lesson(past, start, split - horizons.life, _TRIAL_ROWS)
+    trial = _lesson(past, start, split - horizons.lifetime, _TRIAL_ROWS)
     if not can_learn(trial):
         return BoostedModel(horizons, week, past.siblings)
     parts: list[Classifier] = [week, LogisticClassifier.fit(trial), BoostedTrees.fit(trial)]
     blends = _blends(int(grid.firsts[:, -1].sum()))
     won = _compete(past, parts, blends, split, half)
-    weights = blends[won.choice]
+    weights = blends[won.blend]
     lesson = _lesson(past, start, past.end, _ROWS)
     fitted: list[Classifier] = [
         week,
         LogisticClassifier.fit(lesson) if weights[1] else parts[1],
         BoostedTrees.fit(lesson) if weights[2] else parts[2],
     ]
-    return replace(won, candidate=_blend(fitted, weights), holidays=HolidayEffect.fit(past.true))
+    return replace(won, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(past.true))
 
 
 def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
@@ -130,7 +130,7 @@ def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
         opens: first opens to learn from. The more there are, the more can be left to trees.
     """
     trees = max(opens / (opens + _TRUST), _LEAST_TRUST)
-    return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), PLAIN: (1.0, 0.0, 0.0)}
+    return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), SEASONAL_ONLY: (1.0, 0.0, 0.0)}
 
 
 def _blend(parts: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
@@ -146,8 +146,8 @@ def _compete(
     A model is at work for a week or less until it is trained again: how true its chances are weeks later tells little.
     """
     reach, chosen = past.reach, _some_accounts(past, split)
-    columns = np.arange(split, past.end, reach.soon, dtype=np.int64)
-    course = Backtest(_only(past.true, chosen), past.true_column(columns), reach.life)
+    columns = np.arange(split, past.end, reach.step, dtype=np.int64)
+    course = Backtest(_only(past.true, chosen), past.true_column(columns), reach.lifetime)
     key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
     stated = predict_in_blocks(parts, past.known, key, column, past.siblings)
 
@@ -156,7 +156,7 @@ def _compete(
         return course.run(value.reshape(len(columns), len(chosen)))
 
     standings = {name: standing(weights) for name, weights in blends.items()}
-    name = best(standings)
+    name = choose_best(standings)
     candidate, held = _blend(parts, blends[name]), _lesson(past, split, half, _HELD_ROWS)
     curve = calibrate(candidate.predict_proba(held.rows)[-1], held.labels[-1], held.weight).shrunk(_CURVE_TRUST)
     hits = {name: standing.hit_share for name, standing in standings.items()}
@@ -180,7 +180,7 @@ def _only(grid: OpenGrid, keys: Ints) -> OpenGrid:
         firsts=grid.firsts[keys],
         account=grid.account[keys],
         zone_of=grid.zone_of[keys],
-        kind_of=grid.kind_of[keys],
+        report_kind_of=grid.report_kind_of[keys],
     )
 
 

@@ -22,10 +22,10 @@ from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 
-LIKELY = 0.1
+MIN_LIKELY_CHANCE = 0.1
 """Calibration is judged where the probability is at least this."""
-MASS_BINS = 10
-SAMPLE = 300
+CALIBRATION_BINS = 10
+SAMPLE_KEYS = 300
 """Keys that are asked about; of accounts drawn without looking at them."""
 _SEED = 515
 _TINY = 1e-6
@@ -74,10 +74,10 @@ class Holdout:
     """
 
     grid: OpenGrid
-    names: pd.DataFrame
+    keys: pd.DataFrame
     columns: Ints
-    seen: Ints
-    life: int
+    cutoff_columns: Ints
+    lifetime: int
 
     @classmethod
     def from_opens(
@@ -86,7 +86,7 @@ class Holdout:
         """Return what is held back between two moments of a log, or None when there is nothing to ask about."""
         start, end = to_micros(since), to_micros(until)
         known = known.before(end)
-        some = known.select_keys(sample_keys(known.account[: known.before(start).key_count], SAMPLE))
+        some = known.select_keys(sample_keys(known.account[: known.before(start).key_count], SAMPLE_KEYS))
         grid = OpenGrid.from_opens(some, end, population=PopulationTotals.from_opens(known, end))
         step = max(1, settings.step // timedelta(microseconds=SLOT_MICROS))
         columns = np.arange(grid.column(start), grid.column_count - life, step, dtype=np.int64)
@@ -105,7 +105,7 @@ class Holdout:
         """
         key = np.tile(np.arange(self.grid.key_count, dtype=np.int64), len(self.columns))
         column = np.repeat(self.columns, self.grid.key_count)
-        happened = self.grid.has_first_open(key, column, self.life)
+        happened = self.grid.has_first_open(key, column, self.lifetime)
         chance = self._stated(forecast, key, column)
         curve = Calibration()
         if isinstance(forecast, BoostedForecast):
@@ -114,7 +114,7 @@ class Holdout:
             chance = np.where(
                 odd, _curve(chance[~odd], happened[~odd])(chance), _curve(chance[odd], happened[odd])(chance)
             )
-        course = Backtest(self.grid, self.columns, self.life)
+        course = Backtest(self.grid, self.columns, self.lifetime)
         hits = course.hit_share(chance.reshape(len(self.columns), self.grid.key_count))
         return _score(chance, happened, hits), curve
 
@@ -122,19 +122,19 @@ class Holdout:
         """Return the chance of a first open within the life, as it is stated at each decision."""
         weekly = forecast.seasonal if isinstance(forecast, BoostedForecast) else forecast
         hazard = self._hazards(weekly)
-        coming = hazard[key, column + self.life] - hazard[key, column]
+        coming = hazard[key, column + self.lifetime] - hazard[key, column]
         if not isinstance(forecast, BoostedForecast):
             plain: Floats = -np.expm1(-coming)
             return plain
-        seen, life = np.repeat(self.seen, self.grid.key_count), forecast.model.reach.life
+        seen, life = np.repeat(self.cutoff_columns, self.grid.key_count), forecast.model.horizons.lifetime
         whole = hazard[key, np.minimum(seen + life, self.grid.column_count)] - hazard[key, seen]
         told = forecast.model.predict(self.grid, key, seen)[1]
-        return chance_in_part(told, np.minimum(coming, whole), whole, min(1.0, self.life / life))
+        return chance_in_part(told, np.minimum(coming, whole), whole, min(1.0, self.lifetime / life))
 
     def _hazards(self, weekly: SeasonalForecast) -> Floats:
         """Return, per key and column, the opens that the rhythm expects left of the column."""
         named = pd.MultiIndex.from_frame(weekly.keys[KEY_COLUMNS])
-        rows = np.asarray(named.get_indexer(pd.MultiIndex.from_frame(self.names)))
+        rows = np.asarray(named.get_indexer(pd.MultiIndex.from_frame(self.keys)))
         rates = np.stack([weekly.rates(hour)[rows] * (rows >= 0) for hour in range(HOURS)], axis=1)
         expected = -np.log1p(-np.minimum(rates / _QUARTERS, 1.0 - _TINY))
         columns = np.arange(self.grid.column_count)
@@ -154,7 +154,7 @@ def _score(chance: Floats, happened: Bools, hits: float) -> Metrics:
     brier, plain = float(brier_score_loss(happened, chance, labels=[False, True])), rate * (1.0 - rate)
     # A chance of exactly 0 or 1 that is wrong would make the log loss infinite.
     bounded = np.where(happened, np.maximum(chance, _TINY), np.minimum(chance, 1.0 - _TINY))
-    likely = chance >= LIKELY
+    likely = chance >= MIN_LIKELY_CHANCE
     return Metrics(
         hits,
         brier,
@@ -169,7 +169,7 @@ def _score(chance: Floats, happened: Bools, hits: float) -> Metrics:
 
 def _ece(chance: Floats, happened: Bools) -> float:
     order = np.argsort(chance, kind="stable")
-    bins: Sequence[Ints] = [part for part in np.array_split(order, MASS_BINS) if len(part)]
+    bins: Sequence[Ints] = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part)]
     gaps = [len(part) * abs(float(chance[part].mean() - happened[part].mean())) for part in bins]
     return sum(gaps) / len(order) if len(order) else 0.0
 

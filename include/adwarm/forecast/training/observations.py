@@ -17,9 +17,9 @@ from adwarm.foundation.arrow_arrays import Floats
 from adwarm.foundation.clock import utc
 from adwarm.settings import Settings
 
-EARLY = 0.05
+EARLY_QUANTILE = 0.05
 """Share of an hour's first opens that may come before the predicted minute."""
-LEAN = 8.0
+PRIOR_OPENS = 8.0
 """Observations the wider group's minute is worth."""
 
 
@@ -30,7 +30,7 @@ def early_minutes(events: pd.DataFrame, keys: int) -> tuple[Floats, Floats]:
     """
     minute = events["minute"].to_numpy(np.float64)
     row = events["row"].to_numpy(np.int64)
-    population = float(np.quantile(minute, EARLY, method="lower")) if len(minute) else 0.0
+    population = float(np.quantile(minute, EARLY_QUANTILE, method="lower")) if len(minute) else 0.0
     _, quantile, count = _grouped_quantile(row, minute)
     per_key = _lean(quantile, count, np.full(keys, population))
     cell, quantile, count = _grouped_quantile(events["hour_of_week"].to_numpy(np.int64) * max(keys, 1) + row, minute)
@@ -39,14 +39,14 @@ def early_minutes(events: pd.DataFrame, keys: int) -> tuple[Floats, Floats]:
 
 def _lean(own: Floats, count: Floats, wider: Floats) -> Floats:
     # The wider group's minute only pulls a cell earlier: a minute too late costs a wait, one too early costs a minute.
-    return (own * count + np.minimum(own, wider) * LEAN) / (count + LEAN)
+    return (own * count + np.minimum(own, wider) * PRIOR_OPENS) / (count + PRIOR_OPENS)
 
 
 def _grouped_quantile(group: npt.NDArray[Any], value: Floats) -> tuple[npt.NDArray[Any], Floats, Floats]:
     """Return each group (sorted), the lower EARLY quantile of its values, and its size."""
     order = np.lexsort((value, group))
     names, start, count = np.unique(group[order], return_index=True, return_counts=True)
-    position = start + np.floor(EARLY * (count - 1)).astype(np.int64)
+    position = start + np.floor(EARLY_QUANTILE * (count - 1)).astype(np.int64)
     return names, value[order][position], count.astype(np.float64)
 
 

@@ -81,14 +81,14 @@ def entry_lifetime_slots(settings: Settings) -> int:
 
 def _identity(known: Opens, reach: Horizons, rhythm: Forecast) -> str:
     """Return a SHA-256 of what the training is a function of."""
-    digest = hashlib.sha256(json.dumps([ADWARM, VERSION, reach.soon, reach.life, reach.delay, rhythm.id]).encode())
+    digest = hashlib.sha256(json.dumps([ADWARM, VERSION, reach.step, reach.lifetime, reach.delay, rhythm.id]).encode())
     for values in (known.ts, known.key, known.first):
         digest.update(values.tobytes())
     return digest.hexdigest()
 
 
 HOLDOUT_PERIOD = timedelta(days=7)
-LEAST_LOG = timedelta(days=7)
+MIN_LOG_BEFORE_HOLDOUT = timedelta(days=7)
 """Log before the held-back week below which nothing competes."""
 MIN_IMPROVEMENT = 0.005
 """Share of first opens by which a model must beat plainer ones on the held-back week."""
@@ -106,7 +106,7 @@ class TrainedForecasts:
 
     snapshots: Mapping[str, Snapshot]
     best_kind: str
-    why: str
+    reason: str
 
 
 def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[
         policy = find_policy(connection)
     chosen = policy.chosen_kind if policy is not None and context.settings.forecast.model == "auto" else None
     made = train_candidates(context, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
-    kind, why = made.best_kind, made.why
+    kind, why = made.best_kind, made.reason
     if policy is not None and chosen in made.snapshots:
         kind, why = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
     snapshot = made.snapshots[kind]
@@ -190,7 +190,7 @@ def _tried(
 ) -> dict[str, tuple[Metrics, Calibration]]:
     """Train each kind without the last week; return how well it did on it, and the curve that was learned there."""
     split = until - HOLDOUT_PERIOD
-    if not len(known) or from_micros(int(known.ts[0])) > split - LEAST_LOG:
+    if not len(known) or from_micros(int(known.ts[0])) > split - MIN_LOG_BEFORE_HOLDOUT:
         return {}
     held = Holdout.from_opens(known, split, until, settings, entry_lifetime_slots(settings))
     if held is None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.forecast.features.account_features import add_arrivals, add_sibling_recency
-from adwarm.forecast.features.context import FeatureContext
+from adwarm.forecast.features.feature_context import FeatureContext
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.key_features import build_features
 from adwarm.forecast.features.sibling_reports import SiblingReports

@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 from adwarm.forecast import serialization
 from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.boosted import EVEN, BoostedForecast, Horizons, chance_in_part, predict_in_batches
+from adwarm.forecast.models.boosted import EVEN_SHARE, BoostedForecast, Horizons, chance_in_part, predict_in_batches
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, RecentOpens
@@ -84,9 +84,9 @@ def test_the_frame_is_the_seam_s(forecast: BoostedForecast, known: Opens) -> Non
 
 def test_slots_together_say_what_the_model_says(forecast: BoostedForecast, known: Opens) -> None:
     """The chance of no open in any slot of the life is one less the model's chance."""
-    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
+    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
     found = _ask(forecast, known, at)
-    inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.life)]
+    inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.lifetime)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
     model = predict_in_batches(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
     model = model[np.argsort([str(known.report_key(key)) for key in range(known.key_count)])]
@@ -108,7 +108,7 @@ def test_accounts_asleep_go_by_the_week(
 
     monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counted)
     quiet = BoostedForecast(forecast.id, forecast.model, _Asleep(forecast.seasonal.observations))
-    at = MONDAY - 3 * DAY + 6 * HOUR - forecast.life
+    at = MONDAY - 3 * DAY + 6 * HOUR - forecast.lifetime
     assert_frame_equal(_ask(quiet, known, at), quiet.seasonal.predict(at, DAY, floor=0.0))
     came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
     assert not _ask(quiet, opens_from_frame(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
@@ -151,16 +151,16 @@ def test_a_log_that_stopped_leaves_the_rhythm(forecast: BoostedForecast, known: 
     at = MONDAY - 2 * DAY
     plain = forecast.seasonal.predict(at, DAY, floor=0.0)
     assert_frame_equal(_ask(forecast, None, at), plain)
-    assert_frame_equal(_ask(forecast, known, at, at - forecast.life), plain)
-    assert not _ask(forecast, known, at, at - forecast.life + HOUR).equals(plain)
+    assert_frame_equal(_ask(forecast, known, at, at - forecast.lifetime), plain)
+    assert not _ask(forecast, known, at, at - forecast.lifetime + HOUR).equals(plain)
 
 
 def test_a_curve_moves_the_chance_of_the_whole_time(forecast: BoostedForecast, known: Opens) -> None:
     """What the slots of the life say together is what the curve makes of what they said before; ids differ."""
-    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
+    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
     curve = Calibration(1.2, 0.8, -0.4)
     frames = [_ask(each, known, at) for each in (forecast, forecast.calibrated(curve))]
-    plain, moved = (frame[frame["slot_end"] <= pd.Timestamp(at + forecast.life)] for frame in frames)
+    plain, moved = (frame[frame["slot_end"] <= pd.Timestamp(at + forecast.lifetime)] for frame in frames)
     names = ["account_id", "date_range"]
     whole = [1 - (1 - frame["probability"]).groupby([frame[name] for name in names]).prod() for frame in (plain, moved)]
     assert whole[1].to_numpy() == pytest.approx(curve(whole[0].to_numpy()), abs=1e-9)
@@ -173,7 +173,7 @@ def test_stored_and_read_back_it_says_the_same(forecast: BoostedForecast, known:
     forecast = forecast.calibrated(Calibration(0.9, 1.1, 0.1))
     again = BoostedForecast.from_bytes(forecast.to_bytes())
     at = MONDAY - 3 * DAY + 7 * HOUR
-    assert (again.id, again.curve) == (forecast.id, forecast.curve)
+    assert (again.id, again.calibration) == (forecast.id, forecast.calibration)
     assert (again.trained_until, again.features) == (MONDAY - 7 * DAY, forecast.features)
     assert_frame_equal(_ask(again, known, at), _ask(forecast, known, at), check_dtype=False)
 
@@ -207,7 +207,7 @@ def test_shares_multiply_to_the_whole(parts: list[tuple[float, float]], chance: 
     none = 1.0
     for hazard, length in zip(hazards, lengths, strict=True):
         part = chance_in_part(np.array([chance]), np.array([hazard]), whole, length / seconds)[0]
-        assert 1 - part <= (1 - min(chance, 1 - 1e-9)) ** (EVEN * length / seconds) + 1e-12
+        assert 1 - part <= (1 - min(chance, 1 - 1e-9)) ** (EVEN_SHARE * length / seconds) + 1e-12
         none *= 1 - part
     assert 1 - none == pytest.approx(min(chance, 1 - 1e-9), abs=1e-6)
 

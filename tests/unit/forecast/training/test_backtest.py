@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
-from adwarm.forecast.training.backtest import FLOOR, GROUPS, PAYS, Backtest, BacktestResult, best, warm_value
+from adwarm.forecast.training.backtest import (
+    GROUPS,
+    MIN_CHANCE,
+    MIN_HITS_PER_CALL,
+    Backtest,
+    BacktestResult,
+    choose_best,
+    warm_value,
+)
 from adwarm.patterns.opens import opens_from_frame
 
 WINDOWS = (1, 4, 12)
@@ -17,9 +25,9 @@ CHANCE = st.floats(0.001, 0.999)
 def test_worth_rises_with_each_chance(soon: float, between: float, life: float, more: float) -> None:
     """More chance in any window never makes a warm worth less, and the floor alone makes it worth nothing."""
     stated = np.array([[soon, max(soon, more)], [between, between], [life, life]])
-    value = warm_value(stated, WINDOWS, np.array([FLOOR, FLOOR]))
+    value = warm_value(stated, WINDOWS, np.array([MIN_CHANCE, MIN_CHANCE]))
     assert 0 < value[0] <= value[1]
-    assert warm_value(stated, WINDOWS, np.array([FLOOR / 2, FLOOR]))[0] == 0
+    assert warm_value(stated, WINDOWS, np.array([MIN_CHANCE / 2, MIN_CHANCE]))[0] == 0
 
 
 def test_waiting_is_worth_more_than_warming_early() -> None:
@@ -36,8 +44,10 @@ def standing(hits: float, spread: float = 0.0) -> BacktestResult:
 
 def test_the_usual_blend_stays_unless_it_is_clearly_beaten() -> None:
     """A lead within the noise of the held-back weeks changes nothing; a clear one does."""
-    assert best({"usual": standing(0.5), "other": standing(0.52, spread=0.05)}) == "usual"
-    assert best({"usual": standing(0.5), "other": standing(0.52, spread=0.001), "worse": standing(0.4)}) == "other"
+    assert choose_best({"usual": standing(0.5), "other": standing(0.52, spread=0.05)}) == "usual"
+    assert (
+        choose_best({"usual": standing(0.5), "other": standing(0.52, spread=0.001), "worse": standing(0.4)}) == "other"
+    )
 
 
 def played(regular: bool) -> BacktestResult:
@@ -63,4 +73,4 @@ def test_foresight_pays_and_guesswork_does_not() -> None:
     assert played(regular=True).pays
     assert played(regular=True).hit_share > 0.9
     assert not played(regular=False).pays
-    assert played(regular=False).hits_per_call < PAYS / 2
+    assert played(regular=False).hits_per_call < MIN_HITS_PER_CALL / 2

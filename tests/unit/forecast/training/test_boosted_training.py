@@ -73,7 +73,7 @@ def test_scores_read_nothing_after_the_decision(opens: Opens, model: BoostedMode
 def test_equal_logs_give_equal_models(opens: Opens, model: BoostedModel) -> None:
     """Training twice gives the same scores to the last bit, and the same choice."""
     again = train_model(log(), micros(42), REACH)
-    assert again.choice == model.choice
+    assert again.blend == model.blend
     assert np.array_equal(
         judged(again, opens, micros(43, 8), micros(43, 8))[0], judged(model, opens, micros(43, 8), micros(43, 8))[0]
     )
@@ -96,14 +96,14 @@ def test_a_short_log_is_left_to_the_calendar() -> None:
     """With days instead of weeks nothing is fitted, and chances are small."""
     short = log().before(micros(5))
     model = train_model(short, micros(5), REACH)
-    assert model.choice == "week"
+    assert model.blend == "week"
     assert judged(model, short, micros(5), micros(5))[1].max() < 0.6
 
 
 def test_an_empty_log_trains() -> None:
     """Nothing known is no error."""
     empty = log().before(micros(0))
-    assert train_model(empty, micros(0), REACH).choice == "week"
+    assert train_model(empty, micros(0), REACH).blend == "week"
 
 
 def test_earlier_means_the_same_wall_clock_time() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.training.metrics import SAMPLE, Holdout
+from adwarm.forecast.training.metrics import SAMPLE_KEYS, Holdout
 from adwarm.forecast.training.train import entry_lifetime_slots, train_boosted, train_population, train_seasonal
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
@@ -76,9 +76,9 @@ def test_the_curve_makes_chances_come_true() -> None:
 
 def test_many_keys_are_sampled_by_account() -> None:
     """Of more keys than the sample some accounts are asked about, whole but for the last."""
-    held = _held(_log(keys=2 * SAMPLE, weeks=2))
-    assert held.grid.key_count == SAMPLE
-    assert (held.names.groupby("account_id").size() == 2).mean() > 0.99
+    held = _held(_log(keys=2 * SAMPLE_KEYS, weeks=2))
+    assert held.grid.key_count == SAMPLE_KEYS
+    assert (held.keys.groupby("account_id").size() == 2).mean() > 0.99
 
 
 def test_nothing_to_ask_about() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.forecast.training.observations import LEAN, build_observations, early_minutes
+from adwarm.forecast.training.observations import PRIOR_OPENS, build_observations, early_minutes
 from adwarm.settings import Settings
 from tests.unit.forecast.conftest import MakeOpens
 
@@ -85,7 +85,7 @@ def test_few_observations_lean_on_the_earlier_population() -> None:
     """One late open among many early ones does not make the fetch late."""
     crowd = _events([5.0] * 50, row=0)
     _, cell = early_minutes(pd.concat([crowd, _events([50.0], row=1)], ignore_index=True), 2)
-    assert cell[1] == pytest.approx(5.0, abs=(50 - 5) / LEAN * 2)
+    assert cell[1] == pytest.approx(5.0, abs=(50 - 5) / PRIOR_OPENS * 2)
     assert cell[1] < 20
 
 

@@ -15,7 +15,7 @@ from adwarm.foundation.arrow_arrays import Floats, Ints
 Window = tuple[int, int]
 """Quarters of an hour, relative to a moment; the end is left out."""
 
-DAY_KEEP, WEEK_KEEP = 0.93, 0.8
+DAY_DECAY, WEEK_DECAY = 0.93, 0.8
 """What a day, or a week, counts against the one after it."""
 
 
@@ -27,7 +27,7 @@ class FeatureContext:
     key: Ints
     column: Ints
     features: dict[str, Any] = field(default_factory=dict)
-    places: dict[int, Ints] = field(default_factory=dict)
+    columns_by_days: dict[int, Ints] = field(default_factory=dict)
 
     @cached_property
     def account(self) -> Ints:
@@ -41,9 +41,9 @@ class FeatureContext:
 
     def columns_before(self, days: int) -> Ints:
         """Return the columns of the same wall clock time `days` before; below 0 when that was before the log."""
-        if days not in self.places:
-            self.places[days] = self.grid.columns_before(self.key, self.column, days)
-        return self.places[days]
+        if days not in self.columns_by_days:
+            self.columns_by_days[days] = self.grid.columns_before(self.key, self.column, days)
+        return self.columns_by_days[days]
 
     def totals_before(self, totals: npt.NDArray[Any], row: Ints | None, end: Ints) -> npt.NDArray[Any]:
         """Read running totals left of `end`, of which nothing at or after the asked column is read."""
