@@ -1,7 +1,7 @@
-"""The adwarm model: trained on opens up to a moment, it says how likely a first open is, soon and in an entry's life.
+"""Trains the adwarm model from the opens before a moment; the result is a pure function of them and of the horizons.
 
-Training holds back the last weeks, lets plain and able candidates compete on them, calibrates the winner there, and
-fits it again on everything. A model is a pure function of the opens before that moment and of the terms.
+Training holds out the last working days, backtests blends of a plain and two stronger classifiers on them, calibrates
+the chosen blend there, and fits its classifiers again on everything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.key_features import build_features
@@ -29,151 +28,164 @@ from adwarm.forecast.models.classifiers import (
     mean_of_odds,
 )
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
-from adwarm.foundation.arrow_arrays import Ints
+from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.patterns.opens import Opens
 
 USUAL = "linear and trees"
-"""The blend that is right for most logs."""
-_TRUST, _LEAST_TRUST = 2_000, 0.4
-"""First opens after which trees weigh as much as the regression, and the least they weigh."""
-_ROWS, _TRIAL_ROWS, _HELD_ROWS = 120_000, 50_000, 25_000
-_COURSE_KEYS, _COURSE_OPENS, _MOST_COURSE_KEYS = 120, 400, 1_000
-_CURVE_TRUST = 2 / 3
-"""How far a curve learned in a few days, of a model with less to learn from, is followed."""
-_LEAST, _PART = 18, 14
-"""Days that were worked: how many training takes, and how many it holds back, or leaves for looking back, at most."""
+"""The blend that is right for most logs; another one has to beat it clearly."""
+_TREE_OPENS, _MIN_TREE_WEIGHT = 2_000, 0.4
+"""First opens at which trees weigh as much as the regression, and the least they weigh."""
+_ROWS, _TRIAL_ROWS, _CALIBRATION_ROWS = 120_000, 50_000, 25_000
+_BACKTEST_KEYS, _BACKTEST_OPENS, _MAX_BACKTEST_KEYS = 120, 400, 1_000
+_CALIBRATION_TRUST = 2 / 3
+"""How far the calibration is followed: it was fitted on few days, for a model that had less to learn from."""
+_MIN_WORKING_DAYS, _MAX_HELD_OUT_DAYS = 18, 14
+"""Working days that training needs, and how many at most it holds out, or skips at the start to look back on."""
 _SEED = 1_986
 
 
 @dataclass(frozen=True)
-class _Past:
-    """What is learned from.
+class _History:
+    """The opens to learn from.
 
     Attributes:
-        known: what was known when: opens lie in the column in which they became known.
-        true: what happened when; the same, but for the delay.
+        known: the opens in the columns in which they became known; features come from it.
+        true: the opens in the columns in which they happened; labels come from it. The same grid without a delay.
+        horizons: the windows to predict.
     """
 
     known: OpenGrid
     true: OpenGrid
-    reach: Horizons
+    horizons: Horizons
 
     @classmethod
-    def of(cls, opens: Opens, until: int, reach: Horizons) -> "_Past":
-        known = OpenGrid.from_opens(opens, until, since=until - HISTORY_MICROS, delay=reach.delay)
-        return cls(
-            known, OpenGrid.from_opens(opens, until, since=until - HISTORY_MICROS) if reach.delay else known, reach
-        )
+    def from_opens(cls, opens: Opens, until: int, horizons: Horizons) -> "_History":
+        since = until - HISTORY_MICROS
+        known = OpenGrid.from_opens(opens, until, since=since, delay=horizons.delay)
+        return cls(known, OpenGrid.from_opens(opens, until, since=since) if horizons.delay else known, horizons)
 
     @property
     def end(self) -> int:
-        """The first column whose life is not over yet."""
-        return self.known.column_count - self.reach.lifetime
+        """The first column whose lifetime window is not over yet."""
+        return self.known.column_count - self.horizons.lifetime
 
     @cached_property
     def siblings(self) -> SiblingReports:
-        """The kinds of report that were opened most."""
+        """The report kinds that were opened most."""
         return SiblingReports.most_opened(self.known)
 
     @cached_property
     def ages(self) -> Ints:
-        """How many days ago the worked days were, the latest first."""
+        """How many days ago each working day was, the latest first."""
         return WorkingDays(self.known.population, np.array([self.known.column_count])).ages()
 
-    def worked(self, start: int, end: int) -> Ints:
-        """Return the columns in `[start, end)` that lie in worked days."""
+    def working_columns(self, start: int, end: int) -> Ints:
+        """Return the columns in `[start, end)` that lie in working days."""
         column = np.arange(start, end, dtype=np.int64)
         return column[np.isin((self.known.column_count - column + SLOTS_PER_DAY - 1) // SLOTS_PER_DAY, self.ages)]
 
     def true_column(self, column: Ints) -> Ints:
+        """Return the columns of `true` that begin at the same moments as those of `known`."""
         return column + (self.known.origin - self.true.origin)
 
-    def came(self, key: Ints, column: Ints) -> npt.NDArray[np.bool_]:
+    def labels(self, key: Ints, column: Ints) -> Bools:
         """Return windows x pairs: whether a first open came."""
-        place = self.true_column(column)
-        return np.stack([self.true.has_first_open(key, place, slots) for slots in self.reach.windows])
+        true_column = self.true_column(column)
+        return np.stack([self.true.has_first_open(key, true_column, slots) for slots in self.horizons.windows])
 
 
 def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
-    """Return the model learned from the opens before `until`, microseconds, and from nothing else."""
-    past = _Past.of(opens.before(until), until, horizons)
-    grid = past.known
-    names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), past.siblings)[1]
-    week = SeasonalBaseline.from_features(names, horizons.windows)
-    ages = past.ages
-    if not grid.key_count or len(ages) < _LEAST:
-        return BoostedModel(horizons, week, past.siblings)
-    part = min(_PART, len(ages) // 4)
+    """Return the model learned from the opens before `until`, microseconds since 1970, and from nothing else.
+
+    With too few working days or first opens the model is the weekly profile alone.
+    """
+    history = _History.from_opens(opens.before(until), until, horizons)
+    grid = history.known
+    names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), history.siblings)[1]
+    seasonal = SeasonalBaseline.from_features(names, horizons.windows)
+    ages = history.ages
+    if not grid.key_count or len(ages) < _MIN_WORKING_DAYS:
+        return BoostedModel(horizons, seasonal, history.siblings)
+    part = min(_MAX_HELD_OUT_DAYS, len(ages) // 4)
     start, split, half = (
-        int(grid.column_count - SLOTS_PER_DAY * ages[place]) for place in (-part - 1, part - 1, part // 2 - 1)
+        int(grid.column_count - SLOTS_PER_DAY * ages[index]) for index in (-part - 1, part - 1, part // 2 - 1)
     )
-    trial = _lesson(past, start, split - horizons.lifetime, _TRIAL_ROWS)
+    trial = _draw_training_set(history, start, split - horizons.lifetime, _TRIAL_ROWS)
     if not can_learn(trial):
-        return BoostedModel(horizons, week, past.siblings)
-    parts: list[Classifier] = [week, LogisticClassifier.fit(trial), BoostedTrees.fit(trial)]
+        return BoostedModel(horizons, seasonal, history.siblings)
+    classifiers: list[Classifier] = [seasonal, LogisticClassifier.fit(trial), BoostedTrees.fit(trial)]
     blends = _blends(int(grid.firsts[:, -1].sum()))
-    won = _compete(past, parts, blends, split, half)
-    weights = blends[won.blend]
-    lesson = _lesson(past, start, past.end, _ROWS)
+    chosen = _choose_blend(history, classifiers, blends, split, half)
+    weights = blends[chosen.blend]
+    training_set = _draw_training_set(history, start, history.end, _ROWS)
     fitted: list[Classifier] = [
-        week,
-        LogisticClassifier.fit(lesson) if weights[1] else parts[1],
-        BoostedTrees.fit(lesson) if weights[2] else parts[2],
+        seasonal,
+        LogisticClassifier.fit(training_set) if weights[1] else classifiers[1],
+        BoostedTrees.fit(training_set) if weights[2] else classifiers[2],
     ]
-    return replace(won, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(past.true))
+    return replace(chosen, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(history.true))
 
 
-def _blends(opens: int) -> dict[str, tuple[float, float, float]]:
-    """Return what competes, the usual one first: weights of the rhythm, the regression and the trees.
+def _blends(first_opens: int) -> dict[str, tuple[float, float, float]]:
+    """Return the blends to compare, the usual one first: weights of weekly profile, regression and trees.
 
     Args:
-        opens: first opens to learn from. The more there are, the more can be left to trees.
+        first_opens: number of first opens to learn from. Trees weigh more the more there are.
     """
-    trees = max(opens / (opens + _TRUST), _LEAST_TRUST)
+    trees = max(first_opens / (first_opens + _TREE_OPENS), _MIN_TREE_WEIGHT)
     return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), SEASONAL_ONLY: (1.0, 0.0, 0.0)}
 
 
-def _blend(parts: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
-    used = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight]
+def _blend(classifiers: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
+    used = [(classifier, weight) for classifier, weight in zip(classifiers, weights, strict=True) if weight]
     return used[0][0] if len(used) == 1 else Ensemble(*map(list, zip(*used, strict=True)))
 
 
-def _compete(
-    past: _Past, parts: list[Classifier], blends: Mapping[str, Sequence[float]], split: int, half: int
+def _choose_blend(
+    history: _History, classifiers: list[Classifier], blends: Mapping[str, Sequence[float]], split: int, half: int
 ) -> BoostedModel:
-    """Play the held-back weeks with each blend; return the one that stays, calibrated on their first half.
+    """Backtest each blend on the held-out days and return the chosen one, calibrated on their first half.
 
-    A model is at work for a week or less until it is trained again: how true its chances are weeks later tells little.
+    A model is used for a week or less until the next training, so calibration weeks after the split says little.
+
+    Args:
+        split: column at which the held-out days begin.
+        half: column at which their second half begins.
     """
-    reach, chosen = past.reach, _some_accounts(past, split)
-    columns = np.arange(split, past.end, reach.step, dtype=np.int64)
-    course = Backtest(_only(past.true, chosen), past.true_column(columns), reach.lifetime)
-    key, column = np.tile(chosen, len(columns)), np.repeat(columns, len(chosen))
-    stated = predict_in_blocks(parts, past.known, key, column, past.siblings)
+    horizons, keys = history.horizons, _sample_accounts(history, split)
+    columns = np.arange(split, history.end, horizons.step, dtype=np.int64)
+    backtest = Backtest(_take_keys(history.true, keys), history.true_column(columns), horizons.lifetime)
+    key, column = np.tile(keys, len(columns)), np.repeat(columns, len(keys))
+    chances = predict_in_blocks(classifiers, history.known, key, column, history.siblings)
 
-    def standing(weights: Sequence[float]) -> BacktestResult:
-        value = warm_value(mean_of_odds(stated, weights), reach.windows, np.ones(1))
-        return course.run(value.reshape(len(columns), len(chosen)))
+    def run(weights: Sequence[float]) -> BacktestResult:
+        value = warm_value(mean_of_odds(chances, weights), horizons.windows, np.ones(1))
+        return backtest.run(value.reshape(len(columns), len(keys)))
 
-    standings = {name: standing(weights) for name, weights in blends.items()}
-    name = choose_best(standings)
-    candidate, held = _blend(parts, blends[name]), _lesson(past, split, half, _HELD_ROWS)
-    curve = calibrate(candidate.predict_proba(held.rows)[-1], held.labels[-1], held.weight).shrunk(_CURVE_TRUST)
-    hits = {name: standing.hit_share for name, standing in standings.items()}
-    return BoostedModel(reach, candidate, past.siblings, curve, name, hits, not standings[name].pays)
+    results = {name: run(weights) for name, weights in blends.items()}
+    name = choose_best(results)
+    classifier, held_out = (
+        _blend(classifiers, blends[name]),
+        _draw_training_set(history, split, half, _CALIBRATION_ROWS),
+    )
+    chance = classifier.predict_proba(held_out.rows)[-1]
+    calibration = calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
+    hit_shares = {name: result.hit_share for name, result in results.items()}
+    never_warms = not results[name].pays
+    return BoostedModel(horizons, classifier, history.siblings, calibration, name, hit_shares, never_warms)
 
 
-def _some_accounts(past: _Past, split: int) -> Ints:
-    """Return the keys of a fair sample of accounts: some hundred, and more when few of them are opened."""
-    grid = past.true
+def _sample_accounts(history: _History, split: int) -> Ints:
+    """Return the keys of randomly drawn accounts: about a hundred keys, more when few of them were opened."""
+    grid = history.true
     order = np.random.default_rng(_SEED).permutation(len(grid.account_keys))
     key = np.argsort(np.argsort(order)[grid.account], kind="stable")
     opened = np.cumsum(grid.firsts[key, -1] - grid.firsts[key, split])
-    enough = max(_COURSE_KEYS, int(np.searchsorted(opened, _COURSE_OPENS)) + 1)
-    return np.sort(key[: min(enough, _MOST_COURSE_KEYS)]).astype(np.int64)
+    enough = max(_BACKTEST_KEYS, int(np.searchsorted(opened, _BACKTEST_OPENS)) + 1)
+    return np.sort(key[: min(enough, _MAX_BACKTEST_KEYS)]).astype(np.int64)
 
 
-def _only(grid: OpenGrid, keys: Ints) -> OpenGrid:
+def _take_keys(grid: OpenGrid, keys: Ints) -> OpenGrid:
     return replace(
         grid,
         opens=grid.opens[keys],
@@ -184,20 +196,23 @@ def _only(grid: OpenGrid, keys: Ints) -> OpenGrid:
     )
 
 
-def _lesson(past: _Past, start: int, end: int, rows: int) -> TrainingSet:
-    """Draw pairs of worked days in `[start, end)`: more of those near an open, weighted by what they stand for."""
-    generator, grid = np.random.default_rng(_SEED), past.known
-    columns = past.worked(start, end)
+def _draw_training_set(history: _History, start: int, end: int, rows: int) -> TrainingSet:
+    """Draw about `rows` pairs of key and column from the working days in `[start, end)`.
+
+    Pairs with an open soon, or with activity in the account, are drawn more often; weights undo that.
+    """
+    generator, grid = np.random.default_rng(_SEED), history.known
+    columns = history.working_columns(start, end)
     pairs = len(columns) * grid.key_count
     drawn = min(pairs, 20 * rows)
     flat = generator.choice(pairs, drawn, replace=False) if drawn < pairs else np.arange(pairs)
     key, column = flat % grid.key_count, columns[flat // grid.key_count]
-    came = past.came(key, column)
+    labels = history.labels(key, column)
     account = grid.account[key]
-    busy = grid.account_opens[account, column] > grid.account_opens[account, np.maximum(column - 12, 0)]
-    share = np.where(came[0], 1.0, np.where(came[-1] | busy, 0.5, 0.1))
+    is_active = grid.account_opens[account, column] > grid.account_opens[account, np.maximum(column - 12, 0)]
+    share = np.where(labels[0], 1.0, np.where(labels[-1] | is_active, 0.5, 0.1))
     share *= min(1.0, rows / share.sum())
-    kept = generator.random(drawn) < share
-    key, column, weight = key[kept], column[kept], pairs / drawn / share[kept]
-    found, names = build_features(grid, key, column, past.siblings)
-    return TrainingSet(found, names, weight, came[:, kept])
+    selected = generator.random(drawn) < share
+    key, column, weight = key[selected], column[selected], pairs / drawn / share[selected]
+    features, names = build_features(grid, key, column, history.siblings)
+    return TrainingSet(features, names, weight, labels[:, selected])
