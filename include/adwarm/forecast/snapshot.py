@@ -1,4 +1,4 @@
-"""Keeps forecasts and finds the live one. Stored forecasts are data (Parquet, skops), never code."""
+"""Stores trained forecasts and loads the live one. The stored form is data (Parquet, skops), never pickle."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -23,9 +23,9 @@ _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
 
 
 def save_snapshot(context: Context, forecast: Forecast, *, metrics: Mapping[str, float], at: datetime) -> Snapshot:
-    """Store the forecast and return its snapshot. Saving the same forecast twice keeps the first row.
+    """Store the forecast and return its snapshot; saving an equal forecast again returns the first snapshot.
 
-    It is not used until `make_live` names it.
+    The forecast is not used until `promote_snapshot` makes it live.
     """
     snapshot = Snapshot(
         id=forecast.id,
@@ -45,7 +45,7 @@ def save_snapshot(context: Context, forecast: Forecast, *, metrics: Mapping[str,
 
 
 def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
-    """Let the policy name the snapshot.
+    """Make the snapshot live.
 
     Raises:
         NotFound: there is no such snapshot.
@@ -57,24 +57,24 @@ def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mo
 
 
 def load_forecast(context: Context, snapshot_id: str) -> Forecast:
-    """Return the stored forecast.
+    """Return a stored forecast.
 
     Raises:
-        NotFound: there is no such snapshot, or its object is gone.
-        Corrupt: its object does not verify, or this version cannot read it.
+        NotFound: there is no such snapshot, or its object is missing.
+        Corrupt: its object fails verification, or this version cannot read it.
     """
     with read_transaction(context.engine) as connection:
-        row = find_snapshot(connection, snapshot_id)
-    if row is None:
+        snapshot = find_snapshot(connection, snapshot_id)
+    if snapshot is None:
         raise _no_such(snapshot_id)
-    loader = _LOADERS.get(row.kind)
+    loader = _LOADERS.get(snapshot.kind)
     if loader is None:
-        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {row.kind!r}, which this version cannot read")
-    return loader(context.objects.get(row.object_hash))
+        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {snapshot.kind!r}, which this version cannot read")
+    return loader(context.objects.get(snapshot.object_hash))
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:
-    """Return the snapshot that the policy names.
+    """Return the live snapshot.
 
     Raises:
         NotFound: no forecast is live yet.
@@ -89,11 +89,11 @@ def get_live_snapshot(engine: Engine) -> Snapshot:
 
 
 def get_live_forecast(context: Context) -> Forecast:
-    """Return the forecast that the policy names.
+    """Return the live forecast.
 
     Raises:
         NotFound: no forecast is live yet.
-        Corrupt: its object does not verify.
+        Corrupt: its object fails verification.
     """
     return load_forecast(context, get_live_snapshot(context.engine).id)
 

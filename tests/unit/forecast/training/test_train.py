@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
-from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, _better, train_and_promote, train_candidates
+from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, _choose_best, train_and_promote, train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, write_transaction
@@ -39,7 +39,7 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
     return Context(engine, objects, settings)
 
 
-def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+def test_the_choose_best_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """All kinds are stored with their scores, window and features; one is live, and the reason is told."""
     context = _read(sqlite_engine, objects, tmp_path, 20)
     found = train_and_promote(context, MONDAY, MONDAY)
@@ -51,7 +51,7 @@ def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, t
         assert (row.trained_until, row.keys) == (MONDAY, 3)
         assert load_forecast(context, row.id).features == row.features
     assert get_live_snapshot(sqlite_engine).id == rows[found["kind"]].id == found["snapshot"]
-    assert found["why"].startswith("hits on the held-back week: adwarm ")
+    assert found["why"].startswith("hits on the held-out week: adwarm ")
     assert (found["opens"], found["first_opens"], found["keys"]) == (60, 60, 3)
     assert set(accounts.get_many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
     assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
@@ -99,4 +99,4 @@ def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tm
 @pytest.mark.parametrize(("hits", "better"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
 def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], better: str) -> None:
     """A gain within the noise of a week changes nothing."""
-    assert _better(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better
+    assert _choose_best(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better
