@@ -1,13 +1,13 @@
 """What the demo needs to know of a log before it starts: its span, its zone, and a day worth replaying."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
 from adwarm.access_log import log_span, read_events
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.local_time import zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Actor, ReportKey
 from adwarm.settings import Settings
 
@@ -46,11 +46,11 @@ def choose_day(url: str, settings: Settings) -> ReplayDay:
     zone_name = str(frame["time_zone"].mode().iat[0]) if len(frame) else ""
     zone_name = zone_name or settings.default_zone
     days = frame["ts"].dt.tz_convert(zone_name).dt.date
-    counts = days[days < last.astimezone(zone(zone_name)).date()].value_counts()
+    counts = days[days < local_day(last, zone_name)].value_counts()
     if counts.empty:
         raise BadRequest("the access log holds no whole day of opens; give it a few weeks")
     day = max(counts[counts >= counts.median()].index)
-    start, end = (_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
+    start, end = (local_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
     return ReplayDay(day, zone_name, start, end, _opens(frame, start, end))
 
 
@@ -76,7 +76,3 @@ def _opens(frame: pd.DataFrame, start: datetime, end: datetime) -> list[Open]:
         for ts, account, date_range, report, is_first in rows
     ]
     return [item for item in found if item.at >= start]
-
-
-def _midnight(day: date, zone_name: str) -> datetime:
-    return pd.Timestamp(datetime.combine(day, time.min, zone(zone_name))).tz_convert("UTC").to_pydatetime()

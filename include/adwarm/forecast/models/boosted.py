@@ -14,7 +14,6 @@ import pandas as pd
 from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.batch_predict import predict_in_batches
 from adwarm.forecast.features.grid import SLOT_MICROS
-from adwarm.forecast.local_hours import LocalSlot, local_slots
 from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import FEATURES, FLOOR, SeasonalForecast
@@ -22,6 +21,7 @@ from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_model, encode_model
 from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
+from adwarm.foundation.local_time import LocalSlot, local_slots
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.models.seasonal import SeasonalForecast, exposure, fingerprint
 from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.local_time import WEEK_HOURS
 
 KIND = "population"
 VERSION = "1"
@@ -52,8 +52,8 @@ class PopulationForecast(SeasonalForecast):
         """Per key, its opens over what the population's profile would have it open."""
         seen = self.observations
         clock, expected = seen.clock(), np.zeros(len(seen.keys))
-        shape = np.array([self.population(hour) for hour in range(HOURS)])
-        for hour in range(HOURS):
+        shape = np.array([self.population(hour) for hour in range(WEEK_HOURS)])
+        for hour in range(WEEK_HOURS):
             expected += exposure(seen, clock, hour) * shape[hour]
         opens = np.bincount(seen.cell_key, seen.cell_weight, len(seen.keys))
         known = expected > 0

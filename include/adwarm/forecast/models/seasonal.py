@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.forecast.local_hours import HOURS, LocalSlot, local_slots
 from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens
 from adwarm.forecast.stored_form import decode_observations, encode_observations
-from adwarm.forecast.training.observations import WEEK_HOURS, Observations, PriorStrengths
+from adwarm.forecast.training.observations import Observations, PriorStrengths
 from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
+from adwarm.foundation.local_time import WEEK_HOURS, LocalSlot, local_slots
 
 KIND = "hour_of_week"
 VERSION = "1"
@@ -156,10 +156,10 @@ class _Learned:
     def of(cls, seen: Observations) -> "_Learned":
         """Learn the population's, then the accounts' profiles, then the level of each key."""
         accounts, account_of = np.unique(seen.keys["account_id"].to_numpy(dtype=str), return_inverse=True)
-        bounds = np.searchsorted(seen.cell_hour, np.arange(HOURS + 1))
+        bounds = np.searchsorted(seen.cell_hour, np.arange(WEEK_HOURS + 1))
         size, clock = len(accounts), seen.clock()
-        opens, watched = np.zeros((size, HOURS), np.float32), np.zeros((size, HOURS), np.float32)
-        for hour in range(HOURS):
+        opens, watched = np.zeros((size, WEEK_HOURS), np.float32), np.zeros((size, WEEK_HOURS), np.float32)
+        for hour in range(WEEK_HOURS):
             cells = slice(bounds[hour], bounds[hour + 1])
             opens[:, hour] = np.bincount(account_of[seen.cell_key[cells]], seen.cell_weight[cells], size)
             watched[:, hour] = np.bincount(account_of, exposure(seen, clock, hour), size)
@@ -171,7 +171,7 @@ class _Learned:
     def _levels(self) -> Floats:
         """Per key, its opens over what the account's profile would have it open."""
         seen, expected = self.seen, np.zeros(len(self.seen.keys))
-        for hour in range(HOURS):
+        for hour in range(WEEK_HOURS):
             expected += exposure(seen, self.clock, hour) * self.accounts[self.account_of, hour]
         opens = np.bincount(seen.cell_key, seen.cell_weight, len(seen.keys))
         pull = seen.strengths.key * self.accounts.sum(axis=1, dtype=np.float64)[self.account_of]
