@@ -6,13 +6,14 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 
 from adwarm.access_log import log_span, read_events
+from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Actor, ReportKey
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
 from adwarm.settings import Settings
 
 LOOK_BACK = timedelta(days=28)
-QUIET = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,7 @@ def _events(url: str, settings: Settings, since: datetime, until: datetime) -> p
 
 
 def _opens(frame: pd.DataFrame, start: datetime, end: datetime) -> list[Open]:
-    key = ["account_id", "date_range", "report"]
-    near = frame[(frame["ts"] >= pd.Timestamp(start - QUIET)) & (frame["ts"] < pd.Timestamp(end))]
-    quiet = near.groupby(key)["ts"].diff()
-    first = quiet.isna() | (quiet >= pd.Timedelta(QUIET))
-    rows = zip(near["ts"], *(near[name] for name in key), first, strict=True)
-    found = [
-        Open(ts.to_pydatetime(), ReportKey(account, date_range, report), bool(is_first))
-        for ts, account, date_range, report, is_first in rows
-    ]
-    return [item for item in found if item.at >= start]
+    is_near = (frame["ts"] >= pd.Timestamp(start - FIRST_OPEN_QUIET)) & (frame["ts"] < pd.Timestamp(end))
+    opens = opens_from_frame(frame[is_near]).since(to_micros(start))
+    rows = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)
+    return [Open(from_micros(ts), opens.report_key(key), is_first) for ts, key, is_first in rows]

@@ -18,7 +18,7 @@ from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.arrow_arrays import Codes, Ints
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.dictionary_encoder import DictionaryEncoder
-from adwarm.patterns.persons import keep_human_events
+from adwarm.patterns.opens import keep_human_events
 
 SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND

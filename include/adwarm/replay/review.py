@@ -19,7 +19,7 @@ from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.patterns.open_history import load_opens
-from adwarm.patterns.opens import QUIET_MICROS, Opens
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.policies import load_policies
@@ -152,7 +152,7 @@ def _draft_review(engine: Engine, objects: ObjectStore, settings: Settings, now:
 
 
 def _load_opens(engine: Engine, objects: ObjectStore, settings: Settings, split: TrainTestSplit) -> Opens:
-    since = split.train_from - timedelta(microseconds=QUIET_MICROS)
+    since = split.train_from - FIRST_OPEN_QUIET
     known = load_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
     known = known.since(to_micros(split.train_from))
     return sample_accounts(known.select_keys(known.opened_keys()), settings.review.max_keys)

@@ -16,7 +16,7 @@ from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS, Trainer
 from adwarm.foundation.clock import utc
 from adwarm.model import Account
 from adwarm.patterns.open_history import load_opens
-from adwarm.patterns.opens import QUIET_MICROS, Opens
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
@@ -78,8 +78,7 @@ def train_and_promote(
 def load_training_opens(engine: Engine, objects: ObjectStore, settings: Settings, until: datetime) -> Opens:
     """Return the opens that training goes by: those of the last `forecast.history_days` before `until`."""
     since = _since(settings, until)
-    quiet = timedelta(microseconds=QUIET_MICROS)
-    opens = load_opens(engine, objects, since - quiet, until, default_zone=settings.default_zone)
+    opens = load_opens(engine, objects, since - FIRST_OPEN_QUIET, until, default_zone=settings.default_zone)
     kept = opens.since(to_micros(since))
     return kept.select_keys(kept.opened_keys())
 
