@@ -1,18 +1,19 @@
 """What the demo needs to know of a log before it starts: its span, its zone, and a day worth replaying."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
 from adwarm.access_log import log_span, read_events
+from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.local_time import zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Actor, ReportKey
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
 from adwarm.settings import Settings
 
 LOOK_BACK = timedelta(days=28)
-QUIET = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ def choose_day(url: str, settings: Settings) -> ReplayDay:
     zone_name = str(frame["time_zone"].mode().iat[0]) if len(frame) else ""
     zone_name = zone_name or settings.default_zone
     days = frame["ts"].dt.tz_convert(zone_name).dt.date
-    counts = days[days < last.astimezone(zone(zone_name)).date()].value_counts()
+    counts = days[days < local_day(last, zone_name)].value_counts()
     if counts.empty:
         raise BadRequest("the access log holds no whole day of opens; give it a few weeks")
     day = max(counts[counts >= counts.median()].index)
-    start, end = (_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
+    start, end = (local_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
     return ReplayDay(day, zone_name, start, end, _opens(frame, start, end))
 
 
@@ -66,17 +67,7 @@ def _events(url: str, settings: Settings, since: datetime, until: datetime) -> p
 
 
 def _opens(frame: pd.DataFrame, start: datetime, end: datetime) -> list[Open]:
-    key = ["account_id", "date_range", "report"]
-    near = frame[(frame["ts"] >= pd.Timestamp(start - QUIET)) & (frame["ts"] < pd.Timestamp(end))]
-    quiet = near.groupby(key)["ts"].diff()
-    first = quiet.isna() | (quiet >= pd.Timedelta(QUIET))
-    rows = zip(near["ts"], *(near[name] for name in key), first, strict=True)
-    found = [
-        Open(ts.to_pydatetime(), ReportKey(account, date_range, report), bool(is_first))
-        for ts, account, date_range, report, is_first in rows
-    ]
-    return [item for item in found if item.at >= start]
-
-
-def _midnight(day: date, zone_name: str) -> datetime:
-    return pd.Timestamp(datetime.combine(day, time.min, zone(zone_name))).tz_convert("UTC").to_pydatetime()
+    is_near = (frame["ts"] >= pd.Timestamp(start - FIRST_OPEN_QUIET)) & (frame["ts"] < pd.Timestamp(end))
+    opens = opens_from_frame(frame[is_near]).since(to_micros(start))
+    rows = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)
+    return [Open(from_micros(ts), opens.report_key(key), is_first) for ts, key, is_first in rows]

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from adwarm.model import Warm, WarmReason
-from adwarm.patterns.load_slots import QUIET_PERIOD, load_slots
+from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.opens import FIRST_OPEN_QUIET
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.store import entries, scores, warms
@@ -40,7 +41,7 @@ class DemoReport:
         trained = learned["train_forecast"]
         read = learned.get("adopt_shares") or learned["read_log"]
         zone = runtime.settings.default_zone
-        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET_PERIOD, day.end, default_zone=zone)
+        slots = load_slots(runtime.engine, runtime.objects, day.start - FIRST_OPEN_QUIET, day.end, default_zone=zone)
         mark_warm_outcomes(runtime.engine, runtime.objects, day.end, known_until=day.end)
         counts = warms.count_by_status(runtime.engine)
         rows = warms.list_by_reason(runtime.engine, WarmReason.PREDICTED_OPEN)

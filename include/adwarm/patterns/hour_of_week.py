@@ -20,8 +20,8 @@ from adwarm.patterns.background_iterator import iterate_in_background
 from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.hour_counts import HourCounts
 from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, HourOfWeekLookup
+from adwarm.patterns.opens import keep_human_events
 from adwarm.patterns.pair_index import PairIndex
-from adwarm.patterns.persons import keep_human_events
 from adwarm.settings import Settings
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.arrow_arrays import Codes, Ints, to_numpy
 from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.load_slots import iter_slots
-from adwarm.patterns.opens import QUIET_MICROS, Opens, factorize
+from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 
@@ -40,8 +40,7 @@ def load_opens(
     batches.clear()
     keys, key = _keys(columns[:3], words)
     key, first, last, zone = _one_per_quarter(key, *columns[3:])
-    is_first = np.ones(len(key), np.bool_)
-    is_first[1:] = (key[1:] != key[:-1]) | (first[1:] - last[:-1] >= QUIET_MICROS)
+    is_first = first_open_mask(key, first, last)
     order = np.lexsort((key, first))
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
     _, at, number = np.unique(key, return_index=True, return_inverse=True)

@@ -18,7 +18,7 @@ from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.arrow_arrays import Codes, Ints
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.dictionary_encoder import DictionaryEncoder
-from adwarm.patterns.persons import keep_human_events
+from adwarm.patterns.opens import keep_human_events
 
 SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND
@@ -62,6 +62,7 @@ class SlotAggregator:
         self._buffer: list[npt.NDArray[Any]] = []
         self._buffered = 0
         self._spills: list[tuple[IO[bytes], Ints, Ints]] = []
+        self._pairs_by_report: dict[int, Ints] = {}
 
     def add(self, events: pa.RecordBatch) -> None:
         """Count the opens by persons in a batch of events."""
@@ -99,13 +100,18 @@ class SlotAggregator:
 
     def count_keys(self) -> int:
         """Return how many distinct keys have been counted."""
+        for rows in self._buffer:
+            self._note_keys(rows)
+        return sum(map(len, self._pairs_by_report.values()))
+
+    def _note_keys(self, rows: npt.NDArray[Any]) -> None:
+        """Record the distinct keys of `rows`, so that counting them does not read back what was spilled."""
         aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))
-        reports = max(1, len(self._columns["report"].values))
-        found = np.empty(0, np.int64)
-        for rows in [*self._buffer, *(_spilled(file) for file, _, _ in self._spills)]:
-            report = aspects[rows["place"] & _ASPECT_MASK] >> 32
-            found = np.union1d(found, pd.unique(rows["pair"] * reports + report))
-        return len(found)
+        report = (aspects >> 32)[rows["place"] & _ASPECT_MASK]
+        for number in pd.unique(report).tolist():
+            pairs = rows["pair"][report == number]
+            seen = self._pairs_by_report.get(number, pairs[:0])
+            self._pairs_by_report[number] = pd.unique(np.concatenate([seen, pairs]))
 
     def _append(self, batch: pa.RecordBatch, slot: Ints, opens: Ints, first: Ints, last: Ints) -> None:
         if not len(slot):
@@ -140,6 +146,7 @@ class SlotAggregator:
 
     def _spill(self) -> None:
         rows = self._buffer[0]
+        self._note_keys(rows)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the aggregator
         rows.tofile(file)
         self._spills.append((file, *_day_bounds(rows)))
@@ -199,8 +206,9 @@ def _order(columns: list[Ints], kind: Literal["quicksort", "stable"] = "quicksor
 
 def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     """Return the days of sorted rows, and where each begins, with the end at the end."""
-    days, starts = np.unique((rows["place"] >> _ASPECT_BITS) // SLOTS_PER_DAY, return_index=True)
-    return days, np.append(starts, len(rows)).astype(np.int64)
+    days = (rows["place"] >> _ASPECT_BITS) // SLOTS_PER_DAY
+    starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
+    return days[starts], np.append(starts, len(rows))
 
 
 def _day_rows(
@@ -216,11 +224,6 @@ def _day_rows(
         return np.empty(0, _ROW)
     file.seek(start * _ROW.itemsize)
     return np.fromfile(file, _ROW, end - start)
-
-
-def _spilled(file: IO[bytes]) -> npt.NDArray[Any]:
-    file.seek(0)
-    return np.fromfile(file, _ROW)
 
 
 def _column(words: pa.Array, codes: Ints) -> pa.DictionaryArray:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.access_log.timestamps import from_micros
 from adwarm.foundation.arrow_arrays import Codes, Floats, Micros
-from adwarm.foundation.local_time import zone
+from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
+from adwarm.foundation.local_time import WEEK_HOURS
 from adwarm.patterns.opens import Opens
 from adwarm.replay.entry_lifetimes import EntryLifetime
 from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming, SimplePolicy
@@ -128,7 +128,6 @@ class PeakHours(SimplePolicy):
         return count_opens(history, at - 7 * DAY) if due else np.zeros(history.key_count)
 
 
-HOURS = 168
 WEEKLY_DECAY = 0.7
 """What a week-old observation is worth against a new one."""
 PRIOR_WEEKS = 4.0
@@ -141,21 +140,8 @@ def local_hours(ts: Micros, key: npt.NDArray[np.int32], zones: npt.NDArray[np.ob
     names, code = np.unique(zones.astype(str), return_inverse=True)
     for number, name in enumerate(names.tolist()):
         mine = code[key] == number
-        hours = ts[mine] // HOUR
-        known, place = np.unique(hours, return_inverse=True)
-        offset = np.array([_offset(int(hour) * HOUR, name) for hour in known], np.int64)
-        found[mine] = (ts[mine] + offset[place]) // HOUR if len(known) else 0
+        found[mine] = to_local_micros(ts[mine], name) // HOUR_MICROS
     return found
-
-
-def week_hour(hours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the hour of the week; 0 is Monday midnight. The epoch was a Thursday."""
-    return np.asarray((hours + 72) % HOURS, np.int64)
-
-
-def _offset(moment: int, name: str) -> int:
-    span = from_micros(moment).astimezone(zone(name)).utcoffset()
-    return 0 if span is None else int(span.total_seconds()) * 1_000_000
 
 
 class HourProfile:
@@ -168,7 +154,7 @@ class HourProfile:
     def __init__(self, name: str, about: str, *, own: bool) -> None:
         self.name, self.about = name, about
         self._own = own
-        self.predicted_event = PredictedEvent(HOUR)
+        self.predicted_event = PredictedEvent(HOUR_MICROS)
 
     def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Learn nothing here: `scores` counts what is known at the first decision it is asked for."""
@@ -181,8 +167,8 @@ class HourProfile:
         key = np.arange(then.key_count, dtype=np.int32)
         for index, at in enumerate(decisions.at.tolist()):
             hour = local_hours(np.full(len(key), at, np.int64), key, then.zone)
-            passed = at % HOUR / HOUR
-            now, after = (table[key, week_hour(hour + n)] for n in (0, 1))
+            passed = at % HOUR_MICROS / HOUR_MICROS
+            now, after = (table[key, hours_of_week(hour + n)] for n in (0, 1))
             chance = now * (1 - passed) + after * passed
             yield Ranking(index, key, chance, chance)
 
@@ -193,10 +179,10 @@ def hour_probabilities(history: Opens, *, own: bool) -> Floats:
     hours = local_hours(first.ts, first.key, history.zone)
     cells = np.unique(np.stack([first.key.astype(np.int64), hours]), axis=1)
     newest = int(hours.max(initial=0))
-    weight = WEEKLY_DECAY ** ((newest - cells[1]) // HOURS)
-    seen = np.zeros((history.key_count, HOURS))
-    np.add.at(seen, (cells[0], week_hour(cells[1])), weight)
-    span = (int(history.ts[-1]) - int(history.ts[0])) / (HOURS * HOUR) if len(history) else 0.0
+    weight = WEEKLY_DECAY ** ((newest - cells[1]) // WEEK_HOURS)
+    seen = np.zeros((history.key_count, WEEK_HOURS))
+    np.add.at(seen, (cells[0], hours_of_week(cells[1])), weight)
+    span = (int(history.ts[-1]) - int(history.ts[0])) / (WEEK_HOURS * HOUR_MICROS) if len(history) else 0.0
     weeks = (1 - WEEKLY_DECAY ** max(span, 1.0)) / (1 - WEEKLY_DECAY)
     shape = seen.sum(axis=0) / max(seen.sum(), 1.0)
     base = seen.sum(axis=1, keepdims=True) / weeks * shape

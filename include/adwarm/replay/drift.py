@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.local_hours import hours_of_week
 from adwarm.patterns.opens import Opens
-from adwarm.replay.baselines import local_hours, week_hour
+from adwarm.replay.baselines import local_hours
 from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming
 
 DRIFT_THRESHOLD = 0.25
@@ -158,7 +159,7 @@ def _severity(found: AccountDrift) -> float:
 def _first_opens_by_account(opens: Opens, start: int, end: int) -> Floats:
     """Return first opens by account and bin: hours of the day in fours, working days apart from the others."""
     first = opens.only_first().since(start).before(end)
-    hour = week_hour(local_hours(first.ts, first.key, opens.zone))
+    hour = hours_of_week(local_hours(first.ts, first.key, opens.zone))
     weekend = hour // _DAY_HOURS >= _WORKING
     place = hour % _DAY_HOURS // _BLOCK_HOURS + weekend * (_BINS // 2)
     counts = np.zeros((int(opens.account.max(initial=-1)) + 1, _BINS))

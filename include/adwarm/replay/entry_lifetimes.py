@@ -1,13 +1,13 @@
 """How long a fetched entry is fresh in a replay: a fixed time, or what the house's freshness rules say of its key."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
 
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.foundation.arrow_arrays import Ints
-from adwarm.foundation.local_time import local_day, zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, ReportKey, resolve_window
 from adwarm.patterns.opens import Opens
 from adwarm.planning.expiry import NEVER, useful_until
@@ -70,9 +70,9 @@ class FreshnessLifetime:
 
     def _table(self, date_range: str, zone_name: str, start: int, end: int) -> tuple[Ints, Ints, Ints]:
         """Per local day: its start, how long data fetched on it lives, and when the range means other days."""
-        first = from_micros(start - 2 * _DAY).astimezone(zone(zone_name)).date()
+        first = local_day(from_micros(start - 2 * _DAY), zone_name)
         days = [first + timedelta(days=n) for n in range((end - start) // _DAY + 6)]
-        midnights = [_midnight(day, zone_name) for day in days]
+        midnights = [local_midnight(day, zone_name) for day in days]
         account, key = Account("act_0", zone_name, zone_name, currency=""), ReportKey("act_0", date_range)
         return (
             np.array([to_micros(moment) for moment in midnights], np.int64),
@@ -90,7 +90,3 @@ class FreshnessLifetime:
         lasting = FreshnessRules(_AGES, _AGES, _AGES, _AGES, self._rules.settle_days)
         change = useful_until(key, account, midnight, lasting)
         return FOREVER if change == NEVER or change - midnight > timedelta(days=3000) else to_micros(change)
-
-
-def _midnight(day: date, zone_name: str) -> datetime:
-    return datetime.combine(day, time.min, zone(zone_name)).astimezone(UTC)

@@ -8,14 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from adwarm.access_log import read_events
 from adwarm.access_log.timestamps import to_micros
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Actor
-from adwarm.patterns.opens import QUIET_MICROS, Opens, factorize, opens_from_frame
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.replay.cache_simulation import FetchDelays, SimulationCounts
 from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
 from adwarm.replay.policies import load_policies
@@ -33,7 +31,6 @@ from adwarm.replay.simulate import (
 )
 from adwarm.settings import Settings
 
-_HUMAN_ACTORS = [str(actor) for actor in Actor if actor.is_human]
 _WORDS = ("account_id", "date_range", "report", "time_zone")
 
 
@@ -68,10 +65,11 @@ def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: i
         BadRequest: no key has enough opens.
     """
     start, test, _ = split.micros()
-    since = split.train_from - timedelta(
-        microseconds=QUIET_MICROS
-    )  # so that the first hour's first opens are told rightly
-    tables = [_human_opens(batch) for batch in read_events(url, settings, since=since, until=split.test_to)]
+    since = split.train_from - FIRST_OPEN_QUIET
+    tables = [
+        pa.Table.from_batches([keep_human_events(batch)]).select(["ts", *_WORDS])
+        for batch in read_events(url, settings, since=since, until=split.test_to)
+    ]
     if not tables:
         raise BadRequest(f"the log has no opens between {split.train_from} and {split.test_to}; check the dates")
     frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
@@ -95,11 +93,6 @@ def select_keys(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
     names = {name: getattr(opens, name)[numbers] for name in ("account_id", "date_range", "report", "zone")}
     account = factorize(opens.account[numbers])
     return replace(opens, ts=ts, key=key[old], first=first, account=account, first_ts=ts[at], **names)
-
-
-def _human_opens(batch: pa.RecordBatch) -> pa.Table:
-    people = pc.is_in(batch.column("actor").cast(pa.string()), pa.array(_HUMAN_ACTORS))
-    return pa.Table.from_batches([batch]).filter(people).select(["ts", *_WORDS])
 
 
 TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)

@@ -20,7 +20,7 @@ from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
-from adwarm.patterns.opens import QUIET_MICROS, Opens
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.policies import load_policies
@@ -150,7 +150,7 @@ def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
 
 
 def _load_opens(context: Context, split: TrainTestSplit) -> Opens:
-    since = split.train_from - timedelta(microseconds=QUIET_MICROS)
+    since = split.train_from - FIRST_OPEN_QUIET
     known = load_opens(
         context.engine, context.objects, since, split.test_to, default_zone=context.settings.default_zone
     )

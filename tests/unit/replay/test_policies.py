@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_hours import hours_of_week
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
-from adwarm.replay.baselines import hour_probabilities, idle_window, week_hour
+from adwarm.replay.baselines import hour_probabilities, idle_window
 from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.policies import BUILT_IN, load_policies
 from adwarm.replay.policy import ReplayTiming
@@ -113,7 +114,7 @@ def test_hours_of_the_week_are_chances() -> None:
     """A weekly open makes its hour likely, other hours unlikely, and more weeks make it likelier."""
     logs = ([(n * 168.0 + at, name) for n in range(weeks) for at, name in HOURS_OPENED] for weeks in (3, 9))
     few, many = (_opens(*log) for log in logs)
-    hour = int(week_hour(np.array([9]))[0])
+    hour = int(hours_of_week(np.array([9]))[0])
     short, long = (hour_probabilities(opens, own=True) for opens in (few, many))
 
     assert 0 < short[0, hour] < long[0, hour] <= 1

@@ -9,10 +9,9 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from adwarm.foundation.arrow_arrays import Ints, Ints32
-from adwarm.foundation.local_time import zone
+from adwarm.foundation.local_hours import to_local_micros
 from adwarm.patterns.opens import Opens
 
 SLOT_MICROS = 900_000_000
@@ -286,9 +285,8 @@ def _latest(totals: Ints32) -> Ints32:
 
 
 def _offsets(name: str, first: int, size: int) -> npt.NDArray[np.int64]:
-    moments = pd.to_datetime((np.arange(size) + first) * 900, unit="s", utc=True)
-    wall = moments.tz_convert(zone(name)).tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
-    return np.asarray(wall // 900 - (np.arange(size) + first), np.int64)
+    quarters = np.arange(size) + first
+    return to_local_micros(quarters * SLOT_MICROS, name) // SLOT_MICROS - quarters
 
 
 def _no_zone(size: int) -> npt.NDArray[np.int64]:

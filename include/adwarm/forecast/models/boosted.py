@@ -18,7 +18,6 @@ from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_WEEK, OpenGrid,
 from adwarm.forecast.features.key_features import build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
 from adwarm.forecast.features.sibling_reports import SiblingReports
-from adwarm.forecast.local_hours import LocalSlot, local_slots
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.classifiers import Classifier, predict_each
 from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
@@ -27,6 +26,7 @@ from adwarm.forecast.serialization import decode_model, encode_model
 from adwarm.forecast.training.backtest import warm_value
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32
 from adwarm.foundation.clock import utc
+from adwarm.foundation.local_time import LocalSlot, local_slots
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.models.seasonal import SeasonalForecast, exposure, fingerprint
 from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.local_time import WEEK_HOURS
 
 KIND = "population"
 VERSION = "1"
@@ -52,8 +52,8 @@ class PopulationForecast(SeasonalForecast):
         """Per key, its opens divided by those that the population's profile expects."""
         observations = self.observations
         clock, expected = observations.clock(), np.zeros(len(observations.keys))
-        profile = np.array([self.population(hour) for hour in range(HOURS)])
-        for hour in range(HOURS):
+        profile = np.array([self.population(hour) for hour in range(WEEK_HOURS)])
+        for hour in range(WEEK_HOURS):
             expected += exposure(observations, clock, hour) * profile[hour]
         opens = np.bincount(observations.cell_key, observations.cell_weight, len(observations.keys))
         is_exposed = expected > 0

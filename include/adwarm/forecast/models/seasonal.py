@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.forecast.local_hours import HOURS, LocalSlot, local_slots
 from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_observations, encode_observations
-from adwarm.forecast.training.observations import WEEK_HOURS, Observations, PriorStrengths
+from adwarm.forecast.training.observations import Observations, PriorStrengths
 from adwarm.foundation.arrow_arrays import Floats, Floats32, Ints, Ints32
+from adwarm.foundation.local_time import WEEK_HOURS, LocalSlot, local_slots
 
 KIND = "hour_of_week"
 VERSION = "1"
@@ -166,10 +166,10 @@ class _Profiles:
     def from_observations(cls, observations: Observations) -> "_Profiles":
         """Compute the population's profile, then the accounts', then the level of each key."""
         accounts, account_of = np.unique(observations.keys["account_id"].to_numpy(dtype=str), return_inverse=True)
-        bounds = np.searchsorted(observations.cell_hour, np.arange(HOURS + 1))
+        bounds = np.searchsorted(observations.cell_hour, np.arange(WEEK_HOURS + 1))
         size, clock = len(accounts), observations.clock()
-        opens, exposed = np.zeros((size, HOURS), np.float32), np.zeros((size, HOURS), np.float32)
-        for hour in range(HOURS):
+        opens, exposed = np.zeros((size, WEEK_HOURS), np.float32), np.zeros((size, WEEK_HOURS), np.float32)
+        for hour in range(WEEK_HOURS):
             cells = slice(bounds[hour], bounds[hour + 1])
             opens[:, hour] = np.bincount(
                 account_of[observations.cell_key[cells]], observations.cell_weight[cells], size
@@ -185,7 +185,7 @@ class _Profiles:
     def _levels(self) -> Floats:
         """Per key, its opens divided by those that its account's profile expects."""
         observations, expected = self.observations, np.zeros(len(self.observations.keys))
-        for hour in range(HOURS):
+        for hour in range(WEEK_HOURS):
             expected += exposure(observations, self.clock, hour) * self.accounts[self.account_of, hour]
         opens = np.bincount(observations.cell_key, observations.cell_weight, len(observations.keys))
         prior_opens = observations.strengths.key * self.accounts.sum(axis=1, dtype=np.float64)[self.account_of]

@@ -12,13 +12,13 @@ from sklearn.metrics import brier_score_loss, log_loss
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid, PopulationTotals
-from adwarm.forecast.local_hours import HOURS
 from adwarm.forecast.models.boosted import BoostedForecast, chance_in_part
 from adwarm.forecast.models.calibration import Calibration, calibrate
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.forecast.training.backtest import Backtest
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
+from adwarm.foundation.local_time import WEEK_HOURS
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 
@@ -136,12 +136,12 @@ class Holdout:
         """Return, per key and column, the opens that the weekly profile expects left of the column."""
         profile_keys = pd.MultiIndex.from_frame(seasonal.keys[KEY_COLUMNS])
         rows = np.asarray(profile_keys.get_indexer(pd.MultiIndex.from_frame(self.keys)))
-        rates = np.stack([seasonal.rates(hour)[rows] * (rows >= 0) for hour in range(HOURS)], axis=1)
+        rates = np.stack([seasonal.rates(hour)[rows] * (rows >= 0) for hour in range(WEEK_HOURS)], axis=1)
         expected = -np.log1p(-np.minimum(rates / _QUARTERS, 1.0 - _TINY))
         columns = np.arange(self.grid.column_count)
         total = np.zeros((self.grid.key_count, self.grid.column_count + 1))
         for key in range(self.grid.key_count):
-            hour = self.grid.local(np.full(len(columns), key), columns) // _QUARTERS % HOURS
+            hour = self.grid.local(np.full(len(columns), key), columns) // _QUARTERS % WEEK_HOURS
             total[key, 1:] = np.cumsum(expected[key, hour])
         return total
 

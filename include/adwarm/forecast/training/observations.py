@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.forecast.local_hours import hour_of_week_at, localize, zone_or_default
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints16, Ints32
 from adwarm.foundation.clock import utc
+from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
+from adwarm.foundation.local_time import hours_into_week, zone_or_default
 from adwarm.settings import Settings
 
-WEEK_HOURS = 168.0
 EARLY_QUANTILE = 0.05
 """Share of an hour's first opens that may come before the predicted minute, so that the fetch is done before most."""
 PRIOR_OPENS = 8.0
@@ -77,7 +77,7 @@ class Observations:
     def clock(self) -> Floats:
         """Per key, the hours of its local week that have passed at `trained_until`."""
         zones, where = np.unique(self.keys["time_zone"].to_numpy(dtype=str), return_inverse=True)
-        at = np.array([hour_of_week_at(str(name), self.trained_until) for name in zones], np.float64)
+        at = np.array([hours_into_week(str(name), self.trained_until) for name in zones], np.float64)
         return at[where] if len(at) else np.zeros(0)
 
 
@@ -135,11 +135,31 @@ def _keys(frame: pd.DataFrame, row: npt.NDArray[Any], default_zone: str) -> pd.D
 def _events(frame: pd.DataFrame, row: npt.NDArray[Any], keys: pd.DataFrame, until: datetime) -> pd.DataFrame:
     """Return, per key and local hour with an open: row, hour_of_week, minute, age of the hour's start in hours."""
     zones = pd.Series(keys["time_zone"].to_numpy(dtype=object)[row], dtype=object)
-    local = localize(frame["ts"], zones)
+    local = _localize(frame["ts"], zones)
     age = (pd.Timestamp(until) - frame["ts"]).dt.total_seconds().to_numpy(np.float64) / 3600.0
     local["age"] = age + local["minute"].to_numpy(np.float64) / 60.0
     local["row"] = row
     return local.drop_duplicates(["row", "occurrence"], keep="first", ignore_index=True)
+
+
+def _localize(moments: pd.Series, zones: pd.Series) -> pd.DataFrame:
+    """Return `hour_of_week`, `minute` (with fractions) and `occurrence` of each UTC moment in its own zone.
+
+    Two moments have the same `occurrence` when they fall into the same hour of the same local day.
+    """
+    micros = moments.to_numpy("datetime64[us]").astype(np.int64)
+    local = np.zeros(len(moments), np.int64)
+    names = zones.to_numpy(dtype=object)
+    for name in sorted(set(names)):
+        rows = np.flatnonzero(names == name)
+        local[rows] = to_local_micros(micros[rows], name)
+    seconds = local // 1000 / 1000.0
+    occurrence = local // HOUR_MICROS
+    return pd.DataFrame({
+        "hour_of_week": hours_of_week(occurrence).astype(np.int16),
+        "minute": ((seconds - occurrence * 3600.0) / 60.0).astype(np.float32),
+        "occurrence": occurrence,
+    })
 
 
 def _observed_spans(

@@ -28,7 +28,7 @@ from adwarm.forecast.training.observations import build_observations
 from adwarm.foundation.clock import utc
 from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
-from adwarm.patterns.opens import QUIET_MICROS, Opens
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
@@ -151,9 +151,8 @@ def load_training_opens(context: Context, until: datetime) -> Opens:
     """Return the opens to train on: those of the last `forecast.history_days` before `until`."""
     since = _since(context.settings, until)
     # First opens at the start are known only with the quiet time before them.
-    quiet = timedelta(microseconds=QUIET_MICROS)
     opens = load_opens(
-        context.engine, context.objects, since - quiet, until, default_zone=context.settings.default_zone
+        context.engine, context.objects, since - FIRST_OPEN_QUIET, until, default_zone=context.settings.default_zone
     )
     opens = opens.since(to_micros(since))
     return opens.select_keys(opens.opened_keys())
