@@ -16,8 +16,7 @@ from adwarm.foundation.arrow_arrays import Ints32
 from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import WEEK, SimulationCounts
-from adwarm.replay.simulate import EvaluationPeriod
+from adwarm.replay.cache_simulation import WEEK, EvaluationPeriod, SimulationCounts
 from adwarm.sources.protocol import Capabilities
 
 _QUARTER = 900_000_000

@@ -86,8 +86,8 @@ def review_log(
     live = POLICY_BY_KIND[live_kind]
     watched = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
     names: list[str | Policy] = [watched, *(name for name in rules.policies if name != live)]
-    terms = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS)
-    document = replay(opens, split, terms, names, settings, reference=live).document
+    terms = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
+    document = replay(opens, split, terms, names, settings).document
     judgement = evaluate_policies(document, live_kind, rules)
     document["review"] = {
         "verdict": str(judgement.result),

@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.replay.cache_simulation import WEEK, CacheSimulation, FetchDelays, SimulationCounts, age_quantile
+from adwarm.replay.cache_simulation import (
+    WEEK,
+    CacheSimulation,
+    EvaluationPeriod,
+    FetchDelays,
+    SimulationCounts,
+    SimulationInputs,
+    age_quantile,
+)
 from adwarm.replay.entry_lifetimes import FixedLifetime
-from adwarm.replay.policy import Ranking
+from adwarm.replay.policy import Ranking, ReplayTiming
 
 MINUTE = 60_000_000
 TTL = 180 * MINUTE
@@ -25,9 +33,11 @@ def _keys(count: int) -> Opens:
 
 def _cache(warm: int = 0, fill: int = 0, thresholds: tuple[float, ...] = (0.5,), keys: int = 1) -> CacheSimulation:
     marks, columns = np.array(thresholds), np.arange(len(thresholds))
-    return CacheSimulation(
-        _keys(keys), marks, FixedLifetime(TTL), FetchDelays(warm, fill), 0, WEEK, columns, record_misses=True
+    timing = ReplayTiming(60 * MINUTE, 0, warm, TTL)
+    inputs = SimulationInputs(
+        _keys(keys), timing, FixedLifetime(TTL), FetchDelays(warm, fill), lambda counts, _: counts.calls()
     )
+    return CacheSimulation(inputs, EvaluationPeriod(0, WEEK), marks, columns)
 
 
 def _warm(cache: CacheSimulation, at: int, warm_at: int | None = None, *, renew: bool = False) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
+from adwarm.replay.cache_simulation import EvaluationPeriod
 from adwarm.replay.policy import DecisionTimes, Ranking, ReplayTiming, SimplePolicy
 from adwarm.replay.replay_run import ReplayConfig, ReplayResult, TrainTestSplit, read_opens, replay
-from adwarm.replay.simulate import EvaluationPeriod, iter_rankings
+from adwarm.replay.simulate import iter_rankings
 from adwarm.settings import Settings
 
 IDEAL = ReplayConfig(step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(1.5, 2.0, 3.0))

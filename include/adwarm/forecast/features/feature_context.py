@@ -1,4 +1,4 @@
-"""Pairs of key and quarter of an hour that features are asked for, and counting in what lies left of them."""
+"""The pairs of key and column that features are computed for, with counts over windows left of the column."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,23 @@ from adwarm.forecast.features.working_days import WorkingDays
 from adwarm.foundation.arrow_arrays import Floats, Ints
 
 Window = tuple[int, int]
-"""Quarters of an hour, relative to a moment; the end is left out."""
+"""Slots of 15 minutes relative to a column, `[start, end)`."""
 
 DAY_DECAY, WEEK_DECAY = 0.93, 0.8
-"""What a day, or a week, counts against the one after it."""
+"""Weight of a day, and of a week, relative to the one after it."""
 
 
 @dataclass
 class FeatureContext:
-    """Pairs of key and column, and the features of them so far."""
+    """Pairs of key and column with their features.
+
+    Attributes:
+        grid: the opens.
+        key: row of the key in the grid, per pair.
+        column: column in the grid, per pair; features use only what lies left of it.
+        features: name to a value per pair; the functions of `key_features` and `account_features` fill it.
+        columns_by_days: cache of `columns_before`.
+    """
 
     grid: OpenGrid
     key: Ints
@@ -31,40 +39,44 @@ class FeatureContext:
 
     @cached_property
     def account(self) -> Ints:
-        """Per pair, number of the key's account."""
+        """Number of the key's account, per pair."""
         return self.grid.account[self.key]
 
     @cached_property
     def working_days(self) -> WorkingDays:
-        """Which days before each pair's column were worked."""
+        """Which days before each pair's column were working days."""
         return WorkingDays(self.grid.population, self.column)
 
     def columns_before(self, days: int) -> Ints:
-        """Return the columns of the same wall clock time `days` before; below 0 when that was before the log."""
+        """Return the columns of the same wall clock time `days` earlier; negative before the log."""
         if days not in self.columns_by_days:
             self.columns_by_days[days] = self.grid.columns_before(self.key, self.column, days)
         return self.columns_by_days[days]
 
     def totals_before(self, totals: npt.NDArray[Any], row: Ints | None, end: Ints) -> npt.NDArray[Any]:
-        """Read running totals left of `end`, of which nothing at or after the asked column is read."""
-        place = np.minimum(np.maximum(end, 0), self.column)
-        return totals.ravel().take(place if row is None else place + row * totals.shape[1])
+        """Return running totals left of `end`, clipped to the pair's column.
+
+        Args:
+            totals: rows x columns, or columns alone when `row` is None.
+        """
+        index = np.minimum(np.maximum(end, 0), self.column)
+        return totals.ravel().take(index if row is None else index + row * totals.shape[1])
 
     def count_between(self, totals: npt.NDArray[Any], row: Ints | None, start: Ints, end: Ints) -> Floats:
-        """Count in `[start, end)`; see `until`."""
+        """Return the counts in `[start, end)`; see `totals_before`."""
         return np.asarray(self.totals_before(totals, row, end) - self.totals_before(totals, row, start), np.float64)
 
     def count_windows(
-        self, totals: npt.NDArray[Any], row: Ints | None, place: Ints, windows: Sequence[Window]
+        self, totals: npt.NDArray[Any], row: Ints | None, column: Ints, windows: Sequence[Window]
     ) -> dict[Window, Floats]:
-        """Count in each of `windows` around `place`."""
+        """Return the counts in each window relative to `column`."""
         edges = sorted({edge for window in windows for edge in window})
-        until = {edge: self.totals_before(totals, row, place + edge) for edge in edges}
+        until = {edge: self.totals_before(totals, row, column + edge) for edge in edges}
         return {(begin, end): np.asarray(until[end] - until[begin], np.float64) for begin, end in windows}
 
     def once_per_account(self) -> tuple["FeatureContext", Ints]:
-        """Return one pair for each account, zone and column among these, and per pair of these the place of its one."""
+        """Return one pair per account, zone and column, and for each of these pairs the index of its representative."""
         grid = self.grid
         clock = self.account * len(grid.zones) + grid.zone_of[self.key]
-        _, one, place = np.unique(clock * (grid.column_count + 1) + self.column, return_index=True, return_inverse=True)
-        return FeatureContext(grid, self.key[one], self.column[one]), place
+        _, one, index = np.unique(clock * (grid.column_count + 1) + self.column, return_index=True, return_inverse=True)
+        return FeatureContext(grid, self.key[one], self.column[one]), index
