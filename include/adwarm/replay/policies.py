@@ -1,4 +1,4 @@
-"""The product's own policy: chances by the adwarm model, learned anew at each fit, ranked by what a warm is worth."""
+"""The policy adwarm, and the policies by name: built-in ones, and a user's own as `module:Class`."""
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +17,15 @@ from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking,
 
 _MARGIN = 2 * SLOTS_PER_DAY * SLOT_MICROS
 _DIGITS = 9
-"""Sums of many numbers may differ in the last digits with how many pairs are asked at once."""
+"""Digits kept: sums of many numbers differ in the last digits with the number of pairs predicted at once."""
 
 
 class AdwarmPolicy:
-    """See `adwarm.forecast.training.boosted_training`; everything learned is replaced by each fit."""
+    """Ranks keys by the value of a warm from the adwarm model, which each fit trains anew."""
 
     name = "adwarm"
     about = (
-        "The chance of a first open within the life of an entry, by the model that did best on held-back weeks of "
+        "The chance of a first open within the life of an entry, by the model that did best on held-out weeks of "
         "training, weighed by how soon it is due."
     )
 
@@ -35,22 +35,22 @@ class AdwarmPolicy:
 
     @property
     def predicted_event(self) -> PredictedEvent | None:
-        """Chances are of a first open within the life of an entry that is fetched now."""
+        """A first open within the lifetime of an entry that is fetched now."""
         return self._predicted_event
 
     def fit(self, history: Opens, timing: ReplayTiming) -> None:
-        """Train on what is known."""
-        reach = Horizons(
+        """Train on the history."""
+        horizons = Horizons(
             max(1, round(timing.step / SLOT_MICROS)),
             min(max(1, round(timing.ttl / SLOT_MICROS)), SLOTS_PER_DAY),
             timing.lag,
         )
-        self._predicted_event = PredictedEvent(reach.lifetime * SLOT_MICROS)
+        self._predicted_event = PredictedEvent(horizons.lifetime * SLOT_MICROS)
         until = int(history.ts[-1]) + 1 if len(history) else 0
-        self.model = train_model(history, until, reach)
+        self.model = train_model(history, until, horizons)
 
     def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
-        """Yield what a warm of each key is worth; keys that nobody opens around this time of day are left out."""
+        """Yield the value of a warm and the chance of a first open for every known key."""
         model = self.model
         if model is None or not len(history):
             return
@@ -84,20 +84,20 @@ BUILT_IN: dict[str, Callable[[Opens, EntryLifetime], Policy]] = {
     "adwarm": lambda *_: AdwarmPolicy(),
     "oracle": baselines.Oracle,
 }
-"""Makers by name. Each is given the log and the life of entries; only the oracle looks at it."""
+"""Constructors by name. Each gets the log and the lifetime of entries; only the oracle uses them."""
 
 BOUNDS = {"none", "everything", "oracle"}
-"""Those that are no competitors but mark the ends of the scale."""
+"""Policies that mark the ends of the scale and do not compete."""
 
 
 def load_policies(names: Sequence[str | Policy], opens: Opens, lifetime: EntryLifetime) -> list[Policy]:
-    """Return the policies that `names` mean: a built-in name, `module:Class` of your own, `all`, or a policy itself.
+    """Return the policies for `names`: a built-in name, `module:Class` of the user's own, `all`, or a policy itself.
 
     Raises:
         BadRequest: there is no such policy.
     """
-    wanted = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
-    return [_load_policy(name, opens, lifetime) if isinstance(name, str) else name for name in dict.fromkeys(wanted)]
+    expanded = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
+    return [_load_policy(name, opens, lifetime) if isinstance(name, str) else name for name in dict.fromkeys(expanded)]
 
 
 def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime) -> Policy:
@@ -107,7 +107,7 @@ def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime) -> Policy:
     if not colon:
         raise BadRequest(f"policy {name!r} is not one of all, {', '.join(BUILT_IN)}; your own is written module:Class")
     try:
-        made: Any = getattr(importlib.import_module(module), attribute)
+        policy_class: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BadRequest(f"policy {name!r} cannot be loaded: {error}; is its folder on PYTHONPATH?") from error
-    return cast("Policy", made())
+    return cast("Policy", policy_class())

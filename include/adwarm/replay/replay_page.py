@@ -24,7 +24,7 @@ _HEADLINE_MULTIPLE = 2.0
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """Return the page for the document of a replay (see `adwarm.replay.replay_run.replay`) or of a review.
+    """Return the page for the document of a replay (see `adwarm.replay.replay_run.ReplayResult`) or of a review.
 
     A review's document is a replay's with the key `review` (see `adwarm.replay.review.review_log`).
     """
@@ -97,7 +97,7 @@ def _differences(compared: dict[str, Any] | None) -> list[tuple[str, dict[str, A
 
 
 def curves_plot(policies: list[dict[str, Any]]) -> Markup:
-    """Return the plot of first-open hit ratio over calls."""
+    """Return the plot of the first-open hit ratio over calls."""
     figure = go.Figure()
     for n, policy in enumerate(policies):
         name = policy["name"]
@@ -117,7 +117,7 @@ def curves_plot(policies: list[dict[str, Any]]) -> Markup:
 
 
 def savings_plot(document: dict[str, Any]) -> Markup:
-    """Return the plot of achieved against aimed-at calls."""
+    """Return the plot of calls made over calls aimed at."""
     figure = go.Figure()
     targets = document["rules"]["targets"]
     figure.add_scatter(
@@ -150,9 +150,9 @@ def calibration_plot(policies: list[dict[str, Any]]) -> Markup:
     for n, policy in enumerate(policies):
         bins = policy["probability"]["bins"]
         figure.add_scatter(
-            x=[found["stated"] for found in bins],
-            y=[found["came_true"] for found in bins],
-            customdata=[found["cases"] for found in bins],
+            x=[row["stated"] for row in bins],
+            y=[row["came_true"] for row in bins],
+            customdata=[row["cases"] for row in bins],
             name=policy["name"],
             mode="lines+markers",
             line={"color": _color(policy["name"], n)},

@@ -1,7 +1,8 @@
-"""Reviews the live policy: replays the last weeks, judges it, and writes the report.
+"""Reviews the live policy: replays the last weeks, evaluates the policies, and writes the pages; applies the decision.
 
-It changes what is live in one case only: when the live kind's probabilities are off, the population profile takes over
-at once. A better kind is trained and proposed; `adwarm.replay.review` makes it live when somebody has approved.
+A review changes what is live in one case only: when the live kind's probabilities are off, the population profile
+replaces it at once. A better kind is trained and proposed; `promote` makes it live after a human approved. Each change
+is one transaction, and repeating it changes nothing.
 """
 
 import hashlib
@@ -37,6 +38,8 @@ from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_po
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 MIN_TRAINING = 2 * WEEK
 TARGETS = (1.5, 2.0, 3.0)
+REVIEW_ACTOR = "adwarm_policy_review"
+"""Who chose a kind that no human chose."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,30 @@ class _ReviewDraft:
 
 
 def review_policies(context: Context, now: datetime, run_id: str, *, apply_result: bool = True) -> PolicyReview:
-    """Review the live policy as of `now`, and return the review.
-
-    The review of a run is made once: asked again, its row comes back.
+    """Review the live policy as of `now`, and return the stored review; the review of a run is made only once.
 
     Args:
-        act: whether to fall back and to propose; without it the review only reports, in words what it would have done.
+        context: the store and the settings.
+        now: opens after it are ignored.
+        run_id: the run that makes the review.
+        apply_result: whether to fall back and to propose; if not, the review only reports what it would have done.
 
     Raises:
-        BadRequest: there is no such policy.
+        BadRequest: a policy in the settings does not exist.
     """
     now = utc(now)
     with read_transaction(context.engine) as connection:
-        if found := find_review(connection, run_id):
-            return found
-    made = _draft_review(context, now)
-    if not apply_result and made.evaluation is not None:
-        made = replace(made, result=ReviewResult.REPORTED)
-    report = None if made.document is None else _write_pages(PageFolder(context.settings.data), made.document, now)
-    chosen = _train_new_kind(context, made, now) if apply_result else None
-    review = _to_review(made, run_id, now, report, chosen)
+        if review := find_review(connection, run_id):
+            return review
+    draft = _draft_review(context, now)
+    if not apply_result and draft.evaluation is not None:
+        draft = replace(draft, result=ReviewResult.REPORTED)
+    page = None if draft.document is None else _write_pages(PageFolder(context.settings.data), draft.document, now)
+    snapshot = _train_new_kind(context, draft, now) if apply_result else None
+    review = _to_review(draft, run_id, now, page, snapshot)
     with write_transaction(context.engine) as connection:
-        if chosen is not None and made.result is ReviewResult.FELL_BACK:
-            fall_back(connection, chosen, reason=made.reason, at=now)
+        if snapshot is not None and draft.result is ReviewResult.FELL_BACK:
+            fall_back(connection, snapshot, reason=draft.reason, at=now)
         save_review(connection, review)
     return review
 
@@ -81,29 +85,32 @@ def review_policies(context: Context, now: datetime, run_id: str, *, apply_resul
 def review_log(
     opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings
 ) -> tuple[PolicyEvaluation, dict[str, Any]]:
-    """Replay the live kind's policy and the others over `opens`; return the judgement and the report's document."""
+    """Replay the live kind's policy and the others over `opens`; return the evaluation and the page's document.
+
+    The document is that of a replay with the key `review`.
+    """
     rules, (start, test, end) = settings.review, split.micros()
     live = POLICY_BY_KIND[live_kind]
-    watched = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
-    names: list[str | Policy] = [watched, *(name for name in rules.policies if name != live)]
-    terms = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
-    document = replay(opens, split, terms, names, settings).document
-    judgement = evaluate_policies(document, live_kind, rules)
+    monitored = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
+    names: list[str | Policy] = [monitored, *(name for name in rules.policies if name != live)]
+    config = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
+    document = replay(opens, split, config, names, settings).document
+    evaluation = evaluate_policies(document, live_kind, rules)
     document["review"] = {
-        "verdict": str(judgement.result),
-        "why": judgement.reason,
+        "verdict": str(evaluation.result),
+        "why": evaluation.reason,
         "live_kind": live_kind,
-        "proposed_kind": judgement.new_kind,
+        "proposed_kind": evaluation.new_kind,
         "max_ece": rules.max_ece,
         "min_cases": rules.min_cases,
-        "figures": judgement.figures,
-        "drift": measure_drift(opens, start, test, end, watched),
+        "figures": evaluation.figures,
+        "drift": measure_drift(opens, start, test, end, monitored),
     }
-    return judgement, document
+    return evaluation, document
 
 
 def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> TrainTestSplit:
-    """Return which weeks of a log from `first` to `until` are learned from, and which are scored.
+    """Return which weeks of a log from `first` to `until` are for training, and which for the test.
 
     Raises:
         BadRequest: the log is too short.
@@ -119,15 +126,15 @@ def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> Tra
 
 
 def sample_accounts(opens: Opens, max_keys: int) -> Opens:
-    """Return the opens of at most `most` keys, or of one account's: whole accounts, drawn without looking at them."""
+    """Return the opens of whole accounts, drawn by a hash of their ids: at most `max_keys` keys, or one account."""
     if opens.key_count <= max_keys:
         return opens
-    _, at, account = np.unique(opens.account, return_index=True, return_inverse=True)
-    drawn = [hashlib.sha256(str(opens.account_id[place]).encode()).hexdigest() for place in at]
-    order = np.argsort(np.array(drawn))
+    _, first_key, account = np.unique(opens.account, return_index=True, return_inverse=True)
+    digests = [hashlib.sha256(str(opens.account_id[key]).encode()).hexdigest() for key in first_key]
+    order = np.argsort(np.array(digests))
     fitting = np.cumsum(np.bincount(account)[order]) <= max_keys
-    kept = order[: max(int(fitting.sum()), 1)]
-    return opens.select_keys(np.flatnonzero(np.isin(account, kept)))
+    sampled = order[: max(int(fitting.sum()), 1)]
+    return opens.select_keys(np.flatnonzero(np.isin(account, sampled)))
 
 
 def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
@@ -145,21 +152,21 @@ def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     except BadRequest as error:
         return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
     opens = _load_opens(context, split)
-    judgement, document = review_log(opens, split, live.kind, context.settings)
-    return _ReviewDraft(judgement.result, judgement.reason, live.kind, judgement, document)
+    evaluation, document = review_log(opens, split, live.kind, context.settings)
+    return _ReviewDraft(evaluation.result, evaluation.reason, live.kind, evaluation, document)
 
 
 def _load_opens(context: Context, split: TrainTestSplit) -> Opens:
     since = split.train_from - FIRST_OPEN_QUIET
-    known = load_opens(
+    opens = load_opens(
         context.engine, context.objects, since, split.test_to, default_zone=context.settings.default_zone
     )
-    known = known.since(to_micros(split.train_from))
-    return sample_accounts(known.select_keys(known.opened_keys()), context.settings.review.max_keys)
+    opens = opens.since(to_micros(split.train_from))
+    return sample_accounts(opens.select_keys(opens.opened_keys()), context.settings.review.max_keys)
 
 
 def _train_new_kind(context: Context, draft: _ReviewDraft, now: datetime) -> Snapshot | None:
-    """Train and store the forecast that is fallen back to or proposed; it is not live yet."""
+    """Train and store the forecast to fall back to or to propose; it is not live yet."""
     if draft.evaluation is None or draft.evaluation.new_kind is None:
         return None
     kind = draft.evaluation.new_kind
@@ -171,21 +178,21 @@ def _train_new_kind(context: Context, draft: _ReviewDraft, now: datetime) -> Sna
 
 
 def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) -> str:
-    """Write the report as JSON and as a page; return where the page is."""
+    """Write the document as JSON and as HTML; return path or URL of the HTML page."""
     name = f"review-{now:%Y%m%dt%H%M%Sz}"
     folder.write(f"{name}.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     return folder.write(f"{name}.html", render_page(document).encode())
 
 
 def _to_review(
-    draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, chosen: Snapshot | None
+    draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, snapshot: Snapshot | None
 ) -> PolicyReview:
     figures: dict[str, Any] = {"why": draft.reason}
     if draft.document is not None:
         review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
         figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
-    proposed = chosen if draft.result is ReviewResult.PROPOSED else None
+    proposed = snapshot if draft.result is ReviewResult.PROPOSED else None
     return PolicyReview(
         run_id=run_id,
         at=now,
@@ -198,24 +205,23 @@ def _to_review(
     )
 
 
-REVIEW_ACTOR = "adwarm_policy_review"
-"""Who chose, where no person did."""
-
-
 def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: datetime) -> None:
-    """Let the policy name the fallback, and training keep its kind until somebody approves another."""
+    """Make the fallback live; training keeps its kind until somebody approves another."""
     _set_live(connection, snapshot.id, snapshot.kind, by=REVIEW_ACTOR, reason=reason, at=at)
 
 
 def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
-    """Make the forecast that a review proposed live, and return the review.
+    """Make the forecast that a review proposed live, and return the review; repeating it changes nothing.
 
     Args:
+        engine: the database.
+        run_id: the run of the review.
         by: who approved.
+        at: when.
 
     Raises:
         NotFound: there is no such review.
-        BadRequest: it proposed nothing, was rejected, or another kind is live by now.
+        BadRequest: it proposed nothing, was rejected, or another kind has gone live since.
     """
     with write_transaction(engine) as connection:
         review = _get_review(connection, run_id)
@@ -232,7 +238,7 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyRevi
 
 
 def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
-    """Write down that a proposal was not approved, and return the review; one that is decided stays as it is.
+    """Record that a proposal was not approved, and return the review; a review that is decided does not change.
 
     Raises:
         NotFound: there is no such review.

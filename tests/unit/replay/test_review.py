@@ -134,7 +134,7 @@ def test_the_report_is_where_a_person_finds_it(house: House) -> None:
     page = Path(str(row.page))
     document = orjson.loads(page.with_suffix(".json").read_bytes())
     assert page.parent == Path(house.settings.data) / "reports"
-    assert "What this review comes to" in page.read_text(encoding="utf-8")
+    assert "The result of this review" in page.read_text(encoding="utf-8")
     assert document["review"]["proposed_kind"] == "hour_of_week"
     assert set(row.figures["policies"]) == {"population-profile", "hour-of-week"}
     assert house.review().at == row.at
