@@ -1,6 +1,6 @@
 """Fatigue scores by account, ad and day.
 
-The scores of an account and day are published together: they replace the earlier ones whole, and never newer ones.
+The scores of an account and day are published together. They replace all earlier ones, and never newer ones.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ class StoredScore:
 def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
     """Store the scores of each account and day in `scores`, and return how many were stored.
 
-    An account and day that already holds scores of a newer data version is left as it is.
+    An account and day with scores of a newer data version does not change.
     """
     groups: dict[tuple[str, date], list[FatigueScore]] = defaultdict(list)
     for score in scores:
@@ -64,16 +64,17 @@ def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, s
 def find_data_version(
     engine: Engine, account_id: str, as_of: date, calculator_version: str | None = None
 ) -> int | None:
-    """Return the data version the account's scores of a day were made from, None when there are none.
+    """Return the data version behind the account's scores of a day, or None when there are none.
 
-    With a calculator version, scores made by another one do not count.
+    Args:
+        calculator_version: only scores of this calculator count; all by default.
     """
     with read_transaction(engine) as connection:
         return _version(connection, account_id, as_of, calculator_version)
 
 
 def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:
-    """Return the account's newest scores, not later than `as_of`: the most worn ad first, pending ones last."""
+    """Return the account's newest scores, not later than `as_of`: the most fatigued ad first, pending ones last."""
     days = select(func.max(table.c.as_of)).where(table.c.account_id == account_id)
     if as_of is not None:
         days = days.where(table.c.as_of <= as_of)
@@ -84,19 +85,19 @@ def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> l
 
 
 def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
-    """Return how many ads of all accounts are in each band on a day."""
+    """Return the number of ads of all accounts by status on a day."""
     query = select(table.c.status, func.count()).where(table.c.as_of == as_of).group_by(table.c.status)
     with read_transaction(engine) as connection:
-        found = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return {status: found.get(status, 0) for status in STATUSES}
+        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {status: counts.get(status, 0) for status in STATUSES}
 
 
 def count_all_by_status(engine: Engine) -> dict[str, int]:
-    """Return how many scores of any day are in each band."""
+    """Return the number of scores of all days by status."""
     with read_transaction(engine) as connection:
         query = select(table.c.status, func.count()).group_by(table.c.status)
-        found = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return {status: found.get(status, 0) for status in STATUSES}
+        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {status: counts.get(status, 0) for status in STATUSES}
 
 
 def _matches(account_id: str, as_of: date) -> Any:
@@ -107,8 +108,8 @@ def _version(connection: Connection, account_id: str, as_of: date, calculator_ve
     query = select(func.max(table.c.data_version)).where(_matches(account_id, as_of))
     if calculator_version is not None:
         query = query.where(table.c.calculator_version == calculator_version)
-    found = connection.execute(query).scalar_one()
-    return None if found is None else int(found)
+    newest = connection.execute(query).scalar_one()
+    return None if newest is None else int(newest)
 
 
 def _row(item: StoredScore) -> dict[str, Any]:

@@ -44,8 +44,10 @@ def find_policy(connection: Connection, name: str = LIVE) -> DeployedPolicy | No
 
 def find_deployed_snapshot(connection: Connection, name: str = LIVE) -> Snapshot | None:
     """Return the snapshot that a policy names, or None."""
-    found = find_policy(connection, name)
-    return find_snapshot(connection, found.snapshot_id) if found is not None and found.snapshot_id else None
+    deployed = find_policy(connection, name)
+    if deployed is None or deployed.snapshot_id is None:
+        return None
+    return find_snapshot(connection, deployed.snapshot_id)
 
 
 def set_policy(

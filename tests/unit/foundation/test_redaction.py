@@ -1,4 +1,4 @@
-"""Tests of redaction."""
+"""Redaction of secrets."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ SECRET = "s3cr3tValue0123456789abcdef"
         f"eyJhbGciOiJIUzI1NiJ9.{SECRET}.{SECRET}",
     ],
 )
-def test_token_like_material_does_not_pass(text: str) -> None:
+def test_secrets_are_hidden(text: str) -> None:
     """A secret is hidden in every form that logs, URLs and headers give it."""
     assert SECRET not in redact(text)
     assert HIDDEN in redact(text)
@@ -46,20 +46,20 @@ def test_token_like_material_does_not_pass(text: str) -> None:
         "code 190, HTTP 400, trace AbCdEf",
     ],
 )
-def test_plain_words_stay(text: str) -> None:
+def test_plain_text_is_kept(text: str) -> None:
     """Prose, ids and URLs without credentials are kept."""
     assert redact(text) == text
 
 
 @given(st.text(max_size=6_000))
 def test_it_never_fails_and_is_bounded(text: str) -> None:
-    """Any text at all can be recorded."""
+    """Any text can be recorded."""
     assert len(redact(text)) <= MAX_CHARACTERS
 
 
 @given(st.integers(0, 5_000))
 def test_a_secret_at_the_cut_is_hidden_too(offset: int) -> None:
-    """Cutting long text does not uncover the rest of a token."""
+    """Cutting long text does not uncover part of a token."""
     assert "s3cr3t" not in redact("x" * offset + f" access_token={SECRET}")
 
 

@@ -1,4 +1,4 @@
-"""Stored scores: replaced whole, never by older data, read newest first."""
+"""Stored scores: replaced as a whole, never by older data, read newest first."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -38,8 +38,8 @@ def _score(
     return replace(score, **values)
 
 
-def test_what_is_published_is_read(engine: Engine) -> None:
-    """Every value comes back, the absent ones as None."""
+def test_scores_survive_the_table(engine: Engine) -> None:
+    """Every value comes back, missing ones as None."""
     assert scores.publish(engine, [_score()], 3, True, AT) == 1
     (row,) = scores.list_latest(engine, "act_1")
     assert row == StoredScore(_score(), 3, True, AT)
@@ -64,7 +64,7 @@ def test_what_is_published_is_read(engine: Engine) -> None:
 
 
 def test_a_real_score_fits(engine: Engine) -> None:
-    """What the calculator makes is stored as it is, with a name cut to the column."""
+    """A score of the calculator is stored unchanged, except that its name is cut to the column."""
     rows = [
         {
             "account_id": "act_1",
@@ -84,7 +84,7 @@ def test_a_real_score_fits(engine: Engine) -> None:
 
 
 def test_newer_data_replaces_the_scores_of_a_day_whole(engine: Engine) -> None:
-    """An ad that is no longer scored does not stay behind; other days and accounts do."""
+    """An ad that is no longer scored is deleted; other days and accounts do not change."""
     scores.publish(engine, [_score("1"), _score("2"), _score("1", as_of=date(2026, 11, 23))], 1, False, AT)
     scores.publish(engine, [_score("1", account_id="act_2")], 1, False, AT)
     assert scores.publish(engine, [_score("2", 70.0, "critical")], 2, True, AT) == 1
@@ -94,15 +94,15 @@ def test_newer_data_replaces_the_scores_of_a_day_whole(engine: Engine) -> None:
 
 
 def test_older_data_replaces_nothing(engine: Engine) -> None:
-    """A late run with an older version stores nothing, and an empty answer wipes nothing."""
+    """A late run with an older version stores nothing, and an empty list deletes nothing."""
     scores.publish(engine, [_score(total=50.0)], 5, False, AT)
     assert scores.publish(engine, [_score(total=1.0)], 4, False, AT) == 0
     assert scores.publish(engine, [], 6, False, AT) == 0
     assert scores.list_latest(engine, "act_1")[0].score.total == 50.0
 
 
-def test_the_version_scored_is_known(engine: Engine) -> None:
-    """It tells whether there is anything to do, and forgets scores of another calculator when asked to."""
+def test_the_data_version_can_be_read(engine: Engine) -> None:
+    """It is None without scores, and optionally for one calculator only."""
     assert scores.find_data_version(engine, "act_1", DAY) is None
     scores.publish(engine, [_score()], 7, False, AT)
     assert scores.find_data_version(engine, "act_1", DAY) == 7
@@ -113,7 +113,7 @@ def test_the_version_scored_is_known(engine: Engine) -> None:
 
 
 def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> None:
-    """The newest day not later than asked, the most worn ad first, pending ones last."""
+    """The newest day up to `as_of`, the most fatigued ad first, pending ones last."""
     scores.publish(engine, [_score("9", 90.0, as_of=date(2026, 11, 22))], 1, False, AT)
     scores.publish(
         engine, [_score("1", 5.0), _score("2", None, "pending"), _score("3", 65.0, "critical")], 1, False, AT
@@ -123,8 +123,8 @@ def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> N
     assert scores.list_latest(engine, "act_1", date(2026, 11, 1)) == []
 
 
-def test_bands_are_counted_over_all_accounts(engine: Engine) -> None:
-    """Every band is named, empty ones with 0."""
+def test_statuses_are_counted_over_all_accounts(engine: Engine) -> None:
+    """Every status is in the result, with 0 when no ad has it."""
     scores.publish(
         engine,
         [_score("1"), _score("2", 70.0, "critical"), _score("1", account_id="act_2"), _score("3", None, "pending")],

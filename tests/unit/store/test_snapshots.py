@@ -1,4 +1,4 @@
-"""Rows of forecasts and of the policy."""
+"""Stored forecasts and the deployed policy."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -37,8 +37,8 @@ def _snapshot(name: str, **values: Any) -> Snapshot:
     return replace(snapshot, **values)
 
 
-def test_a_row_comes_back_and_is_never_replaced(engine: Engine) -> None:
-    """A snapshot's id is its content: a second row of the same id changes nothing."""
+def test_a_snapshot_is_never_replaced(engine: Engine) -> None:
+    """The id is a hash of the content, so a second row with it changes nothing."""
     with write_transaction(engine) as connection:
         insert_snapshot(connection, _snapshot("a"))
         insert_snapshot(connection, _snapshot("a", keys=9))
@@ -48,7 +48,7 @@ def test_a_row_comes_back_and_is_never_replaced(engine: Engine) -> None:
 
 
 def test_the_policy_names_one_snapshot(engine: Engine) -> None:
-    """A second choice replaces the first."""
+    """Deploying a second snapshot replaces the first."""
     with write_transaction(engine) as connection:
         assert find_policy(connection) is None
         assert find_deployed_snapshot(connection) is None
@@ -60,7 +60,7 @@ def test_the_policy_names_one_snapshot(engine: Engine) -> None:
 
 
 def test_a_choice_outlives_the_next_training(engine: Engine) -> None:
-    """Who chose the kind, when and why, stays when the policy names a newer snapshot."""
+    """The recorded choice stays when the policy names a newer snapshot."""
     with write_transaction(engine) as connection:
         for name in "ab":
             insert_snapshot(connection, _snapshot(name))

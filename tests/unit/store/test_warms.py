@@ -1,4 +1,4 @@
-"""Plans are stored once per run, and what was carried out is never planned away."""
+"""Plans are stored once per run, and a new plan never deletes warms that were served."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,8 +27,8 @@ def _finish(engine: Engine, warm: Warm, status: WarmStatus = WarmStatus.FETCHED,
     warms.finish(engine, warm.run_id, [WarmResult(warm_id=warm.id, status=status, **values)], 0, [])
 
 
-def test_a_rerun_replaces_what_is_undone(engine: Engine) -> None:
-    """Planned, cut and shadow rows go; what was carried out stays; other runs are not touched."""
+def test_a_rerun_replaces_warms_that_are_not_served(engine: Engine) -> None:
+    """Planned, cut and shadow warms are deleted; served ones and other runs stay."""
     first = _plan(engine, "dag/1", _planned("act_1"), _planned("act_2"), _planned("act_3", status=WarmStatus.CUT))
     _plan(engine, "dag/2", _planned("act_9"))
     _finish(engine, first[0], fetched_at=AT)
@@ -39,15 +39,15 @@ def test_a_rerun_replaces_what_is_undone(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("status", [WarmStatus.FAILED, WarmStatus.STALE, WarmStatus.DENIED])
-def test_a_rerun_replaces_what_failed(engine: Engine, status: WarmStatus) -> None:
-    """A key that failed is planned anew once, and does not lie beside its new plan to be tried twice."""
+def test_a_rerun_replaces_failed_warms(engine: Engine, status: WarmStatus) -> None:
+    """A key that failed is planned once, not twice."""
     (row,) = _plan(engine, "dag/1", _planned("act_1"))
     _finish(engine, row, status, error="no")
     assert [item.status for item in _plan(engine, "dag/1", _planned("act_1"))] == ["planned"]
 
 
-def test_a_batch_is_opened_again(engine: Engine) -> None:
-    """What ended in one of the statuses is planned without its error, and its job no longer counts it as failed."""
+def test_a_batch_is_reopened(engine: Engine) -> None:
+    """Warms with one of the statuses are planned without their error, and their job stops counting them as failed."""
     rows = _plan(engine, "dag/1", *[_planned(f"act_{n}", batch=n // 4) for n in range(1, 6)])
     jobs.start(engine, "dag/1", "dag", 5, AT)
     ends = [WarmStatus.FAILED, WarmStatus.DENIED, WarmStatus.FETCHED, WarmStatus.FAILED]
@@ -69,8 +69,8 @@ def test_a_batch_is_opened_again(engine: Engine) -> None:
     assert job.errors == ("act_2 today: no", "act_4 today: no")
 
 
-def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
-    """The most urgent first; other batches and what is done are left out."""
+def test_planned_warms_of_a_batch(engine: Engine) -> None:
+    """The most urgent first; other batches and ended warms are left out."""
     rows = _plan(
         engine,
         "dag/1",
@@ -85,7 +85,7 @@ def test_a_batch_is_what_is_left_of_it(engine: Engine) -> None:
 
 
 def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
-    """The window is half open, and `_` in a DAG's name is no wildcard; later decisions are left out, save its own."""
+    """The window is half open, `_` in a DAG's name is no wildcard, and later decisions of other runs are left out."""
     for run, account, at, decided in (
         ("a_b/1", "act_1", AT, AT - HOUR),
         ("a_b/2", "act_2", AT + HOUR, AT - HOUR),
@@ -101,8 +101,8 @@ def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
     assert warms.get_calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT + HOUR) == {"act_1": 6, "act_3": 3}
 
 
-def test_the_p95_is_of_what_is_known(engine: Engine) -> None:
-    """Without a fetch it is 0; else the value that 95 of 100 do not exceed."""
+def test_the_p95_of_fetches(engine: Engine) -> None:
+    """0 without a fetch; else the value that 95 of 100 do not exceed."""
     assert warms.get_p95_seconds(engine) == 0
     rows = _plan(engine, "dag/1", *[_planned(f"act_{n}") for n in range(1, 101)])
     for n, row in enumerate(rows, 1):
@@ -110,8 +110,8 @@ def test_the_p95_is_of_what_is_known(engine: Engine) -> None:
     assert warms.get_p95_seconds(engine) == pytest.approx(96, abs=1)
 
 
-def test_only_old_fetches_without_a_verdict_are_open(engine: Engine) -> None:
-    """Those fetched, not judged yet, and before the moment."""
+def test_unmarked_warms(engine: Engine) -> None:
+    """Those that were fetched before the time and are not marked yet."""
     rows = _plan(engine, "dag/1", *[_planned(f"act_{n}") for n in range(1, 5)])
     _finish(engine, rows[0], fetched_at=AT)
     _finish(engine, rows[1], fetched_at=AT)
@@ -122,8 +122,8 @@ def test_only_old_fetches_without_a_verdict_are_open(engine: Engine) -> None:
     assert warms.count_by_status(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0}
 
 
-def test_orders_of_a_reason_leave_out_what_was_never_meant(engine: Engine) -> None:
-    """Cut and shadow rows were not meant to be carried out."""
+def test_warms_of_a_reason_leave_out_cut_and_shadow_warms(engine: Engine) -> None:
+    """Cut and shadow warms are not to be fetched."""
     _plan(
         engine,
         "dag/1",
