@@ -1,4 +1,4 @@
-"""Training, keeping and finding forecasts."""
+"""Storing, promoting and loading forecasts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +40,7 @@ def _train(opens: pd.DataFrame, until: datetime) -> SeasonalForecast:
 
 
 def test_a_saved_forecast_goes_live_and_comes_back(context: Context, make_opens: MakeOpens) -> None:
-    """Saved, made live and loaded, it predicts what it predicted before."""
+    """Saved, promoted and loaded, it predicts the same."""
     forecast = _train(make_opens([MONDAY - n * DAY for n in range(1, 30)]), MONDAY)
     snapshot = save_snapshot(context, forecast, metrics={"brier": 0.1}, at=MONDAY)
     promote_snapshot(context.engine, snapshot.id, MONDAY)
@@ -60,7 +60,7 @@ def test_saving_again_changes_nothing(context: Context, make_opens: MakeOpens) -
 
 
 def test_only_the_policy_names_the_live_one(context: Context, make_opens: MakeOpens) -> None:
-    """A newer snapshot is not used before it is made live."""
+    """A newer snapshot is not used before it is promoted."""
     opens = make_opens([MONDAY - n * DAY for n in range(1, 30)])
     old = save_snapshot(context, _train(opens, MONDAY - DAY), metrics={}, at=MONDAY)
     promote_snapshot(context.engine, old.id, MONDAY)
@@ -69,7 +69,7 @@ def test_only_the_policy_names_the_live_one(context: Context, make_opens: MakeOp
 
 
 def test_without_training_the_error_says_what_to_do(context: Context) -> None:
-    """Asking for a forecast that was never trained names the DAG that trains."""
+    """Loading a forecast that was never trained names the DAG that trains."""
     with pytest.raises(NotFound, match="adwarm_access_patterns"):
         get_live_forecast(context)
     with pytest.raises(NotFound, match="adwarm_access_patterns"):
@@ -78,8 +78,8 @@ def test_without_training_the_error_says_what_to_do(context: Context) -> None:
         promote_snapshot(context.engine, "0" * 64, MONDAY)
 
 
-def test_a_kind_from_elsewhere_is_refused(context: Context, make_opens: MakeOpens) -> None:
-    """A snapshot of a kind this version does not know is not guessed at."""
+def test_an_unknown_kind_is_rejected(context: Context, make_opens: MakeOpens) -> None:
+    """A snapshot of a kind that this version does not know is not loaded."""
     forecast = _train(make_opens([MONDAY - DAY]), MONDAY)
     snapshot = save_snapshot(context, forecast, metrics={}, at=MONDAY)
     with write_transaction(context.engine) as connection:

@@ -1,4 +1,4 @@
-"""A small office whose people open reports at their hours, and the terms to replay it under."""
+"""A small log in which keys are opened at their own hours, and a split to replay it."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The report: one file that needs no network, and says what its words mean."""
+"""The page: one file that needs no network and explains its terms."""
 
 import re
 
@@ -19,14 +19,14 @@ def page(opens: Opens, split: TrainTestSplit) -> str:
     return render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document)
 
 
-def test_nothing_is_fetched(page: str) -> None:
+def test_the_page_needs_no_network(page: str) -> None:
     """No script, style or image comes from elsewhere; the plots' script is inside."""
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=", page)
     assert "Plotly" in page
 
 
-def test_words_are_explained(page: str) -> None:
-    """Whoever has not seen it before finds what the figures mean, and every policy with a sentence."""
+def test_terms_are_explained(page: str) -> None:
+    """The page explains its figures, and describes every policy."""
     for words in ("First open", "First-open hit ratio", "Cache efficiency", "multiples", "95 %", "How it was done"):
         assert words in page
     assert all(f"<dt>{name}</dt>" in page for name in NAMES)
@@ -37,7 +37,7 @@ def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: TrainTes
     assert render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document) == page
 
 
-def test_names_cannot_break_the_page(opens: Opens, split: TrainTestSplit) -> None:
+def test_text_is_escaped(opens: Opens, split: TrainTestSplit) -> None:
     """Text from outside is escaped."""
     document = replay(opens, split, ReplayConfig(), ["none"], Settings()).document
     document["policies"][0]["about"] = "<script>alert(1)</script>"

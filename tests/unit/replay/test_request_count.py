@@ -23,8 +23,8 @@ FETCHES = st.lists(st.tuples(st.integers(0, 4_000), st.lists(WINDOWS, min_size=1
 
 
 @given(FETCHES, st.integers(0, 6))
-def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
-    """Over any series of fetches, spans and summaries are as many as the planner's."""
+def test_requests_equal_those_of_the_planner(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
+    """Over any series of fetches, the number of requests is the planner's."""
     shelf, held = FetchedDays(RULES, weekday), {}
     kept: dict[Window, RangeSummary] = {}
     calendar = RefetchSchedule("UTC", weekday, RULES)

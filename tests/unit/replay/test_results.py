@@ -1,4 +1,4 @@
-"""Intervals by resampling accounts and weeks."""
+"""Curves with bootstrap intervals, and probability metrics."""
 
 import numpy as np
 import pandas as pd
@@ -11,21 +11,21 @@ from adwarm.replay.policy import PredictedEvent, Ranking, ReplayTiming
 from adwarm.replay.results import ProbabilityMetrics, confidence_interval, curve_points, resampled_ratio
 
 
-def _tally(cells: int) -> SimulationCounts:
+def _counts(cells: int) -> SimulationCounts:
     rng = np.random.default_rng(5)
-    tally = SimulationCounts.empty(cells, 1, 3)
-    tally.opens[:] = tally.first_opens[:] = rng.integers(5, 20, cells)
+    counts = SimulationCounts.empty(cells, 1, 3)
+    counts.opens[:] = counts.first_opens[:] = rng.integers(5, 20, cells)
     for column, share in enumerate((0.3, 0.5, 0.9)):
-        tally.first_hits[:, column] = np.round(tally.first_opens * share)
-        tally.warms[:, column] = tally.first_opens * column
-        tally.misses[:, column] = tally.first_opens - tally.first_hits[:, column]
-    return tally
+        counts.first_hits[:, column] = np.round(counts.first_opens * share)
+        counts.warms[:, column] = counts.first_opens * column
+        counts.misses[:, column] = counts.first_opens - counts.first_hits[:, column]
+    return counts
 
 
 def test_the_curve_is_read_between_its_points() -> None:
     """Multiples are of the first column's calls; between thresholds the ratio is interpolated."""
-    tally = _tally(50)
-    found = curve_points(tally, tally.calls(), np.array([1.0, 9.0]))
+    counts = _counts(50)
+    found = curve_points(counts, counts.calls(), np.array([1.0, 9.0]))
 
     assert found.multiple[0] == 1.0
     assert found.ratio_at[0] == pytest.approx(found.ratio[0])
@@ -34,51 +34,51 @@ def test_the_curve_is_read_between_its_points() -> None:
 
 def test_equal_logs_are_resampled_alike() -> None:
     """The same draws for every policy, and in every run."""
-    tally = _tally(30)
-    first, second = (curve_points(tally, tally.calls(), np.array([1.5])).resampled for _ in range(2))
+    counts = _counts(30)
+    first, second = (curve_points(counts, counts.calls(), np.array([1.5])).resampled for _ in range(2))
 
     assert np.array_equal(first, second)
-    low, high = confidence_interval(resampled_ratio(tally, 1))
-    assert low <= tally.first_hits[:, 1].sum() / tally.first_opens.sum() <= high
+    low, high = confidence_interval(resampled_ratio(counts, 1))
+    assert low <= counts.first_hits[:, 1].sum() / counts.first_opens.sum() <= high
 
 
 def test_calls_of_a_week_without_an_open_count() -> None:
-    """Warms that nobody could use are not lost with their empty week."""
-    tally = _tally(10)
-    before = curve_points(tally, tally.calls(), np.array([1.0])).multiple[1]
-    tally.opens[0] = tally.first_opens[0] = 0
-    tally.first_hits[0] = tally.misses[0] = 0
-    tally.warms[0] = (0, 500, 500)
+    """Unused warms in a week without opens count as calls."""
+    counts = _counts(10)
+    before = curve_points(counts, counts.calls(), np.array([1.0])).multiple[1]
+    counts.opens[0] = counts.first_opens[0] = 0
+    counts.first_hits[0] = counts.misses[0] = 0
+    counts.warms[0] = (0, 500, 500)
 
-    assert curve_points(tally, tally.calls(), np.array([1.0])).multiple[1] > before + 1
+    assert curve_points(counts, counts.calls(), np.array([1.0])).multiple[1] > before + 1
 
 
 def test_nothing_to_resample_gives_zeros() -> None:
     """A log without opens has a ratio of 0, not an error."""
-    tally = SimulationCounts.empty(0, 1, 2)
+    counts = SimulationCounts.empty(0, 1, 2)
 
-    assert curve_points(tally, tally.calls(), np.array([1.0])).ratio_at.tolist() == [0.0]
-    assert confidence_interval(resampled_ratio(tally, 0)) == [0.0, 0.0]
+    assert curve_points(counts, counts.calls(), np.array([1.0])).ratio_at.tolist() == [0.0]
+    assert confidence_interval(resampled_ratio(counts, 0)) == [0.0, 0.0]
 
 
-def test_foresight_that_saves_calls_is_read_as_such() -> None:
-    """A policy that makes fewer calls than none and serves all is worth what it serves, at any budget."""
-    tally = SimulationCounts.empty(5, 1, 2)
-    tally.opens[:] = tally.first_opens[:] = 10
-    tally.misses[:] = (10, 0)
-    tally.warms[:] = (0, 9)
-    tally.first_hits[:] = (0, 10)
+def test_a_curve_below_the_calls_of_no_warming_is_read_at_one() -> None:
+    """A policy with fewer calls than no warming has its ratio at any budget."""
+    counts = SimulationCounts.empty(5, 1, 2)
+    counts.opens[:] = counts.first_opens[:] = 10
+    counts.misses[:] = (10, 0)
+    counts.warms[:] = (0, 9)
+    counts.first_hits[:] = (0, 10)
 
-    assert curve_points(tally, tally.calls(), np.array([1.5, 2.0])).ratio_at.tolist() == [1.0, 1.0]
+    assert curve_points(counts, counts.calls(), np.array([1.5, 2.0])).ratio_at.tolist() == [1.0, 1.0]
 
 
 HOUR = 3_600_000_000
 KEYS, HOURS = 40, 500
-TERMS = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
+TIMING = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
 
 
-def _world(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
-    """Opens drawn from known chances: keys x hours of chances, and what came true."""
+def _simulated_opens(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
+    """Opens drawn from given chances: chances and outcomes, keys x hours."""
     rng = np.random.default_rng(seed)
     chance = rng.beta(0.5, 2, (KEYS, HOURS))
     happened = rng.random((KEYS, HOURS)) < chance
@@ -93,7 +93,7 @@ def _world(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
 
 
 def _quality(stated: np.ndarray, opens: Opens) -> dict:
-    quality = ProbabilityMetrics(opens, PredictedEvent(HOUR, first_opens_only=False), TERMS, (HOURS + 1) * HOUR)
+    quality = ProbabilityMetrics(opens, PredictedEvent(HOUR, first_opens_only=False), TIMING, (HOURS + 1) * HOUR)
     for hour in range(HOURS):
         quality.update((hour + 1) * HOUR, Ranking(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
     found = quality.compute()
@@ -101,18 +101,18 @@ def _quality(stated: np.ndarray, opens: Opens) -> dict:
     return found
 
 
-def test_honest_probabilities_are_calibrated_and_skilful() -> None:
-    """Chances that opens were drawn from have a small gap; halved ones a large one."""
-    opens, chance, _ = _world(1)
+def test_true_probabilities_are_calibrated_and_skilful() -> None:
+    """The chances that opens were drawn from have a small ECE; halved ones a large one."""
+    opens, chance, _ = _simulated_opens(1)
 
     assert _quality(chance, opens)["ece"] < 0.02
     assert _quality(chance / 2, opens)["ece"] > 0.1
     assert _quality(chance, opens)["skill"] > 0.2
 
 
-def test_scores_are_those_of_the_library() -> None:
+def test_metrics_equal_those_of_scikit_learn() -> None:
     """Brier, log loss and PR-AUC equal scikit-learn's, up to the width of the bins."""
-    opens, chance, happened = _world(2)
+    opens, chance, happened = _simulated_opens(2)
     found, flat, true = _quality(chance, opens), chance.ravel(), happened.ravel()
 
     assert found["cases"] == KEYS * HOURS
@@ -123,8 +123,8 @@ def test_scores_are_those_of_the_library() -> None:
 
 
 def test_bins_are_of_equal_size_and_hold_the_likely_cases() -> None:
-    """Ten bins of about the same number of cases, all given a tenth or more."""
-    opens, chance, _ = _world(3)
+    """Ten bins with about the same number of cases, all with a probability of a tenth or more."""
+    opens, chance, _ = _simulated_opens(3)
     found = _quality(chance, opens)
     sizes = [row["cases"] for row in found["bins"]]
 
@@ -134,8 +134,8 @@ def test_bins_are_of_equal_size_and_hold_the_likely_cases() -> None:
     assert min(row["stated"] for row in found["bins"]) >= 0.0999
 
 
-def test_nothing_stated_is_no_report() -> None:
-    """Without a probability there are no figures of it."""
-    opens, _, _ = _world(4)
+def test_without_probabilities_there_are_no_metrics() -> None:
+    """A policy that states no probability has no metrics."""
+    opens, _, _ = _simulated_opens(4)
 
-    assert ProbabilityMetrics(opens, PredictedEvent(HOUR), TERMS, HOUR).compute() is None
+    assert ProbabilityMetrics(opens, PredictedEvent(HOUR), TIMING, HOUR).compute() is None

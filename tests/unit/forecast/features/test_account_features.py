@@ -1,4 +1,4 @@
-"""What the model is told of an account: when its people come, since when they are there, what they opened before."""
+"""Account features: when its readers arrive, since when they are active, and which reports they opened before."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -28,12 +28,12 @@ def opens(*moments: tuple[str, str, datetime]) -> Opens:
 
 
 def micros(moment: datetime) -> int:
-    """Return a moment as the core counts it."""
+    """Return a moment of the wall clock in microseconds since 1970."""
     return int(moment.timestamp()) * 1_000_000
 
 
 def ask(log: Opens, at: datetime) -> FeatureContext:
-    """Ask about all keys of `log` at one moment, from a grid that ends a day later."""
+    """Return the context of all keys of `log` at one moment, from a grid that ends a day later."""
     grid = OpenGrid.from_opens(log, micros(at + timedelta(days=1)))
     return FeatureContext(grid, np.arange(grid.key_count), np.full(grid.key_count, grid.column(micros(at))))
 
@@ -44,7 +44,7 @@ def found(asked: FeatureContext, name: str) -> npt.NDArray[np.float64]:
 
 
 def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, datetime]]:
-    """Return, per day, somebody who comes at nine with one report, and opens the other three quarters later."""
+    """Return one visit per day: one report at nine, the other three quarters of an hour later."""
     days = [MONDAY + timedelta(days=day, hours=9) for day in range(count)]
     return [
         (account, name, day + wait)
@@ -54,8 +54,8 @@ def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, dat
 
 
 @pytest.mark.parametrize(("wait", "came"), [(0, 1.0), (45, 0.0)])
-def test_arrivals_are_told_from_presence(wait: int, came: float) -> None:
-    """At nine somebody comes every day; at a quarter to ten they are there but do not come, as nobody was away."""
+def test_arrivals_differ_from_presence(wait: int, came: float) -> None:
+    """Every day has an arrival at nine; at a quarter to ten the account is active, but nobody arrives."""
     asked = ask(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
     add_arrivals(asked)
     assert np.allclose(found(asked, "arrival_day_4"), came)
@@ -63,15 +63,15 @@ def test_arrivals_are_told_from_presence(wait: int, came: float) -> None:
     assert np.allclose(found(asked, "there_day_4"), 1.0)
 
 
-def test_arrivals_keep_to_the_wall_clock() -> None:
-    """The day after the clocks were set on, nine is still when they come, though it is an hour earlier in UTC."""
+def test_arrivals_follow_the_wall_clock() -> None:
+    """After the clocks go forward arrivals are still expected at nine, an hour earlier in UTC."""
     asked = ask(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
     add_arrivals(asked)
     assert np.allclose(found(asked, "arrival_day_4"), 1.0)
 
 
-def test_who_came_is_remembered_until_they_come_again() -> None:
-    """The last arrival is that of nine, not the later open of the same visit; before any, it is long ago."""
+def test_the_last_arrival_stays_until_the_next_one() -> None:
+    """The last arrival is that of nine, not the later open of the same visit; before any, the age is the maximum."""
     log = opens(*working_days(3), ("act_2", "today", MONDAY + timedelta(days=2, hours=12)))
     asked = ask(log, MONDAY + timedelta(days=2, hours=11))
     add_arrivals(asked)
@@ -80,8 +80,8 @@ def test_who_came_is_remembered_until_they_come_again() -> None:
     assert since["act_2"] >= SLOTS_PER_DAY
 
 
-def test_the_latest_open_of_each_kind_is_known_to_all_reports_of_the_account() -> None:
-    """Both reports know how long ago each was opened; a kind that the account never opened is unknown."""
+def test_every_report_of_an_account_has_the_age_of_each_sibling() -> None:
+    """Both reports get the age of the last open of each; a kind that the account never opened is NaN."""
     log = opens(*working_days(3), ("act_2", "last_90d", MONDAY))
     asked = ask(log, MONDAY + timedelta(days=2, hours=11))
     add_sibling_recency(asked, SiblingReports(("today/default", "last_7d/default", "last_90d/default")))
@@ -91,8 +91,8 @@ def test_the_latest_open_of_each_kind_is_known_to_all_reports_of_the_account() -
         assert found(asked, "kind")[key] == ["today", "last_7d", "last_90d"].index(kind)
 
 
-def test_a_kind_that_will_be_opened_later_is_not_yet_known() -> None:
-    """A key of the grid whose first open lies ahead is as unknown as one that does not exist."""
+def test_a_kind_opened_later_is_unknown() -> None:
+    """A key whose first open comes later has the same features as one that does not exist."""
     log = opens(*working_days(3), ("act_1", "last_90d", MONDAY + timedelta(days=2, hours=12)))
     asked = ask(log, MONDAY + timedelta(days=2, hours=11))
     add_sibling_recency(asked, SiblingReports(("last_90d/default",)))
@@ -106,10 +106,10 @@ def test_a_kind_that_will_be_opened_later_is_not_yet_known() -> None:
     ),
     st.data(),
 )
-def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
+def test_features_depend_on_the_past_of_their_own_pair_only(
     events: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
-    """No feature depends on the other pairs that are asked for with it, nor on opens at or after its moment."""
+    """No feature depends on the other pairs in the call, nor on opens at or after its column."""
     named = [
         (f"act_{account}", f"range_{kind}", MONDAY + timedelta(minutes=15 * slot)) for account, kind, slot in events
     ]

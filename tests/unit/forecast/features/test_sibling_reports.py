@@ -1,4 +1,4 @@
-"""The kinds of report that a model looks at are the most opened ones, and mean the same in every grid."""
+"""Sibling reports: the most opened kinds, which mean the same in every grid."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,8 +27,8 @@ def grid_of(*named: tuple[str, str, str, int]) -> OpenGrid:
     return OpenGrid.from_opens(log(*named), END)
 
 
-def test_the_most_opened_kinds_are_kept_over_all_accounts() -> None:
-    """Opens of a kind add up over accounts; reports of one date range are told apart; no more than `MOST` are kept."""
+def test_the_most_opened_kinds_of_all_accounts_are_used() -> None:
+    """Opens of a kind add up over accounts; reports of one date range are separate; at most `MAX_KINDS` are used."""
     grid = grid_of(
         ("a", "today", "ads", 3), ("b", "today", "ads", 3), ("a", "last_7d", "ads", 5), ("a", "today", "x", 1)
     )
@@ -46,7 +46,7 @@ def test_a_log_without_opens_has_no_kinds() -> None:
 
 
 def test_an_accounts_keys_are_found_by_kind_in_any_grid() -> None:
-    """In a grid with other keys in another order, ranks stay, and what an account does not have is `NONE`."""
+    """In a grid with other keys in another order the ranks stay; a kind that an account lacks is `NO_KIND`."""
     siblings = SiblingReports(("today/ads", "last_7d/ads"))
     grid = grid_of(("b", "last_7d", "ads", 2), ("b", "last_90d", "ads", 1), ("a", "today", "ads", 2))
     keys = {(account, kind): key for key, (account, kind) in enumerate(_names(grid))}

@@ -1,4 +1,4 @@
-"""The adwarm model at work: by what was opened lately, told apart into hours, stored as data."""
+"""The adwarm forecast: predictions by recent opens, distribution over hours, stored form, batches of keys."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ SETTINGS = Settings(forecast={"log_every_minutes": 15})
 
 
 def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
-    """People who come at nine on two days of three, each a little later than the one before, on a random day."""
+    """Accounts opened around nine on two days of three, each a little later than the one before."""
     draw = np.random.default_rng(3)
     rows = [
         {
@@ -67,8 +67,8 @@ def _ask(forecast: BoostedForecast, opens: Opens | None, at: datetime, seen: dat
     return forecast.predict(at, DAY, recent, floor=0.0)
 
 
-def test_the_frame_is_the_seam_s(forecast: BoostedForecast, known: Opens) -> None:
-    """Rows by key and time, with the documented columns, whole hours told apart and evidence in them."""
+def test_the_frame_has_the_columns_of_the_protocol(forecast: BoostedForecast, known: Opens) -> None:
+    """Rows are sorted by key and time, with the documented columns, a row per hour, and evidence."""
     at = MONDAY - 3 * DAY + 7.25 * HOUR
     found = _ask(forecast, known, at)
     assert list(found.columns) == PROBABILITY_COLUMNS
@@ -82,8 +82,8 @@ def test_the_frame_is_the_seam_s(forecast: BoostedForecast, known: Opens) -> Non
     assert (nine["weeks"] >= nine["opens"]).all()
 
 
-def test_slots_together_say_what_the_model_says(forecast: BoostedForecast, known: Opens) -> None:
-    """The chance of no open in any slot of the life is one less the model's chance."""
+def test_slots_together_have_the_model_s_chance(forecast: BoostedForecast, known: Opens) -> None:
+    """The chance of no open in any slot of the lifetime is one minus the model's chance."""
     at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
     found = _ask(forecast, known, at)
     inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.lifetime)]
@@ -96,10 +96,10 @@ def test_slots_together_say_what_the_model_says(forecast: BoostedForecast, known
         assert 1 - none[name] == pytest.approx(told, abs=1e-9)
 
 
-def test_accounts_asleep_go_by_the_week(
+def test_inactive_accounts_use_the_weekly_profile(
     forecast: BoostedForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nobody came for hours and hardly anybody ever comes soon, the model is not asked; one open wakes all."""
+    """Without recent opens and with few expected an account is not modeled; one open activates all its keys."""
     asked: list[int] = []
 
     def counted(*args: Any, asked_for: list[int] = asked, **options: Any) -> Any:
@@ -107,7 +107,7 @@ def test_accounts_asleep_go_by_the_week(
         return predict_in_batches(*args, **options)
 
     monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counted)
-    quiet = BoostedForecast(forecast.id, forecast.model, _Asleep(forecast.seasonal.observations))
+    quiet = BoostedForecast(forecast.id, forecast.model, _Inactive(forecast.seasonal.observations))
     at = MONDAY - 3 * DAY + 6 * HOUR - forecast.lifetime
     assert_frame_equal(_ask(quiet, known, at), quiet.seasonal.predict(at, DAY, floor=0.0))
     came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
@@ -115,14 +115,14 @@ def test_accounts_asleep_go_by_the_week(
     assert asked[:2] == [0, 1]
 
 
-class _Asleep(SeasonalForecast):
-    """A rhythm that expects nobody."""
+class _Inactive(SeasonalForecast):
+    """A weekly profile that expects almost no opens."""
 
     def rates(self, hour: int, rows: Any = None) -> Any:
         return super().rates(hour, rows) * 1e-3
 
 
-def test_what_happened_lately_counts(forecast: BoostedForecast, known: Opens) -> None:
+def test_recent_opens_change_the_forecast(forecast: BoostedForecast, known: Opens) -> None:
     """A key that was opened half an hour ago is less likely to be opened first again than one that was not."""
     day = MONDAY - 3 * DAY
     at = day + 9 * HOUR
@@ -136,18 +136,16 @@ def test_what_happened_lately_counts(forecast: BoostedForecast, known: Opens) ->
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 7 * 96 - 1), st.integers(0, 6))
-def test_nothing_after_what_is_known_is_looked_at(
-    forecast: BoostedForecast, known: Opens, quarter: int, behind: int
-) -> None:
-    """The log cut at the moment up to which it is known gives the same frame as the whole log."""
+def test_opens_after_the_cutoff_are_ignored(forecast: BoostedForecast, known: Opens, quarter: int, behind: int) -> None:
+    """The log cut at the cutoff gives the same frame as the whole log."""
     at = MONDAY - 7 * DAY + quarter * timedelta(minutes=15)
     seen = at - behind * timedelta(minutes=15)
     cut = opens_from_frame(known.to_frame()[lambda frame: frame["ts"] < pd.Timestamp(seen)])
     assert_frame_equal(_ask(forecast, cut, at, seen), _ask(forecast, known, at, seen))
 
 
-def test_a_log_that_stopped_leaves_the_rhythm(forecast: BoostedForecast, known: Opens) -> None:
-    """Without recent opens, or with none as late as its life reaches back, the weekly rhythm alone speaks."""
+def test_without_recent_opens_the_weekly_profile_predicts(forecast: BoostedForecast, known: Opens) -> None:
+    """Without recent opens, or with a cutoff a lifetime ago, the weekly profile alone predicts."""
     at = MONDAY - 2 * DAY
     plain = forecast.seasonal.predict(at, DAY, floor=0.0)
     assert_frame_equal(_ask(forecast, None, at), plain)
@@ -155,8 +153,8 @@ def test_a_log_that_stopped_leaves_the_rhythm(forecast: BoostedForecast, known: 
     assert not _ask(forecast, known, at, at - forecast.lifetime + HOUR).equals(plain)
 
 
-def test_a_curve_moves_the_chance_of_the_whole_time(forecast: BoostedForecast, known: Opens) -> None:
-    """What the slots of the life say together is what the curve makes of what they said before; ids differ."""
+def test_calibration_moves_the_chance_of_the_whole_lifetime(forecast: BoostedForecast, known: Opens) -> None:
+    """The chance over all slots of the lifetime is the calibrated chance; the ids differ."""
     at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
     curve = Calibration(1.2, 0.8, -0.4)
     frames = [_ask(each, known, at) for each in (forecast, forecast.calibrated(curve))]
@@ -168,8 +166,8 @@ def test_a_curve_moves_the_chance_of_the_whole_time(forecast: BoostedForecast, k
     assert forecast.calibrated(curve).id != forecast.id
 
 
-def test_stored_and_read_back_it_says_the_same(forecast: BoostedForecast, known: Opens) -> None:
-    """The stored form holds all that was learned, and its id."""
+def test_the_stored_form_gives_the_same_forecast(forecast: BoostedForecast, known: Opens) -> None:
+    """The stored form holds everything learned, and the id."""
     forecast = forecast.calibrated(Calibration(0.9, 1.1, 0.1))
     again = BoostedForecast.from_bytes(forecast.to_bytes())
     at = MONDAY - 3 * DAY + 7 * HOUR
@@ -179,7 +177,7 @@ def test_stored_and_read_back_it_says_the_same(forecast: BoostedForecast, known:
 
 
 def test_equal_training_gives_an_equal_id() -> None:
-    """The id is that of the opens, the terms and the version; a day more of log is another id."""
+    """The id depends on the opens, the horizons and the version; a day more of log changes it."""
     few = opens_from_frame(_office(12, 2))
     ids = [train_boosted(few, SETTINGS, MONDAY - days * DAY).id for days in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
@@ -187,7 +185,7 @@ def test_equal_training_gives_an_equal_id() -> None:
 
 
 def test_only_known_types_are_read(forecast: BoostedForecast) -> None:
-    """A type that is no plain data of ours is refused when stored and when read, and so is damage and another kind."""
+    """An untrusted type is rejected when stored and when read, and so are damaged bytes and another kind."""
     data = forecast.to_bytes()
     with pytest.raises(Corrupt, match="another version 1 of scikit-learn"):
         serialization.decode_model(data, "another", "1")
@@ -200,8 +198,8 @@ def test_only_known_types_are_read(forecast: BoostedForecast) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 3)), min_size=1, max_size=8), st.floats(0, 1))
-def test_shares_multiply_to_the_whole(parts: list[tuple[float, float]], chance: float) -> None:
-    """However a time is cut, the chances of its parts together are the chance of the whole; none is empty."""
+def test_chances_of_parts_combine_to_the_whole(parts: list[tuple[float, float]], chance: float) -> None:
+    """However a time is divided, the chances of its parts combine to the chance of the whole; none is zero."""
     hazards, lengths = np.array(parts).T
     whole, seconds = np.array([hazards.sum()]), lengths.sum()
     none = 1.0
@@ -213,7 +211,7 @@ def test_shares_multiply_to_the_whole(parts: list[tuple[float, float]], chance: 
 
 
 def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedForecast) -> None:
-    """On Easter Monday in Rome the week promises its usual chances times the share; the next day it does not."""
+    """On Easter Monday in Rome the chances are the usual ones times the share; on the next day the usual ones."""
     shares: list[dict[str, float]] = [{}, {"IT": 0.25}]
     both = [replace(forecast, model=replace(forecast.model, holidays=HolidayEffect(share))) for share in shares]
     easter_monday = datetime(2026, 4, 5, 22, tzinfo=UTC)
@@ -224,8 +222,8 @@ def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedFore
 
 
 @pytest.mark.parametrize("keys_at_once", [1, 4, 100])
-def test_blocks_change_nothing(keys_at_once: int) -> None:
-    """However many keys are judged at once, worth and chance are the same."""
+def test_batches_change_nothing(keys_at_once: int) -> None:
+    """Value and chance do not depend on the number of keys per batch."""
     opens, at = log(), micros(45, 8)
     model = train_model(opens, micros(10), Horizons(4, 12))
     grid = OpenGrid.from_opens(opens.before(at), at)
@@ -239,8 +237,8 @@ def test_blocks_change_nothing(keys_at_once: int) -> None:
     assert chance.max() > 0
 
 
-def test_accounts_of_no_asked_key_are_left_out() -> None:
-    """An account is judged whole when any of its keys is asked about, as if all were; the others have no answer."""
+def test_accounts_without_a_selected_key_are_skipped() -> None:
+    """All keys of an account with a selected key are predicted; the other accounts get NaN."""
     opens, at = log(), micros(45, 8)
     model = train_model(opens, micros(10), Horizons(4, 12))
     whole, known = predict_in_batches(model, opens, at)[1], opens.before(at)
@@ -251,8 +249,8 @@ def test_accounts_of_no_asked_key_are_left_out() -> None:
     assert np.isnan(chance[~same]).all()
 
 
-def test_nothing_known_gives_nothing() -> None:
-    """An empty log has no keys to judge."""
+def test_an_empty_log_gives_no_values() -> None:
+    """An empty log has no keys to predict."""
     empty = opens_from_frame(log().to_frame()).before(0)
     worth, _ = predict_in_batches(train_model(empty, micros(0), Horizons()), empty, micros(0))
     assert len(worth) == 0

@@ -1,4 +1,4 @@
-"""Forecasts are asked about time they have not seen, and compared with what was opened then."""
+"""Forecasts are evaluated on held-out time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,8 +40,8 @@ def _held(known: Opens) -> Holdout:
     return held
 
 
-def test_regular_keys_are_foreseen() -> None:
-    """Models that know each key's hour do far better than the base rate, and than everybody's profile."""
+def test_regular_keys_are_predicted_well() -> None:
+    """Models that know each key's hour are far better than the base rate and the population's profile."""
     known = _log()
     held = _held(known)
     scores = {train: held.evaluate(train(known, SETTINGS, SPLIT))[0] for train in (train_seasonal, train_population)}
@@ -55,8 +55,8 @@ def test_regular_keys_are_foreseen() -> None:
     assert weekly.cases == 12 * (168 - 3)
 
 
-def test_what_is_held_back_is_not_trained_on() -> None:
-    """Scores do not depend on what a forecast could have seen of the week: trained with it or cut, they are equal."""
+def test_held_out_opens_do_not_reach_training() -> None:
+    """Metrics are the same whether the log for training goes on into the held-out week or is cut before it."""
     known = _log()
     held = _held(known)
     cut = known.before(int(SPLIT.timestamp()) * 10**6)
@@ -64,8 +64,8 @@ def test_what_is_held_back_is_not_trained_on() -> None:
         assert held.evaluate(train(known, SETTINGS, SPLIT)) == held.evaluate(train(cut, SETTINGS, SPLIT))
 
 
-def test_the_curve_makes_chances_come_true() -> None:
-    """The adwarm model's chances come with a curve that was learned on the held-back week; the rhythm's with none."""
+def test_calibration_corrects_the_chances() -> None:
+    """The adwarm model gets a calibration fitted on the held-out week; the seasonal forecast gets none."""
     known = _log()
     held = _held(known)
     assert held.evaluate(train_seasonal(known, SETTINGS, SPLIT))[1] == Calibration()
@@ -75,14 +75,14 @@ def test_the_curve_makes_chances_come_true() -> None:
 
 
 def test_many_keys_are_sampled_by_account() -> None:
-    """Of more keys than the sample some accounts are asked about, whole but for the last."""
+    """Of more keys than the sample, whole accounts are evaluated, except for the last one."""
     held = _held(_log(keys=2 * SAMPLE_KEYS, weeks=2))
     assert held.grid.key_count == SAMPLE_KEYS
     assert (held.keys.groupby("account_id").size() == 2).mean() > 0.99
 
 
-def test_nothing_to_ask_about() -> None:
-    """A log without a key before the week, or without room for a life, has no score."""
+def test_a_holdout_without_keys_or_decisions_is_none() -> None:
+    """A log without a key before the week, or a week shorter than the lifetime, has no holdout."""
     known = _log()
     assert Holdout.from_opens(known, MONDAY - timedelta(days=300), MONDAY - timedelta(days=299), SETTINGS, 12) is None
     assert Holdout.from_opens(known, MONDAY - timedelta(hours=2), MONDAY, SETTINGS, 12) is None

@@ -1,4 +1,4 @@
-"""Training reads the store, lets the models compete, stores them, and makes one live."""
+"""Training reads the store, compares the kinds, stores them, and promotes one."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,8 +39,8 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
     return Context(engine, objects, settings)
 
 
-def test_the_choose_best_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """All kinds are stored with their scores, window and features; one is live, and the reason is told."""
+def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """All kinds are stored with metrics, window and features; one is live, with a reason."""
     context = _read(sqlite_engine, objects, tmp_path, 20)
     found = train_and_promote(context, MONDAY, MONDAY)
     with write_transaction(sqlite_engine) as connection:
@@ -57,8 +57,8 @@ def test_the_choose_best_one_goes_live(sqlite_engine: Engine, objects: ObjectSto
     assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
 
 
-def test_a_short_log_goes_by_the_week(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """With less than a week before the last one nothing competes; an empty log trains too."""
+def test_a_short_log_promotes_the_weekly_profile(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """With less than a week before the last one nothing is compared; an empty log trains too."""
     context = _read(sqlite_engine, objects, tmp_path, 10)
     found = train_and_promote(context, MONDAY, MONDAY)
     assert (found["kind"], found["metrics"]) == ("hour_of_week", {})
@@ -69,7 +69,7 @@ def test_a_short_log_goes_by_the_week(sqlite_engine: Engine, objects: ObjectStor
 
 @pytest.mark.parametrize("kind", list(TRAINERS))
 def test_a_kind_can_be_forced(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path, kind: str) -> None:
-    """The setting trains and makes live one kind only."""
+    """The setting trains and promotes one kind only."""
     context = _read(sqlite_engine, objects, tmp_path, 16, model=kind)
     assert train_and_promote(context, MONDAY, MONDAY)["kind"] == kind
     assert get_live_forecast(context).kind == kind
@@ -78,7 +78,7 @@ def test_a_kind_can_be_forced(sqlite_engine: Engine, objects: ObjectStore, tmp_p
 
 
 def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """What was chosen for the policy, by a person or by a fall back, is kept by the next training."""
+    """The next training keeps the kind that was chosen by a human or by a fallback."""
     context = _read(engine, objects, tmp_path, 10)
     train_and_promote(context, MONDAY - DAY, MONDAY)
     with write_transaction(engine) as connection:
@@ -88,7 +88,7 @@ def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Pat
 
 
 def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Training candidates stores them for a review and changes no policy; equal training stores nothing new."""
+    """Candidates are stored and change no policy; equal training stores nothing new."""
     context = _read(sqlite_engine, objects, tmp_path, 10)
     live = train_and_promote(context, MONDAY - DAY, MONDAY)
     made = train_candidates(context, MONDAY, MONDAY)
@@ -96,7 +96,7 @@ def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tm
     assert train_candidates(context, MONDAY, MONDAY).snapshots == made.snapshots
 
 
-@pytest.mark.parametrize(("hits", "better"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
+@pytest.mark.parametrize(("hits", "best"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
 def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], better: str) -> None:
     """A gain within the noise of a week changes nothing."""
     assert _choose_best(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better
