@@ -15,8 +15,8 @@ WEEK = "2026-11-18..2026-11-24"
 
 
 def _close(bench: PrefetchHarness, *accounts: str) -> None:
-    wanted = [KeyRequest(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
-    bench.prefetch.run(wanted, Priority.LOW)
+    expected = [KeyRequest(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
+    bench.prefetch.run(expected, Priority.LOW)
 
 
 def _score(bench: PrefetchHarness, objects: ObjectStore, *accounts: str) -> ScoringResult:

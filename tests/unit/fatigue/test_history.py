@@ -32,18 +32,20 @@ def test_rows_become_days_and_absent_numbers_are_zero() -> None:
         _row(DAY + timedelta(days=1), impressions="99"),
         _row(DAY - timedelta(days=9), impressions="99"),
     ]
-    found = read_histories(rows, DAY - timedelta(days=8), DAY)
-    assert found[AD].days == {DAY: Delivery(15, 1, 0.5)}
+    result = read_histories(rows, DAY - timedelta(days=8), DAY)
+    assert result[AD].days == {DAY: Delivery(15, 1, 0.5)}
 
 
 def test_a_figure_that_no_row_of_the_day_has_is_unknown() -> None:
     """Absent beside another row is zero; absent from the whole day of the account is unknown."""
     rows = [_row(impressions="10", spend="1"), {**_row(impressions="5", clicks=""), "ad_id": "8"}, _row(clicks="3")]
-    found = read_histories([*rows, _row(DAY - timedelta(days=1), inline_link_clicks="2")], DAY - timedelta(days=1), DAY)
-    assert found[AD].days[DAY] == Delivery(10, 3, 1)
-    assert found["act_1", "8"].days[DAY] == Delivery(5, 0, 0)
-    assert found[AD].days[DAY - timedelta(days=1)] == Delivery(0, None, None, 2)
-    assert (found[AD].days_without_impressions, found["act_1", "8"].days_without_impressions) == (
+    result = read_histories(
+        [*rows, _row(DAY - timedelta(days=1), inline_link_clicks="2")], DAY - timedelta(days=1), DAY
+    )
+    assert result[AD].days[DAY] == Delivery(10, 3, 1)
+    assert result["act_1", "8"].days[DAY] == Delivery(5, 0, 0)
+    assert result[AD].days[DAY - timedelta(days=1)] == Delivery(0, None, None, 2)
+    assert (result[AD].days_without_impressions, result["act_1", "8"].days_without_impressions) == (
         {DAY - timedelta(days=1)},
         set(),
     )

@@ -49,36 +49,40 @@ def _range(frequency: float | None, ad: str = "7") -> Rows:
 
 
 def _score(rows: Rows, frequency: float | None = 1.0, settings: FatigueSettings = SETTINGS) -> FatigueScore:
-    (found,) = score_account(rows, _range(frequency), AS_OF, settings)
-    return found
+    (result,) = score_account(rows, _range(frequency), AS_OF, settings)
+    return result
 
 
 def test_a_steady_ad_is_healthy() -> None:
     """No clicks lost, no higher price, frequency 1: zero."""
-    found = _score(_ad())
-    assert (found.total, found.status, found.trend_per_day) == (pytest.approx(0, abs=1e-6), "healthy", pytest.approx(0))
-    assert found.calculator_version == CALCULATOR_VERSION
-    assert (found.account_id, found.ad_id, found.ad_name, found.as_of) == ("act_1", "7", "ad 7", AS_OF)
+    result = _score(_ad())
+    assert (result.total, result.status, result.trend_per_day) == (
+        pytest.approx(0, abs=1e-6),
+        "healthy",
+        pytest.approx(0),
+    )
+    assert result.calculator_version == CALCULATOR_VERSION
+    assert (result.account_id, result.ad_id, result.ad_name, result.as_of) == ("act_1", "7", "ad 7", AS_OF)
 
 
 def test_a_fatigued_ad_is_critical_and_getting_worse() -> None:
     """Half the clicks, a price 40 % higher, frequency 5: near 90 in each component."""
-    found = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
-    assert found.status == "critical"
-    assert (found.creative, found.audience, found.algorithm) == (
+    result = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
+    assert result.status == "critical"
+    assert (result.creative, result.audience, result.algorithm) == (
         pytest.approx(90, abs=2),
         90.0,
         pytest.approx(90, abs=4),
     )
-    assert found.trend_per_day is not None
-    assert found.trend_per_day > 0
-    assert found.days_to_critical == 0.0
+    assert result.trend_per_day is not None
+    assert result.trend_per_day > 0
+    assert result.days_to_critical == 0.0
 
 
 def test_the_total_is_the_weighted_mean() -> None:
     """40, 35 and 25 of 100, unless the settings say otherwise."""
-    found = _score(_ad(ctr=0.8, cpm=1.1), 3.0)
-    parts = (found.creative, found.audience, found.algorithm)
+    result = _score(_ad(ctr=0.8, cpm=1.1), 3.0)
+    parts = (result.creative, result.audience, result.algorithm)
     for weights in ((0.4, 0.35, 0.25), (0.4, 0.3, 0.3), (0.0, 1.0, 0.0)):
         again = _score(_ad(ctr=0.8, cpm=1.1), 3.0, FatigueSettings(weights=weights))
         assert again.total == pytest.approx(sum(w * p for w, p in zip(weights, parts, strict=True) if p is not None))
@@ -159,8 +163,8 @@ def test_an_implausible_click_rate_lowers_the_quality() -> None:
 def test_without_clicks_or_spend_the_component_is_absent() -> None:
     """An ad without clicks or without cost is scored by the other components."""
     free = [{**row, "spend": "0", "clicks": "0"} for row in _ad()]
-    found = _score(free, 3.5)
-    assert (found.creative, found.algorithm, found.total) == (None, None, 65.0)
+    result = _score(free, 3.5)
+    assert (result.creative, result.algorithm, result.total) == (None, None, 65.0)
     assert _score(free, None).status == "pending"
 
 
@@ -211,19 +215,19 @@ def test_rows_without_spend_have_no_price() -> None:
 
 def test_rows_without_impressions_are_pending() -> None:
     """An ad with unknown impressions is pending and flagged, instead of having no score."""
-    found = _score(_without(_ad(), "impressions"), 3.5)
-    assert (found.status, found.total) == ("pending", None)
-    assert "impressions_missing" in found.baseline["flags"]
-    assert found.data_quality < 0.2
+    result = _score(_without(_ad(), "impressions"), 3.5)
+    assert (result.status, result.total) == ("pending", None)
+    assert "impressions_missing" in result.baseline["flags"]
+    assert result.data_quality < 0.2
     some = [*_ad()[:-1], *_without(_ad()[-1:], "impressions")]
     assert _score(some).data_quality < _score(_ad()[:-1]).data_quality
 
 
 def test_an_ad_without_any_component_is_pending() -> None:
     """Without clicks, spend and frequency it is pending, and each is flagged."""
-    found = _score(_without(_ad(), "clicks", "spend"), None)
-    assert (found.status, found.total, found.trend_per_day) == ("pending", None, None)
-    assert {"clicks_missing", "frequency_missing", "spend_missing"} <= set(found.baseline["flags"])
+    result = _score(_without(_ad(), "clicks", "spend"), None)
+    assert (result.status, result.total, result.trend_per_day) == ("pending", None, None)
+    assert {"clicks_missing", "frequency_missing", "spend_missing"} <= set(result.baseline["flags"])
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -231,9 +235,9 @@ def test_kinds_of_clicks_are_never_compared_with_each_other(flip: bool) -> None:
     """Days with all clicks are never compared with days with link clicks, or without."""
     past, recent = _ad()[:-3], _ad()[-3:]
     mixed = [*_by_links(past), *recent] if flip else [*past, *_by_links(recent)]
-    found = _score(mixed)
-    assert (found.creative, found.baseline["clicks_from"]) == (None, None)
-    assert found.status == "healthy"
+    result = _score(mixed)
+    assert (result.creative, result.baseline["clicks_from"]) == (None, None)
+    assert result.status == "healthy"
     half = _score([*past[:15], *_without(past[15:], "clicks"), *recent])
     assert half.creative == pytest.approx(0, abs=1e-6)
     assert "clicks_missing" in half.baseline["flags"]
@@ -243,8 +247,8 @@ def test_a_figure_that_other_ads_have_is_zero_when_absent() -> None:
     """The platform leaves out zeros, so an ad without the field beside one with it had none."""
     other = [{**row, "ad_id": "8"} for row in _ad()]
     lost = [*_ad()[:-3], *_without(_ad()[-3:], "clicks")]
-    found = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
-    assert (found["7"].creative, found["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
+    result = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
+    assert (result["7"].creative, result["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
 
 
 def test_few_impressions_give_no_extreme_score() -> None:

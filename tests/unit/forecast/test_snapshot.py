@@ -46,8 +46,8 @@ def test_a_saved_forecast_goes_live_and_comes_back(context: Context, make_opens:
     promote_snapshot(context.engine, snapshot.id, MONDAY)
     assert get_live_snapshot(context.engine) == snapshot
     assert (snapshot.keys, snapshot.metrics, snapshot.trained_until) == (1, {"brier": 0.1}, MONDAY)
-    found = get_live_forecast(context)
-    assert_frame_equal(found.predict(MONDAY, DAY), forecast.predict(MONDAY, DAY), check_dtype=False)
+    result = get_live_forecast(context)
+    assert_frame_equal(result.predict(MONDAY, DAY), forecast.predict(MONDAY, DAY), check_dtype=False)
 
 
 def test_saving_again_changes_nothing(context: Context, make_opens: MakeOpens) -> None:

@@ -45,18 +45,18 @@ def moved() -> Opens:
 
 def test_an_account_that_drifted_is_listed_first(moved: Opens) -> None:
     """Its stability index is above the bound, the others' is not, and that of all lies between."""
-    found, _ = drift_of(moved)
-    assert [row["account_id"] for row in found["worst"]] == ["act_1"]
-    assert "other hours" in found["worst"][0]["why"]
-    assert found["worst"][0]["stability"] > DRIFT_THRESHOLD
-    assert (found["accounts"], found["judged"], found["moved"]) == (3, 3, 1)
-    assert 0 < found["stability"] < found["worst"][0]["stability"]
+    result, _ = drift_of(moved)
+    assert [row["account_id"] for row in result["worst"]] == ["act_1"]
+    assert "other hours" in result["worst"][0]["why"]
+    assert result["worst"][0]["stability"] > DRIFT_THRESHOLD
+    assert (result["accounts"], result["judged"], result["moved"]) == (3, 3, 1)
+    assert 0 < result["stability"] < result["worst"][0]["stability"]
 
 
 def test_habits_that_stay_are_not_listed(opens: Opens) -> None:
     """A log that goes on as before has no drift."""
-    found, _ = drift_of(opens)
-    assert found["worst"] == []
+    result, _ = drift_of(opens)
+    assert result["worst"] == []
 
 
 def test_each_open_is_counted_once(opens: Opens) -> None:

@@ -33,9 +33,9 @@ def test_the_table_equals_the_rule(key: int, naive: datetime) -> None:
     """For every range, zone and moment, clock changes included, the entry expires when `useful_until` says."""
     at, zone = naive.replace(tzinfo=UTC), str(OPENS.zone[key])
     end = useful_until(ReportKey("act_0", str(OPENS.date_range[key])), Account("act_0", zone, zone, currency=""), at)
-    found = int(LIFE.fresh_until(np.array(key), np.array(to_micros(at))))
+    result = int(LIFE.fresh_until(np.array(key), np.array(to_micros(at))))
 
-    assert found >= FOREVER if end == NEVER else found == to_micros(end)
+    assert result >= FOREVER if end == NEVER else result == to_micros(end)
 
 
 def test_shapes_broadcast() -> None:

@@ -22,19 +22,7 @@ from adwarm.settings import Settings
 HOUR, DAY = baselines.HOUR, baselines.DAY
 TERMS = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
 LIFE = FixedLifetime(3 * HOUR)
-OWN = """
-import numpy as np
-
-from adwarm.replay.policy import SimplePolicy
-
-
-class TwoDays(SimplePolicy):
-    name = "two-days"
-
-    def warm_values(self, at, history, timing):
-        recent = history.since(at - 2 * 86_400_000_000)
-        return np.bincount(recent.key, minlength=history.key_count).astype(float)
-"""
+HOW_TO = Path(__file__).resolve().parents[3] / "docs/how-to/write-a-policy.md"
 
 
 HOURS_OPENED = [(9, "act_1"), (30, "act_2"), (55, "act_2"), (80, "act_2")]
@@ -48,23 +36,24 @@ def _opens(*moments: tuple[float, str]) -> Opens:
 
 def test_all_means_every_built_in(opens: Opens) -> None:
     """`all` loads each once, also beside a name."""
-    found = load_policies(["all", "none"], opens, LIFE)
+    result = load_policies(["all", "none"], opens, LIFE)
 
-    assert [policy.name for policy in found] == list(BUILT_IN)
-    assert all(policy.about for policy in found)
+    assert [policy.name for policy in result] == list(BUILT_IN)
+    assert all(policy.about for policy in result)
 
 
 def test_a_policy_of_ones_own_is_replayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens, split: TrainTestSplit
 ) -> None:
     """The example of docs/how-to/write-a-policy.md works."""
-    (tmp_path / "mine_for_replay.py").write_text(OWN, encoding="utf-8")
+    example = HOW_TO.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    (tmp_path / "mine_for_replay.py").write_text(example, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    found = replay(opens, split, ReplayConfig(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
+    result = replay(opens, split, ReplayConfig(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
     sys.modules.pop("mine_for_replay")
 
-    assert found.document["policies"][0]["name"] == "two-days"
-    assert found.document["policies"][0]["targets"][-1]["warms"] > 0
+    assert result.document["policies"][0]["name"] == "two-days"
+    assert result.document["policies"][0]["targets"][-1]["warms"] > 0
 
 
 @pytest.mark.parametrize("name", ["nobody", "no.such.module:Thing", "adwarm.replay.policy:Nothing"])

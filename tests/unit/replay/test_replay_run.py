@@ -31,8 +31,8 @@ def all_policies(opens: Opens, split: TrainTestSplit) -> ReplayResult:
     return replay(opens, split, IDEAL, ["all"], Settings())
 
 
-def _named(found: ReplayResult, name: str) -> dict:
-    return next(policy for policy in found.document["policies"] if policy["name"] == name)
+def _named(result: ReplayResult, name: str) -> dict:
+    return next(policy for policy in result.document["policies"] if policy["name"] == name)
 
 
 def _at(policy: dict, multiple: float) -> float:
@@ -86,9 +86,9 @@ def test_test_weeks_do_not_reach_the_thresholds(
     """A log without its last week gives the same thresholds."""
     _, _, end = split.micros()
     cut = replay(opens.before(end - 7 * 86_400_000_000), split, IDEAL, ["hour-of-week"], Settings())
-    found, whole = (_named(one, "hour-of-week")["targets"] for one in (cut, all_policies))
+    result, whole = (_named(one, "hour-of-week")["targets"] for one in (cut, all_policies))
 
-    assert [row["threshold"] for row in found] == [row["threshold"] for row in whole]
+    assert [row["threshold"] for row in result] == [row["threshold"] for row in whole]
 
 
 def test_latency_and_lag_cost_hits(opens: Opens, split: TrainTestSplit) -> None:
@@ -105,8 +105,8 @@ def test_requests_cost_differs_from_keys(opens: Opens, split: TrainTestSplit) ->
     """With cost in requests, the same misses cost the requests that the fetch planner would send."""
     rules = ReplayConfig(step=timedelta(hours=1), targets=(2.0,), cost="requests")
     by_key = replay(opens, split, ReplayConfig(step=timedelta(hours=1), targets=(2.0,)), ["none"], Settings())
-    found = replay(opens, split, rules, ["none"], Settings())
-    keys, requests = (_named(one, "none")["targets"][0] for one in (by_key, found))
+    result = replay(opens, split, rules, ["none"], Settings())
+    keys, requests = (_named(one, "none")["targets"][0] for one in (by_key, result))
 
     assert requests["first_open_hit_ratio"] == keys["first_open_hit_ratio"]
     assert 0 < requests["calls"] != keys["calls"]
@@ -117,9 +117,9 @@ def test_freshness_by_class_lengthens_lifetimes(
 ) -> None:
     """Ranges that end yesterday or before stay fresh longer than three hours: fewer misses without warming."""
     rules = ReplayConfig(ttl=None, step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(2.0,))
-    found = _named(replay(opens, split, rules, ["none"], Settings()), "none")
+    result = _named(replay(opens, split, rules, ["none"], Settings()), "none")
 
-    assert found["targets"][0]["calls"] < _named(all_policies, "none")["targets"][0]["calls"]
+    assert result["targets"][0]["calls"] < _named(all_policies, "none")["targets"][0]["calls"]
 
 
 def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
@@ -165,8 +165,8 @@ def test_the_reference_figures_come_out(shared_log: Path) -> None:
     moments = [datetime.fromisoformat(str(day)).replace(tzinfo=UTC) for day in days]
     split = TrainTestSplit(moments[0], moments[1], moments[2])
     opens = read_opens(str(shared_log), Settings(), split, 20)
-    found = replay(opens, split, IDEAL, ["none", "everything"], Settings())
+    result = replay(opens, split, IDEAL, ["none", "everything"], Settings())
 
-    assert found.document["log"]["scored_first_opens"] == first
-    assert _at(_named(found, "none"), 2.0) == pytest.approx(ratio, abs=0.0005)
-    assert max(row["multiple"] for row in _named(found, "everything")["curve"]) == pytest.approx(most, abs=0.05)
+    assert result.document["log"]["scored_first_opens"] == first
+    assert _at(_named(result, "none"), 2.0) == pytest.approx(ratio, abs=0.0005)
+    assert max(row["multiple"] for row in _named(result, "everything")["curve"]) == pytest.approx(most, abs=0.05)

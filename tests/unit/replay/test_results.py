@@ -25,11 +25,11 @@ def _counts(cells: int) -> SimulationCounts:
 def test_the_curve_is_read_between_its_points() -> None:
     """Multiples are of the first column's calls; between thresholds the ratio is interpolated."""
     counts = _counts(50)
-    found = curve_points(counts, counts.calls(), np.array([1.0, 9.0]))
+    result = curve_points(counts, counts.calls(), np.array([1.0, 9.0]))
 
-    assert found.multiple[0] == 1.0
-    assert found.ratio_at[0] == pytest.approx(found.ratio[0])
-    assert found.ratio_at[1] == pytest.approx(found.ratio[2])
+    assert result.multiple[0] == 1.0
+    assert result.ratio_at[0] == pytest.approx(result.ratio[0])
+    assert result.ratio_at[1] == pytest.approx(result.ratio[2])
 
 
 def test_equal_logs_are_resampled_alike() -> None:
@@ -96,9 +96,9 @@ def _quality(stated: np.ndarray, opens: Opens) -> dict:
     quality = ProbabilityMetrics(opens, PredictedEvent(HOUR, first_opens_only=False), TIMING, (HOURS + 1) * HOUR)
     for hour in range(HOURS):
         quality.update((hour + 1) * HOUR, Ranking(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
-    found = quality.compute()
-    assert found is not None
-    return found
+    result = quality.compute()
+    assert result is not None
+    return result
 
 
 def test_true_probabilities_are_calibrated_and_skilful() -> None:
@@ -113,25 +113,25 @@ def test_true_probabilities_are_calibrated_and_skilful() -> None:
 def test_metrics_equal_those_of_scikit_learn() -> None:
     """Brier, log loss and PR-AUC equal scikit-learn's, up to the width of the bins."""
     opens, chance, happened = _simulated_opens(2)
-    found, flat, true = _quality(chance, opens), chance.ravel(), happened.ravel()
+    result, flat, true = _quality(chance, opens), chance.ravel(), happened.ravel()
 
-    assert found["cases"] == KEYS * HOURS
-    assert found["base_rate"] == pytest.approx(true.mean())
-    assert found["brier"] == pytest.approx(brier_score_loss(true, flat))
-    assert found["log_loss"] == pytest.approx(log_loss(true, flat), abs=1e-3)
-    assert found["pr_auc"] == pytest.approx(average_precision_score(true, flat), abs=2e-3)
+    assert result["cases"] == KEYS * HOURS
+    assert result["base_rate"] == pytest.approx(true.mean())
+    assert result["brier"] == pytest.approx(brier_score_loss(true, flat))
+    assert result["log_loss"] == pytest.approx(log_loss(true, flat), abs=1e-3)
+    assert result["pr_auc"] == pytest.approx(average_precision_score(true, flat), abs=2e-3)
 
 
 def test_bins_are_of_equal_size_and_hold_the_likely_cases() -> None:
     """Ten bins with about the same number of cases, all with a probability of a tenth or more."""
     opens, chance, _ = _simulated_opens(3)
-    found = _quality(chance, opens)
-    sizes = [row["cases"] for row in found["bins"]]
+    result = _quality(chance, opens)
+    sizes = [row["cases"] for row in result["bins"]]
 
     assert len(sizes) == 10
     assert max(sizes) < 1.1 * min(sizes)
-    assert sum(sizes) / found["cases"] == pytest.approx(found["ece_share_of_cases"])
-    assert min(row["stated"] for row in found["bins"]) >= 0.0999
+    assert sum(sizes) / result["cases"] == pytest.approx(result["ece_share_of_cases"])
+    assert min(row["stated"] for row in result["bins"]) >= 0.0999
 
 
 def test_without_probabilities_there_are_no_metrics() -> None:

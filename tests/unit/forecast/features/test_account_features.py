@@ -32,15 +32,15 @@ def micros(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000
 
 
-def ask(log: Opens, at: datetime) -> FeatureContext:
+def context_at(log: Opens, at: datetime) -> FeatureContext:
     """Return the context of all keys of `log` at one moment, from a grid that ends a day later."""
     grid = OpenGrid.from_opens(log, micros(at + timedelta(days=1)))
     return FeatureContext(grid, np.arange(grid.key_count), np.full(grid.key_count, grid.column(micros(at))))
 
 
-def found(asked: FeatureContext, name: str) -> npt.NDArray[np.float64]:
+def feature(context: FeatureContext, name: str) -> npt.NDArray[np.float64]:
     """Return one feature of all keys."""
-    return np.asarray(asked.features[name], np.float64)
+    return np.asarray(context.features[name], np.float64)
 
 
 def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, datetime]]:
@@ -56,26 +56,26 @@ def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, dat
 @pytest.mark.parametrize(("wait", "came"), [(0, 1.0), (45, 0.0)])
 def test_arrivals_differ_from_presence(wait: int, came: float) -> None:
     """Every day has an arrival at nine; at a quarter to ten the account is active, but nobody arrives."""
-    asked = ask(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
-    add_arrivals(asked)
-    assert np.allclose(found(asked, "arrival_day_4"), came)
-    assert np.allclose(found(asked, "arrival_week_12"), came)
-    assert np.allclose(found(asked, "there_day_4"), 1.0)
+    context = context_at(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
+    add_arrivals(context)
+    assert np.allclose(feature(context, "arrival_day_4"), came)
+    assert np.allclose(feature(context, "arrival_week_12"), came)
+    assert np.allclose(feature(context, "there_day_4"), 1.0)
 
 
 def test_arrivals_follow_the_wall_clock() -> None:
     """After the clocks go forward arrivals are still expected at nine, an hour earlier in UTC."""
-    asked = ask(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
-    add_arrivals(asked)
-    assert np.allclose(found(asked, "arrival_day_4"), 1.0)
+    context = context_at(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
+    add_arrivals(context)
+    assert np.allclose(feature(context, "arrival_day_4"), 1.0)
 
 
 def test_the_last_arrival_stays_until_the_next_one() -> None:
     """The last arrival is that of nine, not the later open of the same visit; before any, the age is the maximum."""
     log = opens(*working_days(3), ("act_2", "today", MONDAY + timedelta(days=2, hours=12)))
-    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    add_arrivals(asked)
-    since = dict(zip(log.account_id.tolist(), found(asked, "since_arrival").tolist(), strict=True))
+    context = context_at(log, MONDAY + timedelta(days=2, hours=11))
+    add_arrivals(context)
+    since = dict(zip(log.account_id.tolist(), feature(context, "since_arrival").tolist(), strict=True))
     assert since["act_1"] == 8
     assert since["act_2"] >= SLOTS_PER_DAY
 
@@ -83,20 +83,20 @@ def test_the_last_arrival_stays_until_the_next_one() -> None:
 def test_every_report_of_an_account_has_the_age_of_each_sibling() -> None:
     """Both reports get the age of the last open of each; a kind that the account never opened is NaN."""
     log = opens(*working_days(3), ("act_2", "last_90d", MONDAY))
-    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    add_sibling_recency(asked, SiblingReports(("today/default", "last_7d/default", "last_90d/default")))
+    context = context_at(log, MONDAY + timedelta(days=2, hours=11))
+    add_sibling_recency(context, SiblingReports(("today/default", "last_7d/default", "last_90d/default")))
     for key, (account, kind) in enumerate(zip(log.account_id.tolist(), log.date_range.tolist(), strict=True)):
-        told = [found(asked, f"since_kind_{place}")[key] for place in range(3)]
-        assert np.array_equal(told, [8, 5, np.nan] if account == "act_1" else [np.nan, np.nan, 59 * 4], equal_nan=True)
-        assert found(asked, "kind")[key] == ["today", "last_7d", "last_90d"].index(kind)
+        ages = [feature(context, f"since_kind_{place}")[key] for place in range(3)]
+        assert np.array_equal(ages, [8, 5, np.nan] if account == "act_1" else [np.nan, np.nan, 59 * 4], equal_nan=True)
+        assert feature(context, "kind")[key] == ["today", "last_7d", "last_90d"].index(kind)
 
 
 def test_a_kind_opened_later_is_unknown() -> None:
     """A key whose first open comes later has the same features as one that does not exist."""
     log = opens(*working_days(3), ("act_1", "last_90d", MONDAY + timedelta(days=2, hours=12)))
-    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    add_sibling_recency(asked, SiblingReports(("last_90d/default",)))
-    assert np.isnan(found(asked, "since_kind_0")).all()
+    context = context_at(log, MONDAY + timedelta(days=2, hours=11))
+    add_sibling_recency(context, SiblingReports(("last_90d/default",)))
+    assert np.isnan(feature(context, "since_kind_0")).all()
 
 
 @settings(max_examples=25)
@@ -123,8 +123,8 @@ def test_features_depend_on_the_past_of_their_own_pair_only(
     key = np.arange(known.key_count)
     column = np.full(known.key_count, cut.column(moment))
     among = np.tile(np.arange(whole.key_count), 2)
-    told, _ = build_features(
+    ages, _ = build_features(
         whole, among, np.repeat([cut.column(moment), whole.column_count - 1], whole.key_count), siblings
     )
     alone, _ = build_features(cut, key, column, siblings)
-    assert np.array_equal(told[: known.key_count], alone, equal_nan=True)
+    assert np.array_equal(ages[: known.key_count], alone, equal_nan=True)

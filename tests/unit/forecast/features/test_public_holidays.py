@@ -122,8 +122,8 @@ def test_an_old_name_has_the_holidays_of_the_new_one() -> None:
 
 def test_holidays_come_from_the_country_and_the_year() -> None:
     """Days count from 1970; a range over New Year has the holidays of both years; unknown countries have none."""
-    found = days_off("NL", np.array([(day - date(1970, 1, 1)).days for day in (date(2025, 12, 1), date(2026, 6, 1))]))
-    assert {(day - date(1970, 1, 1)).days for day in (date(2025, 12, 26), EASTER_MONDAY, WHIT_MONDAY)} <= set(found)
+    result = days_off("NL", np.array([(day - date(1970, 1, 1)).days for day in (date(2025, 12, 1), date(2026, 6, 1))]))
+    assert {(day - date(1970, 1, 1)).days for day in (date(2025, 12, 26), EASTER_MONDAY, WHIT_MONDAY)} <= set(result)
     assert not len(days_off("NL", np.zeros(0, np.int64)))
     assert not len(days_off("XX", np.array([20_000])))
 
@@ -170,9 +170,9 @@ def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> No
         at = micros(day, 9)
         grid = OpenGrid.from_opens(opens.before(at), at)
         key = np.arange(grid.key_count)
-        told, usual = (each.predict(grid, key, np.full(grid.key_count, grid.column(at))) for each in (model, plain))
-        assert np.allclose(told[1], usual[1] * share)
-        assert (told[0] <= usual[0]).all()
+        reduced, usual = (each.predict(grid, key, np.full(grid.key_count, grid.column(at))) for each in (model, plain))
+        assert np.allclose(reduced[1], usual[1] * share)
+        assert (reduced[0] <= usual[0]).all()
         assert usual[1].max() > 0.5
     assert model.holidays.by_country["NL"] < 0.4
 

@@ -50,10 +50,10 @@ def test_an_accounts_keys_are_found_by_kind_in_any_grid() -> None:
     siblings = SiblingReports(("today/ads", "last_7d/ads"))
     grid = grid_of(("b", "last_7d", "ads", 2), ("b", "last_90d", "ads", 1), ("a", "today", "ads", 2))
     keys = {(account, kind): key for key, (account, kind) in enumerate(_names(grid))}
-    found = siblings.keys(grid)
+    result = siblings.keys(grid)
     first, second = (int(grid.account[keys[name]]) for name in (("b", "last_7d/ads"), ("a", "today/ads")))
-    assert found[first].tolist() == [NO_KIND, keys["b", "last_7d/ads"]]
-    assert found[second].tolist() == [keys["a", "today/ads"], NO_KIND]
+    assert result[first].tolist() == [NO_KIND, keys["b", "last_7d/ads"]]
+    assert result[second].tolist() == [keys["a", "today/ads"], NO_KIND]
     rank = siblings.rank(grid)
     assert [rank[keys[name]] for name in (("b", "last_7d/ads"), ("b", "last_90d/ads"), ("a", "today/ads"))] == [
         1,

@@ -70,14 +70,14 @@ def _ask(forecast: BoostedForecast, opens: Opens | None, at: datetime, seen: dat
 def test_the_frame_has_the_columns_of_the_protocol(forecast: BoostedForecast, known: Opens) -> None:
     """Rows are sorted by key and time, with the documented columns, a row per hour, and evidence."""
     at = MONDAY - 3 * DAY + 7.25 * HOUR
-    found = _ask(forecast, known, at)
-    assert list(found.columns) == PROBABILITY_COLUMNS
-    assert len(found.groupby(["account_id", "date_range"])) == 16
-    assert (found["slot_start"].min(), found["slot_end"].max()) == (pd.Timestamp(at), pd.Timestamp(at + DAY))
-    assert found["probability"].between(0, 1).all()
-    assert (found["predicted_open"] >= found["slot_start"]).all()
-    assert (found["predicted_open"] < found["slot_end"]).all()
-    nine = found[(found["hour_of_week"] % 24 == 9) & (found["account_id"] == "act_1")]
+    result = _ask(forecast, known, at)
+    assert list(result.columns) == PROBABILITY_COLUMNS
+    assert len(result.groupby(["account_id", "date_range"])) == 16
+    assert (result["slot_start"].min(), result["slot_end"].max()) == (pd.Timestamp(at), pd.Timestamp(at + DAY))
+    assert result["probability"].between(0, 1).all()
+    assert (result["predicted_open"] >= result["slot_start"]).all()
+    assert (result["predicted_open"] < result["slot_end"]).all()
+    nine = result[(result["hour_of_week"] % 24 == 9) & (result["account_id"] == "act_1")]
     assert (nine["opens"] > 0).all()
     assert (nine["weeks"] >= nine["opens"]).all()
 
@@ -85,34 +85,34 @@ def test_the_frame_has_the_columns_of_the_protocol(forecast: BoostedForecast, kn
 def test_slots_together_have_the_model_s_chance(forecast: BoostedForecast, known: Opens) -> None:
     """The chance of no open in any slot of the lifetime is one minus the model's chance."""
     at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
-    found = _ask(forecast, known, at)
-    inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.lifetime)]
+    result = _ask(forecast, known, at)
+    inside = result[result["slot_end"] <= pd.Timestamp(at + forecast.lifetime)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
     model = predict_in_batches(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
     model = model[np.argsort([str(known.report_key(key)) for key in range(known.key_count)])]
     names = forecast.keys[["account_id", "date_range"]].itertuples(index=False, name=None)
     assert model.max() > 0.5
-    for told, name in zip(model, names, strict=True):
-        assert 1 - none[name] == pytest.approx(told, abs=1e-9)
+    for predicted, name in zip(model, names, strict=True):
+        assert 1 - none[name] == pytest.approx(predicted, abs=1e-9)
 
 
 def test_inactive_accounts_use_the_weekly_profile(
     forecast: BoostedForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without recent opens and with few expected an account is not modeled; one open activates all its keys."""
-    asked: list[int] = []
+    selected_counts: list[int] = []
 
-    def counted(*args: Any, asked_for: list[int] = asked, **options: Any) -> Any:
-        asked_for.append(int(options["selected"].sum()))
+    def counting(*args: Any, counts: list[int] = selected_counts, **options: Any) -> Any:
+        counts.append(int(options["selected"].sum()))
         return predict_in_batches(*args, **options)
 
-    monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counted)
+    monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counting)
     quiet = BoostedForecast(forecast.id, forecast.model, _Inactive(forecast.seasonal.observations))
     at = MONDAY - 3 * DAY + 6 * HOUR - forecast.lifetime
     assert_frame_equal(_ask(quiet, known, at), quiet.seasonal.predict(at, DAY, floor=0.0))
     came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
     assert not _ask(quiet, opens_from_frame(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
-    assert asked[:2] == [0, 1]
+    assert selected_counts[:2] == [0, 1]
 
 
 class _Inactive(SeasonalForecast):
@@ -215,9 +215,9 @@ def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedFore
     shares: list[dict[str, float]] = [{}, {"IT": 0.25}]
     both = [replace(forecast, model=replace(forecast.model, holidays=HolidayEffect(share))) for share in shares]
     easter_monday = datetime(2026, 4, 5, 22, tzinfo=UTC)
-    usual, told = (_ask(each, None, easter_monday) for each in both)
+    usual, predicted = (_ask(each, None, easter_monday) for each in both)
     assert usual["probability"].max() > 0.4
-    assert np.allclose(told["probability"], 0.25 * usual["probability"])
+    assert np.allclose(predicted["probability"], 0.25 * usual["probability"])
     assert_frame_equal(*(_ask(each, None, easter_monday + DAY) for each in both))
 
 
@@ -242,8 +242,8 @@ def test_accounts_without_a_selected_key_are_skipped() -> None:
     opens, at = log(), micros(45, 8)
     model = train_model(opens, micros(10), Horizons(4, 12))
     whole, known = predict_in_batches(model, opens, at)[1], opens.before(at)
-    asked = np.arange(known.key_count) == 3
-    chance = predict_in_batches(model, opens, at, selected=asked)[1]
+    selected = np.arange(known.key_count) == 3
+    chance = predict_in_batches(model, opens, at, selected=selected)[1]
     same = known.account == known.account[3]
     assert np.allclose(chance[same], whole[same])
     assert np.isnan(chance[~same]).all()

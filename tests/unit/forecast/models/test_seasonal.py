@@ -33,13 +33,13 @@ def _weekly(weeks: int, hours: int = 9, minutes: int = 20, until: datetime = MON
 
 def test_a_weekly_profile_is_learned(make_opens: MakeOpens) -> None:
     """Eight Mondays at nine make the next Monday at nine likely, and every other hour unlikely."""
-    found = _train(make_opens(_weekly(8))).predict(MONDAY, 7 * DAY, floor=0.0)
-    best = found.sort_values("probability").iloc[-1]
+    result = _train(make_opens(_weekly(8))).predict(MONDAY, 7 * DAY, floor=0.0)
+    best = result.sort_values("probability").iloc[-1]
     assert best["slot_start"] == MONDAY + 9 * HOUR
     assert best["probability"] > 0.6
     assert (best["opens"], best["weeks"], best["hour_of_week"]) == (8, 8, 9)
     assert best["slot_start"] <= best["predicted_open"] <= best["slot_start"] + timedelta(minutes=20)
-    assert found["probability"].drop(best.name).max() < 0.1
+    assert result["probability"].drop(best.name).max() < 0.1
 
 
 def test_rare_and_new_keys_get_small_chances(make_opens: MakeOpens) -> None:
@@ -47,8 +47,8 @@ def test_rare_and_new_keys_get_small_chances(make_opens: MakeOpens) -> None:
     regular = [make_opens(_weekly(8, hours=h), f"act_{h}") for h in range(8, 18)]
     once = make_opens([MONDAY - 4 * DAY + 9 * HOUR], "act_90")
     old = make_opens([MONDAY - 50 * DAY + 9 * HOUR], "act_91")
-    found = _train(pd.concat([*regular, once, old])).predict(MONDAY, 7 * DAY, floor=0.0)
-    rare = found[found["account_id"].isin(["act_90", "act_91"])]
+    result = _train(pd.concat([*regular, once, old])).predict(MONDAY, 7 * DAY, floor=0.0)
+    rare = result[result["account_id"].isin(["act_90", "act_91"])]
     assert len(rare) == 2 * 168
     assert rare["probability"].max() < 0.2
 
@@ -57,8 +57,8 @@ def test_a_new_key_is_shrunk_towards_its_account(make_opens: MakeOpens) -> None:
     """A range opened once is likelier in the account's busy hours than in others."""
     busy = [make_opens(_weekly(8, hours=14), "act_1", name) for name in ("last_14d", "last_30d", "yesterday")]
     new = make_opens([MONDAY - 3 * DAY], "act_1", "today")
-    found = _train(pd.concat([*busy, new])).predict(MONDAY, DAY, floor=0.0)
-    chance = found[found["date_range"] == "today"].set_index("hour_of_week")["probability"]
+    result = _train(pd.concat([*busy, new])).predict(MONDAY, DAY, floor=0.0)
+    chance = result[result["date_range"] == "today"].set_index("hour_of_week")["probability"]
     assert chance[14] > 5 * chance[3]
 
 
@@ -79,8 +79,8 @@ def test_the_readers_wall_clock_is_followed(make_opens: MakeOpens, zone: str) ->
         days = [change - timedelta(days=back) for back in range(1, 40)]
         moments = [day.replace(hour=9, minute=5, tzinfo=here).astimezone(UTC) for day in days]
         until = change.replace(tzinfo=here).astimezone(UTC)
-        found = _train(make_opens(moments, zone=zone), until).predict(until, DAY)
-        best = found.sort_values("probability").iloc[-1]
+        result = _train(make_opens(moments, zone=zone), until).predict(until, DAY)
+        best = result.sort_values("probability").iloc[-1]
         assert best["slot_start"] == change.replace(hour=9, tzinfo=here).astimezone(UTC)
         assert best["probability"] > 0.4
 
@@ -89,8 +89,8 @@ def test_later_opens_outweigh_earlier_ones(make_opens: MakeOpens) -> None:
     """A key that moved from nine to eleven is expected at eleven."""
     old = [MONDAY - timedelta(weeks=week) + 9 * HOUR for week in (5, 6, 7, 8)]
     new = [MONDAY - timedelta(weeks=week) + 11 * HOUR for week in (1, 2, 3, 4)]
-    found = _train(make_opens(old + new)).predict(MONDAY, DAY).set_index("hour_of_week")["probability"]
-    assert found[11] > found[9]
+    result = _train(make_opens(old + new)).predict(MONDAY, DAY).set_index("hour_of_week")["probability"]
+    assert result[11] > result[9]
 
 
 def test_the_stored_form_gives_the_same_forecast(make_opens: MakeOpens) -> None:
@@ -113,8 +113,8 @@ def test_other_bytes_are_corrupt(data: bytes) -> None:
 def test_an_empty_log_gives_an_empty_forecast(make_opens: MakeOpens) -> None:
     """An empty log gives an empty forecast of the same shape, which can be stored."""
     model = _train(make_opens([]))
-    found = model.predict(MONDAY, DAY)
-    assert (len(found), list(found.columns)) == (0, PROBABILITY_COLUMNS)
+    result = model.predict(MONDAY, DAY)
+    assert (len(result), list(result.columns)) == (0, PROBABILITY_COLUMNS)
     assert SeasonalForecast.from_bytes(model.to_bytes()).id == model.id
 
 
@@ -151,10 +151,10 @@ def test_chances_are_valid_for_any_row_order(rows: list[tuple[int, int, int]], r
     """Chances lie in 0 to 1, evidence is consistent, and row order does not matter."""
     log = _log(rows)
     model = _train(log, MONDAY)
-    found = model.predict(MONDAY, 2 * DAY, floor=0.0)
-    assert found["probability"].between(0, 1).all()
-    assert (found["opens"] <= found["weeks"]).all()
-    assert ((found["slot_start"] <= found["predicted_open"]) & (found["predicted_open"] < found["slot_end"])).all()
+    result = model.predict(MONDAY, 2 * DAY, floor=0.0)
+    assert result["probability"].between(0, 1).all()
+    assert (result["opens"] <= result["weeks"]).all()
+    assert ((result["slot_start"] <= result["predicted_open"]) & (result["predicted_open"] < result["slot_end"])).all()
     shuffled = list(rows)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     counted = _train(_log(shuffled), MONDAY).observations

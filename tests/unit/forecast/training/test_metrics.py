@@ -34,17 +34,17 @@ def _log(keys: int = 12, weeks: int = 8) -> Opens:
     return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
 
 
-def _held(known: Opens) -> Holdout:
-    held = Holdout.from_opens(known, SPLIT, MONDAY, SETTINGS, entry_lifetime_slots(SETTINGS))
-    assert held is not None
-    return held
+def _holdout(known: Opens) -> Holdout:
+    holdout = Holdout.from_opens(known, SPLIT, MONDAY, SETTINGS, entry_lifetime_slots(SETTINGS))
+    assert holdout is not None
+    return holdout
 
 
 def test_regular_keys_are_predicted_well() -> None:
     """Models that know each key's hour are far better than the base rate and the population's profile."""
     known = _log()
-    held = _held(known)
-    scores = {train: held.evaluate(train(known, SETTINGS, SPLIT))[0] for train in (train_seasonal, train_population)}
+    holdout = _holdout(known)
+    scores = {train: holdout.evaluate(train(known, SETTINGS, SPLIT))[0] for train in (train_seasonal, train_population)}
     weekly, plain = scores[train_seasonal], scores[train_population]
     assert weekly.base_rate == plain.base_rate == pytest.approx(0.8 * 3 / 24, abs=0.02)
     assert weekly.skill > 0.5 > plain.skill
@@ -58,27 +58,27 @@ def test_regular_keys_are_predicted_well() -> None:
 def test_held_out_opens_do_not_reach_training() -> None:
     """Metrics are the same whether the log for training goes on into the held-out week or is cut before it."""
     known = _log()
-    held = _held(known)
+    holdout = _holdout(known)
     cut = known.before(int(SPLIT.timestamp()) * 10**6)
     for train in (train_seasonal, train_population):
-        assert held.evaluate(train(known, SETTINGS, SPLIT)) == held.evaluate(train(cut, SETTINGS, SPLIT))
+        assert holdout.evaluate(train(known, SETTINGS, SPLIT)) == holdout.evaluate(train(cut, SETTINGS, SPLIT))
 
 
 def test_calibration_corrects_the_chances() -> None:
     """The adwarm model gets a calibration fitted on the held-out week; the seasonal forecast gets none."""
     known = _log()
-    held = _held(known)
-    assert held.evaluate(train_seasonal(known, SETTINGS, SPLIT))[1] == Calibration()
-    score, curve = held.evaluate(train_boosted(known, SETTINGS, SPLIT))
+    holdout = _holdout(known)
+    assert holdout.evaluate(train_seasonal(known, SETTINGS, SPLIT))[1] == Calibration()
+    score, curve = holdout.evaluate(train_boosted(known, SETTINGS, SPLIT))
     assert curve != Calibration()
     assert score.ece < 0.1
 
 
 def test_many_keys_are_sampled_by_account() -> None:
     """Of more keys than the sample, whole accounts are evaluated, except for the last one."""
-    held = _held(_log(keys=2 * SAMPLE_KEYS, weeks=2))
-    assert held.grid.key_count == SAMPLE_KEYS
-    assert (held.keys.groupby("account_id").size() == 2).mean() > 0.99
+    holdout = _holdout(_log(keys=2 * SAMPLE_KEYS, weeks=2))
+    assert holdout.grid.key_count == SAMPLE_KEYS
+    assert (holdout.keys.groupby("account_id").size() == 2).mean() > 0.99
 
 
 def test_a_holdout_without_keys_or_decisions_is_none() -> None:

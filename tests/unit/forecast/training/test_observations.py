@@ -83,8 +83,8 @@ def test_a_steady_key_gets_its_own_minute() -> None:
 
 def test_few_observations_are_shrunk_to_the_earlier_population() -> None:
     """One late open among many early ones does not make the fetch late."""
-    crowd = _events([5.0] * 50, row=0)
-    _, cell = early_minutes(pd.concat([crowd, _events([50.0], row=1)], ignore_index=True), 2)
+    population = _events([5.0] * 50, row=0)
+    _, cell = early_minutes(pd.concat([population, _events([50.0], row=1)], ignore_index=True), 2)
     assert cell[1] == pytest.approx(5.0, abs=(50 - 5) / PRIOR_OPENS * 2)
     assert cell[1] < 20
 

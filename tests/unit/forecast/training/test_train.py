@@ -42,7 +42,7 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
 def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """All kinds are stored with metrics, window and features; one is live, with a reason."""
     context = _read(sqlite_engine, objects, tmp_path, 20)
-    found = train_and_promote(context, MONDAY, MONDAY)
+    result = train_and_promote(context, MONDAY, MONDAY)
     with write_transaction(sqlite_engine) as connection:
         rows = {row.kind: row for row in connection.execute(select(forecast_snapshot))}
     assert set(rows) == set(COMPETING_KINDS)
@@ -50,9 +50,9 @@ def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tm
         assert {"hits", "brier", "log_loss", "ece"} <= set(row.metrics)
         assert (row.trained_until, row.keys) == (MONDAY, 3)
         assert load_forecast(context, row.id).features == row.features
-    assert get_live_snapshot(sqlite_engine).id == rows[found["kind"]].id == found["snapshot"]
-    assert found["why"].startswith("hits on the held-out week: adwarm ")
-    assert (found["opens"], found["first_opens"], found["keys"]) == (60, 60, 3)
+    assert get_live_snapshot(sqlite_engine).id == rows[result["kind"]].id == result["snapshot"]
+    assert result["why"].startswith("hits on the held-out week: adwarm ")
+    assert (result["opens"], result["first_opens"], result["keys"]) == (60, 60, 3)
     assert set(accounts.get_many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
     assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
 
@@ -60,9 +60,9 @@ def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tm
 def test_a_short_log_promotes_the_weekly_profile(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """With less than a week before the last one nothing is compared; an empty log trains too."""
     context = _read(sqlite_engine, objects, tmp_path, 10)
-    found = train_and_promote(context, MONDAY, MONDAY)
-    assert (found["kind"], found["metrics"]) == ("hour_of_week", {})
-    assert "too short" in found["why"]
+    result = train_and_promote(context, MONDAY, MONDAY)
+    assert (result["kind"], result["metrics"]) == ("hour_of_week", {})
+    assert "too short" in result["why"]
     empty = train_and_promote(context, MONDAY - 90 * DAY, MONDAY)
     assert (empty["keys"], empty["opens"]) == (0, 0)
 
@@ -83,8 +83,8 @@ def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Pat
     train_and_promote(context, MONDAY - DAY, MONDAY)
     with write_transaction(engine) as connection:
         record_choice(connection, "population", by="ada", why="approved", at=MONDAY)
-    found = train_and_promote(context, MONDAY, MONDAY)
-    assert (found["kind"], found["why"]) == ("population", "chosen by ada: approved")
+    result = train_and_promote(context, MONDAY, MONDAY)
+    assert (result["kind"], result["why"]) == ("population", "chosen by ada: approved")
 
 
 def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
