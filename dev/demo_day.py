@@ -4,7 +4,7 @@ import resource
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from adwarm.access_log import log_span, read_events
+from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.foundation.local_time import zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, Actor, ReportKey, Warm, WarmReason
-from adwarm.patterns.load_slots import QUIET_PERIOD, load_slots
+from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
 from adwarm.planning import useful_until
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
@@ -61,11 +63,11 @@ def choose_day(url: str, settings: Settings) -> ReplayDay:
     zone_name = str(frame["time_zone"].mode().iat[0]) if len(frame) else ""
     zone_name = zone_name or settings.default_zone
     days = frame["ts"].dt.tz_convert(zone_name).dt.date
-    counts = days[days < last.astimezone(zone(zone_name)).date()].value_counts()
+    counts = days[days < local_day(last, zone_name)].value_counts()
     if counts.empty:
         raise BadRequest("the access log holds no whole day of opens; use a log of a few weeks")
     day = max(counts[counts >= counts.median()].index)
-    start, end = (_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
+    start, end = (local_midnight(each, zone_name) for each in (day, day + timedelta(days=1)))
     return ReplayDay(day, zone_name, start, end, _opens(frame, start, end))
 
 
@@ -83,20 +85,10 @@ def _human_events(url: str, settings: Settings, since: datetime, until: datetime
 
 
 def _opens(frame: pd.DataFrame, start: datetime, end: datetime) -> list[Open]:
-    key = ["account_id", "date_range", "report"]
-    near = frame[(frame["ts"] >= pd.Timestamp(start - QUIET_PERIOD)) & (frame["ts"] < pd.Timestamp(end))]
-    gap = near.groupby(key)["ts"].diff()
-    first = gap.isna() | (gap >= pd.Timedelta(QUIET_PERIOD))
-    rows = zip(near["ts"], *(near[name] for name in key), first, strict=True)
-    opens = [
-        Open(ts.to_pydatetime(), ReportKey(account_id, date_range, report), bool(is_first))
-        for ts, account_id, date_range, report, is_first in rows
-    ]
-    return [item for item in opens if item.at >= start]
-
-
-def _midnight(day: date, zone_name: str) -> datetime:
-    return pd.Timestamp(datetime.combine(day, time.min, zone(zone_name))).tz_convert("UTC").to_pydatetime()
+    is_near = (frame["ts"] >= pd.Timestamp(start - FIRST_OPEN_QUIET)) & (frame["ts"] < pd.Timestamp(end))
+    opens = opens_from_frame(frame[is_near]).since(to_micros(start))
+    rows = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)
+    return [Open(from_micros(ts), opens.report_key(key), is_first) for ts, key, is_first in rows]
 
 
 @dataclass
@@ -183,7 +175,9 @@ class DemoReport:
         trained = learned["train_forecast"]
         read = learned.get("adopt_shares") or learned["read_log"]
         zone_name = runtime.settings.default_zone
-        slots = load_slots(runtime.engine, runtime.objects, day.start - QUIET_PERIOD, day.end, default_zone=zone_name)
+        slots = load_slots(
+            runtime.engine, runtime.objects, day.start - FIRST_OPEN_QUIET, day.end, default_zone=zone_name
+        )
         mark_warm_outcomes(runtime.engine, runtime.objects, day.end, known_until=day.end)
         statuses = warms.count_by_status(runtime.engine)
         planned = warms.list_by_reason(runtime.engine, WarmReason.PREDICTED_OPEN)

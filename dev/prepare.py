@@ -25,7 +25,7 @@ def main() -> int:
     if not target.exists():
         move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
     ingest(runtime.engine, runtime.objects, runtime.settings, now)
-    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, now, now)
+    figures = train_and_promote(runtime.context, now, now)
     print(f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys")
     return 0
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from adwarm.foundation.arrow_arrays import (
     CONVERSION_ERRORS,
+    Codes,
     to_arrow_array,
     to_numpy,
     to_python_values,
@@ -19,7 +19,6 @@ from adwarm.foundation.local_time import zone
 from adwarm.model import Actor, normalize_account_id
 from adwarm.model.windows import validate_date_range
 
-Codes = npt.NDArray[np.int32]
 REJECTED = -1
 _CACHE_LIMIT = 500_000
 _CACHE_MAX_LENGTH = 256

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
-from adwarm.access_log.dictionary_columns import REJECTED, Codes
+from adwarm.access_log.dictionary_columns import REJECTED
 from adwarm.access_log.event_schema import EVENT_SCHEMA, TEXT_COLUMNS
-from adwarm.access_log.timestamps import INVALID, Micros, parse_column, parse_values
-from adwarm.foundation.arrow_arrays import to_arrow_array, to_python_values
+from adwarm.access_log.timestamps import INVALID, parse_column, parse_values
+from adwarm.foundation.arrow_arrays import Codes, Micros, to_arrow_array, to_python_values
 from adwarm.settings import Settings
 
 Reject = Callable[[str, int], None]

@@ -19,8 +19,8 @@ from adwarm.access_log.lines import LineBlock, line_blocks
 from adwarm.access_log.log_files import LogFile, list_files
 from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
-from adwarm.access_log.timestamps import Micros, from_micros, to_micros
-from adwarm.foundation.arrow_arrays import format_row, to_numpy
+from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.foundation.arrow_arrays import Micros, format_row, to_numpy
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import Settings

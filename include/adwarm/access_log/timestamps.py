@@ -11,13 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.foundation.arrow_arrays import to_numpy, to_python_values
-
-Micros = npt.NDArray[np.int64]
+from adwarm.foundation.arrow_arrays import Micros, to_numpy, to_python_values
 
 INVALID = np.iinfo(np.int64).min
 SECOND = 1_000_000

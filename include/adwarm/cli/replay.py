@@ -16,8 +16,7 @@ from adwarm.foundation.errors import BadRequest
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from adwarm.replay.replay_log import TrainTestSplit
-    from adwarm.replay.run import PolicyProgress, ReplayResult
+    from adwarm.replay.replay_run import PolicyProgress, ReplayResult, TrainTestSplit
     from adwarm.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -51,9 +50,8 @@ def replay(
     warms_out: Annotated[Path | None, typer.Option(help="Write every warm to this Parquet file.")] = None,
 ) -> None:
     """Replay a log: what each policy would have fetched, served and wasted. Makes no upstream call."""
-    from adwarm.replay.replay_log import read_opens
-    from adwarm.replay.run import ReplayConfig
-    from adwarm.replay.run import replay as run
+    from adwarm.replay.replay_run import ReplayConfig, read_opens
+    from adwarm.replay.replay_run import replay as run
     from adwarm.settings import load_settings
 
     if cost not in {"key", "requests"}:
@@ -106,7 +104,7 @@ def _parse_split(
 ) -> "TrainTestSplit":
     """Return the training and test periods; by default the log's last 4 weeks are tested, and 8 weeks before train."""
     from adwarm.access_log import log_span
-    from adwarm.replay.replay_log import TrainTestSplit
+    from adwarm.replay.replay_run import TrainTestSplit
 
     end = parse_timestamp(test_to, "--test-to") if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
     test = parse_timestamp(test_from, "--test-from") if test_from else end - _TEST

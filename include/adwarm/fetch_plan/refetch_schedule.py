@@ -6,9 +6,9 @@ week on the account's own weekday, and once more when the platform restates them
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
-from adwarm.foundation.local_time import local_day, zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, Window, is_settled
 from adwarm.model.windows import ONE_DAY
 
@@ -58,7 +58,7 @@ class RefetchSchedule:
 
     def midnight(self, day: date) -> datetime:
         """Return the moment (UTC) at which `day` begins where the account is."""
-        return datetime.combine(day, time.min, zone(self.data_zone)).astimezone(UTC)
+        return local_midnight(day, self.data_zone)
 
     def _last_weekly(self, today: date) -> date:
         return today - timedelta(days=(today.weekday() - self.weekday) % 7)

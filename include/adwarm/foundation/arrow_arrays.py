@@ -7,6 +7,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
+Ints16 = npt.NDArray[np.int16]
+Bools = npt.NDArray[np.bool_]
+Strings = npt.NDArray[np.object_]
+Micros = Ints
+"""Moments in microseconds since 1970, UTC."""
+Codes = Ints32
+"""Numbers that stand for values of a dictionary."""
+
 CONVERSION_ERRORS = (ValueError, ArithmeticError, LookupError, NotImplementedError)
 """Raised for text that is not UTF-8, timestamps out of range, and unknown time zones."""
 

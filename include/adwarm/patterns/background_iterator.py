@@ -2,11 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.1
 
@@ -61,3 +64,19 @@ def _handed_over(
             continue
         return True
     return False
+
+
+def map_in_background(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 2) -> Iterator[Result]:
+    """Yield `function(item)` for each of `items`, in order, computed by `workers` threads.
+
+    `items` is read in the calling thread, at most `workers` items before their results are taken. An error of
+    `function` is raised where its result would come.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, "adwarm-map") as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,13 +1,9 @@
 """Gives each word of a dictionary column one code that holds over batches, however the batches' dictionaries differ."""
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.foundation.arrow_arrays import to_numpy, to_string_array
-
-Longs = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int32]
+from adwarm.foundation.arrow_arrays import Codes, Ints, to_numpy, to_string_array
 
 
 class DictionaryEncoder:
@@ -37,7 +33,7 @@ class DictionaryEncoder:
         known_codes = self._last[1]
         return places if known_codes is None else known_codes[places]
 
-    def sorted_values(self) -> tuple[pa.Array, Longs]:
+    def sorted_values(self) -> tuple[pa.Array, Ints]:
         """Return the words in order, and the place of each code among them."""
         order = np.argsort(np.array(self.values, dtype=object), kind="stable")
         ranks = np.empty(len(order), np.int64)

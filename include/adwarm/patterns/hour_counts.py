@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adwarm.foundation.arrow_arrays import Ints
 from adwarm.patterns.local_hours import WEEK_HOURS
 
-Longs = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.integer[Any]]
 
 _LIMIT = 1 << 15
@@ -52,7 +52,7 @@ class HourCounts:
                 self._carry(cells, np.full(len(cells), _LIMIT, np.int64))
                 flat[cells] -= np.uint16(_LIMIT)
 
-    def add_counts(self, rows: Integers, hours: Integers, counts: Longs) -> None:
+    def add_counts(self, rows: Integers, hours: Integers, counts: Ints) -> None:
         """Add counts, all positive, that were made before."""
         flat = self._counts
         cells, places = np.unique(_cells(rows, hours), return_inverse=True)
@@ -64,7 +64,7 @@ class HourCounts:
         large = total > _LIMIT
         self._carry(cells[large], (total - kept)[large])
 
-    def blocks(self, order: Longs, size: int = 1024) -> Iterator[tuple[Longs, Longs, Longs]]:
+    def blocks(self, order: Ints, size: int = 1024) -> Iterator[tuple[Ints, Ints, Ints]]:
         """Yield place in `order`, hour and count of the cells that are not empty, by place and hour."""
         carried, amounts = self._carried_in(order)
         blocks = self._counts.reshape(-1, WEEK_HOURS, _BLOCK_ROWS)
@@ -78,14 +78,14 @@ class HourCounts:
             places, hours = np.divmod(filled, WEEK_HOURS)
             yield places + start, hours, counts
 
-    def _carry(self, cells: Longs, amounts: Longs) -> None:
+    def _carry(self, cells: Ints, amounts: Ints) -> None:
         block, rest = np.divmod(cells, _BLOCK_CELLS)
         hours, rows = np.divmod(rest, _BLOCK_ROWS)
         keys = (block * _BLOCK_ROWS + rows) * WEEK_HOURS + hours
         for key, amount in zip(keys.tolist(), amounts.tolist(), strict=True):
             self._carried[key] = self._carried.get(key, 0) + amount
 
-    def _carried_in(self, order: Longs) -> tuple[Longs, Longs]:
+    def _carried_in(self, order: Ints) -> tuple[Ints, Ints]:
         """Return what was carried, by place in `order` * 168 + hour, ascending."""
         keys = np.fromiter(self._carried, np.int64, len(self._carried))
         amounts = np.fromiter(self._carried.values(), np.int64, len(self._carried))
@@ -96,7 +96,7 @@ class HourCounts:
         return keys[ascending], amounts[ascending]
 
 
-def _cells(rows: Integers, hours: Integers) -> Longs:
+def _cells(rows: Integers, hours: Integers) -> Ints:
     """Return the place of each row and hour: block, hour, row within the block."""
     cells = np.right_shift(rows, _BLOCK_BITS, dtype=np.int64)
     cells *= _BLOCK_CELLS - _BLOCK_ROWS

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.access_log.log_reader import read_events, timestamp_column
-from adwarm.foundation.arrow_arrays import to_arrow_array, to_numpy
+from adwarm.foundation.arrow_arrays import Codes, Ints, Ints16, to_arrow_array, to_numpy
 from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.background_iterator import iterate_in_background
-from adwarm.patterns.dictionary_encoder import Codes, DictionaryEncoder
+from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.hour_counts import HourCounts
-from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, HourOfWeekLookup, Hours
+from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, HourOfWeekLookup
+from adwarm.patterns.opens import keep_human_events
 from adwarm.patterns.pair_index import PairIndex
-from adwarm.patterns.persons import keep_human_events
 from adwarm.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ HOUR_SCHEMA = pa.schema([
     pa.field("opens", pa.int64(), nullable=False),
 ])
 """One row per account, date range and hour of the week that saw an open; hour 0 is Monday 00:00 to 01:00."""
-
-Longs = npt.NDArray[np.int64]
 
 
 class HourOfWeekTable:
@@ -55,7 +52,7 @@ class HourOfWeekTable:
         self._pairs = PairIndex()
         self._cells = HourCounts()
         self._local = HourOfWeekLookup()
-        self._table: tuple[tuple[int, int, int], Hours] | None = None
+        self._table: tuple[tuple[int, int, int], Ints16] | None = None
 
     @property
     def pair_count(self) -> int:
@@ -113,7 +110,7 @@ class HourOfWeekTable:
         self._cells.reserve(len(self._pairs))
         return rows
 
-    def _hours(self, batch: pa.RecordBatch, micros: Longs) -> Hours:
+    def _hours(self, batch: pa.RecordBatch, micros: Ints) -> Ints16:
         """Return the hour of the week of each moment in its reader's zone."""
         zones = self._zone_codes(batch)
         quarters = micros // QUARTER_MICROS
@@ -170,16 +167,16 @@ def write_table(table: HourOfWeekTable, target: str | Path | BinaryIO) -> None:
             writer.write_batch(batch)
 
 
-def _in_use(words: DictionaryEncoder, codes: Codes) -> tuple[pa.Array, Longs]:
+def _in_use(words: DictionaryEncoder, codes: Codes) -> tuple[pa.Array, Ints]:
     """Return the words that `codes` name, in order, and the place of each code among them."""
     ordered, ranks = words.sorted_values()
     used, places = np.unique(ranks[codes], return_inverse=True)
     return ordered.take(to_arrow_array(used, pa.int64())), places
 
 
-def _coded(codes: Longs, words: pa.Array) -> pa.DictionaryArray:
+def _coded(codes: Ints, words: pa.Array) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(to_arrow_array(codes.astype(np.int32), pa.int32()), words)
 
 
-def _longs(batch: pa.RecordBatch, name: str) -> Longs:
+def _longs(batch: pa.RecordBatch, name: str) -> Ints:
     return to_numpy(batch.column(name)).astype(np.int64, copy=False)

@@ -12,13 +12,11 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import floor_to, utc
+from adwarm.patterns.opens import first_open_mask
 from adwarm.patterns.slot_counts import SLOT_SCHEMA
 from adwarm.store import accounts, aggregates
 from adwarm.store.database import read_transaction
 from adwarm.store.objects import ObjectStore
-
-QUIET_PERIOD = timedelta(minutes=30)
-"""An open is a first open when nobody opened the key for this long before."""
 
 _KEY = ["account_id", "date_range", "report"]
 _HOUR = timedelta(hours=1)
@@ -66,16 +64,14 @@ def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
     """
     if slots.empty:
         return slots[[*_KEY, "time_zone"]].assign(ts=slots["first_ts"])
-    # The same slot may have a row for each reader zone; the quiet time is the key's.
-    ordered = slots.assign(key=slots.groupby(_KEY, sort=False, observed=True).ngroup())
-    ordered = ordered.sort_values(["key", "first_ts", "last_ts"], kind="stable", ignore_index=True)
-    key = ordered["key"].to_numpy()
-    newest = ordered.groupby("key", sort=False)["last_ts"].cummax()
-    quiet = (ordered["first_ts"] - newest.shift()) >= QUIET_PERIOD
-    first = quiet.to_numpy() | np.concatenate([[True], key[1:] != key[:-1]])
-    found = ordered.loc[first, [*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
-    found = found.sort_values(["ts", *_KEY], ignore_index=True)
-    return pd.DataFrame(found)
+    key = slots.groupby(_KEY, sort=False, observed=True).ngroup().to_numpy()
+    opened, last = (slots[name].to_numpy("datetime64[us]").astype(np.int64) for name in ("first_ts", "last_ts"))
+    order = np.lexsort((last, opened, key))
+    # A slot has a row for each reader zone, so that the latest open is not always that of the row before.
+    latest = pd.Series(last[order]).groupby(key[order], sort=False).cummax().to_numpy()
+    rows = order[first_open_mask(key[order], opened[order], latest)]
+    found = slots.iloc[rows][[*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
+    return pd.DataFrame(found.sort_values(["ts", *_KEY], ignore_index=True))
 
 
 def _plain(table: pa.Table) -> pa.Table:

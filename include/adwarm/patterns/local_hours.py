@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
+
+from adwarm.foundation.arrow_arrays import Ints, Ints16
 
 WEEK_HOURS = 168
 DAY_QUARTERS = 96
@@ -17,17 +18,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(minutes=15)
 _MONDAY = 3 * DAY_QUARTERS  # the epoch was a Thursday
 
-Hours = npt.NDArray[np.int16]
-Longs = npt.NDArray[np.int64]
-
 
 class HourOfWeekLookup:
     """Keeps, by zone and UTC day, the hour of the week of each quarter; hours run from 0, Monday 00:00, to 167."""
 
     def __init__(self) -> None:
-        self._days: dict[tuple[str, int], Hours] = {}
+        self._days: dict[tuple[str, int], Ints16] = {}
 
-    def day(self, zone_name: str, day: int) -> Hours:
+    def day(self, zone_name: str, day: int) -> Ints16:
         """Return the hour of the week of the 96 quarters of a UTC day, counted since the epoch."""
         found = self._days.get((zone_name, day))
         if found is None:
@@ -36,13 +34,13 @@ class HourOfWeekLookup:
             found = self._days[zone_name, day] = (local // 4 % WEEK_HOURS).astype(np.int16)
         return found
 
-    def table(self, zone_names: list[str], first_day: int, last_day: int) -> Hours:
+    def table(self, zone_names: list[str], first_day: int, last_day: int) -> Ints16:
         """Return the hour of the week by zone and quarter, for the days from the first to the last."""
         days = range(first_day, last_day + 1)
         return np.stack([np.concatenate([self.day(name, day) for day in days]) for name in zone_names])
 
 
-def _offsets(zone: ZoneInfo, day: int) -> Longs:
+def _offsets(zone: ZoneInfo, day: int) -> Ints:
     """Return the offset from UTC in quarters at each quarter of the day; one number where the clocks do not change."""
     start = _EPOCH + timedelta(days=day)
     if _offset(zone, start) == _offset(zone, start + timedelta(days=1)):

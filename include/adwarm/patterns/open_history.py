@@ -12,17 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.foundation.arrow_arrays import to_numpy
+from adwarm.foundation.arrow_arrays import Codes, Ints, to_numpy
 from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.load_slots import iter_slots
-from adwarm.patterns.opens import QUIET_MICROS, Opens, factorize
+from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
 
 _NAMES = ("account_id", "date_range", "report", "time_zone")
 _KINDS = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
-Codes = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
 
 
 def load_opens(
@@ -42,8 +40,7 @@ def load_opens(
     batches.clear()
     keys, key = _keys(columns[:3], words)
     key, first, last, zone = _one_per_quarter(key, *columns[3:])
-    is_first = np.ones(len(key), np.bool_)
-    is_first[1:] = (key[1:] != key[:-1]) | (first[1:] - last[:-1] >= QUIET_MICROS)
+    is_first = first_open_mask(key, first, last)
     order = np.lexsort((key, first))
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
     _, at, number = np.unique(key, return_index=True, return_inverse=True)
@@ -93,7 +90,7 @@ def _keys(codes: list[Codes], words: dict[str, DictionaryEncoder]) -> tuple[list
     return columns[::-1], key.astype(np.int32)
 
 
-def _one_per_quarter(key: Codes, zone: Codes, first: Longs, span: Codes) -> tuple[Codes, Longs, Longs, Codes]:
+def _one_per_quarter(key: Codes, zone: Codes, first: Ints, span: Codes) -> tuple[Codes, Ints, Ints, Codes]:
     """Return key, first and last moment and zone, by key and moment; readers in several zones share a quarter."""
     order = np.lexsort((span, first, key))
     key, zone, first, last = key[order], zone[order], first[order], (first + span)[order]

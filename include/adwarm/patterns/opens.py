@@ -6,21 +6,21 @@ will exist.
 """
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from adwarm.model import ReportKey
+from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Micros, Strings, to_numpy
+from adwarm.model import Actor, ReportKey
 
-Micros = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int32]
-Strings = npt.NDArray[np.object_]
-
-SECOND = 1_000_000
-QUIET_MICROS = 1_800 * SECOND
-"""An open is a first open when nobody opened the key for this long before (microseconds)."""
+FIRST_OPEN_QUIET = timedelta(minutes=30)
+"""An open is a first open when nobody opened the key for this long before it."""
+_QUIET_MICROS = FIRST_OPEN_QUIET // timedelta(microseconds=1)
+_HUMAN_ACTORS = frozenset(str(actor) for actor in Actor if actor.is_human)
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 
 
@@ -42,7 +42,7 @@ class Opens:
 
     ts: Micros
     key: Codes
-    first: npt.NDArray[np.bool_]
+    first: Bools
     account_id: Strings
     date_range: Strings
     report: Strings
@@ -87,7 +87,7 @@ class Opens:
         """Return the first opens; all keys keep their numbers."""
         return replace(self, ts=self.ts[self.first], key=self.key[self.first], first=self.first[self.first])
 
-    def select_keys(self, keys: npt.NDArray[np.int64]) -> "Opens":
+    def select_keys(self, keys: Ints) -> "Opens":
         """Return the opens of `keys` (numbers, ascending), which are numbered anew, as are their accounts."""
         number = np.full(self.key_count, -1, np.int32)
         number[keys] = np.arange(len(keys), dtype=np.int32)
@@ -104,7 +104,7 @@ class Opens:
             self.first_ts[keys],
         )
 
-    def opened_keys(self) -> npt.NDArray[np.int64]:
+    def opened_keys(self) -> Ints:
         """Return the numbers of the keys that have an open, ascending."""
         return np.unique(self.key).astype(np.int64)
 
@@ -129,10 +129,13 @@ def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     names = {name: frame[name].iloc[at].astype(object).to_numpy() for name in [*KEY_COLUMNS, "time_zone"]}
     zones = np.array([zone or default_zone for zone in names["time_zone"]], dtype=object)
     account = factorize(names["account_id"])
+    order = np.lexsort((ts, key))
+    first = np.empty(len(ts), np.bool_)
+    first[order] = first_open_mask(key[order], ts[order], ts[order])
     return Opens(
         ts,
         key,
-        first_open_mask(ts, key),
+        first,
         names["account_id"],
         names["date_range"],
         names["report"],
@@ -147,11 +150,24 @@ def factorize(words: npt.NDArray[Any]) -> Codes:
     return np.asarray(pd.factorize(words)[0], np.int32)
 
 
-def first_open_mask(ts: Micros, key: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which of the opens, sorted by moment, come after 30 quiet minutes of their key."""
-    order = np.lexsort((ts, key))
-    first = np.ones(len(ts), bool)
-    sorted_ts, sorted_key = ts[order], key[order]
-    quiet = (sorted_ts[1:] - sorted_ts[:-1] >= QUIET_MICROS) | (sorted_key[1:] != sorted_key[:-1])
-    first[order[1:]] = quiet
+def first_open_mask(key: npt.NDArray[Any], opened: Micros, last_opened: Micros) -> Bools:
+    """Return which opens are first opens: those with `FIRST_OPEN_QUIET` since the key's previous open, and its first.
+
+    Args:
+        key: number of the key of each row; rows are sorted by key, then by `opened`.
+        opened: microseconds of the open, or of the first of a group of opens no two of which are that far apart.
+        last_opened: microseconds of the key's latest open up to and including this row.
+    """
+    first = np.ones(len(key), np.bool_)
+    first[1:] = (key[1:] != key[:-1]) | (opened[1:] - last_opened[:-1] >= _QUIET_MICROS)
     return first
+
+
+def keep_human_events(events: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the events whose actor is human; those of programs neither train a forecast nor count in its score."""
+    actors = events.column("actor")
+    is_human = np.array([actor in _HUMAN_ACTORS for actor in actors.dictionary.to_pylist()], np.bool_)
+    if is_human.all():
+        return events
+    keep = is_human[to_numpy(actors.indices)]
+    return events if keep.all() else events.filter(pa.array(keep))

@@ -1,10 +1,8 @@
 """Numbers the pairs of account and date range in the order of their first appearance."""
 
 import numpy as np
-import numpy.typing as npt
 
-Codes = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
+from adwarm.foundation.arrow_arrays import Codes, Ints
 
 _GRID_CELLS = 1 << 24
 
@@ -55,7 +53,7 @@ class PairIndex:
         self._numbers.update(zip(new.tolist(), named.tolist(), strict=True))
         return np.array([self._numbers[key] for key in keys.tolist()], np.int32)[places]
 
-    def _named(self, members: Longs) -> Longs:
+    def _named(self, members: Ints) -> Ints:
         start, self._count = self._count, self._count + len(members)
         if self._count > len(self._members):
             more = np.empty((max(self._count, len(self._members)), 2), np.int32)
@@ -82,7 +80,7 @@ class PairIndex:
         return grown
 
 
-def _in_order(values: Longs) -> Longs:
+def _in_order(values: Ints) -> Ints:
     """Return the distinct values in the order of first appearance."""
     found, first = np.unique(values, return_index=True)
     return found[np.argsort(first)]

@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
+from adwarm.foundation.local_time import WEEK_HOURS
 from adwarm.patterns.load_slots import first_opens
-from adwarm.patterns.local_hours import WEEK_HOURS
 
 _SURE = 0.05 / WEEK_HOURS  # one false alarm in twenty profiles, over all hours of the week
 _PEAK_RATIO, _QUIET_RATIO = 1.5, 0.5
-
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +74,24 @@ def build_profile(slots: pd.DataFrame) -> AccessProfile:
     )
 
 
-def hour_of_week(moments: pd.DatetimeIndex, zone_name: str) -> npt.NDArray[np.int64]:
-    """Return the hour of the week, 0 to 167 from Monday 00:00, of UTC moments as clocks in the zone show it."""
-    local = moments.tz_convert(zone_name)
-    return np.asarray(local.day_of_week * 24 + local.hour, dtype=np.int64)
-
-
-def hour_of_week_counts(moments: pd.Series, zone_name: str) -> Vector:
+def hour_of_week_counts(moments: pd.Series, zone_name: str) -> Floats:
     """Return how many of the UTC moments fall in each hour of the week of the zone."""
-    counts = np.bincount(hour_of_week(pd.DatetimeIndex(moments), zone_name), minlength=WEEK_HOURS)
-    return counts.astype(np.float64)
+    return _count_hours(pd.DatetimeIndex(moments), zone_name)
 
 
-def _observed_hours(span: pd.DatetimeIndex, zone_name: str) -> Vector:
+def _observed_hours(span: pd.DatetimeIndex, zone_name: str) -> Floats:
     """Return how often each hour of the week came in the zone's days from the first moment to the last."""
     first, last = span.tz_convert(zone_name).normalize()
-    hours = pd.date_range(first, last + pd.DateOffset(days=1), freq="h", inclusive="left")
-    return np.bincount(hour_of_week(hours, zone_name), minlength=WEEK_HOURS).astype(np.float64)
+    return _count_hours(pd.date_range(first, last + pd.DateOffset(days=1), freq="h", inclusive="left"), zone_name)
 
 
-def _extremes(counts: Vector, exposure: Vector) -> tuple[list[int], list[int]]:
+def _count_hours(moments: pd.DatetimeIndex, zone_name: str) -> Floats:
+    micros = moments.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
+    hours = hours_of_week(to_local_micros(micros, zone_name) // HOUR_MICROS)
+    return np.bincount(hours, minlength=WEEK_HOURS).astype(np.float64)
+
+
+def _extremes(counts: Floats, exposure: Floats) -> tuple[list[int], list[int]]:
     """Return the hours of the week whose rate is surely and clearly above, and below, the mean of all."""
     if not counts.sum():
         return [], []

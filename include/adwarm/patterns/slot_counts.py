@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
+from adwarm.foundation.arrow_arrays import Codes, Ints
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.dictionary_encoder import Codes, DictionaryEncoder
-from adwarm.patterns.persons import keep_human_events
+from adwarm.patterns.dictionary_encoder import DictionaryEncoder
+from adwarm.patterns.opens import keep_human_events
 
 SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND
@@ -37,7 +38,6 @@ SLOT_SCHEMA = pa.schema([
 ])
 """One row per key, reader zone and slot; `slot` is the start of a quarter of an hour in UTC."""
 
-Longs = npt.NDArray[np.int64]
 
 # A row is coded in two numbers: account and range in `pair`, slot, report and zone in `place`. Slots come first in
 # `place`, so that rows sorted by it lie day by day.
@@ -61,7 +61,8 @@ class SlotAggregator:
         self._aspects: dict[int, int] = {}
         self._buffer: list[npt.NDArray[Any]] = []
         self._buffered = 0
-        self._spills: list[tuple[IO[bytes], Longs, Longs]] = []
+        self._spills: list[tuple[IO[bytes], Ints, Ints]] = []
+        self._pairs_by_report: dict[int, Ints] = {}
 
     def add(self, events: pa.RecordBatch) -> None:
         """Count the opens by persons in a batch of events."""
@@ -99,15 +100,20 @@ class SlotAggregator:
 
     def count_keys(self) -> int:
         """Return how many distinct keys have been counted."""
-        aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))
-        reports = max(1, len(self._columns["report"].values))
-        found = np.empty(0, np.int64)
-        for rows in [*self._buffer, *(_spilled(file) for file, _, _ in self._spills)]:
-            report = aspects[rows["place"] & _ASPECT_MASK] >> 32
-            found = np.union1d(found, pd.unique(rows["pair"] * reports + report))
-        return len(found)
+        for rows in self._buffer:
+            self._note_keys(rows)
+        return sum(map(len, self._pairs_by_report.values()))
 
-    def _append(self, batch: pa.RecordBatch, slot: Longs, opens: Longs, first: Longs, last: Longs) -> None:
+    def _note_keys(self, rows: npt.NDArray[Any]) -> None:
+        """Record the distinct keys of `rows`, so that counting them does not read back what was spilled."""
+        aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))
+        report = (aspects >> 32)[rows["place"] & _ASPECT_MASK]
+        for number in pd.unique(report).tolist():
+            pairs = rows["pair"][report == number]
+            seen = self._pairs_by_report.get(number, pairs[:0])
+            self._pairs_by_report[number] = pd.unique(np.concatenate([seen, pairs]))
+
+    def _append(self, batch: pa.RecordBatch, slot: Ints, opens: Ints, first: Ints, last: Ints) -> None:
         if not len(slot):
             return
         codes = {name: words.encode_column(batch.column(name)) for name, words in self._columns.items()}
@@ -123,7 +129,7 @@ class SlotAggregator:
             if self._buffered > self._limit // 2:
                 self._spill()
 
-    def _aspect(self, report: Codes, time_zone: Codes) -> Longs:
+    def _aspect(self, report: Codes, time_zone: Codes) -> Ints:
         """Return a small code for report and zone together."""
         codes, uniques = pd.factorize((report.astype(np.int64) << 32) | time_zone)
         known = np.array([self._aspects.setdefault(int(both), len(self._aspects)) for both in uniques], np.int64)
@@ -140,12 +146,13 @@ class SlotAggregator:
 
     def _spill(self) -> None:
         rows = self._buffer[0]
+        self._note_keys(rows)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the aggregator
         rows.tofile(file)
         self._spills.append((file, *_day_bounds(rows)))
         self._buffer, self._buffered = [], 0
 
-    def _decode(self, rows: npt.NDArray[Any], order: dict[str, tuple[pa.Array, Longs]]) -> pa.Table:
+    def _decode(self, rows: npt.NDArray[Any], order: dict[str, tuple[pa.Array, Ints]]) -> pa.Table:
         aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))[rows["place"] & _ASPECT_MASK]
         slot = rows["place"] >> _ASPECT_BITS
         codes = {
@@ -185,7 +192,7 @@ def _reduced(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "qui
     return result
 
 
-def _order(columns: list[Longs], kind: Literal["quicksort", "stable"] = "quicksort") -> Longs:
+def _order(columns: list[Ints], kind: Literal["quicksort", "stable"] = "quicksort") -> Ints:
     """Return the order by the first column, then the next; all are positive."""
     widths = [int(column.max()).bit_length() for column in columns]
     if sum(widths) > _KEY_BITS:
@@ -197,14 +204,15 @@ def _order(columns: list[Longs], kind: Literal["quicksort", "stable"] = "quickso
     return np.argsort(key, kind=kind)
 
 
-def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Longs, Longs]:
+def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     """Return the days of sorted rows, and where each begins, with the end at the end."""
-    days, starts = np.unique((rows["place"] >> _ASPECT_BITS) // SLOTS_PER_DAY, return_index=True)
-    return days, np.append(starts, len(rows)).astype(np.int64)
+    days = (rows["place"] >> _ASPECT_BITS) // SLOTS_PER_DAY
+    starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
+    return days[starts], np.append(starts, len(rows))
 
 
 def _day_rows(
-    file: IO[bytes] | None, days: Longs, bounds: Longs, held: npt.NDArray[Any] | None, day: int
+    file: IO[bytes] | None, days: Ints, bounds: Ints, held: npt.NDArray[Any] | None, day: int
 ) -> npt.NDArray[Any]:
     at = int(np.searchsorted(days, day))
     if at == len(days) or days[at] != day:
@@ -218,12 +226,7 @@ def _day_rows(
     return np.fromfile(file, _ROW, end - start)
 
 
-def _spilled(file: IO[bytes]) -> npt.NDArray[Any]:
-    file.seek(0)
-    return np.fromfile(file, _ROW)
-
-
-def _column(words: pa.Array, codes: Longs) -> pa.DictionaryArray:
+def _column(words: pa.Array, codes: Ints) -> pa.DictionaryArray:
     """Return a column whose dictionary holds only the words in use, so that equal rows give equal bytes."""
     used = np.zeros(len(words), np.bool_)
     used[codes] = True
@@ -231,9 +234,9 @@ def _column(words: pa.Array, codes: Longs) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(places), words.filter(pa.array(used)))
 
 
-def _moments(micros: Longs) -> pa.Array:
+def _moments(micros: Ints) -> pa.Array:
     return pa.array(micros, pa.int64()).cast(_MOMENT)
 
 
-def _micros(column: pa.Array) -> Longs:
+def _micros(column: pa.Array) -> Ints:
     return np.asarray(column.view(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from adwarm.foundation.clock import utc
-from adwarm.foundation.local_time import local_day, zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account
 from adwarm.settings import PlanningSettings
 
@@ -18,7 +18,7 @@ def get_close_time(account: Account, day: date, planning: PlanningSettings) -> d
     That is the account's midnight after `day`, plus `day_close_after_minutes`, plus a share of
     `day_close_spread_minutes` that depends on the account's id alone.
     """
-    midnight = datetime.combine(day + _DAY, time.min, zone(account.data_zone)).astimezone(UTC)
+    midnight = local_midnight(day + _DAY, account.data_zone)
     digest = hashlib.sha256(account.id.encode()).digest()
     spread = int.from_bytes(digest[:8], "big") % (planning.day_close_spread_minutes * 60)
     return midnight + timedelta(minutes=planning.day_close_after_minutes, seconds=spread)

@@ -1,9 +1,8 @@
 """How long a fetched entry answers its report key: until it is stale, or until the key means other days."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 
-from adwarm.foundation.clock import utc
-from adwarm.foundation.local_time import zone
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, ReportKey, expires_at, resolve_window
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -20,10 +19,9 @@ def useful_until(
     """
     window = resolve_window(key.date_range, account.data_zone, fetched_at)
     stale = expires_at(window, account.data_zone, fetched_at, rules) or NEVER
-    here = zone(account.data_zone)
-    today = utc(fetched_at).astimezone(here).date()
+    today = local_day(fetched_at, account.data_zone)
     for ahead in range(1, _FORESIGHT_DAYS):
-        midnight = datetime.combine(today + timedelta(days=ahead), time.min, here).astimezone(UTC)
+        midnight = local_midnight(today + timedelta(days=ahead), account.data_zone)
         if midnight >= stale:
             break
         if resolve_window(key.date_range, account.data_zone, midnight) != window:

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from adwarm.fetch_plan.request_cost import Need
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.expiry import NEVER
 from adwarm.planning.explanations import Evidence, explain_chance, explain_cut, explain_opens, explain_price
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, select_warms
 from adwarm.planning.recommendation import Recommendation, WarmPlan
-from adwarm.planning.slot_arrays import KEY_COLUMNS, Floats, Ints, SlotArrays
+from adwarm.planning.slot_arrays import KEY_COLUMNS, SlotArrays
 from adwarm.settings import Settings
 
 LOOKAHEAD = timedelta(hours=24)

@@ -4,17 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 _MAX_HORIZON_MS = 10**10
 """Milliseconds, about four months: further than any plan looks."""
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
     is_forced = bool((context.get("params") or {}).get("train_now"))
     if not is_forced and (reason := _skip_reason(runtime, until)):
         return {"trained": False, "why": reason}
-    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
+    figures = train_and_promote(runtime.context, until, run.clock.now())
     log.info("trained: %s", figures)
     return {"trained": True, **figures}
 

@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import PolicyReview
-from adwarm.replay.promotion import promote as promote_review
-from adwarm.replay.promotion import reject
-from adwarm.replay.review import review_policies
-from adwarm.replay.review_rules import ReviewResult
-from adwarm.replay.review_summary import summarize_review
+from adwarm.replay.review import promote as promote_review
+from adwarm.replay.review import reject, review_policies
+from adwarm.replay.review_rules import ReviewResult, summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
@@ -34,7 +33,8 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     settings = _settings_from_form(runtime.settings, context.get("params") or {})
     now = run.window[1] if run.is_backfill else run.clock.now()
-    made = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.is_backfill)
+    reviewed = replace(runtime.context, settings=settings)
+    made = review_policies(reviewed, now, run.run_id, apply_result=not run.is_backfill)
     log.info("%s: %s; report: %s", made.result, made.figures["why"], made.page)
     return {
         "run_id": made.run_id,

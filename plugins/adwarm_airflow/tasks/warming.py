@@ -86,7 +86,7 @@ def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
     pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
-    report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
+    report = score_accounts(runtime.context, pairs, run.clock.now())
     return summarize_scores(report)
 
 

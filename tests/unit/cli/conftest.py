@@ -81,4 +81,4 @@ def learn_forecast(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder / "log"))
     runtime, until = Runtime(), datetime(2026, 10, 29, tzinfo=UTC)
     ingest(runtime.engine, runtime.objects, runtime.settings, until)
-    train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, until)
+    train_and_promote(runtime.context, until, until)

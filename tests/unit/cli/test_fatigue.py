@@ -20,7 +20,7 @@ def test_fatigue_shows_the_newest_scores(adwarm: Adwarm) -> None:
     day = now.date() - timedelta(days=2)
     keys = [ReportKey(name, f"{day - timedelta(days=6)}..{day}") for name in ACCOUNTS]
     runtime.prefetch_engine().run([KeyRequest(key, close_day=day) for key in keys], Priority.LOW)
-    score_accounts(runtime.engine, runtime.objects, runtime.settings, [(name, day) for name in ACCOUNTS], now)
+    score_accounts(runtime.context, [(name, day) for name in ACCOUNTS], now)
     scored = next(name for name in ACCOUNTS if scores.list_latest(runtime.engine, name))
     rows = adwarm("fatigue", scored.removeprefix("act_"), "--json").json
     assert {row["account_id"] for row in rows} == {scored}

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.opens import QUIET_MICROS, opens_from_frame
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 EVENTS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 4)), min_size=1, max_size=60)
@@ -34,9 +34,10 @@ def test_an_open_is_first_after_thirty_quiet_minutes() -> None:
 def test_first_opens_are_those_of_the_definition(events: list[tuple[int, int]]) -> None:
     """An open is first exactly when its key had none in the half hour before it."""
     opens = opens_from_frame(_frame(events))
+    quiet = FIRST_OPEN_QUIET // timedelta(microseconds=1)
     for n in range(len(opens)):
         earlier = opens.ts[:n][opens.key[:n] == opens.key[n]]
-        assert opens.first[n] == (not len(earlier) or opens.ts[n] - earlier[-1] >= QUIET_MICROS)
+        assert opens.first[n] == (not len(earlier) or opens.ts[n] - earlier[-1] >= quiet)
 
 
 @given(EVENTS, st.integers(0, 5001))

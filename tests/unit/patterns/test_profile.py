@@ -3,10 +3,12 @@
 import json
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.patterns.profile import WEEK_HOURS, build_profile, hour_of_week
+from adwarm.foundation.local_time import WEEK_HOURS
+from adwarm.patterns.profile import build_profile, hour_of_week_counts
 
 
 def _slots(moments: list[pd.Timestamp], zone: str = "UTC", date_range: str = "today") -> pd.DataFrame:
@@ -43,7 +45,7 @@ def test_habits_keep_their_hour_over_a_change_of_clocks() -> None:
 def test_the_hour_is_the_readers(zone: str, hour: int) -> None:
     """00:30 UTC on a Monday is 09:30 in Tokyo and 06:00 in Kolkata, on any server."""
     at = pd.DatetimeIndex([pd.Timestamp("2026-03-02 00:29", tz="UTC")])
-    assert hour_of_week(at, zone).tolist() == [hour]
+    assert np.flatnonzero(hour_of_week_counts(at.to_series(), zone)).tolist() == [hour]
 
 
 def test_even_traffic_has_neither_peaks_nor_quiet_hours() -> None:

@@ -22,6 +22,7 @@ from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.patterns.arrow_memory import system_memory_pool
+from adwarm.patterns.background_iterator import iterate_in_background, map_in_background
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
@@ -73,7 +74,7 @@ def read_split(
     with system_memory_pool():
         for piece in share.slices:
             _read(work, piece)
-        days = {day: list(save_day(table, objects)) for day, table in work.slots.days()}
+        days = dict(map_in_background(lambda item: (item[0], list(save_day(item[1], objects))), work.slots.days()))
     quarantine = work.reader.quarantine
     return SplitResult(
         days,
@@ -115,9 +116,11 @@ def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
     digest = objects.put(buffer.getvalue())
     hour = table["slot"].cast(pa.int64()).to_numpy() // HOUR
     opens = table["opens"].to_numpy()
-    key = pd.factorize(_key_codes(table))[0]
+    key, distinct_keys = pd.factorize(_key_codes(table))
     for start, end in _runs(hour):
-        keys = len(np.unique(key[start:end]))
+        is_open = np.zeros(len(distinct_keys), np.bool_)
+        is_open[key[start:end]] = True
+        keys = int(np.count_nonzero(is_open))
         yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
@@ -128,7 +131,7 @@ def _read(work: _Reading, piece: SplitRange) -> None:
     quarantine, rejected, events = work.reader.quarantine, work.reader.quarantine.count, work.events
     checkpoints = Checkpoints(part.checkpoints if piece.start == part.start else ())
     end = piece.start
-    for found in _pieces(work, piece):
+    for found in iterate_in_background(_pieces(work, piece)):
         end = max(end, found.end)
         if not found.batch.num_rows:
             continue

@@ -1,14 +1,13 @@
-"""Hours of the reader's week, across clock changes and odd offsets."""
+"""Local hours are right across clock changes and in zones with odd offsets."""
 
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.forecast.local_hours import HOURS, hour_of_week_at, local_slots, localize, zone_or_default
+from adwarm.foundation.local_time import WEEK_HOURS, hours_into_week, local_midnight, local_slots, zone_or_default
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"]
 
@@ -26,7 +25,7 @@ def test_slots_tile_the_asked_time(zone: str, start: datetime, minutes: int) -> 
     assert (slots[0].start, slots[-1].end) == (start, end)
     assert all(one.end == two.start for one, two in itertools.pairwise(slots))
     assert all(timedelta(0) < slot.end - slot.start <= timedelta(hours=1) for slot in slots)
-    assert all(0 <= slot.hour_of_week < HOURS and 0 <= slot.begins_at < 1 for slot in slots)
+    assert all(0 <= slot.hour_of_week < WEEK_HOURS and 0 <= slot.begins_at < 1 for slot in slots)
 
 
 def test_half_hour_zones_have_their_own_hours() -> None:
@@ -51,13 +50,17 @@ def test_the_doubled_hour_of_autumn_comes_twice() -> None:
 
 
 @given(st.sampled_from(ZONES), st.datetimes(datetime(2024, 1, 1), datetime(2026, 12, 31)))
-def test_both_directions_agree(zone: str, moment: datetime) -> None:
-    """Moments turned into hours in bulk fall into the hour that the slot at that moment has."""
+def test_hours_into_the_week_agree_with_the_slot_of_the_moment(zone: str, moment: datetime) -> None:
+    """The fractional hour of the week lies in the slot at that moment."""
     moment = moment.replace(tzinfo=UTC, microsecond=0)
-    local = localize(pd.Series(pd.DatetimeIndex([moment])), pd.Series([zone], dtype=object)).iloc[0]
     slot = local_slots(zone, moment, moment + timedelta(seconds=1))[0]
-    assert local["hour_of_week"] == slot.hour_of_week == int(hour_of_week_at(zone, moment))
-    assert local["minute"] == pytest.approx(60 * slot.begins_at, abs=0.01)
+    assert hours_into_week(zone, moment) == pytest.approx(slot.hour_of_week + slot.begins_at)
+
+
+def test_local_midnight_follows_clock_changes() -> None:
+    """A day that begins in winter time and one that begins in summer time have their own offsets."""
+    assert local_midnight(date(2026, 3, 29), "Europe/Berlin") == datetime(2026, 3, 28, 23, tzinfo=UTC)
+    assert local_midnight(date(2026, 3, 30), "Europe/Berlin") == datetime(2026, 3, 29, 22, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", [None, "", "Mars/Olympus", 7, float("nan")])

@@ -10,10 +10,10 @@ import pytest
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
-from adwarm.replay.evaluation_period import EvaluationPeriod, iter_rankings
+from adwarm.replay.cache_simulation import EvaluationPeriod
 from adwarm.replay.policy import DecisionTimes, Ranking, ReplayTiming, SimplePolicy
-from adwarm.replay.replay_log import TrainTestSplit, read_opens
-from adwarm.replay.run import ReplayConfig, ReplayResult, replay
+from adwarm.replay.replay_run import ReplayConfig, ReplayResult, TrainTestSplit, read_opens, replay
+from adwarm.replay.simulate import iter_rankings
 from adwarm.settings import Settings
 
 IDEAL = ReplayConfig(step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(1.5, 2.0, 3.0))
@@ -27,20 +27,20 @@ REFERENCE = {  # train from, test from, test to, first opens, ratio without warm
 
 @pytest.fixture(scope="module")
 def all_policies(opens: Opens, split: TrainTestSplit) -> ReplayResult:
-    """Every policy over the small office."""
+    """Every policy over the small log."""
     return replay(opens, split, IDEAL, ["all"], Settings())
 
 
-def _named(found: ReplayResult, name: str) -> dict:
-    return next(policy for policy in found.document["policies"] if policy["name"] == name)
+def _named(result: ReplayResult, name: str) -> dict:
+    return next(policy for policy in result.document["policies"] if policy["name"] == name)
 
 
 def _at(policy: dict, multiple: float) -> float:
     return next(row["first_open_hit_ratio"] for row in policy["read_off_curve"] if row["multiple"] == multiple)
 
 
-def test_the_bounds_bound(all_policies: ReplayResult) -> None:
-    """The oracle serves all but a new key's very first open for the calls of no warming; everything costs far more."""
+def test_the_bounds_hold(all_policies: ReplayResult) -> None:
+    """The oracle serves all but a new key's first open for the calls of no warming; `everything` costs far more."""
     oracle, everything = _named(all_policies, "oracle"), _named(all_policies, "everything")
 
     assert oracle["targets"][0]["first_open_hit_ratio"] > 0.98
@@ -50,13 +50,13 @@ def test_the_bounds_bound(all_policies: ReplayResult) -> None:
     assert max(row["multiple"] for row in everything["curve"]) > 5
 
 
-def test_a_calendar_beats_popularity_in_an_office(all_policies: ReplayResult) -> None:
-    """People with hours are foreseen by their hours."""
+def test_hour_of_week_beats_popularity(all_policies: ReplayResult) -> None:
+    """Keys with regular hours are predicted by hour-of-week."""
     assert _at(_named(all_policies, "hour-of-week"), 2.0) > _at(_named(all_policies, "popularity"), 2.0) + 0.1
 
 
-def test_figures_fit_together(all_policies: ReplayResult) -> None:
-    """Calls are warms and misses; used and wasted make up the warms; the interval holds the figure."""
+def test_figures_are_consistent(all_policies: ReplayResult) -> None:
+    """Calls are warms plus misses, warms are used plus wasted, and the interval contains the figure."""
     for policy in all_policies.document["policies"]:
         for row in policy["targets"]:
             low, high = row["first_open_hit_ratio_interval"]
@@ -64,8 +64,8 @@ def test_figures_fit_together(all_policies: ReplayResult) -> None:
             assert low - 1e-9 <= row["first_open_hit_ratio"] <= high + 1e-9
 
 
-def test_warms_are_those_of_the_figures(all_policies: ReplayResult) -> None:
-    """The list of warms has as many rows per policy and target as the report says."""
+def test_the_list_of_warms_matches_the_figures(all_policies: ReplayResult) -> None:
+    """The list has as many rows per policy and target as the document's figures."""
     counts = all_policies.warms.groupby(["policy", "at"]).size()
     for policy in all_policies.document["policies"]:
         for row in policy["targets"]:
@@ -73,26 +73,26 @@ def test_warms_are_those_of_the_figures(all_policies: ReplayResult) -> None:
 
 
 def test_a_second_replay_is_the_same(all_policies: ReplayResult, opens: Opens, split: TrainTestSplit) -> None:
-    """Equal inputs, equal bytes."""
+    """Equal inputs give equal bytes."""
     again = replay(opens, split, IDEAL, ["hour-of-week", "oracle"], Settings())
 
     for name in ("hour-of-week", "oracle"):
         assert orjson.dumps(_named(again, name)) == orjson.dumps(_named(all_policies, name))
 
 
-def test_scored_weeks_do_not_reach_the_thresholds(
+def test_test_weeks_do_not_reach_the_thresholds(
     all_policies: ReplayResult, opens: Opens, split: TrainTestSplit
 ) -> None:
-    """A log that says nothing of the last week gives the same thresholds."""
+    """A log without its last week gives the same thresholds."""
     _, _, end = split.micros()
     cut = replay(opens.before(end - 7 * 86_400_000_000), split, IDEAL, ["hour-of-week"], Settings())
-    found, whole = (_named(one, "hour-of-week")["targets"] for one in (cut, all_policies))
+    result, whole = (_named(one, "hour-of-week")["targets"] for one in (cut, all_policies))
 
-    assert [row["threshold"] for row in found] == [row["threshold"] for row in whole]
+    assert [row["threshold"] for row in result] == [row["threshold"] for row in whole]
 
 
 def test_latency_and_lag_cost_hits(opens: Opens, split: TrainTestSplit) -> None:
-    """What lands late or is known late serves less, even for the oracle."""
+    """Late landing and late knowledge lower the hits, even of the oracle."""
     slow = ReplayConfig(
         step=timedelta(hours=1), latency=timedelta(minutes=50), lag=timedelta(minutes=5), targets=(2.0,)
     )
@@ -102,26 +102,28 @@ def test_latency_and_lag_cost_hits(opens: Opens, split: TrainTestSplit) -> None:
 
 
 def test_requests_cost_differs_from_keys(opens: Opens, split: TrainTestSplit) -> None:
-    """Counted in requests, the same misses cost what the fetch planner would send."""
+    """With cost in requests, the same misses cost the requests that the fetch planner would send."""
     rules = ReplayConfig(step=timedelta(hours=1), targets=(2.0,), cost="requests")
     by_key = replay(opens, split, ReplayConfig(step=timedelta(hours=1), targets=(2.0,)), ["none"], Settings())
-    found = replay(opens, split, rules, ["none"], Settings())
-    keys, requests = (_named(one, "none")["targets"][0] for one in (by_key, found))
+    result = replay(opens, split, rules, ["none"], Settings())
+    keys, requests = (_named(one, "none")["targets"][0] for one in (by_key, result))
 
     assert requests["first_open_hit_ratio"] == keys["first_open_hit_ratio"]
     assert 0 < requests["calls"] != keys["calls"]
 
 
-def test_freshness_by_class_lengthens_lives(all_policies: ReplayResult, opens: Opens, split: TrainTestSplit) -> None:
+def test_freshness_by_class_lengthens_lifetimes(
+    all_policies: ReplayResult, opens: Opens, split: TrainTestSplit
+) -> None:
     """Ranges that end yesterday or before stay fresh longer than three hours: fewer misses without warming."""
     rules = ReplayConfig(ttl=None, step=timedelta(hours=1), lag=timedelta(0), latency=timedelta(0), targets=(2.0,))
-    found = _named(replay(opens, split, rules, ["none"], Settings()), "none")
+    result = _named(replay(opens, split, rules, ["none"], Settings()), "none")
 
-    assert found["targets"][0]["calls"] < _named(all_policies, "none")["targets"][0]["calls"]
+    assert result["targets"][0]["calls"] < _named(all_policies, "none")["targets"][0]["calls"]
 
 
 def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
-    """A policy that names keys nobody has opened yet, or scores that are no numbers, warms none of them."""
+    """Keys that have not been opened yet, and values that are NaN, are never warmed."""
 
     class Reckless(SimplePolicy):
         name = "reckless"
@@ -135,13 +137,13 @@ def test_unknown_keys_and_nan_are_dropped(opens: Opens) -> None:
                 break
 
     start = int(opens.ts[0])
-    stretch, terms = EvaluationPeriod(start, start + 7_200_000_000), ReplayTiming(3_600_000_000, 0, 0, 1)
-    said = [scores for _, scores in iter_rankings(Reckless(), opens, stretch, terms)]
+    period, timing = EvaluationPeriod(start, start + 7_200_000_000), ReplayTiming(3_600_000_000, 0, 0, 1)
+    said = [scores for _, scores in iter_rankings(Reckless(), opens, period, timing)]
 
     assert [len(scores.key) for scores in said] == [0, 0]
 
 
-def test_rules_that_make_no_sense_are_refused() -> None:
+def test_invalid_configurations_are_rejected() -> None:
     """Messages name the option."""
     with pytest.raises(BadRequest, match="--step"):
         ReplayConfig(step=timedelta(0))
@@ -156,15 +158,15 @@ def test_rules_that_make_no_sense_are_refused() -> None:
 
 
 def test_the_reference_figures_come_out(shared_log: Path) -> None:
-    """On the real logs the ends of the scale are those that were measured before the first line was written."""
+    """On the real logs the bounds equal the reference figures."""
     if shared_log.stem not in REFERENCE:
         pytest.skip("no reference figures for this log")
     *days, first, ratio, most = REFERENCE[shared_log.stem]
     moments = [datetime.fromisoformat(str(day)).replace(tzinfo=UTC) for day in days]
     split = TrainTestSplit(moments[0], moments[1], moments[2])
     opens = read_opens(str(shared_log), Settings(), split, 20)
-    found = replay(opens, split, IDEAL, ["none", "everything"], Settings())
+    result = replay(opens, split, IDEAL, ["none", "everything"], Settings())
 
-    assert found.document["log"]["scored_first_opens"] == first
-    assert _at(_named(found, "none"), 2.0) == pytest.approx(ratio, abs=0.0005)
-    assert max(row["multiple"] for row in _named(found, "everything")["curve"]) == pytest.approx(most, abs=0.05)
+    assert result.document["log"]["scored_first_opens"] == first
+    assert _at(_named(result, "none"), 2.0) == pytest.approx(ratio, abs=0.0005)
+    assert max(row["multiple"] for row in _named(result, "everything")["curve"]) == pytest.approx(most, abs=0.05)
