@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo up down test test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-memory bench-requests bench-storm lock clean
+	bench-backfill bench-memory bench-requests bench-storm docs docs-build lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ $(READY): requirements-bootstrap.txt requirements-dev.txt requirements.in pyproj
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Set before the process starts; afterwards they count no more.
+# Read when the process starts; later changes have no effect.
 demo: export MALLOC_ARENA_MAX := 2
 demo: export ARROW_DEFAULT_MEMORY_POOL := system
 demo: $(READY) ## Run the main job on real flights: learn, plan, warm, score, serve
@@ -47,10 +47,10 @@ test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 4
 test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
 	@$(BIN)/pytest -q --numprocesses 2 -m long
 
-test-simulation: $(READY) ## Play 1,000 simulated hours of back-pressure, and check every promise at every event
+test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every promise at every event
 	@$(BIN)/python -m tests.simulation
 
-test-stateful: $(READY) ## Search for a course of events that breaks breaker, limiter, queue or shares
+test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, limiter, queue or shares
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
 
 test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
@@ -62,7 +62,7 @@ $(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
 	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
 
-lint: $(READY) ## Check style, types and the floors of the house
+lint: $(READY) ## Check style, types and the layers of the product
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -109,6 +109,13 @@ bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and
 bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.benchmarks.patterns
+
+docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:8001
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8001
+
+docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+	@echo "The documentation is in .adwarm/site"
 
 lock: $(READY) ## Compile the requirements again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \

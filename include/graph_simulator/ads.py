@@ -1,7 +1,9 @@
-"""One simulated ad: what it delivered on every day of its life, and whether it wore out.
+"""Generated ads: what an ad delivers on each day of its life, and whether its audience tires of it.
 
-An ad is drawn from its own random stream (seed, account, slot, generation), so its figures do not depend on what was
-asked before. All daily figures are final integers; `world` restates them by age.
+Each ad has a random stream of its own (seed, account, slot, generation), so its figures do not depend on earlier calls.
+Daily figures are final integers; `dataset` restates them by age.
+
+Click rates of fatigued ads follow the wear law `(1 + 2 * exposures per person) ** -0.43`.
 """
 
 from dataclasses import dataclass
@@ -14,11 +16,11 @@ import numpy.typing as npt
 
 Days = npt.NDArray[np.int64]
 WEAR_EXPONENT = -0.43
-_KINDS = (0.40, 0.35, 0.13, 0.12)
+_KIND_SHARES = (0.40, 0.35, 0.13, 0.12)
 
 
 class AdKind(StrEnum):
-    """What is planted in an ad."""
+    """The kind of an ad: what is planted in its figures."""
 
     HEALTHY = "healthy"
     FATIGUED = "fatigued"
@@ -29,7 +31,7 @@ class AdKind(StrEnum):
 
 
 DECOYS = (AdKind.BUDGET_CUT, AdKind.PRICE_SHOCK)
-_LEFT_OF_BUDGET, _DEARER = 0.35, 1.6
+_REMAINING_BUDGET, _PRICE_RISE = 0.35, 1.6
 
 
 class Metric:
@@ -42,13 +44,13 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class AdTruth:
-    """What is true of an ad: the label that a fatigue score is judged against.
+    """The planted truth of an ad: the label against which a fatigue score is evaluated.
 
     Attributes:
         started: first day of its life.
         ended: last day of its life.
-        onset: the day its audience began to tire; None when it never does.
-        turn: the day its budget was cut or its price rose, with an audience as fresh as before; None otherwise.
+        onset: the day from which its audience tires; None when it never does.
+        turn: the day of a budget cut or a price rise, which do not tire the audience; None when there is none.
     """
 
     ad_id: str
@@ -61,7 +63,7 @@ class AdTruth:
 
 @dataclass(frozen=True, slots=True)
 class AccountProfile:
-    """What all ads of an account share."""
+    """The parameters that all ads of an account share."""
 
     number: int
     seed: int
@@ -75,7 +77,7 @@ class AccountProfile:
 
 @dataclass(frozen=True, slots=True)
 class Ad:
-    """An ad's identity, its audience, and its final figures by day of life."""
+    """An ad: identity, size of its audience, and final daily figures of shape (metric, day of life)."""
 
     truth: AdTruth
     slot: int
@@ -84,8 +86,20 @@ class Ad:
     daily: Days
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What decides the daily figures of one ad: its length and onset in days, impressions a day, and people."""
+
+    kind: AdKind
+    first_day: int
+    days: int
+    onset: int | None
+    impressions: float
+    audience: float
+
+
 def account_profile(seed: int, number: int, ads: int, decoys: float = 0.0) -> AccountProfile:
-    """Return what the ads of account `number` share; `decoys` of its healthy ads only seem to tire."""
+    """Draw the parameters of account `number`; `decoys` is the share of healthy ads with a budget cut or price rise."""
     rng = np.random.default_rng([seed, number])
     return AccountProfile(
         number=number,
@@ -100,71 +114,64 @@ def account_profile(seed: int, number: int, ads: int, decoys: float = 0.0) -> Ac
 
 
 def slot_cycle(profile: AccountProfile, slot: int) -> tuple[int, int]:
-    """Return the length in days and the phase of a slot's cycle; each cycle holds one ad."""
+    """Return the length in days and the phase of a slot's cycle; each cycle has one ad."""
     rng = np.random.default_rng([profile.seed, profile.number, slot])
     length = int(rng.integers(40, 111))
     return length, int(rng.integers(0, length))
 
 
 @lru_cache(maxsize=32_768)
-def grow_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int, born: int, cycle: int) -> Ad:
-    """Return the ad of a slot's `generation`, whose cycle of `cycle` days starts on the ordinal day `born`."""
+def generate_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int, first_day: int, cycle: int) -> Ad:
+    """Return the ad of a slot's `generation`. Its cycle of `cycle` days starts on the ordinal day `first_day`."""
     rng = np.random.default_rng([profile.seed, profile.number, slot, generation + 1])
-    kind = list(AdKind)[int(rng.choice(len(_KINDS), p=_KINDS))]
+    kind = list(AdKind)[int(rng.choice(len(_KIND_SHARES), p=_KIND_SHARES))]
     life = max(20, int(cycle * rng.uniform(0.75, 1.0)))
     onset = int(life * rng.uniform(0.4, 0.7)) if kind is AdKind.FATIGUED else None
     base = rng.uniform(20, 120) if kind is AdKind.LOW_VOLUME else rng.lognormal(np.log(2_600), 0.8)
     audience = base * (rng.uniform(4, 7) if onset is not None else rng.uniform(5, 16))
-    daily = _daily(rng, profile, kind, born, life, onset, (float(base), float(audience)))
+    daily = _daily(rng, profile, _Shape(kind, first_day, life, onset, float(base), float(audience)))
     turn = None
     if kind is AdKind.HEALTHY and profile.decoys:
-        kind, turn, daily = _decoy(profile, (slot, generation), daily)
+        kind, turn, daily = _decoy(profile, slot, generation, daily)
     truth = AdTruth(
         ad_id=ad_id,
         kind=kind,
-        started=date.fromordinal(born),
-        ended=date.fromordinal(born + life - 1),
-        onset=None if onset is None else date.fromordinal(born + onset),
-        turn=None if turn is None else date.fromordinal(born + turn),
+        started=date.fromordinal(first_day),
+        ended=date.fromordinal(first_day + life - 1),
+        onset=None if onset is None else date.fromordinal(first_day + onset),
+        turn=None if turn is None else date.fromordinal(first_day + turn),
     )
     return Ad(truth, slot, generation, float(audience), daily)
 
 
-def _decoy(profile: AccountProfile, place: tuple[int, int], daily: Days) -> tuple[AdKind, int | None, Days]:
-    """Turn a healthy ad into a decoy, or leave it; drawn apart, so that decoys change no other figure."""
-    rng = np.random.default_rng([profile.seed, profile.number, *place, 1])
+def _decoy(profile: AccountProfile, slot: int, generation: int, daily: Days) -> tuple[AdKind, int | None, Days]:
+    """Turn a healthy ad into a decoy, or leave it as it is; return kind, day of the turn, and daily figures."""
+    # A random stream of its own: switching decoys on must not change the figures of any other ad.
+    rng = np.random.default_rng([profile.seed, profile.number, slot, generation, 1])
     if rng.random() >= profile.decoys:
         return AdKind.HEALTHY, None, daily
     kind = DECOYS[int(rng.integers(len(DECOYS)))]
     turn = int(daily.shape[1] * rng.uniform(0.4, 0.7))
     changed = daily.astype(float)
     if kind is AdKind.BUDGET_CUT:
-        changed[:, turn:] *= _LEFT_OF_BUDGET
+        changed[:, turn:] *= _REMAINING_BUDGET
     else:
-        changed[Metric.SPEND_CENTS, turn:] *= _DEARER
+        changed[Metric.SPEND_CENTS, turn:] *= _PRICE_RISE
     whole = np.floor(changed).astype(np.int64)
     whole[Metric.FRESH] = np.maximum(whole[Metric.FRESH], np.minimum(whole[Metric.IMPRESSIONS], 1))
     return kind, turn, whole
 
 
-def _daily(
-    rng: np.random.Generator,
-    profile: AccountProfile,
-    kind: AdKind,
-    born: int,
-    life: int,
-    onset: int | None,
-    size: tuple[float, float],
-) -> Days:
-    """Draw the life of one ad, day by day."""
-    base, audience = size
+def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> Days:
+    """Draw the figures of one ad, day by day. The order of the draws is part of what a seed means."""
+    life = shape.days
     days = np.arange(life)
-    weekend = (born + days) % 7 % 6 == 0  # ordinal days 6 and 0 of a week are Saturday and Sunday
-    quiet = 0.3 if kind is AdKind.WEEKEND_DIP else profile.weekend
-    expected = base * np.where(weekend, quiet, 1.0) * rng.lognormal(0, 0.12, life)
+    weekend = (shape.first_day + days) % 7 % 6 == 0  # ordinal % 7 is 6 on Saturdays and 0 on Sundays
+    weekend_volume = 0.3 if shape.kind is AdKind.WEEKEND_DIP else profile.weekend
+    expected = shape.impressions * np.where(weekend, weekend_volume, 1.0) * rng.lognormal(0, 0.12, life)
     impressions = rng.poisson(expected)
-    tired = np.zeros(life) if onset is None else np.maximum(0, days - onset).astype(float)
-    exposures = np.cumsum(np.where(tired > 0, impressions, 0)) / audience
+    tired = np.zeros(life) if shape.onset is None else np.maximum(0, days - shape.onset).astype(float)
+    exposures = np.cumsum(np.where(tired > 0, impressions, 0)) / shape.audience
     wear = (1 + 2 * exposures) ** WEAR_EXPONENT
     ctr = profile.ctr * rng.lognormal(0, 0.25) * wear * rng.lognormal(0, 0.06, life)
     cpm = profile.cpm * rng.lognormal(0, 0.2) * (1 + 0.6 * (1 - np.exp(-tired / 15))) * rng.lognormal(0, 0.05, life)

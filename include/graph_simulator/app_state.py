@@ -1,10 +1,9 @@
-"""The platform behind the web server: who may ask, what they get, and what it costs them.
+"""The state of one simulated platform: its data, clock, limits, report runs, faults and call log.
 
-`Platform.reply` takes a call as plain values and gives an answer as bytes; it knows nothing of HTTP servers, so that
-the same platform can be driven in process. Every answer is logged, and carries the usage headers, also as an error.
+`AppState.reply` takes a call as plain values and returns a reply as bytes, so that the platform can be driven without
+an HTTP server. Every reply is logged and has the usage headers, error responses included.
 """
 
-import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -12,155 +11,139 @@ from typing import Any
 
 import orjson
 
-from adwarm.foundation.clock import AnchoredClock, Clock, FrozenClock, SystemClock
-from adwarm.model import Window
-from graph_simulator.access import VERSIONS, check_access
-from graph_simulator.batch import batch_body
-from graph_simulator.call import Call, Reply
-from graph_simulator.calls import CallLog, LoggedCall
+from graph_simulator.calls import Call, CallLog, LoggedCall, Reply
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.dataset import World
-from graph_simulator.errors import GraphError
-from graph_simulator.fault_profile import Storm
-from graph_simulator.faults.kinds import Route
-from graph_simulator.faults.schedule import FaultSchedule
-from graph_simulator.faults.wire import befallen
+from graph_simulator.dataset import Dataset
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.error_responses import GraphError
+from graph_simulator.fault_kinds import Route
+from graph_simulator.fault_profile import FaultProfile
+from graph_simulator.fault_schedule import FaultSchedule
+from graph_simulator.faulty_response import apply_to_body
+from graph_simulator.graph_batch import batch_body, ids_body
+from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.parameters import check_parameters
-from graph_simulator.quota.fixed_usage import told_usage
-from graph_simulator.quota.hourly import HourlyQuota
-from graph_simulator.quota.quota_engine import QuotaEngine
-from graph_simulator.reports.report_runs import ReportDesk
-from graph_simulator.request_handler import Office
-from graph_simulator.several_ids import several_body
-from graph_simulator.sums import TrueSum, true_sums
-from graph_simulator.targets import Target, target_of
+from graph_simulator.platform_clock import PlatformClock
+from graph_simulator.quota_engine import QuotaEngine
+from graph_simulator.report_runs import ReportRuns
+from graph_simulator.request_handler import VERSIONS, RequestHandler, Target, check_access, target_of
+from graph_simulator.throttle_headers import override_usage
+from graph_simulator.true_sums import TrueSum, true_sums
 
-__all__ = ["Call", "Platform", "Reply"]
 _MEDIA = "application/json; charset=UTF-8"
 
 
 @dataclass
-class Platform:
-    """One simulated platform with its world, its clock, its limits, its reports, its faults and its log."""
+class AppState:
+    """The state of one simulated platform, made from a configuration."""
 
     config: SimulatorConfig
-    clock: Clock = field(init=False)
-    world: World = field(init=False)
+    clock: PlatformClock = field(init=False)
+    dataset: Dataset = field(init=False)
     quota: HourlyQuota | QuotaEngine = field(init=False)
     calls: CallLog = field(init=False)
-    desk: ReportDesk = field(init=False)
-    storm: Storm = field(init=False)
+    report_runs: ReportRuns = field(init=False)
+    fault_profile: FaultProfile = field(init=False)
     faults: FaultSchedule = field(init=False)
 
     def __post_init__(self) -> None:
-        self.world = World(self.config)
+        self.dataset = Dataset(self.config)
         self.calls = CallLog()
-        self.desk = ReportDesk(self.world)
+        self.report_runs = ReportRuns(self.dataset)
         self.reset()
 
-    def reset_clock(self) -> None:
-        """Go back to the moment of the configuration."""
-        started = self.config.now
-        if started is None and self.config.time_scale == 1:
-            self.clock = SystemClock()
-        else:
-            self.clock = self._running_from(SystemClock().now() if started is None else started)
-
     def set_now(self, moment: datetime, *, frozen: bool = False) -> None:
-        """Let it be `moment`; time goes on from there unless `frozen`."""
-        self.clock = FrozenClock(moment) if frozen else self._running_from(moment)
+        """Set the clock to `moment`; it runs on from there unless `frozen`."""
+        self.clock = PlatformClock(moment, scale=self.config.time_scale, frozen=frozen)
         self.faults.not_after(self.clock.now())
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once; a clock that stood still goes on standing still."""
-        self.set_now(self.clock.now() + timedelta(seconds=seconds), frozen=isinstance(self.clock, FrozenClock))
+        """Move the clock forward by `seconds`; a frozen clock stays frozen."""
+        self.set_now(self.clock.now() + timedelta(seconds=seconds), frozen=self.clock.frozen)
 
-    def set_storm(self, storm: Storm) -> None:
-        """Behave as `storm` says from now on; what was spent is kept unless the limits change."""
-        changed = storm.quota != self.storm.quota
-        self.storm, self.faults = storm, FaultSchedule(storm, self.clock.now())
-        if changed:
-            self._new_quota()
+    def set_fault_profile(self, profile: FaultProfile) -> None:
+        """Behave as `profile` says from now on. Used quota is kept unless the limits change."""
+        limits_changed = profile.quota != self.fault_profile.quota
+        self.fault_profile, self.faults = profile, FaultSchedule(profile, self.clock.now())
+        if limits_changed:
+            self._reset_quota()
 
     def reset(self) -> None:
-        """Forget calls, reports and what was spent, and go back to the configured moment and behaviour."""
+        """Clear calls, reports and used quota, and return to the configured moment and fault profile."""
         self.calls.reset()
-        self.desk.clear()
-        self.reset_clock()
-        self.storm = self.config.storm
-        self.faults = FaultSchedule(self.storm, self.clock.now())
-        self._new_quota()
+        self.report_runs.clear()
+        self.clock = PlatformClock(self.config.now, scale=self.config.time_scale)
+        self.fault_profile = self.config.fault_profile
+        self.faults = FaultSchedule(self.fault_profile, self.clock.now())
+        self._reset_quota()
 
     def reply(self, call: Call) -> Reply:
-        """Return the answer to a call, whatever it is, and log it."""
+        """Serve a call, log it, and return its reply; errors are replies too."""
         now = self.clock.now()
-        target = target_of(call, self.world, self.desk, now)
-        call = replace(call, fired=self.faults.fire(target.account, target.route, now))
-        told = self.quota.blocked_until(target.account, now) if target.account else None
+        target = target_of(call, self.dataset, self.report_runs, now)
+        call = replace(call, faults=self.faults.fire(target.account, target.route, now))
+        blocked_until = self.quota.blocked_until(target.account, now) if target.account else None
         status, error = 200, None
         try:
-            found = self.answer(call)
-        except GraphError as refusal:
-            status, error = refusal.status, refusal
-            found = refusal.body(self.calls.counts()["total"])
-        body = orjson.dumps(found, option=orjson.OPT_INDENT_2 if _wants(call, "pretty") else 0)
-        if _wants(call, "suppress_http_code"):
+            content = self.answer(call)
+        except GraphError as raised:
+            status, error = raised.status, raised
+            content = raised.body(self.calls.counts()["total"])
+        body = orjson.dumps(content, option=orjson.OPT_INDENT_2 if _is_set(call, "pretty") else 0)
+        if _is_set(call, "suppress_http_code"):
             status = 200
-        status, media, body = befallen(call.fired, status, _MEDIA, body)
-        self._log(call, target, now, status, error, early=told is not None)
+        status, media, body = apply_to_body(call.faults, status, _MEDIA, body)
+        self._log(call, target, now, status, error, early=blocked_until is not None)
         headers = {"content-type": media, **self._headers(call, target)}
         if error is not None and error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
-        return Reply(status, headers, body, call.fired.on_the_way())
+        return Reply(status, headers, body, call.faults.on_the_wire())
 
     def answer(self, call: Call) -> Any:
-        """Return the body of the answer.
+        """Return the content of the response to a call.
 
         Raises:
-            GraphError: the platform refuses.
+            GraphError: the platform responds with an error.
         """
         check_access(call, self.config)
         now = self.clock.now()
-        target = target_of(call, self.world, self.desk, now)
+        target = target_of(call, self.dataset, self.report_runs, now)
         if target.route is Route.BATCH and "batch" in call.params:
             check_parameters(target.route, call.params)
             return batch_body(call, self.reply, self._headers(call, target))
         if target.route is Route.BATCH:
-            return several_body(call, self.reply)
-        return Office(self.config, self.storm, self.world, self.quota, self.desk).serve(call, target, now)
+            return ids_body(call, self.reply)
+        handler = RequestHandler(self.config, self.fault_profile, self.dataset, self.quota, self.report_runs)
+        return handler.serve(call, target, now)
 
-    def sums(self, account: str, level: str, window: Window, *, daily: bool = False) -> list[TrueSum]:
-        """Return what is true now of every object of `level` in `account`, given in canonical form.
+    def sums(self, account: str, level: str, window: DateRange, *, daily: bool = False) -> list[TrueSum]:
+        """Return the true totals of every object of `level` in `account` (canonical form), as of now.
 
         Raises:
-            BadRequest: there is no such level.
+            InvalidValue: there is no such level.
         """
-        return true_sums(self.world, account, level, window, self.clock.now(), daily=daily)
+        return true_sums(self.dataset, account, level, window, self.clock.now(), daily=daily)
 
-    def refuse(self, error: GraphError, version: str) -> Reply:
-        """Return a refusal of something that is no call: it is not logged, and carries the platform's own time."""
+    def error_reply(self, error: GraphError, version: str) -> Reply:
+        """Return the reply to a request that is not a call. It is not logged."""
         body = orjson.dumps(error.body(self.calls.counts()["total"]))
-        return Reply(error.status, {"content-type": _MEDIA, **self.dated(version)}, body)
+        return Reply(error.status, {"content-type": _MEDIA, **self.common_headers(version)}, body)
 
-    def dated(self, version: str = VERSIONS[0], skew: timedelta = timedelta()) -> dict[str, str]:
-        """Return the headers of every answer: the version that answers, and the time on the platform's own clock."""
+    def common_headers(self, version: str = VERSIONS[0], skew: timedelta = timedelta()) -> dict[str, str]:
+        """Return the headers of every response: the API version, and the platform's time plus `skew`."""
         moment = (self.clock.now() + skew).replace(microsecond=0)
         return {"facebook-api-version": version, "date": format_datetime(moment, usegmt=True)}
 
     def account_of(self, call: Call) -> str | None:
-        """Return the account that a call is about, whether its path names it or a report or an object of it."""
-        return target_of(call, self.world, self.desk, self.clock.now()).account
+        """Return the account that a call is about; its path may name the account, a report run or an object."""
+        return target_of(call, self.dataset, self.report_runs, self.clock.now()).account
 
-    def _running_from(self, moment: datetime) -> AnchoredClock:
-        scale = self.config.time_scale
-        return AnchoredClock(moment, lambda: time.monotonic() * scale)
-
-    def _new_quota(self) -> None:
-        limits = self.storm.quota
+    def _reset_quota(self) -> None:
+        limits = self.fault_profile.quota
         if limits is None:
             self.quota = HourlyQuota(self.config.hourly_limit)
         else:
-            self.quota = QuotaEngine(limits, self.world.active_ads)
+            self.quota = QuotaEngine(limits, self.dataset.active_ads)
 
     def _headers(self, call: Call, target: Target) -> dict[str, str]:
         now = self.clock.now()
@@ -168,32 +151,32 @@ class Platform:
         usage: dict[str, str] = {}
         if target.route is not Route.BATCH:
             used = self.quota.headers(target.account, now, insights=insights)
-            usage = told_usage(used, self.storm.usage, target.account, insights=insights)
-        return {**usage, **self.dated(call.version, call.fired.skew())}
+            usage = override_usage(used, self.fault_profile.usage, target.account, insights=insights)
+        return {**usage, **self.common_headers(call.version, call.faults.skew())}
 
     def _log(
         self, call: Call, target: Target, now: datetime, status: int, error: GraphError | None, *, early: bool
     ) -> None:
-        named = target.route in {Route.INSIGHTS, Route.ACCOUNT, Route.ADACCOUNTS, Route.OTHER}
+        by_path = target.route in {Route.INSIGHTS, Route.ACCOUNT, Route.ADACCOUNTS, Route.OTHER}
         logged = LoggedCall(
             at=now,
             account=target.account,
-            path=call.kind if named else target.route.value,
+            path=call.kind if by_path else target.route.value,
             route=target.route.value,
             method=call.method,
             status=status,
             code=None if error is None else error.code,
             subcode=None if error is None else error.subcode,
-            rows=call.bill.rows,
-            cpu_ms=call.bill.cost.cpu_ms,
-            wall_ms=call.bill.cost.wall_ms,
+            rows=call.work.rows,
+            cpu_ms=call.work.cost.cpu_ms,
+            wall_ms=call.work.cost.wall_ms,
             early=early,
             in_flight=self.calls.in_flight(target.account),
             batched=call.batched,
-            faults=tuple(rule.kind.value for rule in call.fired.rules),
+            faults=tuple(rule.kind.value for rule in call.faults.rules),
         )
         self.calls.record(logged, call.account or target.account)
 
 
-def _wants(call: Call, name: str) -> bool:
+def _is_set(call: Call, name: str) -> bool:
     return call.params.get(name, "0").lower() in {"1", "true"}

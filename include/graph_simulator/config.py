@@ -1,14 +1,13 @@
-"""What a simulated platform looks like: who exists there, what time it is, and how it behaves."""
+"""The configuration of a simulated platform: accounts, tokens, time and behavior."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.local_time import zone
-from adwarm.model import normalize_account_id
-from graph_simulator.fault_profile import Storm
+from graph_simulator.date_ranges import time_zone
+from graph_simulator.error_responses import InvalidValue
+from graph_simulator.fault_profile import FaultProfile
 
 FIRST_ACCOUNT = 100_000_000_000_001
 MAX_ADS = 8_000
@@ -16,22 +15,26 @@ MAX_ADS = 8_000
 
 @dataclass(frozen=True)
 class SimulatorConfig:
-    """A simulated platform; equal configurations give equal rows.
+    """The settings of a simulated platform. Equal settings give equal rows.
 
     Attributes:
-        accounts: `any` lets every well-formed account exist; a number makes that many; or the ids themselves.
-        ads: ads that run at the same time in a typical account; accounts differ by a quarter either way.
-        token: the access token that reads every account but those that `tokens` keep to themselves.
-        tokens: further tokens, and the accounts that each of them, and no other, reads.
-        app_secret: when set, every call must carry the matching `appsecret_proof`.
-        zone: IANA zone of the accounts' days, or a zone by account id (others are in UTC).
-        now: the moment the platform's clock starts from; the machine's time when absent.
-        hourly_limit: insights calls an account may make in a rolling hour.
-        latency_ms: how long every answer takes at least.
-        empty_middle_pages: put an empty page, which still names a next one, between any two pages.
-        time_scale: how many seconds of the platform's clock pass in one real second.
-        decoys: share of the healthy ads that only seem to tire: their budget was cut, or the auction became dearer.
-        storm: limits, latency of reports, size law and faults; calm when absent.
+        accounts: `any` (every well-formed account id exists), a number of accounts, or the account ids.
+        ads: ads that run at the same time in a typical account; accounts vary by 25 % around it.
+        seed: seed of all generated data.
+        token: the access token for all accounts that `tokens` does not assign to another one.
+        tokens: more access tokens, each with the accounts that only it can read.
+        app_secret: when set, every call needs the matching `appsecret_proof`.
+        zone: IANA time zone of the accounts' days, or a zone by account id (UTC for the others).
+        now: the moment at which the platform's clock starts; the machine's time when None.
+        hourly_limit: insights calls per account in a rolling hour; no limit when None.
+        latency_ms: minimum duration of a response, in milliseconds.
+        empty_middle_pages: insert an empty page with a `next` link between any two pages.
+        time_scale: platform seconds that pass in one real second.
+        decoys: share of healthy ads, 0 to 1, that get a budget cut or a price rise, which looks like fatigue.
+        fault_profile: limits, report latency, size limits and faults; no faults by default.
+
+    Raises:
+        InvalidValue: a setting is out of range, or a time zone does not exist.
     """
 
     accounts: Literal["any"] | int | tuple[str, ...] = "any"
@@ -47,33 +50,45 @@ class SimulatorConfig:
     empty_middle_pages: bool = False
     time_scale: float = 1.0
     decoys: float = 0.0
-    storm: Storm = field(default_factory=Storm)
+    fault_profile: FaultProfile = field(default_factory=FaultProfile)
 
     def __post_init__(self) -> None:
         if not 1 <= self.ads <= MAX_ADS:
-            raise BadRequest(f"ads must be 1 to {MAX_ADS}, not {self.ads}")
+            raise InvalidValue(f"ads must be 1 to {MAX_ADS}, not {self.ads}")
         if self.seed < 0:
-            raise BadRequest(f"seed must be 0 or more, not {self.seed}")
+            raise InvalidValue(f"seed must be 0 or more, not {self.seed}")
         if not self.time_scale > 0:
-            raise BadRequest(f"time_scale must be more than 0, not {self.time_scale}")
+            raise InvalidValue(f"time_scale must be more than 0, not {self.time_scale}")
         if not 0 <= self.decoys <= 1:
-            raise BadRequest(f"decoys must be 0 to 1, not {self.decoys}")
+            raise InvalidValue(f"decoys must be 0 to 1, not {self.decoys}")
         for name in [self.zone] if isinstance(self.zone, str) else self.zone.values():
-            zone(name)
+            time_zone(name)
 
     def account_ids(self) -> tuple[str, ...]:
-        """The accounts that exist from the start; none when any account does."""
+        """Return the accounts that exist from the start; empty with `accounts="any"`."""
         if self.accounts == "any":
             return ()
         if isinstance(self.accounts, int):
             return tuple(f"act_{FIRST_ACCOUNT + index}" for index in range(self.accounts))
-        return tuple(normalize_account_id(text) for text in self.accounts)
+        return tuple(canonical_account(text) for text in self.accounts)
 
     def may_read(self, token: str, account: str) -> bool:
-        """Whether a token that is accepted reads `account`, given in canonical form."""
+        """Whether a valid token may read `account` (canonical form). A token listed in `tokens` is exclusive."""
         owners = [owner for owner, accounts in self.tokens.items() if account in accounts]
         return token in owners if owners else token == self.token
 
     def zone_of(self, account: str) -> str:
-        """The zone in which `account` counts its days."""
+        """Return the time zone in which `account` counts its days."""
         return self.zone if isinstance(self.zone, str) else self.zone.get(account, "UTC")
+
+
+def canonical_account(text: str) -> str:
+    """Return an account id in the form `act_` and digits; the prefix is optional in `text`.
+
+    Raises:
+        InvalidValue: it is not an account id.
+    """
+    digits = text.strip().removeprefix("act_")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 20):
+        raise InvalidValue(f"{text[:60]!r} is not an account id; write act_ and up to 20 digits, such as act_1234")
+    return f"act_{digits}"

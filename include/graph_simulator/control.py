@@ -1,4 +1,4 @@
-"""Control routes, for callers on this machine only: time, faults, the call log, reports, and what is true.
+"""Control routes, for callers on this machine only: time, faults, the call log, report runs, and the planted truth.
 
 `POST /control/clock {"now": "2026-11-25T12:00:00Z", "frozen": false}` or `{"advance_seconds": 3600}`,
 `GET /control/calls`, `GET /control/log?after=0`, `GET` and `POST /control/faults`, `GET /control/reports`,
@@ -14,16 +14,17 @@ from typing import Any, Self
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window, normalize_account_id
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.calls import CallCounts
-from graph_simulator.fault_profile import read_storm
-from graph_simulator.reports.job import progress
+from graph_simulator.config import canonical_account
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.error_responses import InvalidValue
+from graph_simulator.fault_profile import parse_fault_profile
+from graph_simulator.report_runs import ReportRun, progress
 
 
 class ClockSetting(BaseModel):
-    """What `POST /control/clock` takes: a moment to be, or a time to let pass."""
+    """The body of `POST /control/clock`: a moment to set, or seconds to advance."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,100 +33,101 @@ class ClockSetting(BaseModel):
     frozen: bool = False
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _exactly_one(self) -> Self:
         if (self.now is None) == (self.advance_seconds is None):
             raise ValueError("give now or advance_seconds")
         return self
 
 
-def control_routes(platform: Platform) -> APIRouter:
-    """Return the control routes of a platform."""
+def control_routes(state: AppState) -> APIRouter:
+    """Return the control routes of the platform with this state."""
 
-    def dated(response: Response) -> None:
-        response.headers.update(platform.dated())
+    def set_headers(response: Response) -> None:
+        response.headers.update(state.common_headers())
 
-    router = APIRouter(prefix="/control", dependencies=[Depends(_from_this_machine), Depends(dated)])
-    _add_time(router, platform)
-    _add_records(router, platform)
-    _add_sums(router, platform)
-    _add_faults(router, platform)
+    router = APIRouter(prefix="/control", dependencies=[Depends(_from_this_machine), Depends(set_headers)])
+    _add_time(router, state)
+    _add_records(router, state)
+    _add_sums(router, state)
+    _add_faults(router, state)
     return router
 
 
-def _add_time(router: APIRouter, platform: Platform) -> None:
+def _add_time(router: APIRouter, state: AppState) -> None:
     @router.post("/clock")
     async def set_clock(setting: ClockSetting) -> dict[str, str]:
         if setting.now is not None:
-            platform.set_now(setting.now, frozen=setting.frozen)
+            state.set_now(setting.now, frozen=setting.frozen)
         else:
-            platform.advance(setting.advance_seconds or 0)
-        return {"now": platform.clock.now().isoformat()}
+            state.advance(setting.advance_seconds or 0)
+        return {"now": state.clock.now().isoformat()}
 
     @router.post("/reset")
     async def reset() -> dict[str, Any]:
-        platform.reset()
+        state.reset()
         return {"reset": True}
 
 
-def _add_records(router: APIRouter, platform: Platform) -> None:
+def _add_records(router: APIRouter, state: AppState) -> None:
     @router.get("/calls", response_model=None)
     async def read_calls() -> CallCounts:
-        return platform.calls.counts()
+        return state.calls.counts()
 
     @router.get("/log", response_model=None)
     async def read_log(after: int = 0) -> dict[str, Any]:
-        entries, next_after = platform.calls.entries(after)
+        entries, next_after = state.calls.entries(after)
         return {"entries": [asdict(entry) for entry in entries], "next_after": next_after}
 
     @router.get("/reports", response_model=None)
     async def read_reports() -> list[dict[str, Any]]:
-        now = platform.clock.now()
-        found = [(job, progress(job, now)) for job in platform.desk.jobs()]
-        return [
-            {
-                "id": job.id,
-                "account": job.account,
-                "fate": job.fate,
-                "status": seen.status,
-                "percent": seen.percent,
-                "created": job.created,
-                "ready_at": job.ready_at,
-            }
-            for job, seen in found
-        ]
+        now = state.clock.now()
+        return [_run_status(run, now) for run in state.report_runs.runs()]
 
     @router.get("/truth", response_model=None)
     async def read_truth(account: str, day: date) -> list[dict[str, Any]]:
         try:
-            return [asdict(truth) for truth in platform.world.truths(normalize_account_id(account), day)]
-        except BadRequest as error:
+            return [asdict(truth) for truth in state.dataset.truths(canonical_account(account), day)]
+        except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
 
 
-def _add_sums(router: APIRouter, platform: Platform) -> None:
+def _add_sums(router: APIRouter, state: AppState) -> None:
     @router.get("/sums", response_model=None)
     async def read_sums(
         account: str, since: date, until: date, level: str = "ad", *, daily: bool = False
     ) -> list[dict[str, Any]]:
         try:
-            window = Window(since, until)
-            return [asdict(row) for row in platform.sums(normalize_account_id(account), level, window, daily=daily)]
-        except BadRequest as error:
+            window = DateRange(since, until)
+            return [asdict(row) for row in state.sums(canonical_account(account), level, window, daily=daily)]
+        except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
 
 
-def _add_faults(router: APIRouter, platform: Platform) -> None:
+def _add_faults(router: APIRouter, state: AppState) -> None:
     @router.get("/faults", response_model=None)
     async def read_faults() -> dict[str, Any]:
-        return platform.storm.model_dump(mode="json")
+        return state.fault_profile.model_dump(mode="json")
 
     @router.post("/faults", response_model=None)
     async def set_faults(values: dict[str, Any]) -> dict[str, Any]:
         try:
-            platform.set_storm(read_storm(values, "faults"))
-        except BadRequest as error:
+            state.set_fault_profile(parse_fault_profile(values, "faults"))
+        except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
-        return platform.storm.model_dump(mode="json")
+        return state.fault_profile.model_dump(mode="json")
+
+
+def _run_status(run: ReportRun, now: datetime) -> dict[str, Any]:
+    current = progress(run, now)
+    return {
+        "id": run.id,
+        "account": run.account,
+        "fate": run.outcome,
+        "status": current.status,
+        "percent": current.percent,
+        "created": run.created,
+        "ready_at": run.ready_at,
+    }
 
 
 def _from_this_machine(request: Request) -> None:
@@ -135,4 +137,4 @@ def _from_this_machine(request: Request) -> None:
     except ValueError:
         local = False
     if not local:
-        raise HTTPException(403, "the control routes answer callers on this machine only")
+        raise HTTPException(403, "the control routes serve callers on this machine only")

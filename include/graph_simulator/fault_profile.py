@@ -1,7 +1,7 @@
-"""How a simulated platform misbehaves and what it allows, as values: read from a TOML file or from the control route.
+"""Fault profiles: what a simulated platform limits and how it misbehaves, from a TOML file or the control route.
 
-Absent parts leave the platform calm: no quota but `hourly_limit`, no size law, no faults. All times are seconds of the
-platform's own clock.
+Parts that are left out have no effect: no quota but `hourly_limit`, no size limits, no faults. All times are seconds of
+the platform's clock.
 """
 
 import tomllib
@@ -10,31 +10,32 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adwarm.foundation.errors import BadRequest
-from graph_simulator.faults.kinds import FaultKind, Route
+from graph_simulator.error_responses import InvalidValue
+from graph_simulator.fault_kinds import FaultKind, Route
 
 
-class Part(BaseModel):
-    """A part of a storm: immutable, and no word too many."""
+class ProfilePart(BaseModel):
+    """Base of the parts of a fault profile: immutable, and strict about unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class QuotaSetting(Part):
-    """The limits of a rolling hour and of the app.
+class QuotaSetting(ProfilePart):
+    """The limits of an account's rolling hour, and of the app.
 
     Attributes:
-        base_calls: insights calls per hour before ads are added; the tier's own number when absent.
+        tier: the access tier of the app.
+        base_calls: insights calls per hour before ads are added; the number of the tier when None.
         calls_per_ad: calls per hour that each active ad adds.
-        cpu_seconds: computing time an account may use in an hour.
-        wall_seconds: answering time an account may use in an hour.
-        penalty_seconds: how much longer each call during a block makes it.
-        longest_block_seconds: what penalties cannot exceed.
-        score: whether the score limiter of the account is on (reads 1 point, writes 3).
-        app_calls: calls per hour of the whole app; no limit when absent.
-        shed_cpu_per_minute: computing time a minute over which the app's calls are shed; never when absent.
-        headers_above: usage in percent under which usage headers are left out, except the insights throttle.
-        throttle_half_life_seconds: time in which the insights throttle falls by half once less is used; 0: at once.
+        cpu_seconds: CPU time that an account may use in an hour.
+        wall_seconds: wall time that an account may use in an hour.
+        penalty_seconds: by how much each call during a block extends it.
+        longest_block_seconds: how far in the future penalties can move the end of a block.
+        score: whether the score limiter of the account is on (a read costs 1 point, a write 3).
+        app_calls: calls per hour of the whole app; no limit when None.
+        shed_cpu_per_minute: CPU seconds per minute above which calls of the app are shed; never when None.
+        headers_above: usage in percent below which usage headers are left out, except the insights throttle.
+        throttle_half_life_seconds: half-life of the reported insights throttle once usage falls; 0: it falls at once.
     """
 
     tier: Literal["development_access", "standard_access"] = "standard_access"
@@ -51,14 +52,15 @@ class QuotaSetting(Part):
     throttle_half_life_seconds: float = Field(default=0.0, ge=0)
 
 
-class ReportSetting(Part):
-    """How long asynchronous reports take: `base_seconds`, and more for every thousand cells (rows times fields).
+class ReportSetting(ProfilePart):
+    """How long asynchronous reports take: `base_seconds` plus a time per 1,000 cells (rows times fields).
 
     Attributes:
-        spread: standard deviation of the logarithm of the time taken; 0: the law exactly.
-        visible_after_seconds: a run younger than this does not exist yet for a poll.
+        spread: standard deviation of the logarithm of the duration; 0: no randomness.
+        longest_seconds: upper bound of the duration.
+        visible_after_seconds: age below which a run is reported as missing.
         full_seconds: how long a run stays at `Job Running` with 100 %.
-        keep_days: the age at which a run is forgotten.
+        keep_days: age at which a run expires.
     """
 
     base_seconds: float = Field(default=6, ge=0)
@@ -70,13 +72,13 @@ class ReportSetting(Part):
     keep_days: int = Field(default=30, ge=1)
 
 
-class SizeSetting(Part):
-    """What is too much; absent: nothing is.
+class SizeSetting(ProfilePart):
+    """Size limits; no limit where a value is None.
 
     Attributes:
-        page_cells: cells (rows times weighted fields) of one page over which the answer is "reduce the amount".
-        sync_rows: rows of a synchronous question over which it must be split.
-        async_rows: rows over which a report run fails.
+        page_cells: cells (rows times weighted fields) of a page above which the response is "reduce the amount".
+        sync_rows: rows of a synchronous query above which it must be split.
+        async_rows: rows above which a report run fails.
     """
 
     page_cells: int | None = Field(default=None, ge=1)
@@ -84,11 +86,11 @@ class SizeSetting(Part):
     async_rows: int | None = Field(default=None, ge=1)
 
 
-class UseCase(Part):
-    """One entry of the business-use-case header, told as it stands.
+class UseCase(ProfilePart):
+    """An extra entry of the business-use-case header, sent as it is.
 
     Attributes:
-        object: the business or account that it is about; the asked account when absent.
+        object: the business or account that the entry is about; the account of the call when None.
     """
 
     type: str = "ads_management"
@@ -99,15 +101,15 @@ class UseCase(Part):
     estimated_time_to_regain_access: int = Field(default=0, ge=0)
 
 
-class UsageSetting(Part):
-    """Usage that each answer tells, whatever is really used; what is absent is told as it is.
+class UsageSetting(ProfilePart):
+    """Fixed usage figures that replace the real ones in every response; None keeps the real figure.
 
     Attributes:
-        accounts: only answers about these, in canonical form; about all when empty.
-        acc_id_util_pct: of the account's score, and of the insights throttle on answers about insights.
-        app_id_util_pct: of the app, as the insights throttle tells it.
-        reset_time_duration: seconds until the account's score is back.
-        use_case: further entries of the business-use-case header.
+        accounts: the accounts it applies to, in canonical form; all when empty.
+        acc_id_util_pct: usage of the account's score, and of the insights throttle on insights responses.
+        app_id_util_pct: usage of the app in the insights throttle.
+        reset_time_duration: seconds until the account's score is reset.
+        use_case: extra entries of the business-use-case header.
     """
 
     accounts: frozenset[str] = frozenset()
@@ -117,8 +119,13 @@ class UsageSetting(Part):
     use_case: tuple[UseCase, ...] = ()
 
 
-class Poison(Part):
-    """An ad (by id, or by slot so that it is known beforehand) or a field that makes every question about it fail."""
+class Poison(ProfilePart):
+    """An ad or a field that makes every query about it fail, in one account or in all.
+
+    Attributes:
+        ad: the ad's id.
+        slot: the slot of ads; unlike an id it is known before the data is generated.
+    """
 
     account: str | None = None
     ad: str | None = None
@@ -132,19 +139,19 @@ class Poison(Part):
         return self
 
 
-class FaultRule(Part):
-    """One fault: what happens, to whom, and when.
+class FaultRule(ProfilePart):
+    """One fault: what happens, to which calls, and when.
 
     Attributes:
-        rate: share of the matching calls that it hits.
-        every: hits only each so-many-th of the matching calls.
-        after_calls: matching calls that are let through first.
-        calls: matching calls, counted from there, after which it is over.
-        after_seconds: time since the storm was set before it begins.
-        for_seconds: how long it lasts from there.
-        accounts: only these, in canonical form; all when empty.
-        routes: only these; all that the kind can hit when empty.
-        seconds: length of a slow body in real seconds, the skew of the platform's clock, or what Retry-After says.
+        rate: probability, 0 to 1, that a matching call is hit.
+        every: hit only every n-th matching call.
+        after_calls: matching calls that pass first.
+        calls: matching calls after those, after which the fault ends.
+        after_seconds: seconds from setting the profile to the start of the fault.
+        for_seconds: seconds that it lasts from there.
+        accounts: the accounts it can hit, in canonical form; all when empty.
+        routes: the routes it can hit; all that suit the kind when empty.
+        seconds: duration of a slow body in real seconds, clock skew, or `Retry-After`.
         subcode: the subcode of `token_dead`.
     """
 
@@ -161,8 +168,8 @@ class FaultRule(Part):
     subcode: int = 463
 
 
-class Storm(Part):
-    """Everything about a platform's behaviour that is not its data; equal storms hit equal calls."""
+class FaultProfile(ProfilePart):
+    """Everything about a platform's behavior that is not its data. Equal profiles hit equal calls."""
 
     seed: int = Field(default=7, ge=0)
     quota: QuotaSetting | None = None
@@ -173,30 +180,34 @@ class Storm(Part):
     fault: tuple[FaultRule, ...] = ()
 
 
-def read_storm(values: Any, name: str) -> Storm:
-    """Return the storm that parsed TOML or JSON means.
+def parse_fault_profile(values: Any, name: str) -> FaultProfile:
+    """Return the fault profile that parsed TOML or JSON describes.
+
+    Args:
+        values: the parsed document.
+        name: what error messages call the document.
 
     Raises:
-        BadRequest: it does not; the message names the place in `name` and what is wrong there.
+        InvalidValue: the document is not a fault profile; the message says where it is wrong, and why.
     """
     try:
-        return Storm.model_validate(values)
+        return FaultProfile.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"{name}: {place or 'the file'}: {first['msg']}") from None
+        location = ".".join(str(part) for part in first["loc"])
+        raise InvalidValue(f"{name}: {location or 'the file'}: {first['msg']}") from None
 
 
-def load_storm(path: Path) -> Storm:
-    """Read a storm from a TOML file.
+def load_fault_profile(path: Path) -> FaultProfile:
+    """Read a fault profile from a TOML file.
 
     Raises:
-        BadRequest: there is no such file, it is not TOML, or it is not a storm.
+        InvalidValue: the file cannot be read, is not TOML, or is not a fault profile.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read ({error.strerror}); --faults takes a TOML file") from None
+        raise InvalidValue(f"{path} cannot be read ({error.strerror}); --faults takes a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"{path} is not TOML: {error}") from None
-    return read_storm(values, str(path))
+        raise InvalidValue(f"{path} is not TOML: {error}") from None
+    return parse_fault_profile(values, str(path))

@@ -1,32 +1,62 @@
-"""The figures that rows are printed from, one value a row, and the plain fields that follow from them."""
+"""The values of insights fields: counts, ratios and lists of actions, computed for all rows at once.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+`Figures` has the numbers that rows consist of, as one array element per row. `COUNTS`, `RATIOS` and `ACTION_LISTS` say
+how each field follows from them. An action list has entries by action type; attribution windows split the value of an
+entry, and action breakdowns label it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from graph_simulator.ads import Days, Metric
 from graph_simulator.dataset import Floats
+from graph_simulator.error_responses import bad_parameter
+from graph_simulator.parameters import string_list
 
-_REPEATS = 12
+Row = dict[str, Any]
+Values = npt.NDArray[Any]
+ATTRIBUTION_SHARES = {"1d_click": 0.72, "7d_click": 0.94, "28d_click": 1.0, "1d_view": 0.06, "1d_ev": 0.03}
+RETIRED_WINDOWS = frozenset({"7d_view", "28d_view", "inline", "default", "dda", "incrementality"})
+_ACTIONS_PER_REPEAT = 12
+_PURCHASE_PRICE, _CONTACT_VALUE = 49.90, 12.0
+_BREAKDOWN_LABELS = {
+    "action_type": "",
+    "action_target_id": "108000000000001",
+    "action_destination": "108000000000001",
+    "action_device": "iphone",
+    "action_reaction": "like",
+    "action_video_sound": "sound_on",
+    "action_video_type": "total",
+}
+_ON_META_ONLY = frozenset({"action_target_id", "action_destination"})
+_OFF_META_ACTIONS = ("landing_page_view", "add_to_cart", "purchase", "contact")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Totals by metric and row, and the people reached by row."""
+    """The numbers that rows are computed from.
+
+    Attributes:
+        totals: integers of shape (metric, row).
+        reach: people by row.
+    """
 
     totals: Days
     reach: Days
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.reach)
 
     @property
     def impressions(self) -> Days:
-        """How often the ad was shown."""
+        """Impressions."""
         return self._metric(Metric.IMPRESSIONS)
 
     @property
@@ -51,7 +81,7 @@ class Figures:
 
     @property
     def carts(self) -> Days:
-        """Things put into carts."""
+        """Items added to carts."""
         return self._metric(Metric.CARTS)
 
     @property
@@ -61,28 +91,30 @@ class Figures:
 
     @property
     def views(self) -> Days:
-        """Plays of the ad's video."""
+        """Video plays."""
         return self.impressions * 3 // 10
 
     @property
     def spend(self) -> Floats:
         """Money spent, in units of the currency."""
-        spent: Floats = self.totals[Metric.SPEND_CENTS] / 100
-        return spent
+        spend: Floats = self.totals[Metric.SPEND_CENTS] / 100
+        return spend
 
     def unique(self, counts: Any) -> Any:
-        """Return how many people did what was done `counts` times: some did it twice."""
-        return np.minimum(counts - counts // _REPEATS, self.reach)
+        """Return the number of people behind a count of actions; one in twelve actions is a repeat."""
+        return np.minimum(counts - counts // _ACTIONS_PER_REPEAT, self.reach)
 
     def _metric(self, metric: int) -> Days:
-        found: Days = self.totals[metric]
-        return found
+        values: Days = self.totals[metric]
+        return values
 
 
-def over(above: Any, below: Any) -> Floats:
-    """Return a ratio; 0 where there is nothing to divide by."""
-    ratio: Floats = np.divide(above, below, out=np.zeros(np.shape(below)), where=np.asarray(below) > 0)
-    return ratio
+def ratio(numerator: Any, denominator: Any) -> Floats:
+    """Return a ratio by row; 0 where the denominator is 0."""
+    quotient: Floats = np.divide(
+        numerator, denominator, out=np.zeros(np.shape(denominator)), where=np.asarray(denominator) > 0
+    )
+    return quotient
 
 
 COUNTS: dict[str, Callable[[Figures], Days]] = {
@@ -98,18 +130,204 @@ COUNTS: dict[str, Callable[[Figures], Days]] = {
     "estimated_ad_recallers": lambda f: f.reach // 20,
 }
 RATIOS: dict[str, Callable[[Figures], Floats]] = {
-    "frequency": lambda f: over(f.impressions, f.reach),
-    "ctr": lambda f: over(100 * f.clicks, f.impressions),
-    "inline_link_click_ctr": lambda f: over(100 * f.links, f.impressions),
-    "unique_ctr": lambda f: over(100 * f.unique(f.clicks), f.reach),
-    "unique_inline_link_click_ctr": lambda f: over(100 * f.unique(f.links), f.reach),
-    "unique_link_clicks_ctr": lambda f: over(100 * f.unique(f.links), f.reach),
-    "cpm": lambda f: over(1000 * f.spend, f.impressions),
-    "cpc": lambda f: over(f.spend, f.clicks),
-    "cpp": lambda f: over(1000 * f.spend, f.reach),
-    "cost_per_inline_link_click": lambda f: over(f.spend, f.links),
-    "cost_per_inline_post_engagement": lambda f: over(f.spend, f.clicks),
-    "cost_per_unique_click": lambda f: over(f.spend, f.unique(f.clicks)),
-    "cost_per_unique_inline_link_click": lambda f: over(f.spend, f.unique(f.links)),
-    "cost_per_estimated_ad_recallers": lambda f: over(f.spend, f.reach // 20),
+    "frequency": lambda f: ratio(f.impressions, f.reach),
+    "ctr": lambda f: ratio(100 * f.clicks, f.impressions),
+    "inline_link_click_ctr": lambda f: ratio(100 * f.links, f.impressions),
+    "unique_ctr": lambda f: ratio(100 * f.unique(f.clicks), f.reach),
+    "unique_inline_link_click_ctr": lambda f: ratio(100 * f.unique(f.links), f.reach),
+    "unique_link_clicks_ctr": lambda f: ratio(100 * f.unique(f.links), f.reach),
+    "cpm": lambda f: ratio(1000 * f.spend, f.impressions),
+    "cpc": lambda f: ratio(f.spend, f.clicks),
+    "cpp": lambda f: ratio(1000 * f.spend, f.reach),
+    "cost_per_inline_link_click": lambda f: ratio(f.spend, f.links),
+    "cost_per_inline_post_engagement": lambda f: ratio(f.spend, f.clicks),
+    "cost_per_unique_click": lambda f: ratio(f.spend, f.unique(f.clicks)),
+    "cost_per_unique_inline_link_click": lambda f: ratio(f.spend, f.unique(f.links)),
+    "cost_per_estimated_ad_recallers": lambda f: ratio(f.spend, f.reach // 20),
+}
+
+
+class ValueFormat(StrEnum):
+    """How the values of an action list are written."""
+
+    COUNT = "count"
+    MONEY = "money"
+    RATIO = "ratio"
+    AVERAGE = "average"
+    CURVE = "curve"
+
+
+Entries = tuple[tuple[str, Callable[[Figures], Values]], ...]
+
+
+@dataclass(frozen=True)
+class ActionList:
+    """A field that is a list of actions: the format of its values, and the values of all rows by action type."""
+
+    format: ValueFormat
+    entries: Entries
+
+
+@dataclass(frozen=True)
+class ActionSplit:
+    """How action lists are split: by attribution windows, and with labels of action breakdowns."""
+
+    windows: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def action_labels(params: Mapping[str, str], name: str = "action_breakdowns") -> dict[str, str]:
+    """Return the fields that action breakdowns add to each entry of a list.
+
+    Raises:
+        GraphError: there is no such breakdown.
+    """
+    breakdowns = string_list(params.get(name, ""), name)
+    for index, breakdown in enumerate(breakdowns):
+        if breakdown not in _BREAKDOWN_LABELS:
+            values = ", ".join(_BREAKDOWN_LABELS)
+            raise bad_parameter(f"{name}[{index}] must be one of the following values: {values}")
+    return {breakdown: _BREAKDOWN_LABELS[breakdown] for breakdown in breakdowns if breakdown != "action_type"}
+
+
+def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) -> list[list[Row] | None]:
+    """Return the entries of a list field by row; None where there are none.
+
+    With a breakdown by target or destination, the platform does not report actions on the advertiser's own site.
+    """
+    on_meta_only = not _ON_META_ONLY.isdisjoint(split.labels)
+    entries = [(name, values) for name, values in action_list.entries if not (on_meta_only and _is_off_meta(name))]
+    write = _WRITERS[action_list.format]
+    shares = _shares(split.windows) if action_list.format in {ValueFormat.COUNT, ValueFormat.MONEY} else []
+    rows: list[list[Row]] = [[] for _ in range(figures.size)]
+    for name, values in entries:
+        for row, value in zip(rows, values(figures).tolist(), strict=True):
+            if value:
+                entry = {"action_type": name, **split.labels, "value": write(value)}
+                if shares:
+                    entry.update((window, write(value * share)) for window, share in shares if int(value * share))
+                row.append(entry)
+    return [row or None for row in rows]
+
+
+def _is_off_meta(name: str) -> bool:
+    return any(part in name for part in _OFF_META_ACTIONS)
+
+
+def _shares(windows: Sequence[str]) -> list[tuple[str, float]]:
+    return [(name, ATTRIBUTION_SHARES[name]) for name in windows if name in ATTRIBUTION_SHARES]
+
+
+def _curve(percent: float) -> list[int]:
+    """Return the percentage of viewers that are left, second by second."""
+    return [max(1, round(percent * 0.8**second)) for second in range(22)]
+
+
+_WRITERS: dict[ValueFormat, Callable[[float], Any]] = {
+    ValueFormat.COUNT: lambda value: str(int(value)),
+    ValueFormat.MONEY: lambda value: f"{value:.2f}",
+    ValueFormat.RATIO: lambda value: f"{value:.6f}",
+    ValueFormat.AVERAGE: lambda value: str(int(value)),
+    ValueFormat.CURVE: _curve,
+}
+
+
+def _map(entries: Entries, change: Callable[[Figures, Values], Values]) -> Entries:
+    def changed(values: Callable[[Figures], Values]) -> Callable[[Figures], Values]:
+        return lambda figures: change(figures, values(figures))
+
+    return tuple((name, changed(values)) for name, values in entries)
+
+
+def _costs(entries: Entries) -> Entries:
+    return _map(entries, lambda figures, counts: ratio(figures.spend, counts))
+
+
+def _one(name: str, values: Callable[[Figures], Values]) -> Entries:
+    return ((name, values),)
+
+
+def _watched(percent: int) -> Entries:
+    return _one("video_view", lambda f: f.views * percent // 100)
+
+
+# A conversion appears under several aliases, as on the platform: purchase, omni_purchase, offsite_conversion...
+_ACTIONS: Entries = (
+    ("link_click", lambda f: f.links),
+    ("landing_page_view", lambda f: f.landings),
+    ("post_engagement", lambda f: f.clicks),
+    ("page_engagement", lambda f: f.clicks),
+    ("offsite_conversion.fb_pixel_add_to_cart", lambda f: f.carts),
+    ("add_to_cart", lambda f: f.carts),
+    ("offsite_conversion.fb_pixel_purchase", lambda f: f.purchases),
+    ("purchase", lambda f: f.purchases),
+    ("omni_purchase", lambda f: f.purchases),
+)
+_PURCHASES = tuple(name for name, _ in _ACTIONS if "purchase" in name)
+_CONTACTS: Entries = (("contact_total", lambda f: f.carts // 2), ("contact_website", lambda f: f.carts // 2))
+_OUTBOUND = _one("outbound_click", lambda f: f.outbound)
+_UNIQUE_OUTBOUND = _one("outbound_click", lambda f: f.unique(f.outbound))
+_UNIQUE = _map(_ACTIONS, lambda figures, counts: figures.unique(counts))
+_WATCHED_PERCENT = {
+    "video_play_actions": 100,
+    "video_continuous_2_sec_watched_actions": 62,
+    "video_p25_watched_actions": 55,
+    "video_p50_watched_actions": 33,
+    "video_15_sec_watched_actions": 24,
+    "video_thruplay_watched_actions": 24,
+    "video_p75_watched_actions": 21,
+    "video_p95_watched_actions": 15,
+    "video_p100_watched_actions": 12,
+    "video_30_sec_watched_actions": 10,
+}
+_COST_OF_WATCHED_PERCENT = {
+    "cost_per_2_sec_continuous_video_view": 62,
+    "cost_per_15_sec_video_view": 24,
+    "cost_per_thruplay": 24,
+}
+_CURVES = (
+    "video_play_curve_actions",
+    "video_play_retention_0_to_15s_actions",
+    "video_play_retention_20_to_60s_actions",
+    "video_play_retention_graph_actions",
+)
+ACTION_LISTS: dict[str, ActionList] = {
+    "actions": ActionList(ValueFormat.COUNT, _ACTIONS),
+    "cost_per_action_type": ActionList(ValueFormat.RATIO, _costs(_ACTIONS)),
+    "unique_actions": ActionList(ValueFormat.COUNT, _UNIQUE),
+    "cost_per_unique_action_type": ActionList(ValueFormat.RATIO, _costs(_UNIQUE)),
+    "action_values": ActionList(
+        ValueFormat.MONEY, tuple((name, lambda f: f.purchases * _PURCHASE_PRICE) for name in _PURCHASES)
+    ),
+    "conversions": ActionList(ValueFormat.COUNT, _CONTACTS),
+    "conversion_values": ActionList(ValueFormat.MONEY, _map(_CONTACTS, lambda _, counts: counts * _CONTACT_VALUE)),
+    "cost_per_conversion": ActionList(ValueFormat.RATIO, _costs(_CONTACTS)),
+    "outbound_clicks": ActionList(ValueFormat.COUNT, _OUTBOUND),
+    "unique_outbound_clicks": ActionList(ValueFormat.COUNT, _UNIQUE_OUTBOUND),
+    "outbound_clicks_ctr": ActionList(
+        ValueFormat.RATIO, _map(_OUTBOUND, lambda f, counts: ratio(100 * counts, f.impressions))
+    ),
+    "unique_outbound_clicks_ctr": ActionList(
+        ValueFormat.RATIO, _map(_UNIQUE_OUTBOUND, lambda f, counts: ratio(100 * counts, f.reach))
+    ),
+    "cost_per_outbound_click": ActionList(ValueFormat.RATIO, _costs(_OUTBOUND)),
+    "cost_per_unique_outbound_click": ActionList(ValueFormat.RATIO, _costs(_UNIQUE_OUTBOUND)),
+    "website_ctr": ActionList(ValueFormat.RATIO, _one("link_click", lambda f: ratio(100 * f.links, f.impressions))),
+    "purchase_roas": ActionList(
+        ValueFormat.RATIO, _one("omni_purchase", lambda f: ratio(f.purchases * _PURCHASE_PRICE, f.spend))
+    ),
+    "website_purchase_roas": ActionList(
+        ValueFormat.RATIO,
+        _one("offsite_conversion.fb_pixel_purchase", lambda f: ratio(f.purchases * _PURCHASE_PRICE, f.spend)),
+    ),
+    "video_avg_time_watched_actions": ActionList(
+        ValueFormat.AVERAGE, _one("video_view", lambda f: (f.views > 0) * (4 + f.views % 9))
+    ),
+    "video_time_watched_actions": ActionList(ValueFormat.COUNT, _one("video_view", lambda f: f.views * 6)),
+    **{name: ActionList(ValueFormat.COUNT, _watched(percent)) for name, percent in _WATCHED_PERCENT.items()},
+    **{
+        name: ActionList(ValueFormat.RATIO, _costs(_watched(percent)))
+        for name, percent in _COST_OF_WATCHED_PERCENT.items()
+    },
+    **dict.fromkeys(_CURVES, ActionList(ValueFormat.CURVE, _one("video_view", lambda f: (f.views > 0) * 100))),
 }

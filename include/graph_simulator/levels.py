@@ -1,7 +1,7 @@
-"""Ads gathered into what a query asks about: ads, ad sets, campaigns or the account.
+"""Totals of ads added up by level: ad, ad set, campaign or account.
 
-Metrics add up over ads; people do not: the same person may see two ads, so the reach of a group grows ever slower than
-the sum of its ads, and never falls below its best ad.
+Metrics add up over ads; reach does not, because one person may see two ads. The reach of a group grows more slowly than
+the sum of its ads, and is at least that of its best ad.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,74 +11,77 @@ from datetime import date
 import numpy as np
 
 from graph_simulator.ads import Ad, Days
-from graph_simulator.dataset import Block, object_id, people
+from graph_simulator.dataset import AdTotals, estimate_reach, object_id
 
 LEVELS = ("account", "campaign", "adset", "ad")
+ACTIVE, ENDED = "ACTIVE", "ARCHIVED"
 FOUNDED = date(2020, 1, 1)
-"""The day on which every account, campaign and ad set was made."""
+"""The day on which every account, campaign and ad set was created."""
 _ADSET_SLOTS = 2
 _CAMPAIGN_SLOTS = 4
-_OVERLAP_ROOM = {"adset": 0.5, "campaign": 0.75, "account": 1.0}
+# The audience of a group as a share of the account's audience: small groups saturate sooner.
+_AUDIENCE_SHARE = {"adset": 0.5, "campaign": 0.75, "account": 1.0}
 
 
 @dataclass(frozen=True)
-class Table:
+class LevelTotals:
     """The objects of one level with their totals.
 
     Attributes:
-        names: ids and names by object.
-        totals: integers by metric, window and object.
-        reach: people by window and object.
+        ad_totals: the totals of the ads that were added up.
+        names: ids and names, by object.
+        totals: integers of shape (metric, window, object).
+        reach: people of shape (window, object).
     """
 
-    block: Block
+    ad_totals: AdTotals
     names: list[dict[str, str]]
     totals: Days
     reach: Days
 
 
-def at_level(block: Block, level: str, keep: Callable[[Ad], bool] | None = None) -> Table:
-    """Return the block's ads gathered at `level`, counting only the ads that pass `keep`."""
-    chosen = [index for index, ad in enumerate(block.ads) if keep is None or keep(ad)]
-    names = [ad_names(block, block.ads[index]) for index in chosen]
-    totals, reach = block.totals[:, :, chosen], block.reach[:, chosen]
+def aggregate(ad_totals: AdTotals, level: str, is_included: Callable[[Ad], bool] | None = None) -> LevelTotals:
+    """Return the totals by object of `level`, over the ads for which `is_included` holds."""
+    included = [index for index, ad in enumerate(ad_totals.ads) if is_included is None or is_included(ad)]
+    names = [ad_names(ad_totals, ad_totals.ads[index]) for index in included]
+    totals, reach = ad_totals.totals[:, :, included], ad_totals.reach[:, included]
     if level == "ad" or not names:
-        return Table(block, names, totals, reach)
+        return LevelTotals(ad_totals, names, totals, reach)
     groups: dict[str, list[int]] = {}
-    for index, found in enumerate(names):
-        groups.setdefault(found[f"{level}_id"], []).append(index)
-    return Table(
-        block,
-        [_common(names[members[0]], level) for members in groups.values()],
+    for index, own in enumerate(names):
+        groups.setdefault(own[f"{level}_id"], []).append(index)
+    return LevelTotals(
+        ad_totals,
+        [_names_of_level(names[members[0]], level) for members in groups.values()],
         np.stack([totals[:, :, members].sum(axis=2) for members in groups.values()], axis=2),
-        np.stack([_shared(block, level, reach[:, members]) for members in groups.values()], axis=1),
+        np.stack([_group_reach(ad_totals, level, reach[:, members]) for members in groups.values()], axis=1),
     )
 
 
-def _shared(block: Block, level: str, reach: Days) -> Days:
-    audience = np.array(block.profile.audience * _OVERLAP_ROOM[level])
+def _group_reach(ad_totals: AdTotals, level: str, reach: Days) -> Days:
+    audience = np.array(ad_totals.profile.audience * _AUDIENCE_SHARE[level])
     best: Days = reach.max(axis=1)
-    return np.maximum(people(reach.sum(axis=1), audience), best)
+    return np.maximum(estimate_reach(reach.sum(axis=1), audience), best)
 
 
 def slots_of_level(level: str) -> int:
-    """Return how many slots of ads an ad set or a campaign holds."""
+    """Return the number of ad slots of an ad set or a campaign."""
     return _ADSET_SLOTS if level == "adset" else _CAMPAIGN_SLOTS
 
 
-def object_name(level: str, place: int, generation: int = 0) -> str:
-    """Return the name of the object of `level` at a place of its account; ads of a place differ by generation."""
+def object_name(level: str, index: int, generation: int = 0) -> str:
+    """Return the name of an object by its index in the account; ads of one slot differ by generation."""
     if level == "ad":
-        return f"Ad {place + 1}.{generation % 1000}"
-    return f"{'Ad set' if level == 'adset' else 'Campaign'} {place + 1}"
+        return f"Ad {index + 1}.{generation % 1000}"
+    return f"{'Ad set' if level == 'adset' else 'Campaign'} {index + 1}"
 
 
-def ad_names(block: Block, ad: Ad) -> dict[str, str]:
-    """Return the ids and names of an ad and of all it belongs to."""
-    profile, slot = block.profile, ad.slot
+def ad_names(ad_totals: AdTotals, ad: Ad) -> dict[str, str]:
+    """Return the ids and names of an ad and of its ad set, campaign and account."""
+    profile, slot = ad_totals.profile, ad.slot
     adset, campaign = slot // _ADSET_SLOTS, slot // _CAMPAIGN_SLOTS
     return {
-        "account_id": block.account_id.removeprefix("act_"),
+        "account_id": ad_totals.account_id.removeprefix("act_"),
         "account_name": f"Simulated account {profile.number}",
         "account_currency": "USD",
         "campaign_id": object_id("3", profile, campaign),
@@ -92,8 +95,8 @@ def ad_names(block: Block, ad: Ad) -> dict[str, str]:
     }
 
 
-def _common(names: dict[str, str], level: str) -> dict[str, str]:
-    """Keep only the names that all objects of a group share."""
-    shown: Sequence[str] = LEVELS[: LEVELS.index(level) + 1]
-    own = {name: value for name, value in names.items() if name.split("_")[0] in shown}
+def _names_of_level(names: dict[str, str], level: str) -> dict[str, str]:
+    """Return the ids and names that all ads of an object share."""
+    levels: Sequence[str] = LEVELS[: LEVELS.index(level) + 1]
+    own = {name: value for name, value in names.items() if name.split("_")[0] in levels}
     return own | dict.fromkeys(("created_time", "updated_time"), str(FOUNDED))

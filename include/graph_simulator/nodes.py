@@ -1,17 +1,17 @@
-"""Accounts and what is in them as nodes of the graph: an account's facts, and nodes listed by pages."""
+"""Responses about accounts and the objects in them: the fields of one node, and lists of nodes by pages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from graph_simulator.call import Call
-from graph_simulator.dataset import World
-from graph_simulator.errors import bad_parameter
-from graph_simulator.facts import fact_fields
-from graph_simulator.filters import ACTIVE, filter_parts
-from graph_simulator.objects import EDGES, Node, object_facts, objects_below
-from graph_simulator.paging import asked_page, paging
-from graph_simulator.parameter_values import json_value, word_list
+from graph_simulator.ad_objects import EDGES, Node, list_objects, object_fields, requested_fields
+from graph_simulator.calls import Call
+from graph_simulator.dataset import Dataset
+from graph_simulator.error_responses import bad_parameter
+from graph_simulator.levels import ACTIVE
+from graph_simulator.page_cursors import paging, requested_page
+from graph_simulator.parameters import json_value, string_list
+from graph_simulator.query import filter_parts
 
 _ACCOUNT_FIELDS = frozenset({
     "id",
@@ -67,112 +67,116 @@ _ACCOUNT_FIELDS = frozenset({
     "user_tasks",
     "user_tos_accepted",
 })
-_TOTAL = frozenset({"true", "1", "total_count", '["total_count"]'})
+_TOTAL_COUNT = frozenset({"true", "1", "total_count", '["total_count"]'})
 
 
-def account_body(world: World, account: str, fields: str) -> dict[str, Any]:
-    """Return the wanted facts about an account.
+def account_body(dataset: Dataset, account: str, fields: str) -> dict[str, Any]:
+    """Return the requested fields of an account, and its id.
 
     Raises:
         GraphError: there is no such field.
     """
     number = account.removeprefix("act_")
-    everything: dict[str, Any] = {
+    values: dict[str, Any] = {
         "id": account,
         "account_id": number,
         "name": f"Simulated account {number}",
         "account_status": 1,
         "currency": "USD",
-        "timezone_name": world.zone_of(account),
+        "timezone_name": dataset.zone_of(account),
         "created_time": "2020-01-01T00:00:00+0000",
         "disable_reason": 0,
         "is_personal": 0,
     }
-    wanted = word_list(fields)
-    unknown = [name for name in wanted if name not in _ACCOUNT_FIELDS]
+    names = string_list(fields)
+    unknown = [name for name in names if name not in _ACCOUNT_FIELDS]
     if unknown:
         raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type (AdAccount)")
-    return _shown(everything, [*wanted, "id"])
+    return _shown(values, [*names, "id"])
 
 
-def accounts_body(world: World, call: Call, *, empty_between: bool) -> dict[str, Any]:
-    """Return one page of the accounts that the call's token reads."""
+def accounts_body(dataset: Dataset, call: Call, *, empty_between: bool) -> dict[str, Any]:
+    """Return one page of the accounts that the token of the call can read."""
     fields = call.params.get("fields", "id,account_id")
-    own = [account for account in world.account_ids() if world.config.may_read(call.token, account)]
-    found = _paged(call, own, empty_between=empty_between)
-    return found | {"data": [account_body(world, account, fields) for account in found["data"]]}
+    readable = [account for account in dataset.account_ids() if dataset.config.may_read(call.token, account)]
+    body = _paged(call, readable, empty_between=empty_between)
+    return body | {"data": [account_body(dataset, account, fields) for account in body["data"]]}
 
 
 def objects_body(
-    world: World, call: Call, account: str, node: Node | None, now: datetime, *, empty_between: bool
-) -> Any:
-    """Return one page of the objects below an account or an object, or the object itself when no edge is named.
+    dataset: Dataset, call: Call, account: str, node: Node | None, now: datetime, *, empty_between: bool
+) -> dict[str, Any]:
+    """Return the object itself when the path ends with it, else one page of the objects at the edge that it names.
 
-    Only active ones are listed, unless the call says otherwise.
+    Only active objects are listed, unless `effective_status` or `filtering` says otherwise.
 
     Raises:
         GraphError: there is no such field or filter.
     """
-    today, wanted = world.today(account, now), word_list(call.params.get("fields", "id"))
+    today, names = dataset.today(account, now), string_list(call.params.get("fields", "id"))
     if node is not None and len(call.parts) == 1:
-        return _shown(object_facts(world, node, today), fact_fields(node.level, wanted))
+        return _shown(object_fields(dataset, node, today), requested_fields(node.level, names))
     level = EDGES[call.parts[1]]
-    fields, keeps = fact_fields(level, wanted), _kept(call.params, level)
-    there = objects_below(world, account, node, level, today)
-    found = _paged(call, [item for item in there if keeps(item)], empty_between=empty_between)
-    return found | {"data": [_facts(world, account, level, item, fields, today) for item in found["data"]]}
+    fields, is_listed = requested_fields(level, names), _object_filter(call.params, level)
+    objects = [item for item in list_objects(dataset, account, node, level, today) if is_listed(item)]
+    body = _paged(call, objects, empty_between=empty_between)
+    return body | {
+        "data": [_fields_of(dataset, Node(account, level, it["id"]), it, fields, today) for it in body["data"]]
+    }
 
 
-def _facts(
-    world: World, account: str, level: str, item: Mapping[str, Any], fields: Sequence[str], today: date
+def _fields_of(
+    dataset: Dataset, node: Node, listed: Mapping[str, Any], fields: Sequence[str], today: date
 ) -> dict[str, Any]:
-    """Return the wanted facts about a listed object; everything about it is gathered only when that is needed."""
-    known = item if set(fields) <= set(item) else object_facts(world, Node(account, level, item["id"]), today)
-    return _shown(known, fields)
+    # The full set of fields is computed only when the listed ones do not suffice: lists have thousands of objects.
+    values = listed if set(fields) <= set(listed) else object_fields(dataset, node, today)
+    return _shown(values, fields)
 
 
-def _shown(facts: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """Return the wanted facts; what is not set is left out, as on the platform."""
-    return {name: facts[name] for name in dict.fromkeys(fields) if name in facts}
+def _shown(values: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """Return the values of the fields; a field without a value is left out, as on the platform."""
+    return {name: values[name] for name in dict.fromkeys(fields) if name in values}
 
 
-def _kept(params: Mapping[str, str], level: str) -> Callable[[Mapping[str, Any]], bool]:
-    """Return what the call's standing and filters let through.
+def _object_filter(params: Mapping[str, str], level: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Return the predicate of `effective_status` and `filtering` on listed objects.
 
     Raises:
         GraphError: there is no such filter.
     """
-    named = word_list(params["effective_status"], "effective_status") if "effective_status" in params else None
-    standings, ids, since = named, None, ""
+    statuses = string_list(params["effective_status"], "effective_status") if "effective_status" in params else [ACTIVE]
+    ids, updated_after = None, ""
     entries = json_value("filtering", params.get("filtering", "[]"))
     for entry in entries if isinstance(entries, list) else [None]:
         name, operator, value = filter_parts(entry)
+        values = [str(item) for item in value] if isinstance(value, list) else [str(value)]
         match name.removeprefix(f"{level}."), operator:
             case "effective_status", "IN":
-                standings = [str(word) for word in _values(value)]
+                statuses = values
             case "id", "IN":
-                ids = {str(word) for word in _values(value)}
+                ids = set(values)
             case "updated_time", "GREATER_THAN":
-                since = datetime.fromtimestamp(int(value), UTC).isoformat() if str(value).isdecimal() else str(value)
+                updated_after = _iso_time(value)
             case _:
                 raise bad_parameter(f"filtering does not take {name} {operator}")
-    active = standings if standings is not None else [ACTIVE]
     return lambda item: (
-        item["effective_status"] in active and (ids is None or item["id"] in ids) and item["updated_time"] > since
+        item["effective_status"] in statuses
+        and (ids is None or item["id"] in ids)
+        and item["updated_time"] > updated_after
     )
 
 
-def _values(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _iso_time(value: Any) -> str:
+    return datetime.fromtimestamp(int(value), UTC).isoformat() if str(value).isdecimal() else str(value)
 
 
-def _paged(call: Call, there: Sequence[Any], *, empty_between: bool) -> dict[str, Any]:
-    page = asked_page(len(there), call.params, empty_between=empty_between)
-    body: dict[str, Any] = {"data": list(there[page.start : page.stop])}
-    if there:
+def _paged(call: Call, items: Sequence[Any], *, empty_between: bool) -> dict[str, Any]:
+    page = requested_page(len(items), call.params, empty_between=empty_between)
+    body: dict[str, Any] = {"data": list(items[page.start : page.stop])}
+    if items:
         body["paging"] = paging(page, call.url, call.params)
     if "summary" in call.params:
-        if call.params["summary"].lower() not in _TOTAL:
+        if call.params["summary"].lower() not in _TOTAL_COUNT:
             raise bad_parameter("summary must be true or total_count")
-        body["summary"] = {"total_count": len(there)}
+        body["summary"] = {"total_count": len(items)}
     return body

@@ -1,88 +1,163 @@
-"""The parameters of an insights call, read as strictly as the platform reads them."""
+"""The parameters of an insights call, validated as strictly as the platform validates them.
+
+`read_query` reads level, fields, date ranges and filters. `breakdown_values` and `with_presentation` add breakdowns,
+order and totals. `loses_reach` and `without_reach` apply the platform's shorter history of reach with breakdowns.
+"""
 
 import calendar
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import Window, resolve_window
-from graph_simulator.actions import ATTRIBUTION_SHARES, RETIRED_WINDOWS
-from graph_simulator.errors import GraphError, bad_parameter
-from graph_simulator.fields import FIELDS
-from graph_simulator.filters import ACTIVE, ENDED, read_filters
-from graph_simulator.levels import LEVELS
-from graph_simulator.parameter_values import json_value, whole_number, word_list
+from graph_simulator.date_ranges import RETENTION_MONTHS, DateRange, local_time, months_before, preset_range
+from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter
+from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, FIELDS, NAME_FIELDS
+from graph_simulator.figures import ATTRIBUTION_SHARES, RETIRED_WINDOWS, ActionSplit, action_labels
+from graph_simulator.levels import ACTIVE, ENDED, LEVELS
+from graph_simulator.parameters import boolean, json_value, string_list, whole_number
 
-MONTHS_KEPT = 37
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 5000
 MAX_INCREMENT = 90
-PRESETS = frozenset({
-    "today",
-    "yesterday",
-    "this_week_mon_today",
-    "this_week_sun_today",
-    "last_week_mon_sun",
-    "last_week_sun_sat",
-    "this_month",
-    "last_month",
-    "this_quarter",
-    "last_quarter",
-    "this_year",
-    "last_year",
-    "last_3d",
-    "last_7d",
-    "last_14d",
-    "last_28d",
-    "last_30d",
-    "last_90d",
-})
+REACH_MONTHS = 13
+REACH_REPORTS_PER_DAY = 10
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_ENDS = frozenset({"since", "until"})
+_RANGE_KEYS = frozenset({"since", "until"})
+_FILTER_KEYS = frozenset({"field", "operator", "value"})
+_ID_FILTERS = {"ad.id": "ad_id", "adset.id": "adset_id", "campaign.id": "campaign_id"}
+_STATUS_FILTERS = frozenset({"ad.effective_status", "adset.effective_status", "campaign.effective_status"})
+_REACH_FIELDS = frozenset({"reach", "frequency", "cpp"})
+_DIRECTIONS = {"_ascending": False, "_descending": True}
+_ALL = frozenset({"true", "1"})
+# The simulated audience is one group of people: a breakdown names that group and does not split any figure.
+_BREAKDOWN_VALUES = {
+    "age": "25-34",
+    "gender": "female",
+    "country": "US",
+    "region": "California",
+    "comscore_market": "Los Angeles",
+    "publisher_platform": "facebook",
+    "platform_position": "feed",
+    "device_platform": "mobile_app",
+    "impression_device": "iphone",
+}
+
+
+@dataclass
+class Filters:
+    """What `filtering` selects.
+
+    Attributes:
+        ids: allowed ids by id field.
+        not_ids: excluded ids by id field.
+        more_impressions_than: rows need more impressions than this.
+        statuses: allowed effective statuses of ads; all when None.
+    """
+
+    ids: dict[str, frozenset[str]] = field(default_factory=dict)
+    not_ids: dict[str, frozenset[str]] = field(default_factory=dict)
+    more_impressions_than: int = 0
+    statuses: frozenset[str] | None = None
+
+    def add(self, name: str, operator: str, value: Any) -> None:
+        """Add one filter; filters are combined with "and".
+
+        Raises:
+            GraphError: the field or the operator is not supported.
+        """
+        values = frozenset(str(item) for item in (value if isinstance(value, list) else [value]))
+        if name in _ID_FILTERS and operator in {"IN", "EQUAL"}:
+            self.ids[_ID_FILTERS[name]] = self.ids.get(_ID_FILTERS[name], values) & values
+        elif name in _ID_FILTERS and operator in {"NOT_IN", "NOT_EQUAL"}:
+            self.not_ids[_ID_FILTERS[name]] = self.not_ids.get(_ID_FILTERS[name], frozenset()) | values
+        elif name in _STATUS_FILTERS and operator == "IN":
+            self._add_statuses(values, of_ads=name.startswith("ad."))
+        elif name in {"ad.impressions", "impressions"} and operator == "GREATER_THAN" and str(value).isdecimal():
+            self.more_impressions_than = max(self.more_impressions_than, int(value))
+        else:
+            raise bad_parameter(f"filtering does not take {name} {operator}")
+
+    def _add_statuses(self, values: frozenset[str], *, of_ads: bool) -> None:
+        if of_ads:
+            self.statuses = values if self.statuses is None else self.statuses & values
+        elif ACTIVE not in values:
+            # Campaigns and ad sets are always active here, so a filter without that status matches nothing.
+            self.statuses = frozenset()
+
+
+def read_filters(params: Mapping[str, str]) -> Filters:
+    """Return what `filtering` selects. At ad level, any filter implies active ads unless it names their status.
+
+    Raises:
+        GraphError: an entry is not valid.
+    """
+    filters = Filters()
+    entries = json_value("filtering", params.get("filtering", "[]"))
+    for entry in entries if isinstance(entries, list) else [None]:
+        filters.add(*filter_parts(entry))
+    if entries and filters.statuses is None and params.get("level", "account") == "ad":
+        filters.statuses = frozenset({ACTIVE})
+    return filters
+
+
+def filter_parts(entry: Any) -> tuple[str, str, Any]:
+    """Return field, operator and value of one entry of `filtering`.
+
+    Raises:
+        GraphError: the entry does not have exactly these keys.
+    """
+    if not isinstance(entry, dict) or not set(entry) >= _FILTER_KEYS:
+        raise bad_parameter("filtering must be a list of objects with field, operator and value")
+    extra = sorted(set(entry) - _FILTER_KEYS)
+    if extra:
+        raise bad_parameter(f'Invalid keys "{", ".join(extra)}" were found in param "filtering[0]".')
+    return str(entry["field"]), str(entry["operator"]), entry["value"]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What an insights call asks for.
+    """A validated insights query.
 
     Attributes:
-        ids: allowed ids by name field, from `filtering`.
-        more_impressions_than: rows with no more impressions than this are left out.
-        not_ids: ids that are left out, by name field.
-        group: the fields that breakdowns add to each row.
-        standings: what standing an ad must have; any when absent. A filter alone asks for active ads only.
-        labels: what action breakdowns add to each entry of a list of actions.
-        order: the fields that rows are sorted by, and whether the most comes first; oldest first when empty.
-        summary: the fields of the row of totals; no such row when None.
+        windows: the date ranges; each one has rows of its own.
+        limit: rows of a page.
+        attribution: attribution windows of action lists.
+        ids: allowed ids by id field.
+        more_impressions_than: rows need more impressions than this.
+        not_ids: excluded ids by id field.
+        statuses: allowed effective statuses of ads; all when None.
+        breakdowns: fields that breakdowns add to each row.
+        labels: fields that action breakdowns add to each entry of an action list.
+        order: fields to sort by, each with whether it is descending; oldest range first when empty.
+        summary: fields of the row of totals; no such row when None.
     """
 
     level: str
     fields: tuple[str, ...]
-    windows: tuple[Window, ...]
+    windows: tuple[DateRange, ...]
     limit: int
     attribution: tuple[str, ...]
     ids: Mapping[str, frozenset[str]]
     more_impressions_than: int
     not_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    standings: frozenset[str] | None = None
-    group: Mapping[str, str] = field(default_factory=dict)
+    statuses: frozenset[str] | None = None
+    breakdowns: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     order: tuple[tuple[str, bool], ...] = ()
     summary: tuple[str, ...] | None = None
 
-    def keeps(self, names: Mapping[str, str], *, has_ended: bool) -> bool:
-        """Whether the filters let an ad with these names through, running still or not."""
-        if self.standings is not None and (ENDED if has_ended else ACTIVE) not in self.standings:
+    def matches(self, names: Mapping[str, str], *, has_ended: bool) -> bool:
+        """Whether the filters accept an ad with these ids."""
+        if self.statuses is not None and (ENDED if has_ended else ACTIVE) not in self.statuses:
             return False
-        named = all(names.get(field) in allowed for field, allowed in self.ids.items())
-        return named and not any(names.get(field) in left_out for field, left_out in self.not_ids.items())
+        allowed = all(names.get(name) in ids for name, ids in self.ids.items())
+        return allowed and not any(names.get(name) in ids for name, ids in self.not_ids.items())
 
 
 def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Query:
-    """Return the query that `params` mean for an account in `zone_name`.
+    """Return the query that `params` describe for an account in the time zone `zone_name`.
 
     Raises:
         GraphError: a parameter is not valid.
@@ -94,30 +169,34 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
     return Query(
         level=level,
         fields=_fields(params, level),
-        windows=_windows(params, zone_name, now),
+        windows=_windows(params, local_time(now, zone_name).date()),
         limit=page_limit(params),
         attribution=_attribution(params),
         ids=filters.ids,
         more_impressions_than=filters.more_impressions_than,
         not_ids=filters.not_ids,
-        standings=filters.standings,
+        statuses=filters.statuses,
     )
 
 
 def _fields(params: Mapping[str, str], level: str) -> tuple[str, ...]:
-    wanted = word_list(params.get("fields", ""))
-    unknown = [name for name in wanted if name not in FIELDS]
+    names = string_list(params.get("fields", ""))
+    _check_fields_exist(names)
+    own_ids = [f"{name}_id" for name in LEVELS[: LEVELS.index(level) + 1]]
+    return tuple(dict.fromkeys(names or [*own_ids, "impressions", "spend"]))
+
+
+def _check_fields_exist(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in FIELDS]
     if unknown:
         raise bad_parameter(f"{', '.join(unknown)} are not valid for fields param. please check the reference")
-    own_ids = [f"{name}_id" for name in LEVELS[: LEVELS.index(level) + 1]]
-    return tuple(dict.fromkeys(wanted or [*own_ids, "impressions", "spend"]))
 
 
 def page_limit(params: Mapping[str, str]) -> int:
-    """Return how many rows a page may hold.
+    """Return the number of rows of a page.
 
     Raises:
-        GraphError: it is not a number in range.
+        GraphError: `limit` is not a number in range.
     """
     limit = whole_number(params.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
     if limit is None:
@@ -126,50 +205,50 @@ def page_limit(params: Mapping[str, str]) -> int:
 
 
 def _attribution(params: Mapping[str, str]) -> tuple[str, ...]:
-    wanted = word_list(params.get("action_attribution_windows", ""), "action_attribution_windows")
-    for name in wanted:
+    names = string_list(params.get("action_attribution_windows", ""), "action_attribution_windows")
+    for name in names:
         if name not in ATTRIBUTION_SHARES and name not in RETIRED_WINDOWS:
             raise bad_parameter(f"action_attribution_windows does not take {name}")
-    return tuple(name for name in wanted if name in ATTRIBUTION_SHARES)
+    # The platform still accepts retired windows, and returns nothing for them.
+    return tuple(name for name in names if name in ATTRIBUTION_SHARES)
 
 
-def _windows(params: Mapping[str, str], zone_name: str, now: datetime) -> tuple[Window, ...]:
-    today = resolve_window("today", zone_name, now).since
+def _windows(params: Mapping[str, str], today: date) -> tuple[DateRange, ...]:
+    """Return the date ranges; `time_ranges` takes precedence over `time_range`, and that over `date_preset`."""
     if "time_ranges" in params:
         entries = json_value("time_ranges", params["time_ranges"])
         if not isinstance(entries, list) or not entries:
             raise bad_parameter("time_ranges must be a list of time ranges")
-        return tuple(_span(entry, today) for entry in entries)
+        return tuple(_time_range(entry, today) for entry in entries)
     if "time_range" in params:
-        span = _span(json_value("time_range", params["time_range"]), today)
+        window = _time_range(json_value("time_range", params["time_range"]), today)
     else:
-        span = _preset(params.get("date_preset", "last_30d"), zone_name, now, today)
-    return tuple(_cut(span, params.get("time_increment", "all_days")))
+        window = _preset(params.get("date_preset", "last_30d"), today)
+    return tuple(_increments(window, params.get("time_increment", "all_days")))
 
 
-def _preset(name: str, zone_name: str, now: datetime, today: date) -> Window:
-    if name in {"maximum", "data_maximum"}:
-        return Window(months_before(today, MONTHS_KEPT), today)
-    if name not in PRESETS:
-        raise bad_parameter(f"date_preset must be one of the following values: {', '.join(sorted(PRESETS))}")
-    return resolve_window(name, zone_name, now)
-
-
-def _span(entry: Any, today: date) -> Window:
-    more = sorted(set(entry) - _ENDS) if isinstance(entry, dict) else []
-    if more:
-        raise bad_parameter(f'Invalid keys "{", ".join(more)}" were found in param "time_range".')
+def _preset(name: str, today: date) -> DateRange:
     try:
-        span = Window(_day(entry["since"]), _day(entry["until"]))
-    except (TypeError, KeyError, ValueError, BadRequest):
+        return preset_range(name, today)
+    except InvalidValue as error:
+        raise bad_parameter(str(error)) from None
+
+
+def _time_range(entry: Any, today: date) -> DateRange:
+    extra = sorted(set(entry) - _RANGE_KEYS) if isinstance(entry, dict) else []
+    if extra:
+        raise bad_parameter(f'Invalid keys "{", ".join(extra)}" were found in param "time_range".')
+    try:
+        window = DateRange(_day(entry["since"]), _day(entry["until"]))
+    except (TypeError, KeyError, ValueError):
         raise bad_parameter("time range needs since and until as YYYY-MM-DD, since not after until") from None
-    if span.since < months_before(today, MONTHS_KEPT):
+    if window.since < months_before(today, RETENTION_MONTHS):
         raise GraphError(
             "(#3018) The start date of the time range cannot be beyond 37 months from the current date", code=3018
         )
-    if (span.until - today).days > 366:
+    if (window.until - today).days > 366:
         raise bad_parameter("time range ends too far in the future")
-    return span
+    return window
 
 
 def _day(text: str) -> date:
@@ -178,24 +257,113 @@ def _day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def months_before(today: date, count: int) -> date:
-    """Return the same day some months ago, or the last day of a month that is shorter."""
-    year, month = divmod(today.year * 12 + today.month - 1 - count, 12)
-    return date(year, month + 1, min(today.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _cut(span: Window, increment: str) -> list[Window]:
+def _increments(window: DateRange, increment: str) -> list[DateRange]:
     if increment == "all_days":
-        return [span]
+        return [window]
     days = whole_number(increment, 1, MAX_INCREMENT)
     if increment != "monthly" and days is None:
         raise bad_parameter("time_increment must be all_days, monthly or a number from 1 to 90")
-    cuts, since = [], span.since
-    while since <= span.until:
+    increments, since = [], window.since
+    while since <= window.until:
         if days is None:
             end = since.replace(day=calendar.monthrange(since.year, since.month)[1])
         else:
             end = since + timedelta(days=days - 1)
-        cuts.append(Window(since, min(end, span.until)))
-        since = cuts[-1].until + timedelta(days=1)
-    return cuts
+        increments.append(DateRange(since, min(end, window.until)))
+        since = increments[-1].until + timedelta(days=1)
+    return increments
+
+
+def breakdown_values(params: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that `breakdowns` add to each row.
+
+    Raises:
+        GraphError: there is no such breakdown, or no longer.
+    """
+    names = string_list(params.get("breakdowns", ""), "breakdowns")
+    unknown = [name for name in names if name not in _BREAKDOWN_VALUES]
+    if unknown:
+        values = ", ".join(_BREAKDOWN_VALUES)
+        raise bad_parameter(f"breakdowns must be one of the following values: {values}; not {unknown[0]}")
+    return {name: _BREAKDOWN_VALUES[name] for name in names}
+
+
+def loses_reach(query: Query, today: date) -> bool:
+    """Whether a query with breakdowns starts over 13 months ago, where the platform silently leaves out reach."""
+    oldest = min(window.since for window in query.windows)
+    is_old = bool(query.breakdowns) and oldest < months_before(today, REACH_MONTHS)
+    return is_old and not _REACH_FIELDS.isdisjoint(query.fields)
+
+
+def without_reach(query: Query) -> Query:
+    """Return the query without reach and the fields that follow from it."""
+    summary = None if query.summary is None else tuple(name for name in query.summary if name not in _REACH_FIELDS)
+    return replace(query, fields=tuple(name for name in query.fields if name not in _REACH_FIELDS), summary=summary)
+
+
+def with_presentation(query: Query, params: Mapping[str, str]) -> Query:
+    """Return the query with the order, totals and action labels that `params` ask for.
+
+    Raises:
+        GraphError: `params` name an unknown field, direction or breakdown.
+    """
+    shown = query
+    if "sort" in params:
+        shown = replace(shown, order=_order(params["sort"]))
+    if "action_breakdowns" in params:
+        shown = replace(shown, labels=action_labels(params))
+    if "summary" in params or "default_summary" in params:
+        shown = replace(shown, summary=_summary(shown.fields, params))
+    return shown
+
+
+def with_result_presentation(query: Query, params: Mapping[str, str]) -> Query:
+    """Return the query of a report as a page of its result shows it, which may have fewer fields.
+
+    Raises:
+        GraphError: `params` name an unknown field, or one that the report was created without.
+    """
+    shown, names = with_presentation(query, params), string_list(params.get("fields", ""))
+    _check_fields_exist(names)
+    _check_in_report(names, query.fields, "fields")
+    return replace(shown, fields=tuple(dict.fromkeys(names)) or query.fields)
+
+
+def action_split(query: Query, params: Mapping[str, str] | None = None) -> ActionSplit:
+    """Return how action lists are split: in rows, or with `params` in totals, which may have labels of their own."""
+    name = "summary_action_breakdowns"
+    labels = action_labels(params, name) if params is not None and name in params else query.labels
+    return ActionSplit(query.attribution, labels)
+
+
+def _order(text: str) -> tuple[tuple[str, bool], ...]:
+    order = []
+    for item in string_list(text, "sort"):
+        direction = next((suffix for suffix in _DIRECTIONS if item.endswith(suffix)), None)
+        name = item.removesuffix(direction or "")
+        if direction is None or name.partition(":")[0] not in FIELDS:
+            raise bad_parameter(f"sort does not take {item}; it takes a field with _ascending or _descending")
+        order.append((name, _DIRECTIONS[direction]))
+    return tuple(order)
+
+
+def _summary(fields: tuple[str, ...], params: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the fields of the totals: those that `summary` names, or all that can be added up."""
+    additive = tuple(name for name in fields if name not in NAME_FIELDS | DATE_FIELDS | set(CONSTANTS) | EMPTY)
+    text = params.get("summary", "")
+    if text and text.lower() not in _ALL:
+        names = string_list(text, "summary")
+        _check_in_report(names, fields, "summary")
+        return tuple(dict.fromkeys(names))
+    wants_all = text.lower() in _ALL or boolean("default_summary", params.get("default_summary", "false"))
+    return (additive or tuple(sorted(ALWAYS))) if wants_all else None
+
+
+def _check_in_report(names: Sequence[str], fields: Sequence[str], param: str) -> None:
+    missing = [name for name in names if name not in {*fields, *DATE_FIELDS}]
+    if missing:
+        raise GraphError(
+            f"(#100) Cannot include {', '.join(missing)} in {param} param because they weren't there while creating "
+            "the report run",
+            code=100,
+        )

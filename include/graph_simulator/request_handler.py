@@ -1,68 +1,167 @@
-"""The desks behind the door: a call that may come in is counted, fails on purpose or is served, and is charged."""
+"""One call from its path to its body: what it is about, who may make it, what it costs, and what it returns."""
 
+import hashlib
+import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from graph_simulator.access import check_account
-from graph_simulator.breakdowns import asks_too_far_back, group_of, without_people
-from graph_simulator.call import Call
-from graph_simulator.config import SimulatorConfig
-from graph_simulator.dataset import World
-from graph_simulator.errors import GraphError, bad_parameter, missing_object
-from graph_simulator.fault_profile import Storm
-from graph_simulator.faults.kinds import FAILING, FATES, FaultKind, Route, error_of
-from graph_simulator.insights import Selection, page_body, select
+from graph_simulator.ad_objects import EDGES, Node, find_object
+from graph_simulator.call_cost import LIGHT, CallCost, cost_of_cells
+from graph_simulator.calls import Call
+from graph_simulator.config import SimulatorConfig, canonical_account
+from graph_simulator.dataset import Dataset
+from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter, missing_object, token_missing
+from graph_simulator.fault_kinds import ACCESS_FAULTS, REPORT_FAULTS, SERVING_FAULTS, FaultKind, Route, error_of
+from graph_simulator.fault_profile import FaultProfile
+from graph_simulator.hourly_quota import HourlyQuota
+from graph_simulator.insights import Selection, cells, check_page, check_size, page_body, select
 from graph_simulator.levels import LEVELS
 from graph_simulator.nodes import account_body, accounts_body, objects_body
-from graph_simulator.objects import Node
 from graph_simulator.parameters import check_parameters
-from graph_simulator.query import Query, page_limit, read_query
-from graph_simulator.quota.cost import LIGHT, Cost, cost_of_cells
-from graph_simulator.quota.hourly import HourlyQuota
-from graph_simulator.quota.quota_engine import QuotaEngine
-from graph_simulator.reports.report_runs import ReportDesk, run_body
-from graph_simulator.row_view import report_shown_as, shown_as
-from graph_simulator.size_limits import cells, check_page, check_size
-from graph_simulator.targets import Target
+from graph_simulator.query import (
+    Query,
+    breakdown_values,
+    loses_reach,
+    page_limit,
+    read_query,
+    with_presentation,
+    with_result_presentation,
+    without_reach,
+)
+from graph_simulator.quota_engine import QuotaEngine
+from graph_simulator.report_runs import ReportRuns, run_body
+
+VERSIONS = ("v26.0", "v25.0")
+_EDGES_WITH_IDS = frozenset({*EDGES, "insights"})
+_INSIGHTS_ROUTES = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}
+_RUN_ROUTES = {("GET", ()): Route.POLL, ("DELETE", ()): Route.POLL, ("GET", ("insights",)): Route.RESULT}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a call is about.
+
+    Attributes:
+        account: the account in canonical form, whether it exists or not.
+        node: the campaign, ad set or ad that the path names.
+    """
+
+    route: Route
+    account: str | None = None
+    node: Node | None = None
+
+
+def target_of(call: Call, dataset: Dataset, report_runs: ReportRuns, now: datetime) -> Target:
+    """Return what a call is about. An unknown path, or one without this verb, has the route `other`."""
+    if _is_envelope(call):
+        return Target(Route.BATCH)
+    if call.parts == ("me", "adaccounts"):
+        return Target(Route.ADACCOUNTS if call.verb == "GET" else Route.OTHER)
+    if not call.parts:
+        return Target(Route.OTHER)
+    if call.account is not None:
+        return Target(_route(call, {"GET": Route.ACCOUNT}), _canonical(call.account))
+    owner = report_runs.owner(call.parts[0])
+    if owner is not None:
+        return Target(_RUN_ROUTES.get((call.verb, call.parts[1:]), Route.OTHER), owner)
+    node = find_object(dataset, call.parts[0], now.date())
+    if node is None:
+        return Target(Route.OTHER)
+    return Target(_route(call, {"GET": Route.OBJECTS}), node.account, node)
+
+
+def _is_envelope(call: Call) -> bool:
+    """Whether the call contains other calls: a batch, or one query for several `ids`."""
+    if not call.parts and "batch" in call.params:
+        return call.verb == "POST"
+    return "ids" in call.params and (not call.parts or (len(call.parts) == 1 and call.parts[0] in _EDGES_WITH_IDS))
+
+
+def _route(call: Call, own_routes: Mapping[str, Route]) -> Route:
+    match call.parts[1:]:
+        case ():
+            return own_routes.get(call.verb, Route.OTHER)
+        case ("insights",):
+            return _INSIGHTS_ROUTES.get(call.verb, Route.OTHER)
+        case (edge,) if edge in EDGES and call.verb == "GET":
+            return Route.OBJECTS
+    return Route.OTHER
+
+
+def _canonical(name: str) -> str | None:
+    try:
+        return canonical_account(name)
+    except InvalidValue:
+        return None
+
+
+def check_access(call: Call, config: SimulatorConfig) -> None:
+    """Check the version, the token and its proof, then apply faults that refuse access.
+
+    Raises:
+        GraphError: one of them is not accepted, or a fault refuses the call.
+    """
+    if call.version not in VERSIONS:
+        raise GraphError(
+            f"(#2635) You are calling a deprecated version of the Ads API. Please update to {VERSIONS[0]}.",
+            code=2635,
+        )
+    if not call.token:
+        raise token_missing(call.parts[0] if call.parts else "")
+    if not any(hmac.compare_digest(call.token.encode(), valid.encode()) for valid in (config.token, *config.tokens)):
+        raise GraphError("Error validating access token: Session has expired or is not valid.", code=190, subcode=463)
+    if config.app_secret is not None:
+        _check_proof(call, config.app_secret)
+    fault = call.faults.first(ACCESS_FAULTS)
+    if fault is not None:
+        raise error_of(fault.kind, name=call.parts[0] if call.parts else "", subcode=fault.subcode)
+
+
+def _check_proof(call: Call, secret: str) -> None:
+    proof = hmac.new(secret.encode(), call.token.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(call.params.get("appsecret_proof", "").encode(), proof.encode()):
+        raise GraphError("Invalid appsecret_proof provided in the API argument", code=100, kind="GraphMethodException")
 
 
 @dataclass(frozen=True)
-class Office:
-    """Serves the calls of one platform as it is set at one moment."""
+class RequestHandler:
+    """Serves calls that have passed `check_access`."""
 
     config: SimulatorConfig
-    storm: Storm
-    world: World
+    profile: FaultProfile
+    dataset: Dataset
     quota: HourlyQuota | QuotaEngine
-    desk: ReportDesk
+    report_runs: ReportRuns
 
     def serve(self, call: Call, target: Target, now: datetime) -> Any:
-        """Return the body for a call that has access; its bill is filled in.
+        """Return the body of the response, and fill in `call.work`.
 
         Raises:
-            GraphError: the platform refuses.
+            GraphError: the platform responds with an error.
         """
         if target.route is not Route.ADACCOUNTS:
-            self._check_there(call, target)
+            self._check_target(call, target)
         self.quota.admit(target.account, target.route, now)
-        call.bill.cost = LIGHT
+        call.work.cost = LIGHT
         try:
-            failing = call.fired.first(FAILING)
-            if failing is not None:
-                raise error_of(failing.kind, seconds=failing.seconds)
+            fault = call.faults.first(SERVING_FAULTS)
+            if fault is not None:
+                raise error_of(fault.kind, seconds=fault.seconds)
             return self._body(call, target, now)
         except GraphError as error:
             if error.code == 100 and not error.transient and target.account:
-                self.quota.mistake(target.account, now)
+                self.quota.count_user_error(target.account, now)
             raise
         finally:
-            self.quota.charge(target.account, now, call.bill.cost)
+            self.quota.charge(target.account, now, call.work.cost)
 
-    def _check_there(self, call: Call, target: Target) -> None:
-        if target.account is None or not self.world.exists(target.account):
+    def _check_target(self, call: Call, target: Target) -> None:
+        if target.account is None or not self.dataset.exists(target.account):
             raise missing_object(target.account or (call.parts[0] if call.parts else ""), call.verb)
-        check_account(call, target.account, self.config)
+        if not self.config.may_read(call.token, target.account):
+            raise error_of(FaultKind.DENIED)
         if target.route is Route.OTHER and call.verb == "GET":
             raise GraphError(f"Unknown path components: /{'/'.join(call.parts[1:])}", code=2500)
         if target.route is Route.OTHER:
@@ -73,66 +172,77 @@ class Office:
         check_parameters(target.route, call.params)
         match target.route:
             case Route.ADACCOUNTS:
-                return accounts_body(self.world, call, empty_between=self._empty_between(call))
+                return accounts_body(self.dataset, call, empty_between=self._empty_between(call))
             case Route.ACCOUNT:
-                return account_body(self.world, account, call.params.get("fields", "id,account_id"))
+                return account_body(self.dataset, account, call.params.get("fields", "id,account_id"))
             case Route.OBJECTS:
                 return objects_body(
-                    self.world, call, account, target.node, now, empty_between=self._empty_between(call)
+                    self.dataset, call, account, target.node, now, empty_between=self._empty_between(call)
                 )
             case Route.POLL if call.verb == "DELETE":
-                self.desk.delete(call.parts[0], self.storm, now)
+                self.report_runs.delete(call.parts[0], self.profile, now)
                 return {"success": True}
             case Route.POLL:
-                job = self.desk.find(call.parts[0], self.storm, now)
-                return run_body(job, call.params, now, call.fired.skew())
+                run = self.report_runs.find(call.parts[0], self.profile, now)
+                return run_body(run, call.params, now, call.faults.skew())
             case Route.RESULT:
-                job = self.desk.find(call.parts[0], self.storm, now)
-                found = self.desk.result(job, now)
-                found = replace(found, query=report_shown_as(found.query, call.params))
-                check_page(found, page_limit(call.params), self.storm.size)
-                return self._page(call, found)
+                return self._result(call, now)
             case Route.SUBMIT:
                 return self._submit(call, account, target.node, now)
             case _:
-                query = self._query(call, account, target.node, now)
-                far = asks_too_far_back(query, self.world.today(account, now))
-                asked = select(self.world, account, without_people(query) if far else query, now)
-                check_size(asked, self.storm.size, self.storm.poison)
-                call.bill.cost = _cost(asked, min(asked.rows, asked.query.limit))
-                return self._page(call, asked)
+                return self._insights(call, account, target.node, now)
 
-    def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
-        zone = self.world.zone_of(account)
-        params = call.params if node is None else {"level": node.level, **call.params}
-        query = shown_as(replace(read_query(params, zone, now), group=group_of(params)), params)
-        return query if node is None else _narrowed(query, node)
+    def _insights(self, call: Call, account: str, node: Node | None, now: datetime) -> dict[str, Any]:
+        query = self._query(call, account, node, now)
+        if loses_reach(query, self.dataset.today(account, now)):
+            query = without_reach(query)
+        selection = select(self.dataset, account, query, now)
+        check_size(selection, self.profile.size, self.profile.poison)
+        call.work.cost = _cost(selection, min(selection.rows, query.limit))
+        return self._page(call, selection)
 
     def _submit(self, call: Call, account: str, node: Node | None, now: datetime) -> dict[str, str]:
-        query, today = self._query(call, account, node, now), self.world.today(account, now)
-        if asks_too_far_back(query, today) and not self.desk.may_count_people(account, today):
-            query = without_people(query)
-        asked = select(self.world, account, query, now)
-        call.bill.cost = _cost(asked, asked.rows)
-        fate = call.fired.first(FATES)
-        job = self.desk.submit(asked, None if fate is None else fate.kind, self.storm, now)
-        return {"report_run_id": job.id}
+        query, today = self._query(call, account, node, now), self.dataset.today(account, now)
+        if loses_reach(query, today) and not self.report_runs.take_reach_quota(account, today):
+            query = without_reach(query)
+        selection = select(self.dataset, account, query, now)
+        call.work.cost = _cost(selection, selection.rows)
+        fault = call.faults.first(REPORT_FAULTS)
+        run = self.report_runs.submit(selection, None if fault is None else fault.kind, self.profile, now)
+        return {"report_run_id": run.id}
 
-    def _page(self, call: Call, chosen: Selection) -> dict[str, Any]:
-        body, call.bill.rows = page_body(chosen, call.params, call.url, empty_between=self._empty_between(call))
+    def _result(self, call: Call, now: datetime) -> dict[str, Any]:
+        run = self.report_runs.find(call.parts[0], self.profile, now)
+        selection = self.report_runs.result(run, now)
+        selection = replace(selection, query=with_result_presentation(selection.query, call.params))
+        check_page(selection, page_limit(call.params), self.profile.size)
+        return self._page(call, selection)
+
+    def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
+        params = call.params if node is None else {"level": node.level, **call.params}
+        query = read_query(params, self.dataset.zone_of(account), now)
+        query = with_presentation(replace(query, breakdowns=breakdown_values(params)), params)
+        return query if node is None else _narrowed(query, node)
+
+    def _page(self, call: Call, selection: Selection) -> dict[str, Any]:
+        body, call.work.rows = page_body(selection, call.params, call.url, empty_between=self._empty_between(call))
         return body
 
     def _empty_between(self, call: Call) -> bool:
-        return self.config.empty_middle_pages or call.fired.has(FaultKind.EMPTY_PAGES)
+        return self.config.empty_middle_pages or call.faults.has(FaultKind.EMPTY_PAGES)
 
 
 def _narrowed(query: Query, node: Node) -> Query:
-    """Return the query for one object only, which cannot ask for a level above it."""
+    """Return the query restricted to one object.
+
+    Raises:
+        GraphError: the level of the query is above the object.
+    """
     if LEVELS.index(query.level) < LEVELS.index(node.level):
         raise bad_parameter(f"level {query.level} is above the object that is asked about")
     name, own = f"{node.level}_id", frozenset({node.id})
     return replace(query, ids={**query.ids, name: query.ids.get(name, own) & own})
 
 
-def _cost(asked: Selection, rows: int) -> Cost:
-    return cost_of_cells(cells(asked.query.fields, rows))
+def _cost(selection: Selection, rows: int) -> CallCost:
+    return cost_of_cells(cells(selection.query.fields, rows))

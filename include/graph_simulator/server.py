@@ -1,4 +1,4 @@
-"""The simulator as a running server: in a thread beside the caller, or in the foreground until interrupted."""
+"""Runs the simulator as a server: in a background thread, or in the foreground until interrupted."""
 
 import socket
 import threading
@@ -9,31 +9,38 @@ from typing import Self
 
 import uvicorn
 
-from adwarm.foundation.errors import Transient
-from graph_simulator.app import create_app
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.faults.wire import KnownTransport
+from graph_simulator.error_responses import ServerUnavailable
+from graph_simulator.faulty_response import TransportInScope
+from graph_simulator.http_app import create_app
 
 _START_SECONDS = 20.0
 
 
 class SimulatorServer:
-    """A simulator on a loopback port for as long as the `with` block lasts.
+    """A context manager that serves a simulated platform on a loopback port. Thread-safe.
 
-    The port is bound at construction, so two servers never race for one. Its methods may be called from any thread.
+    The port is bound at construction, so two servers never race for one.
+
+    Args:
+        config: the platform's configuration.
+        port: the port to listen on; 0 chooses a free one.
 
     Attributes:
-        url: what to set as `graph_url`.
-        platform: the platform behind it, for tests that compare with the truth.
+        url: the address of the server, for the setting `graph_url`.
+        state: the platform's state, for tests that compare with the planted truth.
+
+    Raises:
+        ServerUnavailable: the port is in use, or the server does not start.
     """
 
     def __init__(self, config: SimulatorConfig, port: int = 0) -> None:
-        self.platform = Platform(config)
+        self.state = AppState(config)
         self._socket = _listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(_uvicorn_config(config, self.platform))
+        self._server = uvicorn.Server(_uvicorn_config(config, self.state))
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="adwarm-simulator", daemon=True
         )
@@ -44,8 +51,8 @@ class SimulatorServer:
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 self._stop()
-                raise Transient("the simulator did not start; see the server's own message above")
-            time.sleep(0.005)
+                raise ServerUnavailable("the simulator did not start; see the server's own message above")
+            self._thread.join(timeout=0.005)
         return self
 
     def __exit__(
@@ -54,16 +61,16 @@ class SimulatorServer:
         self._stop()
 
     def set_now(self, moment: datetime, *, frozen: bool = False) -> None:
-        """Let it be `moment` on the platform; time goes on from there unless `frozen`."""
-        self.platform.set_now(moment, frozen=frozen)
+        """Set the platform's clock to `moment`; it runs on from there unless `frozen`."""
+        self.state.set_now(moment, frozen=frozen)
 
     def calls(self) -> CallCounts:
-        """Return the counts of calls answered so far."""
-        return self.platform.calls.counts()
+        """Return the counts of calls since the last reset."""
+        return self.state.calls.counts()
 
     def reset(self) -> None:
-        """Forget calls, reports and quotas, and go back to the configured moment and behaviour."""
-        self.platform.reset()
+        """Clear calls, reports and used quota, and return to the configured moment and fault profile."""
+        self.state.reset()
 
     def _stop(self) -> None:
         self._server.should_exit = True
@@ -72,10 +79,14 @@ class SimulatorServer:
 
 
 def run_forever(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 8089) -> None:
-    """Serve in the foreground until interrupted."""
+    """Serve a simulated platform in the foreground until interrupted.
+
+    Raises:
+        ServerUnavailable: the address is in use.
+    """
     listening = _listen(host, port)
     try:
-        uvicorn.Server(_uvicorn_config(config, Platform(config))).run([listening])
+        uvicorn.Server(_uvicorn_config(config, AppState(config))).run([listening])
     finally:
         listening.close()
 
@@ -84,14 +95,14 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=512)
     except OSError as error:
-        raise Transient(
+        raise ServerUnavailable(
             f"the simulator cannot listen on {host}:{port} ({error.strerror}); choose another port"
         ) from error
 
 
-def _uvicorn_config(config: SimulatorConfig, platform: Platform) -> uvicorn.Config:
+def _uvicorn_config(config: SimulatorConfig, state: AppState) -> uvicorn.Config:
     return uvicorn.Config(
-        KnownTransport(create_app(config, platform)),
+        TransportInScope(create_app(config, state)),
         log_level="warning",
         access_log=False,
         lifespan="off",

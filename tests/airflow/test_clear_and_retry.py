@@ -15,7 +15,7 @@ from adwarm.foundation.errors import Denied
 from adwarm.runtime import Runtime
 from adwarm.store import jobs, warms
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 
 from .conftest import NOW
@@ -161,13 +161,13 @@ def test_every_retry_tries_again_what_failed(
 ) -> None:
     """Airflow's own retries all call, and all fail; the attempt that finds the platform well again fetches all."""
     connect("right")
-    platform.platform.set_storm(read_storm({"fault": [{"kind": "transient_2"}]}, "storm"))
+    platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": "transient_2"}]}, "storm"))
     run = dag.test(logical_date=None, run_conf=FORM)
     assert _seen(runtime, run) == {"state": "failed", "tries": 3, "warms": ["failed"] * 2, "job": (0, 2)}
     assert [type(error).__name__ for error in failures] == ["Transient"] * 3
     assert platform.calls()["total"] >= 3 * len(ACCOUNTS)
 
-    platform.platform.set_storm(read_storm({}, "calm"))
+    platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
     run = clear(run, "warm", "account")
     assert _seen(runtime, run) == {"state": "success", "tries": 4, "warms": ["fetched"] * 2, "job": (2, 0)}
 
@@ -185,7 +185,7 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
     connect("right")
-    platform.platform.set_storm(read_storm({"fault": [{"kind": "denied"}]}, "storm"))
+    platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": "denied"}]}, "storm"))
     with monkeypatch.context() as patch:  # let Airflow retry what the policy would fail at once, as a lost worker does
         patch.setattr(AdwarmRetryPolicy, "evaluate", _retry(failures))
         run = dag.test(logical_date=None, run_conf=FORM)
@@ -198,7 +198,7 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
         _plan_anew()
     assert platform.calls()["total"] == calls
 
-    platform.platform.set_storm(read_storm({}, "calm"))
+    platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
     assert _seen(runtime, clear(run, "warm", "account")) == {
         "state": "success",
         "tries": 4,
@@ -230,10 +230,10 @@ def test_clearing_the_plan_plans_anew(
 ) -> None:
     """A run that is cleared as a whole lifts the denials of its form, and has each key in its plan once."""
     connect("right")
-    platform.platform.set_storm(read_storm({"fault": [{"kind": "denied"}]}, "storm"))
+    platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": "denied"}]}, "storm"))
     run = dag.test(logical_date=None, run_conf=FORM)
     assert _seen(runtime, run)["warms"] == ["denied"] * 2
-    platform.platform.set_storm(read_storm({}, "calm"))
+    platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
 
     run = clear(run, "plan", "warm", "account")
     assert _seen(runtime, run) == {"state": "success", "tries": 2, "warms": ["fetched"] * 2, "job": (2, 0)}

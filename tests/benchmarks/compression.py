@@ -8,7 +8,7 @@ import orjson
 
 from adwarm.compression import compress, decode_envelope, decompress
 from adwarm.settings import CompressionSettings
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.config import SimulatorConfig
 from tests.benchmarks.measure import median_seconds, save_results
 
@@ -19,13 +19,13 @@ def payload() -> bytes:
     """About a megabyte of daily rows as the simulator gives them."""
     from fastapi.testclient import TestClient
 
-    from graph_simulator.app import create_app
+    from graph_simulator.http_app import create_app
 
     config = SimulatorConfig(ads=50, seed=7)
     until = date.today() - timedelta(days=40)
     fields = "ad_id,ad_name,impressions,reach,frequency,clicks,spend,ctr,cpm,cpc,actions,cost_per_action_type"
     span = {"since": str(until - timedelta(days=DAYS - 1)), "until": str(until)}
-    client = TestClient(create_app(config, Platform(config)))
+    client = TestClient(create_app(config, AppState(config)))
     answer = client.get(
         "/v26.0/act_1/insights",
         params={

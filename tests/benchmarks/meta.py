@@ -20,9 +20,8 @@ from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, partitions, read_transaction
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.tables import partition
-from graph_simulator.insights import select
+from graph_simulator.insights import render, select
 from graph_simulator.query import read_query
-from graph_simulator.rows import render
 from graph_simulator.server import SimulatorServer
 
 SPEC = QuerySpec()
@@ -44,7 +43,7 @@ def runtime_at(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
 
 def save_accounts(runtime: Runtime, server: SimulatorServer) -> list[Account]:
     """Make the platform's accounts known to the house without a call, as they are once history is present."""
-    world = server.platform.world
+    world = server.state.dataset
     found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
     accounts.save(runtime.engine, found, runtime.clock.now())
     return found
@@ -58,15 +57,15 @@ def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> 
 
 def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
     """Return what is true of an account as it stands on the platform, without a call."""
-    platform, now = server.platform, server.platform.clock.now()
+    platform, now = server.state, server.state.clock.now()
     found: list[Row] = []
     for window in windows:
         span = orjson.dumps({"since": str(window.since), "until": str(window.until)}).decode()
         params = {"level": "ad", "fields": ",".join(("account_id", "ad_id", *SPEC.fields)), "time_range": span}
         if increment is Increment.DAY:
             params["time_increment"] = "1"
-        query = read_query(params, platform.world.zone_of(account), now)
-        chosen = select(platform.world, account, query, now)
+        query = read_query(params, platform.dataset.zone_of(account), now)
+        chosen = select(platform.dataset, account, query, now)
         found += render(chosen.table, (chosen.windows, chosen.objects), query.fields)
     return found
 

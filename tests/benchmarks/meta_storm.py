@@ -28,7 +28,7 @@ from adwarm.runtime import Runtime, source_factory
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
-from graph_simulator.fault_profile import Storm, read_storm
+from graph_simulator.fault_profile import FaultProfile, parse_fault_profile
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.meta import RowDifference, by_key, expected_rows, stored_rows, temporary_runtime
 from tests.benchmarks.verdicts import TargetResults
@@ -70,10 +70,10 @@ class StormScenario:
     def config(self) -> SimulatorConfig:
         """Return the platform."""
         return SimulatorConfig(
-            accounts=self.number, ads=self.ads, seed=7, now=START, time_scale=self.scale, storm=self.storm()
+            accounts=self.number, ads=self.ads, seed=7, now=START, time_scale=self.scale, fault_profile=self.storm()
         )
 
-    def storm(self) -> Storm:
+    def storm(self) -> FaultProfile:
         """Return every fault there is."""
         rates = {
             "transient_2": 0.03,
@@ -95,7 +95,7 @@ class StormScenario:
         faults: list[dict[str, Any]] = [{"kind": kind, "rate": rate} for kind, rate in rates.items()]
         faults.append({"kind": "denied", "accounts": [self.names[DENIED]]})
         faults.append({"kind": "token_dead", "accounts": self.mortal, "after_calls": 4 * len(self.mortal)})
-        return read_storm(
+        return parse_fault_profile(
             {
                 "quota": {"tier": "development_access", "base_calls": 40, "calls_per_ad": 0, "cpu_seconds": 1.5},
                 "reports": {"visible_after_seconds": 1, "full_seconds": 3},
@@ -115,7 +115,7 @@ class PlatformClock:
 
     def now(self) -> datetime:
         """Return the platform's time."""
-        return self.server.platform.clock.now()
+        return self.server.state.clock.now()
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` of the platform's time pass."""
@@ -255,7 +255,7 @@ def _hook_environment(folder: str) -> dict[str, str]:
 
 
 def _counted(result: Result, server: SimulatorServer) -> Result:
-    calls, _ = server.platform.calls.entries()
+    calls, _ = server.state.calls.entries()
     result.calls = server.calls()["total"]
     result.early = sum(call.early for call in calls if call.route != "batch")
     result.in_flight = max((call.in_flight for call in calls if call.account), default=0)

@@ -27,7 +27,7 @@ from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import save_results
 from tests.benchmarks.quota_worker import WorkerConfig
@@ -79,8 +79,8 @@ class Trial:
 def platform() -> Iterator[SimulatorServer]:
     """A platform whose app may call so often in an hour, and that sheds one call in a hundred."""
     quota = {"app_calls": LIMIT, "base_calls": 1_000_000, "score": False, "cpu_seconds": 1e6, "wall_seconds": 1e6}
-    storm = read_storm({"quota": quota, "fault": [{"kind": "load_shedding", "rate": 0.01}]}, "the benchmark")
-    config = SimulatorConfig(ads=1, latency_ms=20, time_scale=SCALE, storm=storm)
+    storm = parse_fault_profile({"quota": quota, "fault": [{"kind": "load_shedding", "rate": 0.01}]}, "the benchmark")
+    config = SimulatorConfig(ads=1, latency_ms=20, time_scale=SCALE, fault_profile=storm)
     with SimulatorServer(config) as server:
         yield server
 
@@ -162,7 +162,7 @@ def carry_out(trial: Trial, database: str) -> None:
         try:
             crew.begin(crew.workers)
             _wait(trial, crew)
-            trial.log, _ = server.platform.calls.entries()
+            trial.log, _ = server.state.calls.entries()
         finally:
             crew.stop()
         trial.waits = crew.waits()

@@ -90,7 +90,7 @@ def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> i
     source, before = source_factory(runtime.settings, runtime.clock)(), server.calls()["total"]
     for name in names:
         for date_range in RANGES:
-            window: Window = resolve_window(date_range, server.platform.world.zone_of(name), runtime.clock.now())
+            window: Window = resolve_window(date_range, server.state.dataset.zone_of(name), runtime.clock.now())
             unit = FetchUnit(name, (window,), Increment.RANGE, SPEC)
             cursor = source.read(unit, None).next_cursor
             while cursor is not None:

@@ -19,7 +19,7 @@ from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import lease
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,8 +49,8 @@ print(Runtime().prefetch_engine().run(wanted, Priority.LOW).summary(), flush=Tru
 @pytest.fixture
 def platform() -> Iterator[SimulatorServer]:
     """A platform whose reports take some seconds."""
-    storm = read_storm({"reports": {"base_seconds": 1.5, "spread": 0, "full_seconds": 0.2}}, "storm")
-    with SimulatorServer(SimulatorConfig(ads=3, storm=storm)) as server:
+    storm = parse_fault_profile({"reports": {"base_seconds": 1.5, "spread": 0, "full_seconds": 0.2}}, "storm")
+    with SimulatorServer(SimulatorConfig(ads=3, fault_profile=storm)) as server:
         yield server
 
 

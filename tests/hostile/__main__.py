@@ -1,4 +1,4 @@
-"""Runs each behavior alone, next to one healthy account, and prints how it ends.
+"""Runs each behavior alone, next to one healthy account, and prints the outcome.
 
 `python -m tests.hostile [name ...]`
 """
@@ -20,30 +20,30 @@ BAD, GOOD = "act_1001", "act_1002"
 
 
 def alone(behavior: Behavior) -> dict[str, Any]:
-    """Return a line about one behavior."""
+    """Return the report line of one behavior."""
     with tempfile.TemporaryDirectory(prefix="adwarm-hostile-") as home:
-        found = run_trial(Path(home), {BAD: behavior, GOOD: None}, SECONDS)
-    bad, good = found.outcomes.get(BAD), found.outcomes.get(GOOD)
+        result = run_trial(Path(home), {BAD: behavior, GOOD: None}, SECONDS)
+    bad, good = result.outcomes.get(BAD), result.outcomes.get(GOOD)
     served = good is not None and good.status == "fetched"
-    wanted = bad is not None and bad.status in {"failed", "parked", "stale"} and bool(bad.reason)
+    as_expected = bad is not None and bad.status in {"failed", "parked", "stale"} and bool(bad.reason)
     if behavior in ODD:
-        wanted = bad is not None and bad.status == "fetched"
+        as_expected = bad is not None and bad.status == "fetched"
     row = {
         "what": behavior.name,
-        "holds": "yes" if wanted and served and not found.false_records and not found.token_leaked else "NO",
+        "holds": "yes" if as_expected and served and not result.false_records and not result.token_leaked else "NO",
         "status": bad.status if bad else "-",
         "s": f"{bad.seconds:.1f}" if bad and bad.seconds is not None else "-",
-        "MB": round(found.peak_mb),
+        "MB": round(result.peak_mb),
         "healthy": good.status if good else "-",
-        "untrue": len(found.false_records),
-        "reason": (bad.reason if bad else found.error)[:150],
+        "untrue": len(result.false_records),
+        "reason": (bad.reason if bad else result.error)[:150],
     }
     print(*row.values(), sep="  ", flush=True)
     return row
 
 
 def main(names: Sequence[str]) -> int:
-    """Run those named, or all; the exit code says whether all hold."""
+    """Run the named behaviors, or all; return exit code 0 if all of them hold."""
     chosen = [behavior for behavior in (*HOSTILE, *ODD) if not names or behavior.name in names]
     with ThreadPoolExecutor(2) as pool:
         rows = list(pool.map(alone, chosen))

@@ -1,4 +1,4 @@
-"""Runs one batch in a process of its own, as a worker does, and prints a line of JSON for each key as it ends.
+"""Runs one batch in a process of its own, like a worker, and prints a line of JSON for each key as it ends.
 
 The last line is about the process itself.
 """
@@ -16,19 +16,19 @@ from tests.benchmarks.measure import peak_mb
 
 
 def main(keys: Sequence[Sequence[str]]) -> None:
-    """Make every key fresh, and tell of each."""
-    told: set[str] = set()
+    """Make every key fresh, and print each outcome."""
+    reported: set[str] = set()
 
     def progress(outcomes: Sequence[KeyOutcome]) -> None:
         for outcome in outcomes:
-            told.add(outcome.request.key.account_id)
-            _say(**_about(outcome), told_at=time.monotonic())
+            reported.add(outcome.request.key.account_id)
+            _say(**_about(outcome), reported_at=time.monotonic())
 
-    wanted = [KeyRequest(ReportKey.parse(account, date_range)) for account, date_range in keys]
-    report = Runtime().prefetch_engine().run(wanted, Priority.NORMAL, progress=progress)
+    requests = [KeyRequest(ReportKey.parse(account, date_range)) for account, date_range in keys]
+    report = Runtime().prefetch_engine().run(requests, Priority.NORMAL, progress=progress)
     for outcome in report.outcomes:
-        if outcome.request.key.account_id not in told:
-            _say(**_about(outcome), told_at=None)
+        if outcome.request.key.account_id not in reported:
+            _say(**_about(outcome), reported_at=None)
     _say(peak_mb=peak_mb())
 
 

@@ -1,6 +1,6 @@
-"""The table of hostile behaviors, one per account, and of those that are odd but right.
+"""The hostile behaviors, one per account, and those that are unusual but correct.
 
-Rows that must never be stored carry the ad name `FOREIGN`.
+Rows that must never be stored have the ad name `FOREIGN`.
 """
 
 import gzip
@@ -29,10 +29,10 @@ from tests.hostile.wire import (
 )
 
 Act = Callable[[HostileServer, str, WireRequest], Iterable[ResponseStep]]
-"""Returns the pieces of an answer to a call about an account."""
+"""Returns the pieces of a response to a call about an account."""
 
 Poll = Callable[[str, int], Any]
-"""Returns what is said of a report at the n-th look, None for null."""
+"""Returns the body of a report's n-th poll; None for null."""
 
 DIRECT = ("insights",)
 INSIGHTS = ("insights", "read")
@@ -53,13 +53,13 @@ class Behavior:
 
     Attributes:
         says: what it does, in a line.
-        routes: where `act` applies: account, insights, submit, read (of a report).
-        date_range: what is asked of the account; a quarter goes as a report made in the background.
-        poll: what is said of the account's reports.
+        routes: the routes on which `act` applies: account, insights, submit, read (of a report).
+        date_range: the range to fetch; a quarter is fetched as an async report.
+        poll: the status of the account's reports.
     """
 
     name: str
-    says: str
+    description: str
     act: Act
     routes: tuple[str, ...] = INSIGHTS
     date_range: str = WEEK
@@ -67,10 +67,10 @@ class Behavior:
 
 
 def _rows(change: Callable[[list[Row]], Any]) -> Act:
-    """Answer with the right rows, changed."""
+    """Respond with the correct rows after `change`."""
 
     def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
-        return [http_response({"data": change(rows_of(account, call.question))})]
+        return [http_response({"data": change(rows_of(account, call.query))})]
 
     return act
 
@@ -84,10 +84,10 @@ def _always(*pieces: ResponseStep) -> Act:
 
 
 def _text(change: Callable[[bytes], bytes | Iterable[ResponseStep]]) -> Act:
-    """Answer with the right body, sent in another manner."""
+    """Respond with the correct body, sent in another way."""
 
     def act(upstream: HostileServer, account: str, call: WireRequest) -> Iterable[ResponseStep]:
-        sent = change(dumps(upstream.page(account, call.question)))
+        sent = change(dumps(upstream.page(account, call.query)))
         return [sent] if isinstance(sent, bytes) else sent
 
     return act
@@ -122,21 +122,21 @@ def _without_ids(rows: list[Row]) -> list[Row]:
 
 def _ahead(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [http_response({"data": _moved(60)(rows_of(account, call.question))}, [("Date", moment)])]
+    return [http_response({"data": _moved(60)(rows_of(account, call.query))}, [("Date", moment)])]
 
 
 def _overflow(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
-    text = dumps({"data": _every(spend="@")(rows_of(account, call.question))})
+    text = dumps({"data": _every(spend="@")(rows_of(account, call.query))})
     return [http_response(text.replace(b'"@"', b"1e999"))]
 
 
 def _nested(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
-    text = dumps({"data": _every(actions="@")(rows_of(account, call.question))})
+    text = dumps({"data": _every(actions="@")(rows_of(account, call.query))})
     return [http_response(text.replace(b'"@"', b"[" * 10_000 + b"]" * 10_000))]
 
 
 def _doubled_keys(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
-    text = dumps({"data": _every(again="@")(rows_of(account, call.question))})
+    text = dumps({"data": _every(again="@")(rows_of(account, call.query))})
     return [http_response(text.replace(b'"again":"@"', f'"account_id":"{FOREIGN_ACCOUNT}"'.encode()))]
 
 
@@ -145,10 +145,10 @@ def _long_currency(upstream: HostileServer, account: str, call: WireRequest) -> 
 
 
 def _paged(cursor: Callable[[WireRequest], str | None], *, padding: int = 0) -> Act:
-    """Answer each call with rows and a cursor to more of them."""
+    """Respond to each call with rows and a cursor to more of them."""
 
     def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
-        rows = rows_of(account, call.question)
+        rows = rows_of(account, call.query)
         body: dict[str, Any] = {"data": rows, "paging": {"next": f"{upstream.url}/v26.0/{account}/insights?more"}}
         after = cursor(call)
         if after is not None:
@@ -163,7 +163,7 @@ def _paged(cursor: Callable[[WireRequest], str | None], *, padding: int = 0) -> 
 
 
 def _slow_head(upstream: HostileServer, account: str, call: WireRequest) -> Iterator[ResponseStep]:
-    return drip(http_response(upstream.page(account, call.question)))
+    return drip(http_response(upstream.page(account, call.query)))
 
 
 def _slow_body(body: bytes) -> Iterator[ResponseStep]:
@@ -183,7 +183,7 @@ def _cut_off(body: bytes) -> Iterator[ResponseStep]:
 
 
 def _bomb() -> bytes:
-    """Return a body of spaces that is a thousand times larger when it is unpacked."""
+    """Return a body of spaces that is a thousand times larger when decompressed."""
     part = gzip.compress(b" " * 2**24, 9)
     return part * (_BOMB_BYTES // 2**24)
 
@@ -197,7 +197,7 @@ def _redirect(address: Callable[[HostileServer], str]) -> Act:
     def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
         target = address(upstream)
         if not target.startswith("file:"):
-            target += f"/v26.0/{account}/insights?{urlencode(call.question)}"
+            target += f"/v26.0/{account}/insights?{urlencode(call.query)}"
         return [head([("Location", target)], length=0, status="302 Found")]
 
     return act
@@ -231,7 +231,7 @@ def _other_report(upstream: HostileServer, account: str, call: WireRequest) -> l
 
 
 def _running(percent: Callable[[int], int]) -> Poll:
-    """Say that a report is running, for ever."""
+    """Report that a run is still running, at every poll."""
 
     def poll(run_id: str, number: int) -> dict[str, Any]:
         return {"id": run_id, "async_status": "Job Running", "async_percent_completion": percent(number)}
@@ -250,7 +250,7 @@ def _parked_for_ages(upstream: HostileServer, account: str, call: WireRequest) -
 HOSTILE: tuple[Behavior, ...] = (
     Behavior("foreign_account", "every row carries another account's id", _rows(_every(account_id=FOREIGN_ACCOUNT))),
     Behavior("one_foreign_row", "one row among right ones is another account's", _rows(_stranger_last)),
-    Behavior("foreign_level", "rows of campaigns where ads were asked for", _rows(_campaigns)),
+    Behavior("foreign_level", "rows of campaigns where ads were requested", _rows(_campaigns)),
     Behavior("days_before", "rows of days a year before the window", _rows(_moved(-365))),
     Behavior("days_ahead", "rows of days sixty days ahead, and a Date header that agrees", _ahead),
     Behavior("no_ids", "rows without account_id and ad_id", _rows(_without_ids)),
@@ -313,20 +313,18 @@ HOSTILE: tuple[Behavior, ...] = (
 def _odd_usage(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     usage = [("X-App-Usage", "{not json"), ("X-Ad-Account-Usage", '{"acc_id_util_pct":"a lot"}'),
              ("X-Business-Use-Case-Usage", "[1,2]"), ("X-FB-Ads-Insights-Throttle", "null")]  # fmt: skip
-    return [http_response(upstream.page(account, call.question), usage)]
+    return [http_response(upstream.page(account, call.query), usage)]
 
 
 def _date_ahead(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     moment = format_datetime(datetime.now(UTC) + timedelta(days=60), usegmt=True)
-    return [http_response(upstream.page(account, call.question), [("Date", moment)])]
+    return [http_response(upstream.page(account, call.query), [("Date", moment)])]
 
 
 def _empty_between(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
     more = {"next": f"{upstream.url}/more"}
     if "after" not in call.params:
-        return [
-            http_response({**upstream.page(account, call.question), "paging": {**more, "cursors": {"after": "one"}}})
-        ]
+        return [http_response({**upstream.page(account, call.query), "paging": {**more, "cursors": {"after": "one"}}})]
     if call.params["after"] == "one":
         return [http_response({"data": [], "paging": {**more, "cursors": {"after": "two"}}})]
     return [http_response({"data": []})]
@@ -348,7 +346,7 @@ def _unhurried(body: bytes) -> Iterator[ResponseStep]:
 
 
 ODD: tuple[Behavior, ...] = (
-    Behavior("zipped", "compressed, as asked for", _text(lambda body: gzip_response(body))),
+    Behavior("zipped", "compressed, as requested", _text(lambda body: gzip_response(body))),
     Behavior("chunked", "in chunks that end, with pauses", _text(_in_pieces)),
     Behavior("unhurried", "after half a second, on a connection that then closes", _text(_unhurried)),
     Behavior("odd_usage", "usage headers that cannot be read", _odd_usage),
@@ -356,4 +354,4 @@ ODD: tuple[Behavior, ...] = (
     Behavior("empty_between", "an empty page between full and last one", _empty_between),
     Behavior("no_delivery", "no rows at all", _always(http_response({"data": []}))),
 )
-"""Unusual, and right: an account that is treated so has to be served."""
+"""Unusual but correct behaviors: their accounts must be served."""

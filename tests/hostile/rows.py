@@ -1,4 +1,4 @@
-"""What is true of every account of the hostile upstream: three ads whose figures follow from account, ad and day."""
+"""The true rows of every account of the hostile upstream: three ads whose figures follow from account, ad and day."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,32 +13,32 @@ Row = dict[str, Any]
 
 
 def digits(account: str) -> str:
-    """Return an account id as rows spell it."""
+    """Return an account id without `act_`."""
     return account.removeprefix("act_")
 
 
 def windows(params: Mapping[str, str]) -> list[tuple[date, date]]:
-    """Return the windows that a question is about, in days where it asks for days."""
+    """Return the date ranges of a query, one per day with a daily increment."""
     spans = json.loads(params["time_ranges"]) if "time_ranges" in params else [json.loads(params["time_range"])]
-    found = [(date.fromisoformat(span["since"]), date.fromisoformat(span["until"])) for span in spans]
+    ranges = [(date.fromisoformat(span["since"]), date.fromisoformat(span["until"])) for span in spans]
     if params.get("time_increment") == "1":
-        return [(day, day) for since, until in found for day in days(since, until)]
-    return found
+        return [(day, day) for since, until in ranges for day in days(since, until)]
+    return ranges
 
 
 def days(since: date, until: date) -> Iterator[date]:
-    """Yield the days of a window."""
+    """Yield each day of a range."""
     for number in range((until - since).days + 1):
         yield since + timedelta(days=number)
 
 
 def rows_of(account: str, params: Mapping[str, str]) -> list[Row]:
-    """Return the right rows for a question about an account."""
+    """Return the correct rows for a query about an account."""
     return [row for since, until in windows(params) for row in window_rows(account, since, until)]
 
 
 def window_rows(account: str, since: date, until: date) -> list[Row]:
-    """Return the right rows of a window, one for each ad."""
+    """Return the correct rows of a date range, one for each ad."""
     return [_row(digits(account), number, since, until) for number in range(1, ADS + 1)]
 
 

@@ -1,8 +1,7 @@
-"""A loopback server that speaks enough of the Graph API for adwarm, and gives each account one behavior.
+"""A loopback server that implements enough of the Graph API for adwarm, and gives each account one behavior.
 
-One thread per connection. It answers the account node, insights with paging by cursor, reports made in the background
-(submit, batch of polls, read) and the lists of objects below an account. Everything else is refused in the platform's
-shape.
+One thread per connection. It serves the account node, insights with cursors, async reports (submit, batch of polls,
+read) and lists of objects below an account. Any other call is an error in the platform's shape.
 """
 
 import json
@@ -30,7 +29,7 @@ from tests.hostile.wire import (
 _RUN_ID = 500_000_000_000
 _RUNS_OF_AN_ACCOUNT = 10_000
 _BELOW = {"campaigns": "21", "adsets": "22", "ads": "23"}
-"""What is listed below an object, and how the ids there begin; they go on with the account's digits and a number."""
+"""The edges below an object, and the prefix of the ids there; the account's digits and a number follow."""
 
 
 @dataclass
@@ -38,11 +37,11 @@ class HostileServer:
     """The server; use it as a context manager.
 
     Attributes:
-        behaviors: what befalls each account, by its id; an account without one is plainly healthy.
+        behaviors: the behavior of each account; an account without one is healthy.
         elsewhere: another server, for redirects to another port.
         calls: calls so far, by account and route.
         first_call: monotonic time of an account's first call.
-        tokens: the values of every `Authorization` header that arrived.
+        tokens: the values of all `Authorization` headers received.
     """
 
     behaviors: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +79,7 @@ class HostileServer:
         return str(number)
 
     def page(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """Return the right answer to a question about an account, all in one page."""
+        """Return the correct response to a query about an account, all in one page."""
         return {"data": rows_of(account, params)}
 
     def _accept(self) -> None:
@@ -107,7 +106,7 @@ class HostileServer:
                 self._connections.discard(connection)
 
     def _send(self, connection: socket.socket, pieces: Iterable[ResponseStep]) -> bool:
-        """Send an answer; False when that was the connection's last."""
+        """Send a response; return False if the connection ends with it."""
         for piece in pieces:
             if isinstance(piece, Delay):
                 if self._stopped.wait(piece.seconds):
@@ -124,16 +123,16 @@ class HostileServer:
         self.tokens.add(call.headers.get("authorization", ""))
         if call.method == "POST" and not call.parts:
             return [http_response([self._poll(entry) for entry in json.loads(call.params["batch"])])]
-        account, route = self._place(call)
+        account, route = self._target(call)
         call.number = self._count(account, route)
-        call.question = self._runs.get(call.parts[0], {}) if route == "read" else call.params
+        call.query = self._runs.get(call.parts[0], {}) if route == "read" else call.params
         behavior = self.behaviors.get(account)
         if behavior is not None and route in behavior.routes:
             return iter(behavior.act(self, account, call))
         return [http_response(self._right(account, route, call))]
 
-    def _place(self, call: WireRequest) -> tuple[str, str]:
-        """Return the account that a call is about, and what is asked of it."""
+    def _target(self, call: WireRequest) -> tuple[str, str]:
+        """Return the account and the route of a call."""
         first, edge = call.parts[0], call.parts[1] if len(call.parts) > 1 else ""
         if edge in _BELOW:
             return (first if first.startswith("act_") else f"act_{first[2:-3]}"), edge
@@ -152,8 +151,8 @@ class HostileServer:
     def _right(self, account: str, route: str, call: WireRequest) -> Any:
         if route == "account":
             return {"id": account, "timezone_name": "UTC", "currency": "EUR", "account_status": 1}
-        if route in {"insights", "read"} and call.question:
-            return self.page(account, call.question)
+        if route in {"insights", "read"} and call.query:
+            return self.page(account, call.query)
         if route == "submit":
             return {"report_run_id": self.run_id(account, call.params)}
         if route in _BELOW:
@@ -173,7 +172,7 @@ class HostileServer:
 
 
 class UnconfiguredServer(HostileServer):
-    """A server that nobody configured: whatever it is asked, it has rows for."""
+    """A server that nobody configured; it returns rows for any query."""
 
     def page(self, account: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Return rows that look right and must not be stored."""

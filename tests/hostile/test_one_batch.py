@@ -30,8 +30,8 @@ HEALTHY = [account for account, behavior in CAST.items() if behavior not in HOST
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
-    """What came of the one batch."""
+def result(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
+    """The result of the one batch."""
     return run_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
 
 
@@ -40,25 +40,25 @@ def _of(ended: Mapping[str, AccountOutcome], account: str) -> str:
     return "no outcome" if one is None else f"{one.status}: {one.reason}"
 
 
-def test_the_table_is_whole() -> None:
-    """There are 45 hostile behaviors and 15 healthy accounts, each with a name and a line about it."""
+def test_the_table_is_complete() -> None:
+    """There are 45 hostile behaviors and 15 healthy accounts, each with a name and a description."""
     names = [behavior.name for behavior in (*HOSTILE, *ODD)]
     assert (len(HOSTILE), len(ODD) + PLAIN, len(CAST)) == (45, 15, 60)
     assert len(set(names)) == len(names)
-    assert all(behavior.says for behavior in HOSTILE)
+    assert all(behavior.description for behavior in HOSTILE)
 
 
-def test_the_batch_ends_by_itself(found: TrialResult) -> None:
-    """No account keeps the batch from ending, or makes it fail as a whole; each has its outcome."""
-    assert found.error == ""
-    assert found.outcomes.keys() == CAST.keys()
+def test_the_batch_ends_by_itself(result: TrialResult) -> None:
+    """No account keeps the batch from ending, or fails it as a whole; each has an outcome."""
+    assert result.error == ""
+    assert result.outcomes.keys() == CAST.keys()
 
 
 @pytest.mark.parametrize("account", HEALTHY)
-def test_healthy_accounts_are_served(found: TrialResult, account: str) -> None:
-    """An account whose upstream behaves is fetched, and its stored answer is the whole truth."""
-    assert _of(found.outcomes, account) in {"fetched: ", "fresh: "}
-    rows, behavior = found.entries[account], CAST[account]
+def test_healthy_accounts_are_served(result: TrialResult, account: str) -> None:
+    """An account whose upstream behaves is fetched, and its stored entry has all true rows."""
+    assert _of(result.outcomes, account) in {"fetched: ", "fresh: "}
+    rows, behavior = result.entries[account], CAST[account]
     if behavior is not None and behavior.name == "no_delivery":
         assert rows == []
     else:
@@ -67,29 +67,29 @@ def test_healthy_accounts_are_served(found: TrialResult, account: str) -> None:
 
 
 @pytest.mark.parametrize("name", [behavior.name for behavior in HOSTILE])
-def test_hostile_accounts_fail_with_a_reason_in_time(found: TrialResult, name: str) -> None:
-    """An account whose upstream misbehaves ends without an answer, with a reason, within its deadline."""
+def test_hostile_accounts_fail_with_a_reason_in_time(result: TrialResult, name: str) -> None:
+    """An account whose upstream misbehaves ends without an entry, with a reason, within its deadline."""
     account = BY_NAME[name]
-    assert account in found.outcomes
-    ended = found.outcomes[account]
-    assert ended.status in {"failed", "parked", "stale"}, _of(found.outcomes, account)
+    assert account in result.outcomes
+    ended = result.outcomes[account]
+    assert ended.status in {"failed", "parked", "stale"}, _of(result.outcomes, account)
     assert ended.reason
     assert ended.seconds is not None
     assert ended.seconds < ACCOUNT_SECONDS
     assert (ended.retry_after or 0.0) <= LONGEST_PARK_SECONDS
-    assert account not in found.entries
+    assert account not in result.entries
 
 
-def test_nothing_untrue_is_stored(found: TrialResult) -> None:
-    """Every row in entries, partitions and objects is one that its account has; no account is there unasked."""
-    assert found.false_records == []
+def test_no_untrue_row_is_stored(result: TrialResult) -> None:
+    """Every row in entries, partitions and objects belongs to its account; no other account is stored."""
+    assert result.false_records == []
 
 
-def test_the_token_goes_nowhere_else(found: TrialResult) -> None:
+def test_the_token_goes_nowhere_else(result: TrialResult) -> None:
     """A redirect to another port never carries the token there."""
-    assert not found.token_leaked
+    assert not result.token_leaked
 
 
-def test_memory_stays_bounded(found: TrialResult) -> None:
-    """The batch's own peak stays below its bound, whatever is sent."""
-    assert 0 < found.peak_mb < PEAK_MB
+def test_memory_stays_bounded(result: TrialResult) -> None:
+    """The peak memory of the batch stays below its bound, whatever is sent."""
+    assert 0 < result.peak_mb < PEAK_MB

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDRESS_BYTES = 6 * 2**30
 SECRET = "hostile-token"
 PLAIN = 8
-"""Healthy accounts without any peculiarity; the first of them asks for a report made in the background."""
+"""The number of plain healthy accounts; the first of them fetches an async report."""
 
 SHORT = {
     "SOURCE__CONNECT_TIMEOUT": "2",
@@ -51,15 +51,15 @@ SHORT = {
     # Three accounts of four fail on purpose, which would rightly open the breaker of the source as a whole.
     "BACKPRESSURE__BREAKER_MIN_CALLS": "10000",
 }
-"""Deadlines and limits that make the batch short; those that the settings do not have are left out."""
+"""Deadlines and limits that make the batch short; names that the settings do not have are left out."""
 
 BehaviorByAccount = dict[str, Behavior | None]
-"""What befalls each account; None for one that is plainly healthy."""
+"""The behavior of each account; None for a healthy one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountOutcome:
-    """How one account ended; `seconds` from its first call to the news of its outcome, None when there was neither."""
+    """How one account ended; `seconds` from its first call to its outcome, None without either."""
 
     status: str
     reason: str
@@ -69,13 +69,13 @@ class AccountOutcome:
 
 @dataclass
 class TrialResult:
-    """What came of a batch.
+    """The result of a batch.
 
     Attributes:
-        error: the last line of what the process said when it did not end well.
-        untrue: descriptions of stored things that are not true.
-        leaked: whether the token reached a server that nobody configured.
-        entries: the accounts of which an answer is stored, with its rows.
+        error: the last line of the process's error output when it failed.
+        false_records: descriptions of stored rows and accounts that are not true.
+        token_leaked: whether the token reached a server that nobody configured.
+        entries: stored rows by account.
     """
 
     outcomes: dict[str, AccountOutcome] = field(default_factory=dict)
@@ -97,29 +97,32 @@ def assign_behaviors() -> BehaviorByAccount:
     return {f"act_{1001 + number}": behavior for number, behavior in enumerate(order)}
 
 
-def date_range(cast: BehaviorByAccount, name: str) -> str:
-    """Return what is asked of an account."""
-    behavior = cast[name]
+def date_range(accounts: BehaviorByAccount, name: str) -> str:
+    """Return the date range to fetch for an account."""
+    behavior = accounts[name]
     if behavior is not None:
         return behavior.date_range
-    return QUARTER if name == next(other for other, found in cast.items() if found is None) else WEEK
+    return QUARTER if name == next(other for other, result in accounts.items() if result is None) else WEEK
 
 
-def run_trial(home: Path, cast: BehaviorByAccount, seconds: float) -> TrialResult:
-    """Run a batch over `cast` in a process of its own, for at most `seconds`, and look at what it left behind."""
-    behaviors = {name: behavior for name, behavior in cast.items() if behavior is not None}
+def run_trial(home: Path, accounts: BehaviorByAccount, seconds: float) -> TrialResult:
+    """Run a batch over `accounts` in a process of its own, for at most `seconds`, and check what it stored."""
+    behaviors = {name: behavior for name, behavior in accounts.items() if behavior is not None}
     with UnconfiguredServer() as elsewhere, HostileServer(behaviors, elsewhere) as upstream:
-        found = _run(_environment(home, upstream.url), cast, seconds, upstream)
-        found.token_leaked = any(SECRET in token for token in elsewhere.tokens)
+        result = _run(_environment(home, upstream.url), accounts, seconds, upstream)
+        result.token_leaked = any(SECRET in token for token in elsewhere.tokens)
     runtime = Runtime(Settings(home=home))
-    found.entries = dict(_entries(runtime))
-    found.false_records = [*_untrue_rows(runtime, home, cast, found.entries), *_untrue_accounts(runtime, cast)]
+    result.entries = dict(_entries(runtime))
+    result.false_records = [
+        *_untrue_rows(runtime, home, accounts, result.entries),
+        *_untrue_accounts(runtime, accounts),
+    ]
     runtime.engine.dispose()
-    return found
+    return result
 
 
-def _run(env: Mapping[str, str], cast: BehaviorByAccount, seconds: float, upstream: HostileServer) -> TrialResult:
-    keys = json.dumps([[name, date_range(cast, name)] for name in cast])
+def _run(env: Mapping[str, str], accounts: BehaviorByAccount, seconds: float, upstream: HostileServer) -> TrialResult:
+    keys = json.dumps([[name, date_range(accounts, name)] for name in accounts])
     command = [sys.executable, "-m", "tests.hostile.batch", keys]
     with subprocess.Popen(
         command,
@@ -128,38 +131,38 @@ def _run(env: Mapping[str, str], cast: BehaviorByAccount, seconds: float, upstre
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_bounded,
+        preexec_fn=_limit_memory,
     ) as process:
         try:
             output, errors = process.communicate(timeout=seconds)
-            found = TrialResult()
+            result = TrialResult()
         except subprocess.TimeoutExpired:
-            found = TrialResult(peak_mb=_peak_of(process.pid), error=f"still running after {seconds:.0f} s")
+            result = TrialResult(peak_mb=_peak_of(process.pid), error=f"still running after {seconds:.0f} s")
             process.kill()
             output, errors = process.communicate()
     if process.returncode > 0:
-        found.error = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}"
-    for told in map(json.loads, filter(_is_whole, output.splitlines())):
-        if "account" in told:
-            found.outcomes[told["account"]] = _ended(told, upstream)
+        result.error = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}"
+    for reported in map(json.loads, filter(_is_complete, output.splitlines())):
+        if "account" in reported:
+            result.outcomes[reported["account"]] = _ended(reported, upstream)
         else:
-            found.peak_mb = told["peak_mb"]
-    return found
+            result.peak_mb = reported["peak_mb"]
+    return result
 
 
-def _is_whole(line: str) -> bool:
-    """Whether a line was printed to its end, as the last one before a kill may not be."""
+def _is_complete(line: str) -> bool:
+    """Whether a line was printed completely, unlike the last one before a kill."""
     return line.startswith("{") and line.endswith("}")
 
 
-def _bounded() -> None:
-    """Keep a process that fails this test from taking the machine with it."""
+def _limit_memory() -> None:
+    """Keep a process that fails this test from using up the machine's memory."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
 
 
 def _ended(one: Mapping[str, Any], upstream: HostileServer) -> AccountOutcome:
-    first, told = upstream.first_call.get(one["account"]), one["told_at"]
-    seconds = None if first is None or told is None else told - first
+    first, reported = upstream.first_call.get(one["account"]), one["reported_at"]
+    seconds = None if first is None or reported is None else reported - first
     return AccountOutcome(one["status"], one["reason"] or "", one["retry_after"], seconds)
 
 
@@ -169,19 +172,19 @@ def _peak_of(process: int) -> float:
 
 
 def _environment(home: Path, url: str) -> dict[str, str]:
-    values = {**_known(SHORT), "HOME": str(home), "SOURCE__GRAPH_URL": url, "SOURCE__ACCESS_TOKEN": SECRET}
+    values = {**_existing(SHORT), "HOME": str(home), "SOURCE__GRAPH_URL": url, "SOURCE__ACCESS_TOKEN": SECRET}
     paths = os.pathsep.join(str(ROOT / name) for name in ("include", "plugins", "."))
     return {**ALLOCATOR, **{f"ADWARM_{name}": value for name, value in values.items()}, "PYTHONPATH": paths}
 
 
-def _known(values: Mapping[str, str]) -> dict[str, str]:
+def _existing(values: Mapping[str, str]) -> dict[str, str]:
     """Return the values whose settings exist."""
     return {name: value for name, value in values.items() if _exists(Settings, name.lower().split("__"))}
 
 
 def _exists(model: Any, path: list[str]) -> bool:
-    found = model.model_fields.get(path[0])
-    return found is not None and (len(path) == 1 or _exists(found.annotation, path[1:]))
+    result = model.model_fields.get(path[0])
+    return result is not None and (len(path) == 1 or _exists(result.annotation, path[1:]))
 
 
 def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
@@ -193,7 +196,7 @@ def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
 
 
 def _untrue_rows(
-    runtime: Runtime, home: Path, cast: BehaviorByAccount, entries: Mapping[str, list[Row]]
+    runtime: Runtime, home: Path, accounts: BehaviorByAccount, entries: Mapping[str, list[Row]]
 ) -> Iterator[str]:
     for name, rows in entries.items():
         yield from (f"entry of {name}: {_short(row)}" for row in rows if not _is_true(row, name))
@@ -206,7 +209,7 @@ def _untrue_rows(
             yield f"partition {state.account_id} {state.day}: {len(rows)} rows where {state.rows} are said to be"
         yield from (f"partition of {state.account_id}: {_short(row)}" for row in rows
                     if not _is_true(row, state.account_id))  # fmt: skip
-        if state.missing is None and state.rows < _rows_of_a_day(cast[state.account_id]):
+        if state.missing is None and state.rows < _rows_of_a_day(accounts[state.account_id]):
             yield f"partition {state.account_id} {state.day}: {state.rows} rows, where the day has more"
     for path in (path for path in home.joinpath("data").rglob("*") if path.is_file()):
         rows = _object_rows(path.read_bytes())
@@ -231,10 +234,10 @@ def _is_true(row: Row, name: str) -> bool:
         return False
 
 
-def _untrue_accounts(runtime: Runtime, cast: BehaviorByAccount) -> Iterator[str]:
+def _untrue_accounts(runtime: Runtime, accounts: BehaviorByAccount) -> Iterator[str]:
     with read_transaction(runtime.engine) as connection:
         for row in connection.execute(select(account)):
-            if row.id not in cast or len(row.currency) > 3:
+            if row.id not in accounts or len(row.currency) > 3:
                 yield f"account {row.id} with currency {row.currency:.20}"
 
 
@@ -243,7 +246,7 @@ def _short(row: Row) -> str:
 
 
 def expected_rows(name: str, rows: list[Row]) -> list[Row]:
-    """Return what a stored answer for an account should hold: its longest window, and each day of that."""
+    """Return the rows that a stored entry should have: its longest window, and each day of it."""
     spans = [(date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])) for row in rows]
     since, until = max(spans, key=lambda span: span[1] - span[0])
     windows = [(since, until), *((day, day) for day in days(since, until))]

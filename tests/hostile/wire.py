@@ -1,4 +1,4 @@
-"""A call as it arrives on a loopback socket, and the pieces an answer is made of: bytes, waits, and broken endings."""
+"""A call as it arrives on a loopback socket, and the pieces of a response: bytes, waits, and broken endings."""
 
 import gzip
 import json
@@ -13,13 +13,13 @@ MAX_LINE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Nothing is sent for some seconds."""
+    """A pause in seconds during which nothing is sent."""
 
     seconds: float
 
 
 class EarlyClose:
-    """How a connection ends before its time."""
+    """How a connection ends early."""
 
     CLOSE = "close"
     RESET = "reset"
@@ -31,10 +31,10 @@ ResponseStep = bytes | Delay | str
 
 @dataclass(slots=True)
 class WireRequest:
-    """One request: its path below the version, and its parameters from query and form together.
+    """One request: its path after the version, and its parameters from query and form.
 
     Attributes:
-        question: the parameters of the insights that it is about; those of the submit when a report is read.
+        query: the parameters of the insights query; when a report is read, those of its submit.
         number: how often this account has been called on this route, this call included.
     """
 
@@ -42,7 +42,7 @@ class WireRequest:
     parts: tuple[str, ...]
     params: dict[str, str]
     headers: dict[str, str] = field(default_factory=dict)
-    question: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     number: int = 1
 
 
@@ -63,7 +63,7 @@ def read_request(reader: BinaryIO) -> WireRequest | None:
 
 
 def dumps(body: Any) -> bytes:
-    """Return a body as the platform writes it."""
+    """Return a body as the platform serializes it."""
     return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -83,13 +83,13 @@ def head(
 
 
 def http_response(body: Any, headers: Iterable[tuple[str, str]] = (), *, status: str = "200 OK") -> bytes:
-    """Return a whole answer; a body of bytes is sent as it is."""
+    """Return a complete response; a body of bytes is sent as it is."""
     content = body if isinstance(body, bytes) else dumps(body)
     return head(headers, length=len(content), status=status) + content
 
 
 def gzip_response(content: bytes) -> bytes:
-    """Return an answer whose body is compressed."""
+    """Return a response whose body is compressed."""
     small = gzip.compress(content)
     return head([("Content-Encoding", "gzip")], length=len(small)) + small
 
@@ -113,5 +113,5 @@ def error_body(code: int, message: str, **more: Any) -> Mapping[str, Any]:
 
 
 def reset(connection: socket.socket) -> None:
-    """Let closing the connection send a reset instead of an orderly end."""
+    """Make closing the connection send a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

@@ -16,12 +16,12 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
-from graph_simulator.app_state import Call, Reply
+from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.errors import GraphError
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.error_responses import GraphError
+from graph_simulator.fault_profile import parse_fault_profile
+from graph_simulator.request_handler import target_of
 from graph_simulator.server import SimulatorServer
-from graph_simulator.targets import target_of
 
 CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
 SECRET = "app+secret/canary=41c9"
@@ -127,13 +127,13 @@ def test_a_run_that_goes_well_leaves_no_trace(traces: Traces, capfd: pytest.Capt
 def _asked(platform: SimulatorServer) -> list[Call]:
     """Every call the platform gets from now on, the entries of batches included, as it came in."""
     asked: list[Call] = []
-    answer = platform.platform.reply
+    answer = platform.state.reply
 
     def reply(call: Call) -> Reply:
         asked.append(call)
         return answer(call)
 
-    platform.platform.reply = reply  # type: ignore[method-assign]
+    platform.state.reply = reply  # type: ignore[method-assign]
     return asked
 
 
@@ -142,7 +142,9 @@ def test_reports_made_in_the_background_leave_no_trace(
 ) -> None:
     """Submits, polls in a batch and pages of results: the token is in their headers, and in no form, query or path."""
     asked = _asked(platform)
-    platform.platform.set_storm(read_storm({"reports": {"base_seconds": 0.2, "full_seconds": 0.1}}, "quick"))
+    platform.state.set_fault_profile(
+        parse_fault_profile({"reports": {"base_seconds": 0.2, "full_seconds": 0.1}}, "quick")
+    )
     _cli(capfd, traces, "warm", "act_1", "act_2", "--range", "last_90d", "--json")
     assert '"fetched": 2' in traces.texts[-2]
     assert {call.method for call in asked} == {"GET", "POST"}
@@ -158,15 +160,15 @@ def test_no_failure_of_a_report_tells_the_secret(
     route: str, failure: str, traces: Traces, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does an error at any step of a report, even when the platform's own words repeat the token."""
-    answer, inner = platform.platform.answer, platform.platform
+    answer, inner = platform.state.answer, platform.state
 
     def refuse(call: Call) -> object:
-        if target_of(call, inner.world, inner.desk, inner.clock.now()).route == route:
+        if target_of(call, inner.dataset, inner.report_runs, inner.clock.now()).route == route:
             raise FAILURES[failure]
         return answer(call)
 
     inner.answer = refuse  # type: ignore[method-assign]
-    inner.set_storm(read_storm({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
+    inner.set_fault_profile(parse_fault_profile({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
     monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
     report = (
         Runtime().prefetch_engine().run([KeyRequest(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
@@ -185,7 +187,7 @@ def test_no_failure_tells_the_secret(
     def refuse(call: Call) -> None:
         raise FAILURES[failure]
 
-    platform.platform.answer = refuse  # type: ignore[assignment,method-assign]
+    platform.state.answer = refuse  # type: ignore[assignment,method-assign]
     _cli(capfd, traces, "warm", "act_1", "--range", "last_7d", "--json")
     _cli(capfd, traces, "get", "act_1", "last_7d", "--fetch")
     _cli(capfd, traces, "status", "--json")

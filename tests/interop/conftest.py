@@ -1,4 +1,4 @@
-"""`adwarm simulate` as a process of its own, and other people's tools in environments of theirs."""
+"""`adwarm simulate` as a process of its own, and third-party clients in environments of their own."""
 
 import json
 import socket
@@ -25,33 +25,33 @@ FIELDS = ["impressions", "reach", "clicks", "spend", "actions", "campaign_name"]
 
 @dataclass(frozen=True)
 class Simulator:
-    """A running simulator; its days are so long ago that no figure changes any more."""
+    """A running simulator. The tests use days that are so old that their figures no longer change."""
 
     url: str
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call a control route and return its answer."""
+        """Call a control route and return its response."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def behave(self, *faults: dict[str, Any]) -> None:
-        """Misbehave as the faults say from now on, with quick reports."""
+        """Reset the simulator and set these faults, with fast reports."""
         self.ask("/control/reset", {})
         self.ask("/control/faults", {"reports": QUICK, "fault": list(faults)})
 
     def truth(self, account: str, level: str, *, daily: bool = True) -> set[tuple[Any, ...]]:
-        """What is true of an account from `SINCE` to `UNTIL`, as comparable figures."""
-        asked = f"account={account}&level={level}&since={SINCE}&until={UNTIL}&daily={str(daily).lower()}"
+        """The true totals of an account from `SINCE` to `UNTIL`, as comparable tuples."""
+        query = f"account={account}&level={level}&since={SINCE}&until={UNTIL}&daily={str(daily).lower()}"
         return {
             (row["id"], row["since"], row["impressions"], row["reach"], row["clicks"], row["spend_cents"])
-            for row in self.ask(f"/control/sums?{asked}")
+            for row in self.ask(f"/control/sums?{query}")
         }
 
 
-def told(rows: Iterable[dict[str, Any]], level: str) -> list[tuple[Any, ...]]:
-    """What a tool's rows tell, as comparable figures."""
+def totals_of(rows: Iterable[dict[str, Any]], level: str) -> list[tuple[Any, ...]]:
+    """The totals of a client's rows, as comparable tuples."""
     numbers = ("impressions", "reach", "clicks")
     return [
         (row[f"{level}_id"], row["date_start"], *(int(row[name]) for name in numbers), round(float(row["spend"]) * 100))
@@ -60,7 +60,7 @@ def told(rows: Iterable[dict[str, Any]], level: str) -> list[tuple[Any, ...]]:
 
 
 def run(environment: str, program: str, *words: str, home: Path) -> str:
-    """Run a program of this folder in an environment and return what it prints."""
+    """Run a program of this folder in an environment and return its output."""
     python = ENVIRONMENTS / environment / "bin/python"
     if not python.exists():
         pytest.fail(f"{python} is not there; run these tests by `make test-interop`")
@@ -78,10 +78,10 @@ def simulator() -> Iterator[Simulator]:
         port = free.getsockname()[1]
     words = ["simulate", "--port", str(port), "--accounts", "2", "--ads", "8"]
     process = subprocess.Popen([sys.executable, "-m", "adwarm", *words], stdout=subprocess.DEVNULL)
-    found = Simulator(f"http://127.0.0.1:{port}")
+    simulator = Simulator(f"http://127.0.0.1:{port}")
     try:
-        _wait_for(found, process)
-        yield found
+        _wait_for(simulator, process)
+        yield simulator
     finally:
         process.terminate()
         process.wait(timeout=30)

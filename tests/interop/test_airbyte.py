@@ -1,4 +1,4 @@
-"""Airbyte's connector checks, discovers and reads the simulator as it does the platform."""
+"""Airbyte's connector checks, discovers and reads the simulator like the platform."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import ACCOUNTS, SINCE, UNTIL, Simulator, run, told
+from tests.interop.conftest import ACCOUNTS, SINCE, UNTIL, Simulator, run, totals_of
 
 
 def messages(simulator: Simulator, home: Path, command: str, **files: Any) -> list[dict[str, Any]]:
-    """What the connector says when it is run with a configuration and these files."""
+    """The messages of the connector when it runs with a configuration and these files."""
     config = {
         "account_ids": [account.removeprefix("act_") for account in ACCOUNTS],
         "credentials": {"auth_type": "Service", "access_token": "simulated-token"},
@@ -26,9 +26,9 @@ def messages(simulator: Simulator, home: Path, command: str, **files: Any) -> li
 
 
 def read(simulator: Simulator, home: Path, stream: str) -> list[dict[str, Any]]:
-    """The records of a stream, with the fields that the connector asks for by default."""
-    found = next(said for said in messages(simulator, home, "discover") if said["type"] == "CATALOG")
-    chosen = next(item for item in found["catalog"]["streams"] if item["name"] == stream)
+    """The records of a stream, with the connector's default fields."""
+    result = next(said for said in messages(simulator, home, "discover") if said["type"] == "CATALOG")
+    chosen = next(item for item in result["catalog"]["streams"] if item["name"] == stream)
     catalog = {"streams": [{"stream": chosen, "sync_mode": "full_refresh", "destination_sync_mode": "append"}]}
     said = messages(simulator, home, "read", catalog=catalog)
     return [message["record"]["data"] for message in said if message["type"] == "RECORD"]
@@ -44,11 +44,11 @@ def read(simulator: Simulator, home: Path, stream: str) -> list[dict[str, Any]]:
     ids=["calm", "failing", "skipping"],
 )
 def test_ads_insights_are_the_true_rows(simulator: Simulator, tmp_path: Path, faults: list[dict[str, Any]]) -> None:
-    """Its default stream, with all of its fields: each row is the true one, and comes once, whatever fails midway."""
+    """Its default stream, with all of its fields: each true row comes once, whatever fails midway."""
     simulator.behave(*faults)
     records = read(simulator, tmp_path, "ads_insights")
     for account in ACCOUNTS:
-        rows = told([row for row in records if f"act_{row['account_id']}" == account], "ad")
+        rows = totals_of([row for row in records if f"act_{row['account_id']}" == account], "ad")
         assert len(rows) == len(set(rows))
         assert set(rows) == simulator.truth(account, "ad")
     assert len({name for row in records for name in row}) > 70
@@ -67,12 +67,15 @@ def test_ads_are_listed(simulator: Simulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (None, ""), ("denied_100", "Missing permissions"), ("denied_100_33", "missing permissions"),
-        ("token_dead", "Error validating access token"), ("no_capability", "capability"),
+        (None, ""),
+        ("denied_100", "Missing permissions"),
+        ("denied_100_33", "missing permissions"),
+        ("token_dead", "Error validating access token"),
+        ("no_capability", "capability"),
     ],
-)  # fmt: skip
+)
 def test_the_check_of_a_connection(simulator: Simulator, tmp_path: Path, kind: str | None, words: str) -> None:
-    """A connection is found to be right, or wrong for the reason that the platform gave."""
+    """A connection check succeeds, or fails with the platform's reason."""
     simulator.behave(*([] if kind is None else [{"kind": kind}]))
     said = messages(simulator, tmp_path, "check")
     status = next(message["connectionStatus"] for message in said if message["type"] == "CONNECTION_STATUS")

@@ -1,4 +1,4 @@
-"""Meta's own SDK reads the simulator as it reads the platform."""
+"""Meta's own SDK reads the simulator like the platform."""
 
 import json
 from pathlib import Path
@@ -6,52 +6,60 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import ACCOUNTS, FIELDS, SINCE, UNTIL, Simulator, run, told
+from tests.interop.conftest import ACCOUNTS, FIELDS, SINCE, UNTIL, Simulator, run, totals_of
 
 
-def ask(simulator: Simulator, home: Path, **question: Any) -> Any:
-    """What the SDK found."""
-    asked = {"url": simulator.url, "accounts": ACCOUNTS, "since": str(SINCE), "until": str(UNTIL), **question}
-    return json.loads(run("airflow", "sdk.py", json.dumps(asked), home=home))
+def ask(simulator: Simulator, home: Path, **query: Any) -> Any:
+    """The output of the SDK program."""
+    query = {"url": simulator.url, "accounts": ACCOUNTS, "since": str(SINCE), "until": str(UNTIL), **query}
+    return json.loads(run("airflow", "sdk.py", json.dumps(query), home=home))
 
 
 @pytest.mark.parametrize("level", ["ad", "adset", "campaign", "account"])
 def test_every_way_gives_the_true_rows(simulator: Simulator, tmp_path: Path, level: str) -> None:
-    """Called, as a report, in a batch, by several ids and by campaign: each row is the true one, and comes once."""
+    """Synchronously, as a report, in a batch, by several ids and by campaign: each true row comes once."""
     simulator.behave()
-    found = ask(simulator, tmp_path, level=level, fields=[f"{level}_id", *FIELDS])
+    result = ask(simulator, tmp_path, level=level, fields=[f"{level}_id", *FIELDS])
     first, second = (simulator.truth(account, level) for account in ACCOUNTS)
-    ways = [(found["called"], first), (found["report"], first)]
-    ways += [*zip(found["batch"], [first, second], strict=True)]
-    ways += [(found["ids"][account]["data"], true) for account, true in zip(ACCOUNTS, [first, second], strict=True)]
+    ways = [(result["called"], first), (result["report"], first)]
+    ways += [*zip(result["batch"], [first, second], strict=True)]
+    ways += [(result["ids"][account]["data"], true) for account, true in zip(ACCOUNTS, [first, second], strict=True)]
     if level != "account":
-        ways.append((found["campaigns"], first))
+        ways.append((result["campaigns"], first))
     for place, (rows, true) in enumerate(ways):
-        shown = told(rows, level)
+        shown = totals_of(rows, level)
         paged = place in {4, 5}  # several ids have a page each
         assert len(shown) == len(set(shown)) == (min(10, len(true)) if paged else len(true))
         assert set(shown) <= true
-    assert found["unknown_field"] == found["unknown_word"] == [100, None, None]
+    assert result["unknown_field"] == result["unknown_word"] == [100, None, None]
 
 
 @pytest.mark.parametrize(
     ("kind", "code", "subcode", "transient"),
     [
-        ("denied", 200, None, None), ("denied_10", 10, None, None), ("denied_100", 100, None, None),
-        ("denied_100_33", 100, 33, None), ("denied_275", 275, None, None), ("no_capability", 3, None, None),
-        ("token_dead", 190, 463, None), ("token_104", 104, None, None), ("token_2500", 2500, None, None),
-        ("final_1", 1, 2853001, False), ("transient_2", 2, None, True), ("too_many_429", 613, None, None),
+        ("denied", 200, None, None),
+        ("denied_10", 10, None, None),
+        ("denied_100", 100, None, None),
+        ("denied_100_33", 100, 33, None),
+        ("denied_275", 275, None, None),
+        ("no_capability", 3, None, None),
+        ("token_dead", 190, 463, None),
+        ("token_104", 104, None, None),
+        ("token_2500", 2500, None, None),
+        ("final_1", 1, 2853001, False),
+        ("transient_2", 2, None, True),
+        ("too_many_429", 613, None, None),
     ],
-)  # fmt: skip
-def test_refusals_as_the_sdk_reads_them(
+)
+def test_errors_as_the_sdk_reads_them(
     simulator: Simulator, tmp_path: Path, kind: str, code: int, subcode: int | None, transient: bool | None
 ) -> None:
-    """The SDK finds the code, the subcode and the transience of each refusal where it looks for them."""
+    """The SDK reads code, subcode and `is_transient` of each error."""
     simulator.behave({"kind": kind})
     assert ask(simulator, tmp_path, only_fails=True) == [code, subcode, transient]
 
 
-def test_a_wrong_token_and_none(simulator: Simulator, tmp_path: Path) -> None:
-    """A token that is none is 190."""
+def test_an_unknown_token(simulator: Simulator, tmp_path: Path) -> None:
+    """An unknown token is 190."""
     simulator.behave()
     assert ask(simulator, tmp_path, only_fails=True, token="other") == [190, 463, None]

@@ -13,16 +13,16 @@ from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
 from adwarm.sources.meta.usage_headers import parse_usage_headers
-from graph_simulator.errors import GraphError
+from graph_simulator.call_cost import CallCost
+from graph_simulator.error_responses import GraphError
+from graph_simulator.fault_kinds import Route, load_shed
 from graph_simulator.fault_profile import QuotaSetting
-from graph_simulator.faults.kinds import Route, load_shed
-from graph_simulator.quota.cost import Cost
-from graph_simulator.quota.quota_engine import QuotaEngine
+from graph_simulator.quota_engine import QuotaEngine
 
 APP = Scope(ScopeKind.APP, "100000")
 TOKEN = Scope(ScopeKind.TOKEN, "simulated")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ONE_CALL = Cost(1, 20, 100)
+ONE_CALL = CallCost(1, 20, 100)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,29 @@
 """The documentation: complete, linked, and in step with the code."""
 
 import ast
+import inspect
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from pydantic import BaseModel
 
+import adwarm
+from adwarm.backpressure.status import BreakerStatus, ScopeStatus
+from adwarm.cli.app import app
+from adwarm.replay.policy import SimplePolicy
 from adwarm.settings import Settings
+from adwarm.store.tables import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -54,29 +67,225 @@ def _variables() -> set[str]:
     return names
 
 
+def _containers() -> set[str]:
+    """Settings that hold sections of their own: these are documented variable by variable."""
+    kinds = {name: field.annotation for name, field in Settings.model_fields.items()}
+    nested = {name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+    return {f"ADWARM_{name.upper()}" for name in {*nested, "reports", "connections"}}
+
+
+def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every command below `command` that does something itself."""
+    if nested := getattr(command, "commands", None):
+        for child, item in nested.items():
+            yield from _commands(f"{name} {child}", item)
+    else:
+        yield name, command
+
+
 def _known(variable: str) -> bool:
     return variable in _variables() or variable.startswith(("ADWARM_REPORTS__", "ADWARM_CONNECTIONS__"))
 
 
-def test_the_generated_pages_are_up_to_date() -> None:
-    """Settings and tables pages are what the code says; the message names the command that renews them."""
-    done = subprocess.run(
-        [sys.executable, str(DOCS / "make_reference.py"), "--check"],
+def _make_reference(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(DOCS / "make_reference.py"), *arguments],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
+
+
+def _rows(text: str) -> dict[str, str]:
+    """Return the last cell of each table row by its first one, without the marks of code and bold."""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {row[0].strip("`* "): row[-1].strip("| ") for row in cells}
+
+
+def _sections(page: str, heading: str = "## ") -> dict[str, str]:
+    """Return the text of each section of a reference page by its title."""
+    parts = re.split(f"^{heading}", _text(DOCS / "reference" / page), flags=re.MULTILINE)[1:]
+    return {part.splitlines()[0].strip("`"): part for part in parts}
+
+
+def _keyword_names(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each operator class in a file with the parameters of its constructor, read without Airflow."""
+    for node in ast.parse(_text(path)).body:
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Operator"):
+            inits = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+            yield node.name, [argument.arg for init in inits for argument in init.args.kwonlyargs]
+
+
+def _dag_params(path: Path) -> list[str]:
+    """Return the names of a DAG file's parameters, read without Airflow."""
+    dicts = (
+        node.value
+        for node in ast.walk(ast.parse(_text(path)))
+        if isinstance(node, ast.keyword) and node.arg == "params" and isinstance(node.value, ast.Dict)
+    )
+    return [ast.literal_eval(key) for item in dicts for key in item.keys if key is not None]
+
+
+def _flat(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of a JSON document's figures, two levels deep."""
+    for name, value in document.items():
+        if isinstance(value, dict) and value and not prefix:
+            yield from _flat(value, f"{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_the_generated_pages_are_up_to_date() -> None:
+    """The generated pages are what the code says, nothing public is undocumented; the message says what to do."""
+    done = _make_reference("--check")
 
     assert done.returncode == 0, done.stderr
 
 
-def test_every_setting_is_described() -> None:
-    """No row of the settings page ends with an empty meaning."""
-    rows = [line for line in _text(DOCS / "reference/settings.md").splitlines() if line.startswith("| `ADWARM_")]
+def test_a_missing_description_is_reported() -> None:
+    """The generator refuses a page with an empty description, and a page that lacks a marker."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        from reference_pages.markdown import Undocumented, described, fill
+    finally:
+        sys.path.remove(str(DOCS))
 
-    assert len(rows) > 50
-    assert [row for row in rows if re.search(r"\|\s*\|$", row)] == []
+    with pytest.raises(Undocumented, match="columns of entry since"):
+        described("columns of entry", {"since": " ", "until": "Last day."})
+    with pytest.raises(Undocumented, match="adwarm plan"):
+        fill("# Commands\n", {"adwarm plan": "text"})
+
+
+def test_every_setting_is_documented() -> None:
+    """Each setting has a row with a meaning on the settings page."""
+    rows = _rows(_text(DOCS / "reference/settings.md"))
+    plain = {name for name in _variables() - NOT_SETTINGS if name not in _containers()}
+
+    assert sorted(name for name in plain if not rows.get(name)) == []
+
+
+def test_every_table_and_column_is_documented() -> None:
+    """Each table has a section, each column a row with a meaning in it, and each table says what bounds it."""
+    sections, growth = _sections("tables.md"), _rows(_sections("tables.md")["What grows"])
+    columns = {(table.name, column.name) for table in metadata.tables.values() for column in table.columns}
+
+    assert sorted((t, c) for t, c in columns if not _rows(sections.get(t, "")).get(c)) == []
+    assert sorted(name for name in metadata.tables if not growth.get(f"[`{name}`](#{name})")) == []
+
+
+def test_every_command_and_option_is_documented() -> None:
+    """Each command has a block on the commands page with a meaning for each argument and option."""
+    text = _text(DOCS / "reference/commands.md")
+    blocks = dict(re.findall(r"<!-- generated: ([\w -]+) -->(.*?)<!-- end -->", text, re.DOTALL))
+    commands = dict(_commands("adwarm", typer.main.get_command(app)))
+    lacking = [
+        f"{name} {option}"
+        for name, command in commands.items()
+        for option in (param.opts[0] for param in command.params if param.name != "help" and param.opts[0][0] == "-")
+        if not any(re.match(rf"{option}\b", row) and text for row, text in _rows(blocks.get(name, "")).items())
+    ]
+
+    assert set(blocks) == set(commands)
+    assert lacking == []
+
+
+def test_every_metric_is_documented(tmp_path: Path) -> None:
+    """Each figure of `adwarm status --json` is on the metrics page, and so are those of scopes and breakers."""
+    paths = os.pathsep.join([str(ROOT / "include"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "ADWARM_HOME": str(tmp_path)}
+    for command in (["db", "upgrade"], ["status", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "adwarm", *command],
+            env=environment, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    lists = [field.name for kind in (ScopeStatus, BreakerStatus) for field in fields(kind)]
+    documented = set(re.findall(r"`([\w.]+)`", _text(DOCS / "reference/metrics.md")))
+    names = [name for name in _flat(json.loads(done.stdout)) if name.partition(".")[0] != "warms"]
+
+    assert sorted(name for name in [*names, *lists] if name not in documented) == []
+
+
+def test_no_metric_is_emitted_undocumented() -> None:
+    """Whoever adds a StatsD or OpenTelemetry metric names it on the metrics page."""
+    emitted = re.compile(
+        r"\b(?:Stats|stats|metrics|meter)\.(?:incr|decr|gauge|timing|create_\w+)\(\s*f?[\"']([\w.{}]+)"
+    )
+    sources = [path for folder in ("include", "plugins", "dags") for path in (ROOT / folder).rglob("*.py")]
+    page = _text(DOCS / "reference/metrics.md")
+
+    assert [name for path in sources for name in emitted.findall(_text(path)) if f"`{name}`" not in page] == []
+
+
+def test_every_operator_and_parameter_is_documented() -> None:
+    """Each public operator has a section, with a meaning for each parameter of its constructor."""
+    sections = _sections("operators.md")
+    folder = ROOT / "plugins/adwarm_airflow/operators"
+    exported = set(re.findall(r'"(\w+Operator)"', _text(folder / "__init__.py")))
+    declared = {name: names for path in folder.glob("*.py") for name, names in _keyword_names(path)}
+
+    assert set(sections) == exported
+    assert sorted((o, p) for o in exported for p in declared[o] if not _rows(sections[o]).get(p)) == []
+
+
+def test_every_dag_and_parameter_is_documented() -> None:
+    """Each DAG has a section, with a meaning for each of its parameters."""
+    sections = _sections("dags.md")
+    declared = {path.stem: _dag_params(path) for path in (ROOT / "dags").glob("adwarm_*.py")}
+
+    assert all(declared.values())
+    assert set(sections) == set(declared)
+    assert sorted((dag, p) for dag, names in declared.items() for p in names if not _rows(sections[dag]).get(p)) == []
+
+
+def test_every_public_name_is_documented_and_its_example_runs(tmp_path: Path) -> None:
+    """Each name of `adwarm.__all__` has a section, and an example that runs without network."""
+    public = [name for name in getattr(adwarm, "__all__", []) if name != "__version__"]
+    sections = _sections("api.md")
+    examples = {name: FENCE.findall(sections[name])[-1] for name in public if name in sections}
+
+    assert sorted(sections) == sorted(public)
+    assert sorted(name for name, (language, _) in examples.items() if language not in {"python", "pycon"}) == []
+    assert _failures({name: code for name, (_, code) in examples.items()}, tmp_path) == {}
+
+
+def _failures(examples: dict[str, str], home: Path) -> dict[str, str]:
+    """Run each example in a process of its own folder and database, and return the errors by name."""
+    script = (
+        "import doctest, json, sys, traceback\n"
+        "failures = {}\n"
+        "for name, code in json.load(sys.stdin).items():\n"
+        "    try:\n"
+        "        if code.startswith('>>>'):\n"
+        "            test = doctest.DocTestParser().get_doctest(code, {}, name, None, 0)\n"
+        "            doctest.DebugRunner().run(test)\n"
+        "        else:\n"
+        "            exec(compile(code, name, 'exec'), {'__name__': '__main__'})\n"
+        "    except Exception:\n"
+        "        failures[name] = traceback.format_exc()\n"
+        "print('\\n' + json.dumps(failures))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps(examples),
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), "ADWARM_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    failures: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return failures
+
+
+def test_a_broken_example_is_reported(tmp_path: Path) -> None:
+    """An example that raises, or a doctest with another result, is named with its error."""
+    failures = _failures({"good": "x = 1\n", "bad": "raise ValueError('no')\n", "wrong": ">>> 1 + 1\n3\n"}, tmp_path)
+
+    assert set(failures) == {"bad", "wrong"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -117,6 +326,44 @@ def test_python_examples_are_python(page: Path) -> None:
     assert all(isinstance(ast.parse(source), ast.Module) for source in sources)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_python_examples_use_what_exists(page: Path) -> None:
+    """Whatever an example imports from adwarm exists; names of the plugin are looked up without Airflow."""
+    trees = [ast.parse(source) for language, source in FENCE.findall(_text(page)) if language == "python"]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    operators = set(re.findall(r'"(\w+)"', _text(ROOT / "plugins/adwarm_airflow/operators/__init__.py")))
+    missing = [
+        f"{node.module}.{alias.name}"
+        for node in imports
+        for alias in node.names
+        if (node.module == "adwarm_airflow.operators" and alias.name not in operators)
+        or (str(node.module).split(".")[0] == "adwarm" and not hasattr(import_module(str(node.module)), alias.name))
+    ]
+
+    assert missing == []
+
+
+def test_the_example_policy_is_a_policy() -> None:
+    """The policy of the how-to page has the methods, with the parameters, that a replay calls."""
+    page = _text(DOCS / "how-to/write-a-policy.md")
+    namespace: dict[str, Any] = {}
+    exec(next(source for language, source in FENCE.findall(page) if language == "python"), namespace)
+    policy = namespace["TwoDays"]()
+    own = {name: method for name, method in vars(type(policy)).items() if inspect.isfunction(method)}
+
+    assert own
+    for name, method in own.items():
+        assert [*signature(method).parameters] == [*signature(getattr(SimplePolicy, name)).parameters]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_paths_exist(page: Path) -> None:
+    """Every file or folder of the repository that a page names in code marks exists."""
+    mentioned = re.findall(r"`((?:include|plugins|dags|dev|tests|docs|examples|clients)/[\w./-]*)`", _prose(page))
+
+    assert [path for path in mentioned if not (ROOT / path).exists()] == []
+
+
 def test_each_operator_has_an_example() -> None:
     """Each operator has a section of its own, with an example that makes one in a DAG."""
     text = _text(DOCS / "how-to/operators-in-your-dag.md")
@@ -127,14 +374,6 @@ def test_each_operator_has_an_example() -> None:
 
     assert len(sections) >= 5
     assert [name for name, found in examples.items() if f"    {name}(" not in "".join(found)] == []
-
-
-def test_dags_and_pages_agree() -> None:
-    """Each DAG file has a section in the reference, and each section a DAG file."""
-    text = _text(DOCS / "reference/dags.md")
-    sections = set(re.findall(r"^## (adwarm_\w+)$", text, re.MULTILINE))
-
-    assert sections == {path.stem for path in (ROOT / "dags").glob("adwarm_*.py")}
 
 
 def test_commands_and_page_agree() -> None:

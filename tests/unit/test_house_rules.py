@@ -35,7 +35,7 @@ GENERATORS = {"random.Random", "random.SystemRandom"}
 SEEDED = {"random.default_rng", "random.Generator", "random.SeedSequence", "random.PCG64"}
 OWN_CLOCK = {
     "include/adwarm/foundation/clock.py",
-    "include/graph_simulator/server.py",  # waits for a real server thread
+    "include/graph_simulator/platform_clock.py",
 }
 ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail")
 

@@ -91,29 +91,37 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
+    from adwarm.foundation.errors import BadRequest, Transient
     from graph_simulator.config import SimulatorConfig
-    from graph_simulator.fault_profile import Storm, load_storm
+    from graph_simulator.error_responses import InvalidValue, ServerUnavailable
+    from graph_simulator.fault_profile import FaultProfile, load_fault_profile
     from graph_simulator.server import run_forever
 
-    config = SimulatorConfig(
-        accounts=accounts or "any",
-        ads=ads,
-        seed=seed,
-        zone=zone,
-        hourly_limit=hourly_limit or None,
-        latency_ms=latency_ms,
-        time_scale=time_scale,
-        now=None if at is None else clock_at(at).now(),
-        decoys=decoys,
-        storm=Storm() if faults is None else load_storm(faults),
-    )
+    try:
+        config = SimulatorConfig(
+            accounts=accounts or "any",
+            ads=ads,
+            seed=seed,
+            zone=zone,
+            hourly_limit=hourly_limit or None,
+            latency_ms=latency_ms,
+            time_scale=time_scale,
+            now=None if at is None else clock_at(at).now(),
+            decoys=decoys,
+            fault_profile=FaultProfile() if faults is None else load_fault_profile(faults),
+        )
+    except InvalidValue as error:
+        raise BadRequest(str(error)) from None
     url = f"http://{host}:{port}"
     if as_json:
         print_json({"url": url, "token": "simulated-token"})
         sys.stdout.flush()
     else:
         typer.echo(f"simulated Graph API on {url}, token simulated-token; stop with Ctrl-C")
-    run_forever(config, host, port)
+    try:
+        run_forever(config, host, port)
+    except ServerUnavailable as error:
+        raise Transient(str(error)) from None
 
 
 def _outcome_fields(item: Any) -> dict[str, Any]:

@@ -1,19 +1,25 @@
-"""Creates and upgrades the schema by alembic; the history lives in `migrations/`."""
+"""Creates, upgrades, exports and resets the schema; the migrations live in `migrations/`."""
 
+import base64
 import logging
 from pathlib import Path
+from typing import Any
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, MetaData
+from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
 
 VERSION_TABLE = "adwarm_alembic"
 _LOCK_TIMEOUT = "10min"
+_DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
+"""Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
+_ROWS_AT_ONCE = 1_000
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it would speak at every look
 
 
@@ -21,8 +27,12 @@ def upgrade(engine: Engine) -> str:
     """Bring the database to the newest schema and return its revision. Does nothing when it is there already.
 
     Concurrent callers are safe: the second waits for the first and finds nothing left to do.
+
+    Raises:
+        BadRequest: this code has no migration from the database's schema; the message says what to do.
     """
     config = _config()
+    _check_upgradable(get_current_revision(engine))
     with write_transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             # A migration may take as long as its tables are large, and the second caller waits for the first.
@@ -60,11 +70,68 @@ def require_current(engine: Engine) -> None:
         BadRequest: it has not; the message says which command brings it there.
     """
     found = get_current_revision(engine)
+    _check_upgradable(found)
     if found != get_head_revision():
         raise BadRequest(
             f"the database is at schema {found or 'none'}, this code needs {get_head_revision()}; "
             "run `adwarm db upgrade`"
         )
+
+
+def export_tables(engine: Engine, folder: Path) -> dict[str, int]:
+    """Write every table of the database as JSON lines, whatever its schema, and return the number of rows by table.
+
+    Timestamps are written as the database holds them (UTC), bytes as base64.
+
+    Args:
+        folder: created if it is absent; `TABLE.jsonl` in it is overwritten.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, int] = {}
+    with read_transaction(engine) as connection:
+        quote = engine.dialect.identifier_preparer.quote
+        for name in _existing_tables(connection):
+            rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(text(f"SELECT * FROM {quote(name)}"))  # noqa: S608 -- names of our own tables
+            with (folder / f"{name}.jsonl").open("wb") as file:
+                counts[name] = 0
+                for row in rows.mappings():
+                    file.write(orjson.dumps(dict(row), default=_plain, option=orjson.OPT_APPEND_NEWLINE))
+                    counts[name] += 1
+    return counts
+
+
+def reset(engine: Engine) -> str:
+    """Drop every table of adwarm with its rows, create the newest schema, and return its revision.
+
+    Other tables of the database are left alone. Objects that no row names any more are deleted by maintenance.
+    """
+    with write_transaction(engine) as connection:
+        existing = MetaData()
+        existing.reflect(connection, only=_existing_tables(connection, VERSION_TABLE))
+        existing.drop_all(connection)
+    return upgrade(engine)
+
+
+def _existing_tables(connection: Connection, *further: str) -> list[str]:
+    """Return the names of adwarm's tables, and of `further` ones, that the database has."""
+    return sorted({*_metadata().tables, *further} & set(inspect(connection).get_table_names()))
+
+
+def _plain(value: Any) -> str:
+    """Return what JSON has no type for: bytes as base64, the rest as text."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else str(value)
+
+
+def _check_upgradable(revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is None or revision in known:
+        return
+    if revision in _DEVELOPMENT_REVISIONS:
+        raise BadRequest(
+            f"the database has schema {revision} of a development version, which cannot be upgraded; save what you "
+            "want to keep with `adwarm db export FOLDER`, then empty it with `adwarm db reset --yes`"
+        )
+    raise BadRequest(f"the database has schema {revision}, made by a newer adwarm; upgrade this installation")
 
 
 def _config() -> Config:

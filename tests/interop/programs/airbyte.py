@@ -1,6 +1,6 @@
-"""Airbyte's connector for Facebook Marketing with another address of the platform: `python airbyte.py URL COMMAND ...`.
+"""Airbyte's connector for Facebook Marketing with another platform address: `python airbyte.py URL COMMAND ...`.
 
-Nothing else is changed but how long it waits between two looks at its reports.
+Nothing else is changed except the pause between two polls of its reports.
 """
 
 import sys

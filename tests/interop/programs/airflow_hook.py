@@ -1,7 +1,7 @@
-"""Airflow's Facebook hook, asked for the rows of several accounts; writes rows by account as JSON.
+"""Fetches the rows of several accounts with Airflow's Facebook hook; writes rows by account as JSON.
 
-Run as `python airflow_hook.py QUESTION`, the question being JSON with `url`, `accounts`, `level`, `fields`, `since`,
-`until` and `found`, the file that the answer goes to: the hook's log goes to the standard output.
+Run as `python airflow_hook.py QUERY`. The query is JSON with `url`, `accounts`, `level`, `fields`, `since`, `until` and
+`output`, the file for the rows: the hook logs to standard output.
 """
 
 import json
@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any
 
 
-def main(question: dict[str, Any]) -> None:
-    """Ask, and print what came."""
-    extra = {"app_id": "1", "app_secret": "1", "access_token": "simulated-token", "account_id": question["accounts"]}
+def main(query: dict[str, Any]) -> None:
+    """Fetch the rows and write them."""
+    extra = {"app_id": "1", "app_secret": "1", "access_token": "simulated-token", "account_id": query["accounts"]}
     os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"] = json.dumps({"conn_type": "facebook_social", "extra": extra})
     from airflow.providers.facebook.ads.hooks.ads import FacebookAdsReportingHook
     from facebook_business.session import FacebookSession
 
-    FacebookSession.GRAPH = question["url"]
+    FacebookSession.GRAPH = query["url"]
     params = {
-        "level": question["level"],
+        "level": query["level"],
         "time_increment": 1,
-        "time_range": {"since": question["since"], "until": question["until"]},
+        "time_range": {"since": query["since"], "until": query["until"]},
     }
-    found = FacebookAdsReportingHook().bulk_facebook_report(params, question["fields"], sleep_time=0.1)
-    rows_of = {account: [dict(row) for row in rows] for account, rows in found.items()}
-    Path(question["found"]).write_text(json.dumps(rows_of), encoding="utf-8")
+    result = FacebookAdsReportingHook().bulk_facebook_report(params, query["fields"], sleep_time=0.1)
+    rows_of = {account: [dict(row) for row in rows] for account, rows in result.items()}
+    Path(query["output"]).write_text(json.dumps(rows_of), encoding="utf-8")
 
 
 if __name__ == "__main__":

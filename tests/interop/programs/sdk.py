@@ -1,6 +1,6 @@
-"""Meta's own SDK, asked for an account's rows in every way it has; prints one JSON object: rows by way, and refusals.
+"""Fetches an account's rows with Meta's SDK in every way it has; prints one JSON object of rows by way, and errors.
 
-Run as `python sdk.py QUESTION`, the question being JSON with `url`, `accounts`, `level`, `fields`, `since` and `until`.
+Run as `python sdk.py QUERY`. The query is JSON with `url`, `accounts`, `level`, `fields`, `since` and `until`.
 """
 
 import json
@@ -16,31 +16,31 @@ from facebook_business.exceptions import FacebookRequestError
 from facebook_business.session import FacebookSession
 
 
-def main(question: dict[str, Any]) -> None:
-    """Ask, and print what came."""
-    FacebookSession.GRAPH = question["url"]
-    api = FacebookAdsApi.init(access_token=question.get("token", "simulated-token"), crash_log=False)
-    account = AdAccount(question["accounts"][0])
-    if question.get("only_fails"):
+def main(query: dict[str, Any]) -> None:
+    """Fetch the rows and print them."""
+    FacebookSession.GRAPH = query["url"]
+    api = FacebookAdsApi.init(access_token=query.get("token", "simulated-token"), crash_log=False)
+    account = AdAccount(query["accounts"][0])
+    if query.get("only_fails"):
         print(json.dumps(_failed(lambda: list(account.get_insights(fields=["spend"])))))
         return
     params = {
-        "level": question["level"],
-        "time_range": {"since": question["since"], "until": question["until"]},
+        "level": query["level"],
+        "time_range": {"since": query["since"], "until": query["until"]},
         "time_increment": 1,
         "limit": 10,
     }
-    fields = question["fields"]
-    found = {
+    fields = query["fields"]
+    result = {
         "called": _plain(account.get_insights(fields=fields, params=params)),
         "report": _report(account, fields, params),
-        "batch": _batch(api, question["accounts"], fields, params),
-        "campaigns": [] if question["level"] == "account" else _by_campaign(account, fields, params),
-        "ids": api.call("GET", ("insights",), params={"ids": question["accounts"], "fields": fields, **params}).json(),
+        "batch": _batch(api, query["accounts"], fields, params),
+        "campaigns": [] if query["level"] == "account" else _by_campaign(account, fields, params),
+        "ids": api.call("GET", ("insights",), params={"ids": query["accounts"], "fields": fields, **params}).json(),
         "unknown_field": _failed(lambda: list(account.get_insights(fields=["colour"]))),
         "unknown_word": _failed(lambda: list(account.get_insights(params={"shoe_size": 43}))),
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 def _report(account: AdAccount, fields: list[str], params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -56,33 +56,33 @@ def _report(account: AdAccount, fields: list[str], params: dict[str, Any]) -> li
 
 def _by_campaign(account: AdAccount, fields: list[str], params: dict[str, Any]) -> list[dict[str, Any]]:
     campaigns = account.get_campaigns(fields=["name", "created_time"], params={"limit": 2})
-    asked = (Campaign(campaign["id"]).get_insights(fields=fields, params=params) for campaign in campaigns)
-    return [row for rows in asked for row in _plain(rows)]
+    row_lists = (Campaign(campaign["id"]).get_insights(fields=fields, params=params) for campaign in campaigns)
+    return [row for rows in row_lists for row in _plain(rows)]
 
 
 def _batch(api: FacebookAdsApi, accounts: list[str], fields: list[str], params: dict[str, Any]) -> list[Any]:
-    found: list[Any] = []
+    result: list[Any] = []
     batch = api.new_batch()
     for name in accounts:
         AdAccount(name).get_insights(
             fields=fields,
             params=params | {"limit": 500},
             batch=batch,
-            success=lambda answer: found.append(answer.json()["data"]),
-            failure=lambda answer: found.append(answer.body()),
+            success=lambda answer: result.append(answer.json()["data"]),
+            failure=lambda answer: result.append(answer.body()),
         )
     batch.execute()
-    return found
+    return result
 
 
 def _failed(ask: Any) -> list[Any]:
-    """Return code, subcode and transience of the refusal of a question."""
+    """Return code, subcode and `is_transient` of the error that a call raises."""
     try:
         ask()
-    except FacebookRequestError as refusal:
-        body = refusal.body()
-        told = body.get("error", {}).get("is_transient") if isinstance(body, dict) else None
-        return [refusal.api_error_code(), refusal.api_error_subcode(), told]
+    except FacebookRequestError as error:
+        body = error.body()
+        transient = body.get("error", {}).get("is_transient") if isinstance(body, dict) else None
+        return [error.api_error_code(), error.api_error_subcode(), transient]
     return []
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 
 from .conftest import CommandResult
@@ -66,13 +66,15 @@ def test_a_denied_account_is_told_until_it_is_read(adwarm: Adwarm, platform: Sim
     """A rerun makes no call and ends with the same reason; a person may have the account asked about again."""
     days = (*RANGE[:2], "--to", "2026-06-03", *RANGE[4:], "--json")
     adwarm("backfill", "run", *days)
-    platform.platform.set_storm(read_storm({"fault": [{"kind": "denied", "accounts": ["act_1"]}]}, "storm"))
+    platform.state.set_fault_profile(
+        parse_fault_profile({"fault": [{"kind": "denied", "accounts": ["act_1"]}]}, "storm")
+    )
     more = ("--from", "2026-05-01", "--to", "2026-05-03", *RANGE[4:], "--json")
     first = adwarm("backfill", "run", *more)
     platform.reset()
     again = adwarm("backfill", "run", *more)
     calls = platform.calls()["total"]
-    platform.platform.set_storm(read_storm({}, "calm"))
+    platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
     lifted = adwarm("backfill", "run", *more, "--ask-denied")
 
     assert [said.exit_code for said in (first, again, lifted)] == [1, 1, 0]

@@ -174,6 +174,19 @@ def test_the_schema_can_be_made_and_shown(adwarm: Adwarm) -> None:
     assert adwarm("db", "current", "--json").json["database"] == before["needed"]
 
 
+def test_the_database_is_exported_and_reset(adwarm: Adwarm, tmp_path: Path) -> None:
+    """Export writes a file per table; reset deletes the rows, and only after `--yes`."""
+    adwarm("warm", "act_1", "--range", "yesterday")
+    exported = adwarm("db", "export", str(tmp_path / "out"), "--json").json
+    refused = adwarm("db", "reset")
+    reset = adwarm("db", "reset", "--yes", "--json").json
+
+    assert exported["rows"]["entry"] == len((tmp_path / "out" / "entry.jsonl").read_text().splitlines()) == 1
+    assert (refused.exit_code, "--yes" in refused.stderr) == (1, True)
+    assert reset["before"] == reset["now"]
+    assert set(adwarm("db", "export", str(tmp_path / "out"), "--json").json["rows"].values()) == {0}
+
+
 def test_the_doctor_sees_every_room(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a log two rooms need fixing and say how; with one all is well."""
     said = adwarm("doctor", "--json")

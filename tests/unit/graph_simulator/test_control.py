@@ -5,20 +5,20 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from graph_simulator.app import create_app
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.http_app import create_app
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TOKEN = {"access_token": "simulated-token"}
 
 
 def client(**changes: Any) -> TestClient:
-    """A caller on this machine."""
+    """A client on this machine."""
     return TestClient(create_app(SimulatorConfig(now=NOW, ads=4, **changes)), client=("127.0.0.1", 50_000))
 
 
 def test_faults_can_be_set_and_read() -> None:
-    """Faults set over the control route hit the next call; wrong ones are refused with their place."""
+    """Faults set over the control route hit the next call; invalid ones are rejected with their location."""
     http = client()
     assert http.get("/control/faults").json()["fault"] == []
     assert http.post("/control/faults", json={"fault": [{"kind": "transient_1"}]}).status_code == 200
@@ -29,8 +29,8 @@ def test_faults_can_be_set_and_read() -> None:
     assert http.get("/v26.0/act_1", params=TOKEN).status_code == 200
 
 
-def test_the_log_is_read_from_where_one_stopped() -> None:
-    """The log gives each call once."""
+def test_the_log_continues_after_a_position() -> None:
+    """Reading on from `next_after` returns each call once."""
     http = client()
     http.get("/v26.0/act_1", params=TOKEN)
     first = http.get("/control/log").json()
@@ -41,8 +41,8 @@ def test_the_log_is_read_from_where_one_stopped() -> None:
     assert "simulated-token" not in str(first)
 
 
-def test_reports_are_listed_and_time_can_jump() -> None:
-    """A jump of the clock completes a report at once."""
+def test_reports_are_listed_and_time_can_be_advanced() -> None:
+    """Advancing the clock completes a report at once."""
     http = client()
     http.post("/control/clock", json={"now": NOW.isoformat(), "frozen": True})
     run_id = http.post("/v26.0/act_1/insights", data=TOKEN).json()["report_run_id"]
@@ -52,10 +52,14 @@ def test_reports_are_listed_and_time_can_jump() -> None:
     assert http.post("/control/clock", json={}).status_code == 422
 
 
-def test_the_truth_is_told() -> None:
-    """What is planted in an account's ads can be read."""
-    found = client(decoys=1.0).get("/control/truth", params={"account": "act_1", "day": "2026-11-01"})
-    assert {truth["kind"] for truth in found.json()} <= {
-        "fatigued", "low_volume", "weekend_dip", "budget_cut", "price_shock",
-    }  # fmt: skip
+def test_the_planted_truth_can_be_read() -> None:
+    """The planted truth of an account's ads can be read."""
+    result = client(decoys=1.0).get("/control/truth", params={"account": "act_1", "day": "2026-11-01"})
+    assert {truth["kind"] for truth in result.json()} <= {
+        "fatigued",
+        "low_volume",
+        "weekend_dip",
+        "budget_cut",
+        "price_shock",
+    }
     assert client().get("/control/truth", params={"account": "x", "day": "2026-11-01"}).status_code == 400

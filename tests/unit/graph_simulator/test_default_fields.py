@@ -1,7 +1,6 @@
-"""The fields that other connectors ask for by default are taken, and hold what they can hold.
+"""Fields that other connectors request by default are accepted, and have values where an ad can have them.
 
-The lists and where they come from are in default_fields.json.
-"""
+The lists and their sources are in default_fields.json."""
 
 import json
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from facebook_business.adobjects.adsinsights import AdsInsights
 
 from graph_simulator.fields import FIELDS
-from tests.unit.graph_simulator.conftest import TIME_RANGE, error_codes, make_simulator
+from tests.unit.graph_simulator.conftest import RANGE, drive, error_of
 
 LISTS: dict[str, Any] = json.loads(Path(__file__).with_name("default_fields.json").read_text(encoding="utf-8"))
 CLICKS = ["1d_click", "7d_click", "28d_click", "1d_view"]
@@ -19,17 +18,21 @@ NO_FIGURE = {"ad_click_actions", "ad_impression_actions", "mobile_app_purchase_r
 NO_FIGURE |= {name for name in LISTS["airbyte"] if name.startswith(("auction_", "catalog_", "converted_", "instant_"))}
 NO_FIGURE |= {"qualifying_question_qualify_answer_rate"}
 ON_THE_SITE = {
-    "action_values", "purchase_roas", "website_purchase_roas", "conversions", "conversion_values",
+    "action_values",
+    "purchase_roas",
+    "website_purchase_roas",
+    "conversions",
+    "conversion_values",
     "cost_per_conversion",
-}  # fmt: skip
+}
 
 
-def asked(fields: list[str], **more: Any) -> list[dict[str, Any]]:
-    """The rows of a week of ads with these fields, as the tools ask for them."""
-    reply = make_simulator(ads=12).insights(fields=json.dumps(fields), **more)
+def requested(fields: list[str], **more: Any) -> list[dict[str, Any]]:
+    """The rows of a week of ads with these fields, requested like the tools do."""
+    reply = drive(ads=12).insights(fields=json.dumps(fields), **more)
     assert reply.status == 200, reply.body
-    found: list[dict[str, Any]] = json.loads(reply.body)["data"]
-    return found
+    result: list[dict[str, Any]] = json.loads(reply.body)["data"]
+    return result
 
 
 @pytest.mark.parametrize(
@@ -40,42 +43,45 @@ def asked(fields: list[str], **more: Any) -> list[dict[str, Any]]:
         ("airbyte", CLICKS, ["action_type", "action_target_id", "action_destination"], ON_THE_SITE),
     ],
 )
-def test_default_fields_are_taken(tool: str, windows: list[str], breakdowns: list[str], lost: set[str]) -> None:
-    """Each tool's own list is answered, as it asks for it; each field that an ad here can have holds a value."""
-    rows = asked(
+def test_default_fields_are_accepted(tool: str, windows: list[str], breakdowns: list[str], lost: set[str]) -> None:
+    """Each tool's own list is accepted; each field that a simulated ad can have has a value."""
+    rows = requested(
         LISTS[tool],
-        time_ranges=f"[{TIME_RANGE}]",
+        time_ranges=f"[{RANGE}]",
         action_attribution_windows=json.dumps(windows),
         action_breakdowns=json.dumps(breakdowns),
     )
     assert set(LISTS[tool]) - {name for row in rows for name in row} == (NO_FIGURE | lost) & set(LISTS[tool])
 
 
-def test_every_field_of_the_sdk_is_taken() -> None:
-    """Whatever the SDK can name is no mistake; anything else is."""
+def test_every_field_of_the_sdk_is_accepted() -> None:
+    """Every field of the SDK is accepted; anything else is an error."""
     names = {value for name, value in vars(AdsInsights.Field).items() if not name.startswith("_")}
     assert names == FIELDS
-    assert asked(sorted(names))
-    assert error_codes(make_simulator().insights(fields="impression")) == (100, None)
+    assert requested(sorted(names))
+    assert error_of(drive().insights(fields="impression")) == (100, None)
 
 
 def test_figures_that_follow_from_others() -> None:
-    """Ratios follow from counts, unique counts exceed neither clicks nor people, and videos are left over time."""
-    for row in asked(LISTS["airbyte"]):
+    """Ratios follow from counts, unique counts exceed neither clicks nor reach, and video retention falls over time."""
+    for row in requested(LISTS["airbyte"]):
         clicks, unique, people = (int(row.get(name, 0)) for name in ("clicks", "unique_clicks", "reach"))
         assert unique <= min(clicks, people)
         assert row.get("unique_ctr") == (f"{100 * unique / people:.6f}" if unique else None)
         assert row.get("cost_per_unique_click") == (f"{float(row['spend']) / unique:.6f}" if unique else None)
-        watched = [int(row[f"video_p{part}_watched_actions"][0]["value"]) for part in (25, 50, 75, 95)
-                   if f"video_p{part}_watched_actions" in row]  # fmt: skip
+        watched = [
+            int(row[f"video_p{part}_watched_actions"][0]["value"])
+            for part in (25, 50, 75, 95)
+            if f"video_p{part}_watched_actions" in row
+        ]
         assert watched == sorted(watched, reverse=True)
         curve = row["video_play_curve_actions"][0]["value"] if "video_play_curve_actions" in row else []
         assert curve == sorted(curve, reverse=True)
 
 
 def test_values_of_purchases() -> None:
-    """What was bought has a value, its return is value over money, and aliases agree."""
-    rows = [row for row in asked(LISTS["airbyte"]) if "action_values" in row]
+    """Purchases have a value, their return is value over spend, and aliases agree."""
+    rows = [row for row in requested(LISTS["airbyte"]) if "action_values" in row]
     assert rows
     for row in rows:
         values = {entry["action_type"]: float(entry["value"]) for entry in row["action_values"]}
@@ -87,40 +93,40 @@ def test_values_of_purchases() -> None:
 
 @pytest.mark.parametrize("edge", sorted(LISTS["objects"]))
 def test_objects_have_names_and_times(edge: str) -> None:
-    """dlt's and Singer's fields of objects are taken, by lists and by id; names are those that rows show."""
-    driven = make_simulator()
-    listed = driven.get(f"act_1/{edge}", fields=",".join(LISTS["objects"][edge]))["data"]
-    assert listed
+    """The object fields of dlt and Singer are accepted in lists and by id; names equal those of rows."""
+    driven = drive()
+    objects = driven.get(f"act_1/{edge}", fields=",".join(LISTS["objects"][edge]))["data"]
+    assert objects
     level = edge.removesuffix("s")
     rows = json.loads(driven.insights(fields=f"{level}_id,{level}_name", level=level, date_preset="today").body)["data"]
     names = {row[f"{level}_id"]: row[f"{level}_name"] for row in rows}
-    for item in listed:
+    for item in objects:
         assert {"id", "name", "status", "created_time", "updated_time", "account_id"} <= set(item)
         assert item["name"] == names.get(item["id"], item["name"])
         assert driven.get(item["id"], fields=",".join(LISTS["objects"][edge])) == item
-    assert names.keys() & {item["id"] for item in listed}
+    assert names.keys() & {item["id"] for item in objects}
 
 
 def test_objects_are_filtered() -> None:
-    """Lists of objects take filters by standing, id and time of change, and tell how many there are."""
-    driven = make_simulator(ads=12)
+    """Lists of objects accept filters by status, id and update time, and return a total count."""
+    driven = drive(ads=12)
     every = driven.get("act_1/ads", effective_status='["ACTIVE","ARCHIVED"]', summary="true", limit=500)
     assert every["summary"] == {"total_count": len(every["data"])}
 
-    def kept(*entries: tuple[str, str, Any]) -> list[str]:
+    def matching(*entries: tuple[str, str, Any]) -> list[str]:
         filtering = [{"field": name, "operator": operator, "value": value} for name, operator, value in entries]
-        found = driven.get("act_1/ads", filtering=json.dumps(filtering), limit=500, fields="id,updated_time")
-        return [item["id"] for item in found["data"]]
+        result = driven.get("act_1/ads", filtering=json.dumps(filtering), limit=500, fields="id,updated_time")
+        return [item["id"] for item in result["data"]]
 
-    standing = ("ad.effective_status", "IN", ["ACTIVE", "ARCHIVED"])
+    statuses = ("ad.effective_status", "IN", ["ACTIVE", "ARCHIVED"])
     ids = [item["id"] for item in every["data"]]
-    assert kept(standing) == ids
-    assert kept(standing, ("ad.id", "IN", ids[:2])) == ids[:2]
-    recent = kept(standing, ("ad.updated_time", "GREATER_THAN", 1_793_491_200))
+    assert matching(statuses) == ids
+    assert matching(statuses, ("ad.id", "IN", ids[:2])) == ids[:2]
+    recent = matching(statuses, ("ad.updated_time", "GREATER_THAN", 1_793_491_200))
     assert recent
     assert len(recent) < len(ids)
-    assert error_codes(driven.call("act_1/ads", filtering='[{"field":"ad.name","operator":"IN","value":["x"]}]')) == (
+    assert error_of(driven.call("act_1/ads", filtering='[{"field":"ad.name","operator":"IN","value":["x"]}]')) == (
         100,
         None,
     )
-    assert error_codes(driven.call("act_1/ads", summary="everything")) == (100, None)
+    assert error_of(driven.call("act_1/ads", summary="everything")) == (100, None)

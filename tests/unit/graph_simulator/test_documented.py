@@ -1,33 +1,33 @@
-"""The simulator's page and its example storm keep up with the simulator."""
+"""The how-to page and the example fault profile cover the whole simulator."""
 
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from graph_simulator.app_state import Platform
+from graph_simulator.app_state import AppState
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
+from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import (
+    FaultProfile,
     FaultRule,
     Poison,
     QuotaSetting,
     ReportSetting,
     SizeSetting,
-    Storm,
     UsageSetting,
     UseCase,
-    load_storm,
+    load_fault_profile,
 )
-from graph_simulator.faults.kinds import FaultKind, Route
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/how-to/simulator.md").read_text(encoding="utf-8")
 
 
-def test_every_fault_and_route_is_explained() -> None:
-    """Each kind of fault, each route it can be narrowed to, and each control route is on the page."""
-    control = {str(getattr(route, "path", "")) for route in control_routes(Platform(SimulatorConfig())).routes}
+def test_every_fault_and_route_is_documented() -> None:
+    """Each kind of fault, each route and each control route is on the page."""
+    control = {str(getattr(route, "path", "")) for route in control_routes(AppState(SimulatorConfig())).routes}
 
     assert [kind for kind in FaultKind if f"`{kind}`" not in PAGE] == []
     assert [route for route in Route if f"`{route}`" not in PAGE and route is not Route.OTHER] == []
@@ -35,18 +35,18 @@ def test_every_fault_and_route_is_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [Storm, QuotaSetting, ReportSetting, SizeSetting, UsageSetting, UseCase, Poison, FaultRule]
+    "part", [FaultProfile, QuotaSetting, ReportSetting, SizeSetting, UsageSetting, UseCase, Poison, FaultRule]
 )
-def test_every_word_of_a_storm_is_explained(part: type[BaseModel]) -> None:
-    """Each setting of each part of a storm file is named."""
+def test_every_setting_of_a_profile_is_documented(part: type[BaseModel]) -> None:
+    """Each setting of each part of a fault profile is on the page."""
     assert [name for name in part.model_fields if f"`{name}`" not in PAGE and f"[{name}]" not in PAGE] == []
 
 
-def test_the_example_is_a_storm() -> None:
-    """The file that the page begins with can be read, and has limits, sizes, a poison and more than ten faults."""
-    storm = load_storm(ROOT / "examples/storm.toml")
+def test_the_example_is_a_fault_profile() -> None:
+    """The example file is valid, and has limits, sizes, poison and more than ten faults."""
+    profile = load_fault_profile(ROOT / "examples/storm.toml")
 
-    assert storm.quota
-    assert storm.size.page_cells
-    assert storm.poison
-    assert len({rule.kind for rule in storm.fault}) > 10
+    assert profile.quota
+    assert profile.size.page_cells
+    assert profile.poison
+    assert len({rule.kind for rule in profile.fault}) > 10

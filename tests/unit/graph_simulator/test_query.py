@@ -1,19 +1,20 @@
-"""Parameters are read as strictly as the platform reads them."""
+"""Parameters are validated as strictly as the platform validates them."""
 
 import json
 from datetime import UTC, date, datetime
 
 import pytest
 
-from adwarm.model import Window
-from graph_simulator.errors import GraphError
+from graph_simulator.date_ranges import DateRange
+from graph_simulator.error_responses import GraphError
 from graph_simulator.query import read_query
+from tests.unit.graph_simulator.conftest import PLAIN, Driven, drive, error_of
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
 def read(**params: str) -> list[str]:
-    """The windows that parameters mean, as text."""
+    """The date ranges of parameters, as text."""
     return [str(window) for window in read_query(params, "UTC", NOW).windows]
 
 
@@ -23,7 +24,7 @@ def span(since: str, until: str) -> str:
 
 
 def test_fields_in_both_forms() -> None:
-    """A comma list and a JSON list of fields mean the same."""
+    """A comma-separated list and a JSON list of fields are equal."""
     comma = read_query({"fields": "ad_id,spend"}, "UTC", NOW)
     listed = read_query({"fields": '["ad_id","spend"]'}, "UTC", NOW)
     assert comma == listed
@@ -31,7 +32,7 @@ def test_fields_in_both_forms() -> None:
 
 
 def test_windows_of_increments() -> None:
-    """A span is cut by days, by weeks with a shorter last one, by months, or not at all."""
+    """A range is cut by days, by weeks with a shorter last one, by months, or not at all."""
     range_ = span("2026-10-30", "2026-11-05")
     assert read(time_range=range_) == ["2026-10-30..2026-11-05"]
     assert len(read(time_range=range_, time_increment="1")) == 7
@@ -40,25 +41,25 @@ def test_windows_of_increments() -> None:
 
 
 def test_time_ranges_win() -> None:
-    """With time_ranges, one window each; range, preset and increment are ignored."""
-    found = read(
+    """`time_ranges` takes precedence over range, preset and increment."""
+    result = read(
         time_ranges=f"[{span('2026-11-01', '2026-11-02')},{span('2026-11-05', '2026-11-05')}]",
         time_range=span("2026-10-01", "2026-10-02"),
         time_increment="1",
     )
-    assert found == ["2026-11-01..2026-11-02", "2026-11-05..2026-11-05"]
+    assert result == ["2026-11-01..2026-11-02", "2026-11-05..2026-11-05"]
 
 
 def test_presets_are_in_the_accounts_zone() -> None:
-    """Yesterday depends on where the account is, and the last 30 days are the default."""
+    """Yesterday depends on the account's time zone, and the last 30 days are the default."""
     late = NOW.replace(hour=23)
     auckland = read_query({"date_preset": "yesterday"}, "Pacific/Auckland", late)
-    assert auckland.windows == (Window(date(2026, 11, 25), date(2026, 11, 25)),)
+    assert auckland.windows == (DateRange(date(2026, 11, 25), date(2026, 11, 25)),)
     assert read() == ["2026-10-26..2026-11-24"]
 
 
 def test_too_long_ago() -> None:
-    """A start before 37 months ago refuses the whole call; the first day inside is taken."""
+    """A start over 37 months ago is an error; the first day within is accepted."""
     with pytest.raises(GraphError) as caught:
         read(time_range=span("2023-10-24", "2026-11-01"))
     assert caught.value.code == 3018
@@ -85,21 +86,21 @@ def test_too_long_ago() -> None:
         {"action_attribution_windows": "3d_click"},
     ],
 )
-def test_mistakes_are_code_100(params: dict[str, str]) -> None:
-    """A parameter the platform does not take is code 100."""
+def test_invalid_parameters_are_code_100(params: dict[str, str]) -> None:
+    """A parameter that the platform does not accept is code 100."""
     with pytest.raises(GraphError) as caught:
         read(**params)
     assert caught.value.code == 100
 
 
 def test_bad_fields_are_listed() -> None:
-    """The message names every field that does not exist."""
+    """The message names every unknown field."""
     with pytest.raises(GraphError, match="colour, taste are not valid for fields param"):
         read(fields="spend,colour,taste")
 
 
 def test_filters() -> None:
-    """Filters by id narrow each other; retired attribution windows are dropped silently."""
+    """Filters by id are combined; retired attribution windows are dropped silently."""
     query = read_query(
         {
             "filtering": '[{"field":"ad.id","operator":"IN","value":["1","2"]},{"field":"ad.id","operator":"EQUAL",'
@@ -109,7 +110,51 @@ def test_filters() -> None:
         "UTC",
         NOW,
     )
-    assert query.keeps({"ad_id": "2"}, has_ended=False)
-    assert not query.keeps({"ad_id": "1"}, has_ended=False)
+    assert query.matches({"ad_id": "2"}, has_ended=False)
+    assert not query.matches({"ad_id": "1"}, has_ended=False)
     assert query.more_impressions_than == 9
     assert query.attribution == ("7d_click",)
+
+
+LONG_AGO = json.dumps({"since": "2025-09-01", "until": "2025-09-07"})
+
+
+def first_row(driven: Driven, **params: str) -> dict[str, str]:
+    """The first row of a response."""
+    result: dict[str, str] = json.loads(driven.insights(**params).body)["data"][0]
+    return result
+
+
+def test_a_breakdown_adds_its_field() -> None:
+    """The simulated audience is one group: a row names it and has the same figures."""
+    driven = drive()
+    plain = first_row(driven)
+    assert first_row(driven, breakdowns="age,gender") == plain | {"age": "25-34", "gender": "female"}
+
+
+@pytest.mark.parametrize("name", ["dma", "shoe_size"])
+def test_unknown_breakdowns(name: str) -> None:
+    """An unknown or retired breakdown is an error."""
+    assert error_of(drive().insights(breakdowns=name)) == (100, None)
+
+
+def test_reach_is_left_out_of_old_breakdowns() -> None:
+    """Over 13 months back, a query with breakdowns silently has no reach; one without breakdowns has it."""
+    driven = drive()
+    assert "reach" in first_row(driven, time_range=LONG_AGO)
+    assert "reach" in first_row(driven, breakdowns="age")
+    assert "reach" not in first_row(driven, time_range=LONG_AGO, breakdowns="age")
+
+
+def test_ten_reports_a_day_have_old_reach() -> None:
+    """Ten reports per account and day have it; a new day allows ten more."""
+    driven = drive({"reports": {"base_seconds": 0, "full_seconds": 0, "spread": 0, "seconds_per_1000_cells": 0}})
+
+    def has_reach(account: str = "act_1") -> bool:
+        run = driven.submit(account, time_range=LONG_AGO, breakdowns="age", fields=PLAIN)
+        return "reach" in driven.get(f"{run}/insights")["data"][0]
+
+    assert [has_reach() for _ in range(12)] == [True] * 10 + [False] * 2
+    assert has_reach("act_2")
+    driven.wait(86_400)
+    assert has_reach()

@@ -25,7 +25,7 @@ from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 from tests.unit.conftest import NOW
 
@@ -88,7 +88,7 @@ class PlatformHarness:
 
     def set_faults(self, **values: Any) -> None:
         """Behave as told from now on."""
-        self.server.platform.set_storm(read_storm(values, "storm"))
+        self.server.state.set_fault_profile(parse_fault_profile(values, "storm"))
 
     def run(self, *accounts: str, span: str = LONG_RANGE, wait: float = 600, **changes: Any) -> BatchResult:
         """Make one range of some accounts fresh."""
@@ -98,7 +98,7 @@ class PlatformHarness:
 
     def calls(self, route: str | None = None) -> list[LoggedCall]:
         """Return the calls so far, of one route or all."""
-        return [call for call in self.server.platform.calls.entries()[0] if route in {None, call.route}]
+        return [call for call in self.server.state.calls.entries()[0] if route in {None, call.route}]
 
     def stored_rows(self, account: str, window: Window = LONG_WINDOW) -> list[Row]:
         """Return the stored daily rows of an account."""
@@ -109,8 +109,8 @@ class PlatformHarness:
 
     def expected_rows(self, account: str, window: Window = LONG_WINDOW) -> list[Row]:
         """Return the platform's own rows, read on a calm day without limits."""
-        storm = self.server.platform.storm
-        self.server.platform.set_storm(read_storm({}, "calm"))
+        storm = self.server.state.fault_profile
+        self.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
         source = self.prefetch.make_source()
         from adwarm.sources.protocol import Increment, ResultPage
 
@@ -124,7 +124,7 @@ class PlatformHarness:
             if page.next_cursor is None:
                 break
             page = source.read(unit, page.next_cursor)
-        self.server.platform.set_storm(storm)
+        self.server.state.set_fault_profile(storm)
         return sorted(rows, key=lambda row: (str(row["date_start"]), str(row.get("ad_id", ""))))
 
     def events(self, kind: str) -> list[ErrorEvent]:
@@ -142,8 +142,8 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         server = SimulatorServer(SimulatorConfig(**{"ads": 6, "now": NOW, "token": TOKEN, **(config or {})}))
         server.__enter__()
         made.append(server)
-        server.platform.clock = clock
-        server.platform.set_storm(server.platform.storm)
+        server.state.clock = clock
+        server.state.set_fault_profile(server.state.fault_profile)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
         errors = ErrorLog(sqlite_engine)
         pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))

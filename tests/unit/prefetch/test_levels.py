@@ -20,7 +20,7 @@ from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.store import entries, partitions
 from adwarm.store.partition_rows import daily_rows
-from graph_simulator.fault_profile import read_storm
+from graph_simulator.fault_profile import parse_fault_profile
 from tests.unit.prefetch.conftest import PlatformHarness
 
 LEVELS = ("ad", "adset", "campaign", "account")
@@ -59,8 +59,8 @@ class Stage:
 
     def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
         """The platform's own rows, on a calm day, a page at a time."""
-        storm = self.staging.server.platform.storm
-        self.staging.server.platform.set_storm(read_storm({}, "calm"))
+        storm = self.staging.server.state.fault_profile
+        self.staging.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
         source = self.engine.make_source()
         (unit,) = source.plan(source.get_account("act_1"), [window], increment, self.engine.settings.spec(level))
         rows: list[Row] = []
@@ -70,7 +70,7 @@ class Stage:
             if page.next_cursor is None:
                 break
             page = source.read(unit, page.next_cursor)
-        self.staging.server.platform.set_storm(storm)
+        self.staging.server.state.set_fault_profile(storm)
         return in_order(rows, level)
 
 

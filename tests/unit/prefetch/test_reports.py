@@ -141,8 +141,8 @@ def test_a_report_that_the_platform_forgot_is_made_anew(staging: PlatformHarness
     """A run that stays unknown counts as expired: noted down by nobody else, and asked for again."""
     staging.set_faults(reports={"base_seconds": 40})
     assert statuses(staging.run("act_1", wait=5)) == ["parked"]
-    staging.server.platform.desk.clear()
-    staging.server.platform.desk._jobs["1"] = None  # type: ignore[assignment]
+    staging.server.state.report_runs.clear()
+    staging.server.state.report_runs._runs["1"] = None  # type: ignore[assignment]
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
 

@@ -259,5 +259,5 @@ def test_a_days_ads_are_divided_when_a_day_is_too_large(make_staging: Callable[.
     truth = staging.expected_rows("act_1", day)
     assert staging.stored_rows("act_1", day) == truth
     today = staging.clock.now().date()
-    ended = {truth.ad_id for truth in staging.server.platform.world.truths("act_1", day.since) if truth.ended < today}
+    ended = {truth.ad_id for truth in staging.server.state.dataset.truths("act_1", day.since) if truth.ended < today}
     assert ended & {row["ad_id"] for row in truth}

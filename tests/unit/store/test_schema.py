@@ -1,12 +1,28 @@
 """Tests of the schema's history."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import Engine, inspect, select, text
 
+from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.schema import VERSION_TABLE, downgrade, get_current_revision, get_head_revision, upgrade
-from adwarm.store.tables import breaker, isolation, metadata
+from adwarm.store.schema import (
+    VERSION_TABLE,
+    downgrade,
+    export_tables,
+    get_current_revision,
+    get_head_revision,
+    require_current,
+    reset,
+    upgrade,
+)
+from adwarm.store.tables import metadata, payload
+from tests.unit.conftest import NOW
 
 
 def test_migrations_give_the_tables_of_the_code(engine: Engine) -> None:
@@ -32,18 +48,51 @@ def test_up_down_up(engine: Engine) -> None:
     assert set(metadata.tables) <= set(inspect(engine).get_table_names())
 
 
-def test_isolations_leave_the_breakers(engine: Engine) -> None:
-    """Rows of isolation that lie among the breakers are moved; breakers stay."""
-    at = {"state": "isolated", "changed_at": 5.0, "probe_at": 0.0, "data": {"state": "isolated", "calls": 7}}
-    try:
-        downgrade(engine, "0007")
-        with write_transaction(engine) as connection:
-            rows = [{"source": "isolation:warehouse", **at}, {"source": "source:meta", **at, "state": "closed"}]
-            connection.execute(breaker.insert(), rows)
-    finally:
-        upgrade(engine)
+@pytest.fixture
+def development_database(engine: Engine) -> Iterator[Engine]:
+    """A database that a development version made: an unknown revision, and rows."""
+    with write_transaction(engine) as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0012'"))
+        connection.execute(payload.insert().values(hash="h", body=b"\x00\xff", created_at=NOW))
+    yield engine
+    reset(engine)
 
-    with read_transaction(engine) as connection:
-        assert connection.execute(select(breaker.c.source)).scalars().all() == ["source:meta"]
-        [moved] = connection.execute(select(isolation)).mappings().all()
-    assert dict(moved) == {"source": "warehouse", "state": "isolated", "changed_at": 5.0, "data": at["data"]}
+
+def test_a_development_database_is_refused(development_database: Engine) -> None:
+    """Upgrading it is one error that names export and reset, and changes nothing."""
+    for check in (upgrade, require_current):
+        with pytest.raises(BadRequest, match=r"0012.*adwarm db export FOLDER.*adwarm db reset --yes"):
+            check(development_database)
+
+    assert get_current_revision(development_database) == "0012"
+
+
+def test_a_newer_database_is_refused(development_database: Engine) -> None:
+    """A revision that this code does not know yet is said to be newer."""
+    with write_transaction(development_database) as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '7'"))
+
+    with pytest.raises(BadRequest, match="newer adwarm"):
+        upgrade(development_database)
+
+
+def test_export_and_reset(development_database: Engine, tmp_path: Path) -> None:
+    """Export writes every row whatever the schema; reset leaves empty tables of the newest schema, and other tables."""
+    with write_transaction(development_database) as connection:
+        connection.execute(text("CREATE TABLE of_somebody_else (id INTEGER)"))
+    try:
+        counts = export_tables(development_database, tmp_path / "export")
+        reset(development_database)
+        names = inspect(development_database).get_table_names()
+    finally:
+        with write_transaction(development_database) as connection:
+            connection.execute(text("DROP TABLE of_somebody_else"))
+
+    assert counts.keys() == set(metadata.tables)
+    assert (counts["payload"], sum(counts.values())) == (1, 1)
+    [row] = (tmp_path / "export" / "payload.jsonl").read_text().splitlines()
+    assert orjson.loads(row)["body"] == "AP8="
+    assert "of_somebody_else" in names
+    assert get_current_revision(development_database) == get_head_revision()
+    with read_transaction(development_database) as connection:
+        assert connection.execute(select(payload)).all() == []

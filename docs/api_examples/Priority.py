@@ -1,0 +1,3 @@
+from adwarm import Priority
+
+assert Priority.parse("critical") is Priority.CRITICAL

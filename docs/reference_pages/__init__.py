@@ -1,0 +1,1 @@
+"""Builds the generated pages and blocks of docs/reference from the code."""

@@ -1,1 +1,0 @@
-"""Faults on purpose: which there are (`kinds`), when they hit (`schedule`), how they look on the wire (`wire`)."""

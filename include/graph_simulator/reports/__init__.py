@@ -1,1 +1,0 @@
-"""Asynchronous reports: how one run goes (`job`), and the runs there are (`desk`)."""
