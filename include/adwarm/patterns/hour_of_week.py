@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from adwarm.access_log.log_reader import read_events, timestamp_column
 from adwarm.foundation.arrow_arrays import Codes, Ints, Micros, to_arrow_array, to_numpy
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder, dictionary_column
 from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
 from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.background_iterator import iterate_in_background
-from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 
@@ -71,8 +71,8 @@ def count_slots(tables: Iterable[pa.Table], default_zone: str = "UTC") -> pa.Tab
     hour = cells & _HOUR_MASK
     order = np.lexsort((hour, date_range, account))
     columns = [
-        _dictionary_column(account[order], account_names),
-        _dictionary_column(date_range[order], range_names),
+        dictionary_column(account[order], account_names),
+        dictionary_column(date_range[order], range_names),
         to_arrow_array(hour[order].astype(np.uint8), pa.uint8()),
         to_arrow_array(opens[order], pa.int64()),
     ]
@@ -114,7 +114,3 @@ def _local_hours(slots: Micros, zone: Codes, zone_names: list[str]) -> Ints:
     starts, row = np.unique(slots, return_inverse=True)
     hours = np.stack([hours_of_week(to_local_micros(starts, name) // HOUR_MICROS) for name in zone_names])
     return hours[zone, row]
-
-
-def _dictionary_column(codes: Ints, values: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(to_arrow_array(codes.astype(np.int32), pa.int32()), values)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from adwarm.foundation.arrow_arrays import Codes, Ints, to_numpy
-from adwarm.patterns.dictionary_encoder import DictionaryEncoder
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.load_slots import iter_slots
 from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA

@@ -16,8 +16,8 @@ import pyarrow as pa
 from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.arrow_arrays import Codes, Ints
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder, dictionary_column
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.opens import keep_human_events
 
 SLOT_SECONDS = 900
@@ -231,7 +231,7 @@ def _column(words: pa.Array, codes: Ints) -> pa.DictionaryArray:
     used = np.zeros(len(words), np.bool_)
     used[codes] = True
     places = (np.cumsum(used) - 1).astype(np.int32)[codes]
-    return pa.DictionaryArray.from_arrays(pa.array(places), words.filter(pa.array(used)))
+    return dictionary_column(places, words.filter(pa.array(used)))
 
 
 def _moments(micros: Ints) -> pa.Array:
