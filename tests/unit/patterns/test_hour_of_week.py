@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.event_schema import EVENT_SCHEMA
+from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.patterns import hour_of_week
 from adwarm.patterns.hour_of_week import HOUR_SCHEMA, count_log, count_slots
 from adwarm.patterns.slot_counts import SlotAggregator

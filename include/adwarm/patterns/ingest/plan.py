@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
-from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
 from adwarm.store.aggregates import LogFileProgress

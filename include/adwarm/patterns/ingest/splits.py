@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
-from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import parquet_groups
 from adwarm.patterns.ingest.plan import FileRange, IngestPlan
 
