@@ -10,6 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from adwarm.model import Warm, WarmReason
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.opens import FIRST_OPEN_QUIET
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
@@ -43,7 +44,7 @@ class DemoReport:
         slots = load_slots(runtime.engine, runtime.objects, day.start - FIRST_OPEN_QUIET, day.end, default_zone=zone)
         mark_warm_outcomes(runtime.engine, runtime.objects, day.end, known_until=day.end)
         counts = warms.count_by_status(runtime.engine)
-        rows = warms.list_by_reason(runtime.engine, "predicted_open")
+        rows = warms.list_by_reason(runtime.engine, WarmReason.PREDICTED_OPEN)
         return cls(
             log={
                 "opens_learned": trained["opens"],
@@ -57,10 +58,10 @@ class DemoReport:
             },
             plan={
                 "warms_planned": len(rows),
-                "days_closed": len(warms.list_by_reason(runtime.engine, "day_closed")),
-                "days_left_to_the_daily_run": warms.count_cut(runtime.engine, "day_closed"),
-                "strategy_warms": len(warms.list_by_reason(runtime.engine, "strategy")),
-                "cut_by_the_budget": warms.count_cut(runtime.engine, "predicted_open"),
+                "days_closed": len(warms.list_by_reason(runtime.engine, WarmReason.DAY_CLOSED)),
+                "days_left_to_the_daily_run": warms.count_cut(runtime.engine, WarmReason.DAY_CLOSED),
+                "strategy_warms": len(warms.list_by_reason(runtime.engine, WarmReason.STRATEGY)),
+                "cut_by_the_budget": warms.count_cut(runtime.engine, WarmReason.PREDICTED_OPEN),
                 "used": counts["used"],
                 "wasted": counts["wasted"],
                 "failed": counts.get("failed", 0),
@@ -139,17 +140,17 @@ def peak_memory_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def _examples(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _examples(rows: list[Warm]) -> list[dict[str, Any]]:
     """Return three planned warms: the surest, the middle one and the least sure."""
-    ranked = sorted(rows, key=lambda row: (-row["confidence"], row["account_id"], row["date_range"], row["decided_at"]))
+    ranked = sorted(rows, key=lambda row: (-row.confidence, row.key.account_id, row.key.date_range, row.decided_at))
     places = sorted({0, len(ranked) // 2, len(ranked) - 1}) if ranked else []
     return [
         {
-            "key": f"{row['account_id']} {row['date_range']}",
-            "predicted_open": f"{row['predicted_open']:%Y-%m-%d %H:%M} UTC",
-            "warm_at": f"{row['warm_at']:%Y-%m-%d %H:%M} UTC",
-            "confidence": round(row["confidence"], 4),
-            "why": row["explanation"].get("why", ""),
+            "key": f"{row.key.account_id} {row.key.date_range}",
+            "predicted_open": f"{row.predicted_open:%Y-%m-%d %H:%M} UTC",
+            "warm_at": f"{row.warm_at:%Y-%m-%d %H:%M} UTC",
+            "confidence": round(row.confidence, 4),
+            "why": row.explanation.get("why", ""),
         }
         for row in (ranked[place] for place in places)
     ]

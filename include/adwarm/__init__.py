@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adwarm.access_log import read_events
-    from adwarm.fatigue import FatigueScore, score_account
+    from adwarm.fatigue import score_account
     from adwarm.forecast.protocol import Forecast
     from adwarm.foundation.errors import (
         AdwarmError,
@@ -25,8 +25,17 @@ if TYPE_CHECKING:
         TooMuchData,
         Transient,
     )
-    from adwarm.model import Account, FreshnessRules, Priority, QuerySpec, ReportKey, Window, resolve_window
-    from adwarm.planning import Strategy
+    from adwarm.model import (
+        Account,
+        FatigueScore,
+        FreshnessRules,
+        Priority,
+        QuerySpec,
+        ReportKey,
+        Strategy,
+        Window,
+        resolve_window,
+    )
     from adwarm.prefetch import BatchResult, KeyRequest
     from adwarm.replay.policy import SimplePolicy
     from adwarm.runtime import Runtime
@@ -78,7 +87,7 @@ _MODULES = {
     "BatchResult": "adwarm.prefetch",
     "Corrupt": _ERRORS,
     "Denied": _ERRORS,
-    "FatigueScore": "adwarm.fatigue",
+    "FatigueScore": _MODEL,
     "Forecast": "adwarm.forecast.protocol",
     "FreshnessRules": _MODEL,
     "InsightsSource": "adwarm.sources.protocol",
@@ -90,7 +99,7 @@ _MODULES = {
     "Runtime": "adwarm.runtime",
     "Settings": "adwarm.settings",
     "SimplePolicy": "adwarm.replay.policy",
-    "Strategy": "adwarm.planning",
+    "Strategy": _MODEL,
     "Throttled": _ERRORS,
     "TokenDead": _ERRORS,
     "TooMuchData": _ERRORS,

@@ -24,7 +24,7 @@ from adwarm.sources.protocol import InsightsSource
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
-from adwarm.store.isolated_sources import IsolationStore
+from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm.store.schema import get_current_revision, get_head_revision, require_current
 
 SourceFactory = Callable[[], InsightsSource]
@@ -111,7 +111,7 @@ class Runtime:
             self.clock,
             random.SystemRandom(),
             ledger=HealingStore(self.engine),
-            isolation=IsolationStore(self.engine),
+            isolation=SqlIsolationStore(self.engine),
         )
 
     @cached_property

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
-from adwarm.model import Account, Priority, Scope
+from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction
 from adwarm.store.tables import breaker, capacity_scope
@@ -248,7 +248,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     interval = {"data_interval_start": day, "data_interval_end": day.replace(day=6), "logical_date": day}
     ti = SimpleNamespace(xcom_push=lambda *_: None, try_number=1)
     daily.plan_day({"dag_run": run, "ti": ti, "params": {"accounts": ["act_801"]}, **interval})
-    [planned] = {row["priority"] for row in warms.list_by_run(runtime.engine, "adwarm_daily_insights/b")}
+    [planned] = {row.priority for row in warms.list_by_run(runtime.engine, "adwarm_daily_insights/b")}
 
     budget = Runtime().admission
     backfill, live = (Scope.parse(f"account:act_{number}") for number in (801, 802))
@@ -256,13 +256,16 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     def ask(scope: Scope, priority: Priority) -> object:
         return budget.admit([scope], priority, source="meta")
 
-    first = ask(backfill, Priority.parse(planned))
+    first = ask(backfill, planned)
     assert isinstance(first, Granted)
     turned_away = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
     budget.release(first.grant, CallOutcome(CallOutcomeKind.OK, 0.1))
     then = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
 
-    assert (planned, [isinstance(answer, Granted) for answer in turned_away + then]) == ("low", [False] * 3 + [True])
+    assert (planned.name, [isinstance(answer, Granted) for answer in turned_away + then]) == (
+        "LOW",
+        [False] * 3 + [True],
+    )
 
 
 def test_what_waits_for_a_report_is_woken_by_time(runtime: Runtime) -> None:
@@ -284,11 +287,16 @@ def test_a_warm_waits_in_the_class_of_its_plan(runtime: Runtime) -> None:
     from adwarm_airflow.operators import WarmBatchOperator
 
     now = datetime.now(UTC)
-    common = {"date_range": "yesterday", "reason": "strategy", "mode": "live", "decided_at": now, "warm_at": now}
-    places = {"act_803": "normal", "act_804": "high", "act_805": "critical"}
+    places = {"act_803": Priority.NORMAL, "act_804": Priority.HIGH, "act_805": Priority.CRITICAL}
     rows = [
-        {"account_id": name, "priority": word, "status": "planned", "batch": 0} | common
-        for name, word in places.items()
+        PlannedWarm(
+            key=ReportKey(name, "yesterday"),
+            reason=WarmReason.STRATEGY,
+            priority=priority,
+            decided_at=now,
+            warm_at=now,
+        )
+        for name, priority in places.items()
     ]
     warms.replace_plan(runtime.engine, "dag/r", rows)
     run = SimpleNamespace(run_type="manual", dag_id="dag", run_id="r", run_after=now)

@@ -118,12 +118,12 @@ def failures(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 def _seen(runtime: Runtime, finished: Any) -> Seen:
     """How a run stands: its state, the tries of its warm task, its warms, and its job's counts."""
     run_id = f"{DAG}/{finished.run_id}"
-    (job,) = [row for row in jobs.list_latest(runtime.engine, NOW) if row["run_id"] == run_id]
+    (job,) = [job for job in jobs.list_latest(runtime.engine) if job.run_id == run_id]
     return {
         "state": str(finished.state),
         "tries": max((ti.try_number for ti in finished.get_task_instances() if ti.task_id == "warm"), default=0),
-        "warms": [row["status"] for row in warms.list_by_run(runtime.engine, run_id)],
-        "job": (job["done"], job["failed"]),
+        "warms": [row.status for row in warms.list_by_run(runtime.engine, run_id)],
+        "job": (job.done, job.failed),
     }
 
 

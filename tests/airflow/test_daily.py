@@ -50,7 +50,7 @@ def _context(kind: str, **params: Any) -> dict[str, Any]:
 
 
 def _planned(runtime: Runtime, kind: str) -> set[str]:
-    return {row["date_range"] for row in warms.list_by_run(runtime.engine, f"adwarm_daily_insights/{kind}-1")}
+    return {row.key.date_range for row in warms.list_by_run(runtime.engine, f"adwarm_daily_insights/{kind}-1")}
 
 
 @pytest.mark.parametrize(

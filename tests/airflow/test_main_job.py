@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import ReportKey
+from adwarm.model import Warm
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.settings import load_settings
@@ -43,7 +43,7 @@ def learned(run: Run) -> Runtime:
     return Runtime(load_settings(), VirtualClock(AT_NINE))
 
 
-def plan_of(runtime: Runtime, finished: Any) -> list[dict[str, Any]]:
+def plan_of(runtime: Runtime, finished: Any) -> list[Warm]:
     """The warms of a run."""
     return warms.list_by_run(runtime.engine, f"{finished.dag_id}/{finished.run_id}")
 
@@ -53,15 +53,15 @@ def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: Simulato
     finished = run("adwarm_intelligent_warming", {})
 
     rows = plan_of(learned, finished)
-    planned = [row for row in rows if row["reason"] == "predicted_open" and row["status"] != "cut"]
+    planned = [row for row in rows if row.reason == "predicted_open" and row.status != "cut"]
     assert finished.state == "success"
     assert planned
-    assert {"fetched"} == {row["status"] for row in planned}
-    assert all(row["predicted_open"] >= AT_NINE for row in planned)
-    assert all("opened in" in row["explanation"]["why"] for row in planned)
-    answer = learned.reader.read(ReportKey(planned[0]["account_id"], planned[0]["date_range"]))
+    assert {"fetched"} == {row.status for row in planned}
+    assert all(row.predicted_open >= AT_NINE for row in planned)
+    assert all("opened in" in row.explanation["why"] for row in planned)
+    answer = learned.reader.read(planned[0].key)
     assert answer.status == ReadStatus.HIT
-    assert planned[0]["account_id"].encode() in learned.reader.get_body(answer)
+    assert planned[0].key.account_id.encode() in learned.reader.get_body(answer)
 
 
 def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
@@ -72,7 +72,7 @@ def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: Simula
 
     assert finished.state == "success"
     assert before == simulator.calls()["total"]
-    assert {"shadow"} == {row["status"] for row in plan_of(learned, finished)} - {"cut"}
+    assert {"shadow"} == {row.status for row in plan_of(learned, finished)} - {"cut"}
 
 
 def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, simulator: SimulatorServer) -> None:
@@ -91,16 +91,18 @@ def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, si
 
     rows = plan_of(learned, run)
     assert batches == []
-    assert "shadow" in {row["status"] for row in rows} <= {"shadow", "cut"}
-    assert {(row["decided_at"], row["mode"]) for row in rows} == {(past, "shadow")}
+    assert "shadow" in {row.status for row in rows} <= {"shadow", "cut"}
+    assert {(row.decided_at, row.mode) for row in rows} == {(past, "shadow")}
     assert simulator.calls()["total"] == before
 
 
 def test_equal_moments_give_equal_plans(learned: Runtime, run: Run) -> None:
     """Two shadow runs of the same moment plan the same warms for the same reasons."""
-    names = ("account_id", "date_range", "predicted_open", "confidence", "warm_at", "explanation")
+    names = ("key", "predicted_open", "confidence", "warm_at", "explanation")
     runs = [run("adwarm_intelligent_warming", {"mode": "shadow"}, AT_NINE + timedelta(hours=4)) for _ in range(2)]
-    plans = [[tuple(str(row[name]) for name in names) for row in plan_of(learned, finished)] for finished in runs]
+    plans = [
+        [tuple(str(getattr(row, name)) for name in names) for row in plan_of(learned, finished)] for finished in runs
+    ]
 
     assert plans[0]
     assert plans[0] == plans[1]
@@ -114,7 +116,7 @@ def test_strategy_from_the_form(learned: Runtime, run: Run, simulator: Simulator
     second = run("adwarm_strategy_warming", conf)
 
     assert (first.state, second.state) == ("success", "success")
-    assert [row["status"] for row in plan_of(learned, first)] == ["fetched", "fetched"]
+    assert [row.status for row in plan_of(learned, first)] == ["fetched", "fetched"]
     assert calls == simulator.calls()["total"]
 
 
@@ -124,7 +126,7 @@ def test_a_dry_run_makes_no_call(learned: Runtime, run: Run, simulator: Simulato
 
     finished = run("adwarm_strategy_warming", {"accounts": ["act_78"], "date_ranges": ["today"], "dry_run": True})
 
-    assert [row["status"] for row in plan_of(learned, finished)] == ["shadow"]
+    assert [row.status for row in plan_of(learned, finished)] == ["shadow"]
     assert calls == simulator.calls()["total"]
 
 

@@ -131,11 +131,13 @@ def test_an_approved_proposal_goes_live(
     assert states(finished) == dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success")
     assert get_live_snapshot(runtime.engine).kind == "hour_of_week"
     with read_transaction(runtime.engine) as connection:
-        policy, review = find_policy(connection) or {}, find_newest_review(connection) or {}
-    assert (policy["chosen_by"], policy["chosen_kind"]) == ("ada", "hour_of_week")
-    assert (review["verdict"], review["decided_by"]) == ("promoted", "ada")
-    assert Path(review["report"]).is_file()
-    for words in ("first-open hit ratio", "95 % interval", "calls", "ECE", review["report"]):
+        policy, review = find_policy(connection), find_newest_review(connection)
+    assert policy is not None
+    assert review is not None
+    assert (policy.chosen_by, policy.chosen_kind) == ("ada", "hour_of_week")
+    assert (review.result, review.decided_by) == ("promoted", "ada")
+    assert Path(str(review.page)).is_file()
+    for words in ("first-open hit ratio", "95 % interval", "calls", "ECE", str(review.page)):
         assert words in asked[0]
 
 
@@ -154,8 +156,9 @@ def test_without_approval_nothing_goes_live(
     assert states(finished)["promote"] == "skipped"
     assert get_live_snapshot(runtime.engine) == before
     with read_transaction(runtime.engine) as connection:
-        review = find_newest_review(connection) or {}
-    assert (review["verdict"], review["decided_by"]) == ("rejected", by)
+        review = find_newest_review(connection)
+    assert review is not None
+    assert (review.result, review.decided_by) == ("rejected", by)
 
 
 def test_nobody_is_asked_when_nothing_is_proposed(dags: dict[str, Any], runtime: Runtime) -> None:
@@ -166,5 +169,7 @@ def test_nobody_is_asked_when_nothing_is_proposed(dags: dict[str, Any], runtime:
     assert (found["review"], found["is_proposed"]) == ("success", "success")
     assert {found["approve"], found["promote"], found["conclude"]} == {"skipped"}
     with read_transaction(runtime.engine) as connection:
-        assert (find_newest_review(connection) or {})["verdict"] == "too_little_log"
+        review = find_newest_review(connection)
+    assert review is not None
+    assert review.result == "too_little_log"
     assert states(run(dags, policies=["no-such"]))["review"] == "failed"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select, text
 
+from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import jobs, read_transaction, warms
 from adwarm.store.tables import lease, warm
@@ -35,6 +36,7 @@ import signal
 import sys
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.warm_batch import warm_batch
+from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.sources.meta import source
 
@@ -135,16 +137,7 @@ def plan(runtime: Runtime, accounts: int, *date_ranges: str) -> int:
     """Store a plan of one batch with its job, and return the number of its keys."""
     now = datetime.now(UTC)
     rows = [
-        {
-            "account_id": f"act_{number}",
-            "date_range": date_range,
-            "reason": "strategy",
-            "mode": "live",
-            "decided_at": now,
-            "warm_at": now,
-            "status": "planned",
-            "batch": 0,
-        }
+        PlannedWarm(key=ReportKey(f"act_{number}", date_range), reason=WarmReason.STRATEGY, decided_at=now, warm_at=now)
         for number in range(1, accounts + 1)
         for date_range in date_ranges
     ]
@@ -217,8 +210,8 @@ def stop_in_a_fetch(runtime: Runtime, worker: int) -> None:
 
 def counts(runtime: Runtime) -> tuple[int, int, int]:
     """What the job says: keys in all, done and failed."""
-    (job,) = jobs.list_latest(runtime.engine, datetime.now(UTC))
-    return job["total"], job["done"], job["failed"]
+    (job,) = jobs.list_latest(runtime.engine)
+    return job.total, job.done, job.failed
 
 
 @pytest.mark.parametrize("after", [0, 5])
@@ -232,15 +225,13 @@ def test_a_worker_that_lost_its_lease_changes_no_books(runtime: Runtime, after: 
         time.sleep(LEASE_SECONDS * 1.5)
         start.finish(start.begin())
         before = warms.list_by_run(runtime.engine, RUN)
-        assert {row["status"] for row in before} <= {"fetched", "fresh"}
+        assert {row.status for row in before} <= {"fetched", "fresh"}
         assert counts(runtime) == (keys, keys, 0)
         os.kill(first, signal.SIGCONT)
         start.finish(first)
 
     rows = warms.list_by_run(runtime.engine, RUN)
-    assert [(row["status"], row["fetched_at"]) for row in rows] == [
-        (row["status"], row["fetched_at"]) for row in before
-    ]
+    assert [(row.status, row.fetched_at) for row in rows] == [(row.status, row.fetched_at) for row in before]
     assert counts(runtime) == (keys, keys, 0)
 
 
@@ -260,5 +251,5 @@ def test_kills_at_any_point_leave_exact_counts(runtime: Runtime) -> None:
 
     rows = warms.list_by_run(runtime.engine, RUN)
     assert hit >= KILLS / 2
-    assert {row["status"] for row in rows} <= {"fetched", "fresh"}
+    assert {row.status for row in rows} <= {"fetched", "fresh"}
     assert counts(runtime) == (keys, keys, 0)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from adwarm.maintenance.integrity import verify_store
-from adwarm.model import ReportKey
+from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.store import entries, jobs, read_transaction, warms
@@ -61,16 +61,7 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
         monkeypatch.setenv(f"ADWARM_{name}", value)
     made, now = Runtime(), datetime.now(UTC)
     rows = [
-        {
-            "account_id": account,
-            "date_range": date_range,
-            "reason": "strategy",
-            "mode": "live",
-            "decided_at": now,
-            "warm_at": now,
-            "status": "planned",
-            "batch": 0,
-        }
+        PlannedWarm(key=ReportKey(account, date_range), reason=WarmReason.STRATEGY, decided_at=now, warm_at=now)
         for account in ACCOUNTS
         for date_range in RANGES
     ]
@@ -110,7 +101,7 @@ def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
     assert (second.returncode, errors) == (0, "")
     rows = warms.list_by_run(runtime.engine, RUN)
     assert len(rows) == len(ACCOUNTS) * len(RANGES)
-    assert {row["status"] for row in rows} <= {"fetched", "fresh"}
+    assert {row.status for row in rows} <= {"fetched", "fresh"}
     after = {item.key: item.fetched_at for item in entries.list_entries(runtime.engine)}
     assert {key: after[key] for key in before} == before, "what was whole already is not fetched again"
     assert _count(runtime, entry) == len(rows) == _count(runtime, warm)

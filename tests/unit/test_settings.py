@@ -1,4 +1,4 @@
-"""Settings: sources and their order, what is refused and how, and no secret in any message."""
+"""Settings: sources and their precedence, invalid values, and no secret in any message."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ fields = ["account_id", "campaign_id", "spend"]
 
 @pytest.fixture
 def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A settings file that is in force."""
+    """A settings file that `ADWARM_CONFIG` names."""
     path = tmp_path / "adwarm.toml"
     path.write_text(TOML, encoding="utf-8")
     monkeypatch.setenv("ADWARM_CONFIG", str(path))
@@ -36,7 +36,7 @@ def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_defaults_need_no_environment() -> None:
-    """Without a single variable there is a working set: everything lies under one folder."""
+    """Without any variable the defaults work, and everything is in one folder."""
     found = load_settings()
     assert found.database == f"sqlite:///{Path('.adwarm/adwarm.db').absolute()}"
     assert found.data == str(Path(".adwarm/data").absolute())
@@ -46,7 +46,7 @@ def test_defaults_need_no_environment() -> None:
 
 
 def test_the_environment_reaches_every_section(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nested names are joined by two underscores; lists are JSON; an empty value is no value."""
+    """Two underscores separate nested names; lists are JSON; an empty value counts as unset."""
     monkeypatch.setenv("ADWARM_DATABASE_URL", "postgresql://db/adwarm")
     monkeypatch.setenv("ADWARM_COMPRESSION__GZIP_LEVEL", "0")
     monkeypatch.setenv("ADWARM_FATIGUE__WEIGHTS", "[0.4, 0.3, 0.3]")
@@ -61,7 +61,7 @@ def test_the_environment_reaches_every_section(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_file_is_read(toml: Path) -> None:
-    """A TOML file sets what nobody else does, reports among it."""
+    """The TOML file sets what the environment does not, reports included."""
     found = load_settings()
     assert found.default_zone == "Asia/Tokyo"
     assert found.planning.min_confidence == 0.4
@@ -70,7 +70,7 @@ def test_the_file_is_read(toml: Path) -> None:
 
 
 def test_arguments_win_over_the_environment_and_that_over_the_file(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One variable overrides one setting of a section and leaves its neighbours."""
+    """One variable overrides one setting of a section and no other."""
     monkeypatch.setenv("ADWARM_BATCH_SIZE", "8")
     monkeypatch.setenv("ADWARM_PLANNING__MIN_CONFIDENCE", "0.6")
     found = load_settings(default_zone="UTC")
@@ -78,8 +78,8 @@ def test_arguments_win_over_the_environment_and_that_over_the_file(toml: Path, m
     assert (found.planning.min_confidence, found.planning.step_minutes) == (0.6, 30)
 
 
-def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A typo in the path is no silent default."""
+def test_a_missing_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo in the path does not silently give the defaults."""
     monkeypatch.setenv("ADWARM_CONFIG", "/nowhere/adwarm.toml")
     with pytest.raises(BadRequest, match=r"ADWARM_CONFIG names '/nowhere/adwarm.toml', which is not a file"):
         load_settings()
@@ -101,14 +101,14 @@ def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_wrong_value_names_its_variable_and_the_reason(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
 ) -> None:
-    """The message is the variable to change, and why."""
+    """The message names the variable to change and the reason."""
     monkeypatch.setenv(name, value)
     with pytest.raises(BadRequest, match=f"{name}: .*{reason}"):
         load_settings()
 
 
 def test_no_secret_is_shown(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokens appear neither in the settings' text nor in a message about a wrong value beside them."""
+    """Tokens appear neither in the text of the settings nor in messages about other values."""
     monkeypatch.setenv("ADWARM_SOURCE__ACCESS_TOKEN", "hush-token")
     monkeypatch.setenv("ADWARM_SOURCE__APP_SECRET", "hush-secret")
     found = load_settings()
@@ -125,8 +125,8 @@ def test_no_secret_is_shown(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert caught.value.__cause__ is None
 
 
-def test_settings_do_not_change() -> None:
-    """What was loaded stays: a change is an error."""
+def test_settings_are_immutable() -> None:
+    """Assigning a setting is an error."""
     found = load_settings()
     with pytest.raises(ValidationError):
         found.batch_size = 3  # type: ignore[misc]
@@ -142,21 +142,21 @@ def test_the_short_name_of_the_log_wins(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_settings().log_url == "short.parquet"
 
 
-def test_an_unknown_report_lists_the_known_ones(toml: Path) -> None:
-    """A wrong name of a report says what could be asked instead."""
+def test_an_unknown_report_lists_the_configured_ones(toml: Path) -> None:
+    """The message names the reports that exist."""
     with pytest.raises(BadRequest, match=r"'adz' is not configured; the reports are .*campaigns"):
         load_settings().spec("adz")
 
 
 def test_every_setting_is_described_or_bounded_by_its_type() -> None:
-    """Each section has words of its own for the reference."""
+    """Each section has a docstring for the reference."""
     for name, field in Settings.model_fields.items():
         section = field.annotation
         assert field.description or (isinstance(section, type) and section.__doc__) or name == "reports"
 
 
-def test_a_further_report_is_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The built-in report stays as it is, unless it is defined anew."""
+def test_further_reports_keep_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in report stays unless it is redefined."""
     built_in = load_settings().spec("default")
     monkeypatch.setenv("ADWARM_REPORTS__CAMP__LEVEL", "campaign")
     assert {name: found.level for name, found in load_settings().reports.items()} == {

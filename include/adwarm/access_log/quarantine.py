@@ -3,16 +3,14 @@
 Credentials in a kept excerpt are blanked, so that the quarantine may be shown.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import orjson
 
-_SECRET = re.compile(
-    r"(?i)((?:access_token|app_?secret|appsecret_proof|password|authorization|api_?key)\W{1,4})[^\s&\"',}]+"
-)
+from adwarm.foundation.redaction import redact
+
 _EXCERPT = 200
 FILE_REASONS = frozenset({"unreadable", "symlink"})
 """Reasons that concern a whole file. However many lines are rejected, files are named too."""
@@ -107,4 +105,4 @@ def _redact_excerpt(excerpt: str | bytes) -> str:
         if isinstance(head, bytes)
         else head.encode("utf-8", "replace").decode()
     )
-    return _SECRET.sub(r"\1***", text)[:_EXCERPT]
+    return redact(text)[:_EXCERPT]

@@ -1,6 +1,7 @@
 """Commands that look and change nothing: plan, status, patterns, fatigue."""
 
-from datetime import date, timedelta
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from adwarm.cli.arguments import AtOption, clock_at, parse_option
 from adwarm.cli.output import JsonOption, print_fields, print_json, print_table
+from adwarm.model import Job
 
 _JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")
 _USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "open", "age", "late")
@@ -65,11 +67,11 @@ def status(as_json: JsonOption = False) -> None:
         "at": now,
         "entries": entries.get_totals(runtime.engine),
         "warms": warms.count_by_status(runtime.engine),
-        "usage_7d": warms.get_usage(runtime.engine, now - timedelta(days=7)),
+        "usage_7d": [asdict(usage) for usage in warms.get_usage(runtime.engine, now - timedelta(days=7))],
         "forecast": _forecast_fields(runtime),
         "review": _review_fields(runtime),
         "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
-        "jobs": jobs.list_latest(runtime.engine, now),
+        "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
         "queue": runtime.queue.status().to_dict(),
         "admission": budget.to_dict(),
     }
@@ -145,7 +147,7 @@ def fatigue(
     if not rows:
         raise NotFound(f"{name} has no scores yet; run the DAG adwarm_daily_insights for it")
     if as_json:
-        print_json(rows)
+        print_json([row.to_dict() for row in rows])
         return
     columns = (
         "ad_id",
@@ -158,7 +160,8 @@ def fatigue(
         "data_quality",
         "trend_per_day",
     )
-    print_table(f"{name} on {rows[0]['as_of']}", columns, [[row[column] for column in columns] for row in rows])
+    cells = [[getattr(row.score, column) for column in columns] for row in rows]
+    print_table(f"{name} on {rows[0].score.as_of}", columns, cells)
 
 
 def _parse_day(text: str) -> date:
@@ -182,6 +185,10 @@ def _plan_item(item: Any) -> dict[str, Any]:
 
 def _plan_reason(explanation: dict[str, Any]) -> str:
     return str(explanation.get("cut") or explanation.get("why") or "-")
+
+
+def _job_fields(job: Job, now: datetime) -> dict[str, Any]:
+    return {**asdict(job), "remaining_seconds": job.remaining_seconds(now)}
 
 
 def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
@@ -228,9 +235,10 @@ def _choice_fields(runtime: Any) -> dict[str, Any]:
     from adwarm.store.snapshots import find_policy
 
     with read_transaction(runtime.engine) as connection:
-        policy = find_policy(connection) or {}
-    names = ("chosen_by", "chosen_at", "chosen_why")
-    return {name: policy[name] for name in names} if policy.get("chosen_kind") else {}
+        policy = find_policy(connection)
+    if policy is None or not policy.chosen_kind:
+        return {}
+    return {"chosen_by": policy.chosen_by, "chosen_at": policy.chosen_at, "chosen_why": policy.chosen_why}
 
 
 def _review_fields(runtime: Any) -> dict[str, Any]:
@@ -239,8 +247,17 @@ def _review_fields(runtime: Any) -> dict[str, Any]:
     from adwarm.store.reviews import find_newest_review
 
     with read_transaction(runtime.engine) as connection:
-        found = find_newest_review(connection)
-    if found is None:
+        review = find_newest_review(connection)
+    if review is None:
         return {"verdict": None, "why": "no review yet; the DAG adwarm_policy_review makes one every Monday"}
-    names = ("at", "verdict", "live_kind", "proposed_kind", "decided_by", "decided_at", "report")
-    return {"why": found["figures"]["why"]} | {name: found[name] for name in names if found[name] is not None}
+    fields = {
+        "why": review.figures["why"],
+        "at": review.at,
+        "verdict": review.result,
+        "live_kind": review.live_kind,
+        "proposed_kind": review.proposed_kind,
+        "decided_by": review.decided_by,
+        "decided_at": review.decided_at,
+        "report": review.page,
+    }
+    return {name: value for name, value in fields.items() if value is not None or name == "why"}

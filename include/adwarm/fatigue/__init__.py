@@ -1,14 +1,13 @@
 """Scores how worn out each ad is, from its own past. Pure: rows in, scores out."""
 
 from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
-from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, score_account, status_of
+from adwarm.fatigue.score import CALCULATOR_VERSION, score_account, status_of
 
 __all__ = [
     "ALGORITHM_CURVE",
     "AUDIENCE_CURVE",
     "CALCULATOR_VERSION",
     "CREATIVE_CURVE",
-    "FatigueScore",
     "ScoreCurve",
     "score_account",
     "status_of",

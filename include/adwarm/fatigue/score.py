@@ -8,9 +8,9 @@ flagged, and the score is trusted less. The same rows in any order give the same
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE
 from adwarm.fatigue.history import (
@@ -27,6 +27,7 @@ from adwarm.fatigue.history import (
 )
 from adwarm.fatigue.trend import TREND_DAYS, days_until, slope_per_day
 from adwarm.foundation.errors import BadRequest
+from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 
 CALCULATOR_VERSION: Final = "canonical-2"
@@ -42,46 +43,6 @@ NOTABLE_FREQUENCY: Final = 20.0
 CLICKS: Final = "clicks"
 LINK_CLICKS: Final = "inline_link_clicks"
 """Clicks on the ad's link alone: fewer than all clicks, but they wane alike."""
-
-FatigueStatus = Literal["healthy", "warning", "critical", "pending"]
-
-
-@dataclass(frozen=True, slots=True)
-class FatigueScore:
-    """One ad's score as of a day.
-
-    Attributes:
-        status: the band of `total`; `pending` while there is too little to judge, and then nothing is scored.
-        total: 0 to 100, the weighted mean of the components there are.
-        creative: None when the ad had no clicks to lose, or when the rows have no clicks of either kind.
-        audience: None when no range summary was there.
-        algorithm: None when the ad had no spend to compare with, or when the rows have none.
-        data_quality: 0 to 1, how far the score can be trusted.
-        trend_per_day: points a day over the last four days, frequency held.
-        days_to_critical: at that pace; 0 when critical already, None when not heading there.
-        baseline: what was compared: rates, the clicks they are of, days, frequency, and `flags` for what was
-            missing or looked wrong.
-    """
-
-    account_id: str
-    ad_id: str
-    as_of: date
-    ad_name: str
-    status: FatigueStatus
-    total: float | None
-    creative: float | None
-    audience: float | None
-    algorithm: float | None
-    data_quality: float
-    trend_per_day: float | None
-    days_to_critical: float | None
-    baseline: dict[str, Any]
-    calculator_version: str = CALCULATOR_VERSION
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the score as JSON-ready values, numbers rounded to 4 places."""
-        values = {**asdict(self), "as_of": self.as_of.isoformat()}
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +132,7 @@ def _score(
         trend_per_day=slope,
         days_to_critical=None if value is None else days_until(value, slope, WARNING_UP_TO),
         baseline=_baseline(sight, frequency, flags),
+        calculator_version=CALCULATOR_VERSION,
     )
 
 

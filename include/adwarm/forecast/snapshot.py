@@ -1,9 +1,7 @@
 """Keeps forecasts and finds the live one. Stored forecasts are data (Parquet, skops), never code."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Engine
 
@@ -13,31 +11,15 @@ from adwarm.forecast.models.seasonal import KIND, SeasonalForecast
 from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.model import Mode
+from adwarm.model import Mode, Snapshot
 from adwarm.store import ObjectStore, read_transaction, write_transaction
-from adwarm.store.snapshots import find_policy, find_snapshot, insert_snapshot, set_policy
+from adwarm.store.snapshots import find_deployed_snapshot, find_snapshot, insert_snapshot, set_policy
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
     KIND: SeasonalForecast.from_bytes,
     population.KIND: PopulationForecast.from_bytes,
     boosted.KIND: boosted.BoostedForecast.from_bytes,
 }
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A stored forecast; see the table `forecast_snapshot`."""
-
-    id: str
-    kind: str
-    version: str
-    object_hash: str
-    trained_from: datetime
-    trained_until: datetime
-    keys: int
-    features: list[str]
-    metrics: dict[str, float]
-    created_at: datetime
 
 
 def save_snapshot(
@@ -47,22 +29,21 @@ def save_snapshot(
 
     It is not used until `make_live` names it.
     """
-    row: dict[str, Any] = {
-        "id": forecast.id,
-        "kind": forecast.kind,
-        "version": forecast.version,
-        "object_hash": objects.put(forecast.to_bytes()),
-        "trained_from": forecast.trained_from,
-        "trained_until": forecast.trained_until,
-        "keys": len(forecast.keys),
-        "features": forecast.features,
-        "metrics": dict(metrics),
-        "created_at": utc(at),
-    }
+    snapshot = Snapshot(
+        id=forecast.id,
+        kind=forecast.kind,
+        version=forecast.version,
+        object_hash=objects.put(forecast.to_bytes()),
+        trained_from=forecast.trained_from,
+        trained_until=forecast.trained_until,
+        keys=len(forecast.keys),
+        features=tuple(forecast.features),
+        metrics=dict(metrics),
+        created_at=utc(at),
+    )
     with write_transaction(engine) as connection:
-        insert_snapshot(connection, row)
-        stored = find_snapshot(connection, forecast.id)
-    return Snapshot(**(stored or row))
+        insert_snapshot(connection, snapshot)
+        return find_snapshot(connection, forecast.id) or snapshot
 
 
 def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
@@ -88,10 +69,10 @@ def load_forecast(engine: Engine, objects: ObjectStore, snapshot_id: str) -> For
         row = find_snapshot(connection, snapshot_id)
     if row is None:
         raise _no_such(snapshot_id)
-    loader = _LOADERS.get(row["kind"])
+    loader = _LOADERS.get(row.kind)
     if loader is None:
-        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {row['kind']!r}, which this version cannot read")
-    return loader(objects.get(row["object_hash"]))
+        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {row.kind!r}, which this version cannot read")
+    return loader(objects.get(row.object_hash))
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:
@@ -101,13 +82,12 @@ def get_live_snapshot(engine: Engine) -> Snapshot:
         NotFound: no forecast is live yet.
     """
     with read_transaction(engine) as connection:
-        policy = find_policy(connection)
-        row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
-    if row is None:
+        snapshot = find_deployed_snapshot(connection)
+    if snapshot is None:
         raise NotFound(
             "no forecast is live yet; run the DAG adwarm_access_patterns over an access log with some weeks of opens"
         )
-    return Snapshot(**row)
+    return snapshot
 
 
 def get_live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:

@@ -1,4 +1,4 @@
-"""Carries numbers between Arrow and numpy without a copy, and without pandas, which Arrow's own ways load at first."""
+"""Converts between Arrow and numpy without copies, and without pandas, which Arrow's own conversions import."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ Codes = Ints32
 """Numbers that stand for values of a dictionary."""
 
 CONVERSION_ERRORS = (ValueError, ArithmeticError, LookupError, NotImplementedError)
-"""What is raised by text that is not UTF-8, moments that no calendar has, and zones that nobody knows."""
+"""Raised for text that is not UTF-8, timestamps out of range, and unknown time zones."""
 
 
 def to_numpy(array: pa.Array) -> npt.NDArray[Any]:
-    """Return an Arrow array of integers or moments without nulls as a read-only view."""
+    """Return an Arrow array of integers or timestamps without nulls as a read-only view."""
     kind = np.dtype(f"{'u' if pa.types.is_unsigned_integer(array.type) else 'i'}{array.type.bit_width // 8}")
     if not len(array):
         return np.empty(0, kind)
@@ -32,7 +32,7 @@ def to_numpy(array: pa.Array) -> npt.NDArray[Any]:
 
 
 def to_python_values(column: pa.Array) -> list[Any]:
-    """Return the values of a column; one that Python cannot hold becomes bytes, which no column of a log takes."""
+    """Return the values of a column. A value that Python cannot represent becomes bytes, which no column accepts."""
     try:
         values = column.to_pylist()
     except CONVERSION_ERRORS:
@@ -41,7 +41,7 @@ def to_python_values(column: pa.Array) -> list[Any]:
 
 
 def format_row(batch: pa.RecordBatch, row: int) -> str:
-    """Return a row in words, whatever is in it."""
+    """Return a row as text, whatever values it has."""
     return str({name: _value(column, row) for name, column in zip(batch.schema.names, batch.columns, strict=True)})
 
 
@@ -60,12 +60,12 @@ def _text(value: bytes) -> str | bytes:
 
 
 def to_arrow_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Return numbers as an Arrow array of `kind`, whose width must be theirs."""
+    """Return numbers as an Arrow array of `kind`, which must have the same width."""
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def to_string_array(values: Sequence[str]) -> pa.Array:
-    """Return text as an Arrow array."""
+    """Return texts as an Arrow array."""
     encoded = [word.encode() for word in values]
     ends = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum([len(word) for word in encoded], out=ends[1:])

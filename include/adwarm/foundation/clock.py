@@ -1,4 +1,4 @@
-"""Time as a value that is handed in, so that replays, tests and the demo can choose it."""
+"""Clocks. Callers pass one in, so that replays, tests and the demo control the time."""
 
 import time
 from collections.abc import Callable
@@ -10,22 +10,22 @@ MAX_SECONDS_AHEAD = 366 * 86_400.0
 
 
 class Clock(Protocol):
-    """Tells the time and lets it pass. All moments are aware and in UTC."""
+    """Returns the time and waits. All datetimes are aware and in UTC."""
 
     def now(self) -> datetime:
-        """Return the present moment in UTC."""
+        """Return the current time in UTC."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
+        """Wait for `seconds`."""
         ...
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
-        """Return the present moment in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
@@ -35,7 +35,7 @@ class SystemClock:
 
 @dataclass
 class AnchoredClock:
-    """A clock that read `anchor` when it was made and has run at the machine's pace since."""
+    """A clock that started at `anchor` and runs at the speed of the system clock."""
 
     anchor: datetime
     monotonic: Callable[[], float] = time.monotonic
@@ -46,7 +46,7 @@ class AnchoredClock:
         self._started = self.monotonic()
 
     def now(self) -> datetime:
-        """Return the anchor plus the time passed since this clock was made."""
+        """Return the anchor plus the time since this clock was created."""
         return self.anchor + timedelta(seconds=self.monotonic() - self._started)
 
     def sleep(self, seconds: float) -> None:
@@ -56,15 +56,15 @@ class AnchoredClock:
 
 @dataclass(frozen=True)
 class FrozenClock:
-    """A clock that always reads `moment`, while waits stay real.
+    """A clock that always returns `moment`; waits are real.
 
-    A run that acts as of another moment uses it, so that equal inputs give equal results however long the run takes.
+    Runs as of another time use it, so that equal inputs give equal results however long a run takes.
     """
 
     moment: datetime
 
     def now(self) -> datetime:
-        """Return the moment in UTC."""
+        """Return `moment` in UTC."""
         return utc(self.moment)
 
     def sleep(self, seconds: float) -> None:
@@ -74,7 +74,7 @@ class FrozenClock:
 
 @dataclass
 class VirtualClock:
-    """A clock that moves only when told to; `sleep` moves it at once."""
+    """A clock that moves only by `sleep` and `set`; `sleep` does not wait."""
 
     moment: datetime
 
@@ -82,7 +82,7 @@ class VirtualClock:
         self.moment = utc(self.moment)
 
     def now(self) -> datetime:
-        """Return the moment the clock stands at."""
+        """Return the clock's time."""
         return self.moment
 
     def sleep(self, seconds: float) -> None:
@@ -90,24 +90,24 @@ class VirtualClock:
         self.moment += timedelta(seconds=max(0.0, seconds))
 
     def set(self, moment: datetime) -> None:
-        """Move to `moment`, forwards or backwards."""
+        """Move to `moment`, forward or backward."""
         self.moment = utc(moment)
 
 
 def utc(moment: datetime) -> datetime:
-    """Return `moment` in UTC; a naive moment is taken to be UTC already."""
+    """Return `moment` in UTC. A naive datetime is taken as UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def add_seconds(moment: datetime, seconds: float) -> datetime:
-    """Return `moment` plus `seconds`, a year later at the most: numbers from outside may be beyond what a date can say.
+    """Return `moment` plus `seconds`, at most a year later, because external numbers may exceed the range of datetimes.
 
-    Less than 0, and what is no number, counts as 0.
+    Negative numbers and NaN count as 0.
     """
     return moment + timedelta(seconds=min(seconds, MAX_SECONDS_AHEAD) if seconds > 0 else 0.0)
 
 
 def floor_to(moment: datetime, step: timedelta) -> datetime:
-    """Return the last multiple of `step` since the epoch that is not after `moment` (UTC)."""
+    """Return `moment` rounded down to a multiple of `step` since the epoch, in UTC."""
     seconds = step.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)

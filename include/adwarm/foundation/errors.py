@@ -1,19 +1,19 @@
-"""The one tree of errors, so that a reaction can be read off the class.
+"""The tree of errors. The class decides how callers react.
 
 ```
 AdwarmError
-├── Transient            try again soon, the same call may succeed
+├── Transient            try again soon; the same call may succeed
 │   └── Throttled        do not call the scope before `until`
-│       ├── NotAdmitted  admission would keep the call waiting for too long; nothing was called
-│       └── Blocked      nor after it, before a person has put something right; alert
+│       ├── NotAdmitted  the wait for admission would be too long; no call was made
+│       └── Blocked      nor later, until a human has fixed the cause; alert
 └── Permanent            the same call will fail again
     ├── TooMuchData      split the request; waiting does not help
-    ├── Denied           this account only; the others go on
-    ├── TokenDead        every account of the token; alert, serve what is there
-    ├── BadRequest       the caller's words are wrong; the message says what to write
-    ├── NotFound         the thing asked for is not there
-    ├── Refused          admission said no; `retry_after` says when to ask again
-    └── Corrupt          bytes that do not verify, or an answer whose rows are foreign or malformed; never served
+    ├── Denied           this account only; other accounts continue
+    ├── TokenDead        every account of the token; alert, serve stored data
+    ├── BadRequest       the input is not valid; the message says what to write
+    ├── NotFound         the object does not exist
+    ├── Refused          admission refused the call; try again after `retry_after`
+    └── Corrupt          bytes fail verification, or rows are foreign or malformed; never served
 ```
 """
 
@@ -25,11 +25,11 @@ _LONGEST_WAIT_SECONDS = 366 * 86_400.0
 
 
 class AdwarmError(Exception):
-    """Something adwarm could not do.
+    """The base class of all errors of adwarm.
 
     Attributes:
-        own_refusal: whether adwarm itself put the call off, so that nothing was called and nothing failed: such an
-            error is neither recorded as a failure nor alerted about, and says nothing about the upstream.
+        own_refusal: whether adwarm itself postponed the call, so that no call was made and nothing failed. Such an
+            error is not recorded as a failure, raises no alert, and says nothing about the upstream.
     """
 
     own_refusal: ClassVar[bool] = False
@@ -39,12 +39,8 @@ class AdwarmError(Exception):
         self.code = code
 
 
-class AdwarmWarning(UserWarning):
-    """Something adwarm did, and would rather not have had to."""
-
-
 class Transient(AdwarmError):
-    """The upstream failed in a way that passes by itself; `retry_after` is its own wish, in seconds, within a year."""
+    """The upstream failed temporarily; `retry_after` is its own hint in seconds, at most a year."""
 
     def __init__(
         self, message: str | None = None, *, code: str | None = None, retry_after: float | None = None
@@ -54,7 +50,7 @@ class Transient(AdwarmError):
 
 
 class Throttled(Transient):
-    """The platform asked for silence; `scope` must not be called before `until`."""
+    """The platform throttles calls; `scope` must not be called before `until`."""
 
     def __init__(
         self,
@@ -71,13 +67,13 @@ class Throttled(Transient):
 
 
 class NotAdmitted(Throttled):
-    """Admission would keep the call waiting for longer than it may; come back at `until`."""
+    """The call would wait for admission longer than allowed; try again at `until`."""
 
     own_refusal = True
 
 
 class Blocked(Throttled):
-    """The platform refuses the app or the token as such; `scope` is parked until a person puts it right."""
+    """The platform blocks the app or the token; `scope` is parked until a human fixes the cause."""
 
 
 class Permanent(AdwarmError):
@@ -85,11 +81,11 @@ class Permanent(AdwarmError):
 
 
 class TooMuchData(Permanent):
-    """The answer would be too large; ask for less of it.
+    """The answer would be too large; split the request.
 
     Attributes:
-        smaller_page: fewer rows in a page may be all it takes.
-        in_background: the platform may manage when it is given time, as a report made in the background.
+        smaller_page: smaller pages may be enough.
+        in_background: an async report may be enough.
     """
 
     def __init__(
@@ -122,15 +118,15 @@ class BadRequest(Permanent):
 
 
 class NotFound(Permanent):
-    """There is no such thing."""
+    """The object does not exist."""
 
 
 class Refused(Permanent):
-    """Admission refused the request; ask again after `retry_after` seconds.
+    """Admission refused the request; try again after `retry_after` seconds.
 
     Attributes:
-        scope: whose breaker is open, and therefore what else would be refused: `source:` and a name for every call of
-            the source, an account such as `account:act_1`; None for any other refusal.
+        scope: the scope whose breaker is open and refuses further calls: `source:NAME` for all calls of a source, or an
+            account such as `account:act_1`; None for any other refusal.
     """
 
     own_refusal = True
@@ -146,17 +142,17 @@ class Refused(Permanent):
 class Corrupt(Permanent):
     """The stored bytes do not match their checksum; fetch them again.
 
-    Rows of an upstream that are foreign or malformed are this too, with the code `row`.
+    Foreign or malformed rows of an upstream raise it too, with the code `row`.
     """
 
 
 def _bounded(seconds: float) -> float:
-    """Return a wait as it can be reckoned with: 0 to a year; what is no number is 0."""
+    """Return a wait limited to 0 seconds to a year; NaN is 0."""
     return min(seconds, _LONGEST_WAIT_SECONDS) if seconds > 0 else 0.0
 
 
 def clear_tracebacks(error: Failure) -> Failure:
-    """Let go of what the frames behind an error and its causes hold, which may be whole answers, and return it."""
+    """Clear the tracebacks of an error and its causes, whose frames may hold whole answers in memory, and return it."""
     link: BaseException | None = error
     seen: set[int] = set()
     while link is not None and id(link) not in seen:

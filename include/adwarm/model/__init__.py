@@ -1,31 +1,48 @@
-"""The words of the house as values: keys, windows, freshness, accounts, events, priorities.
+"""Values that several packages share: keys, windows, freshness, accounts, and the rows of the store.
 
-Everything here is immutable and does no I/O. Warmer and reader resolve keys through `resolve_key`, and only there.
+Everything here is immutable and does no I/O. Warmer and reader resolve keys through `resolve_key` only.
 """
 
 from adwarm.model.account import Account
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
+from adwarm.model.fatigue_score import FatigueScore, FatigueStatus
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
+from adwarm.model.job import Job
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, matches_key, normalize_account_id, resolve_key
+from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
 from adwarm.model.row import Row
+from adwarm.model.strategy import Strategy
+from adwarm.model.warm import PlannedWarm, Warm, WarmResult, WarmStatus, WarmUse
 from adwarm.model.windows import PRESETS, Window, resolve_window
 
 __all__ = [
     "PRESETS",
     "Account",
     "Actor",
+    "DeployedPolicy",
     "EntryKey",
+    "FatigueScore",
+    "FatigueStatus",
     "FreshnessRules",
+    "Job",
     "Mode",
+    "PlannedWarm",
+    "PolicyReview",
     "Priority",
     "QuerySpec",
     "ReportKey",
     "Row",
     "Scope",
     "ScopeKind",
+    "Snapshot",
+    "Strategy",
     "UsageSample",
+    "Warm",
     "WarmReason",
+    "WarmResult",
+    "WarmStatus",
+    "WarmUse",
     "Window",
     "expires_at",
     "is_settled",

@@ -1,4 +1,4 @@
-"""An ad account as the house knows it."""
+"""An ad account."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ class Account:
 
     Attributes:
         id: `act_` and digits.
-        data_zone: IANA zone of the account; its days and windows are counted there.
-        reader_zone: IANA zone its readers live in; opens are learned there.
-        currency: ISO code; empty for an account seen in the log alone, whose data zone is then a guess.
-        connection: name of the connection whose token may read it.
+        data_zone: IANA time zone of the account, in which its days and windows are counted.
+        reader_zone: IANA time zone of its readers, in which opens are aggregated.
+        currency: ISO code; empty for an account that only the access log names. Its data zone is then a guess.
+        connection: name of the connection whose token reads it.
         status: `active`, `denied` or `closed`.
     """
 
@@ -25,5 +25,5 @@ class Account:
 
     @property
     def is_verified(self) -> bool:
-        """Whether the upstream itself has told the account's zone and currency."""
+        """Whether zone and currency come from the upstream."""
         return bool(self.currency)

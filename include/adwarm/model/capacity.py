@@ -1,4 +1,4 @@
-"""What a quota belongs to, and what a platform says about how much of it is used."""
+"""What a quota belongs to, and the usage that a platform reports for it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from adwarm.foundation.errors import BadRequest
 
 
 class ScopeKind(StrEnum):
-    """From the narrowest to the widest."""
+    """Kinds of scopes, from the narrowest to the widest."""
 
     ACCOUNT = "account"
     APP = "app"
@@ -20,12 +20,12 @@ _KINDS = {str(kind): kind for kind in ScopeKind}
 
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
-    """What a quota belongs to. `str()` gives its stored name; `id` never holds a secret, only a name or a hash."""
+    """What a quota belongs to. `str()` returns its stored name. `id` is a name or a hash, never a secret."""
 
     kind: ScopeKind
     id: str = ""
 
-    def __hash__(self) -> int:  # the id tells nearly all apart, and admission hashes several scopes per call
+    def __hash__(self) -> int:  # admission hashes several scopes per call, and ids alone rarely collide
         return hash(self.id)
 
     def __str__(self) -> str:
@@ -36,10 +36,10 @@ class Scope:
         """Return the scope stored as `name`.
 
         Raises:
-            BadRequest: `name` starts with no kind of scope.
+            BadRequest: `name` does not start with a kind of scope.
         """
-        word, _, rest = name.partition(":")
-        kind = _KINDS.get(word)
+        prefix, _, rest = name.partition(":")
+        kind = _KINDS.get(prefix)
         if kind is None:
             raise BadRequest(f"{name[:80]!r} is not a scope; write one of {', '.join(ScopeKind)}, a colon and an id")
         return cls(kind, rest)
@@ -47,12 +47,12 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class UsageSample:
-    """One usage figure the platform sent.
+    """One usage figure that the platform reported.
 
     Attributes:
-        scope: what it is about.
-        percent: 0 to 100, and above when the quota is overdrawn.
-        regain_seconds: how long the platform asks to be left alone, if it said.
+        scope: what the quota belongs to.
+        percent: 0 to 100, or above when the quota is exceeded.
+        regain_seconds: how long the platform asks callers to wait; None when it does not say.
     """
 
     scope: Scope

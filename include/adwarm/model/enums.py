@@ -1,10 +1,10 @@
-"""The small vocabularies: who opened, how urgent, in which mode, and why a key is warmed."""
+"""Enums: who opened a report, priorities, modes, and why a key is warmed."""
 
 from enum import IntEnum, StrEnum
 
 
 class Actor(StrEnum):
-    """Who opened a report. Only `human` and `embedded` opens train the forecast and are scored."""
+    """Who opened a report. Only `human` and `embedded` opens train the forecast and count in scores."""
 
     HUMAN = "human"
     EMBEDDED = "embedded"
@@ -13,12 +13,12 @@ class Actor(StrEnum):
 
     @property
     def is_human(self) -> bool:
-        """Whether somebody was waiting for the answer."""
+        """Whether a human was waiting for the answer."""
         return self in {Actor.HUMAN, Actor.EMBEDDED}
 
 
 class Priority(IntEnum):
-    """Urgency of a call to the platform; a smaller number goes first."""
+    """Priority class of a call to the platform; the smaller number goes first."""
 
     CRITICAL = 0
     HIGH = 1
@@ -27,10 +27,10 @@ class Priority(IntEnum):
 
     @classmethod
     def parse(cls, text: str) -> "Priority":
-        """Return the priority named `text`, in any case.
+        """Return the priority named `text`, ignoring case.
 
         Raises:
-            ValueError: `text` names none; the message lists the four.
+            ValueError: no priority has that name; the message lists them.
         """
         try:
             return cls[text.strip().upper()]
@@ -40,7 +40,7 @@ class Priority(IntEnum):
 
 
 class Mode(StrEnum):
-    """`live` plans and fetches; `shadow` plans and scores without one call to the platform."""
+    """`live` plans and fetches; `shadow` plans and scores without any call to the platform."""
 
     LIVE = "live"
     SHADOW = "shadow"

@@ -1,4 +1,4 @@
-"""How long data stays fresh: one rule for planner, store, reader and accounting."""
+"""How long data stays fresh: one rule for planner, store, reader and warm outcomes."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -9,7 +9,16 @@ from adwarm.model.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRules:
-    """Life of an entry by the age of the newest day in it, counted in the account's data zone."""
+    """How long an entry is fresh, by the age of its newest day in the account's data zone.
+
+    Attributes:
+        today: when the newest day is today.
+        yesterday: when it is yesterday.
+        week: when it is 2 to `daily_days` days old.
+        settling: when it is older and not settled.
+        settle_days: days older than this are settled.
+        daily_days: age up to which days are fetched again daily.
+    """
 
     today: timedelta = timedelta(hours=3)
     yesterday: timedelta = timedelta(hours=6)
@@ -19,7 +28,7 @@ class FreshnessRules:
     daily_days: int = 7
 
     def max_age(self, age_days: int) -> timedelta | None:
-        """Return how long data `age_days` old stays fresh; None means for ever."""
+        """Return how long data whose newest day is `age_days` old stays fresh; None means forever."""
         if age_days <= 0:
             return self.today
         if age_days == 1:
@@ -34,10 +43,10 @@ def expires_at(
 ) -> datetime | None:
     """Return when data of `window` fetched at `fetched_at` stops being fresh; None means never."""
     age = (local_day(fetched_at, data_zone) - window.until).days
-    life = (rules or FreshnessRules()).max_age(age)
-    return None if life is None else fetched_at + life
+    max_age = (rules or FreshnessRules()).max_age(age)
+    return None if max_age is None else fetched_at + max_age
 
 
 def is_settled(day: date, data_zone: str, fetched_at: datetime, rules: FreshnessRules | None = None) -> bool:
-    """Whether figures of `day` fetched at `fetched_at` are final: the platform restates none older than 28 days."""
+    """Whether data of `day` fetched at `fetched_at` is final: the platform does not restate it after `settle_days`."""
     return (local_day(fetched_at, data_zone) - day).days > (rules or FreshnessRules()).settle_days

@@ -1,4 +1,4 @@
-"""Report keys, and the one function that turns them into entry keys."""
+"""Report keys, and the only function that resolves them to entry keys."""
 
 import hashlib
 import json
@@ -36,17 +36,17 @@ def normalize_account_id(text: str) -> str:
     """Return the canonical account id, `act_` and digits.
 
     Raises:
-        BadRequest: `text` is not an account id.
+        BadRequest: `text` is not a valid account id.
     """
-    found = _ACCOUNT.fullmatch(text.strip())
-    if not found:
+    match = _ACCOUNT.fullmatch(text.strip())
+    if not match:
         raise BadRequest(f"account id {text[:60]!r} is not valid; write act_ and up to 20 digits, such as act_1234")
-    return f"act_{found[2]}"
+    return f"act_{match[2]}"
 
 
 @dataclass(frozen=True, slots=True)
 class QuerySpec:
-    """What a report asks of the platform; its hash is part of every partition, entry and lease key."""
+    """The query of a report. Its hash is part of every partition, entry and lease key."""
 
     level: str = "ad"
     fields: tuple[str, ...] = DEFAULT_FIELDS
@@ -54,14 +54,20 @@ class QuerySpec:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that change when the query does."""
+        """Twelve hex digits, different for every query."""
         text = json.dumps([self.level, sorted(self.fields), sorted(self.attribution_windows)])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReportKey:
-    """What a dashboard opens: an account, a date range as people name it, and a report."""
+    """What a dashboard opens: an account, a date range and a report.
+
+    Attributes:
+        account_id: `act_` and digits.
+        date_range: a preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.
+        report: name of the query in the settings.
+    """
 
     account_id: str
     date_range: str
@@ -69,10 +75,10 @@ class ReportKey:
 
     @classmethod
     def parse(cls, account: str, date_range: str, report: str = "default") -> "ReportKey":
-        """Return the key for words from outside.
+        """Return the key of external input.
 
         Raises:
-            BadRequest: one of the words is not valid; the message says which and what to write.
+            BadRequest: a part is not valid; the message says which one and what to write.
         """
         if not _REPORT.fullmatch(report):
             raise BadRequest(f"report {report[:60]!r} is not a valid name; use lower-case letters, digits and _")
@@ -85,7 +91,7 @@ class ReportKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class EntryKey:
-    """What an entry is stored under: absolute days, so that midnight cannot serve yesterday's window."""
+    """The key of an entry. Its days are absolute, so that no entry serves yesterday's window after midnight."""
 
     account_id: str
     window: Window
@@ -93,10 +99,10 @@ class EntryKey:
 
 
 def resolve_key(key: ReportKey, account: Account, spec: QuerySpec, at: datetime) -> EntryKey:
-    """Return the entry key that `key` means at the moment `at`. Warmer and reader both call this, and only this."""
+    """Return the entry key of `key` at `at`. Warmer and reader both resolve keys with this function only."""
     return EntryKey(key.account_id, resolve_window(key.date_range, account.data_zone, at), spec.hash)
 
 
 def matches_key(entry: EntryKey, key: ReportKey, account: Account, spec: QuerySpec, fetched_at: datetime) -> bool:
-    """Whether an entry fetched at `fetched_at` is what `key` meant then, under whatever name it was stored."""
+    """Whether `key` resolved to `entry` at `fetched_at`, whatever date range the entry was stored for."""
     return resolve_key(key, account, spec, fetched_at) == entry

@@ -1,9 +1,9 @@
-"""A row of a report, as every source answers it and every store keeps it."""
+"""A row of a report, as sources return it and partitions store it."""
 
 from typing import Any
 
 Row = dict[str, Any]
-"""One insights row: every number as the platform's own numeric string, ids as text, lists of actions as lists.
+"""One insights row: numbers as the platform's numeric strings, ids as text, lists of actions as lists.
 
-`account_id`, `ad_id`, `date_start` and `date_stop` are always there; a metric that is zero or undefined may be absent.
+It always has `date_start`, `date_stop` and the id of its level; a metric that is zero or undefined may be missing.
 """

@@ -1,4 +1,4 @@
-"""Date ranges as people name them, resolved to absolute days in an account's own time zone."""
+"""Date ranges, and the absolute days that they mean in an account's time zone."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from adwarm.foundation.local_time import local_day
 
 ONE_DAY = timedelta(days=1)
 MAX_DAYS = 1122
-"""Longest window anybody may ask for: what the platform keeps, 37 months."""
+"""Longest window: the platform keeps data for 37 months."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +60,7 @@ def _last_days(count: int) -> Callable[[date], Window]:
 
 
 def _previous_period(start: Callable[[date], date]) -> Callable[[date], Window]:
-    """Return the whole period before the one that holds today."""
+    """Return a function that resolves to the whole period before the current one."""
 
     def resolve(today: date) -> Window:
         until = start(today) - ONE_DAY
@@ -70,7 +70,7 @@ def _previous_period(start: Callable[[date], date]) -> Callable[[date], Window]:
 
 
 def _maximum(today: date) -> Window:
-    """Return all that the platform keeps: as long a window as anybody may ask for, which ends today."""
+    """Return the longest window that ends today."""
     return Window(today - timedelta(days=MAX_DAYS - 1), today)
 
 
@@ -106,7 +106,7 @@ def validate_date_range(date_range: str) -> str:
     """Return `date_range` unchanged when it is a preset or `YYYY-MM-DD..YYYY-MM-DD`.
 
     Raises:
-        BadRequest: it is neither, its days are out of order, or there are more than MAX_DAYS of them.
+        BadRequest: it is neither, its days are in the wrong order, or there are more than `MAX_DAYS`.
     """
     if date_range not in PRESETS and len(_absolute(date_range)) > MAX_DAYS:
         raise BadRequest(f"date range {date_range!r} is longer than {MAX_DAYS} days; ask for a shorter one")
@@ -114,10 +114,10 @@ def validate_date_range(date_range: str) -> str:
 
 
 def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
-    """Return the absolute days that `date_range` means at the moment `at` in `zone_name`.
+    """Return the absolute days that `date_range` means at `at` in the zone `zone_name`.
 
-    `last_Nd` is N full days and ends yesterday; weeks start on Monday unless the name says otherwise; `maximum` is
-    the MAX_DAYS that end today.
+    `last_Nd` is N full days and ends yesterday. Weeks start on Monday unless the name says otherwise. `maximum` is
+    `MAX_DAYS` long and ends today.
 
     Raises:
         BadRequest: the range or the zone is unknown.
@@ -127,10 +127,10 @@ def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
 
 
 def _absolute(date_range: str) -> Window:
-    found = _ABSOLUTE.fullmatch(date_range)
+    match = _ABSOLUTE.fullmatch(date_range)
     try:
-        if found:
-            return Window(date.fromisoformat(found[1]), date.fromisoformat(found[2]))
+        if match:
+            return Window(date.fromisoformat(match[1]), date.fromisoformat(match[2]))
     except ValueError as error:
         raise BadRequest(f"date range {date_range!r}: {error}") from None
     presets = ", ".join(PRESETS)

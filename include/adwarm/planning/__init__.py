@@ -8,12 +8,11 @@ from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, get_close_time
 from adwarm.planning.expiry import useful_until
 from adwarm.planning.recommendation import Recommendation, WarmPlan
-from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, batch_by_account, expand_keys, split_into_batches
+from adwarm.planning.strategies import DEFAULT_STRATEGIES, batch_by_account, expand_keys, split_into_batches
 
 __all__ = [
     "DEFAULT_STRATEGIES",
     "Recommendation",
-    "Strategy",
     "WarmPlan",
     "batch_by_account",
     "expand_keys",

@@ -17,7 +17,7 @@ from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import Forecast, RecentOpens
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
-from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason, resolve_key
+from adwarm.model import Account, Mode, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus, resolve_key
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts
@@ -156,9 +156,11 @@ def save_plan(
     All keys of an account share a batch.
     """
     shards = batch_by_account(chosen, settings.batch_size, settings.max_batches)
-    status = "shadow" if mode is Mode.SHADOW else "planned"
-    rows = [_row(item, decided_at, mode, status, number) for number, shard in enumerate(shards) for item in shard]
-    rows += [_row(item, decided_at, mode, "cut", 0) for item in cut]
+    status = WarmStatus.SHADOW if mode is Mode.SHADOW else WarmStatus.PLANNED
+    rows = [
+        _planned_warm(item, decided_at, mode, status, number) for number, shard in enumerate(shards) for item in shard
+    ]
+    rows += [_planned_warm(item, decided_at, mode, WarmStatus.CUT, 0) for item in cut]
     warms.replace_plan(engine, run_id, rows)
     return 0 if mode is Mode.SHADOW else len(shards)
 
@@ -264,22 +266,22 @@ def recommend_day_close(
     )
 
 
-def _row(item: Recommendation, decided_at: datetime, mode: Mode, status: str, batch: int) -> dict[str, Any]:
-    return {
-        "batch": batch,
-        "account_id": item.key.account_id,
-        "date_range": item.key.date_range,
-        "report": item.key.report,
-        "reason": str(item.reason),
-        "mode": str(mode),
-        "priority": item.priority.name.lower(),
-        "decided_at": decided_at,
-        "predicted_open": item.predicted_open if item.reason is WarmReason.PREDICTED_OPEN else None,
-        "warm_at": item.warm_at,
-        "confidence": item.confidence,
-        "benefit": item.benefit,
-        "price": item.price,
-        "explanation": item.explanation,
-        "status": status,
-        "expires_at": item.expires_at,
-    }
+def _planned_warm(
+    item: Recommendation, decided_at: datetime, mode: Mode, status: WarmStatus, batch: int
+) -> PlannedWarm:
+    return PlannedWarm(
+        key=item.key,
+        reason=item.reason,
+        mode=mode,
+        status=status,
+        batch=batch,
+        priority=item.priority,
+        decided_at=decided_at,
+        predicted_open=item.predicted_open if item.reason is WarmReason.PREDICTED_OPEN else None,
+        warm_at=item.warm_at,
+        confidence=item.confidence,
+        benefit=item.benefit,
+        price=item.price,
+        explanation=item.explanation,
+        expires_at=item.expires_at,
+    )

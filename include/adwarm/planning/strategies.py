@@ -1,83 +1,14 @@
 """Strategies: standing orders to keep ranges of accounts warm, and how their keys are cut into batches."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, Priority, ReportKey, WarmReason, normalize_account_id
+from adwarm.model import Account, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.recommendation import Recommendation
 
 Item = TypeVar("Item")
-_ALSO_CALLED = {"medium": "normal"}
-
-
-def _priority(text: str) -> Priority:
-    try:
-        return Priority.parse(_ALSO_CALLED.get(text.strip().lower(), text))
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """A standing order.
-
-    Attributes:
-        name: what people call it.
-        date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`.
-        accounts: account ids; None means all known accounts.
-        excluded_accounts: account ids left out.
-        priority: one of critical, high, normal (or medium), low.
-        batch_size: keys fetched before the next pause.
-        delay_seconds: the pause between batches.
-        max_parallel_batches: batches in work at once.
-        max_calls_per_hour: upstream calls it may make in an hour.
-    """
-
-    name: str
-    date_ranges: tuple[str, ...]
-    report: str = "default"
-    enabled: bool = True
-    priority: str = "low"
-    accounts: tuple[str, ...] | None = None
-    excluded_accounts: tuple[str, ...] = field(default=())
-    batch_size: int = 5
-    delay_seconds: float = 5.0
-    max_parallel_batches: int = 2
-    max_calls_per_hour: int = 100
-
-    def __post_init__(self) -> None:
-        if not self.date_ranges:
-            raise BadRequest(f"strategy {self.name!r} names no date range; give at least one, such as yesterday")
-        least = {"batch_size": 1, "delay_seconds": 0, "max_parallel_batches": 1, "max_calls_per_hour": 1}
-        for name, limit in least.items():
-            if getattr(self, name) < limit:
-                raise BadRequest(f"strategy {self.name!r}: {name} must be at least {limit}")
-        _priority(self.priority)
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "Strategy":
-        """Return the strategy a row of the table `strategy` describes.
-
-        Raises:
-            BadRequest: a value of the row is not valid.
-        """
-        values = dict(row)
-        for name in ("date_ranges", "accounts", "excluded_accounts"):
-            values[name] = None if values.get(name) is None else tuple(values[name])
-        return cls(**{**values, "excluded_accounts": values["excluded_accounts"] or ()})
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the row of the table `strategy`."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @property
-    def urgency(self) -> Priority:
-        """The priority of its fetches."""
-        return _priority(self.priority)
-
 
 DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d")),)
 """Put into an empty installation."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.model import Mode
+from adwarm.model import Mode, Strategy
 from adwarm.planning.call_budget import split_by_budget
 from adwarm.planning.decide import StoreView, get_calls_left_this_hour, save_plan
 from adwarm.planning.recommendation import Recommendation
-from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy, recommend_strategy
+from adwarm.planning.strategies import DEFAULT_STRATEGIES, recommend_strategy
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
 from adwarm.store.strategies import list_strategies, seed_strategies
@@ -41,8 +41,8 @@ def list_enabled_strategies(engine: Engine) -> list[Strategy]:
         BadRequest: a row holds a value that is not valid.
     """
     with write_transaction(engine) as connection:
-        seed_strategies(connection, [item.to_row() for item in DEFAULT_STRATEGIES])
-        return [Strategy.from_row(row) for row in list_strategies(connection, enabled_only=True)]
+        seed_strategies(connection, DEFAULT_STRATEGIES)
+        return list_strategies(connection, enabled_only=True)
 
 
 def decide_strategies(

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any
 
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError, Denied
-from adwarm.model import Priority, ReportKey, WarmReason
+from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.store import denials, warms
@@ -72,8 +71,8 @@ def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) ->
 
 def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
     """Let the denied accounts of a run's plan, or of one batch of it, be asked about again; return how many."""
-    rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row["batch"] == number]
-    lifted = denials.lift(engine, dict.fromkeys(row["account_id"] for row in rows))
+    rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row.batch == number]
+    lifted = denials.lift(engine, dict.fromkeys(row.key.account_id for row in rows))
     if lifted:
         log.info("%d denied accounts are asked about again, because a person cleared the task", len(lifted))
     return len(lifted)
@@ -82,59 +81,60 @@ def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
 def list_earlier_outcomes(engine: Engine, run_id: str, number: int, result: BatchResult) -> list[KeyOutcome]:
     """Return outcomes of the batch's warms that had ended when `report` was begun, as far as their rows tell."""
     done = {outcome.request.reference for outcome in result.outcomes}
-    return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row["id"] not in done]
+    return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row.id not in done]
 
 
-def _outcome(row: dict[str, Any]) -> KeyOutcome:
-    status = KeyStatus(row["status"])
+def _outcome(warm: Warm) -> KeyOutcome:
+    status = KeyStatus(warm.status)
     error: AdwarmError | None = None
     if status is KeyStatus.DENIED:
-        error = Denied(row["error"], account_id=row["account_id"])
+        error = Denied(warm.error, account_id=warm.key.account_id)
     elif not status.is_served:
-        error = AdwarmError(row["error"])
+        error = AdwarmError(warm.error)
     return KeyOutcome(
-        _to_request(row),
+        _to_request(warm),
         status,
-        fetched_at=row["fetched_at"],
-        expires_at=row["expires_at"],
-        reason=row["error"],
+        fetched_at=warm.fetched_at,
+        expires_at=warm.expires_at,
+        reason=warm.error,
         error=error,
     )
 
 
-def _split_by_priority(rows: list[dict[str, Any]], size: int | None) -> Iterator[tuple[Priority, list[dict[str, Any]]]]:
+def _split_by_priority(rows: list[Warm], size: int | None) -> Iterator[tuple[Priority, list[Warm]]]:
     """Yield slices of one priority each, the most urgent first, so that nothing is admitted in another's class."""
-    by_priority: dict[Priority, list[dict[str, Any]]] = {}
+    by_priority: dict[Priority, list[Warm]] = {}
     for row in rows:
-        by_priority.setdefault(Priority.parse(str(row["priority"])), []).append(row)
+        by_priority.setdefault(row.priority, []).append(row)
     for priority in sorted(by_priority):
         group = by_priority[priority]
         for start in range(0, len(group), size or len(group)):
             yield priority, group[start : start + (size or len(group))]
 
 
-def _to_request(row: dict[str, Any]) -> KeyRequest:
-    key = ReportKey(row["account_id"], row["date_range"], row["report"])
+def _to_request(warm: Warm) -> KeyRequest:
     close_day = None
-    if row["reason"] == WarmReason.DAY_CLOSED:
-        close_day = date.fromisoformat(str(row["date_range"]).partition("..")[2])
-    return KeyRequest(key, reference=row["id"], close_day=close_day, fresh_until=row["predicted_open"])
+    if warm.reason is WarmReason.DAY_CLOSED:
+        close_day = date.fromisoformat(warm.key.date_range.partition("..")[2])
+    return KeyRequest(warm.key, reference=warm.id, close_day=close_day, fresh_until=warm.predicted_open)
 
 
 def _record_outcomes(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
-    rows = [_to_row(outcome) for outcome in outcomes if outcome.request.reference is not None]
+    results = [
+        _to_result(outcome, outcome.request.reference) for outcome in outcomes if outcome.request.reference is not None
+    ]
     errors = [f"{outcome.request.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
-    warms.finish(prefetch.engine, run_id, rows, sum(outcome.calls for outcome in outcomes), errors)
+    warms.finish(prefetch.engine, run_id, results, sum(outcome.calls for outcome in outcomes), errors)
 
 
-def _to_row(outcome: KeyOutcome) -> dict[str, Any]:
+def _to_result(outcome: KeyOutcome, warm_id: int) -> WarmResult:
     again = outcome.status in _RETRIED_STATUSES
-    return {
-        "id": outcome.request.reference,
-        "status": "planned" if again else str(outcome.status),
-        "error": outcome.reason,
-        "fetched_at": outcome.fetched_at,
-        "expires_at": outcome.expires_at,
-        "requests": outcome.calls,
-        "seconds": outcome.seconds,
-    }
+    return WarmResult(
+        warm_id=warm_id,
+        status=WarmStatus.PLANNED if again else WarmStatus(outcome.status),
+        error=outcome.reason,
+        fetched_at=outcome.fetched_at,
+        expires_at=outcome.expires_at,
+        requests=outcome.calls,
+        seconds=outcome.seconds,
+    )

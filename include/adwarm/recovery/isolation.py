@@ -80,7 +80,7 @@ class Isolation:
 
 
 class IsolationStateStore(Protocol):
-    """Where the states live. `adwarm.store.isolated_sources.IsolationStore` keeps them in SQL."""
+    """Where the states live. `adwarm.store.isolated_sources.SqlIsolationStore` keeps them in SQL."""
 
     def load(self, source: str) -> Mapping[str, Any] | None:
         """Return what was saved for the source, if anything was."""

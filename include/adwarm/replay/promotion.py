@@ -1,17 +1,16 @@
 """Carries out what a review came to: one transaction each, and a second time it changes nothing."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.forecast.snapshot import Snapshot
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.model import PolicyReview, Snapshot
 from adwarm.replay.review_rules import ReviewResult
 from adwarm.store import write_transaction
 from adwarm.store.reviews import find_review, save_decision
-from adwarm.store.snapshots import find_policy, find_snapshot, record_choice, set_policy
+from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_policy
 
 REVIEW_ACTOR = "adwarm_policy_review"
 """Who chose, where no person did."""
@@ -22,7 +21,7 @@ def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: da
     _set_live(connection, snapshot.id, snapshot.kind, by=REVIEW_ACTOR, reason=reason, at=at)
 
 
-def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
     """Make the forecast that a review proposed live, and return the review.
 
     Args:
@@ -34,26 +33,26 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, 
     """
     with write_transaction(engine) as connection:
         review = _get_review(connection, run_id)
-        if review["verdict"] == ReviewResult.PROMOTED:
+        if review.result == ReviewResult.PROMOTED:
             return review
-        if review["verdict"] != ReviewResult.PROPOSED:
-            raise BadRequest(f"review {run_id} has nothing to promote: it is {review['verdict']}")
-        if (live := _live_kind(connection)) != review["live_kind"]:
+        if review.result != ReviewResult.PROPOSED:
+            raise BadRequest(f"review {run_id} has nothing to promote: it is {review.result}")
+        if (live := _live_kind(connection)) != review.live_kind:
             raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
-        kind, snapshot_id = str(review["proposed_kind"]), str(review["proposed_snapshot"])
-        _set_live(connection, snapshot_id, kind, by=by, reason=str(review["figures"]["why"]), at=utc(at))
+        kind, snapshot_id = str(review.proposed_kind), str(review.proposed_snapshot)
+        _set_live(connection, snapshot_id, kind, by=by, reason=str(review.figures["why"]), at=utc(at))
         save_decision(connection, run_id, ReviewResult.PROMOTED, by=by, at=utc(at))
         return _get_review(connection, run_id)
 
 
-def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> dict[str, Any]:
+def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
     """Write down that a proposal was not approved, and return the review; one that is decided stays as it is.
 
     Raises:
         NotFound: there is no such review.
     """
     with write_transaction(engine) as connection:
-        if _get_review(connection, run_id)["verdict"] == ReviewResult.PROPOSED:
+        if _get_review(connection, run_id).result == ReviewResult.PROPOSED:
             save_decision(connection, run_id, ReviewResult.REJECTED, by=by, at=utc(at))
         return _get_review(connection, run_id)
 
@@ -63,7 +62,7 @@ def _set_live(connection: Connection, snapshot_id: str, kind: str, *, by: str, r
     record_choice(connection, kind, by=by, why=reason, at=at)
 
 
-def _get_review(connection: Connection, run_id: str) -> dict[str, Any]:
+def _get_review(connection: Connection, run_id: str) -> PolicyReview:
     review = find_review(connection, run_id)
     if review is None:
         raise NotFound(f"there is no review of the run {run_id!r}; run the DAG adwarm_policy_review")
@@ -71,6 +70,5 @@ def _get_review(connection: Connection, run_id: str) -> dict[str, Any]:
 
 
 def _live_kind(connection: Connection) -> str | None:
-    policy = find_policy(connection)
-    row = find_snapshot(connection, policy["snapshot_id"]) if policy and policy["snapshot_id"] else None
-    return None if row is None else str(row["kind"])
+    snapshot = find_deployed_snapshot(connection)
+    return None if snapshot is None else snapshot.kind

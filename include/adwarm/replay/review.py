@@ -14,10 +14,11 @@ import orjson
 from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.snapshot import Snapshot, get_live_snapshot
+from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.model import PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
@@ -52,8 +53,8 @@ class _ReviewDraft:
 
 def review_policies(
     engine: Engine, objects: ObjectStore, settings: Settings, now: datetime, run_id: str, *, apply_result: bool = True
-) -> dict[str, Any]:
-    """Review the live policy as of `now`, and return the row of the review (see the table `policy_review`).
+) -> PolicyReview:
+    """Review the live policy as of `now`, and return the review.
 
     The review of a run is made once: asked again, its row comes back.
 
@@ -72,12 +73,12 @@ def review_policies(
         made = replace(made, verdict=ReviewResult.REPORTED)
     report = None if made.document is None else _write_pages(PageFolder(settings.data), made.document, now)
     chosen = _train_new_kind(engine, objects, settings, made, now) if apply_result else None
-    row = _row(made, run_id, now, report, chosen)
+    review = _to_review(made, run_id, now, report, chosen)
     with write_transaction(engine) as connection:
         if chosen is not None and made.verdict is ReviewResult.FELL_BACK:
             fall_back(connection, chosen, reason=made.why, at=now)
-        save_review(connection, row)
-    return row
+        save_review(connection, review)
+    return review
 
 
 def review_log(
@@ -178,24 +179,22 @@ def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) ->
     return folder.write(f"{name}.html", render_page(document).encode())
 
 
-def _row(
-    draft: _ReviewDraft, run_id: str, now: datetime, report: str | None, chosen: Snapshot | None
-) -> dict[str, Any]:
+def _to_review(
+    draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, chosen: Snapshot | None
+) -> PolicyReview:
     figures: dict[str, Any] = {"why": draft.why}
     if draft.document is not None:
         review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
         figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
     proposed = chosen if draft.verdict is ReviewResult.PROPOSED else None
-    return {
-        "run_id": run_id,
-        "at": now,
-        "verdict": str(draft.verdict),
-        "live_kind": draft.live_kind,
-        "proposed_kind": proposed.kind if proposed else None,
-        "proposed_snapshot": proposed.id if proposed else None,
-        "report": report,
-        "figures": figures,
-        "decided_by": None,
-        "decided_at": None,
-    }
+    return PolicyReview(
+        run_id=run_id,
+        at=now,
+        result=str(draft.verdict),
+        live_kind=draft.live_kind,
+        proposed_kind=proposed.kind if proposed else None,
+        proposed_snapshot=proposed.id if proposed else None,
+        page=page,
+        figures=figures,
+    )

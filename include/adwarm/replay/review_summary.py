@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from adwarm.model import PolicyReview
 from adwarm.replay.review_rules import COMPARED_AT, POLICY_BY_KIND, ReviewResult
 
 
-def summarize_review(row: Mapping[str, Any]) -> str:
-    """Return the text for a row of `policy_review`; a sentence when nothing is proposed."""
-    why = str(row["figures"]["why"])
-    if row["verdict"] != ReviewResult.PROPOSED:
+def summarize_review(review: PolicyReview) -> str:
+    """Return the text of a review; a sentence when nothing is proposed."""
+    why = str(review.figures["why"])
+    if review.result != ReviewResult.PROPOSED:
         return why
-    log, drift = row["figures"]["log"], row["figures"]["drift"]
-    names = (POLICY_BY_KIND[row["live_kind"]], POLICY_BY_KIND[row["proposed_kind"]])
-    columns = [row["figures"]["policies"][name] for name in names]
+    log, drift = review.figures["log"], review.figures["drift"]
+    names = [POLICY_BY_KIND[kind] for kind in (review.live_kind, review.proposed_kind) if kind]
+    columns = [review.figures["policies"][name] for name in names]
     lines = [
         f"**{why}.**",
         "",
@@ -26,7 +27,7 @@ def summarize_review(row: Mapping[str, Any]) -> str:
         _line("mean gap of probabilities (ECE)", columns, lambda found: _number(found["ece"])),
         _line("of it overstated", columns, lambda found: _number(found["overstated"])),
         "",
-        f"Habits of {drift['moved']:,} of {drift['accounts']:,} accounts have moved. Whole report: `{row['report']}`",
+        f"Habits of {drift['moved']:,} of {drift['accounts']:,} accounts have moved. Whole report: `{review.page}`",
         "",
         "Approve: the proposed kind goes live, and training keeps it. Reject, or no answer: nothing changes.",
     ]

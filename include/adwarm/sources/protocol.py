@@ -124,7 +124,7 @@ class InsightsSource(Protocol):
 
     Attributes:
         connection: the name under which its accounts are kept.
-        credential: a digest of what it is let in by; empty where nothing is needed. A denial belongs to it.
+        credential: a digest of the credential; empty where none is needed. Denials are recorded for it.
     """
 
     name: str

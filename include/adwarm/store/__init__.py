@@ -1,4 +1,4 @@
-"""Data at rest: SQL for facts that change, immutable objects named by their content for everything large."""
+"""Data at rest: SQL for state that changes, and immutable objects named by their content for everything large."""
 
 from adwarm.store.context import Context
 from adwarm.store.database import open_engine, read_transaction, write_transaction

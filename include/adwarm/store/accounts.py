@@ -1,6 +1,6 @@
-"""Accounts: zone, currency, connection and standing, read once from the upstream and kept.
+"""Accounts: time zones, currency, connection and status, read once from the upstream.
 
-Who was denied is in `denials`; an account stands as denied once every connection at hand was.
+An account is `denied` once every configured connection was denied; `denials` records which ones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,30 +15,30 @@ from adwarm.store.database import insert_new, read_transaction, upsert, write_tr
 from adwarm.store.tables import account as table
 
 DENIAL_PERIOD = timedelta(days=1)
-"""An account that was denied is asked about again after this long: its owner may have given access."""
+"""A denied account is tried again after this long, because its owner may have granted access."""
 
 
 def get(engine: Engine, account_id: str) -> Account | None:
-    """Return the account, or None when it has never been seen."""
+    """Return the account, or None when it is not stored."""
     return get_many(engine, [account_id]).get(account_id)
 
 
 def get_many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Account]:
-    """Return accounts by id: those in `ids` that are known, or all of them."""
+    """Return stored accounts by id: those in `ids`, or all."""
     query = select(table).order_by(table.c.id)
     if ids is None:
         with read_transaction(engine) as connection:
             return {row.id: _account(row) for row in connection.execute(query)}
-    found: dict[str, Account] = {}
+    accounts: dict[str, Account] = {}
     with read_transaction(engine) as connection:
         for start in range(0, len(ids), 500):
-            part = query.where(table.c.id.in_(ids[start : start + 500]))
-            found.update({row.id: _account(row) for row in connection.execute(part)})
-    return found
+            some = query.where(table.c.id.in_(ids[start : start + 500]))
+            accounts.update({row.id: _account(row) for row in connection.execute(some)})
+    return accounts
 
 
 def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
-    """Return all accounts by id as they count at `at`: a denial older than `DENIED_FOR` no longer does."""
+    """Return all accounts by id with their status at `at`: a denial older than `DENIAL_PERIOD` has expired."""
     query = select(table).order_by(table.c.id)
     with read_transaction(engine) as connection:
         rows = connection.execute(query).all()
@@ -48,36 +48,36 @@ def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
 
 
 def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
-    """Return the accounts that `asked` names, or all active ones when it names none.
+    """Return the accounts with the ids `selected`, or all active ones when it is empty.
 
-    One that is not known yet stands in the default zone until the upstream tells its own.
+    An account that is not stored yet gets the default zone until the upstream reports its own.
 
     Raises:
-        BadRequest: a name is no account id.
+        BadRequest: an id is not valid.
     """
-    known = list_as_of(engine, at)
+    stored = list_as_of(engine, at)
     if not selected:
-        return [found for found in known.values() if found.status == "active"]
+        return [account for account in stored.values() if account.status == "active"]
     ids = [normalize_account_id(text) for text in selected]
-    return [known.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
+    return [stored.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
 
 
 def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store what the upstream says of accounts; the newest word wins."""
+    """Store accounts as the upstream reports them. The stored reader zone is kept."""
     rows = [_row(item, at) for item in accounts]
     with write_transaction(engine) as connection:
         upsert(connection, table, rows, preserve=("reader_zone",))
 
 
 def insert_discovered(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store accounts seen in the access log, without a currency; those that are known stay as they are."""
+    """Store accounts that the access log names, without a currency. Accounts that are stored already do not change."""
     rows = [_row(item, at) for item in accounts]
     with write_transaction(engine) as connection:
         insert_new(connection, table, rows)
 
 
 def set_status(engine: Engine, account_id: str, status: str, reason: str, at: datetime) -> None:
-    """Set an account's standing: `active`, `denied` or `closed`, and why."""
+    """Set an account's status (`active`, `denied` or `closed`) and the reason."""
     with write_transaction(engine) as connection:
         connection.execute(
             update(table)

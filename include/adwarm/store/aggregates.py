@@ -1,6 +1,6 @@
-"""What has been learned from the access log: one row per UTC hour, the files read so far, and the watermark.
+"""Progress of the access log: one aggregate per UTC hour, the files read so far, and the watermark.
 
-All functions take the caller's connection, so that hours, files and watermark are published in one transaction.
+All functions take the caller's connection, so that hours, files and watermark change in one transaction.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,12 @@ WATERMARK = "access_log"
 
 @dataclass(frozen=True, slots=True)
 class HourAggregate:
-    """The slots of one UTC hour.
+    """The opens of one UTC hour.
 
     Attributes:
-        object_hash: the object that holds the hour's slots, possibly beside those of other hours of the day.
-        opens: by persons.
+        object_hash: the object with the hour's slots; it may hold other hours of the day too.
+        opens: opens by humans.
+        keys: report keys opened.
     """
 
     hour: datetime
@@ -32,11 +33,11 @@ class HourAggregate:
 
 @dataclass(frozen=True, slots=True)
 class LogFileProgress:
-    """How far a file of the log has been read.
+    """How far a file of the access log has been read.
 
     Attributes:
-        offset: bytes of a text file that are read; the next event starts there.
-        checkpoints: `[hour, offset]`, the hour counted since the epoch.
+        offset: bytes of a text file that have been read; the next event starts there.
+        checkpoints: pairs `[hour, offset]`; `hour` counts hours since the epoch.
     """
 
     path: str
@@ -63,7 +64,7 @@ def list_hours(
 
 
 def find_newest_hour(connection: Connection) -> datetime | None:
-    """Return the last hour that holds an open, or None."""
+    """Return the newest hour with an open, or None."""
     newest: datetime | None = connection.execute(select(func.max(access_aggregate.c.hour))).scalar_one_or_none()
     return newest
 
@@ -71,7 +72,7 @@ def find_newest_hour(connection: Connection) -> datetime | None:
 def replace_hours(
     connection: Connection, since: datetime, until: datetime, rows: Iterable[HourAggregate], at: datetime
 ) -> None:
-    """Make `rows` the only hours that start in the half-open window."""
+    """Replace all hours that start in the half-open window by `rows`."""
     connection.execute(
         delete(access_aggregate).where(access_aggregate.c.hour >= since, access_aggregate.c.hour < until)
     )
@@ -86,21 +87,21 @@ def list_log_files(connection: Connection) -> dict[str, LogFileProgress]:
 
 
 def save_log_files(connection: Connection, rows: Iterable[LogFileProgress]) -> None:
-    """Record how far files have been read."""
+    """Store how far files have been read."""
     upsert(connection, log_file, [asdict(row) for row in rows])
 
 
 def delete_log_files(connection: Connection, paths: Iterable[str]) -> None:
-    """Drop the rows of files that are gone."""
+    """Delete the rows of files that no longer exist."""
     for path in paths:
         connection.execute(delete(log_file).where(log_file.c.path == path))
 
 
 def get_watermark(connection: Connection, name: str = WATERMARK) -> datetime | None:
-    """Return the moment up to which the log has been read; None before the first run."""
+    """Return the time up to which the log has been read; None before the first run."""
     return connection.execute(select(watermark.c.until).where(watermark.c.name == name)).scalar_one_or_none()
 
 
 def set_watermark(connection: Connection, until: datetime, at: datetime, name: str = WATERMARK) -> None:
-    """Record the moment up to which the log has been read."""
+    """Store the time up to which the log has been read."""
     upsert(connection, watermark, [{"name": name, "until": until, "updated_at": at}])

@@ -1,4 +1,4 @@
-"""What most functions work with: the database, the object store and the settings of one process."""
+"""The database, the object store and the settings of one process, passed as one argument."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from adwarm.store.objects import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts that travel together.
+    """The database, the object store and the settings of one process.
 
     Attributes:
         engine: the database; opened after a fork, never before.

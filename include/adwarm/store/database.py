@@ -1,11 +1,11 @@
-"""Opens the database. The two dialects differ only in this package.
+"""Opens the database and runs transactions. Only this package knows the differences between the two dialects.
 
-SQLite runs in WAL mode with short `BEGIN IMMEDIATE` write transactions, each on the disk when it is committed;
-PostgreSQL as it comes. Engines belong to the process that opened them: a forked child gets new connections.
+SQLite runs in WAL mode with short `BEGIN IMMEDIATE` write transactions that are on disk when they are committed;
+PostgreSQL runs with its defaults. An engine belongs to the process that opened it: a forked child opens its own.
 
-The threads of a process share a few connections, and no wait for the database is without an end: for a connection, for
-a lock, for a statement. One thread holds one connection at a time: code that asked for a second one while it held the
-first could wait for itself.
+The threads of a process share a few connections. Every wait for a connection, a lock or a statement has a timeout, and
+its error says which setting to change. A thread must not open a second connection while it holds one: with a full pool
+it would wait for itself.
 """
 
 import os
@@ -17,32 +17,64 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.settings import SqlSettings
-from adwarm.store.lock_waits import translate_error
 
 _LIMITS = "adwarm_limits"
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
-"""A server that is gone without a word is noticed within a minute."""
+"""Detects a server that has disappeared within a minute."""
+
+_POSTGRESQL = {
+    "53300": (
+        "PostgreSQL has no connection left; run fewer processes, lower ADWARM_SQL__POOL_SIZE or raise the server's "
+        "max_connections"
+    ),
+    "55P03": (
+        "timed out waiting for a lock in PostgreSQL; another session holds it (see pg_stat_activity). Try again, or "
+        "raise ADWARM_SQL__LOCK_TIMEOUT_SECONDS"
+    ),
+    "57014": (
+        "a statement took longer than ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS and was canceled; raise it if the server "
+        "is not overloaded"
+    ),
+    "40P01": "PostgreSQL canceled one of two transactions in a deadlock; try again",
+    "40001": "PostgreSQL could not serialize two transactions; try again",
+    "57P01": "PostgreSQL is shutting down; try again when it is back",
+    "57P02": "PostgreSQL has crashed; try again when it is back",
+    "57P03": "PostgreSQL is starting up; try again in a moment",
+}
+_NO_SLOT = ("too many clients", "too many connections", "connection slots are reserved", "remaining connection slots")
+"""A failed connection attempt carries no code; these texts stand for 53300."""
+_LOST = "the connection to the database was lost; check that the server runs, then try again"
+_SQLITE = (
+    "the SQLite file was locked for longer than ADWARM_SQL__LOCK_TIMEOUT_SECONDS; another process writes to it. "
+    "Several workers are better off with PostgreSQL (ADWARM_DATABASE_URL)"
+)
 
 
 def open_engine(url: str, limits: SqlSettings | None = None) -> Engine:
-    """Return this process's engine for `url` within `limits` (the defaults when absent), the same one at each call.
+    """Return this process's engine for `url`, the same one at each call.
+
+    Args:
+        url: SQLAlchemy URL of a SQLite or PostgreSQL database.
+        limits: pool size and timeouts; the defaults when absent.
 
     Raises:
-        BadRequest: the URL is malformed or of a database adwarm does not know.
+        BadRequest: the URL is malformed or names another kind of database.
     """
     return _open(url, limits or SqlSettings(), os.getpid())
 
 
 def get_limits(engine: Engine) -> SqlSettings:
-    """Return the limits that the engine was opened with; the defaults for one from elsewhere."""
-    found: SqlSettings = engine.get_execution_options().get(_LIMITS) or SqlSettings()
-    return found
+    """Return the limits that the engine was opened with; the defaults when `open_engine` did not open it."""
+    limits: SqlSettings = engine.get_execution_options().get(_LIMITS) or SqlSettings()
+    return limits
 
 
 @lru_cache(maxsize=32)
@@ -66,7 +98,7 @@ def _pool(limits: SqlSettings) -> dict[str, Any]:
         "pool_size": limits.pool_size,
         "max_overflow": 0,
         "pool_timeout": limits.pool_timeout_seconds,
-        "hide_parameters": True,  # an error's text goes to logs, and parameters may be payloads
+        "hide_parameters": True,  # errors are logged, and parameters may be payloads
         "execution_options": {_LIMITS: limits},
     }
 
@@ -74,10 +106,10 @@ def _pool(limits: SqlSettings) -> dict[str, Any]:
 def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
     arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_KEEPALIVE}
     engine = create_engine(
-        # Named, because SQLAlchemy's own default driver for PostgreSQL is not the one Airflow's provider brings.
+        # SQLAlchemy's default driver for PostgreSQL is not the one that Airflow's provider installs.
         url.set(drivername="postgresql+psycopg2"),
         pool_pre_ping=True,
-        executemany_mode="values_plus_batch",  # many rows cost one round trip, upserts and updates too
+        executemany_mode="values_plus_batch",  # one round trip for many rows, also for upserts and updates
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
         **_pool(limits),
     )
@@ -104,7 +136,7 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, so that writers queue instead of failing
+        connection.isolation_level = None  # `_begin` starts transactions, so that writers queue instead of failing
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -121,7 +153,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(
-            f"the folder {folder} of the database cannot be made ({type(error).__name__}); check ADWARM_HOME and "
+            f"the folder {folder} of the database cannot be created ({type(error).__name__}); check ADWARM_HOME and "
             "ADWARM_DATABASE_URL"
         ) from None
 
@@ -130,8 +162,8 @@ def _connect(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except OperationalError as error:
-        if (known := translate_error(error, engine)) is not None:
-            raise known from None
+        if (translated := _translate_error(error, engine)) is not None:
+            raise translated from None
         raise Transient(
             f"the {engine.dialect.name} database cannot be reached ({type(error.orig).__name__}); check that it runs "
             "and that ADWARM_DATABASE_URL is right"
@@ -140,22 +172,47 @@ def _connect(engine: Engine) -> Connection:
 
 @contextmanager
 def _translating_errors(engine: Engine) -> Iterator[None]:
-    """Turn errors of waiting into words; every other error passes as it is."""
+    """Translate errors of waiting into `Transient`; other errors pass unchanged."""
     try:
         yield
     except SQLAlchemyError as error:
-        known = translate_error(error, engine)
-        if known is None:
+        translated = _translate_error(error, engine)
+        if translated is None:
             raise
-        raise known from None  # the original may repeat the URL
+        raise translated from None  # the original may repeat the URL
+
+
+def _translate_error(error: SQLAlchemyError, engine: Engine) -> Transient | None:
+    """Return the error to raise for a wait that timed out or a lost connection; None for any other error."""
+    if isinstance(error, PoolTimeout):
+        return Transient(_pool_message(engine), code="database_pool")
+    if not isinstance(error, DBAPIError):
+        return None
+    if engine.dialect.name == "sqlite":
+        is_busy = getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+        return Transient(_SQLITE, code="database_locked") if is_busy else None
+    code = getattr(error.orig, "pgcode", None)
+    if code is None and any(words in str(error.orig) for words in _NO_SLOT):
+        code = "53300"
+    if code in _POSTGRESQL:
+        return Transient(_POSTGRESQL[code], code=code)
+    return Transient(_LOST, code="database_lost") if error.connection_invalidated else None
+
+
+def _pool_message(engine: Engine) -> str:
+    count = engine.pool.size() if isinstance(engine.pool, QueuePool) else 1
+    return (
+        f"all {count} database connections of this process were in use for too long; raise ADWARM_SQL__POOL_SIZE "
+        "(processes times this must stay below the server's max_connections) or run fewer threads (ADWARM_WORKERS)"
+    )
 
 
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads.
+    """Run a read-only transaction.
 
     Raises:
-        Transient: the database could not be reached, or waiting for it took too long; the message says what to do.
+        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
     """
     with _translating_errors(engine), _connect(engine) as connection, connection.begin():
         yield connection
@@ -163,10 +220,10 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
-    """A short write transaction: committed at the end, rolled back on an error. Never hold it over I/O.
+    """Run a write transaction: committed at the end, rolled back on an error. Do no other I/O inside it.
 
     Raises:
-        Transient: the database could not be reached, or waiting for it took too long; the message says what to do.
+        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
     """
     with _translating_errors(engine), _connect(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
@@ -175,7 +232,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, preserve: tuple[str, ...] = ()) -> None:
-    """Insert `rows`, replacing those whose primary key is there already; columns in `keep` stay as they are."""
+    """Insert `rows`, and update those whose primary key exists, except their columns in `preserve`."""
     if rows:
         connection.execute(_build_upsert(connection.dialect.name, table, tuple(rows[0]), preserve), rows)
 
@@ -185,23 +242,23 @@ def _build_upsert(dialect: str, table: Table, names: tuple[str, ...], preserve: 
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     keys = [column.name for column in table.primary_key]
     changed = {name: insert.excluded[name] for name in names if name not in keys and name not in preserve}
-    found: Insert = (
+    statement: Insert = (
         insert.on_conflict_do_update(index_elements=keys, set_=changed)
         if changed
         else insert.on_conflict_do_nothing(index_elements=keys)
     )
-    return found
+    return statement
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert those of `rows` whose primary key is not there yet."""
+    """Insert those of `rows` whose primary key does not exist yet."""
     if rows:
         insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
         connection.execute(insert.on_conflict_do_nothing(), rows)
 
 
 def database_time(connection: Connection) -> float:
-    """Return the database's own clock, in seconds since the epoch; leases and grants are judged by it alone."""
+    """Return the database's clock in seconds since the epoch. Expiry of leases and grants is decided by it alone."""
     if connection.dialect.name == "postgresql":
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
     return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar_one())

@@ -1,7 +1,7 @@
-"""Denials: which connection may not read which account, by the digest of the credential that was refused.
+"""Denials: which connection may not read which account, with a digest of the denied credential.
 
-A denial counts for a day. A connection whose credential has changed is not bound by what the old one was refused, and
-a person may lift a denial at any time; an automatic retry never does.
+A denial is valid for a day. It does not apply once the connection's credential has changed, and a human may lift it at
+any time; an automatic retry never does.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _IDS_PER_QUERY = 500
 
 
 def record(engine: Engine, account_id: str, connection: str, credential: str, reason: str, at: datetime) -> None:
-    """Note down that `credential` of `connection` may not read a known account; it no longer counts what was before."""
+    """Record that `credential` of `connection` may not read a stored account, in place of its earlier denial."""
     with write_transaction(engine) as transaction:
         denials = dict(_get_denials(transaction, account_id))
         denials[connection] = {"credential": credential, "at": at.isoformat(), "reason": reason[:_MAX_REASON]}
@@ -27,7 +27,7 @@ def record(engine: Engine, account_id: str, connection: str, credential: str, re
 
 
 def find_active(engine: Engine, account_id: str, at: datetime) -> dict[str, str]:
-    """Return the connections that may not read the account at `at`, each with the credential that was refused."""
+    """Return the connections that may not read the account at `at`, with the denied credential of each."""
     with read_transaction(engine) as transaction:
         denials = _get_denials(transaction, account_id)
     return {
@@ -38,21 +38,21 @@ def find_active(engine: Engine, account_id: str, at: datetime) -> dict[str, str]
 
 
 def lift(engine: Engine, account_ids: Iterable[str]) -> list[str]:
-    """Forget every denial of the accounts, as a person wants it; return those of them that had one."""
-    wanted, lifted = list(account_ids), list[str]()
+    """Delete every denial of the accounts because a human asked for it; return the accounts that had one."""
+    ids, lifted = list(account_ids), list[str]()
     with write_transaction(engine) as transaction:
-        for start in range(0, len(wanted), _IDS_PER_QUERY):
+        for start in range(0, len(ids), _IDS_PER_QUERY):
             denied = (table.c.status == "denied") | table.c.denials.is_not(None)
-            chosen = table.c.id.in_(wanted[start : start + _IDS_PER_QUERY]) & denied
+            chosen = table.c.id.in_(ids[start : start + _IDS_PER_QUERY]) & denied
             lifted += transaction.execute(select(table.c.id).where(chosen).order_by(table.c.id)).scalars().all()
         _reactivate(transaction, lifted)
     return lifted
 
 
 def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]:
-    """Forget what another credential of `connection` was refused; return the accounts it was about.
+    """Delete denials of other credentials of `connection`; return the accounts concerned.
 
-    Such an account is active again, and asked about when next it is wanted.
+    Such an account is active again and is tried when it is needed next.
     """
     if not _has_outdated(engine, connection, credential):
         return []
@@ -66,8 +66,8 @@ def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]
 
 def _has_outdated(engine: Engine, connection: str, credential: str) -> bool:
     with read_transaction(engine) as transaction:
-        found = transaction.execute(select(table.c.denials).where(table.c.denials.is_not(None))).scalars()
-        return any(_is_outdated(denials, connection, credential) for denials in found)
+        stored = transaction.execute(select(table.c.denials).where(table.c.denials.is_not(None))).scalars()
+        return any(_is_outdated(denials, connection, credential) for denials in stored)
 
 
 def _is_outdated(denials: dict[str, Any] | None, connection: str, credential: str) -> bool:
@@ -86,7 +86,11 @@ def _reactivate(
     before: dict[str, dict[str, Any]] | None = None,
     connection: str = "",
 ) -> None:
-    """Let the accounts be asked about again, by every connection, or by the one whose denial alone is forgotten."""
+    """Set denied accounts back to active and delete their denials: all, or those of `connection` only.
+
+    Args:
+        before: the denials of each account, of which those of `connection` are deleted.
+    """
     for name in account_ids:
         left = {key: value for key, value in (before or {}).get(name, {}).items() if key != connection}
         transaction.execute(update(table).where(table.c.id == name).values(denials=left or null()))

@@ -1,4 +1,4 @@
-"""Entries: the answer for one account, window and query, as sealed bytes beside what is known of them."""
+"""Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from adwarm.store.tables import entry as table
 from adwarm.store.tables import payload
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
-"""Stands for the expiry of an entry that never expires."""
+"""Expiry of an entry that never expires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of an entry. `expires_at` is None for figures that are final."""
+    """The metadata of an entry. `expires_at` is None when its data is final."""
 
     key: EntryKey
     date_range: str
@@ -39,7 +39,7 @@ class Entry:
     payload_hash: str = ""
 
     def is_fresh(self, at: datetime) -> bool:
-        """Whether the entry may be served at `at` without a word about its age."""
+        """Whether the entry may be served as fresh at `at`."""
         return not self.degraded and (self.expires_at is None or at < self.expires_at)
 
 
@@ -61,20 +61,20 @@ def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
 
 
 def find_expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:
-    """Return until when each entry is fresh (`FOREVER` for final ones); absent and degraded ones are left out."""
-    wanted = set(keys)
-    accounts = sorted({key.account_id for key in wanted})
-    found: dict[EntryKey, datetime] = {}
+    """Return when each entry expires, `FOREVER` for final ones. Missing and degraded entries are left out."""
+    requested = set(keys)
+    accounts = sorted({key.account_id for key in requested})
+    expiries: dict[EntryKey, datetime] = {}
     columns = (table.c.account_id, table.c.since, table.c.until, table.c.spec_hash, table.c.expires_at)
     with read_transaction(engine) as connection:
         for start in range(0, len(accounts), 500):
-            part = accounts[start : start + 500]
-            query = select(*columns).where(table.c.account_id.in_(part), table.c.degraded.is_(False))
+            some = accounts[start : start + 500]
+            query = select(*columns).where(table.c.account_id.in_(some), table.c.degraded.is_(False))
             for row in connection.execute(query):
                 key = EntryKey(row.account_id, Window(row.since, row.until), row.spec_hash)
-                if key in wanted:
-                    found[key] = row.expires_at or FOREVER
-    return found
+                if key in requested:
+                    expiries[key] = row.expires_at or FOREVER
+    return expiries
 
 
 def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:
@@ -86,7 +86,7 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
 
 
 def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
-    """Replace an entry's bytes by an equal answer packed otherwise; False when the entry has changed meanwhile."""
+    """Replace an entry's bytes by a recompressed copy; False when the entry has changed meanwhile."""
     digest = sha256(sealed).hexdigest()
     _store_payloads(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
@@ -95,7 +95,7 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
 
 
 def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
-    """Mark an entry as not to be trusted, so that it is fetched again; one published anew meanwhile stays as it is."""
+    """Mark an entry as degraded, so that it is fetched again. An entry that was replaced meanwhile does not change."""
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash, table.c.fetched_at == item.fetched_at)
     with write_transaction(engine) as connection:
         connection.execute(table.update().where(same).values(degraded=True, degraded_reason=reason[:500]))
@@ -112,14 +112,14 @@ def get_totals(engine: Engine) -> dict[str, int]:
 
 
 def delete_orphans(engine: Engine, before: datetime) -> int:
-    """Delete payloads older than `before` that no entry points at, and return their number."""
+    """Delete payloads older than `before` that no entry refers to, and return their number."""
     unused = and_(payload.c.created_at < before, payload.c.hash.not_in(select(table.c.payload_hash)))
     with write_transaction(engine) as connection:
         return int(connection.execute(delete(payload).where(unused)).rowcount)
 
 
 def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:
-    """Write payloads over what is there under their hash: it may be damaged, or just about to be dropped."""
+    """Write payloads even if their hash exists: the stored one may be damaged, or about to be deleted as an orphan."""
     upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
 
 

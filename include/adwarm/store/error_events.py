@@ -1,6 +1,6 @@
-"""The journal of errors: every failed attempt is one row, and the table stays bounded whatever fails.
+"""The error history: one row per failed attempt, bounded in rows and age.
 
-Counting a window is one indexed query, so that a threshold sees the failures of every worker.
+Counting a window is one indexed query, so that an alert threshold covers the failures of all workers.
 """
 
 import threading
@@ -18,7 +18,7 @@ _PRUNE_EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """One failed attempt. `message` holds no secret; `subject` is what the attempt was about, such as a report key."""
+    """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key."""
 
     at: datetime
     source: str
@@ -29,7 +29,7 @@ class ErrorEvent:
 
 
 class ErrorLog:
-    """Errors in the table `error_event`, at most about `keep_rows` of them and none older than `keep`."""
+    """Errors in the table `error_event`, at most about `max_rows` of them and none older than `max_age`."""
 
     def __init__(self, engine: Engine, *, max_rows: int = 20_000, max_age: timedelta = timedelta(days=30)) -> None:
         self._engine = engine
@@ -39,14 +39,14 @@ class ErrorLog:
         self._lock = threading.Lock()
 
     def record(self, event: ErrorEvent) -> None:
-        """Add the event; values too long for their column are cut."""
+        """Insert the event. Values that are too long for their column are cut."""
         with write_transaction(self._engine) as connection:
             connection.execute(insert(error_event), [_row(event)])
             if self._prune_is_due():
                 self._prune(connection, event.at)
 
     def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
-        """Return how many errors of `source` happened after `since`, those of the kinds `without` left out."""
+        """Return how many errors of `source` happened after `since`, except those of the kinds `without`."""
         table = error_event.c
         query = select(func.count()).where(table.source == source[:80], table.at > since)
         if without:
@@ -64,7 +64,7 @@ class ErrorLog:
         return [ErrorEvent(row.at, row.source, row.kind, row.message, row.subject, row.code) for row in rows]
 
     def prune(self, now: datetime) -> int:
-        """Remove what is too old or too much, and return how many rows went."""
+        """Delete rows that are too old or too many, and return how many."""
         with write_transaction(self._engine) as connection:
             return self._prune(connection, now)
 

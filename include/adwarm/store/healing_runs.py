@@ -1,7 +1,7 @@
-"""When each healing action last ran, so that it runs once however many workers fail at the same moment.
+"""When each healing action last ran, so that it runs once when many workers fail at the same time.
 
-The claim is one conditional update judged by the database's clock: of any number of callers within a cool-down, exactly
-one gets it.
+One conditional update by the database's clock acquires the right to run: of all callers within a cool-down, exactly one
+succeeds.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HealingStore:
-    """Cool-downs in the table `healing_action`."""
+    """Cool-downs of healing actions in the table `healing_action`."""
 
     def __init__(self, engine: Engine, *, database_time: Callable[[Connection], float] = database_time) -> None:
         self._engine = engine
         self._time = database_time
 
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
-        """Take the right to run the action now; False while it last ran less than `cooldown_seconds` ago."""
+        """Acquire the right to run the action now; False when it last ran less than `cooldown_seconds` ago."""
         table = healing_action.c
         with write_transaction(self._engine) as connection:
             insert_new(connection, healing_action, [_row(name)])
@@ -36,7 +36,7 @@ class HealingStore:
             return bool(claimed.rowcount)
 
     def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
-        """Record how the claimed action ended. `detail` holds no secret."""
+        """Record the result of the action. `detail` contains no secret."""
         with write_transaction(self._engine) as connection:
             connection.execute(
                 update(healing_action)
@@ -45,7 +45,7 @@ class HealingStore:
             )
 
     def succeeded_within(self, name: str, seconds: float) -> bool:
-        """Return whether the action's last run began within `seconds` and went well."""
+        """Return whether the action's last run started within `seconds` and succeeded."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(select(healing_action).where(healing_action.c.name == name[:120])).one_or_none()
             now = self._now(connection)

@@ -1,4 +1,4 @@
-"""Which sources are isolated, kept in the database, because every Airflow task is another process."""
+"""Which sources are isolated. In the database, because every Airflow task is another process."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +11,21 @@ from adwarm.store.tables import isolation
 _NAME_LENGTH = 200
 
 
-class IsolationStore:
+class SqlIsolationStore:
     """Isolation states in the table `isolation`.
 
-    Two workers that write at once may lose one count; the state is a rate, not a ledger.
+    Concurrent writers may lose a count, which is acceptable because the state is a rate.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def load(self, source: str) -> Mapping[str, Any] | None:
-        """Return what was saved for the source, if anything was."""
+        """Return the saved state of the source, or None."""
         query = select(isolation.c.data).where(isolation.c.source == source[:_NAME_LENGTH])
         with read_transaction(self._engine) as connection:
-            found: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
-        return found
+            state: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
+        return state
 
     def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
         """Save the source's state; `changed_at` in seconds since the epoch. A name too long for its column is cut."""

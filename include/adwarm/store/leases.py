@@ -1,12 +1,20 @@
-"""Leases: an owner, an expiry by the database's clock, and a fencing token that a write checks.
+"""Leases: an owner, an expiry by the database's clock, and a fencing token that writes check.
 
-Whoever claims next judges the expiry, so a dead owner needs no sweeper. Tokens of a name only ever grow, so a holder
-that slept past its expiry cannot overwrite its successor.
+The next caller of `acquire` decides whether a lease has expired, so no sweeper is needed when an owner dies. The tokens
+of a name only grow, so an owner that was paused past its expiry cannot overwrite its successor.
 
-A lease also remembers the report that the platform is making for it, of what, and which pages of it were read: its next
-holder takes that report up instead of asking for another one. It is announced before it is asked for, so that one that
-was asked for and never noted down is known to be about. And it remembers what an interrupted fetch has learned, so that
-splitting a request that was too large goes on where it was cut off.
+| state                       | event                             | next state                        |
+|-----------------------------|-----------------------------------|-----------------------------------|
+| free, expired, or own lease | `acquire`                         | held by the caller, token + 1     |
+| held by another owner       | `acquire`                         | unchanged; the caller gets None   |
+| held, same owner and token  | `renew`                           | held until the new expiry         |
+| held, same owner and token  | `release`                         | free, same token                  |
+| owner or token changed      | `renew`, `release`, any save      | unchanged; `renew` returns False  |
+
+A lease also stores the async report that the platform generates for it and the pages read so far, so that the next
+owner continues with that report instead of requesting another one. The report is announced before it is requested, so
+that one whose id was never stored is not forgotten. Finally it stores what an interrupted fetch has learned about
+requests that are too large, so that splitting continues where it stopped.
 """
 
 from collections.abc import Mapping
@@ -21,7 +29,7 @@ from adwarm.store.tables import lease as table
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claim on a name until `expires_at` (the database's clock)."""
+    """The exclusive right to work on `name` until `expires_at`, by the database's clock."""
 
     name: str
     owner: str
@@ -41,13 +49,13 @@ _NO_REPORT: dict[str, object] = dict.fromkeys((
 
 @dataclass(frozen=True, slots=True)
 class PagesRead:
-    """The pages of a finished report that were read before its reader had to stop.
+    """The pages of a finished async report that have been read.
 
     Attributes:
-        cursor: where the next page begins; None before the first one.
-        object_hash: the object that holds the rows; None when there are none yet.
-        size: bytes of the pages.
-        count: how many pages.
+        cursor: cursor of the next page; None before the first one.
+        object_hash: object with the rows; None when there are none yet.
+        size: size of the pages in bytes.
+        count: number of pages.
     """
 
     cursor: str | None = None
@@ -58,15 +66,15 @@ class PagesRead:
 
 @dataclass(frozen=True, slots=True)
 class SavedReport:
-    """A report that is being made, or read.
+    """An async report that is being generated or read.
 
     Attributes:
-        unit: a hash of what it is of.
-        at: when it was asked for.
-        run_id: the platform's id, once that is known.
-        percent: how far it was when somebody last waited for it.
-        moved_at: since when it was that far.
-        pages: what was read of it.
+        unit: hash of the request.
+        requested_at: when it was requested.
+        run_id: the platform's id; None until it is stored.
+        percent: progress at the last poll, 0 to 100.
+        progressed_at: when `percent` last changed.
+        pages: the pages read so far.
     """
 
     unit: str
@@ -82,8 +90,8 @@ class FetchHints:
     """What an interrupted fetch has learned about its requests.
 
     Attributes:
-        too_large: why requests were too large, by the hashes of their units.
-        listed: ids of the objects that a unit is about, by `hash:level`.
+        too_large: why a request was too large, by the hash of the request.
+        listed: ids of the objects that a request covers, by `hash:level`.
     """
 
     too_large: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +99,7 @@ class FetchHints:
 
 
 def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
-    """Return a lease on `name`, or None while somebody else holds it."""
+    """Return a lease on `name` for `seconds`, or None while another owner holds it."""
     with write_transaction(engine) as connection:
         now = database_time(connection)
         until = datetime.fromtimestamp(now + seconds, UTC)
@@ -106,7 +114,7 @@ def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | No
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
-    """Extend a lease that is still held; False when it was lost."""
+    """Extend a lease by `seconds` from now; False when it was lost."""
     with write_transaction(engine) as connection:
         until = datetime.fromtimestamp(database_time(connection) + seconds, UTC)
         done = connection.execute(_update_if_owned(lease).values(expires_at=until))
@@ -114,7 +122,7 @@ def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
 
 
 def release(engine: Engine, lease: Lease) -> None:
-    """Give a lease back; one that was lost is left to its new owner."""
+    """Release a lease. A lease that was lost stays with its new owner."""
     with write_transaction(engine) as connection:
         connection.execute(_update_if_owned(lease).values(owner="", expires_at=datetime.fromtimestamp(0, UTC)))
 
@@ -126,7 +134,7 @@ def is_current(connection: Connection, lease: Lease) -> bool:
 
 
 def find_report(engine: Engine, lease: Lease) -> SavedReport | None:
-    """Return the report that the lease remembers."""
+    """Return the async report stored with the lease, or None."""
     with read_transaction(engine) as connection:
         row = connection.execute(select(table).where(table.c.name == lease.name)).one_or_none()
     if row is None or row.report_unit is None:
@@ -137,41 +145,41 @@ def find_report(engine: Engine, lease: Lease) -> SavedReport | None:
 
 
 def announce_report(engine: Engine, lease: Lease, unit: str, at: datetime) -> bool:
-    """Note down that a report of `unit` is about to be asked for; False when the lease was lost."""
+    """Store that an async report of `unit` is about to be requested; False when the lease was lost."""
     return _update_lease(engine, lease, **_NO_REPORT | {"report_unit": unit, "report_at": at})
 
 
 def save_report_id(engine: Engine, lease: Lease, run_id: str) -> bool:
-    """Note down the id of the report that was announced; False when the lease was lost."""
+    """Store the id of the announced report; False when the lease was lost."""
     return _update_lease(engine, lease, report_run_id=run_id)
 
 
 def save_report_progress(engine: Engine, lease: Lease, percent: float, progressed_at: datetime) -> bool:
-    """Note down how far the report was, and since when, for whoever waits next; False when the lease was lost."""
+    """Store the progress of the report for the next owner; False when the lease was lost."""
     return _update_lease(engine, lease, report_percent=percent, report_moved_at=progressed_at)
 
 
 def clear_report(engine: Engine, lease: Lease) -> bool:
-    """Forget the report: it was read, or ended badly; False when the lease was lost."""
+    """Delete the stored report after it was read or has failed; False when the lease was lost."""
     return _update_lease(engine, lease, **_NO_REPORT)
 
 
 def save_pages(engine: Engine, lease: Lease, pages: PagesRead) -> bool:
-    """Note which pages of the report were read; False when the lease was lost."""
+    """Store which pages of the report have been read; False when the lease was lost."""
     return _update_lease(engine, lease, report_pages=asdict(pages))
 
 
 def find_hints(engine: Engine, lease: Lease, since: datetime) -> FetchHints:
-    """Return what an earlier holder has learned after `since`."""
+    """Return what an earlier owner has learned after `since`."""
     with read_transaction(engine) as connection:
-        found = connection.execute(select(table.c.learned).where(table.c.name == lease.name)).scalar_one_or_none()
-    if not found or datetime.fromisoformat(found["at"]) < since:
+        hints = connection.execute(select(table.c.learned).where(table.c.name == lease.name)).scalar_one_or_none()
+    if not hints or datetime.fromisoformat(hints["at"]) < since:
         return FetchHints()
-    return FetchHints(found["too_large"], found["listed"])
+    return FetchHints(hints["too_large"], hints["listed"])
 
 
 def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) -> bool:
-    """Note what was learned, for whoever goes on with it; False when the lease was lost."""
+    """Store what was learned for the next owner; False when the lease was lost."""
     values = {"at": at.isoformat(), **asdict(hints)} if hints.too_large or hints.listed else None
     return _update_lease(engine, lease, learned=values)
 

@@ -1,7 +1,7 @@
 """Immutable objects named by the SHA-256 of their bytes, in a local folder or behind any fsspec URL.
 
-A name is built from a hash alone, never from input, so no input can reach another path. An object is whole or absent:
-a local write goes to a temporary name and is renamed; object storage publishes a put when it is complete.
+A name is built from a hash alone, never from input, so input cannot reach another path. An object is complete or
+absent: a local write goes to a temporary name and is renamed; object storage shows a put when it is complete.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
 
 
 class ObjectStore:
-    """Puts and gets immutable objects. Safe to share between threads and processes."""
+    """Stores and returns immutable objects. Safe to share between threads and processes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -32,14 +32,14 @@ class ObjectStore:
     def put(self, data: bytes, suffix: str = ".parquet") -> str:
         """Store `data` and return its SHA-256 in hex.
 
-        An object that is there already is written again: so a damaged one is healed, and one that is about to be
-        pointed at is young, and safe from whoever deletes old orphans.
+        An object that exists is written again. That repairs a damaged one and renews its modification time, which
+        protects it from garbage collection until a row refers to it.
         """
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest, suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(path, Path) and not isinstance(path, UPath):
-            _write_whole(path, data)
+            _write_atomically(path, data)
         else:
             path.write_bytes(data)
         return digest
@@ -60,25 +60,25 @@ class ObjectStore:
         return data
 
     def exists(self, digest: str, suffix: str = ".parquet") -> bool:
-        """Whether the object is there."""
+        """Whether the object exists."""
         return bool(self._path(digest, suffix).exists())
 
     def get_modified_at(self, digest: str, suffix: str = ".parquet") -> datetime:
-        """Return when the object was last put.
+        """Return when the object was last written.
 
         Raises:
             NotFound: there is no such object.
         """
         path = self._path(digest, suffix)
         try:
-            if isinstance(path, UPath):  # its `stat` knows no time on some file systems
+            if isinstance(path, UPath):  # `stat` has no time on some file systems
                 return utc(path.fs.modified(path.path))
             return datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except FileNotFoundError:
             raise NotFound(f"object {digest[:12]} is not in the store") from None
 
     def delete(self, digest: str, suffix: str = ".parquet") -> None:
-        """Remove an object; one that is not there is no error."""
+        """Delete an object. A missing object is no error."""
         self._path(digest, suffix).unlink(missing_ok=True)
 
     def list_objects(self) -> Iterator[tuple[str, str]]:
@@ -93,10 +93,10 @@ class ObjectStore:
                     yield digest, f".{suffix}"
 
     def check(self) -> None:
-        """Write, read and remove a probe object.
+        """Write, read and delete a probe object.
 
         Raises:
-            BadRequest: the store cannot be written; the message names the setting.
+            BadRequest: the store is not writable; the message names the setting.
         """
         try:
             probe = self.put(secrets.token_bytes(16), ".probe")
@@ -104,7 +104,7 @@ class ObjectStore:
             self.delete(probe, ".probe")
         except OSError as error:
             raise BadRequest(
-                f"ADWARM_DATA_URL cannot be written ({type(error).__name__}); check the path and rights"
+                f"ADWARM_DATA_URL is not writable ({type(error).__name__}); check the path and its permissions"
             ) from error
 
     def _path(self, digest: str, suffix: str) -> Any:
@@ -113,7 +113,7 @@ class ObjectStore:
         return self._root / "objects" / digest[:2] / f"{digest}{suffix}"
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:

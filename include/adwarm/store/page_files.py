@@ -1,6 +1,6 @@
-"""Reports for people: files with names that can be read, in the folder `reports` beside the objects.
+"""Pages and their JSON for humans: files with readable names in the folder `reports` beside the objects.
 
-A name is made of a moment and a fixed word, never of input. Writing a report again replaces it.
+A name consists of a time and a fixed word, never of input. Writing a file again replaces it.
 """
 
 import os
@@ -16,14 +16,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.(json|html)")
 
 
 class PageFolder:
-    """Writes and reads the reports of one data folder or URL."""
+    """Writes and reads the pages of one data folder or URL."""
 
     def __init__(self, url: str) -> None:
         root: Any = UPath(url) if "://" in url else Path(url)
         self._folder = root / "reports"
 
     def write(self, name: str, data: bytes) -> str:
-        """Write a report and return its path or URL."""
+        """Write a file and return its path or URL."""
         path = self._path(name)
         self._folder.mkdir(parents=True, exist_ok=True)
         if "://" in str(path):
@@ -35,11 +35,11 @@ class PageFolder:
         return str(path)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a report."""
+        """Return the bytes of a file."""
         data: bytes = self._path(name).read_bytes()
         return data
 
     def _path(self, name: str) -> Any:
         if not _NAME.fullmatch(name):
-            raise BadRequest(f"{name!r} is no name for a report; use small letters, digits and hyphens")
+            raise BadRequest(f"{name!r} is not a valid page name; use lower-case letters, digits and hyphens")
         return self._folder / name

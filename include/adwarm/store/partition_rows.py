@@ -1,4 +1,4 @@
-"""Daily and range rows: what identifies a row, rows as Parquet objects, and the rows of a window from its partitions.
+"""Rows of days and ranges: their identity, their Parquet format, and reading a window from its partitions.
 
 A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campaign` by `campaign_id` and `account` by
 `account_id`, each with its day or window.
@@ -24,14 +24,14 @@ _IDS = ("ad_id", "adset_id", "campaign_id", "account_id")
 
 
 def row_key(row: Mapping[str, object], level: str) -> tuple[str, str, str]:
-    """Return what names a row of `level`: its first day, its last day, and its object."""
+    """Return the identity of a row of `level`: its first day, its last day and the id of its object."""
     return str(row.get("date_start")), str(row.get("date_stop")), str(row.get(f"{level}_id", ""))
 
 
 def pack_rows(rows: Sequence[Row]) -> bytes:
-    """Return rows as a zstd Parquet file: text columns, absent values as null.
+    """Return rows as a zstd Parquet file: text columns, missing values as null.
 
-    A column that holds anything but text is written as JSON, and the file says so.
+    A column with values other than text is written as JSON and listed in the file's metadata.
     """
     names = sorted({name for row in rows for name in row} | {"date_start"})
     columns = {name: [row.get(name) for row in rows] for name in names}
@@ -45,7 +45,7 @@ def pack_rows(rows: Sequence[Row]) -> bytes:
 
 
 def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
-    """Return the rows of a Parquet file, those of `days` only when days are given.
+    """Return the rows of a Parquet file, or only those of `days`.
 
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
@@ -64,7 +64,7 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
 
 
 def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
-    """Group daily rows by their day, each day's rows in the order of their ids."""
+    """Group daily rows by day, and sort the rows of a day by their ids."""
     groups: dict[date, list[Row]] = {}
     for row in rows:
         groups.setdefault(date.fromisoformat(str(row["date_start"])), []).append(row)
@@ -72,38 +72,38 @@ def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Return rows by day and by the ids they have, the deepest level's first."""
-    return sorted(rows, key=_place)
+    """Return rows sorted by day, then by their ids from ad to account."""
+    return sorted(rows, key=_sort_key)
 
 
 def content_hash(rows: Iterable[Row]) -> str:
-    """Return a hash that changes when a figure does; the order of rows and of keys does not matter."""
+    """Return a hash of the values; the order of rows and keys does not matter."""
     return hashlib.sha256(orjson.dumps(in_order(rows), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _place(row: Row) -> tuple[str, ...]:
+def _sort_key(row: Row) -> tuple[str, ...]:
     return tuple(str(row.get(name, "")) for name in ("date_start", "date_stop", *_IDS))
 
 
 def without_duplicates(rows: Iterable[Row], level: str) -> list[Row]:
-    """Return rows once per window and object; of two rows for the same the later one wins."""
+    """Return one row per window and object; of duplicates the last one wins."""
     return list({row_key(row, level): row for row in rows}.values())
 
 
 def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:
-    """Check that an answer without a single row is not about days that had rows.
+    """Check that an empty answer does not replace days that had rows.
 
     Raises:
-        Transient: it is; what is there is kept.
+        Transient: it would; the stored rows are kept.
     """
     if rows_before and not rows_now:
         raise Transient(
-            f"{account_id}: the answer is empty where {rows_before} rows are stored; they are kept", code="emptied"
+            f"{account_id}: the answer has no rows but {rows_before} are stored; they are kept", code="emptied"
         )
 
 
 class DamagedObjects(Corrupt):
-    """Objects that hold the rows of some days are lost or damaged."""
+    """Objects with the rows of some days are missing or damaged."""
 
     def __init__(self, digests: Sequence[str], first: AdwarmError) -> None:
         others = f" (and {len(digests) - 1} more)" if len(digests) > 1 else ""
@@ -112,18 +112,18 @@ class DamagedObjects(Corrupt):
 
 
 def daily_rows(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> list[Row]:
-    """Return the daily rows of a window from its partitions, oldest day first, in the order of their ids.
+    """Return the daily rows of a window from its partitions, oldest day first, sorted by their ids.
 
     Raises:
-        DamagedObjects: some of the rows cannot be read; it names every such object.
+        DamagedObjects: some objects cannot be read; the error names all of them.
     """
-    wanted: dict[str, list[date]] = {}
+    days_by_object: dict[str, list[date]] = {}
     for day in window.days():
         if day in states and states[day].rows:
-            wanted.setdefault(states[day].object_hash, []).append(day)
+            days_by_object.setdefault(states[day].object_hash, []).append(day)
     rows: list[Row] = []
     damaged: dict[str, AdwarmError] = {}
-    for digest, days in wanted.items():
+    for digest, days in days_by_object.items():
         try:
             rows += unpack_rows(objects.get(digest), days)
         except (Corrupt, NotFound) as error:

@@ -1,4 +1,4 @@
-"""Partitions: which days of an account are there, how old they are, and which object holds their rows."""
+"""Partitions: the stored days of an account, when they were fetched, and the object with their rows."""
 
 import calendar
 from collections.abc import Iterable, Sequence
@@ -15,10 +15,14 @@ from adwarm.store.tables import partition as table
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """What is known of one account-day. `content_hash` changes when its rows do, and `data_version` counts that.
+    """One stored day of an account.
 
     Attributes:
-        missing: what of the day could not be read, and why; None when nothing is missing.
+        content_hash: hash of the rows.
+        complete: whether the day had ended when it was fetched.
+        settled: whether the platform no longer restates the day.
+        data_version: number of times that `content_hash` has changed, plus one.
+        missing: the part of the day that could not be read, and why; None when nothing is missing.
     """
 
     day: date
@@ -34,24 +38,24 @@ class PartitionState:
 
 
 def list_states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
-    """Return the partitions of an account that fall in `window`, by day."""
+    """Return the partitions of an account within `window`, by day."""
     return list_states_by_account(engine, [account_id], spec_hash, window).get(account_id, {})
 
 
 def list_states_by_account(
     engine: Engine, account_ids: Iterable[str], spec_hash: str, window: Window
 ) -> dict[str, dict[date, PartitionState]]:
-    """Return the partitions of some hundreds of accounts that fall in `window`, by account and day."""
+    """Return the partitions of up to some hundreds of accounts within `window`, by account and day."""
     query = select(table).where(
         table.c.account_id.in_(sorted(account_ids)),
         table.c.spec_hash == spec_hash,
         table.c.day.between(window.since, window.until),
     )
-    found: dict[str, dict[date, PartitionState]] = {}
+    states: dict[str, dict[date, PartitionState]] = {}
     with read_transaction(engine) as connection:
         for row in connection.execute(query):
-            found.setdefault(row.account_id, {})[row.day] = _state(row)
-    return found
+            states.setdefault(row.account_id, {})[row.day] = _state(row)
+    return states
 
 
 def _state(row: Row[Any]) -> PartitionState:
@@ -95,7 +99,7 @@ def publish(
 
 
 def get_rows_per_day(engine: Engine, spec_hash: str) -> dict[str, float]:
-    """Return how many rows a stored day of each account has on average."""
+    """Return the mean number of rows per stored day, by account."""
     query = (
         select(table.c.account_id, func.sum(table.c.rows), func.count())
         .where(table.c.spec_hash == spec_hash)
@@ -107,7 +111,7 @@ def get_rows_per_day(engine: Engine, spec_hash: str) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class CompactableMonth:
-    """A month of an account whose stored days are all final, and are kept in more than one object."""
+    """A month of an account whose stored days are all final and spread over more than one object."""
 
     account_id: str
     spec_hash: str
@@ -116,14 +120,14 @@ class CompactableMonth:
 
 
 def list_compactable_months(engine: Engine) -> list[CompactableMonth]:
-    """Return the months that are worth one object of their own."""
+    """Return the months that can be compacted into one object."""
     year, month = extract("year", table.c.day), extract("month", table.c.day)
-    kept = func.count(table.c.object_hash.distinct())
+    object_count = func.count(table.c.object_hash.distinct())
     final = func.min(case((and_(table.c.settled, table.c.complete), 1), else_=0))
     query = (
-        select(table.c.account_id, table.c.spec_hash, year, month, kept)
+        select(table.c.account_id, table.c.spec_hash, year, month, object_count)
         .group_by(table.c.account_id, table.c.spec_hash, year, month)
-        .having(and_(kept > 1, final == 1))
+        .having(and_(object_count > 1, final == 1))
         .order_by(table.c.account_id, table.c.spec_hash, year, month)
     )
     with read_transaction(engine) as connection:
@@ -136,7 +140,7 @@ def list_compactable_months(engine: Engine) -> list[CompactableMonth]:
 def repoint(
     connection: Connection, account_id: str, spec_hash: str, states: Sequence[PartitionState], object_hash: str
 ) -> int:
-    """Point days at a new object that holds the same rows; a day that was published anew meanwhile stays as it is."""
+    """Point days at a new object with the same rows. A day that was published again meanwhile does not change."""
     moved = 0
     for state in states:
         same = and_(
@@ -155,6 +159,6 @@ def _month(year: int, number: int) -> Window:
 
 
 def delete_by_object(engine: Engine, object_hash: str) -> None:
-    """Drop the days whose rows are in an object that is lost or damaged, so that they are fetched again."""
+    """Delete the days whose rows are in a missing or damaged object, so that they are fetched again."""
     with write_transaction(engine) as connection:
         connection.execute(delete(table).where(table.c.object_hash == object_hash))

@@ -1,4 +1,4 @@
-"""Traffic by hour, account and actor: what was served, from where, how fast, and what it cost upstream."""
+"""Traffic by hour, account and actor: reads by result, their latency, and upstream calls."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,12 @@ _COUNTS = ("hits", "stale", "misses", *_CALLS)
 def increment(
     engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float = 0.0, **counts: int
 ) -> None:
-    """Add to the counts of the hour that holds `at`: hits, stale, misses, errors, upstream_calls, throttles."""
+    """Add to the counts of the hour of `at`.
+
+    Args:
+        latency_ms: latency of the read in milliseconds.
+        counts: any of hits, stale, misses, errors, upstream_calls and throttles.
+    """
     hour = floor_to(at, timedelta(hours=1))
     key = {"hour": hour, "account_id": account_id, "actor": actor}
     zero = dict.fromkeys(_COUNTS, 0)
@@ -33,18 +38,18 @@ def increment(
 
 
 def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
-    """Return the counts of the half-open window summed over accounts, with the mean latency of a read.
+    """Return the counts of the half-open window over all accounts, and the mean latency of a read.
 
-    Calls, throttles and errors are everybody's; reads are those of readers, without the warmer's own canaries.
+    Upstream calls, throttles and errors are those of all actors; reads exclude the warmer's own canaries.
     """
     of_readers = table.c.actor != Actor.WARMER.value
     columns = [_sum(name, of_readers) for name in _READS] + [_sum(name) for name in _CALLS]
     query = select(*columns).where(table.c.hour >= since, table.c.hour < until)
     with read_transaction(engine) as connection:
-        found = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
-    reads = found["hits"] + found["stale"] + found["misses"]
-    latency = found.pop("latency_ms")
-    return {**found, "mean_latency_ms": latency / reads if reads else 0.0}
+        totals = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
+    reads = totals["hits"] + totals["stale"] + totals["misses"]
+    latency = totals.pop("latency_ms")
+    return {**totals, "mean_latency_ms": latency / reads if reads else 0.0}
 
 
 def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:

@@ -1,7 +1,15 @@
-"""The request table: every SQL statement of the queue, each on a connection whose transaction the caller owns.
+"""The request table: all SQL of the queue, within the caller's transaction.
 
-`lock` comes first in a writing transaction. It lets one writer at a time into the queue, so that what is counted is
-still true when the row is written. Moments are seconds since the epoch by the database's clock.
+A writing transaction calls `lock` first, so that counts are still correct when a row is written. Times are seconds
+since the epoch by the database's clock. `adwarm.backpressure.request_queue` decides the transitions:
+
+```
+pending ──> processing                  a worker takes it
+processing ──> completed | failed       the worker finishes, or the attempts are used up
+processing ──> pending                  it is retried, or its worker's lease has expired
+pending ──> shed                        the queue is full
+pending | processing ──> expired        the deadline has passed, and no worker holds it
+```
 """
 
 from collections.abc import Mapping
@@ -17,7 +25,7 @@ from adwarm.store.tables import request as table
 
 
 class RequestStatus(StrEnum):
-    """Where a request is. The last four are final, and each but `completed` carries a reason."""
+    """The state of a request. The last four are final, and each of them except `completed` has an error."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -28,7 +36,7 @@ class RequestStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to the request."""
+        """Whether the request has ended."""
         return self not in {RequestStatus.PENDING, RequestStatus.PROCESSING}
 
 
@@ -40,8 +48,8 @@ class QueuedRequest:
     """One row of the queue.
 
     Attributes:
-        token: grows with each taking; a worker whose token is old has lost the request.
-        not_before: it is held back until then, because a try before failed or was told to wait.
+        token: incremented when a worker takes it; a worker with an older token has lost the request.
+        not_before: earliest time of the next attempt, after an attempt that failed or has to wait.
     """
 
     id: int
@@ -61,7 +69,7 @@ class QueuedRequest:
 
 
 def lock(connection: Connection) -> None:
-    """Wait for the queue; SQLite's write transactions are alone already."""
+    """Lock the queue for the rest of the transaction. SQLite's write transactions are exclusive already."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(7230116)"))
 
@@ -100,21 +108,21 @@ def count_pending(connection: Connection) -> int:
 
 
 def find_earliest_deadline(connection: Connection) -> float | None:
-    """Return the deadline of the pending request that runs out first."""
+    """Return the earliest deadline of the pending requests, or None."""
     query = select(func.min(table.c.deadline)).where(table.c.status == RequestStatus.PENDING)
-    found: datetime | None = connection.execute(query).scalar_one()
-    return None if found is None else found.timestamp()
+    earliest: datetime | None = connection.execute(query).scalar_one()
+    return None if earliest is None else earliest.timestamp()
 
 
 def count_finished_since(connection: Connection, since: float) -> int:
-    """Return how many requests were worked off since then."""
-    worked = table.c.status.in_((RequestStatus.COMPLETED, RequestStatus.FAILED))
-    query = select(func.count()).where(worked, table.c.finished_at >= to_datetime(since))
+    """Return how many requests were completed or failed since then."""
+    processed = table.c.status.in_((RequestStatus.COMPLETED, RequestStatus.FAILED))
+    query = select(func.count()).where(processed, table.c.finished_at >= to_datetime(since))
     return int(connection.execute(query).scalar_one())
 
 
 def list_least_urgent(connection: Connection, limit: int) -> list[QueuedRequest]:
-    """Return the pending requests to let go first: the lowest class, and in it the one that came last."""
+    """Return the pending requests to shed first: lowest class first, then newest first."""
     order = (table.c.priority.desc(), table.c.enqueued_at.desc(), table.c.id.desc())
     query = select(table).where(table.c.status == RequestStatus.PENDING).order_by(*order).limit(limit)
     return [_request(row) for row in connection.execute(query)]
@@ -123,20 +131,20 @@ def list_least_urgent(connection: Connection, limit: int) -> list[QueuedRequest]
 def list_oldest_ready(connection: Connection, now: float, limit: int) -> list[QueuedRequest]:
     """Return up to `limit` pending requests of each class that may be taken now.
 
-    The oldest come first; of the critical ones, those whose deadline is near.
+    The oldest come first; in the critical class those with the earliest deadline.
     """
     free = or_(table.c.not_before.is_(None), table.c.not_before <= to_datetime(now))
-    found: list[QueuedRequest] = []
+    ready: list[QueuedRequest] = []
     for priority in Priority:
         mine = (table.c.status == RequestStatus.PENDING, table.c.priority == int(priority), free)
         first = table.c.deadline if priority is Priority.CRITICAL else table.c.enqueued_at
         query = select(table).where(*mine).order_by(first, table.c.id).limit(limit)
-        found.extend(_request(row) for row in connection.execute(query))
-    return found
+        ready.extend(_request(row) for row in connection.execute(query))
+    return ready
 
 
 def list_overdue(connection: Connection, now: float) -> list[QueuedRequest]:
-    """Return the requests that wait past their deadline, and those whose worker's lease has run out."""
+    """Return the pending requests past their deadline, and those whose worker's lease has expired."""
     late = and_(table.c.status == RequestStatus.PENDING, table.c.deadline <= to_datetime(now))
     query = select(table).where(or_(late, _lease_expired(now))).order_by(table.c.id)
     return [_request(row) for row in connection.execute(query)]
@@ -149,7 +157,7 @@ def list_open(connection: Connection) -> list[QueuedRequest]:
 
 
 def update_request(connection: Connection, request: QueuedRequest, **values: Any) -> bool:
-    """Write columns of a request if its status and token are what they were; moments in seconds."""
+    """Write columns of a request if its status and token are unchanged; False if they are not. Times are in seconds."""
     row = {
         name: to_datetime(value) if name in _TIMESTAMP_COLUMNS and value is not None else value
         for name, value in values.items()
@@ -159,7 +167,7 @@ def update_request(connection: Connection, request: QueuedRequest, **values: Any
 
 
 def delete_finished(connection: Connection, before: float) -> int:
-    """Delete requests that ended before then, and return how many."""
+    """Delete requests that ended before `before`, and return how many."""
     return connection.execute(delete(table).where(table.c.finished_at < to_datetime(before))).rowcount
 
 
@@ -167,7 +175,7 @@ _TIMESTAMP_COLUMNS = frozenset({"enqueued_at", "deadline", "lease_until", "finis
 
 
 def to_datetime(seconds: float) -> datetime:
-    """Return the moment as the table keeps it."""
+    """Return seconds since the epoch as a UTC datetime."""
     return datetime.fromtimestamp(seconds, UTC)
 
 

@@ -20,13 +20,13 @@ _LOCK_TIMEOUT = "10min"
 _DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
 """Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
 _ROWS_AT_ONCE = 1_000
-logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it would speak at every look
+logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it logs every time a context is configured
 
 
 def upgrade(engine: Engine) -> str:
-    """Bring the database to the newest schema and return its revision. Does nothing when it is there already.
+    """Upgrade the database to the newest schema and return its revision. Does nothing when it is up to date.
 
-    Concurrent callers are safe: the second waits for the first and finds nothing left to do.
+    Concurrent callers are safe: the second one waits for the first.
 
     Raises:
         BadRequest: this code has no migration from the database's schema; the message says what to do.
@@ -44,7 +44,7 @@ def upgrade(engine: Engine) -> str:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Bring the database back to `revision`; `base` removes every table."""
+    """Downgrade the database to `revision`; `base` drops every table."""
     config = _config()
     with write_transaction(engine) as connection:
         config.attributes["connection"] = connection
@@ -52,7 +52,7 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def get_head_revision() -> str:
-    """Return the newest revision this code knows."""
+    """Return the newest revision of this code."""
     return ScriptDirectory.from_config(_config()).get_current_head() or "base"
 
 
@@ -64,16 +64,16 @@ def get_current_revision(engine: Engine) -> str | None:
 
 
 def require_current(engine: Engine) -> None:
-    """Check that the database has the schema this code needs.
+    """Check that the database has the schema that this code needs.
 
     Raises:
-        BadRequest: it has not; the message says which command brings it there.
+        BadRequest: it does not; the message names the command to run.
     """
-    found = get_current_revision(engine)
-    _check_upgradable(found)
-    if found != get_head_revision():
+    revision = get_current_revision(engine)
+    _check_upgradable(revision)
+    if revision != get_head_revision():
         raise BadRequest(
-            f"the database is at schema {found or 'none'}, this code needs {get_head_revision()}; "
+            f"the database is at schema {revision or 'none'}, this code needs {get_head_revision()}; "
             "run `adwarm db upgrade`"
         )
 

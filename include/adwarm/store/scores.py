@@ -1,61 +1,52 @@
 """Fatigue scores by account, ad and day.
 
-The scores of an account and day are published together: they replace the earlier ones whole, and never newer ones.
+The scores of an account and day are published together. They replace all earlier ones, and never newer ones.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, get_args
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, select
 
+from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import fatigue_score as table
 
-STATUSES: Final = ("healthy", "warning", "critical", "pending")
+STATUSES: Final = get_args(FatigueStatus)
 _MAX_NAME = 400
 
 
-class ScoreRecord(Protocol):
-    """What is stored of a score."""
+@dataclass(frozen=True, slots=True)
+class StoredScore:
+    """A score with the data it was calculated from.
 
-    @property
-    def account_id(self) -> str: ...  # noqa: D102
-    @property
-    def ad_id(self) -> str: ...  # noqa: D102
-    @property
-    def as_of(self) -> date: ...  # noqa: D102
-    @property
-    def ad_name(self) -> str: ...  # noqa: D102
-    @property
-    def status(self) -> str: ...  # noqa: D102
-    @property
-    def total(self) -> float | None: ...  # noqa: D102
-    @property
-    def creative(self) -> float | None: ...  # noqa: D102
-    @property
-    def audience(self) -> float | None: ...  # noqa: D102
-    @property
-    def algorithm(self) -> float | None: ...  # noqa: D102
-    @property
-    def data_quality(self) -> float: ...  # noqa: D102
-    @property
-    def trend_per_day(self) -> float | None: ...  # noqa: D102
-    @property
-    def days_to_critical(self) -> float | None: ...  # noqa: D102
-    @property
-    def baseline(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def calculator_version(self) -> str: ...  # noqa: D102
+    Attributes:
+        data_version: sum of the versions of the days behind the score; grows with every restatement.
+        settled: whether none of those days can change any more.
+    """
+
+    score: FatigueScore
+    data_version: int
+    settled: bool
+    calculated_at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the columns of the table, in its order."""
+        values = asdict(self.score)
+        values["baseline"] = {**values["baseline"], "days_to_critical": values.pop("days_to_critical")}
+        stamp = {"data_version": self.data_version, "settled": self.settled, "calculated_at": self.calculated_at}
+        return {**values, **stamp}
 
 
-def publish(engine: Engine, scores: Sequence[ScoreRecord], data_version: int, settled: bool, at: datetime) -> int:
+def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
     """Store the scores of each account and day in `scores`, and return how many were stored.
 
-    An account and day that already holds scores of a newer data version is left as it is.
+    An account and day with scores of a newer data version does not change.
     """
-    groups: dict[tuple[str, date], list[ScoreRecord]] = defaultdict(list)
+    groups: dict[tuple[str, date], list[FatigueScore]] = defaultdict(list)
     for score in scores:
         groups[score.account_id, score.as_of].append(score)
     stored = 0
@@ -65,7 +56,7 @@ def publish(engine: Engine, scores: Sequence[ScoreRecord], data_version: int, se
             if newest is not None and newest > data_version:
                 continue
             connection.execute(delete(table).where(_matches(account_id, as_of)))
-            connection.execute(insert(table), [_row(score, data_version, settled, at) for score in group])
+            connection.execute(insert(table), [_row(StoredScore(score, data_version, settled, at)) for score in group])
             stored += len(group)
     return stored
 
@@ -73,39 +64,40 @@ def publish(engine: Engine, scores: Sequence[ScoreRecord], data_version: int, se
 def find_data_version(
     engine: Engine, account_id: str, as_of: date, calculator_version: str | None = None
 ) -> int | None:
-    """Return the data version the account's scores of a day were made from, None when there are none.
+    """Return the data version behind the account's scores of a day, or None when there are none.
 
-    With a calculator version, scores made by another one do not count.
+    Args:
+        calculator_version: only scores of this calculator count; all by default.
     """
     with read_transaction(engine) as connection:
         return _version(connection, account_id, as_of, calculator_version)
 
 
-def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[dict[str, Any]]:
-    """Return the account's newest scores, not later than `as_of`: the most worn ad first, pending ones last."""
+def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:
+    """Return the account's newest scores, not later than `as_of`: the most fatigued ad first, pending ones last."""
     days = select(func.max(table.c.as_of)).where(table.c.account_id == account_id)
     if as_of is not None:
         days = days.where(table.c.as_of <= as_of)
     query = select(table).where(table.c.account_id == account_id, table.c.as_of == days.scalar_subquery())
     query = query.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id)
     with read_transaction(engine) as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        return [_stored(row) for row in connection.execute(query)]
 
 
 def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
-    """Return how many ads of all accounts are in each band on a day."""
+    """Return the number of ads of all accounts by status on a day."""
     query = select(table.c.status, func.count()).where(table.c.as_of == as_of).group_by(table.c.status)
     with read_transaction(engine) as connection:
-        found = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return {status: found.get(status, 0) for status in STATUSES}
+        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {status: counts.get(status, 0) for status in STATUSES}
 
 
 def count_all_by_status(engine: Engine) -> dict[str, int]:
-    """Return how many scores of any day are in each band."""
+    """Return the number of scores of all days by status."""
     with read_transaction(engine) as connection:
         query = select(table.c.status, func.count()).group_by(table.c.status)
-        found = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return {status: found.get(status, 0) for status in STATUSES}
+        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return {status: counts.get(status, 0) for status in STATUSES}
 
 
 def _matches(account_id: str, as_of: date) -> Any:
@@ -116,26 +108,18 @@ def _version(connection: Connection, account_id: str, as_of: date, calculator_ve
     query = select(func.max(table.c.data_version)).where(_matches(account_id, as_of))
     if calculator_version is not None:
         query = query.where(table.c.calculator_version == calculator_version)
-    found = connection.execute(query).scalar_one()
-    return None if found is None else int(found)
+    newest = connection.execute(query).scalar_one()
+    return None if newest is None else int(newest)
 
 
-def _row(score: ScoreRecord, data_version: int, settled: bool, at: datetime) -> dict[str, Any]:
-    return {
-        "account_id": score.account_id,
-        "ad_id": score.ad_id,
-        "as_of": score.as_of,
-        "ad_name": score.ad_name[:_MAX_NAME],
-        "status": score.status,
-        "total": score.total,
-        "creative": score.creative,
-        "audience": score.audience,
-        "algorithm": score.algorithm,
-        "data_quality": score.data_quality,
-        "trend_per_day": score.trend_per_day,
-        "baseline": {**score.baseline, "days_to_critical": score.days_to_critical},
-        "calculator_version": score.calculator_version,
-        "data_version": data_version,
-        "settled": settled,
-        "calculated_at": at,
-    }
+def _row(item: StoredScore) -> dict[str, Any]:
+    values = item.to_dict()
+    return {**values, "ad_name": values["ad_name"][:_MAX_NAME]}
+
+
+def _stored(row: Row[Any]) -> StoredScore:
+    values = dict(row._mapping)
+    stamp = {name: values.pop(name) for name in ("data_version", "settled", "calculated_at")}
+    baseline = dict(values.pop("baseline"))
+    days_to_critical = baseline.pop("days_to_critical", None)
+    return StoredScore(FatigueScore(**values, baseline=baseline, days_to_critical=days_to_critical), **stamp)

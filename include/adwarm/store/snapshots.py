@@ -1,51 +1,68 @@
-"""Rows of trained forecasts, and the policy row that alone names the live one."""
+"""Trained forecasts, and the policy row that names the deployed one."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from adwarm.model import Mode
+from adwarm.model import DeployedPolicy, Mode, Snapshot
 from adwarm.store.database import insert_new, upsert
 from adwarm.store.tables import forecast_snapshot, policy
 
 LIVE = "live"
 
 
-def insert_snapshot(connection: Connection, row: dict[str, Any]) -> None:
-    """Insert the row; a snapshot that is there already stays as it is, since its id is its content."""
+def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
+    """Insert a snapshot. One with the same id stays as it is, because the id is a hash of the content."""
+    row = {
+        "id": snapshot.id,
+        "kind": snapshot.kind,
+        "version": snapshot.version,
+        "object_hash": snapshot.object_hash,
+        "trained_from": snapshot.trained_from,
+        "trained_until": snapshot.trained_until,
+        "keys": snapshot.keys,
+        "features": list(snapshot.features),
+        "metrics": dict(snapshot.metrics),
+        "created_at": snapshot.created_at,
+    }
     insert_new(connection, forecast_snapshot, [row])
 
 
-def find_snapshot(connection: Connection, snapshot_id: str) -> dict[str, Any] | None:
-    """Return the row of a snapshot, or None."""
+def find_snapshot(connection: Connection, snapshot_id: str) -> Snapshot | None:
+    """Return a snapshot, or None."""
     query = select(forecast_snapshot).where(forecast_snapshot.c.id == snapshot_id)
-    found = connection.execute(query).mappings().first()
-    return None if found is None else dict(found)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _snapshot(row)
 
 
-def list_snapshots(connection: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the latest snapshots, newest training first."""
-    order = (forecast_snapshot.c.trained_until.desc(), forecast_snapshot.c.created_at.desc(), forecast_snapshot.c.id)
-    rows = connection.execute(select(forecast_snapshot).order_by(*order).limit(limit)).mappings()
-    return [dict(row) for row in rows]
+def find_policy(connection: Connection, name: str = LIVE) -> DeployedPolicy | None:
+    """Return a policy, or None before the first forecast is deployed."""
+    row = connection.execute(select(policy).where(policy.c.name == name)).one_or_none()
+    return None if row is None else DeployedPolicy(**{**row._mapping, "mode": Mode(row.mode)})
 
 
-def find_policy(connection: Connection, name: str = LIVE) -> dict[str, Any] | None:
-    """Return the row of a policy, or None."""
-    found = connection.execute(select(policy).where(policy.c.name == name)).mappings().first()
-    return None if found is None else dict(found)
+def find_deployed_snapshot(connection: Connection, name: str = LIVE) -> Snapshot | None:
+    """Return the snapshot that a policy names, or None."""
+    deployed = find_policy(connection, name)
+    if deployed is None or deployed.snapshot_id is None:
+        return None
+    return find_snapshot(connection, deployed.snapshot_id)
 
 
 def set_policy(
     connection: Connection, snapshot_id: str, at: datetime, *, name: str = LIVE, mode: Mode = Mode.LIVE
 ) -> None:
-    """Make the policy name the snapshot; who chose its kind, when and why, stays."""
+    """Deploy a snapshot under a policy. The recorded choice of a kind stays."""
     row = {"name": name, "snapshot_id": snapshot_id, "mode": str(mode), "updated_at": at}
     upsert(connection, policy, [row])
 
 
 def record_choice(connection: Connection, kind: str, *, by: str, why: str, at: datetime, name: str = LIVE) -> None:
-    """Write down who chose the kind of forecast that the policy names, and why."""
+    """Record who chose the kind of forecast of a policy, and why; training then keeps that kind."""
     values = {"chosen_kind": kind, "chosen_by": by[:250], "chosen_why": why, "chosen_at": at}
     connection.execute(update(policy).where(policy.c.name == name).values(values))
+
+
+def _snapshot(row: Row[Any]) -> Snapshot:
+    return Snapshot(**{**row._mapping, "features": tuple(row.features)})

@@ -1,5 +1,9 @@
-"""Every table, as SQLAlchemy Core. Migrations are checked against this file by a test."""
+"""Every table, as SQLAlchemy Core. A test compares the migrations with this module.
 
+The comment above a table says whether it grows and what bounds it; docs/reference/tables.md describes the columns.
+"""
+
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -8,6 +12,8 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
+    DateTime,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -17,10 +23,36 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     text,
 )
 
-from adwarm.store.timestamp_type import UtcDateTime
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime. SQLite stores it without a zone, PostgreSQL with one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC.
+
+        Raises:
+            ValueError: the datetime is naive.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored; give it a time zone")
+        stored = value.astimezone(UTC)
+        return stored.replace(tzinfo=None) if dialect.name == "sqlite" else stored
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC datetime."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
 
 metadata = MetaData(
     naming_convention={
@@ -42,6 +74,7 @@ def _col(name: str, kind: Any, default: Any = None) -> Column[Any]:
     return Column(name, kind, nullable=False, default=default)
 
 
+# One row per ad account.
 account = Table(
     "account",
     metadata,
@@ -56,6 +89,7 @@ account = Table(
     Column("denials", JSON),
 )
 
+# One row per strategy; users edit it.
 strategy = Table(
     "strategy",
     metadata,
@@ -72,6 +106,7 @@ strategy = Table(
     _col("max_calls_per_hour", Integer, 100),
 )
 
+# Grows with the entries. Garbage collection deletes a payload 24 hours after its last entry is gone.
 payload = Table(
     "payload",
     metadata,
@@ -80,6 +115,7 @@ payload = Table(
     _col("created_at", UtcDateTime()),
 )
 
+# Grows with the windows fetched; a rolling range adds one a day for each key. No retention yet.
 entry = Table(
     "entry",
     metadata,
@@ -106,6 +142,7 @@ entry = Table(
     Index(None, "expires_at"),
 )
 
+# Grows with accounts times days fetched. No retention yet; final months share one object.
 partition = Table(
     "partition",
     metadata,
@@ -125,6 +162,7 @@ partition = Table(
     Index(None, "object_hash"),
 )
 
+# Grows with accounts times queries times 30-day blocks. A released lease keeps its row, so that tokens only grow.
 lease = Table(
     "lease",
     metadata,
@@ -141,6 +179,7 @@ lease = Table(
     Column("learned", JSON),
 )
 
+# One row per file of the access log, deleted when the file is gone.
 log_file = Table(
     "log_file",
     metadata,
@@ -154,6 +193,7 @@ log_file = Table(
     _col("read_at", UtcDateTime()),
 )
 
+# Grows by 24 rows a day. No retention yet.
 access_aggregate = Table(
     "access_aggregate",
     metadata,
@@ -165,6 +205,7 @@ access_aggregate = Table(
     Index(None, "object_hash"),
 )
 
+# One row per reader of the log.
 watermark = Table(
     "watermark",
     metadata,
@@ -173,6 +214,7 @@ watermark = Table(
     _col("updated_at", UtcDateTime()),
 )
 
+# Grows by about one row a day. No retention yet.
 forecast_snapshot = Table(
     "forecast_snapshot",
     metadata,
@@ -188,6 +230,7 @@ forecast_snapshot = Table(
     _col("created_at", UtcDateTime()),
 )
 
+# One row.
 policy = Table(
     "policy",
     metadata,
@@ -201,6 +244,7 @@ policy = Table(
     Column("chosen_why", Text),
 )
 
+# Grows by one row a week. No retention yet.
 policy_review = Table(
     "policy_review",
     metadata,
@@ -217,6 +261,7 @@ policy_review = Table(
     Index(None, "at"),
 )
 
+# Grows with every planned warm. No retention yet.
 warm = Table(
     "warm",
     metadata,
@@ -250,6 +295,7 @@ warm = Table(
     Index(None, "used", "status"),
 )
 
+# Grows with every run. No retention yet.
 warming_job = Table(
     "warming_job",
     metadata,
@@ -266,6 +312,7 @@ warming_job = Table(
     Index(None, "started_at"),
 )
 
+# At most `ADWARM_BACKPRESSURE__QUEUE_SIZE` pending rows; finished ones are deleted after 7 days.
 request = Table(
     "request",
     metadata,
@@ -298,6 +345,7 @@ request = Table(
     ),
 )
 
+# One row per account, app and token that was called.
 capacity_scope = Table(
     "capacity_scope",
     metadata,
@@ -311,6 +359,7 @@ capacity_scope = Table(
     _col("state", JSON, dict),
 )
 
+# One row per call or block in flight, deleted when it is released or has expired.
 capacity_grant = Table(
     "capacity_grant",
     metadata,
@@ -330,6 +379,7 @@ capacity_grant = Table(
     Index(None, "expires_at"),
 )
 
+# One row per source and failing account; the row of an account is deleted once the account works again.
 breaker = Table(
     "breaker",
     metadata,
@@ -340,6 +390,7 @@ breaker = Table(
     _col("data", JSON, dict),
 )
 
+# One row per source with fallbacks.
 isolation = Table(
     "isolation",
     metadata,
@@ -349,6 +400,7 @@ isolation = Table(
     _col("data", JSON, dict),
 )
 
+# Grows with failed calls. `ErrorLog` prunes it to 30 days and about 20,000 rows.
 error_event = Table(
     "error_event",
     metadata,
@@ -362,6 +414,7 @@ error_event = Table(
     Index(None, "source", "at"),
 )
 
+# One row per healing action.
 healing_action = Table(
     "healing_action",
     metadata,
@@ -372,6 +425,7 @@ healing_action = Table(
     Column("detail", Text),
 )
 
+# Grows with ads times days. No retention yet.
 fatigue_score = Table(
     "fatigue_score",
     metadata,
@@ -394,6 +448,7 @@ fatigue_score = Table(
     Index(None, "as_of", "status"),
 )
 
+# Grows with hours times accounts times actors. No retention yet.
 traffic_hour = Table(
     "traffic_hour",
     metadata,

@@ -1,124 +1,152 @@
-"""Warms: each planned fetch with its reason, what became of it, and whether anybody used it."""
+"""Warms: each planned fetch with its reason, its result, and whether anybody used it.
+
+`adwarm.model.WarmStatus` lists the states of a warm and the transitions between them.
+"""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, or_, select, update
+from sqlalchemy import Engine, Row, Select, delete, func, or_, select, update
 
-from adwarm.model import Mode, ReportKey
+from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import warm as table
 
-Warm = dict[str, Any]
-"""A row of the warm table."""
-
-FAILED = frozenset({"failed", "stale"})
-"""How a warm ends that another attempt is to try again."""
-DENIED = frozenset({"denied"})
-_SERVED = frozenset({"fetched", "fresh"})
-_ENDED = frozenset({*_SERVED, *FAILED, *DENIED})
+FAILED = frozenset({WarmStatus.FAILED, WarmStatus.STALE})
+"""Statuses that another attempt tries again."""
+DENIED = frozenset({WarmStatus.DENIED})
+"""Tried again only when a human asks for it."""
+_ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
+_KEY = (table.c.account_id, table.c.date_range, table.c.report)
 
 
-def replace_plan(engine: Engine, run_id: str, rows: Sequence[Warm]) -> None:
-    """Store the plan of a run in place of what an earlier one of the same run has not brought about."""
+@dataclass(frozen=True, slots=True)
+class WarmUsage:
+    """How many warms of one mode and reason were used.
+
+    Attributes:
+        used: opened while fresh.
+        wasted: expired unopened.
+        open: not known yet.
+        age: median seconds from the fetch to the first use; None when none was used.
+        late: median seconds from the predicted open to the first use, negative when the open came earlier; None when
+            none was used.
+    """
+
+    mode: Mode
+    reason: WarmReason
+    used: int
+    wasted: int
+    open: int
+    age: float | None
+    late: float | None
+
+
+def replace_plan(engine: Engine, run_id: str, plan: Sequence[PlannedWarm]) -> None:
+    """Store the plan of a run. It replaces every warm of an earlier plan of the run that has not been served."""
     with write_transaction(engine) as connection:
         undone = table.c.status.in_(("planned", "cut", "shadow", *FAILED, *DENIED))
         connection.execute(delete(table).where(table.c.run_id == run_id, undone))
-        if rows:
-            connection.execute(table.insert(), [{**row, "run_id": run_id} for row in rows])
+        if plan:
+            connection.execute(table.insert(), [{**_row(warm), "run_id": run_id} for warm in plan])
 
 
 def list_planned(engine: Engine, run_id: str, number: int) -> list[Warm]:
-    """Return the warms of one batch that are still to be done, most urgent first."""
-    query = (
-        select(table)
-        .where(table.c.run_id == run_id, table.c.batch == number, table.c.status == "planned")
-        .order_by(table.c.warm_at, table.c.id)
-    )
-    with read_transaction(engine) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
+    """Return the warms of one batch that are still to be fetched, most urgent first."""
+    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status == "planned")
+    return _list(engine, select(table).where(*chosen).order_by(table.c.warm_at, table.c.id))
 
 
 def list_ended(engine: Engine, run_id: str, number: int) -> list[Warm]:
-    """Return the warms of one batch that have ended, well or badly, in the order of the plan."""
-    query = (
-        select(table)
-        .where(table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(_ENDED))
-        .order_by(table.c.id)
-    )
-    with read_transaction(engine) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
+    """Return the warms of one batch that were served or failed, in the order of the plan."""
+    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(_ENDED))
+    return _list(engine, select(table).where(*chosen).order_by(table.c.id))
 
 
-def reopen(engine: Engine, run_id: str, number: int, statuses: Collection[str]) -> int:
-    """Put the warms of one batch that ended in one of `statuses` back to planned, and return how many.
+def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
+    """Return every warm of a run in the order of its plan."""
+    return _list(engine, select(table).where(table.c.run_id == run_id).order_by(table.c.id))
 
-    The run's job counts them no longer as failed, in the same transaction.
+
+def list_by_reason(engine: Engine, reason: WarmReason) -> list[Warm]:
+    """Return every warm with this reason that was to be fetched, in the order of the plans."""
+    chosen = (table.c.reason == reason, table.c.status.not_in(("cut", "shadow")))
+    return _list(engine, select(table).where(*chosen).order_by(table.c.id))
+
+
+def list_unmarked(engine: Engine, before: datetime, mode: Mode = Mode.LIVE) -> list[Warm]:
+    """Return warms not yet marked used or wasted: those fetched before `before`, or shadow warms due before it."""
+    shadow = mode is Mode.SHADOW
+    status, moment = ("shadow", table.c.warm_at) if shadow else ("fetched", table.c.fetched_at)
+    return _list(engine, select(table).where(table.c.used.is_(None), table.c.status == status, moment < before))
+
+
+def reopen(engine: Engine, run_id: str, number: int, statuses: Collection[WarmStatus]) -> int:
+    """Set the warms of one batch that are in one of `statuses` back to planned, and return how many.
+
+    In the same transaction the run's job stops counting them as failed.
     """
     chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.in_(statuses))
-    names = (table.c.account_id, table.c.date_range, table.c.report)
     again = {"status": "planned", "error": None, "fetched_at": None, "expires_at": None}
     with write_transaction(engine) as connection:
-        query = update(table).where(*chosen).values(**again).returning(*names)
+        query = update(table).where(*chosen).values(**again).returning(*_KEY)
         keys = [ReportKey(*row) for row in connection.execute(query)]
         jobs.retract_failures(connection, run_id, [str(key) for key in keys])
     return len(keys)
 
 
-def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
-    """Return every warm of a run in the order of its plan."""
-    with read_transaction(engine) as connection:
-        return [
-            dict(row._mapping)
-            for row in connection.execute(select(table).where(table.c.run_id == run_id).order_by(table.c.id))
-        ]
+def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests: int, errors: Sequence[str]) -> None:
+    """Store results of warms of one run and count them in its job, in one transaction.
 
-
-def save_outcomes(engine: Engine, outcomes: Sequence[Warm]) -> None:
-    """Write what became of warms: each item holds `id` and the columns to set."""
-    with write_transaction(engine) as connection:
-        for item in outcomes:
-            values = {name: value for name, value in item.items() if name != "id"}
-            connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
-
-
-def finish(engine: Engine, run_id: str, outcomes: Sequence[Warm], requests: int, errors: Sequence[str]) -> None:
-    """Write what became of warms of one run, and count them in its job, in one transaction.
-
-    A warm counts once: an outcome that comes after another worker's is dropped, unless it brings a fresh answer where
-    the other one failed. So a worker that was stopped for a while takes nothing back, and the counts are exact.
+    A warm counts once: a result that comes after another worker's is dropped, unless it is served where the other one
+    failed. So a worker that was paused for a while undoes nothing, and the counts are exact.
 
     Args:
-        outcomes: as for `record`; a warm whose status stays `planned` is to be tried again.
-        requests: upstream calls to add to the job, whatever becomes of the outcomes.
-        errors: reasons to add to the job.
+        results: the results; a warm that stays `planned` is counted later.
+        requests: upstream calls to add to the job, also those of results that are dropped.
+        errors: error lines to add to the job.
     """
     done = failed = 0
     with write_transaction(engine) as connection:
+        # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
         jobs.lock(connection, run_id)
-        query = select(table.c.id, table.c.status).where(table.c.id.in_([item["id"] for item in outcomes]))
+        query = select(table.c.id, table.c.status).where(table.c.id.in_([result.warm_id for result in results]))
         before = {row.id: row.status for row in connection.execute(query)}
-        for item in outcomes:
-            was, served = before.get(item["id"]), item["status"] in _SERVED
+        for result in results:
+            was, served = before.get(result.warm_id), result.status.is_served
             if was != "planned" and not (served and was in FAILED | DENIED):
                 continue
-            values = {name: value for name, value in item.items() if name != "id"}
-            connection.execute(update(table).where(table.c.id == item["id"]).values(**values))
+            connection.execute(update(table).where(table.c.id == result.warm_id).values(**_result_row(result)))
             done += served
-            failed += int(not served and item["status"] != "planned") - int(was != "planned")
+            failed += int(not served and result.status is not WarmStatus.PLANNED) - int(was != "planned")
         jobs.add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors)
+
+
+def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = ()) -> None:
+    """Store which warms were used.
+
+    Args:
+        covered: ids of shadow warms that would have found their key fresh; they become `fresh`.
+    """
+    with write_transaction(engine) as connection:
+        for use in uses:
+            values = {"used": use.used, "first_use": use.first_use}
+            connection.execute(update(table).where(table.c.id == use.warm_id).values(**values))
+        for warm_id in covered:
+            connection.execute(update(table).where(table.c.id == warm_id).values(status="fresh"))
 
 
 def get_calls_by_account(
     engine: Engine, since: datetime, until: datetime, run_id: str, decided_before: datetime
 ) -> dict[str, int]:
-    """Return the upstream requests of warms fetched in the half-open window, by account.
+    """Return the upstream calls of warms fetched in the half-open window, by account.
 
-    Those of the run itself count, and those of its DAG's runs (what stands before the first `/` of a run's id) that
-    were decided before it; a later run is none of its business, so that planning again gives the same plan.
+    Counts the run's own warms, and those of its DAG's runs (the part of a run id before the first `/`) that were
+    decided before it. Later runs are left out, so that planning a run again gives the same plan.
     """
     dag = table.c.run_id.startswith(run_id.partition("/")[0] + "/", autoescape=True)
     query = (
@@ -132,7 +160,7 @@ def get_calls_by_account(
 
 
 def get_p95_seconds(engine: Engine, sample: int = 500) -> float:
-    """Return the 95th percentile of how long the newest fetches of a warm took, 0 when none is known."""
+    """Return the 95th percentile of the duration of the newest fetches in seconds; 0 before the first one."""
     query = select(table.c.seconds).where(table.c.seconds.is_not(None)).order_by(table.c.id.desc()).limit(sample)
     with read_transaction(engine) as connection:
         seconds = sorted(float(value) for value in connection.execute(query).scalars())
@@ -140,7 +168,7 @@ def get_p95_seconds(engine: Engine, sample: int = 500) -> float:
 
 
 def get_seconds_per_request(engine: Engine, sample: int = 500) -> float | None:
-    """Return how long a request of the newest fetches took on average, waiting included; None when none is known."""
+    """Return the mean seconds per upstream call of the newest fetches, waiting included; None before the first one."""
     newest = (
         select(table.c.seconds, table.c.requests)
         .where(table.c.seconds.is_not(None), table.c.requests > 0)
@@ -153,67 +181,31 @@ def get_seconds_per_request(engine: Engine, sample: int = 500) -> float | None:
     return float(seconds) / int(requests) if requests else None
 
 
-def list_unmarked(engine: Engine, before: datetime, mode: Mode = Mode.LIVE) -> list[Warm]:
-    """Return warms whose use is not known yet: those fetched before `before`, or shadow warms due before it."""
-    shadow = mode is Mode.SHADOW
-    done, moment = ("shadow", table.c.warm_at) if shadow else ("fetched", table.c.fetched_at)
-    query = select(table).where(table.c.used.is_(None), table.c.status == done, moment < before)
-    with read_transaction(engine) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def get_shadow_expiries(engine: Engine, after: datetime) -> dict[tuple[str, ...], datetime]:
-    """Return by key when the latest judged shadow warm would have stopped being fresh, of the week before `after`."""
-    key = (table.c.account_id, table.c.date_range, table.c.report)
+def get_shadow_expiries(engine: Engine, after: datetime) -> dict[ReportKey, datetime]:
+    """Return by key when its latest marked shadow warm would have expired, for expiries in the week before `after`."""
     query = (
-        select(*key, func.max(table.c.expires_at))
+        select(*_KEY, func.max(table.c.expires_at))
         .where(table.c.status == "shadow", table.c.used.is_not(None), table.c.expires_at > after - timedelta(days=7))
-        .group_by(*key)
+        .group_by(*_KEY)
     )
     with read_transaction(engine) as connection:
-        return {tuple(row[:3]): row[3] for row in connection.execute(query)}
+        return {ReportKey(*row[:3]): row[3] for row in connection.execute(query)}
 
 
-def get_usage(engine: Engine, since: datetime) -> list[dict[str, Any]]:
-    """Return what became of the warms decided since then, by mode and reason.
-
-    `age` is the median seconds from the fetch to the first use, `late` the median seconds from the predicted open to
-    it, below 0 when people came sooner; None when nothing was used.
-    """
+def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
+    """Return how many of the warms decided since then were used, by mode and reason."""
     columns = ("mode", "reason", "used", "fetched_at", "warm_at", "predicted_open", "first_use")
     query = select(*(table.c[name] for name in columns)).where(
         table.c.decided_at >= since, table.c.status.in_(("fetched", "shadow"))
     )
-    groups: dict[tuple[str, str], list[Any]] = {}
+    groups: dict[tuple[str, str], list[Row[Any]]] = {}
     with read_transaction(engine) as connection:
         for row in connection.execute(query):
             groups.setdefault((row.mode, row.reason), []).append(row)
     return [_usage(mode, reason, rows) for (mode, reason), rows in sorted(groups.items())]
 
 
-def _usage(mode: str, reason: str, rows: list[Any]) -> dict[str, Any]:
-    used = [row for row in rows if row.used]
-    ages = [(row.first_use - (row.fetched_at or row.warm_at)).total_seconds() for row in used]
-    late = [(row.first_use - row.predicted_open).total_seconds() for row in used if row.predicted_open]
-    return {
-        "mode": mode,
-        "reason": reason,
-        "used": len(used),
-        "wasted": sum(row.used is False for row in rows),
-        "open": sum(row.used is None for row in rows),
-        "age": median(ages) if ages else None,
-        "late": median(late) if late else None,
-    }
-
-
-def list_by_reason(engine: Engine, reason: str) -> list[Warm]:
-    """Return every warm with this reason that was meant to be carried out, in the order of the plans."""
-    query = select(table).where(table.c.reason == reason, table.c.status.not_in(("cut", "shadow"))).order_by(table.c.id)
-    with read_transaction(engine) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def count_cut(engine: Engine, reason: str) -> int:
+def count_cut(engine: Engine, reason: WarmReason) -> int:
     """Return how many warms with this reason were cut from their plans."""
     query = select(func.count()).where(table.c.reason == reason, table.c.status == "cut")
     with read_transaction(engine) as connection:
@@ -221,13 +213,77 @@ def count_cut(engine: Engine, reason: str) -> int:
 
 
 def count_by_status(engine: Engine) -> dict[str, int]:
-    """Return the number of warms by status, and of those that were fetched the used and the wasted."""
+    """Return the number of warms by status, and of the live ones how many were `used` and `wasted`."""
     with read_transaction(engine) as connection:
-        found = {
+        counts = {
             row.status: int(row.n)
             for row in connection.execute(select(table.c.status, func.count().label("n")).group_by(table.c.status))
         }
         for name, value in (("used", True), ("wasted", False)):
-            judged = select(func.count()).where(table.c.used.is_(value), table.c.status != "shadow")
-            found[name] = int(connection.execute(judged).scalar_one())
-    return found
+            marked = select(func.count()).where(table.c.used.is_(value), table.c.status != "shadow")
+            counts[name] = int(connection.execute(marked).scalar_one())
+    return counts
+
+
+def _list(engine: Engine, query: Select[Any]) -> list[Warm]:
+    with read_transaction(engine) as connection:
+        return [_warm(row) for row in connection.execute(query)]
+
+
+def _warm(row: Row[Any]) -> Warm:
+    values = dict(row._mapping)
+    return Warm(
+        key=ReportKey(values.pop("account_id"), values.pop("date_range"), values.pop("report")),
+        reason=WarmReason(values.pop("reason")),
+        mode=Mode(values.pop("mode")),
+        status=WarmStatus(values.pop("status")),
+        priority=Priority.parse(values.pop("priority")),
+        **values,
+    )
+
+
+def _row(warm: PlannedWarm) -> dict[str, Any]:
+    return {
+        "batch": warm.batch,
+        "account_id": warm.key.account_id,
+        "date_range": warm.key.date_range,
+        "report": warm.key.report,
+        "reason": str(warm.reason),
+        "mode": str(warm.mode),
+        "priority": warm.priority.name.lower(),
+        "decided_at": warm.decided_at,
+        "predicted_open": warm.predicted_open,
+        "warm_at": warm.warm_at,
+        "confidence": warm.confidence,
+        "benefit": warm.benefit,
+        "price": warm.price,
+        "explanation": warm.explanation,
+        "status": str(warm.status),
+        "expires_at": warm.expires_at,
+    }
+
+
+def _result_row(result: WarmResult) -> dict[str, Any]:
+    return {
+        "status": str(result.status),
+        "error": result.error,
+        "fetched_at": result.fetched_at,
+        "expires_at": result.expires_at,
+        "requests": result.requests,
+        "seconds": result.seconds,
+    }
+
+
+def _usage(mode: str, reason: str, rows: list[Row[Any]]) -> WarmUsage:
+    used = [row for row in rows if row.used]
+    ages = [(row.first_use - (row.fetched_at or row.warm_at)).total_seconds() for row in used]
+    late = [(row.first_use - row.predicted_open).total_seconds() for row in used if row.predicted_open]
+    return WarmUsage(
+        mode=Mode(mode),
+        reason=WarmReason(reason),
+        used=len(used),
+        wasted=sum(row.used is False for row in rows),
+        open=sum(row.used is None for row in rows),
+        age=median(ages) if ages else None,
+        late=median(late) if late else None,
+    )

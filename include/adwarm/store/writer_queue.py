@@ -1,9 +1,15 @@
-"""A fair turn at SQLite's one writer: who waits is woken at once, and nobody passes a waiter twice.
+"""A fair queue of SQLite's writers: a waiting writer wakes at once, and no other writer overtakes it twice.
 
-SQLite itself makes a writer that finds the file locked sleep for a while and try again, up to a tenth of a second at a
-time, so that under load some wait long. Processes that take turns here never meet that lock. The turn is a lock of the
-operating system on a file beside the database: it is gone when its holder dies. Nobody waits for a holder that has
-stopped for longer than `lock_timeout_seconds`. PostgreSQL queues its lockers itself.
+A writer that finds the SQLite file locked sleeps and polls, up to a tenth of a second at a time, so that under load
+some writers wait long. Processes that use this queue never meet that lock. It consists of two operating-system locks on
+files beside the database, which are released when their owner dies. A caller that waits longer than
+`lock_timeout_seconds`, for instance for an owner that was stopped, gets an error. PostgreSQL queues lock requests
+itself.
+
+The two locks, in order:
+
+1. `gate`: held by the next writer in line while it waits for `active`.
+2. `active`: held by the writer itself. After releasing it, a writer queues at the gate again, behind those who wait.
 """
 
 import os
@@ -19,11 +25,11 @@ from adwarm.foundation.errors import Transient
 from adwarm.store.database import get_limits
 
 Files = tuple[int, int]
-"""Descriptors of the gate and the room. Whoever leaves the room queues at the gate again, behind who waits in it."""
+"""File descriptors of the gate lock and the active lock."""
 
 
 class WriterQueue:
-    """Takes turns between the processes and threads that use one SQLite file; free where there is no such file."""
+    """Lets one process and thread at a time write to a SQLite file. Does nothing for other databases."""
 
     def __init__(self, engine: Engine) -> None:
         database = engine.url.database
@@ -36,10 +42,10 @@ class WriterQueue:
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Wait for the turn and hold it.
+        """Wait for the writers ahead, and hold the lock within the context.
 
         Raises:
-            Transient: others held it for all of `lock_timeout_seconds`.
+            Transient: the wait took longer than `lock_timeout_seconds`.
         """
         if self._path is None:
             yield
@@ -57,78 +63,78 @@ class WriterQueue:
             self._thread.release()
 
     def _enter(self, path: Path, end: float) -> Callable[[], None]:
-        """Take the turn, and return what gives it back."""
-        gate, room = self._open_files(path)
+        """Take the active lock, and return the function that releases it."""
+        gate, active = self._open_files(path)
         if _try_lock(gate):
             try:
-                entered = _try_lock(room)
+                entered = _try_lock(active)
             finally:
                 _unlock(gate)
             if entered:
-                return lambda: _unlock(room)
+                return lambda: _unlock(active)
         wait = _Wait(_open(path))
         if not wait.wait_until_entered(end - time.monotonic()):
             raise self._timeout_error(path)
         return wait.release
 
     def _open_files(self, path: Path) -> Files:
-        """Return the two files; opened again after a fork, because a child would share its parent's lock."""
+        """Return the two files. They are opened again after a fork, because a child would share its parent's lock."""
         if self._files is None or self._owner != os.getpid():
             self._files, self._owner = _open(path), os.getpid()
         return self._files
 
     def _timeout_error(self, path: Path) -> Transient:
         return Transient(
-            f"no turn at {path.with_name(path.name.removesuffix('-turn'))} for {self._seconds:g} s: another process "
-            "holds it and may have stopped; find it (fuser, lsof) and end it. Several workers are better off with "
-            "PostgreSQL (ADWARM_DATABASE_URL)",
+            f"timed out after {self._seconds:g} s waiting to write to "
+            f"{path.with_name(path.name.removesuffix('-turn'))}: another process holds the lock and may hang; find it "
+            "(fuser, lsof) and stop it. For several workers use PostgreSQL (ADWARM_DATABASE_URL)",
             code="database_locked",
         )
 
 
 class _Wait:
-    """A wait for the turn in a thread of its own: the operating system's queue is fair, but knows no time limit.
+    """A wait in a thread of its own, because the operating system's queue is fair but has no timeout.
 
-    It has files of its own, so that a wait that was given up and is served later gives back its own turn and no other.
+    It has its own file descriptors, so that a wait that was abandoned and gets the lock later releases only its own.
     """
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
         self._entered = threading.Event()
-        self._is_given_up = False
+        self._is_abandoned = False
         self._error: OSError | None = None
         threading.Thread(target=self._queue, name="adwarm-turn", daemon=True).start()
 
     def wait_until_entered(self, seconds: float) -> bool:
-        """Return whether the turn came within `seconds`; if not, it is given up."""
+        """Return whether the lock was taken within `seconds`; otherwise the wait is abandoned."""
         self._entered.wait(max(0.0, seconds))
         with self._lock:
-            self._is_given_up = not self._entered.is_set()
+            self._is_abandoned = not self._entered.is_set()
         if self._error is not None:
             raise self._error
-        return not self._is_given_up
+        return not self._is_abandoned
 
     def release(self) -> None:
-        """Give the turn back."""
-        _unlock(self._files[1])  # not by closing alone: a child that was forked meanwhile holds the files open
+        """Release the active lock."""
+        _unlock(self._files[1])  # closing is not enough: a child that was forked meanwhile keeps the files open
         for file in self._files:
             os.close(file)
 
     def _queue(self) -> None:
         from fcntl import LOCK_EX, flock
 
-        gate, room = self._files
+        gate, active = self._files
         try:
             flock(gate, LOCK_EX)
             try:
-                flock(room, LOCK_EX)
+                flock(active, LOCK_EX)
             finally:
                 _unlock(gate)
         except OSError as error:
             self._error = error
         with self._lock:
-            if not self._is_given_up:
+            if not self._is_abandoned:
                 self._entered.set()
                 return
         self.release()
@@ -140,7 +146,7 @@ def _open(path: Path) -> Files:
 
 
 def _try_lock(file: int) -> bool:
-    """Take the lock of the file if it is free, and return whether it was."""
+    """Lock the file if it is free, and return whether it was."""
     from fcntl import LOCK_EX, LOCK_NB, flock
 
     try:

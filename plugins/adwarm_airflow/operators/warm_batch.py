@@ -57,13 +57,12 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
         """Return the most urgent class that the plan gave to a parked key."""
-        from adwarm.model import Priority
         from adwarm.store import warms
         from adwarm_airflow.task_context import open_runtime
 
         waiting = {item.request.reference for item in parked}
         rows = warms.list_planned(open_runtime().engine, _run_window(context).run_id, int(self.batch))
-        classes = [Priority.parse(str(row["priority"])) for row in rows if row["id"] in waiting]
+        classes = [row.priority for row in rows if row.id in waiting]
         return min(classes).name.lower() if classes else self.priority
 
     def prefetch(self, context: Context) -> BatchResult:

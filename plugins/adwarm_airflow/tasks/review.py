@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.model import PolicyReview
 from adwarm.replay.promotion import promote as promote_review
 from adwarm.replay.promotion import reject
 from adwarm.replay.review import review_policies
@@ -33,10 +34,17 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     settings = _settings_from_form(runtime.settings, context.get("params") or {})
     now = run.window[1] if run.is_backfill else run.clock.now()
-    row = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.is_backfill)
-    log.info("%s: %s; report: %s", row["verdict"], row["figures"]["why"], row["report"])
-    names = ("run_id", "verdict", "live_kind", "proposed_kind", "report")
-    return {**{name: row[name] for name in names}, "why": row["figures"]["why"], "body": summarize_review(row)}
+    made = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.is_backfill)
+    log.info("%s: %s; report: %s", made.result, made.figures["why"], made.page)
+    return {
+        "run_id": made.run_id,
+        "verdict": made.result,
+        "live_kind": made.live_kind,
+        "proposed_kind": made.proposed_kind,
+        "report": made.page,
+        "why": made.figures["why"],
+        "body": summarize_review(made),
+    }
 
 
 def is_proposed(context: Mapping[str, Any]) -> bool:
@@ -58,8 +66,13 @@ def conclude(context: Mapping[str, Any]) -> dict[str, Any]:
     return _log_decision(reject(runtime.engine, run.run_id, by=_responder(context), at=run.clock.now()))
 
 
-def _log_decision(row: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {name: row[name] for name in ("verdict", "live_kind", "proposed_kind", "decided_by")}
+def _log_decision(decided: PolicyReview) -> dict[str, Any]:
+    figures = {
+        "verdict": decided.result,
+        "live_kind": decided.live_kind,
+        "proposed_kind": decided.proposed_kind,
+        "decided_by": decided.decided_by,
+    }
     log.info("decided: %s", figures)
     return figures
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
-from adwarm.model import Mode, ReportKey, WarmReason, normalize_account_id
+from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
-from adwarm.planning.strategies import Strategy
 from adwarm.planning.strategy_plan import decide_strategies, list_enabled_strategies
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import lift_denials
@@ -40,7 +39,7 @@ def plan(context: Mapping[str, Any]) -> list[int]:
         return []
     log.info("decided: %s", made.to_dict())
     for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
-        log.info("%s %s at %s: %s", row["account_id"], row["date_range"], row["warm_at"], row["explanation"].get("why"))
+        log.info("%s %s at %s: %s", row.key.account_id, row.key.date_range, row.warm_at, row.explanation.get("why"))
     _start_job(runtime, run, 0 if made.batches == 0 else made.planned + made.closing)
     return list(range(made.batches))
 
@@ -85,8 +84,8 @@ def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     rows = warms.list_by_run(runtime.engine, run.run_id)
-    closed = [row for row in rows if row["reason"] == WarmReason.DAY_CLOSED and row["status"] in {"fetched", "fresh"}]
-    pairs = [(row["account_id"], date.fromisoformat(row["date_range"].partition("..")[2])) for row in closed]
+    closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
+    pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
     report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
     return summarize_scores(report)
 
@@ -114,20 +113,18 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     job = jobs.finish(runtime.engine, run.run_id, run.clock.now())
     rows = warms.list_by_run(runtime.engine, run.run_id)
-    keys = [
-        ReportKey(row["account_id"], row["date_range"], row["report"]) for row in rows if row["status"] == "fetched"
-    ]
+    keys = [row.key for row in rows if row.status is WarmStatus.FETCHED]
     canary = read_back(runtime.reader, keys)
     settled = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now())
     shadow = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
-    for text in job["errors"][:10]:
+    for text in job.errors[:10]:
         log.warning("%s", text)
-    figures = {name: job[name] for name in ("status", "total", "done", "failed", "requests")}
+    figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}
     log.info("job: %s; canary read %d; used %d, wasted %d", figures, canary.read, settled.used, settled.wasted)
     if canary.misses:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
-    if job["status"] == "failed":
-        raise Permanent("every key of the run failed: " + " | ".join(job["errors"][:3]))
+    if job.status == "failed":
+        raise Permanent("every key of the run failed: " + " | ".join(job.errors[:3]))
     would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
     return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted, **would}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.cli.reading import _forecast_fields, _review_fields
+from adwarm.model import PolicyReview, Snapshot
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
@@ -19,20 +20,20 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 def runtime(tmp_path: Path) -> Runtime:
     """A home with a live forecast."""
     made = Runtime(Settings(home=tmp_path))
-    row = {
-        "id": "a" * 64,
-        "kind": "population",
-        "version": "1",
-        "object_hash": "f" * 64,
-        "trained_from": NOW,
-        "trained_until": NOW,
-        "keys": 3,
-        "features": [],
-        "metrics": {"ece": 0.1},
-        "created_at": NOW,
-    }
+    snapshot = Snapshot(
+        id="a" * 64,
+        kind="population",
+        version="1",
+        object_hash="f" * 64,
+        trained_from=NOW,
+        trained_until=NOW,
+        keys=3,
+        features=(),
+        metrics={"ece": 0.1},
+        created_at=NOW,
+    )
     with write_transaction(made.engine) as connection:
-        insert_snapshot(connection, row)
+        insert_snapshot(connection, snapshot)
         set_policy(connection, "a" * 64, NOW)
     return made
 
@@ -57,14 +58,16 @@ def test_the_newest_review_is_named(runtime: Runtime) -> None:
     with write_transaction(runtime.engine) as connection:
         save_review(
             connection,
-            {
-                "run_id": "r",
-                "at": NOW,
-                "verdict": "kept",
-                "report": "/reports/review.html",
-                "live_kind": "population",
-                "figures": {"why": "nothing is better"},
-            },
+            PolicyReview(
+                run_id="r",
+                at=NOW,
+                result="kept",
+                live_kind="population",
+                proposed_kind=None,
+                proposed_snapshot=None,
+                page="/reports/review.html",
+                figures={"why": "nothing is better"},
+            ),
         )
     found = _review_fields(runtime)
     assert (found["verdict"], found["why"], found["report"]) == ("kept", "nothing is better", "/reports/review.html")

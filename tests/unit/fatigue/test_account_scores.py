@@ -29,7 +29,7 @@ def test_a_closed_day_is_scored_without_a_call(bench: PrefetchHarness, objects: 
     asked = len(bench.source.submitted)
     report = _score(bench, objects, "act_1")
     assert (report.accounts, sum(report.bands.values()), len(bench.source.submitted)) == (1, 1, asked)
-    assert [row["ad_id"] for row in scores.list_latest(bench.engine, "act_1")] == ["7"]
+    assert [row.score.ad_id for row in scores.list_latest(bench.engine, "act_1")] == ["7"]
 
 
 def test_scores_are_kept_under_the_account_they_were_asked_for(bench: PrefetchHarness, objects: ObjectStore) -> None:
@@ -44,7 +44,7 @@ def test_scores_are_kept_under_the_account_they_were_asked_for(bench: PrefetchHa
     bench.source.script = {"act_1": digits}
     _close(bench, "act_1")
     _score(bench, objects, "act_1")
-    assert [row["account_id"] for row in scores.list_latest(bench.engine, "act_1")] == ["act_1"]
+    assert [row.score.account_id for row in scores.list_latest(bench.engine, "act_1")] == ["act_1"]
     assert _score(bench, objects, "act_1").unchanged == 1
 
 

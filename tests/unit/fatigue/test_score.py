@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, FatigueScore, score_account, status_of
+from adwarm.fatigue.score import CALCULATOR_VERSION, score_account, status_of
 from adwarm.foundation.errors import BadRequest
+from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 
 AS_OF = date(2026, 11, 24)
@@ -271,11 +272,11 @@ def test_weights_that_weigh_nothing_are_refused(weights: tuple[float, float, flo
         score_account([], [], AS_OF, FatigueSettings(weights=weights))
 
 
-def test_it_becomes_json() -> None:
-    """The dictionary holds JSON values only."""
-    found = _score(_ad(ctr=0.7), 2.0).to_dict()
-    assert json.loads(json.dumps(found)) == found
-    assert found["as_of"] == "2026-11-24"
+def test_the_baseline_holds_json_values_only() -> None:
+    """It is stored in a JSON column."""
+    score = _score(_ad(ctr=0.7), 2.0)
+    assert json.loads(json.dumps(score.baseline)) == score.baseline
+    assert score.as_of == date(2026, 11, 24)
 
 
 RATIO = st.floats(0.05, 3.0)

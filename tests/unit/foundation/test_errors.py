@@ -1,4 +1,4 @@
-"""The tree of errors: where each class hangs, and what each carries."""
+"""The tree of errors and their fields."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,39 +10,39 @@ UNTIL = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", ["TooMuchData", "Denied", "TokenDead", "BadRequest", "NotFound", "Refused", "Corrupt"])
-def test_what_fails_again_is_permanent(name: str) -> None:
-    """Retrying looks at one base class."""
+def test_permanent_errors(name: str) -> None:
+    """They share a base class that is never retried."""
     found = getattr(errors, name)
     assert issubclass(found, errors.Permanent)
     assert issubclass(found, errors.AdwarmError)
     assert not issubclass(found, errors.Transient)
 
 
-def test_what_passes_is_transient() -> None:
-    """A throttle is a transient error that says what is parked, and until when."""
+def test_transient_errors() -> None:
+    """A throttle is a transient error with the parked scope and its end."""
     found = errors.Throttled(scope="account:act_1", until=UNTIL, retry_after=30.0, code="80000")
     assert isinstance(found, errors.Transient)
     assert (found.scope, found.until, found.retry_after, found.code) == ("account:act_1", UNTIL, 30.0, "80000")
     assert errors.Transient("slow").retry_after is None
 
 
-def test_an_error_without_words_says_what_its_class_means() -> None:
-    """The first line of the class's description is the message."""
+def test_the_default_message_is_the_class_docstring() -> None:
+    """The first line of the docstring is the message."""
     assert str(errors.Corrupt()) == "The stored bytes do not match their checksum; fetch them again."
     assert str(errors.Denied(account_id="act_1")).startswith("The account may not be read")
     assert str(errors.Corrupt("cut")) == "cut"
 
 
-def test_errors_carry_what_the_reaction_needs() -> None:
-    """The account of a denial, the patience of a refusal."""
+def test_errors_carry_fields_for_callers() -> None:
+    """The account of a denial, the retry time of a refusal."""
     assert errors.Denied("no", account_id="act_1", code="200").account_id == "act_1"
     assert errors.Refused("full", retry_after=2.5).retry_after == 2.5
     assert errors.TokenDead(code="190").code == "190"
 
 
 @pytest.mark.parametrize("asked", [float("inf"), 1e300])
-def test_waits_can_be_reckoned_with(asked: float) -> None:
-    """Whoever hands in a wait, it is a number of seconds within a year; a moment without a zone is one in UTC."""
+def test_waits_are_limited(asked: float) -> None:
+    """Any wait becomes 0 seconds to a year; a datetime without a zone is UTC."""
     for error in (errors.Transient(retry_after=asked), errors.Refused(retry_after=asked)):
         assert timedelta(seconds=error.retry_after or 0) == timedelta(days=366)
     assert errors.Transient(retry_after=float("nan")).retry_after == 0
@@ -50,16 +50,10 @@ def test_waits_can_be_reckoned_with(asked: float) -> None:
     assert errors.Throttled(scope="fleet", until=UNTIL.replace(tzinfo=None)).until == UNTIL
 
 
-def test_what_adwarm_put_off_is_told_apart() -> None:
-    """Its own refusals are of the same classes that callers react to, and marked as its own."""
+def test_own_refusals_are_marked() -> None:
+    """They belong to the classes that callers react to and have `own_refusal` set."""
     put_off = errors.NotAdmitted(scope="fleet", until=UNTIL)
     assert isinstance(put_off, errors.Throttled)
     assert put_off.own_refusal
     assert errors.Refused(retry_after=1, scope="source:meta").own_refusal
     assert not errors.Throttled(scope="fleet", until=UNTIL).own_refusal
-
-
-def test_a_warning_is_no_error() -> None:
-    """Warnings are raised by `warnings`, never caught with the errors."""
-    assert issubclass(errors.AdwarmWarning, UserWarning)
-    assert not issubclass(errors.AdwarmWarning, errors.AdwarmError)

@@ -1,4 +1,4 @@
-"""The small vocabularies."""
+"""Enums and scopes."""
 
 import pytest
 from hypothesis import given
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from adwarm.model import Actor, Mode, Priority, Scope, ScopeKind, WarmReason
 
 
-def test_only_people_train_and_score() -> None:
-    """Human and embedded opens are somebody waiting; api and warmer ones are not."""
+def test_only_humans_train_and_score() -> None:
+    """In human and embedded opens somebody waits; in api and warmer ones nobody does."""
     assert {actor for actor in Actor if actor.is_human} == {Actor.HUMAN, Actor.EMBEDDED}
 
 
@@ -19,7 +19,7 @@ def test_a_smaller_priority_goes_first() -> None:
 
 @pytest.mark.parametrize("text", ["high", "HIGH", " High "])
 def test_priorities_are_read_in_any_case(text: str) -> None:
-    """Case and space around a name do not matter."""
+    """Case and surrounding spaces are ignored."""
     assert Priority.parse(text) is Priority.HIGH
 
 
@@ -30,15 +30,15 @@ def test_an_unknown_priority_lists_the_four(text: str) -> None:
         Priority.parse(text)
 
 
-def test_words_are_stored_as_they_are_written() -> None:
-    """The text of each word is part of tables and files, and does not change."""
+def test_enum_values_are_stable() -> None:
+    """The values are stored in tables and files."""
     assert [str(word) for word in Actor] == ["human", "embedded", "api", "warmer"]
     assert [str(word) for word in Mode] == ["live", "shadow"]
     assert [str(word) for word in WarmReason] == ["predicted_open", "day_closed", "strategy", "request"]
 
 
 def test_scopes_have_stored_names() -> None:
-    """A scope is its kind and its id; the fleet has no id."""
+    """The name of a scope is its kind and id; the fleet has no id."""
     assert str(Scope(ScopeKind.ACCOUNT, "act_1")) == "account:act_1"
     assert str(Scope(ScopeKind.FLEET)) == "fleet"
     assert Scope(ScopeKind.APP, "1") == Scope(ScopeKind.APP, "1")

@@ -1,4 +1,4 @@
-"""Keys: what is accepted, what is refused, and the one way from a report key to an entry key."""
+"""Keys: valid and invalid input, and resolving a report key to an entry key."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -49,8 +49,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_words_are_refused_everywhere(text: str) -> None:
-    """Paths, formulas, templates and injections pass as no part of a key."""
+def test_hostile_input_is_refused_everywhere(text: str) -> None:
+    """Paths, formulas, templates and injections are not valid in any part of a key."""
     with pytest.raises(BadRequest):
         normalize_account_id(text)
     with pytest.raises(BadRequest):
@@ -60,15 +60,15 @@ def test_hostile_words_are_refused_everywhere(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["act_", "act__1", "act_1_2", "act-1", "a1"])
-def test_what_only_looks_like_an_account_is_refused(text: str) -> None:
-    """An account id is digits, with `act_` once before them or without."""
+def test_invalid_account_ids_are_refused(text: str) -> None:
+    """An account id is digits, with or without one `act_` before them."""
     with pytest.raises(BadRequest):
         normalize_account_id(text)
 
 
 @given(st.text())
-def test_any_text_is_refused_or_becomes_plain(text: str) -> None:
-    """Over all Unicode, an accepted account id is `act_` and digits: no separator, dot, formula or template."""
+def test_any_text_is_refused_or_normalized(text: str) -> None:
+    """Over all Unicode, an accepted account id is `act_` and digits."""
     try:
         found = normalize_account_id(text)
     except BadRequest:
@@ -77,8 +77,8 @@ def test_any_text_is_refused_or_becomes_plain(text: str) -> None:
 
 
 @given(account=st.text(max_size=30), date_range=st.text(max_size=30), report=st.text(max_size=45))
-def test_any_three_words_are_refused_or_plain(account: str, date_range: str, report: str) -> None:
-    """Every accepted key is made of harmless characters only; nothing but BadRequest is raised."""
+def test_any_key_is_refused_or_harmless(account: str, date_range: str, report: str) -> None:
+    """Accepted keys contain harmless characters only; no error but BadRequest is raised."""
     try:
         key = ReportKey.parse(account, date_range, report)
     except BadRequest:
@@ -88,27 +88,27 @@ def test_any_three_words_are_refused_or_plain(account: str, date_range: str, rep
 
 @given(digits=st.from_regex(r"[0-9]{1,20}", fullmatch=True), date_range=st.sampled_from(sorted(PRESETS)))
 def test_both_spellings_of_an_account_are_one_key(digits: str, date_range: str) -> None:
-    """With or without `act_`, with space around it: the same key, stable when parsed again."""
+    """With or without `act_`, with spaces around it: the same key, stable when parsed again."""
     key = ReportKey.parse(digits, date_range)
     assert key == ReportKey.parse(f" act_{digits} ", f" {date_range} ")
     assert key == ReportKey.parse(key.account_id, key.date_range, key.report)
 
 
 def test_the_message_says_what_to_write() -> None:
-    """A refusal shows the word, cut short, and a good one."""
+    """The message shows the input, shortened, and a valid example."""
     with pytest.raises(BadRequest, match=r"account id 'x{60}' is not valid; write act_ and up to 20 digits"):
         normalize_account_id("x" * 500)
     with pytest.raises(BadRequest, match="use lower-case letters, digits and _"):
         ReportKey.parse("1", "today", "Weekly")
 
 
-def test_a_key_reads_well() -> None:
-    """The report is shown when it is not the default one."""
+def test_a_key_as_text() -> None:
+    """The report is shown unless it is the default one."""
     assert str(ReportKey.parse("12", "last_7d")) == "act_12 last_7d"
     assert str(ReportKey.parse("12", "last_7d", "campaigns")) == "act_12 last_7d [campaigns]"
 
 
-def test_the_hash_of_a_query_is_about_what_it_asks() -> None:
+def test_the_hash_of_a_query() -> None:
     """Order does not matter; level, fields and attribution do."""
     spec = QuerySpec("ad", ("spend", "clicks"), ("7d_click", "1d_view"))
     assert spec.hash == QuerySpec("ad", ("clicks", "spend"), ("1d_view", "7d_click")).hash
@@ -118,7 +118,7 @@ def test_the_hash_of_a_query_is_about_what_it_asks() -> None:
 
 
 def test_the_entry_key_changes_at_the_accounts_midnight() -> None:
-    """One report key means another entry after midnight in the data zone, whatever zone the readers live in."""
+    """A report key resolves to another entry after midnight in the data zone, whatever the reader zone is."""
     account = Account("act_1", data_zone="America/New_York", reader_zone="Asia/Tokyo")
     key, spec = ReportKey.parse("1", "yesterday"), QuerySpec()
     midnight = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
@@ -131,8 +131,8 @@ def test_the_entry_key_changes_at_the_accounts_midnight() -> None:
     moment=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
     later=st.timedeltas(timedelta(0), timedelta(days=2)),
 )
-def test_within_one_local_day_the_entry_key_stands_still(moment: datetime, later: timedelta) -> None:
-    """Warmer and reader agree all day long: the key changes exactly when the local day does."""
+def test_the_entry_key_changes_only_with_the_local_day(moment: datetime, later: timedelta) -> None:
+    """Warmer and reader agree all day: the key changes exactly when the local day does."""
     account, spec = Account("act_1", data_zone="Australia/Lord_Howe"), QuerySpec()
     key = ReportKey.parse("1", "last_7d")
     first, second = (resolve_key(key, account, spec, at) for at in (moment, moment + later))
@@ -141,7 +141,7 @@ def test_within_one_local_day_the_entry_key_stands_still(moment: datetime, later
 
 
 def test_absolute_days_are_the_same_at_any_time() -> None:
-    """A key of absolute days does not move with the clock or the zone."""
+    """A key of absolute days depends on neither clock nor zone."""
     key, spec = ReportKey.parse("1", "2026-01-01..2026-01-31"), QuerySpec()
     keys = {
         resolve_key(key, Account("act_1", data_zone=name), spec, datetime(year, 6, 1, tzinfo=UTC))
@@ -151,8 +151,8 @@ def test_absolute_days_are_the_same_at_any_time() -> None:
     assert keys == {EntryKey("act_1", Window(date(2026, 1, 1), date(2026, 1, 31)), spec.hash)}
 
 
-def test_an_entry_is_known_by_its_window_not_by_its_name() -> None:
-    """The week that was closed by its days is what last_7d meant on that day, and no longer is a day later."""
+def test_an_entry_matches_by_its_window() -> None:
+    """An entry stored for absolute days matches last_7d on the day they mean the same, and not a day later."""
     account, spec = Account("act_1", "America/New_York"), QuerySpec()
     fetched = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
     week = EntryKey("act_1", Window(date(2026, 11, 18), date(2026, 11, 24)), spec.hash)

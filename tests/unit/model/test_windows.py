@@ -1,4 +1,4 @@
-"""Windows: every preset on the edges of months, quarters, years and clock changes."""
+"""Windows: every preset at the edges of months, quarters, years and clock changes."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
@@ -62,13 +62,13 @@ def _window(text: str) -> Window:
     ],
 )
 def test_ranges_on_the_edges(preset: str, today: str, expected: str) -> None:
-    """Each name gives its absolute days, whatever edge today lies on."""
+    """Each name gives its absolute days, whatever edge today is at."""
     noon = datetime.fromisoformat(f"{today}T12:00:00+00:00")
     assert resolve_window(preset, "UTC", noon) == _window(expected)
 
 
 def test_every_preset_has_a_case() -> None:
-    """No preset goes without a word in the table above."""
+    """The table above covers every preset."""
     cases = test_ranges_on_the_edges.pytestmark[0].args[1]
     assert {case[0] for case in cases} >= set(PRESETS)
 
@@ -77,14 +77,14 @@ PLATFORMS = sorted(name for name in vars(AdsInsights.DatePreset) if not name.sta
 
 
 def test_the_platform_has_twenty_presets() -> None:
-    """The list below is read off the SDK, and is not empty by accident."""
+    """The list below comes from the SDK and is not empty by accident."""
     assert len(PLATFORMS) == 20
 
 
 @pytest.mark.parametrize("preset", PLATFORMS)
 @given(today=DAYS)
 def test_every_preset_of_the_platform_is_a_key_and_a_window(preset: str, today: date) -> None:
-    """What the SDK names parses to itself, and its days are a range that may be asked for."""
+    """A preset of the SDK parses to itself, and its window is a valid range."""
     key = ReportKey.parse("act_1", f" {preset} ")
     assert key == ReportKey.parse(*str(key).split())
     noon = datetime.combine(today, time(12), UTC)
@@ -94,7 +94,7 @@ def test_every_preset_of_the_platform_is_a_key_and_a_window(preset: str, today: 
 
 @given(today=DAYS)
 def test_maximum_is_what_the_platform_keeps(today: date) -> None:
-    """It ends today and lies within 37 months, wherever the months are short."""
+    """It ends today and is within 37 months, also after short months."""
     window = PRESETS["maximum"](today)
     assert (window.until, len(window)) == (today, MAX_DAYS)
     year, month = divmod(today.year * 12 + today.month - 1 - 37, 12)
@@ -104,7 +104,7 @@ def test_maximum_is_what_the_platform_keeps(today: date) -> None:
 
 @given(today=DAYS, preset=st.sampled_from(sorted(PRESETS)))
 def test_no_preset_looks_into_the_future(today: date, preset: str) -> None:
-    """Windows end today at the latest; the `last_` ones before today, and as long as they say."""
+    """Windows end today at the latest; the `last_` ones end before today and have the length they name."""
     window = PRESETS[preset](today)
     assert window.until <= today
     if preset.startswith("last_"):
@@ -115,7 +115,7 @@ def test_no_preset_looks_into_the_future(today: date, preset: str) -> None:
 
 @given(today=DAYS)
 def test_periods_join_without_a_gap(today: date) -> None:
-    """The last period ends the day before this one starts, and starts as such a period does."""
+    """The last period ends the day before this one starts, and starts on a valid period start."""
     for unit in ("week", "month", "quarter", "year"):
         this, last = PRESETS[f"this_{unit}"](today), PRESETS[f"last_{unit}"](today)
         assert last.until + timedelta(days=1) == this.since
@@ -125,7 +125,7 @@ def test_periods_join_without_a_gap(today: date) -> None:
 @pytest.mark.parametrize("zone_name", ZONES)
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-12-31"])
 def test_the_accounts_own_midnight_moves_the_window(zone_name: str, day: str) -> None:
-    """A second before midnight in the account's zone it is the old day, then the new one, on clock changes too."""
+    """The window changes at midnight in the account's zone, on clock changes too."""
     midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone_name)).astimezone(UTC)
     new = date.fromisoformat(day)
     assert resolve_window("today", zone_name, midnight) == Window(new, new)
@@ -137,8 +137,8 @@ def test_the_accounts_own_midnight_moves_the_window(zone_name: str, day: str) ->
 @given(
     moment=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)), hours=st.integers(-12, 12)
 )
-def test_only_the_moment_counts_not_its_zone(moment: datetime, hours: int) -> None:
-    """The same moment written in another zone, or without one, gives the same window."""
+def test_the_zone_of_the_time_does_not_matter(moment: datetime, hours: int) -> None:
+    """The same time in another zone, or without one, gives the same window."""
     written = moment.astimezone(ZoneInfo(f"Etc/GMT{hours:+d}"))
     for name in ("last_7d", "this_month"):
         expected = resolve_window(name, "Asia/Tokyo", moment)
@@ -156,15 +156,15 @@ def test_days_of_23_and_25_hours_are_one_day() -> None:
         assert {23, 25} & {hours.count(day) for day in days}
 
 
-def test_a_day_that_a_zone_left_out_is_not_today() -> None:
-    """Samoa had no 30 December 2011; windows there step over it."""
+def test_a_day_that_a_zone_skipped() -> None:
+    """Samoa had no 30 December 2011; windows there skip it."""
     before = datetime(2011, 12, 30, 9, 59, tzinfo=UTC)
     assert local_day(before, "Pacific/Apia") == date(2011, 12, 29)
     assert local_day(before + timedelta(minutes=1), "Pacific/Apia") == date(2011, 12, 31)
 
 
-def test_a_window_knows_its_days() -> None:
-    """Both ends belong to it."""
+def test_the_days_of_a_window() -> None:
+    """Both ends are included."""
     window = _window("2026-02-27..2026-03-02")
     assert len(window) == 4
     assert list(window.days()) == [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1), date(2026, 3, 2)]
@@ -173,8 +173,8 @@ def test_a_window_knows_its_days() -> None:
     assert str(window) == "2026-02-27..2026-03-02"
 
 
-def test_a_window_runs_forwards() -> None:
-    """Swapped days are refused with the way out."""
+def test_a_window_in_the_wrong_order_is_refused() -> None:
+    """The message says to swap the days."""
     with pytest.raises(BadRequest, match="swap the two days"):
         Window(date(2026, 3, 2), date(2026, 3, 1))
     with pytest.raises(BadRequest, match="swap the two days"):
@@ -182,7 +182,7 @@ def test_a_window_runs_forwards() -> None:
 
 
 @pytest.mark.parametrize("text", ["last_8d", "", "TODAY", "2026-3-1..2026-03-02", "2026-01-01", "2026-01-01..", "../x"])
-def test_an_unknown_range_lists_what_may_be_written(text: str) -> None:
+def test_an_unknown_range_lists_the_presets(text: str) -> None:
     """The message names the presets."""
     with pytest.raises(BadRequest, match=r"neither YYYY-MM-DD\.\.YYYY-MM-DD nor one of today, yesterday, last_3d"):
         validate_date_range(text)
@@ -190,13 +190,13 @@ def test_an_unknown_range_lists_what_may_be_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["2026-02-30..2026-03-01", "0000-01-01..2026-01-01", "٢٠٢٦-01-01..2026-01-02"])
 def test_a_day_that_does_not_exist_is_refused(text: str) -> None:
-    """No calendar has it, or it is not written in plain digits."""
+    """The day is not in the calendar, or not written in plain digits."""
     with pytest.raises(BadRequest, match="date range"):
         validate_date_range(text)
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe", "UTC\0", "x" * 300])
 def test_an_unknown_zone_is_refused(name: str) -> None:
-    """Names that are no zone, paths among them, open no file and say what to write."""
+    """Invalid names, paths among them, open no file; the message says what to write."""
     with pytest.raises(BadRequest, match="use an IANA name such as Europe/Berlin"):
         zone(name)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.trainers import train_seasonal
 from adwarm.foundation.errors import NotFound
-from adwarm.model import Account, Mode
+from adwarm.model import Account, Mode, WarmResult, WarmStatus
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.day_close import get_close_time
 from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour
@@ -50,9 +50,7 @@ def learned(engine: Engine, objects: ObjectStore) -> Engine:
 
 
 def _stored(engine: Engine, run: str = RUN) -> list[tuple[Any, ...]]:
-    return [
-        (row["account_id"], row["date_range"], row["reason"], row["status"]) for row in warms.list_by_run(engine, run)
-    ]
+    return [(row.key.account_id, row.key.date_range, row.reason, row.status) for row in warms.list_by_run(engine, run)]
 
 
 def test_without_a_forecast_nothing_is_decided(engine: Engine, objects: ObjectStore) -> None:
@@ -69,8 +67,8 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
     assert (first.planned, first.batches, second) == (3, 1, first)
     assert rows == _stored(learned) == [(f"act_{n}", "today", "predicted_open", "planned") for n in (1, 2, 3)]
     row = warms.list_by_run(learned, RUN)[0]
-    assert NINE <= row["warm_at"] <= row["predicted_open"]
-    assert "opened in" in row["explanation"]["why"]
+    assert NINE <= row.warm_at <= row.predicted_open
+    assert "opened in" in row.explanation["why"]
     assert first.to_dict()["decided_at"] == NINE.isoformat()
 
 
@@ -85,7 +83,7 @@ def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, object
     made = decide(learned, objects, _settings(), NINE, RUN, Mode.SHADOW)
     assert (made.planned, made.batches) == (3, 0)
     assert {row[3] for row in _stored(learned)} == {"shadow"}
-    assert all(row["expires_at"] == row["warm_at"] + timedelta(hours=3) for row in warms.list_by_run(learned, RUN))
+    assert all(row.expires_at == row.warm_at + timedelta(hours=3) for row in warms.list_by_run(learned, RUN))
     assert warms.list_planned(learned, RUN, 0) == []
 
 
@@ -94,9 +92,10 @@ def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: 
     made = decide(learned, objects, _settings(max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
     rows = warms.list_by_run(learned, RUN)
     assert (made.planned, made.cut) == (2, 1)
-    (cut,) = [row for row in rows if row["status"] == "cut"]
-    assert "2 of the 2 calls of all accounts in this hour" in cut["explanation"]["cut"]
-    warms.save_outcomes(learned, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NINE, "requests": 2}])
+    (cut,) = [row for row in rows if row.status == "cut"]
+    assert "2 of the 2 calls of all accounts in this hour" in cut.explanation["cut"]
+    fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NINE, requests=2)
+    warms.finish(learned, RUN, [fetched], 2, [])
     assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
     assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2
     assert get_calls_left_this_hour(learned, _settings(), NINE + timedelta(hours=1), RUN) == 600

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, Priority, ReportKey, WarmReason
+from adwarm.model import Account, Priority, ReportKey, Strategy, WarmReason
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.strategies import (
     DEFAULT_STRATEGIES,
-    Strategy,
     batch_by_account,
     expand_keys,
     recommend_strategy,
@@ -75,14 +74,6 @@ def test_wrong_words_are_refused(values: dict[str, Any], message: str) -> None:
 def test_medium_is_another_word_for_normal() -> None:
     """Both vocabularies of priority are understood."""
     assert Strategy("s", ("today",), priority="Medium").urgency is Priority.NORMAL
-
-
-def test_rows_and_back() -> None:
-    """A strategy survives the table, with lists as JSON has them."""
-    for strategy in (*DEFAULT_STRATEGIES, Strategy("s", ("today",), accounts=("act_1",), excluded_accounts=("act_2",))):
-        row = strategy.to_row()
-        assert isinstance(row["date_ranges"], list)
-        assert Strategy.from_row(row) == strategy
 
 
 def test_recommendations_of_a_strategy() -> None:

@@ -1,12 +1,13 @@
 """Standing orders become a stored plan: what they name, less what is fresh, within their budgets."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Priority, ReportKey
-from adwarm.planning.strategies import DEFAULT_STRATEGIES, Strategy
+from adwarm.model import Priority, ReportKey, Strategy, WarmResult, WarmStatus
+from adwarm.planning.strategies import DEFAULT_STRATEGIES
 from adwarm.planning.strategy_plan import StrategyPlanSummary, decide_strategies, list_enabled_strategies
 from adwarm.prefetch import KeyRequest
 from adwarm.store import warms
@@ -30,7 +31,7 @@ def test_an_empty_installation_gets_its_defaults_once(bench: PrefetchHarness) ->
     """Defaults are stored where there are none; a strategy that was switched off stays off."""
     assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
     with write_transaction(bench.engine) as connection:
-        save_strategy(connection, {**DEFAULT_STRATEGIES[0].to_row(), "enabled": False})
+        save_strategy(connection, replace(DEFAULT_STRATEGIES[0], enabled=False))
     assert list_enabled_strategies(bench.engine) == []
 
 
@@ -41,7 +42,7 @@ def test_what_is_fresh_is_left_out(bench: PrefetchHarness) -> None:
     assert first == second
     assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)
     rows = warms.list_by_run(bench.engine, RUN)
-    assert {(row["account_id"], row["date_range"], row["reason"]) for row in rows} == {
+    assert {(row.key.account_id, row.key.date_range, row.reason) for row in rows} == {
         ("act_1", "last_7d", "strategy"),
         ("act_2", "last_7d", "strategy"),
         ("act_2", "yesterday", "strategy"),
@@ -54,7 +55,9 @@ def test_two_strategies_do_not_name_a_key_twice(bench: PrefetchHarness) -> None:
     urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
     assert _decide(bench, urgent, PAIR).planned == 4
     rows = warms.list_by_run(bench.engine, RUN)
-    assert {(row["account_id"], row["date_range"]): row["priority"] for row in rows}["act_1", "yesterday"] == "high"
+    assert {(row.key.account_id, row.key.date_range): row.priority for row in rows}[
+        "act_1", "yesterday"
+    ] is Priority.HIGH
 
 
 def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> None:
@@ -62,8 +65,9 @@ def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> No
     tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
     assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
     rows = warms.list_by_run(bench.engine, RUN)
-    assert [row["explanation"]["cut"][:17] for row in rows if row["status"] == "cut"] == ["cut by the budget"]
-    warms.save_outcomes(bench.engine, [{"id": rows[0]["id"], "status": "fetched", "fetched_at": NOW, "requests": 3}])
+    assert [row.explanation["cut"][:17] for row in rows if row.status == "cut"] == ["cut by the budget"]
+    fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NOW, requests=3)
+    warms.finish(bench.engine, RUN, [fetched], 3, [])
     assert _decide(bench, tight).planned == 0
     assert _decide(bench, tight, by_hand=True).planned == 3
     bench.clock.sleep(timedelta(hours=1).total_seconds())
@@ -74,7 +78,7 @@ def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
     """It says what it would do, and no batch carries it out."""
     made = _decide(bench, PAIR, dry_run=True)
     assert (made.planned, made.batches) == (4, 0)
-    assert {(row["status"], row["mode"]) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
+    assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 
 def test_a_bad_account_or_range_stores_nothing(bench: PrefetchHarness) -> None:

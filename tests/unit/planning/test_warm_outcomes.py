@@ -1,11 +1,12 @@
 """A warm is used, wasted, or not yet known: as far as the log has been read, and no further."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from adwarm.model import Actor, Mode, ReportKey
+from adwarm.model import Actor, Mode, PlannedWarm, ReportKey, WarmReason, WarmResult, WarmStatus
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.warm_outcomes import WarmOutcomes, mark_warm_outcomes
 from adwarm.serving.open_log import AccessLogWriter
@@ -25,26 +26,24 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
 
 
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
-    rows = [
-        {
-            "account_id": name,
-            "date_range": "today",
-            "reason": reason,
-            "mode": "live",
-            "decided_at": AT,
-            "batch": 0,
-            "status": "fetched",
-            "fetched_at": AT,
-            "expires_at": AT + life if life else None,
-        }
-        for name in accounts
+    run = f"dag/{reason}/{accounts}"
+    plan = [PlannedWarm(key=ReportKey(name, "today"), reason=WarmReason(reason), decided_at=AT) for name in accounts]
+    warms.replace_plan(engine, run, plan)
+    expires = AT + life if life else None
+    results = [
+        WarmResult(warm_id=warm.id, status=WarmStatus.FETCHED, fetched_at=AT, expires_at=expires)
+        for warm in warms.list_planned(engine, run, 0)
     ]
-    warms.replace_plan(engine, f"dag/{reason}/{accounts}", rows)
+    warms.finish(engine, run, results, 0, [])
 
 
 def _verdicts(engine: Engine) -> dict[str, tuple[bool | None, datetime | None]]:
-    rows = [row for run in ("predicted_open", "day_closed") for row in warms.list_by_reason(engine, run)]
-    return {row["account_id"]: (row["used"], row["first_use"]) for row in rows}
+    rows = [
+        row
+        for reason in (WarmReason.PREDICTED_OPEN, WarmReason.DAY_CLOSED)
+        for row in warms.list_by_reason(engine, reason)
+    ]
+    return {row.key.account_id: (row.used, row.first_use) for row in rows}
 
 
 def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -117,18 +116,17 @@ def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path:
 
 
 def _shadow(engine: Engine, run: str, account: str, at: datetime, life: timedelta | None = 3 * HOUR) -> None:
-    row = {
-        "account_id": account,
-        "date_range": "today",
-        "reason": "predicted_open",
-        "mode": "shadow",
-        "decided_at": at,
-        "status": "shadow",
-        "warm_at": at,
-        "predicted_open": at + 10 * MINUTE,
-        "expires_at": at + life if life else None,
-    }
-    warms.replace_plan(engine, run, [row])
+    warm = PlannedWarm(
+        key=ReportKey(account, "today"),
+        reason=WarmReason.PREDICTED_OPEN,
+        mode=Mode.SHADOW,
+        status=WarmStatus.SHADOW,
+        decided_at=at,
+        warm_at=at,
+        predicted_open=at + 10 * MINUTE,
+        expires_at=at + life if life else None,
+    )
+    warms.replace_plan(engine, run, [warm])
 
 
 def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -141,15 +139,15 @@ def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectSt
         used=1, wasted=1, open=1
     )
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
-    assert [(row["status"], row["used"]) for row in rows] == [
+    assert [(row.status, row.used) for row in rows] == [
         ("shadow", True),
         ("fresh", None),
         ("shadow", False),
         ("shadow", None),
     ]
-    assert [row["fetched_at"] for row in rows] == [None] * 4
+    assert [row.fetched_at for row in rows] == [None] * 4
     (figures,) = warms.get_usage(engine, AT - HOUR)
-    assert figures == {
+    assert asdict(figures) == {
         "mode": "shadow",
         "reason": "predicted_open",
         "used": 1,
@@ -170,7 +168,7 @@ def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: Objec
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
     assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
-    assert warms.list_by_run(engine, "dag/2")[0]["status"] == "fresh"
+    assert warms.list_by_run(engine, "dag/2")[0].status == "fresh"
 
 
 def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -179,6 +177,6 @@ def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStor
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
     mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
-    found = {item["reason"]: (item["used"], item["wasted"], item["age"]) for item in warms.get_usage(engine, AT - HOUR)}
+    found = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
     assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
     assert warms.get_usage(engine, AT + HOUR) == []

@@ -126,9 +126,9 @@ def test_progress_can_be_read_while_it_runs(bench: PrefetchHarness) -> None:
     """The job counts account-blocks and requests."""
     report = _run(bench, batch_size=2)
 
-    [job] = jobs.list_latest(bench.engine, NOW)
-    assert (job["dag_id"], job["status"], job["total"], job["done"]) == ("backfill", "completed", 12, 12)
-    assert job["requests"] == report.requests == len(bench.source.submitted) + len(bench.source.account_lookups)
+    [job] = jobs.list_latest(bench.engine)
+    assert (job.dag_id, job.status, job.total, job.done) == ("backfill", "completed", 12, 12)
+    assert job.requests == report.requests == len(bench.source.submitted) + len(bench.source.account_lookups)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
-from adwarm.model import Account, Priority
+from adwarm.model import Account, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus
 from adwarm.prefetch import BatchResult
 from adwarm.prefetch.warm_batch import lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
@@ -17,22 +17,12 @@ from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 RUN = "dag/1"
 
 
-def _row(account: str, **values: Any) -> dict[str, Any]:
-    row = {
-        "account_id": account,
-        "date_range": "yesterday",
-        "reason": "strategy",
-        "mode": "live",
-        "decided_at": NOW,
-        "warm_at": NOW,
-        "status": "planned",
-        "batch": 0,
-        "predicted_open": None,
-    }
-    return row | values
+def _row(account: str, date_range: str = "yesterday", **values: Any) -> PlannedWarm:
+    common = {"reason": WarmReason.STRATEGY, "decided_at": NOW, "warm_at": NOW}
+    return PlannedWarm(key=ReportKey(account, date_range), **{**common, **values})
 
 
-def _plan(bench: PrefetchHarness, *rows: dict[str, Any]) -> None:
+def _plan(bench: PrefetchHarness, *rows: PlannedWarm) -> None:
     warms.replace_plan(bench.engine, RUN, rows)
     jobs.start(bench.engine, RUN, "dag", len(rows), NOW)
 
@@ -52,12 +42,12 @@ def test_outcomes_are_written_down(bench: PrefetchHarness) -> None:
     report = warm_batch(bench.prefetch, RUN, 0)
 
     first, second, third = warms.list_by_run(bench.engine, RUN)
-    assert (first["status"], first["fetched_at"], first["expires_at"]) == ("fetched", NOW, NOW + timedelta(hours=6))
-    assert (second["status"], second["error"]) == ("denied", "no access")
-    assert third["status"] == "planned"
+    assert (first.status, first.fetched_at, first.expires_at) == ("fetched", NOW, NOW + timedelta(hours=6))
+    assert (second.status, second.error) == ("denied", "no access")
+    assert third.status == "planned"
     job = jobs.finish(bench.engine, RUN, NOW)
-    assert (job["done"], job["failed"], job["errors"]) == (1, 1, ["act_2 yesterday: no access"])
-    assert job["requests"] == report.calls == first["requests"] + second["requests"]
+    assert (job.done, job.failed, job.errors) == (1, 1, ("act_2 yesterday: no access",))
+    assert job.requests == report.calls == first.requests + second.requests
 
 
 def test_a_second_call_does_nothing_again(bench: PrefetchHarness) -> None:
@@ -67,7 +57,7 @@ def test_a_second_call_does_nothing_again(bench: PrefetchHarness) -> None:
     asked = len(bench.source.submitted)
     assert warm_batch(bench.prefetch, RUN, 0).outcomes == []
     assert len(bench.source.submitted) == asked
-    assert jobs.finish(bench.engine, RUN, NOW)["done"] == 1
+    assert jobs.finish(bench.engine, RUN, NOW).done == 1
 
 
 def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
@@ -77,8 +67,8 @@ def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
     }
     _plan(bench, _row("act_1"))
     warm_batch(bench.prefetch, RUN, 0, wait_seconds=0)
-    assert [row["status"] for row in warms.list_planned(bench.engine, RUN, 0)] == ["planned"]
-    assert jobs.list_latest(bench.engine, NOW)[0]["failed"] == 0
+    assert [row.status for row in warms.list_planned(bench.engine, RUN, 0)] == ["planned"]
+    assert jobs.list_latest(bench.engine)[0].failed == 0
 
 
 def test_pauses_lie_between_slices(bench: PrefetchHarness) -> None:
@@ -86,7 +76,7 @@ def test_pauses_lie_between_slices(bench: PrefetchHarness) -> None:
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
     warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
     assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
-    assert {row["status"] for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
+    assert {row.status for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
 
 def test_a_warm_outlives_the_open_it_is_for(bench: PrefetchHarness) -> None:
@@ -100,13 +90,13 @@ def test_a_warm_outlives_the_open_it_is_for(bench: PrefetchHarness) -> None:
 
 def test_a_closed_day_brings_its_history(bench: PrefetchHarness) -> None:
     """Closing a day fetches the days its score looks back on, not the week alone."""
-    _plan(bench, _row("act_1", reason="day_closed", date_range="2026-11-18..2026-11-24"))
+    _plan(bench, _row("act_1", reason=WarmReason.DAY_CLOSED, date_range="2026-11-18..2026-11-24"))
     seen: list[FetchUnit] = []
     bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad_page(unit))[1]}
     warm_batch(bench.prefetch, RUN, 0)
     days = {day for unit in seen for window in unit.windows for day in window.days()}
     assert len(days) >= bench.settings.planning.history_days
-    assert [row["status"] for row in warms.list_by_run(bench.engine, RUN)] == ["fetched"]
+    assert [row.status for row in warms.list_by_run(bench.engine, RUN)] == ["fetched"]
 
 
 def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
@@ -119,7 +109,7 @@ def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
         return admit(scopes, priority, cost, source=source)
 
     bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.release)
-    _plan(bench, _row("act_1", priority="low"), _row("act_2", priority="normal"))
+    _plan(bench, _row("act_1", priority=Priority.LOW), _row("act_2", priority=Priority.NORMAL))
     warm_batch(bench.prefetch, RUN, 0)
     assert {("act_1", Priority.LOW), ("act_2", Priority.NORMAL)} == set(asked)
     assert asked[0][0] == "act_2"
@@ -134,7 +124,7 @@ def test_calls_are_counted_as_traffic(bench: PrefetchHarness) -> None:
 
 
 def _statuses(bench: PrefetchHarness) -> list[str]:
-    return [row["status"] for row in warms.list_by_run(bench.engine, RUN)]
+    return [row.status for row in warms.list_by_run(bench.engine, RUN)]
 
 
 def _attempt(bench: PrefetchHarness, *, by_person: bool = False) -> BatchResult:
@@ -146,20 +136,20 @@ def _attempt(bench: PrefetchHarness, *, by_person: bool = False) -> BatchResult:
 def test_what_failed_is_tried_again_by_the_next_attempt(bench: PrefetchHarness) -> None:
     """Each attempt fails for the same reason until the token is mended; then everything is fetched and counted once."""
     names = ["act_1", "act_2"]
-    _plan(bench, *map(_row, names), _row("act_3", batch=1, status="failed"))
+    _plan(bench, *map(_row, names), _row("act_3", batch=1, status=WarmStatus.FAILED))
     bench.source.script = dict.fromkeys(names, _raising(TokenDead("the token is dead")))
     for _ in range(3):
         failure = _attempt(bench).failure()
         assert isinstance(failure, TokenDead)
         assert "the token is dead" in str(failure)
         assert _statuses(bench) == ["failed"] * 3
-        assert [jobs.list_latest(bench.engine, NOW)[0][name] for name in ("done", "failed")] == [0, 2]
+        assert [(job.done, job.failed) for job in jobs.list_latest(bench.engine)] == [(0, 2)]
     bench.source.script = {}
 
     assert _attempt(bench).summary()["fetched"] == 2
     assert _statuses(bench) == ["fetched", "fetched", "failed"]
     job = jobs.finish(bench.engine, RUN, NOW)
-    assert (job["done"], job["failed"], job["errors"]) == (2, 0, [])
+    assert (job.done, job.failed, job.errors) == (2, 0, ())
     assert _attempt(bench).summary() | {"requests": 0} == BatchResult(_attempt(bench).outcomes).summary()
 
 

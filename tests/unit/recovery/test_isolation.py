@@ -14,7 +14,7 @@ from adwarm.recovery.isolation import (
     MemoryIsolationStore,
 )
 from adwarm.settings import RecoverySettings
-from adwarm.store.isolated_sources import IsolationStore
+from adwarm.store.isolated_sources import SqlIsolationStore
 
 RULES = IsolationRules.from_settings(RecoverySettings())
 
@@ -58,12 +58,14 @@ def test_isolation_always_ends(steps: list[tuple[float, bool]]) -> None:
 
 def test_other_processes_see_it(engine: Engine, clock: VirtualClock) -> None:
     """The state is in the database, so that another task skips the source too (ER-6)."""
-    book = IsolationTracker(IsolationStore(engine), RULES, clock)
+    book = IsolationTracker(SqlIsolationStore(engine), RULES, clock)
     for _ in range(5):
         book.record("warehouse", failed=True)
 
-    assert IsolationTracker(IsolationStore(engine), RULES, clock).remaining_seconds("warehouse") == pytest.approx(300)
-    assert IsolationTracker(IsolationStore(engine), RULES, clock).remaining_seconds("store") == 0
+    assert IsolationTracker(SqlIsolationStore(engine), RULES, clock).remaining_seconds("warehouse") == pytest.approx(
+        300
+    )
+    assert IsolationTracker(SqlIsolationStore(engine), RULES, clock).remaining_seconds("store") == 0
 
 
 def test_without_a_database_it_works_in_one_process(clock: VirtualClock) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, promote_snapshot
 from adwarm.forecast.training.train import train_and_promote, train_candidates
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.model import DeployedPolicy, PolicyReview
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.promotion import REVIEW_ACTOR, promote, reject
@@ -43,12 +44,14 @@ class House:
         promote_snapshot(self.engine, found, NOW)
         return found
 
-    def review(self, run_id: str = "review/1", **more: Any) -> dict[str, Any]:
+    def review(self, run_id: str = "review/1", **more: Any) -> PolicyReview:
         return review_policies(self.engine, self.objects, self.settings, NOW, run_id, **more)
 
-    def policy(self) -> dict[str, Any]:
+    def policy(self) -> DeployedPolicy:
         with read_transaction(self.engine) as connection:
-            return find_policy(connection) or {}
+            found = find_policy(connection)
+        assert found is not None
+        return found
 
 
 def built(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW, **review: Any) -> House:
@@ -79,31 +82,31 @@ def test_a_better_kind_is_proposed_and_promoted_after_approval(
     house = built(tmp_path, engine, office)
     plain = house.train("population")
     row = house.review()
-    assert (row["verdict"], row["live_kind"], row["proposed_kind"]) == ("proposed", "population", "hour_of_week")
+    assert (row.result, row.live_kind, row.proposed_kind) == ("proposed", "population", "hour_of_week")
     assert get_live_snapshot(house.engine).id == plain
 
     done = promote(house.engine, "review/1", by="somebody", at=NOW + timedelta(hours=5))
-    assert (done["verdict"], done["decided_by"]) == ("promoted", "somebody")
-    assert get_live_snapshot(house.engine).id == row["proposed_snapshot"]
+    assert (done.result, done.decided_by) == ("promoted", "somebody")
+    assert get_live_snapshot(house.engine).id == row.proposed_snapshot
     assert get_live_forecast(house.engine, house.objects).kind == "hour_of_week"
     policy = house.policy()
-    assert (policy["chosen_kind"], policy["chosen_by"]) == ("hour_of_week", "somebody")
-    assert policy["chosen_at"] == NOW + timedelta(hours=5)
-    assert "first opens more" in policy["chosen_why"]
-    assert promote(house.engine, "review/1", by="another", at=NOW)["decided_by"] == "somebody"
+    assert (policy.chosen_kind, policy.chosen_by) == ("hour_of_week", "somebody")
+    assert policy.chosen_at == NOW + timedelta(hours=5)
+    assert "first opens more" in policy.chosen_why
+    assert promote(house.engine, "review/1", by="another", at=NOW).decided_by == "somebody"
 
     train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
     assert get_live_snapshot(house.engine).kind == "hour_of_week"
-    assert house.policy()["chosen_by"] == "somebody"
+    assert house.policy().chosen_by == "somebody"
 
 
 def test_a_rejected_proposal_changes_nothing(house: House) -> None:
     """The live forecast stays, the answer is written down, and cannot be turned around afterwards."""
     plain = house.train("population")
     house.review()
-    assert reject(house.engine, "review/1", by="nobody in time", at=NOW)["verdict"] == "rejected"
+    assert reject(house.engine, "review/1", by="nobody in time", at=NOW).result == "rejected"
     assert get_live_snapshot(house.engine).id == plain
-    assert house.policy()["chosen_kind"] is None
+    assert house.policy().chosen_kind is None
     with pytest.raises(BadRequest, match="rejected"):
         promote(house.engine, "review/1", by="somebody", at=NOW)
 
@@ -123,12 +126,13 @@ def test_the_report_is_where_a_person_finds_it(house: House) -> None:
     """A page and JSON in the data folder; the row names the page, and a second call makes no second review."""
     house.train("population")
     row = house.review()
-    page, document = Path(row["report"]), orjson.loads(Path(row["report"]).with_suffix(".json").read_bytes())
+    page = Path(str(row.page))
+    document = orjson.loads(page.with_suffix(".json").read_bytes())
     assert page.parent == Path(house.settings.data) / "reports"
     assert "What this review comes to" in page.read_text(encoding="utf-8")
     assert document["review"]["proposed_kind"] == "hour_of_week"
-    assert set(row["figures"]["policies"]) == {"population-profile", "hour-of-week"}
-    assert house.review()["at"] == row["at"]
+    assert set(row.figures["policies"]) == {"population-profile", "hour-of-week"}
+    assert house.review().at == row.at
     assert len(list(page.parent.iterdir())) == 2
 
 
@@ -139,12 +143,12 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     house = built(tmp_path, sqlite_engine, office[~gone], scored_weeks=1)
     house.train("hour_of_week")
     row = house.review()
-    assert row["verdict"] == "fell_back", row["figures"]["policies"]
+    assert row.result == "fell_back", row.figures["policies"]
     assert get_live_forecast(house.engine, house.objects).kind == "population"
     policy = house.policy()
-    assert (policy["chosen_kind"], policy["chosen_by"]) == ("population", REVIEW_ACTOR)
-    assert "promise" in policy["chosen_why"]
-    assert house.review()["verdict"] == "fell_back"
+    assert (policy.chosen_kind, policy.chosen_by) == ("population", REVIEW_ACTOR)
+    assert "promise" in policy.chosen_why
+    assert house.review().result == "fell_back"
     train_and_promote(house.engine, house.objects, house.settings, NOW, NOW)
     assert get_live_snapshot(house.engine).kind == "population"
 
@@ -153,9 +157,9 @@ def test_a_review_that_only_reports_changes_nothing(house: House) -> None:
     """Without leave to act nothing is trained, proposed or made live, and there is a report."""
     plain = house.train("population")
     row = house.review(apply_result=False)
-    assert (row["verdict"], row["proposed_snapshot"]) == ("reported", None)
-    assert "surely" in row["figures"]["why"] or "first opens more" in row["figures"]["why"]
-    assert row["report"]
+    assert (row.result, row.proposed_snapshot) == ("reported", None)
+    assert "surely" in row.figures["why"] or "first opens more" in row.figures["why"]
+    assert row.page
     assert get_live_snapshot(house.engine).id == plain
     with pytest.raises(BadRequest, match="nothing to promote"):
         promote(house.engine, "review/1", by="somebody", at=NOW)
@@ -164,13 +168,13 @@ def test_a_review_that_only_reports_changes_nothing(house: House) -> None:
 def test_too_short_a_log_is_said(tmp_path: Path, sqlite_engine: Engine, office: pd.DataFrame) -> None:
     """A review of less than three weeks says how much is needed; without a live forecast there is nothing to review."""
     house = built(tmp_path, sqlite_engine, office[office["ts"] >= pd.Timestamp(NOW - timedelta(days=20))])
-    assert house.review("review/0")["verdict"] == "nothing_live"
+    assert house.review("review/0").result == "nothing_live"
     house.train("hour_of_week")
     row = house.review()
-    assert (row["verdict"], row["report"]) == ("too_little_log", None)
-    assert "needs 21" in row["figures"]["why"]
+    assert (row.result, row.page) == ("too_little_log", None)
+    assert "needs 21" in row.figures["why"]
     with read_transaction(house.engine) as connection:
-        assert (find_newest_review(connection) or {})["verdict"] == "too_little_log"
+        assert find_newest_review(connection) == row
 
 
 def test_the_split_takes_what_the_log_has() -> None:

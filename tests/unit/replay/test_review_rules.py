@@ -1,9 +1,11 @@
 """The rules of a review, on figures made by hand."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from adwarm.model import PolicyReview
 from adwarm.replay.review_page import review_section
 from adwarm.replay.review_rules import ReviewResult, evaluate_policies
 from adwarm.replay.review_summary import summarize_review
@@ -112,8 +114,17 @@ def test_what_is_proposed_is_said_in_words_and_on_the_page() -> None:
     drift = {"stability": 0.01, "accounts": 9, "moved": 1, "judged": 9}
     log = {"test_from": "2026-03-02T00:00", "test_to": "2026-03-16T00:00", "scored_first_opens": 1234}
     figures = {"why": found.reason, "policies": found.figures, "drift": drift, "log": log}
-    row = {"verdict": "proposed", "live_kind": "hour_of_week", "proposed_kind": "adwarm", "report": "/r.html"}
-    body = summarize_review({**row, "figures": figures})
+    review = PolicyReview(
+        run_id="r",
+        at=datetime(2026, 3, 16, tzinfo=UTC),
+        result="proposed",
+        live_kind="hour_of_week",
+        proposed_kind="adwarm",
+        proposed_snapshot="a" * 64,
+        page="/r.html",
+        figures=figures,
+    )
+    body = summarize_review(review)
     for words in ("hour-of-week", "adwarm", "0.900", "4,321", "ECE", "/r.html", "2026-03-02", "1 of 9", "+0.100"):
         assert words in body
     worst = {

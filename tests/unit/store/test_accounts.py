@@ -1,4 +1,4 @@
-"""What the upstream says of an account beats what the log lets us guess."""
+"""Accounts: the upstream takes precedence over what the access log suggests."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,23 +12,23 @@ SEEN = Account("act_1", "Asia/Tokyo", "Asia/Tokyo", currency="")
 TOLD = Account("act_1", "Europe/Rome", "Europe/Rome", "EUR", "main", "active")
 
 
-def test_the_upstreams_word_wins_but_readers_live_where_they_live(engine: Engine) -> None:
-    """Zone, currency and connection are the upstream's; the reader zone stays the log's."""
+def test_saving_replaces_everything_but_the_reader_zone(engine: Engine) -> None:
+    """Zone, currency and connection come from the upstream; the reader zone stays."""
     accounts.insert_discovered(engine, [SEEN], AT)
     assert accounts.get(engine, "act_1") == SEEN
     accounts.save(engine, [TOLD], AT)
     assert accounts.get(engine, "act_1") == Account("act_1", "Europe/Rome", "Asia/Tokyo", "EUR", "main", "active")
 
 
-def test_the_log_does_not_overrule_what_is_known(engine: Engine) -> None:
-    """A discovered account that is known stays as it is."""
+def test_a_discovered_account_replaces_nothing(engine: Engine) -> None:
+    """A stored account does not change when the log names it."""
     accounts.save(engine, [TOLD], AT)
     accounts.insert_discovered(engine, [SEEN], AT)
     assert accounts.get(engine, "act_1") == TOLD
 
 
-def test_many_accounts_are_found_in_parts(engine: Engine) -> None:
-    """More ids than one query takes are found all the same; unknown ones are left out."""
+def test_many_accounts_are_read_in_several_queries(engine: Engine) -> None:
+    """More ids than fit in one query are all returned; ids that are not stored are left out."""
     ids = [f"act_{n}" for n in range(1, 1_201)]
     accounts.save(engine, [Account(name) for name in ids], AT)
     assert list(accounts.get_many(engine, [*ids, "act_9999"])) == sorted(ids[:500]) + sorted(ids[500:1000]) + sorted(
@@ -38,8 +38,8 @@ def test_many_accounts_are_found_in_parts(engine: Engine) -> None:
     assert accounts.get_many(engine, []) == {}
 
 
-def test_standing_can_be_set(engine: Engine) -> None:
-    """A denied account keeps its zone; marking an unknown one changes nothing."""
+def test_the_status_can_be_set(engine: Engine) -> None:
+    """A denied account keeps its zone; an id that is not stored changes nothing."""
     accounts.save(engine, [TOLD], AT)
     accounts.set_status(engine, "act_1", "denied", "x" * 900, AT)
     accounts.set_status(engine, "act_2", "denied", "no", AT)
@@ -48,8 +48,8 @@ def test_standing_can_be_set(engine: Engine) -> None:
     assert (found["act_1"].status, found["act_1"].data_zone) == ("denied", "Europe/Rome")
 
 
-def test_a_denial_counts_for_a_day(engine: Engine) -> None:
-    """An account denied a day ago stands as active, so that it is asked about again; a closed one stays closed."""
+def test_a_denial_expires_after_a_day(engine: Engine) -> None:
+    """An account denied a day ago is active again; a closed one stays closed."""
     accounts.save(engine, [TOLD, Account("act_2")], AT)
     accounts.set_status(engine, "act_1", "denied", "no", AT)
     accounts.set_status(engine, "act_2", "closed", "gone", AT)

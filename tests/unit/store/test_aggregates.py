@@ -1,4 +1,4 @@
-"""Hours, files and watermark are kept as they were published."""
+"""Hours, files and watermark of the access log."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ HOURS = [HourAggregate(START + timedelta(hours=n), f"{n:064x}", opens=n + 1, key
 
 
 def test_hours_of_a_window_are_replaced_and_others_stay(engine: Engine) -> None:
-    """Only the hours that start in the half-open window change; one without a new row is gone."""
+    """Only hours that start in the half-open window change; an hour without a new row is deleted."""
     with write_transaction(engine) as connection:
         aggregates.replace_hours(connection, START, START + timedelta(hours=6), HOURS, START)
         fresh = HourAggregate(HOURS[3].hour, "f" * 64, opens=9, keys=2)
@@ -25,7 +25,7 @@ def test_hours_of_a_window_are_replaced_and_others_stay(engine: Engine) -> None:
 
 
 def test_the_newest_hour_of_an_empty_log_is_none(engine: Engine) -> None:
-    """Nothing has been read: there is no hour, no watermark, no file."""
+    """Before the first reading there is no hour, no watermark and no file."""
     with read_transaction(engine) as connection:
         assert aggregates.find_newest_hour(connection) is None
         assert aggregates.get_watermark(connection) is None
@@ -43,8 +43,8 @@ def test_the_watermark_moves_by_name(engine: Engine) -> None:
         assert aggregates.get_watermark(connection, "other") == START
 
 
-def test_files_are_remembered_and_forgotten(engine: Engine) -> None:
-    """A file's row is replaced by its next reading, and dropped on request."""
+def test_files_are_saved_and_deleted(engine: Engine) -> None:
+    """A later reading replaces the row of a file."""
     row = LogFileProgress("/log.jsonl", 10, 1.5, 8, [[3, 0], [4, 5]], 2, 1, START)
     grown = LogFileProgress("/log.jsonl", 20, 2.5, 20, [[4, 5]], 4, 1, START)
     with write_transaction(engine) as connection:

@@ -1,17 +1,35 @@
-"""One way to both databases, with errors that say what to do and repeat no password."""
+"""Engines and transactions of both databases. Every wait ends, and its error says what to do and shows no password."""
 
+import contextlib
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import psycopg2
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import StatementError
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.store.database import database_time, insert_new, open_engine, read_transaction, upsert, write_transaction
+from adwarm.settings import SqlSettings
+from adwarm.store.database import (
+    database_time,
+    get_limits,
+    insert_new,
+    open_engine,
+    read_transaction,
+    upsert,
+    write_transaction,
+)
+from adwarm.store.schema import upgrade
 from adwarm.store.tables import watermark
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+SHORT = SqlSettings(pool_size=2, pool_timeout_seconds=0.2, lock_timeout_seconds=0.2, statement_timeout_seconds=0.5)
 
 
 def _row(name: str, at: datetime = AT) -> dict[str, object]:
@@ -23,15 +41,15 @@ def _stored(engine: Engine) -> dict[str, datetime]:
         return {row.name: row.until for row in connection.execute(watermark.select())}
 
 
-def test_what_fails_leaves_nothing_behind(engine: Engine) -> None:
-    """A transaction that ends in an error is rolled back whole."""
+def test_a_failed_transaction_is_rolled_back(engine: Engine) -> None:
+    """An error inside a transaction undoes all of it."""
     with pytest.raises(StatementError), write_transaction(engine) as connection:
         connection.execute(watermark.insert(), [_row("b"), _row("a"), _row("a")])
     assert _stored(engine) == {}
 
 
 def test_upsert_replaces_and_insert_new_does_not(engine: Engine) -> None:
-    """One takes the newest word, the other the first, and both take none at all."""
+    """`upsert` stores the last row of a key, `insert_new` the first; both accept no rows."""
     later = AT.replace(hour=13)
     with write_transaction(engine) as connection:
         upsert(connection, watermark, [_row("a"), _row("b")])
@@ -42,8 +60,8 @@ def test_upsert_replaces_and_insert_new_does_not(engine: Engine) -> None:
     assert _stored(engine) == {"a": later, "b": AT, "c": later}
 
 
-def test_columns_to_keep_are_kept(engine: Engine) -> None:
-    """A kept column is written once; when all are kept the row stays as it is."""
+def test_preserved_columns_do_not_change(engine: Engine) -> None:
+    """A preserved column is written once; with all columns preserved the row does not change."""
     later = AT.replace(hour=13)
     with write_transaction(engine) as connection:
         upsert(connection, watermark, [_row("a")])
@@ -51,8 +69,8 @@ def test_columns_to_keep_are_kept(engine: Engine) -> None:
     assert _stored(engine) == {"a": AT}
 
 
-def test_moments_come_back_in_utc_and_naive_ones_are_refused(engine: Engine) -> None:
-    """No moment without a zone reaches the database."""
+def test_timestamps_come_back_in_utc_and_naive_ones_are_refused(engine: Engine) -> None:
+    """No datetime without a zone reaches the database."""
     with pytest.raises(Exception, match="naive"), write_transaction(engine) as connection:
         upsert(connection, watermark, [_row("a", datetime(2026, 11, 25, 12))])
     with write_transaction(engine) as connection:
@@ -60,8 +78,8 @@ def test_moments_come_back_in_utc_and_naive_ones_are_refused(engine: Engine) -> 
     assert _stored(engine)["a"].tzinfo is UTC
 
 
-def test_the_database_tells_the_time(engine: Engine) -> None:
-    """Both dialects tell seconds since the epoch, and they do not run backwards."""
+def test_the_database_clock(engine: Engine) -> None:
+    """Both dialects return seconds since the epoch that never decrease."""
     with read_transaction(engine) as connection:
         first, second = database_time(connection), database_time(connection)
     assert first <= second
@@ -75,15 +93,15 @@ def test_one_engine_per_url(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://root:hunter2@localhost/x"])
-def test_a_url_of_no_known_database_is_refused(url: str) -> None:
-    """The message names the setting and repeats no password."""
+def test_a_url_of_another_database_is_refused(url: str) -> None:
+    """The message names the setting and no password."""
     with pytest.raises(BadRequest, match="ADWARM_DATABASE_URL") as caught:
         open_engine(url)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
-    """An unreachable server is a passing failure whose text holds neither URL nor password."""
+def test_an_unreachable_server_is_a_transient_error() -> None:
+    """The message contains neither URL nor password."""
     engine = open_engine("postgresql://adwarm:hunter2@127.0.0.1:1/adwarm")
     with pytest.raises(Transient, match="cannot be reached") as caught, read_transaction(engine):
         pass
@@ -91,8 +109,184 @@ def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """A home that is a file is refused with the setting's name."""
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """When the home is a file, the message names the setting."""
     (tmp_path / "home").write_text("a file")
     with pytest.raises(BadRequest, match="ADWARM_HOME"):
         open_engine(f"sqlite:///{tmp_path}/home/adwarm.db")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database with short timeouts and two connections."""
+    url = f"sqlite:///{tmp_path}/a.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    engine = open_engine(url, SHORT)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def server(postgres_url: str) -> Iterator[Engine]:
+    """A PostgreSQL server with short timeouts."""
+    engine = open_engine(postgres_url, SHORT)
+    yield engine
+    engine.dispose()
+
+
+def _elsewhere(work: Any) -> Any:
+    """Return the result of `work` in another thread, or raise its error."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(30)
+
+
+def test_an_empty_pool_says_what_to_do(hasty: Engine) -> None:
+    """With two connections in use, the third thread times out, and the message names the setting to raise."""
+    busy, enough = threading.Barrier(3), threading.Event()
+
+    def hold() -> None:
+        with read_transaction(hasty) as connection:
+            connection.execute(text("SELECT 1"))
+            busy.wait(30)
+            enough.wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(hold) for _ in range(2)]
+        busy.wait(30)
+        with pytest.raises(Transient, match="ADWARM_SQL__POOL_SIZE"), read_transaction(hasty):
+            pass
+        enough.set()
+        assert [future.result(30) for future in held] == [None, None]
+    with read_transaction(hasty) as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_lock_that_is_held_says_what_to_do(hasty: Engine) -> None:
+    """A writer that waits for a lock times out, and the message names the setting."""
+    lock = "SELECT pg_advisory_xact_lock(1)" if hasty.dialect.name == "postgresql" else "SELECT 1"
+
+    def write() -> None:
+        with write_transaction(hasty) as connection:
+            connection.execute(text(lock))
+
+    with write_transaction(hasty) as connection:
+        connection.execute(text(lock))
+        with pytest.raises(Transient, match="ADWARM_SQL__LOCK_TIMEOUT_SECONDS"):
+            _elsewhere(write)
+    write()
+
+
+@pytest.mark.postgres
+def test_a_long_statement_is_canceled(server: Engine) -> None:
+    """The server cancels it, and the connection stays usable."""
+    with (
+        pytest.raises(Transient, match="ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS"),
+        read_transaction(server) as connection,
+    ):
+        connection.execute(text("SELECT pg_sleep(30)"))
+    with read_transaction(server) as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.postgres
+def test_a_lost_connection_is_replaced(server: Engine) -> None:
+    """After a restart of the server one transaction fails with a transient error; the next one works."""
+
+    def cut() -> None:
+        with read_transaction(server) as connection:
+            own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            _elsewhere(lambda: _end_session(server, own))
+            connection.execute(text("SELECT 1"))
+
+    with pytest.raises(Transient):
+        cut()
+    with read_transaction(server) as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def _end_session(server: Engine, pid: int) -> None:
+    with read_transaction(server) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+
+@pytest.mark.postgres
+def test_a_full_server_says_what_to_do(postgres_url: str, server: Engine) -> None:
+    """When the server has no connection left, the message names the setting and nothing of the URL."""
+    with read_transaction(server) as connection:
+        most = int(connection.execute(text("SHOW max_connections")).scalar_one())
+    fresh, held = open_engine(postgres_url, SqlSettings(pool_size=1, pool_timeout_seconds=1)), []
+    try:
+        with contextlib.suppress(psycopg2.OperationalError):
+            for _ in range(most + 1):
+                held.append(psycopg2.connect(postgres_url))
+        with pytest.raises(Transient, match="max_connections") as caught, read_transaction(fresh):
+            pass
+    finally:
+        for connection in held:
+            connection.close()
+        fresh.dispose()
+    assert "@" not in str(caught.value)
+
+
+def _read(url: str, threads: int, times: int, failures: Any, peak: Any) -> None:
+    engine = open_engine(url)
+    start = threading.Barrier(threads)
+
+    def work() -> None:
+        start.wait(60)
+        for _ in range(times):
+            try:
+                with read_transaction(engine) as connection:
+                    connection.execute(text("SELECT pg_sleep(0.001)"))
+                    found = connection.execute(
+                        text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'adwarm'")
+                    ).scalar_one()
+                    peak.value = max(peak.value, found)
+            except Transient:
+                with failures.get_lock():
+                    failures.value += 1
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def many_readers(url: str, processes: int, threads: int, times: int) -> tuple[int, int]:
+    """Return how many reads failed, and the maximum number of connections."""
+    context = multiprocessing.get_context("fork")
+    failures, peak = context.Value("i", 0), context.Value("i", 0)
+    readers = [context.Process(target=_read, args=(url, threads, times, failures, peak)) for _ in range(processes)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(240)
+    assert [reader.exitcode for reader in readers] == [0] * processes
+    return failures.value, peak.value
+
+
+@pytest.mark.postgres
+def test_many_threads_share_few_connections(postgres_url: str) -> None:
+    """Three processes with 32 threads each read without an error over four connections per process."""
+    failures, peak = many_readers(postgres_url, processes=3, threads=32, times=5)
+
+    assert failures == 0
+    assert 1 <= peak <= 3 * SqlSettings().pool_size + 4  # those that other tests of the session left open
+
+
+def test_an_engine_carries_its_limits(tmp_path: Path) -> None:
+    """Other limits give another engine; an engine in memory has the defaults."""
+    url = f"sqlite:///{tmp_path}/a.db"
+
+    assert get_limits(open_engine(url, SHORT)) == SHORT
+    assert open_engine(url) is not open_engine(url, SHORT)
+    assert get_limits(open_engine("sqlite:///:memory:")) == SqlSettings()
+
+
+def test_errors_contain_no_parameters(sqlite_engine: Engine) -> None:
+    """Parameters may be payloads or secrets."""
+    with pytest.raises(Exception, match="no_such_table") as caught, read_transaction(sqlite_engine) as connection:
+        connection.execute(text("SELECT * FROM no_such_table WHERE a = :a"), {"a": "hunter2"})
+
+    assert "hunter2" not in str(caught.value)

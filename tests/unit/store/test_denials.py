@@ -1,4 +1,4 @@
-"""A denial belongs to an account and a credential, and counts for a day."""
+"""A denial belongs to an account, a connection and a credential, and is valid for a day."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,14 +24,14 @@ def denied(engine: Engine) -> Engine:
 
 
 def status(engine: Engine, account_id: str) -> str:
-    """How the account stands."""
+    """Status of the account."""
     found = accounts.get(engine, account_id)
     assert found is not None
     return found.status
 
 
-def test_a_denial_counts_for_a_day(denied: Engine) -> None:
-    """Each connection is held back by its own denial, for less than a day; an unknown account by none."""
+def test_a_denial_expires_after_a_day(denied: Engine) -> None:
+    """A denial applies to its own connection for less than a day; an account that is not stored has none."""
     assert denials.find_active(denied, "act_1", SOON) == {"default": "a1", "eu": "b1"}
     assert denials.find_active(denied, "act_2", SOON) == {"default": "a1"}
     assert denials.find_active(denied, "act_3", SOON) == {}
@@ -41,19 +41,19 @@ def test_a_denial_counts_for_a_day(denied: Engine) -> None:
 
 
 def test_the_newest_denial_of_a_connection_counts(denied: Engine) -> None:
-    """A second denial takes the place of the first."""
+    """A second denial replaces the first."""
     denials.record(denied, "act_2", "default", "a2", "no", SOON)
     assert denials.find_active(denied, "act_2", AT + timedelta(days=1)) == {"default": "a2"}
 
 
-def test_what_is_told_anew_keeps_the_denials(denied: Engine) -> None:
-    """The upstream's word through one connection is not about the others."""
+def test_saving_an_account_keeps_its_denials(denied: Engine) -> None:
+    """Denials of other connections stay when one connection reads the account."""
     accounts.save(denied, [Account("act_2", connection="eu")], AT)
     assert denials.find_active(denied, "act_2", SOON) == {"default": "a1"}
 
 
-def test_a_person_lifts_a_denial(denied: Engine) -> None:
-    """Lifted, the account is active and held back by nothing; the others stay as they are."""
+def test_lifting_a_denial(denied: Engine) -> None:
+    """The account is active without denials; other accounts do not change."""
     assert denials.lift(denied, ["act_1", "act_3", "act_9"]) == ["act_1"]
     assert (status(denied, "act_1"), denials.find_active(denied, "act_1", SOON)) == ("active", {})
     assert denials.find_active(denied, "act_2", SOON) == {"default": "a1"}
@@ -61,7 +61,7 @@ def test_a_person_lifts_a_denial(denied: Engine) -> None:
 
 
 def test_a_denial_without_a_credential_is_lifted_too(engine: Engine) -> None:
-    """An account that was marked before denials were kept is active again."""
+    """A denied account without recorded denials is active again."""
     accounts.save(engine, [Account("act_1"), Account("act_2")], AT)
     accounts.set_status(engine, "act_1", "denied", "no", AT)
     accounts.set_status(engine, "act_2", "closed", "gone", AT)
@@ -69,8 +69,8 @@ def test_a_denial_without_a_credential_is_lifted_too(engine: Engine) -> None:
     assert (status(engine, "act_1"), status(engine, "act_2")) == ("active", "closed")
 
 
-def test_another_credential_lifts_what_the_old_one_was_refused(denied: Engine) -> None:
-    """Only the denials of that connection go, and the accounts are asked about again."""
+def test_another_credential_lifts_the_denials_of_the_old_one(denied: Engine) -> None:
+    """Only denials of that connection are deleted, and the accounts are active again."""
     assert denials.lift_outdated(denied, "default", "a1") == []
     assert denials.lift_outdated(denied, "other", "c1") == []
     assert status(denied, "act_1") == "denied"

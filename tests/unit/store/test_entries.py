@@ -1,4 +1,4 @@
-"""Entries are replaced whole, shared payloads are stored once, and nothing newer is spoiled by a late hand."""
+"""Entries change as a whole, equal payloads are stored once, and late writers change nothing newer."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -37,15 +37,15 @@ def _payloads(engine: Engine) -> dict[str, bytes]:
 
 
 def test_what_is_published_is_found(engine: Engine) -> None:
-    """Every column survives, and the payload is named by its bytes."""
+    """Every column comes back, and the payload is stored under its hash."""
     _publish(engine, (_entry(expires_at=None, settled=True), b"sealed"))
     found = entries.find(engine, _entry().key)
     assert found == (_entry(expires_at=None, settled=True, payload_hash=sha256(b"sealed").hexdigest()), b"sealed")
     assert entries.find(engine, _entry("act_2").key) is None
 
 
-def test_freshness_ends_at_the_moment_of_expiry() -> None:
-    """Fresh until just before; a final entry for ever; a degraded one never."""
+def test_freshness_ends_at_the_expiry() -> None:
+    """Fresh until just before; a final entry forever; a degraded one never."""
     assert [_entry().is_fresh(AT + 6 * HOUR - timedelta(microseconds=1)), _entry().is_fresh(AT + 6 * HOUR)] == [
         True,
         False,
@@ -54,8 +54,8 @@ def test_freshness_ends_at_the_moment_of_expiry() -> None:
     assert not _entry(degraded=True).is_fresh(AT)
 
 
-def test_expiries_tell_only_what_can_be_trusted(engine: Engine) -> None:
-    """Absent and degraded entries are left out, final ones never expire, other windows are not mixed in."""
+def test_expiries_leave_out_degraded_entries(engine: Engine) -> None:
+    """Missing and degraded entries are left out, final ones never expire, and windows are not confused."""
     week = Window(date(2026, 11, 18), date(2026, 11, 24))
     _publish(
         engine,
@@ -69,8 +69,8 @@ def test_expiries_tell_only_what_can_be_trusted(engine: Engine) -> None:
     assert entries.find_expiries(engine, []) == {}
 
 
-def test_equal_answers_share_a_payload_and_orphans_go(engine: Engine) -> None:
-    """Two entries of equal bytes hold one payload; when none points at it any more it is dropped, not before."""
+def test_equal_answers_share_a_payload_and_orphans_are_deleted(engine: Engine) -> None:
+    """Two entries with equal bytes share one payload, which is deleted only after both are gone."""
     _publish(engine, (_entry(), b"same"), (_entry("act_2"), b"same"))
     assert len(_payloads(engine)) == 1
     _publish(engine, (_entry(), b"new"), at=AT + HOUR)
@@ -81,8 +81,8 @@ def test_equal_answers_share_a_payload_and_orphans_go(engine: Engine) -> None:
     assert set(_payloads(engine).values()) == {b"new", b"newer"}
 
 
-def test_publishing_the_same_bytes_again_heals_a_damaged_payload(engine: Engine) -> None:
-    """A payload whose stored bytes went bad is written anew, though its name is there already."""
+def test_publishing_again_repairs_a_damaged_payload(engine: Engine) -> None:
+    """A payload with damaged bytes is written again although its hash exists."""
     _publish(engine, (_entry(), b"sealed"))
     with write_transaction(engine) as connection:
         connection.execute(payload.update().values(body=b"damaged"))
@@ -90,8 +90,8 @@ def test_publishing_the_same_bytes_again_heals_a_damaged_payload(engine: Engine)
     assert list(_payloads(engine).values()) == [b"sealed"]
 
 
-def test_a_late_hand_does_not_spoil_a_newer_entry(engine: Engine) -> None:
-    """Marking and repacking go by what was read; what was published since stays as it is."""
+def test_a_late_writer_does_not_change_a_newer_entry(engine: Engine) -> None:
+    """Marking and recompression apply to the entry that was read, not to a newer one."""
     _publish(engine, (_entry(), b"old"))
     (seen,) = entries.list_entries(engine, "act_1")
     _publish(engine, (_entry(fetched_at=AT + HOUR), b"new"))
@@ -103,8 +103,8 @@ def test_a_late_hand_does_not_spoil_a_newer_entry(engine: Engine) -> None:
     assert (found[0].degraded, found[0].codec, found[1]) == (False, "zstd", b"new")
 
 
-def test_marking_and_repacking_what_is_there(engine: Engine) -> None:
-    """A marked entry says why; a repacked one has its new bytes under their own name."""
+def test_marking_and_recompressing_an_entry(engine: Engine) -> None:
+    """A marked entry has a reason; a recompressed one has new bytes under their own hash."""
     _publish(engine, (_entry(), b"old"))
     (seen,) = entries.list_entries(engine)
     with write_transaction(engine) as connection:
@@ -128,7 +128,7 @@ def test_a_failed_publication_leaves_the_older_answer(engine: Engine) -> None:
 
 
 def test_the_list_is_newest_first(engine: Engine) -> None:
-    """The newest fetch comes first, of one account or of all."""
+    """The newest fetch comes first, for one account and for all."""
     _publish(engine, (_entry(), b"a"), (_entry("act_2", fetched_at=AT + HOUR), b"b"))
     assert [item.key.account_id for item in entries.list_entries(engine)] == ["act_2", "act_1"]
     assert [item.key.account_id for item in entries.list_entries(engine, "act_1")] == ["act_1"]

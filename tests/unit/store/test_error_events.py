@@ -1,4 +1,4 @@
-"""Tests of the journal of errors, on both databases."""
+"""The error history."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +14,8 @@ def event(seconds: float = 0, source: str = "meta", message: str = "down") -> Er
     return ErrorEvent(NOON + timedelta(seconds=seconds), source, "Transient", message, "act_1 last_7d", "2")
 
 
-def test_what_is_recorded_comes_back_newest_first(engine: Engine) -> None:
-    """Every field survives, and one source can be asked for alone."""
+def test_errors_come_back_newest_first(engine: Engine) -> None:
+    """Every field comes back, and the list can be limited to a source."""
     log = ErrorLog(engine)
     for error in (event(0), event(1, "warehouse"), event(2)):
         log.record(error)
@@ -25,8 +25,8 @@ def test_what_is_recorded_comes_back_newest_first(engine: Engine) -> None:
     assert log.list_recent(limit=1) == [event(2)]
 
 
-def test_the_window_is_counted_over_workers(engine: Engine) -> None:
-    """Two logs on one database count each other's errors; the window's start is outside."""
+def test_all_workers_count_in_a_window(engine: Engine) -> None:
+    """Two logs on one database count each other's errors; the start of the window is exclusive."""
     one, two = ErrorLog(engine), ErrorLog(engine)
     for second in range(5):
         one.record(event(second))
@@ -39,7 +39,7 @@ def test_the_window_is_counted_over_workers(engine: Engine) -> None:
 
 
 def test_long_values_are_cut_to_their_columns(engine: Engine) -> None:
-    """An error with a long name is recorded all the same, and still counted by its source."""
+    """An error with a long name is recorded and counted by its source."""
     long = ErrorEvent(NOON, "s" * 300, "k" * 300, "m" * 5000, "x" * 900, "c" * 300)
     log = ErrorLog(engine)
     log.record(long)
@@ -49,7 +49,7 @@ def test_long_values_are_cut_to_their_columns(engine: Engine) -> None:
 
 
 def test_the_table_stays_bounded(engine: Engine) -> None:
-    """Recording prunes by itself, by number and by age (ER-10)."""
+    """Recording deletes rows by number and by age."""
     log = ErrorLog(engine, max_rows=50)
     for second in range(200):
         log.record(event(second))

@@ -1,4 +1,4 @@
-"""Tests of the cool-downs of healing, on both databases."""
+"""Cool-downs of healing actions."""
 
 import threading
 
@@ -8,7 +8,7 @@ from adwarm.store.healing_runs import HealingStore
 
 
 class DatabaseClock:
-    """The database's time, moved by hand."""
+    """A database clock that tests set."""
 
     now = 1_764_072_000.0
 
@@ -16,8 +16,8 @@ class DatabaseClock:
         return self.now
 
 
-def test_one_claim_per_cooldown_and_another_after_it(engine: Engine) -> None:
-    """The cool-down is kept over processes, each action by itself."""
+def test_one_run_per_cooldown(engine: Engine) -> None:
+    """The cool-down applies to all processes, for each action separately."""
     time = DatabaseClock()
     one, two = HealingStore(engine, database_time=time), HealingStore(engine, database_time=time)
 
@@ -28,8 +28,8 @@ def test_one_claim_per_cooldown_and_another_after_it(engine: Engine) -> None:
     assert two.acquire("token_refresh", 60)
 
 
-def test_a_run_counts_once_it_went_well(engine: Engine) -> None:
-    """A run under way or failed is no cure; a good one is, for as long as the cool-down."""
+def test_only_a_successful_run_counts(engine: Engine) -> None:
+    """A running or failed action has not succeeded; a successful one has, for the cool-down."""
     time = DatabaseClock()
     store = HealingStore(engine, database_time=time)
     assert not store.succeeded_within("token_refresh", 60)
@@ -45,7 +45,7 @@ def test_a_run_counts_once_it_went_well(engine: Engine) -> None:
 
 
 def test_concurrent_failures_heal_once(engine: Engine) -> None:
-    """Eight callers at the same moment, by the database's real clock: exactly one gets the claim (ER-11)."""
+    """Of eight concurrent callers, by the database's real clock, exactly one acquires the action."""
     store = HealingStore(engine)
     barrier = threading.Barrier(8)
     claims: list[bool] = []

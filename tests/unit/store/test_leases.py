@@ -1,4 +1,4 @@
-"""One holder at a time by the database's clock, and tokens that only grow."""
+"""One owner at a time by the database's clock, and tokens that only grow."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,18 +15,18 @@ from adwarm.store.leases import FetchHints, Lease, PagesRead, SavedReport
 
 
 class DatabaseClock:
-    """Stands in for the database's clock, so that no test waits."""
+    """A database clock that tests set."""
 
     now = 1_000_000.0
 
     def __call__(self, connection: Connection) -> float:
-        """Return the moment it stands at."""
+        """Return the time that was set."""
         return self.now
 
 
 @pytest.fixture
 def at() -> Iterator[DatabaseClock]:
-    """The database's clock, in the test's hands."""
+    """The test's database clock."""
     standing = DatabaseClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "database_time", standing)
@@ -44,8 +44,8 @@ def _is_current(engine: Engine, held: Lease) -> bool:
         return leases.is_current(connection, held)
 
 
-def test_only_one_holds_a_name(engine: Engine) -> None:
-    """While one holds it another gets nothing; other names are free; by the database's own clock."""
+def test_a_name_has_one_owner(engine: Engine) -> None:
+    """While one owner holds a name another gets None; other names are free. Uses the database's own clock."""
     held = _claimed(engine, "a")
     assert leases.acquire(engine, "fetch:act_1", "b", 30) is None
     assert leases.acquire(engine, "fetch:act_2", "b", 30) is not None
@@ -53,7 +53,7 @@ def test_only_one_holds_a_name(engine: Engine) -> None:
 
 
 def test_a_lease_expires_by_the_databases_clock(engine: Engine, at: DatabaseClock) -> None:
-    """The moment it expires it is free; the late holder can neither renew it nor publish under it."""
+    """It is free at its expiry; the late owner can neither renew it nor publish with it."""
     late = _claimed(engine, "a")
     at.now += 29
     assert leases.acquire(engine, "fetch:act_1", "b", 30) is None
@@ -64,8 +64,8 @@ def test_a_lease_expires_by_the_databases_clock(engine: Engine, at: DatabaseCloc
     assert (_is_current(engine, late), _is_current(engine, successor)) == (False, True)
 
 
-def test_a_renewed_lease_lives_on(engine: Engine, at: DatabaseClock) -> None:
-    """Renewal counts from now, and keeps the token."""
+def test_renewal_extends_a_lease(engine: Engine, at: DatabaseClock) -> None:
+    """Renewal counts from now and keeps the token."""
     held = _claimed(engine, "a")
     at.now += 20
     assert leases.renew(engine, held, 30)
@@ -75,7 +75,7 @@ def test_a_renewed_lease_lives_on(engine: Engine, at: DatabaseClock) -> None:
 
 
 def test_a_lost_lease_cannot_release_its_successors(engine: Engine, at: DatabaseClock) -> None:
-    """Giving back what was lost changes nothing; giving back what is held frees it at once."""
+    """Releasing a lost lease changes nothing; releasing a held one frees it at once."""
     late = _claimed(engine, "a")
     at.now += 31
     successor = _claimed(engine, "b")
@@ -85,8 +85,8 @@ def test_a_lost_lease_cannot_release_its_successors(engine: Engine, at: Database
     assert _claimed(engine, "c").token > successor.token
 
 
-def test_an_unknown_lease_is_not_current(engine: Engine) -> None:
-    """A lease of which the database knows nothing is not held."""
+def test_a_lease_without_a_row_is_not_current(engine: Engine) -> None:
+    """A lease that the database does not have is not held."""
     held = _claimed(engine, "a")
     with read_transaction(engine) as connection:
         assert not leases.is_current(connection, Lease("fetch:act_9", "a", held.token, held.expires_at))
@@ -95,8 +95,8 @@ def test_an_unknown_lease_is_not_current(engine: Engine) -> None:
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
-def test_a_lease_remembers_its_report_for_the_next_holder(engine: Engine, at: DatabaseClock) -> None:
-    """Announced, then known by its id and how far it is, through claims by others, until it is forgotten."""
+def test_the_next_owner_gets_the_async_report(engine: Engine, at: DatabaseClock) -> None:
+    """Announcement, id and progress survive other owners until the report is cleared."""
     held = _claimed(engine, "a")
     assert leases.find_report(engine, held) is None
     assert leases.announce_report(engine, held, "abcd", NOON)
@@ -115,8 +115,8 @@ def test_a_lease_remembers_its_report_for_the_next_holder(engine: Engine, at: Da
     assert leases.find_report(engine, successor) is None
 
 
-def test_what_was_too_large_is_remembered_for_a_while(engine: Engine) -> None:
-    """The next holder finds it, unless it is too old or was cleared."""
+def test_hints_are_kept_for_a_while(engine: Engine) -> None:
+    """The next owner gets them unless they are too old or were cleared."""
     held = _claimed(engine, "a")
     lesson = FetchHints({"abcd": "too much"}, {"abcd:ad": ["1", "2"]})
     assert leases.find_hints(engine, held, NOON) == FetchHints()
@@ -129,8 +129,8 @@ def test_what_was_too_large_is_remembered_for_a_while(engine: Engine) -> None:
     assert leases.find_hints(engine, successor, NOON) == FetchHints()
 
 
-def test_pages_that_were_read_are_remembered(engine: Engine) -> None:
-    """The next holder reads the report on; forgetting the report forgets them."""
+def test_the_next_owner_gets_the_pages_read(engine: Engine) -> None:
+    """They are cleared together with the report."""
     held = _claimed(engine, "a")
     assert leases.announce_report(engine, held, "abcd", NOON)
     assert leases.save_report_id(engine, held, "6023")
@@ -166,7 +166,7 @@ class Claims(RuleBasedStateMachine):
 
     @rule(owner=OWNERS, seconds=st.integers(1, 40))
     def claim(self, owner: str, seconds: int) -> None:
-        """Succeeds unless somebody else holds it."""
+        """Succeeds unless another owner holds it."""
         got = leases.acquire(self.engine, self.name, owner, seconds)
         blocked = self._alive() and self.holder is not None and self.holder[0] != owner
         assert (got is None) == blocked
@@ -192,7 +192,7 @@ class Claims(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        """Only the newest token gives it back."""
+        """Only the newest token can release it."""
         if self.seen:
             held = data.draw(st.sampled_from(self.seen))
             leases.release(self.engine, held)
@@ -201,14 +201,14 @@ class Claims(RuleBasedStateMachine):
 
     @invariant()
     def late_writers_are_fenced(self) -> None:
-        """No token but the newest passes the fence."""
+        """Only the newest token is current."""
         with read_transaction(self.engine) as connection:
             current = [held.token for held in self.seen if leases.is_current(connection, held)]
         assert set(current) <= {self.token}
 
 
 def test_any_order_of_claims_keeps_the_rules(sqlite_engine: Engine, at: DatabaseClock) -> None:
-    """However claims, renewals, releases and time are mixed: one holder, growing tokens, no late writer."""
+    """In any order of acquire, renew, release and time: one owner, growing tokens, no late writer."""
     Claims.engine, Claims.clock = sqlite_engine, at
     run_state_machine_as_test(
         Claims,

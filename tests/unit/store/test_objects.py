@@ -1,4 +1,4 @@
-"""Tests of the object store."""
+"""The object store."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from adwarm.store.objects import ObjectStore
 
 
 def test_round_trip_and_idempotence(objects: ObjectStore) -> None:
-    """What is put comes back under its hash, and putting it again changes nothing."""
+    """An object comes back under its hash; storing it again changes nothing."""
     digest = objects.put(b"rows")
 
     assert hashlib.sha256(b"rows").hexdigest() == digest == objects.put(b"rows")
@@ -21,7 +21,7 @@ def test_round_trip_and_idempotence(objects: ObjectStore) -> None:
 
 
 def test_a_changed_file_is_corrupt_and_a_missing_one_not_found(objects: ObjectStore, tmp_path: Path) -> None:
-    """Bytes that do not match their name are never returned."""
+    """Bytes that do not match their hash are never returned."""
     digest = objects.put(b"rows")
     next((tmp_path / "data").rglob("*.parquet")).write_bytes(b"rowz")
 
@@ -33,8 +33,8 @@ def test_a_changed_file_is_corrupt_and_a_missing_one_not_found(objects: ObjectSt
 
 
 @pytest.mark.parametrize("url", ["folder", "memory://adwarm-age"])
-def test_putting_again_makes_an_object_young_and_whole(url: str, tmp_path: Path) -> None:
-    """An old object that is put once more counts from then, and one that was damaged is healed."""
+def test_putting_again_renews_and_repairs_an_object(url: str, tmp_path: Path) -> None:
+    """The modification time is new, and a damaged object is repaired."""
     store = ObjectStore(str(tmp_path / "data") if url == "folder" else url)
     digest, before = store.put(b"rows"), datetime.now(UTC) - timedelta(seconds=5)
     if url == "folder":
@@ -51,7 +51,7 @@ def test_putting_again_makes_an_object_young_and_whole(url: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "/.."])
 def test_names_come_from_hashes_only(objects: ObjectStore, name: str) -> None:
-    """No word from outside reaches a path."""
+    """Input never becomes part of a path."""
     with pytest.raises(BadRequest):
         objects.get(name)
 

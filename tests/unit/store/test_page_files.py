@@ -1,4 +1,4 @@
-"""Reports for people."""
+"""Pages for humans."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.store.page_files import PageFolder
 
 
-def test_a_report_is_written_where_a_person_finds_it(tmp_path: Path) -> None:
-    """The path comes back, the bytes are whole, and writing again replaces them."""
+def test_a_page_is_written_and_read(tmp_path: Path) -> None:
+    """The path is returned, the bytes are complete, and writing again replaces them."""
     folder = PageFolder(str(tmp_path))
     folder.write("review-1.html", b"old")
     path = folder.write("review-1.html", b"new")
@@ -19,7 +19,7 @@ def test_a_report_is_written_where_a_person_finds_it(tmp_path: Path) -> None:
 
 
 def test_a_url_is_a_folder_too() -> None:
-    """Any fsspec URL will do."""
+    """Any fsspec URL works."""
     folder = PageFolder("memory://adwarm-reports")
     assert folder.write("review-1.json", b"{}") == "memory://adwarm-reports/reports/review-1.json"
     assert folder.read("review-1.json") == b"{}"

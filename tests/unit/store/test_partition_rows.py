@@ -1,4 +1,4 @@
-"""Tests of rows at rest."""
+"""Stored rows."""
 
 from datetime import date
 from typing import Any
@@ -24,20 +24,20 @@ ROW = st.fixed_dictionaries(
 
 @given(st.lists(ROW, max_size=20))
 def test_round_trip(rows: list[dict[str, Any]]) -> None:
-    """Every digit and every list comes back; absent metrics stay absent."""
+    """Every digit and every list comes back; missing metrics stay missing."""
     assert rows == unpack_rows(pack_rows(rows))
 
 
 @pytest.mark.parametrize("name", ["[Spring] sale", "{brand} {city}", "[]", "null", '"quoted"'])
 def test_a_name_that_looks_like_json_stays_a_name(name: str) -> None:
-    """Brackets in the name of an ad are text, also beside a row whose value is a list."""
+    """Brackets in the name of an ad stay text, also beside a row whose value is a list."""
     rows = [{"ad_id": "1", "date_start": "2026-11-01", "ad_name": name, "actions": [{"value": name}]}]
 
     assert rows == unpack_rows(pack_rows(rows))
 
 
-def test_days_are_chosen() -> None:
-    """Only the rows of the days asked for come back."""
+def test_days_can_be_selected() -> None:
+    """Only the rows of those days come back."""
     rows = [{"ad_id": "1", "date_start": "2026-11-01"}, {"ad_id": "1", "date_start": "2026-11-02"}]
 
     assert rows[1:] == unpack_rows(pack_rows(rows), [date(2026, 11, 2)])
@@ -46,33 +46,33 @@ def test_days_are_chosen() -> None:
 
 @given(st.lists(ROW, max_size=10).flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
 def test_content_hash_ignores_order(pair: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
-    """The same rows in another order are the same content, unless ids repeat."""
+    """The same rows in another order have the same hash, unless ids repeat."""
     rows, shuffled = pair
     if len({row["ad_id"] for row in rows}) == len(rows):
         assert content_hash(rows) == content_hash(shuffled)
 
 
 def test_content_hash_sees_one_digit() -> None:
-    """A restated figure changes the content."""
+    """A restated value changes the hash."""
     assert content_hash([{"ad_id": "1", "spend": "1.00"}]) != content_hash([{"ad_id": "1", "spend": "1.01"}])
 
 
 def test_pages_that_overlap_give_each_ad_day_once() -> None:
-    """Of two rows for the same ad and day the later one is kept."""
+    """Of two rows for the same ad and day the later one wins."""
     old = {"ad_id": "1", "date_start": "2026-11-01", "date_stop": "2026-11-01", "spend": "1"}
 
     assert [{**old, "spend": "2"}] == without_duplicates([old, {**old, "spend": "2"}], "ad")
 
 
 def test_garbage_is_corrupt() -> None:
-    """Bytes that are no Parquet file are refused as corrupt."""
+    """Bytes that are not a Parquet file raise `Corrupt`."""
     with pytest.raises(Corrupt):
         unpack_rows(b"PAR1 but not really")
 
 
 @pytest.mark.parametrize("level", ["ad", "adset", "campaign", "account"])
-def test_rows_are_named_by_their_level(level: str) -> None:
-    """Two objects of a level are two rows, and a repeated one is one, whatever other ids are there."""
+def test_rows_are_identified_by_their_level(level: str) -> None:
+    """Two objects of a level are two rows, and a repeated one is one, whatever other ids they have."""
     shared = {"account_id": "1", "campaign_id": "2", "date_start": "2026-11-01", "date_stop": "2026-11-01"}
     rows = [{**shared, f"{level}_id": name, "spend": name} for name in ("8", "9", "8")]
     assert sorted(row["spend"] for row in without_duplicates(rows, level)) == ["8", "9"]

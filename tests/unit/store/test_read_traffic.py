@@ -1,4 +1,4 @@
-"""Reads and their waits add up by hour, account and actor."""
+"""Reads and their latencies by hour, account and actor."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +30,7 @@ def test_counts_add_up_in_their_hour(engine: Engine) -> None:
 
 
 def test_the_warmers_own_reads_are_not_counted(engine: Engine) -> None:
-    """A canary read says nothing about how people are served; without reads the mean is 0."""
+    """Canary reads are left out; without reads the mean latency is 0."""
     read_traffic.increment(engine, AT, "act_1", "warmer", latency_ms=2, hits=1)
     found = read_traffic.get_totals(engine, NOON, NOON + HOUR)
     assert (found["hits"], found["mean_latency_ms"]) == (0, 0)

@@ -1,4 +1,4 @@
-"""Tests of the schema's history."""
+"""The schema and its migrations."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.unit.conftest import NOW
 
 
 def test_migrations_give_the_tables_of_the_code(engine: Engine) -> None:
-    """All migrations together give exactly the tables that the code declares."""
+    """The migrations create exactly the tables that the code declares."""
     with read_transaction(engine) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
 
@@ -36,7 +36,7 @@ def test_migrations_give_the_tables_of_the_code(engine: Engine) -> None:
 
 
 def test_up_down_up(engine: Engine) -> None:
-    """The schema can be removed and made again, and upgrading twice changes nothing."""
+    """The schema can be dropped and created again, and upgrading twice changes nothing."""
     try:
         downgrade(engine, "base")
         assert {VERSION_TABLE} == set(inspect(engine).get_table_names())

@@ -1,4 +1,4 @@
-"""Tests of taking turns at SQLite's one writer."""
+"""The queue of SQLite's writers."""
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +14,9 @@ from adwarm.store.writer_queue import WriterQueue
 
 
 def _add(url: str, path: Path, times: int) -> None:
-    turnstile = WriterQueue(open_engine(url))
+    queue = WriterQueue(open_engine(url))
     for _ in range(times):
-        with turnstile.acquire():
+        with queue.acquire():
             path.write_text(str(int(path.read_text()) + 1))
 
 
@@ -27,7 +27,7 @@ def _hold(url: str, held: Event, released: Event) -> None:
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    """Processes that read, add and write lose nothing."""
+    """Processes that read, add and write lose no update."""
     url, path = f"sqlite:///{tmp_path}/a.db", tmp_path / "count"
     path.write_text("0")
     context = multiprocessing.get_context("fork")
@@ -40,8 +40,8 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     assert path.read_text() == "150"
 
 
-def test_the_turn_of_a_dead_process_is_free(tmp_path: Path) -> None:
-    """The operating system lets go of it."""
+def test_a_dead_process_releases_the_lock(tmp_path: Path) -> None:
+    """The operating system releases it."""
     url = f"sqlite:///{tmp_path}/a.db"
     context = multiprocessing.get_context("fork")
     held, released = context.Event(), context.Event()
@@ -55,43 +55,43 @@ def test_the_turn_of_a_dead_process_is_free(tmp_path: Path) -> None:
         assert worker.exitcode == -9
 
 
-def test_nobody_waits_where_there_is_no_file() -> None:
+def test_no_lock_without_a_file() -> None:
     """A database in memory has no other users."""
-    turnstile = WriterQueue(open_engine("sqlite:///:memory:"))
-    with turnstile.acquire(), turnstile.acquire():
-        assert turnstile is not None
+    queue = WriterQueue(open_engine("sqlite:///:memory:"))
+    with queue.acquire(), queue.acquire():
+        assert queue is not None
 
 
-def test_nobody_waits_for_a_holder_that_has_stopped(tmp_path: Path) -> None:
-    """After the lock timeout the error names the file and what to do; whoever comes later gets the turn."""
+def test_waiting_for_a_stopped_process_times_out(tmp_path: Path) -> None:
+    """The error names the file and what to do; a later caller gets the lock."""
     url = f"sqlite:///{tmp_path}/a.db"
     context = multiprocessing.get_context("fork")
     held, released = context.Event(), context.Event()
     worker = context.Process(target=_hold, args=(url, held, released))
     worker.start()
     held.wait(60)
-    turnstile = WriterQueue(open_engine(url, SqlSettings(lock_timeout_seconds=0.2)))
+    queue = WriterQueue(open_engine(url, SqlSettings(lock_timeout_seconds=0.2)))
     for _ in range(2):
-        with pytest.raises(Transient, match=r"a\.db.*0\.2 s"), turnstile.acquire():
-            pytest.fail("the turn is taken")
+        with pytest.raises(Transient, match=r"0\.2 s.*a\.db"), queue.acquire():
+            pytest.fail("another caller holds the lock")
     released.set()
     worker.join(60)
 
     patient = WriterQueue(open_engine(url))
     for _ in range(3):
-        with patient.acquire(), pytest.raises(Transient), turnstile.acquire():
-            pytest.fail("the turn is taken")
-        with turnstile.acquire():
+        with patient.acquire(), pytest.raises(Transient), queue.acquire():
+            pytest.fail("another caller holds the lock")
+        with queue.acquire():
             assert worker.exitcode == 0
 
 
-def test_threads_wait_for_each_other_no_longer_either(tmp_path: Path) -> None:
+def test_threads_time_out_too(tmp_path: Path) -> None:
     """The threads of one process queue as well."""
-    turnstile = WriterQueue(open_engine(f"sqlite:///{tmp_path}/a.db", SqlSettings(lock_timeout_seconds=0.2)))
+    queue = WriterQueue(open_engine(f"sqlite:///{tmp_path}/a.db", SqlSettings(lock_timeout_seconds=0.2)))
 
     def enter() -> None:
-        with turnstile.acquire():
-            pytest.fail("the turn is taken")
+        with queue.acquire():
+            pytest.fail("another caller holds the lock")
 
-    with turnstile.acquire(), ThreadPoolExecutor(1) as pool, pytest.raises(Transient, match="no turn"):
+    with queue.acquire(), ThreadPoolExecutor(1) as pool, pytest.raises(Transient, match="timed out"):
         pool.submit(enter).result(30)

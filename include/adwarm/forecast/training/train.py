@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.models.boosted import BoostedForecast
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.snapshot import Snapshot, promote_snapshot, save_snapshot
+from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.metrics import Holdout, Metrics
 from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS, Trainer, entry_lifetime_slots
 from adwarm.foundation.clock import utc
-from adwarm.model import Account
+from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.settings import Settings
@@ -54,12 +54,12 @@ def train_and_promote(
     opens = load_training_opens(engine, objects, settings, until)
     accounts.insert_discovered(engine, _named(opens), now)
     with read_transaction(engine) as connection:
-        policy = find_policy(connection) or {}
-    chosen = policy.get("chosen_kind") if settings.forecast.model == "auto" else None
+        policy = find_policy(connection)
+    chosen = policy.chosen_kind if policy is not None and settings.forecast.model == "auto" else None
     made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
     kind, why = made.best_kind, made.why
-    if chosen in made.snapshots:
-        kind, why = str(chosen), f"chosen by {policy['chosen_by']}: {policy['chosen_why']}"
+    if policy is not None and chosen in made.snapshots:
+        kind, why = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
     snapshot = made.snapshots[kind]
     promote_snapshot(engine, snapshot.id, now)
     with read_transaction(engine) as connection:

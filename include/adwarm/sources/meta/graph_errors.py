@@ -21,6 +21,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
+from adwarm.foundation.redaction import redact
 from adwarm.model import Scope, UsageSample
 from adwarm.sources.meta.platform_time import MAX_WAIT_SECONDS
 
@@ -123,7 +124,6 @@ BY_CODE: dict[int, ErrorRule] = {
 _MAX_WORDS = 400
 _MAX_READ = 4_000
 _MAX_CODE = 10**9
-_TOKEN_LIKE = re.compile(r"EAA[A-Za-z0-9%]{12,}|(?<=access_token=)[^&\s\"']+|https?://\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +206,8 @@ def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str])
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
-    message = hide_secrets(" / ".join(words), secrets)[:_MAX_WORDS]
-    return f"Meta: {message or 'no message'} ({hide_secrets(', '.join(facts), secrets)})"
-
-
-def hide_secrets(text: str, secrets: Sequence[str]) -> str:
-    """Return `text` without the secrets, and without anything that looks like a token or an address."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[hidden]")
-    text = text.replace("\0", " ")  # which no database takes
-    return _TOKEN_LIKE.sub("[hidden]", text)
+    message = redact(" / ".join(words), secrets, hide_urls=True)[:_MAX_WORDS]
+    return f"Meta: {message or 'no message'} ({redact(', '.join(facts), secrets, hide_urls=True)})"
 
 
 def _plain(message: str, number: str, rule: ErrorRule, caller: CallContext, retry_after: float | None) -> AdwarmError:

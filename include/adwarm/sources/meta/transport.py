@@ -23,10 +23,11 @@ from urllib3.exceptions import TimeoutError as WireTimeout
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
+from adwarm.foundation.redaction import redact
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.graph_errors import CallContext, hide_secrets, parse_error, too_many_requests
+from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests
 from adwarm.sources.meta.platform_time import ClockOffset, parse_retry_after
 from adwarm.sources.meta.usage_headers import parse_usage_headers
 from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_large_error
@@ -211,7 +212,7 @@ class GraphTransport:
         """Return the body of an answer, whatever JSON it is."""
         if received.content_type not in _JSON_TYPES:
             if received.status == 200:
-                kind = hide_secrets(received.content_type[:60], caller.secrets)
+                kind = redact(received.content_type[:60], caller.secrets, hide_urls=True)
                 raise Transient(f"Meta answered with {kind or 'no content type'}", code="not_json")
             raise self._odd_status(received, caller)
         try:

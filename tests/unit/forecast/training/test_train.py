@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
 from adwarm.forecast.training.train import _better, train_and_promote, train_candidates
@@ -14,7 +14,8 @@ from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
 from adwarm.store import ObjectStore, accounts, write_transaction
-from adwarm.store.snapshots import list_snapshots, record_choice
+from adwarm.store.snapshots import record_choice
+from adwarm.store.tables import forecast_snapshot
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -44,13 +45,13 @@ def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, t
     settings = _read(sqlite_engine, objects, tmp_path, 20)
     found = train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)
     with write_transaction(sqlite_engine) as connection:
-        rows = {row["kind"]: row for row in list_snapshots(connection)}
+        rows = {row.kind: row for row in connection.execute(select(forecast_snapshot))}
     assert set(rows) == set(COMPETING_KINDS)
     for row in rows.values():
-        assert {"hits", "brier", "log_loss", "ece"} <= set(row["metrics"])
-        assert (row["trained_until"], row["keys"]) == (MONDAY, 3)
-        assert load_forecast(sqlite_engine, objects, row["id"]).features == row["features"]
-    assert get_live_snapshot(sqlite_engine).id == rows[found["kind"]]["id"] == found["snapshot"]
+        assert {"hits", "brier", "log_loss", "ece"} <= set(row.metrics)
+        assert (row.trained_until, row.keys) == (MONDAY, 3)
+        assert load_forecast(sqlite_engine, objects, row.id).features == row.features
+    assert get_live_snapshot(sqlite_engine).id == rows[found["kind"]].id == found["snapshot"]
     assert found["why"].startswith("hits on the held-back week: adwarm ")
     assert (found["opens"], found["first_opens"], found["keys"]) == (60, 60, 3)
     assert set(accounts.get_many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
@@ -74,7 +75,7 @@ def test_a_kind_can_be_forced(sqlite_engine: Engine, objects: ObjectStore, tmp_p
     assert train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)["kind"] == kind
     assert get_live_forecast(sqlite_engine, objects).kind == kind
     with write_transaction(sqlite_engine) as connection:
-        assert [row["kind"] for row in list_snapshots(connection)] == [kind]
+        assert connection.execute(select(forecast_snapshot.c.kind)).scalars().all() == [kind]
 
 
 def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Jobs: the progress of one warming run."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The progress of one run.
+
+    Attributes:
+        run_id: DAG id and Airflow's run id, separated by `/`.
+        dag_id: id of the DAG.
+        status: `running`, `completed`, or `failed` when every key failed.
+        total: number of keys to fetch.
+        done: keys served.
+        failed: keys that failed.
+        requests: upstream calls so far.
+        started_at: when the run started.
+        finished_at: None while the run is going.
+        errors: the first errors, one line each.
+    """
+
+    run_id: str
+    dag_id: str
+    status: str
+    total: int
+    done: int
+    failed: int
+    requests: int
+    started_at: datetime
+    finished_at: datetime | None
+    errors: tuple[str, ...]
+
+    def remaining_seconds(self, now: datetime) -> float | None:
+        """Return how long the job still takes at its average pace; None before its first key, 0 when finished."""
+        if self.finished_at is not None:
+            return 0.0
+        processed = self.done + self.failed
+        if not processed:
+            return None
+        elapsed = (now - self.started_at).total_seconds()
+        return max(0.0, elapsed / processed * (self.total - processed))

@@ -1,0 +1,91 @@
+"""Trained forecasts, the policy that deploys one of them, and the reviews of that policy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from adwarm.model.enums import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A trained and stored forecast.
+
+    Attributes:
+        id: hash of its content.
+        kind: name of the model.
+        version: version of the model's format.
+        object_hash: the object that holds the model.
+        trained_from: first moment of the log it learned from.
+        trained_until: end of that part of the log, exclusive.
+        keys: number of report keys it knows.
+        features: names of its features.
+        metrics: figures on the held-out week; empty when the log is too short for one.
+        created_at: when it was trained.
+    """
+
+    id: str
+    kind: str
+    version: str
+    object_hash: str
+    trained_from: datetime
+    trained_until: datetime
+    keys: int
+    features: tuple[str, ...]
+    metrics: Mapping[str, float]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedPolicy:
+    """Which snapshot plans warms.
+
+    Attributes:
+        name: `live`.
+        snapshot_id: the deployed snapshot.
+        mode: `shadow` plans without a call.
+        updated_at: when the snapshot was last replaced.
+        chosen_kind: the kind of forecast that a review or a human chose; training keeps it. None: the best one wins.
+        chosen_by: who chose it.
+        chosen_at: when.
+        chosen_why: why, in one sentence.
+    """
+
+    name: str
+    snapshot_id: str | None
+    mode: Mode
+    updated_at: datetime
+    chosen_kind: str | None = None
+    chosen_by: str | None = None
+    chosen_at: datetime | None = None
+    chosen_why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReview:
+    """A review of the deployed policy.
+
+    Attributes:
+        run_id: the run that made it.
+        at: the moment it looks back from.
+        result: what it came to; after a decision, what was decided.
+        live_kind: the kind of forecast that was live.
+        proposed_kind: the kind it proposes; None when it proposes nothing.
+        proposed_snapshot: the trained snapshot of that kind.
+        page: path or URL of the HTML page; None when nothing was replayed.
+        figures: JSON values: `why`, and the figures that the result rests on.
+        decided_by: who approved or rejected the proposal.
+        decided_at: when.
+    """
+
+    run_id: str
+    at: datetime
+    result: str
+    live_kind: str | None
+    proposed_kind: str | None
+    proposed_snapshot: str | None
+    page: str | None
+    figures: Mapping[str, Any]
+    decided_by: str | None = None
+    decided_at: datetime | None = None

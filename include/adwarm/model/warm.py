@@ -1,0 +1,120 @@
+"""Warms: a fetch that a run plans, its stored row, and what is recorded about it later."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from adwarm.model.enums import Mode, Priority, WarmReason
+from adwarm.model.keys import ReportKey
+
+
+class WarmStatus(StrEnum):
+    """The state of a warm.
+
+    ```
+    planned ──> fetched | fresh | stale | failed | denied     the batch has dealt with the key
+    stale | failed | denied ──> planned                       another attempt tries it again
+    shadow ──> fresh                                          an earlier shadow warm would have covered it
+    cut                                                       over budget, recorded and never carried out
+    ```
+    """
+
+    PLANNED = "planned"
+    CUT = "cut"
+    SHADOW = "shadow"
+    FETCHED = "fetched"
+    FRESH = "fresh"
+    STALE = "stale"
+    FAILED = "failed"
+    DENIED = "denied"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a fresh entry was in the store when the batch was done with the key."""
+        return self in {WarmStatus.FETCHED, WarmStatus.FRESH}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWarm:
+    """A fetch of one key as a run plans it.
+
+    Attributes:
+        key: what to fetch.
+        reason: why the key is in the plan.
+        mode: `shadow` warms are recorded and never fetched.
+        status: `planned`, `shadow` or `cut`.
+        batch: number of the mapped task that fetches the key.
+        priority: urgency of the fetch.
+        decided_at: decision time of the run.
+        predicted_open: the expected first open; None unless a forecast predicts one.
+        warm_at: when the fetch should start.
+        confidence: 0 to 1, chance that the key is opened before the fetched entry expires.
+        benefit: value of the warm in upstream calls.
+        price: cost of the warm in upstream calls, higher when the quota is scarce.
+        explanation: JSON values for humans: `why`, and `cut` when the warm is not carried out.
+        expires_at: when an entry fetched at `warm_at` would expire; None when it is final.
+    """
+
+    key: ReportKey
+    reason: WarmReason
+    mode: Mode = Mode.LIVE
+    status: WarmStatus = WarmStatus.PLANNED
+    batch: int = 0
+    priority: Priority = Priority.LOW
+    decided_at: datetime
+    predicted_open: datetime | None = None
+    warm_at: datetime | None = None
+    confidence: float = 0.0
+    benefit: float = 0.0
+    price: float = 0.0
+    explanation: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm(PlannedWarm):
+    """A stored warm: the plan and what has happened to it since.
+
+    Attributes:
+        id: primary key.
+        run_id: the run that planned it.
+        error: why it is not served; None when it is.
+        fetched_at: when its data was fetched; `expires_at` is then that data's expiry.
+        requests: upstream calls it took.
+        seconds: how long the fetch took, waiting included.
+        used: whether it was opened while fresh; None until that is known.
+        first_use: the first such open.
+    """
+
+    id: int
+    run_id: str
+    error: str | None = None
+    fetched_at: datetime | None = None
+    requests: int = 0
+    seconds: float | None = None
+    used: bool | None = None
+    first_use: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmResult:
+    """The result of a batch for one of its warms. A warm whose status stays `planned` is tried again."""
+
+    warm_id: int
+    status: WarmStatus
+    error: str | None = None
+    fetched_at: datetime | None = None
+    expires_at: datetime | None = None
+    requests: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUse:
+    """Whether a warm was opened while fresh, and when first; `first_use` is None when it was not."""
+
+    warm_id: int
+    used: bool
+    first_use: datetime | None
