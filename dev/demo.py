@@ -113,7 +113,7 @@ class Demo:
             readers.open_all(due)
             say(f"{moment.astimezone(_zone(day.zone)):%H:%M} decide, warm, serve")
             simulator.set_now(moment, frozen=True)
-            ingest(runtime.engine, runtime.objects, runtime.settings, moment, window=(moment - STEP, moment))
+            ingest(runtime.context, moment, window=(moment - STEP, moment))
             dags.run("adwarm_intelligent_warming", {"decision_time": moment.isoformat()})
             moment += STEP
         readers.open_all(waiting)

@@ -17,7 +17,7 @@ def main() -> int:
     target = HOME / "access_log.parquet"
     if not target.exists():
         move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
-    ingest(runtime.engine, runtime.objects, runtime.settings, now)
+    ingest(runtime.context, now)
     figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, now, now)
     print(f"learned from {figures['opens']:,} opens of {figures['keys']:,} keys")
     return 0

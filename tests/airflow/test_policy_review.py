@@ -41,7 +41,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     made = Runtime(load_settings())
-    ingest(made.engine, made.objects, made.settings, NOW)
+    ingest(made.context, NOW)
     plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
     promote_snapshot(made.engine, plain.id, NOW)
     return made

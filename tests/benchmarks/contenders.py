@@ -22,12 +22,13 @@ def adwarm() -> Callable[[Path], None]:
     """The product's ingest into an empty store."""
     from adwarm.patterns.ingest.run import ingest
     from adwarm.settings import Settings
-    from adwarm.store import ObjectStore, open_engine, upgrade
+    from adwarm.store import Context, ObjectStore, open_engine, upgrade
 
     def run(folder: Path) -> None:
         engine = open_engine(f"sqlite:///{folder}/adwarm.db")
         upgrade(engine)
-        ingest(engine, ObjectStore(str(folder / "data")), Settings(access_log_url=str(folder / "log.parquet")), NOW)
+        settings = Settings(access_log_url=str(folder / "log.parquet"))
+        ingest(Context(engine, ObjectStore(str(folder / "data")), settings), NOW)
 
     return run
 

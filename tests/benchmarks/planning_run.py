@@ -86,7 +86,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
 
     runtime = Runtime()
     engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
-    ingest(engine, objects, settings, END)
+    ingest(runtime.context, END)
     until = END.replace(hour=0)
     opens = load_training_opens(engine, objects, settings, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))

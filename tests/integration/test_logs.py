@@ -18,7 +18,7 @@ from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, open_engine, upgrade
+from adwarm.store import Context, ObjectStore, open_engine, upgrade
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 END = START + timedelta(days=3)
@@ -65,7 +65,7 @@ def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, 
     engine, objects = open_engine(f"sqlite:///{home}/adwarm.db"), ObjectStore(str(home / "data"))
     upgrade(engine)
     settings = Settings(access_log_url=str(url))
-    ingest(engine, objects, settings, until)
+    ingest(Context(engine, objects, settings), until)
     return engine, objects, settings
 
 

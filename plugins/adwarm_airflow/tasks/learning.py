@@ -28,12 +28,12 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     window = run.window if run.is_explicit else None
-    planned = plan_ingest(runtime.engine, runtime.settings, run.clock.now(), window=window)
+    planned = plan_ingest(runtime.context, run.clock.now(), window=window)
     if len(planned.shares) > 1:
         log.info("shared among %d tasks", len(planned.shares))
         plan = save_plan(runtime.objects, planned)
         return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
-    figures = _summarize_ingest(run_locally(runtime.engine, runtime.objects, runtime.settings, planned))
+    figures = _summarize_ingest(run_locally(runtime.context, planned))
     context["ti"].xcom_push(key="figures", value=figures)
     return []
 
@@ -41,7 +41,7 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 def read_split(split: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Read one share of the log; nothing is published yet."""
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
-    partial = read_saved_split(runtime.objects, runtime.settings, split["plan"], split["number"])
+    partial = read_saved_split(runtime.context, split["plan"], split["number"])
     return {**split, "partial": partial}
 
 
@@ -50,7 +50,7 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
     shares = sorted(splits, key=lambda share: int(share["number"]))
     partials = [share["partial"] for share in shares]
-    return _summarize_ingest(commit_saved_plan(runtime.engine, runtime.objects, shares[0]["plan"], partials))
+    return _summarize_ingest(commit_saved_plan(runtime.context, shares[0]["plan"], partials))
 
 
 def _summarize_ingest(report: IngestResult) -> dict[str, Any]:

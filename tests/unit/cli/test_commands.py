@@ -42,7 +42,7 @@ def _learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))
     runtime, until = Runtime(), datetime(2026, 10, 29, tzinfo=UTC)
-    ingest(runtime.engine, runtime.objects, runtime.settings, until)
+    ingest(runtime.context, until)
     train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, until)
 
 

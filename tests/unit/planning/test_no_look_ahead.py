@@ -16,7 +16,7 @@ from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.decide import build_forecast_plan
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, aggregates, write_transaction
+from adwarm.store import Context, ObjectStore, aggregates, write_transaction
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 END = MONDAY + timedelta(days=3)
@@ -63,7 +63,7 @@ def learned(
 def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytest.TempPathFactory) -> None:
     path = folder.mktemp("log") / "log.parquet"
     log.to_parquet(path)
-    ingest(engine, objects, Settings(access_log_url=str(path)), END, window=(MONDAY - timedelta(days=19), END))
+    ingest(Context(engine, objects, Settings(access_log_url=str(path))), END, window=(MONDAY - timedelta(days=19), END))
     with write_transaction(engine) as connection:
         aggregates.set_watermark(connection, END, END)
 

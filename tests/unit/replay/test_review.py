@@ -19,7 +19,7 @@ from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.promotion import REVIEW_ACTOR, promote, reject
 from adwarm.replay.review import choose_split, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, read_transaction
+from adwarm.store import Context, ObjectStore, read_transaction
 from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
@@ -65,7 +65,7 @@ def built(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW, 
         "review": {"policies": PLAIN, "scored_weeks": 2, "min_cases": 100, **review},
     })
     objects = ObjectStore(settings.data)
-    ingest(engine, objects, settings, now)
+    ingest(Context(engine, objects, settings), now)
     return House(engine, objects, settings)
 
 

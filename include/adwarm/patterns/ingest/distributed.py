@@ -7,11 +7,10 @@ leaves nothing half done. Objects that nobody refers to any more are orphans lik
 from collections.abc import Sequence
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine
 
 from adwarm.patterns.ingest.read_split import SplitResult, read_split, require_unchanged
 from adwarm.patterns.ingest.run import IngestResult, IngestRun, commit_ingest
-from adwarm.settings import Settings
+from adwarm.store import Context
 from adwarm.store.objects import ObjectStore
 
 _SUFFIX = ".json"
@@ -23,21 +22,21 @@ def save_plan(objects: ObjectStore, planned: IngestRun) -> str:
     return objects.put(_PLANNED.dump_json(planned), _SUFFIX)
 
 
-def read_saved_split(objects: ObjectStore, settings: Settings, plan: str, number: int) -> str:
+def read_saved_split(context: Context, plan: str, number: int) -> str:
     """Read the share with this number of a stored plan, store what came of it, and return its hash.
 
     Raises:
         Transient: the log is no longer what it was at planning.
     """
-    planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
+    planned = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
     share = planned.shares[number]
     require_unchanged(share)
-    partial = read_split(objects, settings, planned.plan, share, planned.now)
-    return objects.put(_PARTIAL.dump_json(partial), _SUFFIX)
+    partial = read_split(context, planned.plan, share, planned.now)
+    return context.objects.put(_PARTIAL.dump_json(partial), _SUFFIX)
 
 
-def commit_saved_plan(engine: Engine, objects: ObjectStore, plan: str, partials: Sequence[str]) -> IngestResult:
+def commit_saved_plan(context: Context, plan: str, partials: Sequence[str]) -> IngestResult:
     """Publish a stored plan with what came of its shares, given by hash in their order; see `adopt`."""
-    planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
-    read = [_PARTIAL.validate_json(objects.get(digest, _SUFFIX)) for digest in partials]
-    return commit_ingest(engine, objects, planned, read)
+    planned = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
+    read = [_PARTIAL.validate_json(context.objects.get(digest, _SUFFIX)) for digest in partials]
+    return commit_ingest(context, planned, read)

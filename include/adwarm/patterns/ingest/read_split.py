@@ -26,7 +26,7 @@ from adwarm.patterns.background_iterator import iterate_in_background, map_in_ba
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
-from adwarm.settings import Settings
+from adwarm.store import Context
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
 
@@ -66,15 +66,15 @@ class _Reading:
     events: int = 0
 
 
-def read_split(
-    objects: ObjectStore, settings: Settings, plan: IngestPlan, share: LogSplit, now: datetime
-) -> SplitResult:
+def read_split(context: Context, plan: IngestPlan, share: LogSplit, now: datetime) -> SplitResult:
     """Read the share and store its slots."""
-    work = _Reading(plan, LogReader(settings, Quarantine()), now)
+    work = _Reading(plan, LogReader(context.settings, Quarantine()), now)
     with system_memory_pool():
         for piece in share.slices:
             _read(work, piece)
-        days = dict(map_in_background(lambda item: (item[0], list(save_day(item[1], objects))), work.slots.days()))
+        days = dict(
+            map_in_background(lambda item: (item[0], list(save_day(item[1], context.objects))), work.slots.days())
+        )
     quarantine = work.reader.quarantine
     return SplitResult(
         days,

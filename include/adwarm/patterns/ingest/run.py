@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
-
 from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation.clock import utc
@@ -19,10 +17,8 @@ from adwarm.patterns.ingest.commit import combine_results, commit_hours, require
 from adwarm.patterns.ingest.plan import IngestPlan, plan_live, plan_window
 from adwarm.patterns.ingest.read_split import SplitResult, read_split
 from adwarm.patterns.ingest.splits import LogSplit, make_splits, single_split
-from adwarm.settings import Settings
-from adwarm.store import aggregates
+from adwarm.store import Context, aggregates
 from adwarm.store.database import read_transaction
-from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5
 
@@ -73,14 +69,7 @@ class IngestRun:
     shares: list[LogSplit]
 
 
-def ingest(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
-    now: datetime,
-    *,
-    window: tuple[datetime, datetime] | None = None,
-) -> IngestResult:
+def ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime] | None = None) -> IngestResult:
     """Bring the slots up to date with the access log, here and now; see `plan_ingest`.
 
     Raises:
@@ -88,12 +77,10 @@ def ingest(
         NotFound: there is no log where the setting points.
         Transient: another run moved the watermark meanwhile.
     """
-    return run_locally(engine, objects, settings, plan_ingest(engine, settings, now, window=window))
+    return run_locally(context, plan_ingest(context, now, window=window))
 
 
-def plan_ingest(
-    engine: Engine, settings: Settings, now: datetime, *, window: tuple[datetime, datetime] | None = None
-) -> IngestRun:
+def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime] | None = None) -> IngestRun:
     """Return what there is to read, in one share when it is little; reads nothing yet.
 
     With a window, the hours that touch it are read whole and replaced; an hour without an event loses its row, and the
@@ -104,11 +91,12 @@ def plan_ingest(
         BadRequest: no access log is set.
         NotFound: there is no log where the setting points.
     """
+    settings = context.settings
     if not settings.log_url:
         raise BadRequest("no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
     now = utc(now)
     files = list_files(settings.log_url)
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         rows, watermark = aggregates.list_log_files(connection), aggregates.get_watermark(connection)
     if window:
         plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
@@ -118,27 +106,25 @@ def plan_ingest(
     return IngestRun(now, window is None, watermark, plan, cut)
 
 
-def run_locally(engine: Engine, objects: ObjectStore, settings: Settings, planned: IngestRun) -> IngestResult:
+def run_locally(context: Context, planned: IngestRun) -> IngestResult:
     """Read all of a planned run here, and adopt it; raises what `ingest` does."""
     together = replace(planned, shares=single_split(planned.plan))
-    partials = [read_split(objects, settings, planned.plan, share, planned.now) for share in together.shares]
-    return commit_ingest(engine, objects, together, partials)
+    partials = [read_split(context, planned.plan, share, planned.now) for share in together.shares]
+    return commit_ingest(context, together, partials)
 
 
-def commit_ingest(
-    engine: Engine, objects: ObjectStore, planned: IngestRun, partials: Sequence[SplitResult]
-) -> IngestResult:
+def commit_ingest(context: Context, planned: IngestRun, partials: Sequence[SplitResult]) -> IngestResult:
     """Publish what came of the shares of a run, in their order; once more changes nothing.
 
     Raises:
         BadRequest: none of the files can be read.
         Transient: another run moved the watermark meanwhile.
     """
-    read = combine_results(objects, planned.shares, partials)
+    read = combine_results(context.objects, planned.shares, partials)
     require_readable(planned.plan, read)
     lines = Quarantine(samples=read.samples).to_jsonl()
-    digest = objects.put(lines, ".jsonl") if lines else None
-    since = commit_hours(engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
+    digest = context.objects.put(lines, ".jsonl") if lines else None
+    since = commit_hours(context.engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
     hours = [row for found in read.days.values() for row in found]
     return IngestResult(
         events=read.events,

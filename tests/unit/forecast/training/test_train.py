@@ -13,7 +13,7 @@ from adwarm.forecast.training.train import _better, train_and_promote, train_can
 from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, write_transaction
+from adwarm.store import Context, ObjectStore, accounts, write_transaction
 from adwarm.store.snapshots import record_choice
 from adwarm.store.tables import forecast_snapshot
 
@@ -36,7 +36,7 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     settings = Settings(access_log_url=str(tmp_path / "log.jsonl"), forecast=forecast)
-    ingest(engine, objects, settings, MONDAY, window=(MONDAY - days * DAY, MONDAY))
+    ingest(Context(engine, objects, settings), MONDAY, window=(MONDAY - days * DAY, MONDAY))
     return settings
 
 
