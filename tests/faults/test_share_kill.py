@@ -62,7 +62,7 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.returncode == -9, done.stderr
     with read_transaction(runtime.engine) as connection:
         assert aggregates.list_hours(connection) == []
-    found = [read_saved_split(runtime.context, plan, number) for number in range(len(planned.shares))]
+    found = [read_saved_split(runtime.context, plan, number) for number in range(len(planned.splits))]
     commit_saved_plan(runtime.context, plan, found)
 
     one = open_engine(f"sqlite:///{tmp_path}/one.db")

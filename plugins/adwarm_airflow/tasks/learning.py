@@ -29,10 +29,10 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     runtime = open_runtime(run.clock)
     window = run.window if run.is_explicit else None
     planned = plan_ingest(runtime.context, run.clock.now(), window=window)
-    if len(planned.shares) > 1:
-        log.info("shared among %d tasks", len(planned.shares))
+    if len(planned.splits) > 1:
+        log.info("shared among %d tasks", len(planned.splits))
         plan = save_plan(runtime.objects, planned)
-        return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
+        return [{"plan": plan, "number": number} for number in range(len(planned.splits))]
     figures = _summarize_ingest(run_locally(runtime.context, planned))
     context["ti"].xcom_push(key="figures", value=figures)
     return []

@@ -27,13 +27,13 @@ from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
 
 
-def combine_results(objects: ObjectStore, shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> SplitResult:
+def combine_results(objects: ObjectStore, splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> SplitResult:
     """Return what the shares of a run come to together.
 
     What was read of a file beyond the place where it could not be read is left out, as one reader would not have come
     there.
     """
-    found = list(_reached(shares, partials))
+    found = list(_readable_results(splits, results))
     if len(found) == 1:
         return found[0]
     quarantine = Quarantine()
@@ -41,8 +41,8 @@ def combine_results(objects: ObjectStore, shares: Sequence[LogSplit], partials: 
         quarantine.merge(part.by_reason, part.samples)
     unreadable = sorted({path for part in found for path in part.unreadable})
     return SplitResult(
-        days=_added_up(objects, found),
-        files=[row for row in _joined(found) if row.path not in unreadable],
+        days=_merge_days(objects, found),
+        files=[row for row in _merge_progress(found) if row.path not in unreadable],
         unreadable=unreadable,
         events=sum(part.events for part in found),
         keys=None if found else 0,
@@ -53,7 +53,7 @@ def combine_results(objects: ObjectStore, shares: Sequence[LogSplit], partials: 
 
 
 def commit_hours(
-    engine: Engine, plan: IngestPlan, read: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
+    engine: Engine, plan: IngestPlan, result: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
 ) -> datetime | None:
     """Publish what was read; return the start of the hours that were replaced, None when none were.
 
@@ -64,7 +64,7 @@ def commit_hours(
     Raises:
         Transient: another run moved the watermark meanwhile.
     """
-    new = [row for hours in read.days.values() for row in hours]
+    new = [row for hours in result.days.values() for row in hours]
     since = plan.since if plan.since is not None else min((row.hour for row in new), default=None)
     since = None if plan.idle else since
     target = max(now, watermark or now)
@@ -75,31 +75,31 @@ def commit_hours(
         if live and current != watermark:
             return since  # an earlier try of this very run has published it
         rows = aggregates.list_log_files(connection)
-        gone = [*plan.gone, *(rows[path] for path in read.unreadable if path in rows)]
+        gone = [*plan.gone, *(rows[path] for path in result.unreadable if path in rows)]
         if since is not None:
             old = aggregates.list_hours(connection, since, plan.until)
-            aggregates.replace_hours(connection, since, plan.until, _kept(old, new, gone), now)
+            aggregates.replace_hours(connection, since, plan.until, _choose_hours(old, new, gone), now)
         if live:
-            aggregates.save_log_files(connection, [*read.files, *archived_rows(gone, read.files)])
+            aggregates.save_log_files(connection, [*result.files, *archived_rows(gone, result.files)])
             aggregates.delete_log_files(connection, expired_paths(gone, plan.since))
             aggregates.set_watermark(connection, target, now)
     return since
 
 
-def require_readable(plan: IngestPlan, read: SplitResult) -> None:
+def require_readable(plan: IngestPlan, result: SplitResult) -> None:
     """Raise when not one file of the plan could be read.
 
     Raises:
         BadRequest: with what was wrong.
     """
-    paths = {part.file.path for part in plan.parts}
-    if paths and not plan.idle and paths <= set(read.unreadable):
-        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(read.samples)}")
+    paths = {part.file.path for part in plan.ranges}
+    if paths and not plan.idle and paths <= set(result.unreadable):
+        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(result.samples)}")
 
 
-def _reached(shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> list[SplitResult]:
+def _readable_results(splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> list[SplitResult]:
     found, lost = [], False
-    for share, part in zip(shares, partials, strict=True):
+    for share, part in zip(splits, results, strict=True):
         lost = lost and share.continues
         if not lost:
             found.append(part)
@@ -107,15 +107,15 @@ def _reached(shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> lis
     return found
 
 
-def _added_up(objects: ObjectStore, partials: Sequence[SplitResult]) -> dict[int, list[HourAggregate]]:
+def _merge_days(objects: ObjectStore, results: Sequence[SplitResult]) -> dict[int, list[HourAggregate]]:
     held: dict[int, list[list[HourAggregate]]] = defaultdict(list)
-    for part in partials:
+    for part in results:
         for day, hours in part.days.items():
             held[day].append(hours)
-    return {day: _one_day(objects, parts) for day, parts in sorted(held.items())}
+    return {day: _merge_day(objects, parts) for day, parts in sorted(held.items())}
 
 
-def _one_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[HourAggregate]:
+def _merge_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[HourAggregate]:
     if len(parts) == 1:
         return parts[0]
     slots = SlotAggregator()
@@ -124,16 +124,16 @@ def _one_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[Hou
     return [row for _, table in slots.days() for row in save_day(table, objects)]
 
 
-def _joined(partials: Sequence[SplitResult]) -> list[LogFileProgress]:
+def _merge_progress(results: Sequence[SplitResult]) -> list[LogFileProgress]:
     """Return one row per file, whichever shares have read it."""
     rows: dict[str, LogFileProgress] = {}
-    for row in (row for part in partials for row in part.files):
+    for row in (row for part in results for row in part.files):
         before = rows.get(row.path)
-        rows[row.path] = row if before is None else _followed(before, row)
+        rows[row.path] = row if before is None else _continue_progress(before, row)
     return list(rows.values())
 
 
-def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
+def _continue_progress(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
     """Return the row of a file of which `then` was read behind `first`."""
     latest = Checkpoints(first.checkpoints).latest
     later = [entry for entry in then.checkpoints if latest is None or entry[0] > latest]
@@ -146,7 +146,7 @@ def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
     )
 
 
-def _kept(old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]) -> list[HourAggregate]:
+def _choose_hours(old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]) -> list[HourAggregate]:
     """Return the new hours, but for those a vanished file may have filled better: good data is not replaced by less."""
     found = {row.hour: row for row in new}
     last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)

@@ -17,9 +17,9 @@ _SUFFIX = ".json"
 _PLANNED, _PARTIAL = TypeAdapter(IngestRun), TypeAdapter(SplitResult)
 
 
-def save_plan(objects: ObjectStore, planned: IngestRun) -> str:
+def save_plan(objects: ObjectStore, run: IngestRun) -> str:
     """Store the plan; return its hash."""
-    return objects.put(_PLANNED.dump_json(planned), _SUFFIX)
+    return objects.put(_PLANNED.dump_json(run), _SUFFIX)
 
 
 def read_saved_split(context: Context, plan: str, number: int) -> str:
@@ -29,14 +29,14 @@ def read_saved_split(context: Context, plan: str, number: int) -> str:
         Transient: the log is no longer what it was at planning.
     """
     planned = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
-    share = planned.shares[number]
+    share = planned.splits[number]
     require_unchanged(share)
     partial = read_split(context, planned.plan, share, planned.now)
     return context.objects.put(_PARTIAL.dump_json(partial), _SUFFIX)
 
 
-def commit_saved_plan(context: Context, plan: str, partials: Sequence[str]) -> IngestResult:
+def commit_saved_plan(context: Context, plan: str, results: Sequence[str]) -> IngestResult:
     """Publish a stored plan with what came of its shares, given by hash in their order; see `adopt`."""
     planned = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
-    read = [_PARTIAL.validate_json(context.objects.get(digest, _SUFFIX)) for digest in partials]
+    read = [_PARTIAL.validate_json(context.objects.get(digest, _SUFFIX)) for digest in results]
     return commit_ingest(context, planned, read)

@@ -28,7 +28,7 @@ class FileRange:
 
     file: LogFile
     start: int
-    known: int = 0
+    already_read: int = 0
     late_from: int | None = None
     checkpoints: list[list[int]] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ class IngestPlan:
 
     since: datetime | None
     until: datetime
-    parts: list[FileRange]
+    ranges: list[FileRange]
     gone: list[LogFileProgress]
     idle: bool = False
 
@@ -58,7 +58,7 @@ def plan_window(files: list[LogFile], rows: dict[str, LogFileProgress], since: d
         row = rows.get(file.path)
         # A file that only grew may be entered where the window begins; what was never read has no checkpoint.
         start = 0
-        if row is not None and _grew(file, row):
+        if row is not None and _is_continuation(file, row):
             found = Checkpoints(row.checkpoints).find_offset(_hour(since))
             start = row.offset if found is None else found
         parts.append(FileRange(file, start))
@@ -75,17 +75,17 @@ def plan_live(
     paths = {file.path for file in files}
     gone = [row for path, row in rows.items() if path not in paths]
     gone += [rows[file.path] for file in files if file.path in rows and _was_replaced(file, rows[file.path])]
-    parts = [part for file in files if (part := _live_part(file, rows.get(file.path), since))]
+    parts = [part for file in files if (part := _live_range(file, rows.get(file.path), since))]
     unchanged = all(
         part.file.problem or (part.file.path in rows and _same(part.file, rows[part.file.path])) for part in parts
     )
-    pending = any(_reaches(rows[part.file.path], watermark) for part in parts if part.file.path in rows)
+    pending = any(_has_events_after(rows[part.file.path], watermark) for part in parts if part.file.path in rows)
     # A clock that was set back must not cut the hours that are there already.
     return IngestPlan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
 
 
-def _live_part(file: LogFile, row: LogFileProgress | None, since: datetime) -> FileRange | None:
-    if row is None or not _grew(file, row):
+def _live_range(file: LogFile, row: LogFileProgress | None, since: datetime) -> FileRange | None:
+    if row is None or not _is_continuation(file, row):
         # Which rows of a rewritten Parquet file are new cannot be told; those of a replaced text file all are.
         return FileRange(file, 0, late_from=None if row and file.format == "parquet" else 0)
     entries = Checkpoints(row.checkpoints)
@@ -98,7 +98,7 @@ def _live_part(file: LogFile, row: LogFileProgress | None, since: datetime) -> F
     return FileRange(file, start, row.offset, row.offset, entries.before(start).to_rows())
 
 
-def _grew(file: LogFile, row: LogFileProgress) -> bool:
+def _is_continuation(file: LogFile, row: LogFileProgress) -> bool:
     """Whether what was read of the file is still its beginning; a Parquet file changes as a whole."""
     if file.format == "parquet":
         return _same(file, row)
@@ -106,7 +106,7 @@ def _grew(file: LogFile, row: LogFileProgress) -> bool:
 
 
 def _was_replaced(file: LogFile, row: LogFileProgress) -> bool:
-    return file.format != "parquet" and not _grew(file, row)
+    return file.format != "parquet" and not _is_continuation(file, row)
 
 
 def archived_rows(gone: list[LogFileProgress], read: list[LogFileProgress]) -> list[LogFileProgress]:
@@ -137,7 +137,7 @@ def _same(file: LogFile, row: LogFileProgress) -> bool:
     return file.size == row.size and file.mtime == row.mtime
 
 
-def _reaches(row: LogFileProgress, watermark: datetime) -> bool:
+def _has_events_after(row: LogFileProgress, watermark: datetime) -> bool:
     """Whether the file held events that were still to come at the watermark."""
     latest = Checkpoints(row.checkpoints).latest
     return latest is not None and latest >= _hour(watermark)

@@ -55,7 +55,7 @@ class SplitResult:
 
 
 @dataclass
-class _Reading:
+class _SplitState:
     """What has been gathered so far."""
 
     plan: IngestPlan
@@ -66,12 +66,12 @@ class _Reading:
     events: int = 0
 
 
-def read_split(context: Context, plan: IngestPlan, share: LogSplit, now: datetime) -> SplitResult:
+def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetime) -> SplitResult:
     """Read the share and store its slots."""
-    work = _Reading(plan, LogReader(context.settings, Quarantine()), now)
+    work = _SplitState(plan, LogReader(context.settings, Quarantine()), now)
     with system_memory_pool():
-        for piece in share.slices:
-            _read(work, piece)
+        for piece in split.ranges:
+            _read_range(work, piece)
         days = dict(
             map_in_background(lambda item: (item[0], list(save_day(item[1], context.objects))), work.slots.days())
         )
@@ -88,18 +88,18 @@ def read_split(context: Context, plan: IngestPlan, share: LogSplit, now: datetim
     )
 
 
-def require_unchanged(share: LogSplit) -> None:
+def require_unchanged(split: LogSplit) -> None:
     """Raise when a file of the share is no longer what it was when the share was cut; it may have grown.
 
     Raises:
         Transient: it was replaced, cut, or is gone.
     """
-    for piece in share.slices:
-        if not piece.part.file.problem and not _still(piece.part.file):
-            raise Transient(f"{piece.part.file.path} changed while the log was read; start the run again")
+    for piece in split.ranges:
+        if not piece.file_range.file.problem and not _is_unchanged(piece.file_range.file):
+            raise Transient(f"{piece.file_range.file.path} changed while the log was read; start the run again")
 
 
-def _still(file: LogFile) -> bool:
+def _is_unchanged(file: LogFile) -> bool:
     try:
         found = list_files(file.path)[0]
     except NotFound:
@@ -124,14 +124,14 @@ def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
         yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
-def _read(work: _Reading, piece: SplitRange) -> None:
+def _read_range(work: _SplitState, piece: SplitRange) -> None:
     """Count the events of one slice, and note how far its file has been read."""
     since = None if work.plan.since is None else to_micros(work.plan.since)
-    until, part = to_micros(work.plan.until), piece.part
+    until, part = to_micros(work.plan.until), piece.file_range
     quarantine, rejected, events = work.reader.quarantine, work.reader.quarantine.count, work.events
     checkpoints = Checkpoints(part.checkpoints if piece.start == part.start else ())
     end = piece.start
-    for found in iterate_in_background(_pieces(work, piece)):
+    for found in iterate_in_background(_event_batches(work, piece)):
         end = max(end, found.end)
         if not found.batch.num_rows:
             continue
@@ -152,19 +152,19 @@ def _read(work: _Reading, piece: SplitRange) -> None:
     work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, work.now))
 
 
-def _pieces(work: _Reading, piece: SplitRange) -> Iterator[EventBatch]:
+def _event_batches(work: _SplitState, piece: SplitRange) -> Iterator[EventBatch]:
     """Yield the pieces of a slice; none lies across the border of what was known before."""
-    part, stop = piece.part, piece.stop
+    part, stop = piece.file_range, piece.stop
     if part.file.format == "parquet":
         since, until = read_window(work.plan, part)
         yield from work.reader.read_file(part.file, since=since, until=until, start=piece.start, stop=stop)
         return
-    if piece.start < part.known:
-        border = part.known if stop is None else min(part.known, stop)
-        yield from work.reader.read_file(part.file, start=piece.start, stop=border, skip_rejects_before=part.known)
+    if piece.start < part.already_read:
+        border = part.already_read if stop is None else min(part.already_read, stop)
+        yield from work.reader.read_file(part.file, start=piece.start, stop=border, skip_rejects_before=part.already_read)
     is_lost = part.file.path in work.reader.unreadable
-    if not is_lost and (stop is None or stop > part.known):
-        yield from work.reader.read_file(part.file, start=max(piece.start, part.known), stop=stop)
+    if not is_lost and (stop is None or stop > part.already_read):
+        yield from work.reader.read_file(part.file, start=max(piece.start, part.already_read), stop=stop)
 
 
 def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:

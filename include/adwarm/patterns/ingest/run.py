@@ -66,7 +66,7 @@ class IngestRun:
     live: bool
     watermark: datetime | None
     plan: IngestPlan
-    shares: list[LogSplit]
+    splits: list[LogSplit]
 
 
 def ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime] | None = None) -> IngestResult:
@@ -106,25 +106,25 @@ def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, date
     return IngestRun(now, window is None, watermark, plan, cut)
 
 
-def run_locally(context: Context, planned: IngestRun) -> IngestResult:
+def run_locally(context: Context, run: IngestRun) -> IngestResult:
     """Read all of a planned run here, and adopt it; raises what `ingest` does."""
-    together = replace(planned, shares=single_split(planned.plan))
-    partials = [read_split(context, planned.plan, share, planned.now) for share in together.shares]
+    together = replace(run, splits=single_split(run.plan))
+    partials = [read_split(context, run.plan, share, run.now) for share in together.splits]
     return commit_ingest(context, together, partials)
 
 
-def commit_ingest(context: Context, planned: IngestRun, partials: Sequence[SplitResult]) -> IngestResult:
+def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResult]) -> IngestResult:
     """Publish what came of the shares of a run, in their order; once more changes nothing.
 
     Raises:
         BadRequest: none of the files can be read.
         Transient: another run moved the watermark meanwhile.
     """
-    read = combine_results(context.objects, planned.shares, partials)
-    require_readable(planned.plan, read)
+    read = combine_results(context.objects, run.splits, results)
+    require_readable(run.plan, read)
     lines = Quarantine(samples=read.samples).to_jsonl()
     digest = context.objects.put(lines, ".jsonl") if lines else None
-    since = commit_hours(context.engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
+    since = commit_hours(context.engine, run.plan, read, run.now, run.watermark, live=run.live)
     hours = [row for found in read.days.values() for row in found]
     return IngestResult(
         events=read.events,
@@ -134,7 +134,7 @@ def commit_ingest(context: Context, planned: IngestRun, partials: Sequence[Split
         hours=len(hours),
         keys=read.keys,
         since=since,
-        until=planned.plan.until,
+        until=run.plan.until,
         quarantine_hash=digest,
         opens=sum(row.opens for row in hours),
         ignored=read.ignored,

@@ -24,7 +24,7 @@ _LONGEST_LINE = 1 << 20
 class SplitRange:
     """A stretch of a part: from the offset or row `start` to `stop`; None: to the end."""
 
-    part: FileRange
+    file_range: FileRange
     start: int
     stop: int | None = None
 
@@ -37,29 +37,29 @@ class LogSplit:
         continues: whether it begins inside a file that the share before it has begun.
     """
 
-    slices: list[SplitRange]
+    ranges: list[SplitRange]
     continues: bool = False
 
 
 def single_split(plan: IngestPlan) -> list[LogSplit]:
     """Return everything as one share; none when there is nothing to read."""
-    return [LogSplit([SplitRange(part, part.start) for part in plan.parts])] if plan.parts and not plan.idle else []
+    return [LogSplit([SplitRange(part, part.start) for part in plan.ranges])] if plan.ranges and not plan.idle else []
 
 
-def make_splits(plan: IngestPlan, events: int, most: int) -> list[LogSplit]:
+def make_splits(plan: IngestPlan, split_events: int, limit: int) -> list[LogSplit]:
     """Return at most `most` shares, and some more where files cannot be cut so evenly, of about `events` each.
 
     One share is returned when all together is no more than that; none when there is nothing to read.
     """
-    weights = [_weight(part) for part in plan.parts]
-    if sum(weights) <= events:
+    weights = [_estimate_events(part) for part in plan.ranges]
+    if sum(weights) <= split_events:
         return single_split(plan)
-    each = max(events, -(-sum(weights) // most))
+    each = max(split_events, -(-sum(weights) // limit))
     found: list[LogSplit] = []
     small: list[SplitRange] = []
     held = 0
-    for part, weight in zip(plan.parts, weights, strict=True):
-        cut = _cut(plan, part, each) if weight > each else [SplitRange(part, part.start)]
+    for part, weight in zip(plan.ranges, weights, strict=True):
+        cut = _split_range(plan, part, each) if weight > each else [SplitRange(part, part.start)]
         if small and (len(cut) > 1 or held + weight > each):
             found.append(LogSplit(small))
             small, held = [], 0
@@ -71,12 +71,12 @@ def make_splits(plan: IngestPlan, events: int, most: int) -> list[LogSplit]:
     return [*found, LogSplit(small)] if small else found
 
 
-def read_window(plan: IngestPlan, part: FileRange) -> tuple[datetime | None, datetime]:
+def read_window(plan: IngestPlan, file_range: FileRange) -> tuple[datetime | None, datetime]:
     """Return the window whose row groups of a Parquet file are read: all older ones where late events are counted."""
-    return (plan.since if part.late_from is None else None), plan.until
+    return (plan.since if file_range.late_from is None else None), plan.until
 
 
-def _weight(part: FileRange) -> int:
+def _estimate_events(part: FileRange) -> int:
     """Guess how many events are still to be read of a part, rather too many than too few."""
     file = part.file
     if file.format == "parquet":
@@ -85,10 +85,10 @@ def _weight(part: FileRange) -> int:
     return max(size - part.start, 0) // _LINE_BYTES + 1
 
 
-def _cut(plan: IngestPlan, part: FileRange, each: int) -> list[SplitRange]:
+def _split_range(plan: IngestPlan, part: FileRange, each: int) -> list[SplitRange]:
     """Return the part in slices of about `each` events; as one where it cannot be cut."""
     if part.file.format == "parquet":
-        starts = _group_cuts(part, parquet_groups(part.file, *read_window(plan, part)), each)
+        starts = _group_starts(part, parquet_groups(part.file, *read_window(plan, part)), each)
     elif part.file.is_gzipped:
         starts = []  # it would have to be unpacked up to each cut
     else:
@@ -97,7 +97,7 @@ def _cut(plan: IngestPlan, part: FileRange, each: int) -> list[SplitRange]:
     return [SplitRange(part, start or 0, stop) for start, stop in pairwise(bounds)]
 
 
-def _group_cuts(part: FileRange, groups: Sequence[tuple[int, int]], each: int) -> list[int]:
+def _group_starts(part: FileRange, groups: Sequence[tuple[int, int]], each: int) -> list[int]:
     """Return the first rows of the row groups that begin a new slice."""
     cuts, held = [], 0
     for first, rows in groups:
@@ -110,14 +110,14 @@ def _group_cuts(part: FileRange, groups: Sequence[tuple[int, int]], each: int) -
 
 def _line_starts(file: LogFile, start: int, step: int) -> list[int]:
     try:
-        return list(_line_cuts(file, start, step))
+        return list(_iter_line_starts(file, start, step))
     except FILE_ERRORS as error:
         if not is_file_error(error):
             raise
         return []  # gone or closed since it was listed: reading it says so
 
 
-def _line_cuts(file: LogFile, start: int, step: int) -> Iterator[int]:
+def _iter_line_starts(file: LogFile, start: int, step: int) -> Iterator[int]:
     """Yield offsets about `step` bytes apart at which a line begins."""
     last = start
     for wanted in range(start + step, file.size, step):

@@ -53,9 +53,9 @@ class Pipeline:
     def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestResult:
         """Read as mapped tasks do, each of them `tries` times."""
         planned = plan_ingest(self.context, now, window=window)
-        assert len(planned.shares) > 1
+        assert len(planned.splits) > 1
         plan = save_plan(self.objects, planned)
-        return commit_saved_plan(self.context, plan, self.read(plan, len(planned.shares), tries))
+        return commit_saved_plan(self.context, plan, self.read(plan, len(planned.splits), tries))
 
     def read(self, plan: str, count: int, tries: int = 1) -> list[str]:
         found = [{read_saved_split(self.context, plan, number) for _ in range(tries)} for number in range(count)]
@@ -159,7 +159,7 @@ def test_nothing_is_published_before_all_shares_are_adopted(tmp_path: Path, engi
     pipeline = Pipeline(log, tmp_path / "many", engine)
     planned = plan_ingest(pipeline.context, START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
-    partials = pipeline.read(plan, len(planned.shares))
+    partials = pipeline.read(plan, len(planned.splits))
     assert (pipeline.published(), pipeline.files()) == ([], [])
     with pytest.raises(ValueError, match="shorter"):
         commit_saved_plan(pipeline.context, plan, partials[:-1])
@@ -180,7 +180,7 @@ def test_a_run_that_was_overtaken_is_not_adopted(tmp_path: Path) -> None:
     pipeline.whole(START + timedelta(days=6))
     before = pipeline.published()
     with pytest.raises(Transient, match="run again"):
-        commit_saved_plan(pipeline.context, plan, pipeline.read(plan, len(planned.shares)))
+        commit_saved_plan(pipeline.context, plan, pipeline.read(plan, len(planned.splits)))
     assert pipeline.published() == before
 
 
@@ -200,7 +200,7 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
     pipeline = Pipeline(log, tmp_path / "many")
     planned = plan_ingest(pipeline.context, START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
-    number = next(n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name))
+    number = next(n for n, share in enumerate(planned.splits) if share.ranges[0].file_range.file.path == str(log / name))
     if name == "a.jsonl":
         with (log / name).open("ab") as file:
             file.write(_line(START))
@@ -244,6 +244,6 @@ def test_a_small_log_stays_in_one_piece(tmp_path: Path) -> None:
     _write(log, 100)
     pipeline = Pipeline(log, tmp_path / "one", share_events=1_000_000)
     now = START + timedelta(days=5)
-    assert len(plan_ingest(pipeline.context, now).shares) == 1
+    assert len(plan_ingest(pipeline.context, now).splits) == 1
     pipeline.whole(now)
-    assert plan_ingest(pipeline.context, now + timedelta(days=5)).shares == []
+    assert plan_ingest(pipeline.context, now + timedelta(days=5)).splits == []

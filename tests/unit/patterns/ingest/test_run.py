@@ -465,4 +465,4 @@ def test_a_symlink_that_is_left_alone_does_not_keep_a_quiet_log_busy(small: Pipe
     (small.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
     small.append([START])
     assert small.ingest(START + HOUR).rejected_by_reason == {"symlink": 1}
-    assert plan_ingest(small.context(), START + 5 * HOUR).shares == []
+    assert plan_ingest(small.context(), START + 5 * HOUR).splits == []
