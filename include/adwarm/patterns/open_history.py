@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.foundation.arrow_arrays import Codes, Ints, to_numpy
+from adwarm.foundation.arrow_arrays import Codes, Ints, Strings, to_numpy
 from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.load_slots import iter_slots
 from adwarm.patterns.opens import Opens, factorize, first_open_mask
@@ -75,7 +75,7 @@ def _concatenate(batches: list[list[npt.NDArray[Any]]], place: int, kind: type) 
     return np.concatenate([np.empty(0, kind), *(batch[place] for batch in batches)], dtype=kind)
 
 
-def _number_keys(codes: list[Codes], words: dict[str, DictionaryEncoder]) -> tuple[list[npt.NDArray[np.object_]], Codes]:
+def _number_keys(codes: list[Codes], words: dict[str, DictionaryEncoder]) -> tuple[list[Strings], Codes]:
     """Return the distinct keys' words in order, and the place of each row's key among them."""
     texts = [np.sort(np.array(words[name].values, dtype=object)) for name in _NAMES[:3]]
     packed = np.zeros(len(codes[0]), np.int64)
@@ -103,13 +103,11 @@ def _one_per_quarter(key: Codes, zone: Codes, first: Ints, span: Codes) -> tuple
     return key[starts], first[starts], np.maximum.reduceat(last, starts), zone[starts]
 
 
-def _decode(words: DictionaryEncoder, code: Codes) -> npt.NDArray[np.object_]:
+def _decode(words: DictionaryEncoder, code: Codes) -> Strings:
     return np.array(words.values, dtype=object)[code]
 
 
-def _zones(
-    engine: Engine, told: npt.NDArray[np.object_], account_id: npt.NDArray[np.object_], default: str
-) -> npt.NDArray[np.object_]:
+def _zones(engine: Engine, told: Strings, account_id: Strings, default: str) -> Strings:
     """Fill in the zone where the log named none: the account's, else the default."""
     unnamed = np.flatnonzero(told == "")
     known = accounts.get_many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}

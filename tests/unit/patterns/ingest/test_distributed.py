@@ -200,7 +200,9 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
     pipeline = Pipeline(log, tmp_path / "many")
     planned = plan_ingest(pipeline.context, START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
-    number = next(n for n, share in enumerate(planned.splits) if share.ranges[0].file_range.file.path == str(log / name))
+    number = next(
+        n for n, share in enumerate(planned.splits) if share.ranges[0].file_range.file.path == str(log / name)
+    )
     if name == "a.jsonl":
         with (log / name).open("ab") as file:
             file.write(_line(START))
