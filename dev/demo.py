@@ -120,7 +120,7 @@ class Demo:
             readers.read_all(due)
             announce(f"{moment.astimezone(zone(day.zone)):%H:%M} plan, warm, serve")
             simulator.set_now(moment, frozen=True)
-            ingest(runtime.engine, runtime.objects, runtime.settings, moment, window=(moment - STEP, moment))
+            ingest(runtime.context, moment, window=(moment - STEP, moment))
             dags.run("adwarm_intelligent_warming", {"decision_time": moment.isoformat()})
             moment += STEP
         readers.read_all(remaining)

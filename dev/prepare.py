@@ -24,7 +24,7 @@ def main() -> int:
     target = UP_HOME / "access_log.parquet"
     if not target.exists():
         move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
-    ingest(runtime.engine, runtime.objects, runtime.settings, now)
+    ingest(runtime.context, now)
     figures = train_and_promote(runtime.context, now, now)
     print(f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys")
     return 0

@@ -11,7 +11,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import aggregates, open_engine, read_transaction, upgrade
+from adwarm.store import Context, aggregates, open_engine, read_transaction, upgrade
 
 from .conftest import NOW
 
@@ -45,8 +45,8 @@ def spoiled(error: Exception, times: int) -> Callable[..., Any]:
 
     read, left = learning.read_saved_split, [times]
 
-    def spoil(objects: Any, settings: Any, plan: str, number: int) -> str:
-        partial = read(objects, settings, plan, number)
+    def spoil(context: Any, plan: str, number: int) -> str:
+        partial = read(context, plan, number)
         if number == 1 and left[0]:
             left[0] -= 1
             raise error
@@ -69,7 +69,7 @@ def test_mapped_tasks_read_what_one_task_reads(
     assert len([name for name, map_index in task_states if name == "read_share" and map_index >= 0]) > 1
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
-    ingest(one, home.objects, home.settings, NOW, window=WINDOW)
+    ingest(Context(one, home.objects, home.settings), NOW, window=WINDOW)
     assert hours(home.engine) == hours(one)
 
 

@@ -41,7 +41,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     home = Runtime(load_settings())
-    ingest(home.engine, home.objects, home.settings, NOW)
+    ingest(home.context, NOW)
     plain = train_candidates(home.context, NOW, NOW).snapshots["population"]
     promote_snapshot(home.engine, plain.id, NOW)
     return home

@@ -84,8 +84,8 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     from adwarm.store import accounts as accounts_table
 
     runtime = Runtime()
-    engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
-    ingest(engine, objects, settings, END)
+    engine, settings = runtime.engine, runtime.settings
+    ingest(runtime.context, END)
     until = END.replace(hour=0)
     opens = load_training_opens(runtime.context, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))

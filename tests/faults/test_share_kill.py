@@ -14,7 +14,7 @@ from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_spl
 from adwarm.patterns.ingest.run import ingest, plan_ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import aggregates, open_engine, read_transaction, upgrade
+from adwarm.store import Context, aggregates, open_engine, read_transaction, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -35,7 +35,7 @@ def fatal(data, suffix=".parquet"):
     return put(data, suffix)
 
 runtime.objects.put = fatal
-read_saved_split(runtime.objects, runtime.settings, sys.argv[1], int(sys.argv[2]))
+read_saved_split(runtime.context, sys.argv[1], int(sys.argv[2]))
 """
 
 
@@ -50,7 +50,7 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "200")
     runtime = Runtime(load_settings())
-    planned = plan_ingest(runtime.engine, runtime.settings, NOW)
+    planned = plan_ingest(runtime.context, NOW)
     plan = save_plan(runtime.objects, planned)
 
     done = subprocess.run(
@@ -62,12 +62,12 @@ def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.returncode == -9, done.stderr
     with read_transaction(runtime.engine) as connection:
         assert aggregates.list_hours(connection) == []
-    found = [read_saved_split(runtime.objects, runtime.settings, plan, number) for number in range(len(planned.shares))]
-    commit_saved_plan(runtime.engine, runtime.objects, plan, found)
+    found = [read_saved_split(runtime.context, plan, number) for number in range(len(planned.splits))]
+    commit_saved_plan(runtime.context, plan, found)
 
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
-    ingest(one, runtime.objects, runtime.settings, NOW)
+    ingest(Context(one, runtime.objects, runtime.settings), NOW)
     with read_transaction(runtime.engine) as connection, read_transaction(one) as other:
         assert aggregates.list_hours(connection) == aggregates.list_hours(other)
         assert aggregates.get_watermark(connection) == NOW

@@ -65,7 +65,7 @@ def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, 
     engine, objects = open_engine(f"sqlite:///{home}/adwarm.db"), ObjectStore(str(home / "data"))
     upgrade(engine)
     settings = Settings(access_log_url=str(url))
-    ingest(engine, objects, settings, until)
+    ingest(Context(engine, objects, settings), until)
     return engine, objects, settings
 
 

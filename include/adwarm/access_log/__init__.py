@@ -1,6 +1,6 @@
 """Reads access events in bounded memory; a malformed line costs that line only."""
 
-from adwarm.access_log.event_schema import EVENT_SCHEMA
+from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.access_log.log_files import LogFile, list_files
 from adwarm.access_log.log_reader import LogReader, log_span, read_events
 from adwarm.access_log.quarantine import Quarantine

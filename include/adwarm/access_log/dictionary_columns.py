@@ -9,11 +9,10 @@ import pyarrow as pa
 from adwarm.foundation.arrow_arrays import (
     CONVERSION_ERRORS,
     Codes,
-    to_arrow_array,
     to_numpy,
     to_python_values,
-    to_string_array,
 )
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
 from adwarm.model import Actor, normalize_account_id
@@ -36,11 +35,14 @@ class ValueEncoder(dict[Any, int]):
 
     def __init__(self, canonical: Callable[[str | None], str | None]) -> None:
         super().__init__()
-        self.canonical_values: list[str] = []
         self._canonical = canonical
-        self._codes: dict[str, int] = {}
-        self._array = to_string_array([])
+        self._encoder = DictionaryEncoder()
         self._last: tuple[pa.Array, Codes] | None = None
+
+    @property
+    def canonical_values(self) -> list[str]:
+        """The canonical form of each code."""
+        return self._encoder.values
 
     def __missing__(self, raw: Any) -> int:
         if type(raw) is int:  # not kept: as a key, 1 is the same as True and 1.0
@@ -55,14 +57,8 @@ class ValueEncoder(dict[Any, int]):
         return code
 
     def _code(self, raw: str | None) -> int:
-        word = self._canonical(raw)
-        if word is None:
-            return REJECTED
-        code = self._codes.get(word)
-        if code is None:
-            code = self._codes[word] = len(self.canonical_values)
-            self.canonical_values.append(word)
-        return code
+        value = self._canonical(raw)
+        return REJECTED if value is None else self._encoder.encode(value)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Return the code of each of `values`."""
@@ -99,9 +95,7 @@ class ValueEncoder(dict[Any, int]):
 
     def to_arrow(self, codes: Codes) -> pa.DictionaryArray:
         """Return `codes`, none of them rejected, as an Arrow column."""
-        if len(self._array) != len(self.canonical_values):
-            self._array = to_string_array(self.canonical_values)
-        return pa.DictionaryArray.from_arrays(to_arrow_array(codes, pa.int32()), self._array)
+        return self._encoder.to_arrow(codes)
 
 
 def account_encoder() -> ValueEncoder:

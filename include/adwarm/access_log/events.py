@@ -11,10 +11,28 @@ import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
 from adwarm.access_log.dictionary_columns import REJECTED
-from adwarm.access_log.event_schema import EVENT_SCHEMA, TEXT_COLUMNS
 from adwarm.access_log.timestamps import INVALID, parse_column, parse_values
 from adwarm.foundation.arrow_arrays import Codes, Micros, to_arrow_array, to_python_values
 from adwarm.settings import Settings
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+EVENT_SCHEMA = pa.schema([
+    pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
+    pa.field("account_id", _WORD, nullable=False),
+    pa.field("date_range", _WORD, nullable=False),
+    pa.field("report", _WORD, nullable=False),
+    pa.field("time_zone", _WORD, nullable=False),
+    pa.field("actor", _WORD, nullable=False),
+    pa.field("hit", pa.bool_()),
+    pa.field("latency_ms", pa.float64()),
+])
+"""`time_zone` is empty where the log names none that exists; `actor` is human where the log does not say."""
+
+REQUIRED_COLUMNS = ("ts", "account_id", "date_range")
+TEXT_COLUMNS = ("account_id", "date_range", "report", "time_zone", "actor")
+LOG_COLUMNS = ("ts", *TEXT_COLUMNS, "hit", "latency_ms", "latency")
+"""Columns a log may have; `latency` is another name for `latency_ms`, and all but the required are optional."""
 
 Reject = Callable[[str, int], None]
 """Told the reason and the number of the row, counted within the columns."""

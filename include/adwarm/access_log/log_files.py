@@ -1,16 +1,21 @@
-"""Finds the files of a log and tells their format: a file, a folder or a glob; a local path or any fsspec URL."""
+"""Finds the files of a log and detects their format: a file, a folder or a glob; a local path or any fsspec URL.
 
+A symlink that leads out of the folder of the log is reported and not followed.
+"""
+
+import errno
 import gzip
+import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from adwarm.access_log.file_errors import describe_error, is_file_error
-from adwarm.access_log.folder_scan import FileCandidate, scan_folder, scan_glob, unique_files
-from adwarm.foundation.errors import NotFound
+import pyarrow as pa
+
+from adwarm.foundation.errors import BadRequest, NotFound
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
 
@@ -35,6 +40,24 @@ _UNSUPPORTED = {
     b"\xfe\xff": "UTF-16",
 }
 _LOCAL = "file://"
+_NameFilter = Callable[[str], bool]
+"""Whether a file of that name is meant."""
+
+_is_link = os.path.islink  # unlike the method of a path, it does not raise where a folder is closed
+FILE_ERRORS = (BadRequest, pa.ArrowException, EOFError, zlib.error, UnicodeDecodeError, OSError)
+"""What reading a damaged file may raise; ask `is_of_file` about what was caught."""
+
+_FILE_ERRNOS = frozenset({
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENXIO,
+    errno.EPERM,
+    errno.ESTALE,
+})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +95,15 @@ class LogFile:
         return stream
 
 
+@dataclass(frozen=True, slots=True)
+class _FileCandidate:
+    """A file that may be read, or what speaks against it."""
+
+    path: Any
+    problem: str = ""
+    reason: str = "unreadable"
+
+
 def list_files(url: str) -> list[LogFile]:
     """Return the files of the log, by path; those that must not or cannot be read say why.
 
@@ -87,7 +119,7 @@ def list_files(url: str) -> list[LogFile]:
 def _files(url: str) -> Iterator[LogFile]:
     is_local = "://" not in url or url.startswith(_LOCAL)
     scheme = _LOCAL if url.startswith(_LOCAL) else ""
-    candidates = unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
+    candidates = _unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
     for found in candidates:
         path = f"{scheme}{found.path}"
         file = _unreadable_file(path, found.problem, found.reason) if found.problem else _inspect(found.path, path)
@@ -103,7 +135,7 @@ def _path(url: str) -> Any:
     return UPath(url)
 
 
-def _local_candidates(url: str) -> Iterable[FileCandidate]:
+def _local_candidates(url: str) -> Iterable[_FileCandidate]:
     path = Path(url).expanduser().absolute()
     folder, pattern = _glob(str(path))
     try:
@@ -112,23 +144,23 @@ def _local_candidates(url: str) -> Iterable[FileCandidate]:
         if isinstance(error, OSError) and not is_file_error(error):
             raise
         if pattern:
-            return scan_glob(Path(folder), pattern, lambda name: _matches_glob(name, pattern))
-        return [FileCandidate(path, describe_error(error))] if isinstance(error, PermissionError) else []
-    return scan_folder(path, _is_log) if path.is_dir() else [FileCandidate(path)]
+            return _scan_glob(Path(folder), pattern, lambda name: _matches_glob(name, pattern))
+        return [_FileCandidate(path, describe_error(error))] if isinstance(error, PermissionError) else []
+    return _scan_folder(path, _is_log) if path.is_dir() else [_FileCandidate(path)]
 
 
-def _candidates(url: str) -> list[FileCandidate]:
+def _candidates(url: str) -> list[_FileCandidate]:
     path = _path(url)
     folder, pattern = _glob(url)
     if pattern and not path.exists():
         return [
-            FileCandidate(item)
+            _FileCandidate(item)
             for item in _path(folder).glob(pattern)
             if _matches_glob(item.name, url) and item.is_file()
         ]
     if path.is_dir():
-        return [FileCandidate(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
-    return [FileCandidate(path)] if path.exists() else []
+        return [_FileCandidate(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
+    return [_FileCandidate(path)] if path.exists() else []
 
 
 def _glob(url: str) -> tuple[str, str]:
@@ -195,3 +227,70 @@ def _sniff_format(head: bytes) -> Format:
     if first.startswith(b"{"):
         return "jsonl"
     return "csv" if b"account_id" in first and b"," in first else "combined"
+
+
+def _scan_folder(folder: Path, name_filter: _NameFilter) -> Iterator[_FileCandidate]:
+    """Yield the files below `folder`, what cannot be looked into, and what leads out of it."""
+    root = Path(os.path.realpath(folder))
+    closed: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=closed.append):
+        # A folder that is linked to from within is found where it lies; one outside is to be named.
+        linked = [name for name in folders if _is_link(Path(place, name))]
+        for name in (*linked, *filter(name_filter, names)):
+            yield from _check_candidate(Path(place, name), root)
+    for error in closed:
+        if not is_file_error(error):
+            raise error
+        yield _FileCandidate(Path(str(error.filename)), describe_error(error))
+
+
+def _scan_glob(folder: Path, pattern: str, name_filter: _NameFilter) -> Iterator[_FileCandidate]:
+    """Yield the files below `folder` that a glob means, and those of them that lead out of it."""
+    root = Path(os.path.realpath(folder))
+    for path in folder.glob(pattern):
+        if name_filter(path.name):
+            yield from _check_candidate(path, root)
+
+
+def _unique_files(candidates: Iterable[_FileCandidate]) -> Iterator[_FileCandidate]:
+    """Yield each local file once: one that a symlink leads to is read where it lies."""
+    seen: set[str] = set()
+    for item in sorted(candidates, key=lambda item: (_is_link(item.path), str(item.path))):
+        real = os.path.realpath(item.path)
+        if item.problem or real not in seen:
+            yield item
+        seen.add(real)
+
+
+def _check_candidate(path: Path, root: Path) -> Iterator[_FileCandidate]:
+    """Yield the file, or what is wrong with it; nothing when it is none, or gone."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(root):
+        yield _FileCandidate(
+            path, f"it is a symlink to {real}, outside the folder of the log, and is not followed", "symlink"
+        )
+        return
+    try:
+        if path.is_file():
+            yield _FileCandidate(path)
+    except OSError as error:
+        if not is_file_error(error):
+            raise
+        yield _FileCandidate(path, describe_error(error))
+
+
+def is_file_error(error: BaseException) -> bool:
+    """Whether the error says that this one file is damaged, closed to us or gone.
+
+    Arrow and gzip report damage as an OSError without a number. A connection that breaks, a disk that fails and a read
+    that was interrupted are no fault of the file.
+    """
+    if isinstance(error, (ConnectionError, TimeoutError, pa.ArrowCancelled)):
+        return False
+    return not isinstance(error, OSError) or error.errno is None or error.errno in _FILE_ERRNOS
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what the error says, without the path that is named beside it."""
+    told = error.strerror if isinstance(error, OSError) else None
+    return told or str(error) or type(error).__name__

@@ -14,9 +14,8 @@ import pyarrow as pa
 
 from adwarm.access_log import parquet_log as columnar
 from adwarm.access_log.events import EventBuilder
-from adwarm.access_log.file_errors import FILE_ERRORS, describe_error, is_file_error
 from adwarm.access_log.lines import LineBlock, line_blocks
-from adwarm.access_log.log_files import LogFile, list_files
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files
 from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import from_micros, to_micros

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED_COLUMNS, TEXT_COLUMNS
+from adwarm.access_log.events import LOG_COLUMNS, REQUIRED_COLUMNS, TEXT_COLUMNS
 from adwarm.access_log.footer import RowGroup, row_groups
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.timestamps import HOUR, INVALID, mark_implausible, parse_values

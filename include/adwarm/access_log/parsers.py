@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from adwarm.access_log.event_schema import LOG_COLUMNS, REQUIRED_COLUMNS
+from adwarm.access_log.events import LOG_COLUMNS, REQUIRED_COLUMNS
 from adwarm.access_log.timestamps import to_micros
 from adwarm.access_log.user_agents import classify_actor
 from adwarm.foundation.errors import BadRequest

@@ -1,6 +1,5 @@
 """`adwarm patterns`: when reports are opened, from the stored aggregates or from one log."""
 
-import heapq
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +11,6 @@ from adwarm.cli.output import print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from adwarm.patterns.hour_of_week import HourOfWeekTable
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _BUSIEST_HOURS = 5
@@ -69,35 +66,30 @@ def _shorten(value: object) -> object:
 
 
 def _print_log_counts(log: str, limit: int, out: Path | None, *, as_json: bool) -> None:
-    """Count `log`, write the table to `out` if given, and print the most opened reports with their busiest hours."""
-    from adwarm.patterns.hour_of_week import count_log, write_table
+    """Count `log`, write the counts to `out` if given, and print the most opened reports with their busiest hours."""
+    import pyarrow.parquet as pq
+
+    from adwarm.patterns.hour_of_week import count_log
     from adwarm.settings import load_settings
 
-    table = count_log(log, load_settings())
+    counts = count_log(log, load_settings())
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_table(table, out)
-    rows = _most_opened(table, limit)
+        pq.write_table(counts, out, compression="zstd")
+    frame = counts.to_pandas()
+    totals = frame.groupby(["account_id", "date_range"], observed=True)["opens"].sum()
+    rows = [
+        _report_counts(frame, account, name, int(total)) for (account, name), total in totals.nlargest(limit).items()
+    ]
     if as_json:
-        print_json({"reports": table.pair_count, "written_to": None if out is None else str(out), "most_opened": rows})
+        print_json({"reports": len(totals), "written_to": None if out is None else str(out), "most_opened": rows})
         return
     print_table(
-        f"The most opened of {table.pair_count:,} reports, by the hour of the reader's week",
+        f"The most opened of {len(totals):,} reports, by the hour of the reader's week",
         ("account", "range", "opens", "busiest hours"),
         [(row["account_id"], row["date_range"], row["opens"], _format_hours(row["busiest"])) for row in rows],
         "the log holds no open by a human",
     )
-
-
-def _most_opened(table: "HourOfWeekTable", limit: int) -> list[dict[str, Any]]:
-    """Return the `limit` reports with most opens. All rows of a report are in one batch of the table."""
-    best: list[dict[str, Any]] = []
-    for batch in table.batches():
-        frame = batch.to_pandas()
-        totals = frame.groupby(["account_id", "date_range"], observed=True)["opens"].sum().nlargest(limit)
-        best += [_report_counts(frame, account, name, int(total)) for (account, name), total in totals.items()]
-        best = heapq.nlargest(limit, best, key=lambda row: int(row["opens"]))
-    return best
 
 
 def _report_counts(frame: "pd.DataFrame", account_id: str, date_range: str, opens: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Turns access events into mergeable slots, and slots into profiles of when reports are opened.
+"""Turns access events into quarter-hour slots that can be merged, and slots into profiles of when reports are opened.
 
-`adwarm.patterns.ingest.run` brings the slots up to date, `load_slots` reads them, `profile` tells habits from chance,
-and `hour_of_week` counts a log of any length by report and hour of the reader's week. Nothing is imported here, because
-ingest needs pandas and SQL, and counting neither.
+`ingest.run` brings the stored slots up to date with the access log, `load_slots` and `open_history` read them back,
+`profile` describes habits, and `hour_of_week` counts a log by report and hour of the reader's week. Nothing is imported
+here, because each part loads pandas or SQL that others do without.
 """

@@ -1,182 +1,116 @@
-"""How often each report is opened in each hour of the reader's week; memory is bounded by the answer, not by the log.
+"""Counts how often each report is opened in each hour of the reader's week.
 
-Tables of parts of a log add up to the table of the whole, in any order: make one a day, store it, and merge. Only opens
-by persons count, all reports of an account and date range together.
+The counts are folded out of the slots that ingest makes, so that a log is read in one way only. Only human opens count,
+all reports of an account and date range together.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adwarm.access_log.log_reader import read_events, timestamp_column
-from adwarm.foundation.arrow_arrays import Codes, Ints, Ints16, to_arrow_array, to_numpy
+from adwarm.foundation.arrow_arrays import Codes, Ints, Micros, to_arrow_array, to_numpy
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder, dictionary_column
+from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
 from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.background_iterator import iterate_in_background
-from adwarm.patterns.dictionary_encoder import DictionaryEncoder
-from adwarm.patterns.hour_counts import HourCounts
-from adwarm.patterns.local_hours import DAY_QUARTERS, QUARTER_MICROS, HourOfWeekLookup
-from adwarm.patterns.opens import keep_human_events
-from adwarm.patterns.pair_index import PairIndex
+from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 
-if TYPE_CHECKING:
-    import pandas as pd  # counting does without; only the frame needs it
-
-_WORD = pa.dictionary(pa.int32(), pa.string())
+_STRINGS = pa.dictionary(pa.int32(), pa.string())
 HOUR_SCHEMA = pa.schema([
-    pa.field("account_id", _WORD, nullable=False),
-    pa.field("date_range", _WORD, nullable=False),
+    pa.field("account_id", _STRINGS, nullable=False),
+    pa.field("date_range", _STRINGS, nullable=False),
     pa.field("hour_of_week", pa.uint8(), nullable=False),
     pa.field("opens", pa.int64(), nullable=False),
 ])
-"""One row per account, date range and hour of the week that saw an open; hour 0 is Monday 00:00 to 01:00."""
+"""One row per account, date range and hour of the week with an open; hour 0 is Monday 00:00 to 01:00."""
+
+# A cell packs the codes of account and date range and the hour into one number.
+_ACCOUNT_SHIFT, _RANGE_SHIFT = 32, 8
+_RANGE_MASK, _HOUR_MASK = (1 << _ACCOUNT_SHIFT - _RANGE_SHIFT) - 1, (1 << _RANGE_SHIFT) - 1
+_MERGE_ROWS = 1_000_000
 
 
-class HourOfWeekTable:
-    """Adds up events, slots or tables that were made before.
-
-    Args:
-        default_zone: the zone of the reader where neither the log nor `account_zones` has one.
-        account_zones: the zones of accounts, for events whose zone the log does not name.
-    """
-
-    def __init__(self, default_zone: str = "UTC", account_zones: Mapping[str, str] | None = None) -> None:
-        self._default_zone = default_zone
-        self._account_zones = account_zones or {}
-        self._accounts, self._ranges, self._zones = DictionaryEncoder(), DictionaryEncoder(), DictionaryEncoder()
-        self._pairs = PairIndex()
-        self._cells = HourCounts()
-        self._local = HourOfWeekLookup()
-        self._table: tuple[tuple[int, int, int], Ints16] | None = None
-
-    @property
-    def pair_count(self) -> int:
-        """How many pairs of account and date range have been counted."""
-        return len(self._pairs)
-
-    def add(self, events: pa.RecordBatch) -> None:
-        """Count the opens by persons in a batch of events, in `EVENT_SCHEMA`."""
-        events = keep_human_events(events)
-        if events.num_rows:
-            self._cells.add_events(self._rows_of(events), self._hours(events, timestamp_column(events)))
-
-    def add_slots(self, slots: pa.Table) -> None:
-        """Count the opens of slots, in `SLOT_SCHEMA`; no slot is cut by an hour of any zone."""
-        for batch in slots.to_batches():
-            if batch.num_rows:
-                rows, hours = self._rows_of(batch), self._hours(batch, timestamp_column(batch, "slot"))
-                self._cells.add_counts(rows, hours, _longs(batch, "opens"))
-
-    def add_table(self, table: pa.Table) -> None:
-        """Add a table in `HOUR_SCHEMA`, such as a day's."""
-        for batch in table.cast(HOUR_SCHEMA).to_batches():
-            if batch.num_rows:
-                self._cells.add_counts(self._rows_of(batch), _longs(batch, "hour_of_week"), _longs(batch, "opens"))
-
-    def merge(self, other: "HourOfWeekTable") -> None:
-        """Add what `other` has counted; `other` stays as it is."""
-        for batch in other.batches():
-            self.add_table(pa.Table.from_batches([batch]))
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the table piece by piece, in order of account, date range and hour."""
-        accounts, account = _in_use(self._accounts, self._pairs.pairs[:, 0])
-        ranges, date_range = _in_use(self._ranges, self._pairs.pairs[:, 1])
-        order = np.lexsort((date_range, account))
-        account, date_range = account[order], date_range[order]
-        for places, hours, counts in self._cells.blocks(order):
-            words = (_coded(account[places], accounts), _coded(date_range[places], ranges))
-            columns = [*words, to_arrow_array(hours.astype(np.uint8), pa.uint8()), to_arrow_array(counts, pa.int64())]
-            yield pa.RecordBatch.from_arrays(columns, schema=HOUR_SCHEMA)
-
-    def table(self) -> pa.Table:
-        """Return the whole table."""
-        return pa.Table.from_batches(self.batches(), schema=HOUR_SCHEMA)
-
-    def frame(self) -> "pd.DataFrame":
-        """Return the whole table for pandas."""
-        frame: pd.DataFrame = self.table().to_pandas()
-        return frame
-
-    def _rows_of(self, batch: pa.RecordBatch) -> Codes:
-        accounts = self._accounts.encode_column(batch.column("account_id"))
-        ranges = self._ranges.encode_column(batch.column("date_range"))
-        rows = self._pairs.encode(accounts, ranges, len(self._accounts.values), len(self._ranges.values))
-        self._cells.reserve(len(self._pairs))
-        return rows
-
-    def _hours(self, batch: pa.RecordBatch, micros: Ints) -> Ints16:
-        """Return the hour of the week of each moment in its reader's zone."""
-        zones = self._zone_codes(batch)
-        quarters = micros // QUARTER_MICROS
-        first, last = int(quarters.min()) // DAY_QUARTERS, int(quarters.max()) // DAY_QUARTERS
-        wanted = (first, last, len(self._zones.values))
-        if self._table is None or self._table[0] != wanted:
-            names = [name or self._default_zone for name in self._zones.values]
-            self._table = (wanted, self._local.table(names, first, last))
-        table = self._table[1]
-        quarters -= first * DAY_QUARTERS
-        quarters += np.multiply(zones, table.shape[1], dtype=np.int64)
-        return table.reshape(-1)[quarters]
-
-    def _zone_codes(self, batch: pa.RecordBatch) -> Codes:
-        zones = self._zones.encode_column(batch.column("time_zone"))
-        if not self._account_zones or "" not in self._zones.values:
-            return zones
-        unnamed = zones == self._zones.encode("")
-        if not unnamed.any():
-            return zones
-        owners = batch.column("account_id")
-        own = [self._zones.encode(self._account_zones.get(name, "")) for name in owners.dictionary.to_pylist()]
-        return np.where(unnamed, np.array(own, np.int32)[to_numpy(owners.indices)], zones)
-
-
-def count_log(
-    url: str,
-    settings: Settings,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    account_zones: Mapping[str, str] | None = None,
-) -> HourOfWeekTable:
-    """Return the table of the events of a log in the half-open UTC window, reading it piece by piece.
+def count_log(url: str, settings: Settings) -> pa.Table:
+    """Return the counts of a log, in `HOUR_SCHEMA`, by account, date range and hour.
 
     Raises:
         NotFound: there is no log at `url`.
         BadRequest: none of its files can be read.
     """
-    table = HourOfWeekTable(settings.default_zone, account_zones)
+    slots = SlotAggregator()
     with system_memory_pool():
-        for batch in iterate_in_background(read_events(url, settings, since=since, until=until)):
-            table.add(batch)
-    return table
+        for batch in iterate_in_background(read_events(url, settings)):
+            slots.add(batch)
+        return count_slots((table for _, table in slots.days()), settings.default_zone)
 
 
-def write_table(table: HourOfWeekTable, target: str | Path | BinaryIO) -> None:
-    """Write the table as Parquet, piece by piece."""
-    with (
-        system_memory_pool(),
-        pq.ParquetWriter(target, HOUR_SCHEMA, compression="zstd", write_statistics=False) as writer,
-    ):
-        for batch in iterate_in_background(table.batches()):
-            writer.write_batch(batch)
+def count_slots(tables: Iterable[pa.Table], default_zone: str = "UTC") -> pa.Table:
+    """Return the counts of tables of slots, in `HOUR_SCHEMA`, by account, date range and hour.
+
+    Args:
+        tables: in `SLOT_SCHEMA`; memory is bounded by one of them and the result.
+        default_zone: the zone of readers whose zone the log does not name.
+    """
+    accounts, ranges, zones = DictionaryEncoder(), DictionaryEncoder(), DictionaryEncoder()
+    counts = _CellCounts()
+    for batch in (batch for table in tables for batch in table.to_batches() if batch.num_rows):
+        account = accounts.encode_column(batch.column("account_id")).astype(np.int64)
+        date_range = ranges.encode_column(batch.column("date_range")).astype(np.int64)
+        zone = zones.encode_column(batch.column("time_zone"))
+        hour = _local_hours(timestamp_column(batch, "slot"), zone, [name or default_zone for name in zones.values])
+        cells = (account << _ACCOUNT_SHIFT) | (date_range << _RANGE_SHIFT) | hour
+        counts.add(cells, to_numpy(batch.column("opens")).astype(np.int64))
+    cells, opens = counts.merge()
+    account_names, account_ranks = accounts.sorted_values()
+    range_names, range_ranks = ranges.sorted_values()
+    account = account_ranks[cells >> _ACCOUNT_SHIFT]
+    date_range = range_ranks[(cells >> _RANGE_SHIFT) & _RANGE_MASK]
+    hour = cells & _HOUR_MASK
+    order = np.lexsort((hour, date_range, account))
+    columns = [
+        dictionary_column(account[order], account_names),
+        dictionary_column(date_range[order], range_names),
+        to_arrow_array(hour[order].astype(np.uint8), pa.uint8()),
+        to_arrow_array(opens[order], pa.int64()),
+    ]
+    return pa.Table.from_arrays(columns, schema=HOUR_SCHEMA)
 
 
-def _in_use(words: DictionaryEncoder, codes: Codes) -> tuple[pa.Array, Ints]:
-    """Return the words that `codes` name, in order, and the place of each code among them."""
-    ordered, ranks = words.sorted_values()
-    used, places = np.unique(ranks[codes], return_inverse=True)
-    return ordered.take(to_arrow_array(used, pa.int64())), places
+class _CellCounts:
+    """Adds up counts by cell. Merges when as many rows are new as are merged, so that each is sorted few times."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Ints, Ints]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        self._pending = 0
+
+    def add(self, cells: Ints, opens: Ints) -> None:
+        self._parts.append(_summed(cells, opens))
+        self._pending += len(self._parts[-1][0])
+        if self._pending > max(_MERGE_ROWS, len(self._parts[0][0])):
+            self.merge()
+
+    def merge(self) -> tuple[Ints, Ints]:
+        """Return the distinct cells, ascending, and their counts."""
+        cells, opens = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
+        self._parts, self._pending = [_summed(cells, opens)], 0
+        return self._parts[0]
 
 
-def _coded(codes: Ints, words: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(to_arrow_array(codes.astype(np.int32), pa.int32()), words)
+def _summed(cells: Ints, opens: Ints) -> tuple[Ints, Ints]:
+    order = np.argsort(cells, kind="stable")  # quick where sorted runs are joined
+    cells, opens = cells[order], opens[order]
+    starts = np.flatnonzero(np.diff(cells, prepend=-1))
+    return cells[starts], np.add.reduceat(opens, starts) if len(starts) else opens
 
 
-def _longs(batch: pa.RecordBatch, name: str) -> Ints:
-    return to_numpy(batch.column(name)).astype(np.int64, copy=False)
+def _local_hours(slots: Micros, zone: Codes, zone_names: list[str]) -> Ints:
+    """Return the hour of the week of each slot in its zone. Each pair of slot and zone is converted once.
+
+    No zone has changed its clocks within a quarter of an hour since 2022.
+    """
+    starts, row = np.unique(slots, return_inverse=True)
+    hours = np.stack([hours_of_week(to_local_micros(starts, name) // HOUR_MICROS) for name in zone_names])
+    return hours[zone, row]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.foundation.arrow_arrays import Codes, Ints, to_numpy
-from adwarm.patterns.dictionary_encoder import DictionaryEncoder
+from adwarm.foundation.arrow_arrays import Codes, Ints, Strings, to_numpy
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.load_slots import iter_slots
 from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
@@ -35,10 +35,10 @@ def load_opens(
     """
     words = {name: DictionaryEncoder() for name in _NAMES}
     tables = iter_slots(engine, objects, since, until)
-    batches = [_numbers(batch, words) for table in tables for batch in table.cast(SLOT_SCHEMA).to_batches()]
-    columns = [_joined(batches, place, kind) for place, kind in enumerate(_KINDS)]
+    batches = [_encode_batch(batch, words) for table in tables for batch in table.cast(SLOT_SCHEMA).to_batches()]
+    columns = [_concatenate(batches, place, kind) for place, kind in enumerate(_KINDS)]
     batches.clear()
-    keys, key = _keys(columns[:3], words)
+    keys, key = _number_keys(columns[:3], words)
     key, first, last, zone = _one_per_quarter(key, *columns[3:])
     is_first = first_open_mask(key, first, last)
     order = np.lexsort((key, first))
@@ -50,7 +50,7 @@ def load_opens(
     at = at[appearance]
     account_id, date_range, report = (column[key[at]] for column in keys)
     latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
-    zones = _zones(engine, _told(words["time_zone"], zone[latest]), account_id, default_zone)
+    zones = _zones(engine, _decode(words["time_zone"], zone[latest]), account_id, default_zone)
     return Opens(
         first, place[number], is_first, account_id, date_range, report, zones, factorize(account_id), first[at]
     )
@@ -64,18 +64,18 @@ def find_log_end(engine: Engine) -> datetime | None:
     return max((end for end in ends if end), default=None)
 
 
-def _numbers(batch: pa.RecordBatch, words: dict[str, DictionaryEncoder]) -> list[npt.NDArray[Any]]:
+def _encode_batch(batch: pa.RecordBatch, words: dict[str, DictionaryEncoder]) -> list[npt.NDArray[Any]]:
     """Return codes of the words, the first moment, and how much later the last one is; microseconds."""
     codes = [words[name].encode_column(batch.column(name)) for name in _NAMES]
     first, last = (to_numpy(batch.column(name)) for name in ("first_ts", "last_ts"))
     return [*codes, first, (last - first).astype(np.int32)]
 
 
-def _joined(batches: list[list[npt.NDArray[Any]]], place: int, kind: type) -> npt.NDArray[Any]:
+def _concatenate(batches: list[list[npt.NDArray[Any]]], place: int, kind: type) -> npt.NDArray[Any]:
     return np.concatenate([np.empty(0, kind), *(batch[place] for batch in batches)], dtype=kind)
 
 
-def _keys(codes: list[Codes], words: dict[str, DictionaryEncoder]) -> tuple[list[npt.NDArray[np.object_]], Codes]:
+def _number_keys(codes: list[Codes], words: dict[str, DictionaryEncoder]) -> tuple[list[Strings], Codes]:
     """Return the distinct keys' words in order, and the place of each row's key among them."""
     texts = [np.sort(np.array(words[name].values, dtype=object)) for name in _NAMES[:3]]
     packed = np.zeros(len(codes[0]), np.int64)
@@ -103,13 +103,11 @@ def _one_per_quarter(key: Codes, zone: Codes, first: Ints, span: Codes) -> tuple
     return key[starts], first[starts], np.maximum.reduceat(last, starts), zone[starts]
 
 
-def _told(words: DictionaryEncoder, code: Codes) -> npt.NDArray[np.object_]:
+def _decode(words: DictionaryEncoder, code: Codes) -> Strings:
     return np.array(words.values, dtype=object)[code]
 
 
-def _zones(
-    engine: Engine, told: npt.NDArray[np.object_], account_id: npt.NDArray[np.object_], default: str
-) -> npt.NDArray[np.object_]:
+def _zones(engine: Engine, told: Strings, account_id: Strings, default: str) -> Strings:
     """Fill in the zone where the log named none: the account's, else the default."""
     unnamed = np.flatnonzero(told == "")
     known = accounts.get_many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}

@@ -16,8 +16,8 @@ import pyarrow as pa
 from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
 from adwarm.foundation.arrow_arrays import Codes, Ints
+from adwarm.foundation.dictionary_encoder import DictionaryEncoder, dictionary_column
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.opens import keep_human_events
 
 SLOT_SECONDS = 900
@@ -96,7 +96,7 @@ class SlotAggregator:
         for day in sorted({int(day) for _, days, _, _ in (*parts, *spilled) for day in days}):
             found = (_day_rows(file, days, bounds, held, day) for file, days, bounds, held in (*parts, *spilled))
             rows = [some for some in found if len(some)]
-            yield day, self._decode(rows[0] if len(rows) == 1 else _merged(rows), order)
+            yield day, self._decode(rows[0] if len(rows) == 1 else _merge(rows), order)
 
     def count_keys(self) -> int:
         """Return how many distinct keys have been counted."""
@@ -121,7 +121,7 @@ class SlotAggregator:
         rows["place"] = (slot << _ASPECT_BITS) | self._aspect(codes["report"], codes["time_zone"])
         rows["pair"] = (codes["account_id"].astype(np.int64) << 32) | codes["date_range"]
         rows["opens"], rows["first"], rows["last"] = opens, first, last
-        rows = _reduced(rows)  # while it is in the cache
+        rows = _reduce(rows)  # while it is in the cache
         self._buffer.append(rows)
         self._buffered += len(rows)
         if self._buffered >= self._limit:
@@ -141,7 +141,7 @@ class SlotAggregator:
 
     def _compact(self) -> None:
         if len(self._buffer) > 1 or self._buffered >= self._limit:
-            self._buffer = [_merged(self._buffer)]
+            self._buffer = [_merge(self._buffer)]
         self._buffered = sum(map(len, self._buffer))
 
     def _spill(self) -> None:
@@ -169,14 +169,14 @@ class SlotAggregator:
         return pa.Table.from_arrays([*words, moments[0], opens, *moments[1:]], schema=SLOT_SCHEMA)
 
 
-def _merged(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _merge(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return what `_reduced` does of the parts together, each of which it has returned before; empties `parts`."""
     together = [np.concatenate(parts)]
     parts.clear()
-    return _reduced(together.pop(), kind="stable")  # quick where runs are sorted
+    return _reduce(together.pop(), kind="stable")  # quick where runs are sorted
 
 
-def _reduced(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quicksort") -> npt.NDArray[Any]:
+def _reduce(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quicksort") -> npt.NDArray[Any]:
     """Return one row per key and slot, sorted by slot."""
     if not len(rows):
         return rows
@@ -231,7 +231,7 @@ def _column(words: pa.Array, codes: Ints) -> pa.DictionaryArray:
     used = np.zeros(len(words), np.bool_)
     used[codes] = True
     places = (np.cumsum(used) - 1).astype(np.int32)[codes]
-    return pa.DictionaryArray.from_arrays(pa.array(places), words.filter(pa.array(used)))
+    return dictionary_column(places, words.filter(pa.array(used)))
 
 
 def _moments(micros: Ints) -> pa.Array:

@@ -28,12 +28,12 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     window = run.window if run.is_explicit else None
-    planned = plan_ingest(runtime.engine, runtime.settings, run.clock.now(), window=window)
-    if len(planned.shares) > 1:
-        log.info("split into %d tasks", len(planned.shares))
+    planned = plan_ingest(runtime.context, run.clock.now(), window=window)
+    if len(planned.splits) > 1:
+        log.info("split into %d tasks", len(planned.splits))
         plan = save_plan(runtime.objects, planned)
-        return [{"plan": plan, "number": number} for number in range(len(planned.shares))]
-    figures = _summarize_ingest(run_locally(runtime.engine, runtime.objects, runtime.settings, planned))
+        return [{"plan": plan, "number": number} for number in range(len(planned.splits))]
+    figures = _summarize_ingest(run_locally(runtime.context, planned))
     context["ti"].xcom_push(key="figures", value=figures)
     return []
 
@@ -41,7 +41,7 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 def read_split(split: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Read one split of the log. `commit_splits` publishes the result."""
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
-    partial = read_saved_split(runtime.objects, runtime.settings, split["plan"], split["number"])
+    partial = read_saved_split(runtime.context, split["plan"], split["number"])
     return {**split, "partial": partial}
 
 
@@ -50,7 +50,7 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
     ordered = sorted(splits, key=lambda split: int(split["number"]))
     partials = [split["partial"] for split in ordered]
-    return _summarize_ingest(commit_saved_plan(runtime.engine, runtime.objects, ordered[0]["plan"], partials))
+    return _summarize_ingest(commit_saved_plan(runtime.context, ordered[0]["plan"], partials))
 
 
 def _summarize_ingest(result: IngestResult) -> dict[str, Any]:

@@ -80,5 +80,5 @@ def learn_forecast(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder / "log"))
     runtime, until = Runtime(), datetime(2026, 10, 29, tzinfo=UTC)
-    ingest(runtime.engine, runtime.objects, runtime.settings, until)
+    ingest(runtime.context, until)
     train_and_promote(runtime.context, until, until)

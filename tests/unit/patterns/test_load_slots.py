@@ -14,7 +14,7 @@ from adwarm.model import Account
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
-from adwarm.store import accounts
+from adwarm.store import Context, accounts
 from adwarm.store.objects import ObjectStore
 
 START = pd.Timestamp("2026-03-07 22:00", tz="UTC")
@@ -62,7 +62,7 @@ def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectSto
     start = datetime(2026, 3, 7, 22, tzinfo=UTC)
     moments = [start + timedelta(minutes=20 * n) for n in range(24)]
     settings = _write(tmp_path / "log.jsonl", moments)
-    ingest(sqlite_engine, objects, settings, start + timedelta(days=2))
+    ingest(Context(sqlite_engine, objects, settings), start + timedelta(days=2))
     found = load_slots(sqlite_engine, objects, start + timedelta(minutes=30), start + timedelta(hours=4))
     assert found["first_ts"].tolist() == [
         at for at in moments if start + timedelta(minutes=30) <= at < start + timedelta(hours=4)
@@ -88,6 +88,6 @@ def test_a_log_without_zones_takes_the_accounts_zone(
     at = datetime(2026, 3, 7, 22, tzinfo=UTC)
     if known:
         accounts.save(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
-    ingest(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at]), at + timedelta(hours=1))
+    ingest(Context(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at])), at + timedelta(hours=1))
     found = load_slots(sqlite_engine, objects, at, at + timedelta(hours=1), default_zone="Europe/Berlin")
     assert found["time_zone"].tolist() == ["Asia/Tokyo" if known else "Europe/Berlin"]

@@ -14,7 +14,7 @@ from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts
+from adwarm.store import Context, ObjectStore, accounts
 
 START = datetime(2026, 3, 7, 21, 45, tzinfo=UTC)
 END = START + timedelta(days=4)
@@ -36,7 +36,7 @@ def _store(engine: Engine, objects: ObjectStore, tmp_path: Path, events: pd.Data
     path = tmp_path / "log.parquet"
     events.to_parquet(path)
     settings = Settings(access_log_url=str(path), reports={"default": {}, "creatives": {}})
-    ingest(engine, objects, settings, END)
+    ingest(Context(engine, objects, settings), END)
 
 
 def _quarters(opens: Opens) -> set[tuple[str, int]]:
@@ -95,7 +95,7 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
     writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
     for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
         writer.append(START, ReportKey(account, "today"), actor=actor)
-    ingest(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log")), END)
+    ingest(Context(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log"))), END)
     accounts.save(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
     found = load_opens(sqlite_engine, objects, START - timedelta(hours=1), END, default_zone="Europe/Rome")
     assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.access_log.event_schema import EVENT_SCHEMA
+from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator, _order
 
 START = datetime(2026, 3, 7, 22, tzinfo=UTC)

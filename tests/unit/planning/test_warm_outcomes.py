@@ -11,7 +11,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.warm_outcomes import WarmOutcomes, mark_warm_outcomes
 from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, warms
+from adwarm.store import Context, ObjectStore, warms
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -22,7 +22,7 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
     writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
     for account, at in opens:
         writer.append(at, ReportKey(account, "today"))
-    ingest(engine, objects, Settings(access_log_url=str(tmp_path / "log")), until)
+    ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
 
 
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
@@ -110,7 +110,7 @@ def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path:
     writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
     for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
         writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
-    ingest(engine, objects, Settings(access_log_url=str(tmp_path / "log")), AT + 5 * HOUR)
+    ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), AT + 5 * HOUR)
     assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
     assert {name for name, (used, _) in _verdicts(engine).items() if used} == {"act_3", "act_4"}
 

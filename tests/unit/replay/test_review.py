@@ -70,8 +70,9 @@ def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW,
         "review": {"policies": POLICIES, "scored_weeks": 2, "min_cases": 100, **review},
     })
     objects = ObjectStore(settings.data)
-    ingest(engine, objects, settings, now)
-    return _Deployment(Context(engine, objects, settings))
+    context = Context(engine, objects, settings)
+    ingest(context, now)
+    return _Deployment(context)
 
 
 @pytest.fixture

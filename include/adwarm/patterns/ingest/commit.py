@@ -1,7 +1,7 @@
-"""Publishes what the shares of a run came to: all of it in one transaction, or nothing.
+"""Commits the results of a run's splits in one transaction.
 
-Hours are replaced, never added to, so adopting twice is adopting once. A day that one share alone holds is published
-as that share has stored it; only days that several hold are added up, day by day.
+Hours are replaced, never added to, so committing twice has the effect of committing once. A day that only one split
+holds is published as that split stored it; days that several splits hold are merged, one day at a time.
 """
 
 from collections import defaultdict
@@ -27,44 +27,44 @@ from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
 
 
-def combine_results(objects: ObjectStore, shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> SplitResult:
-    """Return what the shares of a run come to together.
+def combine_results(objects: ObjectStore, splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> SplitResult:
+    """Return the results of all splits as one.
 
-    What was read of a file beyond the place where it could not be read is left out, as one reader would not have come
+    Results of a file beyond the first split that could not read it are left out: a single reader would have stopped
     there.
     """
-    found = list(_reached(shares, partials))
-    if len(found) == 1:
-        return found[0]
+    readable = list(_readable_results(splits, results))
+    if len(readable) == 1:
+        return readable[0]
     quarantine = Quarantine()
-    for part in found:
-        quarantine.merge(part.by_reason, part.samples)
-    unreadable = sorted({path for part in found for path in part.unreadable})
+    for result in readable:
+        quarantine.merge(result.by_reason, result.samples)
+    unreadable = sorted({path for result in readable for path in result.unreadable})
     return SplitResult(
-        days=_added_up(objects, found),
-        files=[row for row in _joined(found) if row.path not in unreadable],
+        days=_merge_days(objects, readable),
+        files=[row for row in _merge_progress(readable) if row.path not in unreadable],
         unreadable=unreadable,
-        events=sum(part.events for part in found),
-        keys=None if found else 0,
-        ignored=sum(part.ignored for part in found),
+        events=sum(result.events for result in readable),
+        keys=None if readable else 0,
+        ignored=sum(result.ignored for result in readable),
         by_reason=dict(sorted(quarantine.by_reason.items())),
         samples=quarantine.samples,
     )
 
 
 def commit_hours(
-    engine: Engine, plan: IngestPlan, read: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
+    engine: Engine, plan: IngestPlan, result: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
 ) -> datetime | None:
     """Publish what was read; return the start of the hours that were replaced, None when none were.
 
     Args:
-        watermark: as it stood when the plan was made.
-        live: whether files and watermark move; not for a window that was asked for.
+        watermark: its value when the plan was made.
+        live: whether the progress of files and the watermark are saved; False for an explicit window.
 
     Raises:
-        Transient: another run moved the watermark meanwhile.
+        Transient: another run moved the watermark in the meantime.
     """
-    new = [row for hours in read.days.values() for row in hours]
+    new = [row for hours in result.days.values() for row in hours]
     since = plan.since if plan.since is not None else min((row.hour for row in new), default=None)
     since = None if plan.idle else since
     target = max(now, watermark or now)
@@ -73,68 +73,68 @@ def commit_hours(
         if live and current not in {watermark, target}:
             raise Transient("another run has read the access log meanwhile; run again")
         if live and current != watermark:
-            return since  # an earlier try of this very run has published it
+            return since  # an earlier attempt of this run has committed it
         rows = aggregates.list_log_files(connection)
-        gone = [*plan.gone, *(rows[path] for path in read.unreadable if path in rows)]
+        gone = [*plan.gone, *(rows[path] for path in result.unreadable if path in rows)]
         if since is not None:
             old = aggregates.list_hours(connection, since, plan.until)
-            aggregates.replace_hours(connection, since, plan.until, _kept(old, new, gone), now)
+            aggregates.replace_hours(connection, since, plan.until, _choose_hours(old, new, gone), now)
         if live:
-            aggregates.save_log_files(connection, [*read.files, *archived_rows(gone, read.files)])
+            aggregates.save_log_files(connection, [*result.files, *archived_rows(gone, result.files)])
             aggregates.delete_log_files(connection, expired_paths(gone, plan.since))
             aggregates.set_watermark(connection, target, now)
     return since
 
 
-def require_readable(plan: IngestPlan, read: SplitResult) -> None:
-    """Raise when not one file of the plan could be read.
+def require_readable(plan: IngestPlan, result: SplitResult) -> None:
+    """Raise when no file of the plan could be read.
 
     Raises:
-        BadRequest: with what was wrong.
+        BadRequest: names the first file and why it could not be read.
     """
-    paths = {part.file.path for part in plan.parts}
-    if paths and not plan.idle and paths <= set(read.unreadable):
-        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(read.samples)}")
+    paths = {file_range.file.path for file_range in plan.ranges}
+    if paths and not plan.idle and paths <= set(result.unreadable):
+        raise BadRequest(f"no file of the access log can be read: {describe_unreadable(result.samples)}")
 
 
-def _reached(shares: Sequence[LogSplit], partials: Sequence[SplitResult]) -> list[SplitResult]:
-    found, lost = [], False
-    for share, part in zip(shares, partials, strict=True):
-        lost = lost and share.continues
-        if not lost:
-            found.append(part)
-        lost = lost or bool(part.unreadable)
-    return found
+def _readable_results(splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> list[SplitResult]:
+    readable, is_lost = [], False
+    for split, result in zip(splits, results, strict=True):
+        is_lost = is_lost and split.continues
+        if not is_lost:
+            readable.append(result)
+        is_lost = is_lost or bool(result.unreadable)
+    return readable
 
 
-def _added_up(objects: ObjectStore, partials: Sequence[SplitResult]) -> dict[int, list[HourAggregate]]:
-    held: dict[int, list[list[HourAggregate]]] = defaultdict(list)
-    for part in partials:
-        for day, hours in part.days.items():
-            held[day].append(hours)
-    return {day: _one_day(objects, parts) for day, parts in sorted(held.items())}
+def _merge_days(objects: ObjectStore, results: Sequence[SplitResult]) -> dict[int, list[HourAggregate]]:
+    hours_by_day: dict[int, list[list[HourAggregate]]] = defaultdict(list)
+    for result in results:
+        for day, hours in result.days.items():
+            hours_by_day[day].append(hours)
+    return {day: _merge_day(objects, by_split) for day, by_split in sorted(hours_by_day.items())}
 
 
-def _one_day(objects: ObjectStore, parts: list[list[HourAggregate]]) -> list[HourAggregate]:
-    if len(parts) == 1:
-        return parts[0]
+def _merge_day(objects: ObjectStore, hours_by_split: list[list[HourAggregate]]) -> list[HourAggregate]:
+    if len(hours_by_split) == 1:
+        return hours_by_split[0]
     slots = SlotAggregator()
-    for hours in parts:
+    for hours in hours_by_split:
         slots.add_slots(pq.read_table(pa.BufferReader(objects.get(hours[0].object_hash))))
     return [row for _, table in slots.days() for row in save_day(table, objects)]
 
 
-def _joined(partials: Sequence[SplitResult]) -> list[LogFileProgress]:
-    """Return one row per file, whichever shares have read it."""
+def _merge_progress(results: Sequence[SplitResult]) -> list[LogFileProgress]:
+    """Return one row per file, however many splits have read it."""
     rows: dict[str, LogFileProgress] = {}
-    for row in (row for part in partials for row in part.files):
-        before = rows.get(row.path)
-        rows[row.path] = row if before is None else _followed(before, row)
+    for row in (row for result in results for row in result.files):
+        earlier = rows.get(row.path)
+        rows[row.path] = row if earlier is None else _continue_progress(earlier, row)
     return list(rows.values())
 
 
-def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
-    """Return the row of a file of which `then` was read behind `first`."""
+def _continue_progress(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
+    """Return the progress of a file of which `first` and then `then` were read."""
     latest = Checkpoints(first.checkpoints).latest
     later = [entry for entry in then.checkpoints if latest is None or entry[0] > latest]
     return replace(
@@ -146,13 +146,18 @@ def _followed(first: LogFileProgress, then: LogFileProgress) -> LogFileProgress:
     )
 
 
-def _kept(old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]) -> list[HourAggregate]:
-    """Return the new hours, but for those a vanished file may have filled better: good data is not replaced by less."""
-    found = {row.hour: row for row in new}
+def _choose_hours(
+    old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]
+) -> list[HourAggregate]:
+    """Return the new hours, except where the old hour has more opens and may come from a file that is gone.
+
+    A file that was rotated away must not take its events with it when its hours are read again.
+    """
+    chosen = {row.hour: row for row in new}
     last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)
     for row in old:
         if last is None or to_micros(row.hour) // HOUR > last:
             continue
-        if row.hour not in found or found[row.hour].opens < row.opens:
-            found[row.hour] = row
-    return [found[hour] for hour in sorted(found)]
+        if row.hour not in chosen or chosen[row.hour].opens < row.opens:
+            chosen[row.hour] = row
+    return [chosen[hour] for hour in sorted(chosen)]

@@ -1,43 +1,42 @@
-"""Hands a planned run from worker to worker: the plan and what came of its shares travel as objects, by their hash.
+"""Runs an ingest on several workers: the plan and the results of its splits are exchanged as objects, by hash.
 
-A share that is read again gives the same object under the same name, so a worker that dies or a task that is retried
-leaves nothing half done. Objects that nobody refers to any more are orphans like any other.
+A split that is read again gives the same object under the same hash, so a worker that dies or a task that is retried
+leaves nothing half done. Garbage collection removes the objects once nothing refers to them.
 """
 
 from collections.abc import Sequence
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine
 
 from adwarm.patterns.ingest.read_split import SplitResult, read_split, require_unchanged
 from adwarm.patterns.ingest.run import IngestResult, IngestRun, commit_ingest
-from adwarm.settings import Settings
+from adwarm.store import Context
 from adwarm.store.objects import ObjectStore
 
 _SUFFIX = ".json"
 _PLANNED, _PARTIAL = TypeAdapter(IngestRun), TypeAdapter(SplitResult)
 
 
-def save_plan(objects: ObjectStore, planned: IngestRun) -> str:
-    """Store the plan; return its hash."""
-    return objects.put(_PLANNED.dump_json(planned), _SUFFIX)
+def save_plan(objects: ObjectStore, run: IngestRun) -> str:
+    """Store the plan of a run; return its hash."""
+    return objects.put(_PLANNED.dump_json(run), _SUFFIX)
 
 
-def read_saved_split(objects: ObjectStore, settings: Settings, plan: str, number: int) -> str:
-    """Read the share with this number of a stored plan, store what came of it, and return its hash.
+def read_saved_split(context: Context, plan: str, number: int) -> str:
+    """Read the split with this number of a stored plan, store the result, and return its hash.
 
     Raises:
-        Transient: the log is no longer what it was at planning.
+        Transient: a file of the split has changed since planning.
     """
-    planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
-    share = planned.shares[number]
-    require_unchanged(share)
-    partial = read_split(objects, settings, planned.plan, share, planned.now)
-    return objects.put(_PARTIAL.dump_json(partial), _SUFFIX)
+    run = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
+    split = run.splits[number]
+    require_unchanged(split)
+    result = read_split(context, run.plan, split, run.now)
+    return context.objects.put(_PARTIAL.dump_json(result), _SUFFIX)
 
 
-def commit_saved_plan(engine: Engine, objects: ObjectStore, plan: str, partials: Sequence[str]) -> IngestResult:
-    """Publish a stored plan with what came of its shares, given by hash in their order; see `adopt`."""
-    planned = _PLANNED.validate_json(objects.get(plan, _SUFFIX))
-    read = [_PARTIAL.validate_json(objects.get(digest, _SUFFIX)) for digest in partials]
-    return commit_ingest(engine, objects, planned, read)
+def commit_saved_plan(context: Context, plan: str, results: Sequence[str]) -> IngestResult:
+    """Commit a stored plan with the results of its splits, given by hash in their order; see `commit_ingest`."""
+    run = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
+    loaded = [_PARTIAL.validate_json(context.objects.get(digest, _SUFFIX)) for digest in results]
+    return commit_ingest(context, run, loaded)

@@ -1,4 +1,4 @@
-"""Decides which parts of which files a run has to read, and remembers how far it came.
+"""Decides which ranges of which files a run has to read, from what earlier runs have read of them.
 
 A file may be skipped only when it cannot hold an event of the hours that the run recomputes.
 """
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
-from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
 from adwarm.store.aggregates import LogFileProgress
@@ -18,18 +17,19 @@ ONE_HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class FileRange:
-    """A stretch of a file to read.
+    """A range of a file to read, up to its end.
 
     Attributes:
         start: where to begin: a byte offset, or a row of a Parquet file.
-        known: up to here an earlier run has judged the lines.
-        late_from: from here on an event older than the window has come too late; None where that cannot be told.
-        checkpoints: those that stay true of what lies before `start`, as stored.
+        already_read: lines before this offset were read by an earlier run, which has counted their rejects.
+        late_from: an event from this offset on that is older than the window is late; None where new events cannot be
+            told from old ones.
+        checkpoints: the stored checkpoints that stay valid for what lies before `start`.
     """
 
     file: LogFile
     start: int
-    known: int = 0
+    already_read: int = 0
     late_from: int | None = None
     checkpoints: list[list[int]] = field(default_factory=list)
 
@@ -39,85 +39,85 @@ class IngestPlan:
     """What a run reads.
 
     Attributes:
-        since: recompute the hours from here on; None: all there are.
-        gone: rows of files that are no longer there, or no longer begin with what was read of them.
-        idle: nothing has changed, so that only the watermark moves.
+        since: recompute the hours from here on; None: all hours.
+        gone: progress of files that no longer exist, or no longer begin with what was read of them.
+        idle: nothing has changed, so only the watermark moves.
     """
 
     since: datetime | None
     until: datetime
-    parts: list[FileRange]
+    ranges: list[FileRange]
     gone: list[LogFileProgress]
     idle: bool = False
 
 
 def plan_window(files: list[LogFile], rows: dict[str, LogFileProgress], since: datetime, until: datetime) -> IngestPlan:
-    """Return the plan to read exactly the hours of a window that was asked for."""
+    """Return the plan to read exactly the hours that touch an explicit window."""
     since, until = floor_to(since, ONE_HOUR), floor_to(until + ONE_HOUR - timedelta.resolution, ONE_HOUR)
-    parts = []
+    ranges = []
     for file in files:
         row = rows.get(file.path)
-        # A file that only grew may be entered where the window begins; what was never read has no checkpoint.
+        # A file that only grew is read from the checkpoint of the window's first hour; a new file has no checkpoint.
         start = 0
-        if row is not None and _grew(file, row):
-            found = Checkpoints(row.checkpoints).find_offset(_hour(since))
-            start = row.offset if found is None else found
-        parts.append(FileRange(file, start))
-    return IngestPlan(since, until, parts, [])
+        if row is not None and _is_continuation(file, row):
+            offset = Checkpoints(row.checkpoints).find_offset(_hour(since))
+            start = row.offset if offset is None else offset
+        ranges.append(FileRange(file, start))
+    return IngestPlan(since, until, ranges, [])
 
 
 def plan_live(
     files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None, now: datetime, late: timedelta
 ) -> IngestPlan:
-    """Return the plan to read what came in since the watermark, reopening the last `late` hours before it."""
+    """Return the plan to read what was added since the watermark and to recompute the last `late` hours before it."""
     if watermark is None or not any(file.path in rows for file in files):
         return IngestPlan(None, now, [FileRange(file, 0) for file in files], [])
     since = floor_to(watermark, ONE_HOUR) - late
     paths = {file.path for file in files}
     gone = [row for path, row in rows.items() if path not in paths]
     gone += [rows[file.path] for file in files if file.path in rows and _was_replaced(file, rows[file.path])]
-    parts = [part for file in files if (part := _live_part(file, rows.get(file.path), since))]
+    ranges = [item for file in files if (item := _live_range(file, rows.get(file.path), since))]
     unchanged = all(
-        part.file.problem or (part.file.path in rows and _same(part.file, rows[part.file.path])) for part in parts
+        item.file.problem or (item.file.path in rows and _same(item.file, rows[item.file.path])) for item in ranges
     )
-    pending = any(_reaches(rows[part.file.path], watermark) for part in parts if part.file.path in rows)
-    # A clock that was set back must not cut the hours that are there already.
-    return IngestPlan(since, max(now, watermark), parts, gone, idle=unchanged and not pending)
+    pending = any(_has_events_after(rows[item.file.path], watermark) for item in ranges if item.file.path in rows)
+    # A clock that was set back must not remove hours beyond `now` that are already stored.
+    return IngestPlan(since, max(now, watermark), ranges, gone, idle=unchanged and not pending)
 
 
-def _live_part(file: LogFile, row: LogFileProgress | None, since: datetime) -> FileRange | None:
-    if row is None or not _grew(file, row):
-        # Which rows of a rewritten Parquet file are new cannot be told; those of a replaced text file all are.
+def _live_range(file: LogFile, row: LogFileProgress | None, since: datetime) -> FileRange | None:
+    if row is None or not _is_continuation(file, row):
+        # All rows of a replaced text file are new; which rows of a rewritten Parquet file are new is unknown.
         return FileRange(file, 0, late_from=None if row and file.format == "parquet" else 0)
     entries = Checkpoints(row.checkpoints)
     start = entries.find_offset(_hour(since))
     if start is None and _same(file, row):
-        return None  # all its events are older than the hours in question
+        return None  # all its events are older than the hours to recompute
     start = row.offset if start is None else start
     if file.format == "parquet":
         return FileRange(file, start)
     return FileRange(file, start, row.offset, row.offset, entries.before(start).to_rows())
 
 
-def _grew(file: LogFile, row: LogFileProgress) -> bool:
-    """Whether what was read of the file is still its beginning; a Parquet file changes as a whole."""
+def _is_continuation(file: LogFile, row: LogFileProgress) -> bool:
+    """Whether the file still begins with what was read of it; a Parquet file only changes as a whole."""
     if file.format == "parquet":
         return _same(file, row)
     return file.size >= row.size and _ends_a_line(file, row)
 
 
 def _was_replaced(file: LogFile, row: LogFileProgress) -> bool:
-    return file.format != "parquet" and not _grew(file, row)
+    return file.format != "parquet" and not _is_continuation(file, row)
 
 
 def archived_rows(gone: list[LogFileProgress], read: list[LogFileProgress]) -> list[LogFileProgress]:
-    """Return rows that keep in mind what a replaced file held, under a name that no file has."""
+    """Return the progress of replaced files under paths that no file has, so that their checkpoints are kept."""
     paths = {row.path for row in read}
     return [replace(row, path=f"{row.path[:1000]}#{row.read_at:%Y%m%dT%H%M%S}") for row in gone if row.path in paths]
 
 
 def expired_paths(gone: list[LogFileProgress], since: datetime | None) -> list[str]:
-    """Return the paths of vanished files none of whose hours can be reopened any more."""
+    """Return the paths of missing files whose hours can no longer be recomputed."""
     latest = ((row.path, Checkpoints(row.checkpoints).latest) for row in gone)
     return [path for path, hour in latest if since is not None and (hour is None or hour < _hour(since))]
 
@@ -131,15 +131,15 @@ def _ends_a_line(file: LogFile, row: LogFileProgress) -> bool:
     except FILE_ERRORS as error:
         if not is_file_error(error):
             raise
-        return False  # cut short, closed or gone: to be read from its beginning, where the quarantine tells
+        return False  # it is read from its beginning, which quarantines it
 
 
 def _same(file: LogFile, row: LogFileProgress) -> bool:
     return file.size == row.size and file.mtime == row.mtime
 
 
-def _reaches(row: LogFileProgress, watermark: datetime) -> bool:
-    """Whether the file held events that were still to come at the watermark."""
+def _has_events_after(row: LogFileProgress, watermark: datetime) -> bool:
+    """Whether the file held events at or after the hour of the watermark."""
     latest = Checkpoints(row.checkpoints).latest
     return latest is not None and latest >= _hour(watermark)
 

@@ -1,6 +1,6 @@
-"""Reads one share of a log into slots. What comes of it depends on the share alone, so a retry gives the same again.
+"""Reads one split of a log into slots. The result depends on the split alone, so a retry gives the same result.
 
-Slots are stored as objects day by day; nothing refers to them until they are adopted.
+Slots are stored as one object a day; nothing refers to the objects until the run is committed.
 """
 
 import io
@@ -10,7 +10,6 @@ from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,28 +19,31 @@ from adwarm.access_log.log_files import LogFile, list_files
 from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, parquet_span, timestamp_column
 from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
+from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.background_iterator import iterate_in_background, map_in_background
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
-from adwarm.settings import Settings
+from adwarm.store import Context
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
 class SplitResult:
-    """What came of a share.
+    """The result of a split.
 
     Attributes:
         days: by UTC day since the epoch, the hours of the day that have slots; they share one object.
-        files: what was read of each file; those that cannot be read are left out.
+        files: the progress in each file; files that cannot be read are left out.
         unreadable: paths of files that could not be read to their end.
-        events: read in the window, by anybody.
+        events: events in the window, of any actor.
+        keys: number of distinct keys; None when several splits were combined, whose keys overlap.
         ignored: requests in a web server's log that open no report.
-        keys: distinct account, range and report; None when nobody has seen all of them.
+        by_reason: number of rejected lines and files by reason.
+        samples: some of the rejected lines and files.
     """
 
     days: dict[int, list[HourAggregate]]
@@ -55,8 +57,8 @@ class SplitResult:
 
 
 @dataclass
-class _Reading:
-    """What has been gathered so far."""
+class _SplitState:
+    """The state of reading a split."""
 
     plan: IngestPlan
     reader: LogReader
@@ -66,51 +68,51 @@ class _Reading:
     events: int = 0
 
 
-def read_split(
-    objects: ObjectStore, settings: Settings, plan: IngestPlan, share: LogSplit, now: datetime
-) -> SplitResult:
-    """Read the share and store its slots."""
-    work = _Reading(plan, LogReader(settings, Quarantine()), now)
+def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetime) -> SplitResult:
+    """Read the split and store its slots."""
+    state = _SplitState(plan, LogReader(context.settings, Quarantine()), now)
     with system_memory_pool():
-        for piece in share.slices:
-            _read(work, piece)
-        days = dict(map_in_background(lambda item: (item[0], list(save_day(item[1], objects))), work.slots.days()))
-    quarantine = work.reader.quarantine
+        for split_range in split.ranges:
+            _read_range(state, split_range)
+        days = dict(
+            map_in_background(lambda item: (item[0], list(save_day(item[1], context.objects))), state.slots.days())
+        )
+    quarantine = state.reader.quarantine
     return SplitResult(
         days,
-        work.files,
-        sorted(work.reader.unreadable),
-        work.events,
-        work.slots.count_keys(),
+        state.files,
+        sorted(state.reader.unreadable),
+        state.events,
+        state.slots.count_keys(),
         quarantine.ignored,
         dict(sorted(quarantine.by_reason.items())),
         quarantine.samples,
     )
 
 
-def require_unchanged(share: LogSplit) -> None:
-    """Raise when a file of the share is no longer what it was when the share was cut; it may have grown.
+def require_unchanged(split: LogSplit) -> None:
+    """Raise when a file of the split has changed since planning other than by growing.
 
     Raises:
-        Transient: it was replaced, cut, or is gone.
+        Transient: the file was replaced, truncated or removed.
     """
-    for piece in share.slices:
-        if not piece.part.file.problem and not _still(piece.part.file):
-            raise Transient(f"{piece.part.file.path} changed while the log was read; start the run again")
+    for file in (item.file_range.file for item in split.ranges):
+        if not file.problem and not _is_unchanged(file):
+            raise Transient(f"{file.path} changed while the log was read; start the run again")
 
 
-def _still(file: LogFile) -> bool:
+def _is_unchanged(file: LogFile) -> bool:
     try:
-        found = list_files(file.path)[0]
+        current = list_files(file.path)[0]
     except NotFound:
         return False
     if file.format == "parquet":
-        return (found.size, found.mtime) == (file.size, file.mtime)
-    return found.size >= file.size
+        return (current.size, current.mtime) == (file.size, file.mtime)
+    return current.size >= file.size
 
 
 def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
-    """Store the slots of one day; yield the rows of its hours."""
+    """Store the slots of one day as an object; yield the aggregates of its hours."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     digest = objects.put(buffer.getvalue())
@@ -124,50 +126,52 @@ def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
         yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
-def _read(work: _Reading, piece: SplitRange) -> None:
-    """Count the events of one slice, and note how far its file has been read."""
-    since = None if work.plan.since is None else to_micros(work.plan.since)
-    until, part = to_micros(work.plan.until), piece.part
-    quarantine, rejected, events = work.reader.quarantine, work.reader.quarantine.count, work.events
-    checkpoints = Checkpoints(part.checkpoints if piece.start == part.start else ())
-    end = piece.start
-    for found in iterate_in_background(_pieces(work, piece)):
-        end = max(end, found.end)
-        if not found.batch.num_rows:
+def _read_range(state: _SplitState, split_range: SplitRange) -> None:
+    """Count the events of a range, and record how far its file has been read."""
+    since = None if state.plan.since is None else to_micros(state.plan.since)
+    until, file_range = to_micros(state.plan.until), split_range.file_range
+    quarantine, rejected, events = state.reader.quarantine, state.reader.quarantine.count, state.events
+    checkpoints = Checkpoints(file_range.checkpoints if split_range.start == file_range.start else ())
+    end = split_range.start
+    for event_batch in iterate_in_background(_event_batches(state, split_range)):
+        end = max(end, event_batch.end)
+        if not event_batch.batch.num_rows:
             continue
-        moments = timestamp_column(found.batch)
-        checkpoints.add(int(moments.max()), found.start)
-        if since is not None and part.late_from is not None and found.start >= part.late_from:
+        moments = timestamp_column(event_batch.batch)
+        checkpoints.add(int(moments.max()), event_batch.start)
+        if since is not None and file_range.late_from is not None and event_batch.start >= file_range.late_from:
             quarantine.add_count("late", int(np.count_nonzero(moments < since)))
-        batch = filter_window(found.batch, since, until)
-        work.slots.add(batch)
-        work.events += batch.num_rows
-    file = part.file
-    if file.path in work.reader.unreadable:
+        batch = filter_window(event_batch.batch, since, until)
+        state.slots.add(batch)
+        state.events += batch.num_rows
+    file = file_range.file
+    if file.path in state.reader.unreadable:
         return
     if file.format == "parquet" and (span := parquet_span(file)):
         checkpoints = Checkpoints()
         checkpoints.add(span[1], 0)
-    counts = (work.events - events, quarantine.count - rejected)
-    work.files.append(LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, work.now))
+    counts = (state.events - events, quarantine.count - rejected)
+    state.files.append(
+        LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, state.now)
+    )
 
 
-def _pieces(work: _Reading, piece: SplitRange) -> Iterator[EventBatch]:
-    """Yield the pieces of a slice; none lies across the border of what was known before."""
-    part, stop = piece.part, piece.stop
-    if part.file.format == "parquet":
-        since, until = read_window(work.plan, part)
-        yield from work.reader.read_file(part.file, since=since, until=until, start=piece.start, stop=stop)
+def _event_batches(state: _SplitState, split_range: SplitRange) -> Iterator[EventBatch]:
+    """Yield the events of a range. No batch spans `already_read`, so that late events are counted from there on."""
+    file_range, start, stop = split_range.file_range, split_range.start, split_range.stop
+    file, already_read = file_range.file, file_range.already_read
+    if file.format == "parquet":
+        since, until = read_window(state.plan, file_range)
+        yield from state.reader.read_file(file, since=since, until=until, start=start, stop=stop)
         return
-    if piece.start < part.known:
-        border = part.known if stop is None else min(part.known, stop)
-        yield from work.reader.read_file(part.file, start=piece.start, stop=border, skip_rejects_before=part.known)
-    is_lost = part.file.path in work.reader.unreadable
-    if not is_lost and (stop is None or stop > part.known):
-        yield from work.reader.read_file(part.file, start=max(piece.start, part.known), stop=stop)
+    if start < already_read:
+        boundary = already_read if stop is None else min(already_read, stop)
+        yield from state.reader.read_file(file, start=start, stop=boundary, skip_rejects_before=already_read)
+    if file.path not in state.reader.unreadable and (stop is None or stop > already_read):
+        yield from state.reader.read_file(file, start=max(start, already_read), stop=stop)
 
 
-def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:
+def _key_codes(table: pa.Table) -> Ints:
     codes = np.zeros(table.num_rows, np.int64)
     for name in ("account_id", "date_range", "report"):
         column = table[name].combine_chunks()
@@ -175,7 +179,7 @@ def _key_codes(table: pa.Table) -> npt.NDArray[np.int64]:
     return codes
 
 
-def _runs(sorted_values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _runs(sorted_values: Ints) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(sorted_values)) + 1
     bounds = [0, *edges.tolist(), len(sorted_values)]
     yield from pairwise(bounds)

@@ -1,15 +1,13 @@
 """Reads the access log into slots, hour by hour: the slots of an hour are replaced, never added to.
 
-A run plans, reads its shares of the log, here or on many workers, and adopts what came of them: hours, files and
-watermark in one transaction. A run that is killed leaves nothing behind but unreferenced objects, and the next one does
-its work.
+A run has three steps: `plan_ingest` decides what to read, `read_split` reads each split of the log, here or on many
+workers, and `commit_ingest` publishes hours, files and watermark in one transaction. A run that is killed leaves only
+unreferenced objects behind, and the next run does its work.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-
-from sqlalchemy import Engine
 
 from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
@@ -19,26 +17,25 @@ from adwarm.patterns.ingest.commit import combine_results, commit_hours, require
 from adwarm.patterns.ingest.plan import IngestPlan, plan_live, plan_window
 from adwarm.patterns.ingest.read_split import SplitResult, read_split
 from adwarm.patterns.ingest.splits import LogSplit, make_splits, single_split
-from adwarm.settings import Settings
-from adwarm.store import aggregates
+from adwarm.store import Context, aggregates
 from adwarm.store.database import read_transaction
-from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What a run read.
+    """What a run has read and published.
 
     Attributes:
-        events: read in the window, by anybody.
-        opens: by persons, in the published hours.
+        events: events in the window, of any actor.
+        rejected: lines and files that could not be read.
         samples: some of the rejected files and lines: file, offset, reason, excerpt.
-        hours: published, each with at least one open.
-        keys: distinct account, range and report; None when several workers read, none of whom saw all.
-        since: start of the hours that were replaced; None when nothing was.
+        hours: published hours, each with at least one open.
+        keys: distinct account, range and report; None when several workers read, whose keys overlap.
+        since: start of the hours that were replaced; None when none were.
         quarantine_hash: the object (`.jsonl`) with up to 1000 rejected lines; None when there are none.
+        opens: human opens in the published hours.
         ignored: requests in a web server's log that open no report.
     """
 
@@ -57,99 +54,89 @@ class IngestResult:
 
 @dataclass(frozen=True, slots=True)
 class IngestRun:
-    """A run that was planned.
+    """A planned run.
 
     Attributes:
-        now: the time it acts at.
-        live: whether it moves the watermark; a window that was asked for does not.
-        watermark: as it stood at planning.
-        shares: what is to be read, in order; several when there is much.
+        now: the time the run acts as of.
+        live: whether it moves the watermark; False for an explicit window.
+        watermark: its value at planning.
+        splits: what to read, in the order of the log; several when there is more than `share_events`.
     """
 
     now: datetime
     live: bool
     watermark: datetime | None
     plan: IngestPlan
-    shares: list[LogSplit]
+    splits: list[LogSplit]
 
 
-def ingest(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
-    now: datetime,
-    *,
-    window: tuple[datetime, datetime] | None = None,
-) -> IngestResult:
-    """Bring the slots up to date with the access log, here and now; see `plan_ingest`.
+def ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime] | None = None) -> IngestResult:
+    """Bring the slots up to date with the access log in this process; see `plan_ingest`.
 
     Raises:
         BadRequest: no access log is set, or none of its files can be read.
-        NotFound: there is no log where the setting points.
-        Transient: another run moved the watermark meanwhile.
+        NotFound: there is no log at the URL in the settings.
+        Transient: another run moved the watermark in the meantime.
     """
-    return run_locally(engine, objects, settings, plan_ingest(engine, settings, now, window=window))
+    return run_locally(context, plan_ingest(context, now, window=window))
 
 
-def plan_ingest(
-    engine: Engine, settings: Settings, now: datetime, *, window: tuple[datetime, datetime] | None = None
-) -> IngestRun:
-    """Return what there is to read, in one share when it is little; reads nothing yet.
+def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime] | None = None) -> IngestRun:
+    """Return what a run has to read; reads no events yet.
 
-    With a window, the hours that touch it are read whole and replaced; an hour without an event loses its row, and the
-    watermark stays. Without one, what came in since the watermark is read up to `now`; late events reopen their hour
-    for `late_hours`, older ones are counted as rejected with the reason `late`.
+    With a window, the hours that touch it are recomputed and replaced; an hour without an event loses its row, and the
+    watermark stays. Without a window, events added since the watermark are read up to `now`. A late event recomputes
+    its hour for `late_hours`; older ones are counted as rejected with the reason `late`.
 
     Raises:
         BadRequest: no access log is set.
-        NotFound: there is no log where the setting points.
+        NotFound: there is no log at the URL in the settings.
     """
+    settings = context.settings
     if not settings.log_url:
         raise BadRequest("no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
     now = utc(now)
     files = list_files(settings.log_url)
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         rows, watermark = aggregates.list_log_files(connection), aggregates.get_watermark(connection)
     if window:
         plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
     else:
         plan = plan_live(files, rows, watermark, now, timedelta(hours=settings.access_log.late_hours))
-    cut = make_splits(plan, settings.access_log.share_events, settings.max_batches)
-    return IngestRun(now, window is None, watermark, plan, cut)
+    splits = make_splits(plan, settings.access_log.share_events, settings.max_batches)
+    return IngestRun(now, window is None, watermark, plan, splits)
 
 
-def run_locally(engine: Engine, objects: ObjectStore, settings: Settings, planned: IngestRun) -> IngestResult:
-    """Read all of a planned run here, and adopt it; raises what `ingest` does."""
-    together = replace(planned, shares=single_split(planned.plan))
-    partials = [read_split(objects, settings, planned.plan, share, planned.now) for share in together.shares]
-    return commit_ingest(engine, objects, together, partials)
+def run_locally(context: Context, run: IngestRun) -> IngestResult:
+    """Read and commit a planned run in this process, as one split; raises what `ingest` does."""
+    run = replace(run, splits=single_split(run.plan))
+    results = [read_split(context, run.plan, split, run.now) for split in run.splits]
+    return commit_ingest(context, run, results)
 
 
-def commit_ingest(
-    engine: Engine, objects: ObjectStore, planned: IngestRun, partials: Sequence[SplitResult]
-) -> IngestResult:
-    """Publish what came of the shares of a run, in their order; once more changes nothing.
+def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResult]) -> IngestResult:
+    """Publish the results of a run's splits, given in their order; doing so again changes nothing.
 
     Raises:
         BadRequest: none of the files can be read.
-        Transient: another run moved the watermark meanwhile.
+        Transient: another run moved the watermark in the meantime.
     """
-    read = combine_results(objects, planned.shares, partials)
-    require_readable(planned.plan, read)
-    lines = Quarantine(samples=read.samples).to_jsonl()
-    digest = objects.put(lines, ".jsonl") if lines else None
-    since = commit_hours(engine, planned.plan, read, planned.now, planned.watermark, live=planned.live)
-    hours = [row for found in read.days.values() for row in found]
+    result = combine_results(context.objects, run.splits, results)
+    require_readable(run.plan, result)
+    lines = Quarantine(samples=result.samples).to_jsonl()
+    digest = context.objects.put(lines, ".jsonl") if lines else None
+    since = commit_hours(context.engine, run.plan, result, run.now, run.watermark, live=run.live)
+    hours = [row for day in result.days.values() for row in day]
     return IngestResult(
-        events=read.events,
-        rejected=sum(read.by_reason.values()),
-        rejected_by_reason=read.by_reason,
-        samples=[asdict(sample) for sample in files_first(read.samples)[:_SAMPLES_SHOWN]],
+        events=result.events,
+        rejected=sum(result.by_reason.values()),
+        rejected_by_reason=result.by_reason,
+        samples=[asdict(sample) for sample in files_first(result.samples)[:_SAMPLES_SHOWN]],
         hours=len(hours),
-        keys=read.keys,
+        keys=result.keys,
         since=since,
-        until=planned.plan.until,
+        until=run.plan.until,
         quarantine_hash=digest,
         opens=sum(row.opens for row in hours),
-        ignored=read.ignored,
+        ignored=result.ignored,
     )

@@ -1,7 +1,7 @@
-"""Cuts what a run has to read into shares that workers can read side by side.
+"""Divides what a run has to read into splits that workers can read in parallel.
 
-Shares follow each other as the log does. A large file is cut at the start of a line or of a row group, and has its
-shares to itself; small files are taken together. How a log is cut changes nothing in what comes of it.
+Splits are in the order of the log. A large file is divided at the start of a line or of a row group, and its splits
+hold nothing else; small files are grouped. How a log is split does not change the published aggregates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from adwarm.access_log.file_errors import FILE_ERRORS, is_file_error
-from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import parquet_groups
 from adwarm.patterns.ingest.plan import FileRange, IngestPlan
 
@@ -18,14 +17,14 @@ _LINE_BYTES = 100
 _ROW_BYTES = 6
 _PACKED = 8
 _LONGEST_LINE = 1 << 20
-"""A cut is given up when no line begins within so many bytes."""
+"""A file is not divided at an offset when no line begins within this many bytes after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitRange:
-    """A stretch of a part: from the offset or row `start` to `stop`; None: to the end."""
+    """A part of a file range, from the offset or row `start` to `stop`; None: to the end."""
 
-    part: FileRange
+    file_range: FileRange
     start: int
     stop: int | None = None
 
@@ -35,96 +34,97 @@ class LogSplit:
     """What one worker reads.
 
     Attributes:
-        continues: whether it begins inside a file that the share before it has begun.
+        continues: whether it begins inside a file of the split before it.
     """
 
-    slices: list[SplitRange]
+    ranges: list[SplitRange]
     continues: bool = False
 
 
 def single_split(plan: IngestPlan) -> list[LogSplit]:
-    """Return everything as one share; none when there is nothing to read."""
-    return [LogSplit([SplitRange(part, part.start) for part in plan.parts])] if plan.parts and not plan.idle else []
+    """Return everything as one split; none when there is nothing to read."""
+    return [LogSplit([SplitRange(item, item.start) for item in plan.ranges])] if plan.ranges and not plan.idle else []
 
 
-def make_splits(plan: IngestPlan, events: int, most: int) -> list[LogSplit]:
-    """Return at most `most` shares, and some more where files cannot be cut so evenly, of about `events` each.
+def make_splits(plan: IngestPlan, split_events: int, limit: int) -> list[LogSplit]:
+    """Return about `limit` splits or fewer, of about `split_events` events each.
 
-    One share is returned when all together is no more than that; none when there is nothing to read.
+    There are a few more than `limit` where files cannot be divided evenly, one when there are no more than
+    `split_events` events in all, and none when there is nothing to read.
     """
-    weights = [_weight(part) for part in plan.parts]
-    if sum(weights) <= events:
+    weights = [_estimate_events(file_range) for file_range in plan.ranges]
+    if sum(weights) <= split_events:
         return single_split(plan)
-    each = max(events, -(-sum(weights) // most))
-    found: list[LogSplit] = []
+    size = max(split_events, -(-sum(weights) // limit))
+    splits: list[LogSplit] = []
     small: list[SplitRange] = []
-    held = 0
-    for part, weight in zip(plan.parts, weights, strict=True):
-        cut = _cut(plan, part, each) if weight > each else [SplitRange(part, part.start)]
-        if small and (len(cut) > 1 or held + weight > each):
-            found.append(LogSplit(small))
-            small, held = [], 0
-        if len(cut) > 1:
-            found += [LogSplit([piece], continues=number > 0) for number, piece in enumerate(cut)]
+    small_weight = 0
+    for file_range, weight in zip(plan.ranges, weights, strict=True):
+        parts = _split_range(plan, file_range, size) if weight > size else [SplitRange(file_range, file_range.start)]
+        if small and (len(parts) > 1 or small_weight + weight > size):
+            splits.append(LogSplit(small))
+            small, small_weight = [], 0
+        if len(parts) > 1:
+            splits += [LogSplit([part], continues=number > 0) for number, part in enumerate(parts)]
         else:
-            small += cut
-            held += weight
-    return [*found, LogSplit(small)] if small else found
+            small += parts
+            small_weight += weight
+    return [*splits, LogSplit(small)] if small else splits
 
 
-def read_window(plan: IngestPlan, part: FileRange) -> tuple[datetime | None, datetime]:
-    """Return the window whose row groups of a Parquet file are read: all older ones where late events are counted."""
-    return (plan.since if part.late_from is None else None), plan.until
+def read_window(plan: IngestPlan, file_range: FileRange) -> tuple[datetime | None, datetime]:
+    """Return the window of the Parquet row groups to read; it has no start where late events are counted."""
+    return (plan.since if file_range.late_from is None else None), plan.until
 
 
-def _weight(part: FileRange) -> int:
-    """Guess how many events are still to be read of a part, rather too many than too few."""
-    file = part.file
+def _estimate_events(file_range: FileRange) -> int:
+    """Estimate how many events of a range are still to be read, erring on the high side."""
+    file = file_range.file
     if file.format == "parquet":
         return file.size // _ROW_BYTES + 1
     size = file.size * _PACKED if file.is_gzipped else file.size
-    return max(size - part.start, 0) // _LINE_BYTES + 1
+    return max(size - file_range.start, 0) // _LINE_BYTES + 1
 
 
-def _cut(plan: IngestPlan, part: FileRange, each: int) -> list[SplitRange]:
-    """Return the part in slices of about `each` events; as one where it cannot be cut."""
-    if part.file.format == "parquet":
-        starts = _group_cuts(part, parquet_groups(part.file, *read_window(plan, part)), each)
-    elif part.file.is_gzipped:
-        starts = []  # it would have to be unpacked up to each cut
+def _split_range(plan: IngestPlan, file_range: FileRange, size: int) -> list[SplitRange]:
+    """Return the range in parts of about `size` events; in one where it cannot be divided."""
+    if file_range.file.format == "parquet":
+        starts = _group_starts(file_range, parquet_groups(file_range.file, *read_window(plan, file_range)), size)
+    elif file_range.file.is_gzipped:
+        starts = []  # each worker would have to decompress all before its part
     else:
-        starts = _line_starts(part.file, part.start, each * _LINE_BYTES)
-    bounds: list[int | None] = [part.start, *starts, None]
-    return [SplitRange(part, start or 0, stop) for start, stop in pairwise(bounds)]
+        starts = _line_starts(file_range.file, file_range.start, size * _LINE_BYTES)
+    bounds: list[int | None] = [file_range.start, *starts, None]
+    return [SplitRange(file_range, start or 0, stop) for start, stop in pairwise(bounds)]
 
 
-def _group_cuts(part: FileRange, groups: Sequence[tuple[int, int]], each: int) -> list[int]:
-    """Return the first rows of the row groups that begin a new slice."""
-    cuts, held = [], 0
+def _group_starts(file_range: FileRange, groups: Sequence[tuple[int, int]], size: int) -> list[int]:
+    """Return the first rows of the row groups that begin a new part."""
+    starts, events = [], 0
     for first, rows in groups:
-        if held and held + rows > each and first > part.start:
-            cuts.append(first)
-            held = 0
-        held += rows
-    return cuts
+        if events and events + rows > size and first > file_range.start:
+            starts.append(first)
+            events = 0
+        events += rows
+    return starts
 
 
 def _line_starts(file: LogFile, start: int, step: int) -> list[int]:
     try:
-        return list(_line_cuts(file, start, step))
+        return list(_iter_line_starts(file, start, step))
     except FILE_ERRORS as error:
         if not is_file_error(error):
             raise
-        return []  # gone or closed since it was listed: reading it says so
+        return []  # removed or closed since it was listed; reading it will quarantine it
 
 
-def _line_cuts(file: LogFile, start: int, step: int) -> Iterator[int]:
+def _iter_line_starts(file: LogFile, start: int, step: int) -> Iterator[int]:
     """Yield offsets about `step` bytes apart at which a line begins."""
     last = start
-    for wanted in range(start + step, file.size, step):
-        if wanted <= last:
+    for offset in range(start + step, file.size, step):
+        if offset <= last:
             continue
-        with file.open_at(wanted) as stream:
+        with file.open_at(offset) as stream:
             rest = stream.readline(_LONGEST_LINE)
             if rest.endswith(b"\n") and stream.tell() < file.size:
                 last = stream.tell()

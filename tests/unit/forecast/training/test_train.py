@@ -35,8 +35,9 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     settings = Settings(access_log_url=str(tmp_path / "log.jsonl"), forecast=forecast)
-    ingest(engine, objects, settings, MONDAY, window=(MONDAY - days * DAY, MONDAY))
-    return Context(engine, objects, settings)
+    context = Context(engine, objects, settings)
+    ingest(context, MONDAY, window=(MONDAY - days * DAY, MONDAY))
+    return context
 
 
 def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
 from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest
 from adwarm.settings import Settings
-from adwarm.store import aggregates
+from adwarm.store import Context, aggregates
 from adwarm.store.database import open_engine, read_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 Window = tuple[datetime, datetime] | None
 
 
-class House:
+class Pipeline:
     """A log folder with a database and objects."""
 
     def __init__(self, log: Path, root: Path, engine: Engine | None = None, share_events: int = 20) -> None:
@@ -43,21 +43,22 @@ class House:
             "max_batches": 128,
         })
 
+    @property
+    def context(self) -> Context:
+        return Context(self.engine, self.objects, self.settings)
+
     def whole(self, now: datetime, window: Window = None) -> IngestResult:
-        return ingest(self.engine, self.objects, self.settings, now, window=window)
+        return ingest(self.context, now, window=window)
 
     def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestResult:
         """Read as mapped tasks do, each of them `tries` times."""
-        planned = plan_ingest(self.engine, self.settings, now, window=window)
-        assert len(planned.shares) > 1
+        planned = plan_ingest(self.context, now, window=window)
+        assert len(planned.splits) > 1
         plan = save_plan(self.objects, planned)
-        return commit_saved_plan(self.engine, self.objects, plan, self.read(plan, len(planned.shares), tries))
+        return commit_saved_plan(self.context, plan, self.read(plan, len(planned.splits), tries))
 
     def read(self, plan: str, count: int, tries: int = 1) -> list[str]:
-        found = [
-            {read_saved_split(self.objects, self.settings, plan, number) for _ in range(tries)}
-            for number in range(count)
-        ]
+        found = [{read_saved_split(self.context, plan, number) for _ in range(tries)} for number in range(count)]
         assert all(len(same) == 1 for same in found)
         return [same.pop() for same in found]
 
@@ -104,7 +105,7 @@ def test_shares_come_to_the_whole(
     root = tmp_path_factory.mktemp("shares")
     log = root / "log"
     _write(log, events, seed)
-    whole, shared = House(log, root / "one"), House(log, root / "many", share_events=share)
+    whole, shared = Pipeline(log, root / "one"), Pipeline(log, root / "many", share_events=share)
     now = START + timedelta(days=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adwarm.access_log.lines.BLOCK_BYTES", block)
@@ -124,7 +125,7 @@ def test_late_events_and_growth_are_judged_alike(tmp_path: Path) -> None:
     """A second run that maps reopens hours, counts what is too late, and counts no old line again."""
     log = tmp_path / "log"
     _write(log, 200)
-    houses = House(log, tmp_path / "one"), House(log, tmp_path / "many", share_events=25)
+    houses = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many", share_events=25)
     first = START + timedelta(days=4, hours=4)
     houses[0].whole(first)
     houses[1].shared(first)
@@ -143,7 +144,7 @@ def test_a_window_is_shared_too(tmp_path: Path) -> None:
     """A window that was asked for is replaced whole, and moves neither files nor watermark."""
     log = tmp_path / "log"
     _write(log, 200)
-    houses = House(log, tmp_path / "one"), House(log, tmp_path / "many")
+    houses = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many")
     window = (START + 5 * HOUR, START + 60 * HOUR)
     houses[0].whole(START, window)
     houses[1].shared(START, window)
@@ -155,32 +156,32 @@ def test_nothing_is_published_before_all_shares_are_adopted(tmp_path: Path, engi
     """Shares alone publish nothing; adopting publishes all, and adopting again is no error and changes nothing."""
     log = tmp_path / "log"
     _write(log, 150)
-    house = House(log, tmp_path / "many", engine)
-    planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
-    plan = save_plan(house.objects, planned)
-    partials = house.read(plan, len(planned.shares))
-    assert (house.published(), house.files()) == ([], [])
+    pipeline = Pipeline(log, tmp_path / "many", engine)
+    planned = plan_ingest(pipeline.context, START + timedelta(days=5))
+    plan = save_plan(pipeline.objects, planned)
+    partials = pipeline.read(plan, len(planned.splits))
+    assert (pipeline.published(), pipeline.files()) == ([], [])
     with pytest.raises(ValueError, match="shorter"):
-        commit_saved_plan(house.engine, house.objects, plan, partials[:-1])
-    assert (house.published(), house.files()) == ([], [])
-    commit_saved_plan(house.engine, house.objects, plan, partials)
-    before = house.published(), house.files()
-    commit_saved_plan(house.engine, house.objects, plan, partials)
-    assert (house.published(), house.files()) == before
+        commit_saved_plan(pipeline.context, plan, partials[:-1])
+    assert (pipeline.published(), pipeline.files()) == ([], [])
+    commit_saved_plan(pipeline.context, plan, partials)
+    before = pipeline.published(), pipeline.files()
+    commit_saved_plan(pipeline.context, plan, partials)
+    assert (pipeline.published(), pipeline.files()) == before
 
 
 def test_a_run_that_was_overtaken_is_not_adopted(tmp_path: Path) -> None:
     """When another run has moved the watermark since the plan was made, its hours stand."""
     log = tmp_path / "log"
     _write(log, 150)
-    house = House(log, tmp_path / "many")
-    planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
-    plan = save_plan(house.objects, planned)
-    house.whole(START + timedelta(days=6))
-    before = house.published()
+    pipeline = Pipeline(log, tmp_path / "many")
+    planned = plan_ingest(pipeline.context, START + timedelta(days=5))
+    plan = save_plan(pipeline.objects, planned)
+    pipeline.whole(START + timedelta(days=6))
+    before = pipeline.published()
     with pytest.raises(Transient, match="run again"):
-        commit_saved_plan(house.engine, house.objects, plan, house.read(plan, len(planned.shares)))
-    assert house.published() == before
+        commit_saved_plan(pipeline.context, plan, pipeline.read(plan, len(planned.splits)))
+    assert pipeline.published() == before
 
 
 def _cut(path: Path) -> None:
@@ -196,17 +197,19 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
     """A file that was cut, rewritten or removed since it was planned stops its share; one that grew does not."""
     log = tmp_path / "log"
     _write(log, 150)
-    house = House(log, tmp_path / "many")
-    planned = plan_ingest(house.engine, house.settings, START + timedelta(days=5))
-    plan = save_plan(house.objects, planned)
-    number = next(n for n, share in enumerate(planned.shares) if share.slices[0].part.file.path == str(log / name))
+    pipeline = Pipeline(log, tmp_path / "many")
+    planned = plan_ingest(pipeline.context, START + timedelta(days=5))
+    plan = save_plan(pipeline.objects, planned)
+    number = next(
+        n for n, share in enumerate(planned.splits) if share.ranges[0].file_range.file.path == str(log / name)
+    )
     if name == "a.jsonl":
         with (log / name).open("ab") as file:
             file.write(_line(START))
-        read_saved_split(house.objects, house.settings, plan, number)
+        read_saved_split(pipeline.context, plan, number)
     spoil(log / name)
     with pytest.raises(Transient, match="changed"):
-        read_saved_split(house.objects, house.settings, plan, number)
+        read_saved_split(pipeline.context, plan, number)
 
 
 def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:
@@ -218,7 +221,7 @@ def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:
     place = second.dictionary_page_offset or second.data_page_offset
     data[place : place + 40] = b"\xff" * 40
     (log / "d.parquet").write_bytes(bytes(data))
-    whole, shared = House(log, tmp_path / "one"), House(log, tmp_path / "many", share_events=40)
+    whole, shared = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many", share_events=40)
     now = START + timedelta(days=5)
     one, many = whole.whole(now), shared.shared(now)
     assert one.rejected_by_reason["unreadable"] == 1
@@ -232,17 +235,17 @@ def test_a_log_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.mkdir()
     (log / "a.csv").write_text("moment,key\n" + "x,y\n" * 4000)
-    house = House(log, tmp_path / "many")
+    pipeline = Pipeline(log, tmp_path / "many")
     with pytest.raises(BadRequest, match="can be read"):
-        house.shared(START)
+        pipeline.shared(START)
 
 
 def test_a_small_log_stays_in_one_piece(tmp_path: Path) -> None:
     """There is one share when there is little to read, and none when nothing changed."""
     log = tmp_path / "log"
     _write(log, 100)
-    house = House(log, tmp_path / "one", share_events=1_000_000)
+    pipeline = Pipeline(log, tmp_path / "one", share_events=1_000_000)
     now = START + timedelta(days=5)
-    assert len(plan_ingest(house.engine, house.settings, now).shares) == 1
-    house.whole(now)
-    assert plan_ingest(house.engine, house.settings, now + timedelta(days=5)).shares == []
+    assert len(plan_ingest(pipeline.context, now).splits) == 1
+    pipeline.whole(now)
+    assert plan_ingest(pipeline.context, now + timedelta(days=5)).splits == []

@@ -22,7 +22,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest, run_locally
 from adwarm.patterns.load_slots import first_opens, load_slots
 from adwarm.settings import Settings
-from adwarm.store import aggregates
+from adwarm.store import Context, aggregates
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 EVER = (START - timedelta(days=300), START + timedelta(days=300))
 
 
-class House:
+class Pipeline:
     """A log folder with the database and the objects that are learned from it."""
 
     def __init__(self, root: Path, engine: Engine | None = None) -> None:
@@ -48,7 +48,10 @@ class House:
             file.writelines(_line(at, account) for at in events)
 
     def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestResult:
-        return ingest(self.engine, self.objects, Settings(access_log_url=str(self.log)), now, window=window)
+        return ingest(self.context(), now, window=window)
+
+    def context(self, **settings: Any) -> Context:
+        return Context(self.engine, self.objects, Settings(access_log_url=str(self.log), **settings))
 
     def hours(self) -> list[tuple[datetime, int]]:
         with read_transaction(self.engine) as connection:
@@ -63,56 +66,56 @@ def _line(at: datetime, account: str = "act_1") -> bytes:
 
 
 @pytest.fixture
-def house(tmp_path: Path, engine: Engine) -> House:
-    """A house on each database."""
-    return House(tmp_path / "house", engine)
+def pipeline(tmp_path: Path, engine: Engine) -> Pipeline:
+    """A log with a store on each database."""
+    return Pipeline(tmp_path / "pipeline", engine)
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> House:
-    """A house on SQLite, where the dialect does not matter."""
-    return House(tmp_path / "small")
+def small(tmp_path: Path) -> Pipeline:
+    """A log with a store on SQLite, where the dialect does not matter."""
+    return Pipeline(tmp_path / "small")
 
 
-def test_the_first_run_reads_everything_up_to_now(house: House) -> None:
+def test_the_first_run_reads_everything_up_to_now(pipeline: Pipeline) -> None:
     """Hours are counted by persons' opens; what is later than now waits for its time, in an unchanged file too."""
-    house.append([START, START + HOUR / 4, START + 3 * HOUR])
-    report = house.ingest(START + 2 * HOUR)
-    assert house.hours() == [(START, 2)]
+    pipeline.append([START, START + HOUR / 4, START + 3 * HOUR])
+    report = pipeline.ingest(START + 2 * HOUR)
+    assert pipeline.hours() == [(START, 2)]
     assert (report.events, report.opens, report.hours, report.keys, report.rejected) == (2, 2, 1, 1, 0)
     assert (report.since, report.until, report.quarantine_hash) == (START, START + 2 * HOUR, None)
-    house.ingest(START + 4 * HOUR)
-    assert house.hours() == [(START, 2), (START + 3 * HOUR, 1)]
+    pipeline.ingest(START + 4 * HOUR)
+    assert pipeline.hours() == [(START, 2), (START + 3 * HOUR, 1)]
 
 
-def test_an_unchanged_log_is_not_read_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_log_is_not_read_again(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the watermark moves, and the hours stay."""
-    house.append([START])
-    house.ingest(START + HOUR)
-    before = house.hours()
+    pipeline.append([START])
+    pipeline.ingest(START + HOUR)
+    before = pipeline.hours()
 
     def fail(*args: object, **more: object) -> Iterator[None]:
         raise AssertionError("the log was read")
 
     monkeypatch.setattr(LogReader, "read_file", fail)
-    report = house.ingest(START + 5 * HOUR)
+    report = pipeline.ingest(START + 5 * HOUR)
     assert (report.events, report.since) == (0, None)
-    assert house.hours() == before
-    with read_transaction(house.engine) as connection:
+    assert pipeline.hours() == before
+    with read_transaction(pipeline.engine) as connection:
         assert aggregates.get_watermark(connection) == START + 5 * HOUR
 
 
-def test_late_events_reopen_their_hour_and_older_ones_are_counted(house: House) -> None:
+def test_late_events_reopen_their_hour_and_older_ones_are_counted(pipeline: Pipeline) -> None:
     """An event two days late replaces its hour; one older than that is rejected as late."""
-    house.append([START, START + 60 * HOUR])
-    house.ingest(START + 60 * HOUR + HOUR / 2)
-    house.append([START + 20 * HOUR, START + HOUR])
-    report = house.ingest(START + 61 * HOUR)
+    pipeline.append([START, START + 60 * HOUR])
+    pipeline.ingest(START + 60 * HOUR + HOUR / 2)
+    pipeline.append([START + 20 * HOUR, START + HOUR])
+    report = pipeline.ingest(START + 61 * HOUR)
     assert report.rejected_by_reason == {"late": 1}
-    assert house.hours() == [(START, 1), (START + 20 * HOUR, 1), (START + 60 * HOUR, 1)]
+    assert pipeline.hours() == [(START, 1), (START + 20 * HOUR, 1), (START + 60 * HOUR, 1)]
 
 
-def test_only_the_end_of_a_long_file_is_read_again(small: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_long_file_is_read_again(small: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A grown file is entered at a checkpoint, not at its start."""
     monkeypatch.setattr("adwarm.access_log.lines.BLOCK_BYTES", 256)
     small.append([START + n * HOUR for n in range(200)])
@@ -131,35 +134,35 @@ def test_only_the_end_of_a_long_file_is_read_again(small: House, monkeypatch: py
     assert len(small.hours()) == 201
 
 
-def test_hours_that_files_share_are_counted_from_all_of_them(house: House) -> None:
+def test_hours_that_files_share_are_counted_from_all_of_them(pipeline: Pipeline) -> None:
     """A new event in one file does not cost the hour what another, unchanged file holds of it."""
-    house.append([START, START + HOUR], "a.jsonl")
-    house.append([START], "b.jsonl", account="act_2")
-    house.ingest(START + 2 * HOUR)
-    house.append([START + HOUR / 2], "b.jsonl", account="act_2")
-    house.ingest(START + 3 * HOUR)
-    assert house.hours() == [(START, 3), (START + HOUR, 1)]
+    pipeline.append([START, START + HOUR], "a.jsonl")
+    pipeline.append([START], "b.jsonl", account="act_2")
+    pipeline.ingest(START + 2 * HOUR)
+    pipeline.append([START + HOUR / 2], "b.jsonl", account="act_2")
+    pipeline.ingest(START + 3 * HOUR)
+    assert pipeline.hours() == [(START, 3), (START + HOUR, 1)]
 
 
-def test_a_window_is_replaced_whole(house: House) -> None:
+def test_a_window_is_replaced_whole(pipeline: Pipeline) -> None:
     """Exactly the hours that touch the window are counted anew, at any time; an hour without events is gone."""
-    house.append([START + n * HOUR for n in range(5)])
-    house.ingest(START + 5 * HOUR)
-    (house.log / "a.jsonl").unlink()
-    house.append([START, START + 2 * HOUR, START + 2 * HOUR + HOUR / 2, START + 4 * HOUR], "b.jsonl")
-    report = house.ingest(START + 90 * HOUR, (START + HOUR, START + 3 * HOUR))
-    assert house.hours() == [(START, 1), (START + 2 * HOUR, 2), (START + 3 * HOUR, 1), (START + 4 * HOUR, 1)]
+    pipeline.append([START + n * HOUR for n in range(5)])
+    pipeline.ingest(START + 5 * HOUR)
+    (pipeline.log / "a.jsonl").unlink()
+    pipeline.append([START, START + 2 * HOUR, START + 2 * HOUR + HOUR / 2, START + 4 * HOUR], "b.jsonl")
+    report = pipeline.ingest(START + 90 * HOUR, (START + HOUR, START + 3 * HOUR))
+    assert pipeline.hours() == [(START, 1), (START + 2 * HOUR, 2), (START + 3 * HOUR, 1), (START + 4 * HOUR, 1)]
     assert (report.since, report.until, report.events) == (START + HOUR, START + 3 * HOUR, 2)
-    with read_transaction(house.engine) as connection:
+    with read_transaction(pipeline.engine) as connection:
         assert aggregates.get_watermark(connection) == START + 5 * HOUR
 
 
 def test_windows_in_any_order_give_what_one_run_gives(tmp_path: Path) -> None:
     """A backfill over past windows ends with the same slots as reading the log in one go."""
     moments = [START + n * timedelta(minutes=17) for n in range(200)]
-    one, other = House(tmp_path / "one"), House(tmp_path / "other")
-    for house in (one, other):
-        house.append(moments)
+    one, other = Pipeline(tmp_path / "one"), Pipeline(tmp_path / "other")
+    for pipeline in (one, other):
+        pipeline.append(moments)
     one.ingest(START + 72 * HOUR)
     for n in (3, 0, 5, 1, 4, 2, 3):
         other.ingest(START + 99 * HOUR, (START + 12 * n * HOUR, START + 12 * (n + 1) * HOUR))
@@ -179,10 +182,10 @@ def test_reading_in_steps_gives_what_one_run_gives(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, list[tuple[int, str]]]], block: int
 ) -> None:
     """Whatever comes in between runs, up to 47 hours late or ahead of the clock: nothing is lost or doubled."""
-    stepwise, whole = (House(tmp_path_factory.mktemp("steps") / name) for name in ("stepwise", "whole"))
-    for house in (stepwise, whole):
-        (house.log / "c.csv").write_text("account_id,date_range,ts\n")
-        house.append([START], "a.jsonl")
+    stepwise, whole = (Pipeline(tmp_path_factory.mktemp("steps") / name) for name in ("stepwise", "whole"))
+    for pipeline in (stepwise, whole):
+        (pipeline.log / "c.csv").write_text("account_id,date_range,ts\n")
+        pipeline.append([START], "a.jsonl")
     now = START + HOUR
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adwarm.access_log.lines.BLOCK_BYTES", block)
@@ -190,12 +193,12 @@ def test_reading_in_steps_gives_what_one_run_gives(
         for number, (pause, events) in enumerate(steps):
             for minutes, name in events:
                 at = now + timedelta(minutes=minutes)
-                for house in (stepwise, whole):
+                for pipeline in (stepwise, whole):
                     if name.endswith("csv"):
-                        with (house.log / name).open("a") as file:
+                        with (pipeline.log / name).open("a") as file:
                             file.write(f"act_{number},today,{at.isoformat()}\n")
                     else:
-                        house.append([at], name, f"act_{number}")
+                        pipeline.append([at], name, f"act_{number}")
             now += timedelta(hours=pause)
             stepwise.ingest(now)
         now += 4 * HOUR
@@ -205,11 +208,13 @@ def test_reading_in_steps_gives_what_one_run_gives(
     assert stepwise.hours() == whole.hours()
 
 
-def test_a_killed_run_changes_nothing_and_the_next_does_its_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_changes_nothing_and_the_next_does_its_work(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hours, files and watermark are published together or not at all."""
-    house.append([START])
-    house.ingest(START + HOUR)
-    house.append([START + HOUR])
+    pipeline.append([START])
+    pipeline.ingest(START + HOUR)
+    pipeline.append([START + HOUR])
 
     def killed(*args: object, **more: object) -> None:
         raise KeyboardInterrupt
@@ -217,50 +222,50 @@ def test_a_killed_run_changes_nothing_and_the_next_does_its_work(house: House, m
     with monkeypatch.context() as patch:
         patch.setattr(aggregates, "set_watermark", killed)
         with pytest.raises(KeyboardInterrupt):
-            house.ingest(START + 2 * HOUR)
-    assert house.hours() == [(START, 1)]
-    house.ingest(START + 2 * HOUR)
-    assert house.hours() == [(START, 1), (START + HOUR, 1)]
+            pipeline.ingest(START + 2 * HOUR)
+    assert pipeline.hours() == [(START, 1)]
+    pipeline.ingest(START + 2 * HOUR)
+    assert pipeline.hours() == [(START, 1), (START + HOUR, 1)]
 
 
-def test_a_run_that_was_overtaken_steps_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_overtaken_steps_back(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """When another run moved the watermark meanwhile, nothing is published over it."""
-    house.append([START])
-    put = house.objects.put
+    pipeline.append([START])
+    put = pipeline.objects.put
 
     def overtaken(data: bytes, suffix: str = ".parquet") -> str:
-        with write_transaction(house.engine) as connection:
+        with write_transaction(pipeline.engine) as connection:
             aggregates.set_watermark(connection, START + 9 * HOUR, START)
         return put(data, suffix)
 
-    monkeypatch.setattr(house.objects, "put", overtaken)
+    monkeypatch.setattr(pipeline.objects, "put", overtaken)
     with pytest.raises(Transient, match="run again"):
-        house.ingest(START + HOUR)
-    assert house.hours() == []
+        pipeline.ingest(START + HOUR)
+    assert pipeline.hours() == []
 
 
-def test_bad_lines_are_counted_once_and_kept_with_their_offset(house: House) -> None:
+def test_bad_lines_are_counted_once_and_kept_with_their_offset(pipeline: Pipeline) -> None:
     """Lines that are read again for their hour are not counted again; the quarantine is an object of JSON lines."""
-    house.append([START])
-    with (house.log / "a.jsonl").open("ab") as file:
+    pipeline.append([START])
+    with (pipeline.log / "a.jsonl").open("ab") as file:
         file.write(b"broken\n" + _line(START, "nobody"))
-    report = house.ingest(START + HOUR)
+    report = pipeline.ingest(START + HOUR)
     assert report.rejected_by_reason == {"account_id": 1, "json": 1}
     assert report.quarantine_hash is not None
-    rows = [orjson.loads(line) for line in house.objects.get(report.quarantine_hash, ".jsonl").splitlines()]
+    rows = [orjson.loads(line) for line in pipeline.objects.get(report.quarantine_hash, ".jsonl").splitlines()]
     assert rows == report.samples
     assert rows[0] == {
-        "file": str(house.log / "a.jsonl"),
+        "file": str(pipeline.log / "a.jsonl"),
         "offset": len(_line(START)),
         "reason": "json",
         "excerpt": "broken",
     }
-    house.append([START + HOUR])
-    assert house.ingest(START + 2 * HOUR).rejected == 0
-    assert house.hours() == [(START, 1), (START + HOUR, 1)]
+    pipeline.append([START + HOUR])
+    assert pipeline.ingest(START + 2 * HOUR).rejected == 0
+    assert pipeline.hours() == [(START, 1), (START + HOUR, 1)]
 
 
-def test_a_line_that_is_still_being_written_is_not_lost(small: House) -> None:
+def test_a_line_that_is_still_being_written_is_not_lost(small: Pipeline) -> None:
     """The last line counts when it is complete, whether the reader came in the middle of it or not."""
     line = _line(START + HOUR)
     small.append([START])
@@ -274,7 +279,7 @@ def test_a_line_that_is_still_being_written_is_not_lost(small: House) -> None:
 
 
 @pytest.mark.parametrize("rotation", ["removed", "truncated", "renamed"])
-def test_rotation_does_not_empty_hours(small: House, rotation: str) -> None:
+def test_rotation_does_not_empty_hours(small: Pipeline, rotation: str) -> None:
     """Whether the old file is removed, emptied or renamed, the hours it filled keep what they had."""
     small.append([START + n * HOUR / 4 for n in range(8)], "a.log")
     small.ingest(START + 2 * HOUR)
@@ -292,7 +297,7 @@ def test_rotation_does_not_empty_hours(small: House, rotation: str) -> None:
     assert (START + 2 * HOUR) in dict(small.hours())
 
 
-def test_a_parquet_file_that_grew_is_read_by_its_statistics(small: House) -> None:
+def test_a_parquet_file_that_grew_is_read_by_its_statistics(small: Pipeline) -> None:
     """Its newer rows count, its older ones are not called late."""
     moments = [START + n * HOUR for n in range(100)]
 
@@ -309,7 +314,7 @@ def test_a_parquet_file_that_grew_is_read_by_its_statistics(small: House) -> Non
     assert len(small.hours()) == 100
 
 
-def test_a_new_parquet_file_of_long_ago_is_late(small: House) -> None:
+def test_a_new_parquet_file_of_long_ago_is_late(small: Pipeline) -> None:
     """Its rows are counted as late; a window brings them in."""
     small.append([START + 100 * HOUR])
     small.ingest(START + 101 * HOUR)
@@ -320,7 +325,7 @@ def test_a_new_parquet_file_of_long_ago_is_late(small: House) -> None:
     assert len(small.hours()) == 6
 
 
-def test_a_compressed_file_that_grew_is_read_on(small: House) -> None:
+def test_a_compressed_file_that_grew_is_read_on(small: Pipeline) -> None:
     """Appending a member to a gzip is a common way to rotate; offsets count the decompressed bytes."""
     path = small.log / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"".join(_line(START + n * HOUR) for n in range(3))))
@@ -332,7 +337,7 @@ def test_a_compressed_file_that_grew_is_read_on(small: House) -> None:
     assert small.hours() == [(START + n * HOUR, 1) for n in range(4)]
 
 
-def test_a_touched_file_is_the_same_log(small: House) -> None:
+def test_a_touched_file_is_the_same_log(small: Pipeline) -> None:
     """A new time stamp alone makes nothing late and doubles nothing."""
     small.append([START + n * HOUR for n in range(0, 100, 10)])
     small.ingest(START + 100 * HOUR)
@@ -342,7 +347,7 @@ def test_a_touched_file_is_the_same_log(small: House) -> None:
     assert small.hours() == before
 
 
-def test_a_clock_that_was_set_back_cuts_nothing(small: House) -> None:
+def test_a_clock_that_was_set_back_cuts_nothing(small: Pipeline) -> None:
     """A run with an earlier now leaves later hours and the watermark alone."""
     small.append([START + n * HOUR for n in range(5)])
     small.ingest(START + 5 * HOUR)
@@ -352,17 +357,17 @@ def test_a_clock_that_was_set_back_cuts_nothing(small: House) -> None:
     assert small.hours() == [(START, 2), *before[1:]]
 
 
-def test_a_log_must_be_set(small: House) -> None:
+def test_a_log_must_be_set(small: Pipeline) -> None:
     """The message names the setting."""
     with pytest.raises(BadRequest, match="ADWARM_ACCESS_LOG_URL"):
-        ingest(small.engine, small.objects, Settings(), START)
+        ingest(Context(small.engine, small.objects, Settings()), START)
 
 
-def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: House) -> None:
+def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: Pipeline) -> None:
     """Through slots and back, the first opens of a real log are those that its events have."""
     log = Settings(access_log_url=str(shared_log))
     first, last, events = log_span(str(shared_log), log)
-    report = ingest(small.engine, small.objects, log, last + HOUR)
+    report = ingest(Context(small.engine, small.objects, log), last + HOUR)
     found = first_opens(load_slots(small.engine, small.objects, first - HOUR, last + HOUR))
     frame = pd.read_parquet(shared_log).sort_values(["account_id", "date_range", "ts"])
     gap = frame.groupby(["account_id", "date_range"])["ts"].diff()
@@ -372,26 +377,26 @@ def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small:
     assert found["ts"].sort_values().tolist() == expected["ts"].sort_values().tolist()
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_published(house: House, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named_and_the_rest_is_published(pipeline: Pipeline, tmp_path: Path) -> None:
     """A broken file, a symlink out of the folder and a flood of bad lines cost no open of the other files."""
-    house.append([START, START + HOUR])
-    (house.log / "b.jsonl").write_bytes(b"no line\n" * 3000)
-    (house.log / "c.parquet").write_bytes(b"PAR1 but not really")
+    pipeline.append([START, START + HOUR])
+    (pipeline.log / "b.jsonl").write_bytes(b"no line\n" * 3000)
+    (pipeline.log / "c.parquet").write_bytes(b"PAR1 but not really")
     table = pa.Table.from_pylist([{"ts": START, "account_id": ["1"], "date_range": "today"}])
-    pq.write_table(table, house.log / "d.parquet")
+    pq.write_table(table, pipeline.log / "d.parquet")
     (tmp_path / "elsewhere.jsonl").write_bytes(_line(START))
-    (house.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
-    report = house.ingest(START + 2 * HOUR)
-    assert house.hours() == [(START, 1), (START + HOUR, 1)]
+    (pipeline.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    report = pipeline.ingest(START + 2 * HOUR)
+    assert pipeline.hours() == [(START, 1), (START + HOUR, 1)]
     assert report.rejected_by_reason == {"json": 3000, "symlink": 1, "unreadable": 2}
     assert [Path(str(sample["file"])).name for sample in report.samples[:3]] == ["c.parquet", "d.parquet", "e.jsonl"]
     assert report.quarantine_hash is not None
-    kept = [orjson.loads(line) for line in house.objects.get(report.quarantine_hash, ".jsonl").splitlines()]
+    kept = [orjson.loads(line) for line in pipeline.objects.get(report.quarantine_hash, ".jsonl").splitlines()]
     assert len(kept) == 1000 + 3
     assert all(row["excerpt"] for row in kept)
 
 
-def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: House) -> None:
+def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: Pipeline) -> None:
     """The others are published; what an earlier run has read of the vanished one stays."""
     small.append([START], "a.jsonl")
     small.append([START + HOUR], "b.jsonl", "act_2")
@@ -399,14 +404,14 @@ def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: House
     small.append([START + 2 * HOUR], "a.jsonl")
     small.append([START + 2 * HOUR], "b.jsonl", "act_2")
     log = Settings(access_log_url=str(small.log))
-    planned = plan_ingest(small.engine, log, START + 3 * HOUR)
+    planned = plan_ingest(Context(small.engine, small.objects, log), START + 3 * HOUR)
     (small.log / "b.jsonl").unlink()
-    report = run_locally(small.engine, small.objects, log, planned)
+    report = run_locally(Context(small.engine, small.objects, log), planned)
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 1), (START + HOUR, 1), (START + 2 * HOUR, 1)]
 
 
-def test_a_file_that_is_closed_for_a_while_loses_nothing(small: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_closed_for_a_while_loses_nothing(small: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its hours stay while it cannot be opened, at planning or at reading, and what came in is read afterwards."""
     small.append([START], "a.jsonl")
     small.append([START, START + HOUR], "b.jsonl", "act_2")
@@ -430,7 +435,7 @@ def test_a_file_that_is_closed_for_a_while_loses_nothing(small: House, monkeypat
 
 @pytest.mark.parametrize("how", ["gone", "closed"])
 def test_planning_survives_a_file_that_changes_under_it(
-    small: House, monkeypatch: pytest.MonkeyPatch, how: str
+    small: Pipeline, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Looking where its lines end, or where it could be cut, is no reason to give up the run."""
     small.append([START + n * HOUR / 60 for n in range(50)])
@@ -448,16 +453,16 @@ def test_planning_survives_a_file_that_changes_under_it(
         return opened(path, *args, **more)
 
     monkeypatch.setattr(Path, "open", refusing)
-    log = Settings(access_log_url=str(small.log), access_log={"share_events": 5})
-    report = run_locally(small.engine, small.objects, log, plan_ingest(small.engine, log, START + 2 * HOUR))
+    context = small.context(access_log={"share_events": 5})
+    report = run_locally(context, plan_ingest(context, START + 2 * HOUR))
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 51)]
 
 
-def test_a_symlink_that_is_left_alone_does_not_keep_a_quiet_log_busy(small: House, tmp_path: Path) -> None:
+def test_a_symlink_that_is_left_alone_does_not_keep_a_quiet_log_busy(small: Pipeline, tmp_path: Path) -> None:
     """When nothing has changed but a symlink stands in the folder, nothing is read."""
     (tmp_path / "elsewhere.jsonl").write_bytes(_line(START))
     (small.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
     small.append([START])
     assert small.ingest(START + HOUR).rejected_by_reason == {"symlink": 1}
-    assert plan_ingest(small.engine, Settings(access_log_url=str(small.log)), START + 5 * HOUR).shares == []
+    assert plan_ingest(small.context(), START + 5 * HOUR).splits == []
