@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
-from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
+from adwarm.backpressure.capacity_preview import CallRequest, CapacityPreview
 from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction
@@ -110,11 +110,11 @@ def test_it_wakes_when_the_breaker_may_be_probed(runtime: Runtime, monkeypatch: 
 class Looks:
     """A budget that a test decides, and how often it was looked at."""
 
-    def __init__(self, *answers: Callable[[WaitingCall], CapacityPreview]) -> None:
+    def __init__(self, *answers: Callable[[CallRequest], CapacityPreview]) -> None:
         self.answers = list(answers)
         self.asked: list[int] = []
 
-    def __call__(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
+    def __call__(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
         self.asked.append(len(waiters))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [answer(waiter) for waiter in waiters]
@@ -125,7 +125,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Looks]:
     """Puts a scripted budget in the place of the database's."""
     from adwarm_airflow.triggers import capacity
 
-    def install(*answers: Callable[[WaitingCall], CapacityPreview]) -> Looks:
+    def install(*answers: Callable[[CallRequest], CapacityPreview]) -> Looks:
         made = Looks(*answers)
         monkeypatch.setattr(capacity, "_Budget", lambda: SimpleNamespace(look=made))
         monkeypatch.setattr(capacity, "POLL_SECONDS", 0.01)
@@ -165,7 +165,7 @@ def test_the_first_of_many_chains_wakes_a_task(looks: Callable[..., Looks]) -> N
 def test_a_look_that_fails_is_made_again(looks: Callable[..., Looks]) -> None:
     """A database that is away delays the triggers and fails none."""
 
-    def away(_: WaitingCall) -> CapacityPreview:
+    def away(_: CallRequest) -> CapacityPreview:
         raise OSError("the database is away")
 
     made = looks(away, lambda _: CapacityPreview(0))

@@ -113,5 +113,5 @@ def check_rate(request: AdmissionRequest) -> Wait | None:
 
 def _poll(state: ScopeState, why: str) -> Wait:
     """Ask again after about the time in which one of the scope's slots comes free."""
-    expected = state.latency / max(1, state.slots())
+    expected = state.mean_latency / max(1, state.slots())
     return Wait(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, expected)), why, state.name)

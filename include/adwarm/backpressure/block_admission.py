@@ -70,26 +70,26 @@ class BlockSource(Admission, Protocol):
 class _Block:
     """Permits of one chain and class, by this process's monotonic clock; one call at a time."""
 
-    __slots__ = ("answer", "ends_at", "grant", "key", "left", "looked_at", "outcomes", "renew_at", "used_at")
+    __slots__ = ("checked_at", "decision", "ends_at", "grant", "key", "outcomes", "permits_left", "renew_at", "used_at")
 
     def __init__(self, key: BlockKey, grant: Grant, asked_at: float) -> None:
         self.key = key
-        self.left = grant.permits
+        self.permits_left = grant.permits
         # The grant is younger than the question, so counting from the question ends the block early, never late.
         self.ends_at = asked_at + grant.usable_until - grant.granted_at
-        self.looked_at = self.used_at = asked_at
+        self.checked_at = self.used_at = asked_at
         self.outcomes: list[CallOutcome] = []
         self.set_grant(grant, asked_at)
 
     def set_grant(self, grant: Grant, asked_at: float) -> None:
         """Take the grant as it is after its lease was prolonged at `asked_at`."""
         self.grant = grant
-        self.answer = Granted(grant)
+        self.decision = Granted(grant)
         self.renew_at = asked_at + (grant.expires_at - grant.granted_at) / 3
 
     def to_returned(self) -> ReturnedBlock:
         """Return what the budget is told when the block ends."""
-        return self.grant, tuple(self.outcomes), self.left
+        return self.grant, tuple(self.outcomes), self.permits_left
 
 
 class BlockAdmission:
@@ -119,34 +119,34 @@ class BlockAdmission:
         self._monotonic = monotonic
         self._idle: dict[BlockKey, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
-        self._used_up: dict[BlockKey, tuple[int, float]] = {}
-        self._open = OpenBreakerCache(monotonic)
+        self._last_exhausted: dict[BlockKey, tuple[int, float]] = {}
+        self._open_breakers = OpenBreakerCache(monotonic)
         self._lock = threading.Lock()
         self._maintains_in_background = maintain_in_background
         self._maintenance_thread: threading.Thread | None = None
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Spend a permit of a live block, or take a new block; a call of another cost than 1 is asked for by itself."""
-        known = self._open.find_rejection(scopes, source)
+        known = self._open_breakers.find_rejection(scopes, source)
         if known is not None:
             return known
         now = self._monotonic()
         if cost != 1.0:
             decision = self._source.admit(scopes, priority, cost, source=source)
-            self._open.save(source, decision, now)
+            self._open_breakers.save(source, decision, now)
             return decision
         key = (tuple(scopes), priority, source)
         with self._lock:
             waiting = self._idle.get(key)
             block = waiting.pop() if waiting else None
-            if block is not None and now < block.ends_at and now - block.looked_at < RECHECK_SECONDS:
-                block.left -= 1
+            if block is not None and now < block.ends_at and now - block.checked_at < RECHECK_SECONDS:
+                block.permits_left -= 1
                 self._busy[block.grant.id] = block
-                return block.answer
+                return block.decision
         if block is None:
-            return self._take(key, now, ())
+            return self._acquire(key, now, ())
         if now >= block.ends_at:
-            return self._take(key, now, (block.to_returned(),))
+            return self._acquire(key, now, (block.to_returned(),))
         return self._recheck(block, now)
 
     def renew(self, grant: Grant) -> Grant:
@@ -171,11 +171,11 @@ class BlockAdmission:
             if block is not None:
                 block.outcomes.append(outcome)
                 block.used_at = now
-                if block.left and now < block.ends_at and not _must_report_now(outcome):
+                if block.permits_left and now < block.ends_at and not _must_report_now(outcome):
                     self._idle.setdefault(block.key, []).append(block)
                     return
-                if not block.left:
-                    self._used_up[block.key] = (block.grant.permits, now)
+                if not block.permits_left:
+                    self._last_exhausted[block.key] = (block.grant.permits, now)
         if block is None:
             self._source.release(grant, outcome)
         else:
@@ -191,14 +191,16 @@ class BlockAdmission:
                 for key, blocks in self._idle.items()
                 if (left := [block for block in blocks if not self._is_over(block, now)])
             }
-            self._used_up = {key: last for key, last in self._used_up.items() if now - last[1] < GROWTH_SECONDS}
+            self._last_exhausted = {
+                key: last for key, last in self._last_exhausted.items() if now - last[1] < GROWTH_SECONDS
+            }
             begun_since = now - self._longest_call_seconds
             long = [block for block in self._busy.values() if now >= block.renew_at and block.used_at > begun_since]
             count = len(self._busy) + sum(map(len, self._idle.values()))
         if over:
             self._source.release_blocks([block.to_returned() for block in over])
         for block in long:
-            self._prolong(block)
+            self._renew_block(block)
         return count
 
     def release_idle(self) -> None:
@@ -209,36 +211,36 @@ class BlockAdmission:
         if idle:
             self._source.release_blocks(idle)
 
-    def _take(self, key: BlockKey, now: float, back: Sequence[ReturnedBlock]) -> Decision:
+    def _acquire(self, key: BlockKey, now: float, back: Sequence[ReturnedBlock]) -> Decision:
         scopes, priority, source = key
-        last, used_up_at = self._used_up.get(key, (0, now))
+        last, used_up_at = self._last_exhausted.get(key, (0, now))
         permits = 1 if now - used_up_at > GROWTH_SECONDS else max(1, min(self._permits, 2 * last))
         decision = self._source.acquire_block(scopes, priority, source=source, permits=permits, returned=back)
         if not isinstance(decision, Granted):
-            self._open.save(source, decision, now)
+            self._open_breakers.save(source, decision, now)
             return decision
         block = _Block(key, decision.grant, now)
-        block.left -= 1
+        block.permits_left -= 1
         with self._lock:
             self._busy[block.grant.id] = block
-            self._start_keeper()
-        return block.answer
+            self._ensure_maintenance_thread()
+        return block.decision
 
     def _recheck(self, block: _Block, now: float) -> Decision:
         """Spend a permit if the shared state still allows the call; otherwise the block is over."""
         scopes, priority, source = block.key
         answer = self._source.check_hard_limits(scopes, priority, source=source)
         if answer is not None:
-            self._open.save(source, answer, now)
+            self._open_breakers.save(source, answer, now)
             self._source.release_blocks((block.to_returned(),))
             return answer
-        block.looked_at = now
-        block.left -= 1
+        block.checked_at = now
+        block.permits_left -= 1
         with self._lock:
             self._busy[block.grant.id] = block
-        return block.answer
+        return block.decision
 
-    def _prolong(self, block: _Block) -> None:
+    def _renew_block(self, block: _Block) -> None:
         asked_at = self._monotonic()
         try:
             block.set_grant(self._source.renew(block.grant), asked_at)
@@ -251,7 +253,7 @@ class BlockAdmission:
     def _is_over(block: _Block, now: float) -> bool:
         return now >= block.ends_at or now - block.used_at >= IDLE_SECONDS
 
-    def _start_keeper(self) -> None:
+    def _ensure_maintenance_thread(self) -> None:
         if self._maintains_in_background and (
             self._maintenance_thread is None or not self._maintenance_thread.is_alive()
         ):

@@ -131,7 +131,7 @@ def _load_scopes(
         loaded.scopes[scope] = stored
         if scope == FLEET:
             ledger = row["state"].get("ledger", {})
-            budget.token = int(ledger.get("token", 0))
+            budget.last_token = int(ledger.get("token", 0))
             due = ledger.get("next_expiry")
             budget.next_expiry = float("inf") if due is None else float(due)
 
@@ -171,7 +171,7 @@ def _scope_row(state: ScopeState, budget: SharedBudget) -> dict[str, Any]:
     row = state.to_row()
     if state.scope == FLEET:
         due = budget.next_expiry
-        row["state"]["ledger"] = {"token": budget.token, "next_expiry": None if due == float("inf") else due}
+        row["state"]["ledger"] = {"token": budget.last_token, "next_expiry": None if due == float("inf") else due}
     return row
 
 

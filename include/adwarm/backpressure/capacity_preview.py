@@ -22,7 +22,7 @@ from adwarm.store.database import database_time, read_transaction
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingCall:
+class CallRequest:
     """A call that waits: what it draws on, its class, and whose breaker judges it."""
 
     scopes: tuple[Scope, ...]
@@ -48,7 +48,7 @@ class CapacityPreview:
 def preview_capacity(
     engine: Engine,
     settings: BackpressureSettings,
-    calls: Sequence[WaitingCall],
+    calls: Sequence[CallRequest],
     *,
     database_time: Callable[[Connection], float] = database_time,
 ) -> list[CapacityPreview]:

@@ -66,47 +66,50 @@ class LatencyBaseline:
         began: when this stretch did.
     """
 
-    __slots__ = ("began", "best", "calls", "earlier", "level", "seen_at", "spread")
+    __slots__ = ("call_count", "deviation", "last_call_at", "mean", "period_best", "period_start", "previous_best")
 
     def __init__(self) -> None:
-        self.level = self.spread = self.seen_at = self.began = 0.0
-        self.calls = 0
-        self.best = self.earlier = (float("inf"), 0.0)
+        self.mean = self.deviation = self.last_call_at = self.period_start = 0.0
+        self.call_count = 0
+        self.period_best = self.previous_best = (float("inf"), 0.0)
 
     def observe(self, seconds: float, now: float) -> bool:
         """Learn from one call, and return whether it was far slower than calls are."""
-        if self.calls < _FIRST_CALLS:
-            self.calls += 1
-            self._move(1 / self.calls, seconds)
-            self.seen_at = self.began = now
+        if self.call_count < _FIRST_CALLS:
+            self.call_count += 1
+            self._move(1 / self.call_count, seconds)
+            self.last_call_at = self.period_start = now
             return False
         self._turn(now)
-        level, spread = min(self.best, self.earlier)
+        level, spread = min(self.period_best, self.previous_best)
         is_slow = seconds > level + _SLOW_SPREADS * max(spread, _LEAST_SPREAD * level)
-        self._move(min(_HEAVIEST, max(0.0, now - self.seen_at) / _MEMORY_SECONDS), seconds)
-        self.seen_at = now
+        self._move(min(_HEAVIEST, max(0.0, now - self.last_call_at) / _MEMORY_SECONDS), seconds)
+        self.last_call_at = now
         return is_slow
 
     def _move(self, weight: float, seconds: float) -> None:
-        off = abs(seconds - self.level) if self.calls > 1 else 0.0
-        self.level += weight * (seconds - self.level)
-        self.spread += weight * (off - self.spread)
+        off = abs(seconds - self.mean) if self.call_count > 1 else 0.0
+        self.mean += weight * (seconds - self.mean)
+        self.deviation += weight * (off - self.deviation)
 
     def _turn(self, now: float) -> None:
-        if now - self.began >= _REFERENCE_SECONDS:
-            self.best, self.earlier, self.began = (float("inf"), 0.0), self.best, now
-        self.best = min(self.best, (self.level, self.spread))
+        if now - self.period_start >= _REFERENCE_SECONDS:
+            self.period_best, self.previous_best, self.period_start = (float("inf"), 0.0), self.period_best, now
+        self.period_best = min(self.period_best, (self.mean, self.deviation))
 
     def to_list(self) -> list[Any]:
         """Return it as it is stored."""
-        bests = [None if level == float("inf") else [level, spread] for level, spread in (self.best, self.earlier)]
-        return [self.level, self.spread, self.seen_at, self.began, self.calls, *bests]
+        bests = [
+            None if level == float("inf") else [level, spread]
+            for level, spread in (self.period_best, self.previous_best)
+        ]
+        return [self.mean, self.deviation, self.last_call_at, self.period_start, self.call_count, *bests]
 
     @classmethod
     def from_list(cls, stored: Any) -> "LatencyBaseline":
         """Return what was stored."""
         found = cls()
         if stored:
-            found.level, found.spread, found.seen_at, found.began, found.calls, *bests = stored
-            found.best, found.earlier = (tuple(pair) if pair else (float("inf"), 0.0) for pair in bests)
+            found.mean, found.deviation, found.last_call_at, found.period_start, found.call_count, *bests = stored
+            found.period_best, found.previous_best = (tuple(pair) if pair else (float("inf"), 0.0) for pair in bests)
         return found

@@ -19,7 +19,7 @@ from adwarm.store import leases
 log = logging.getLogger(__name__)
 
 TRICKLE_SECONDS = 1.0
-Turn = Callable[[], float]
+AcquireTurn = Callable[[], float]
 """Takes a turn to make a call while memory is short: 0 when it is the caller's, else the seconds to wait for it."""
 
 
@@ -30,7 +30,7 @@ def memory_used_percent() -> float:
     return float(psutil.virtual_memory().percent)
 
 
-def machine_turn(engine: Engine, machine: str) -> Turn:
+def machine_turn(engine: Engine, machine: str) -> AcquireTurn:
     """Return turns that all processes of a machine take together, by a lease of a second in the database."""
 
     def turn() -> float:
@@ -54,7 +54,7 @@ class MemoryAwareAdmission:
         clock: Clock,
         limit_percent: float,
         percent: Callable[[], float] = memory_used_percent,
-        turn: Turn | None = None,
+        turn: AcquireTurn | None = None,
     ) -> None:
         self._admission = admission
         self._clock = clock

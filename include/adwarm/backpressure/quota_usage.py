@@ -26,39 +26,48 @@ class UsageMeter:
         per_call: percent of the quota that one call takes.
     """
 
-    __slots__ = ("_at_heard", "_pending", "_slices", "_sum", "heard_at", "per_call", "percent", "window")
+    __slots__ = (
+        "_calls_after_report",
+        "_calls_at_report",
+        "_intervals",
+        "_total",
+        "percent",
+        "percent_per_call",
+        "reported_at",
+        "window_seconds",
+    )
 
     def __init__(self, window_seconds: float) -> None:
-        self.window = window_seconds
+        self.window_seconds = window_seconds
         self.percent: float | None = None
-        self.heard_at = 0.0
-        self.per_call = MAX_PERCENT_PER_CALL
-        self._at_heard = 0.0
-        self._pending = 0.0
-        self._slices: deque[list[float]] = deque()
-        self._sum = 0.0
+        self.reported_at = 0.0
+        self.percent_per_call = MAX_PERCENT_PER_CALL
+        self._calls_at_report = 0.0
+        self._calls_after_report = 0.0
+        self._intervals: deque[list[float]] = deque()
+        self._total = 0.0
 
     def record_calls(self, calls: float, now: float) -> None:
         """Count calls that are about to be made."""
-        index = now // (self.window / WINDOW_INTERVALS)
-        if not self._slices or self._slices[-1][0] < index:
-            self._slices.append([index, 0.0])
+        index = now // (self.window_seconds / WINDOW_INTERVALS)
+        if not self._intervals or self._intervals[-1][0] < index:
+            self._intervals.append([index, 0.0])
             self._drop(now)
-        self._slices[-1][1] += calls
-        self._sum += calls
+        self._intervals[-1][1] += calls
+        self._total += calls
 
     def refund_calls(self, calls: float, charged_at: float, now: float) -> None:
         """Forget calls that were counted at `charged_at` and not made; a figure that came since never held them."""
         self.record_calls(-calls, now)
-        if charged_at <= self.heard_at:
-            self._at_heard -= calls
+        if charged_at <= self.reported_at:
+            self._calls_at_report -= calls
 
     def calls(self, now: float) -> float:
         """Return own calls in the window that ends at `now`."""
         self._drop(now)
-        if not self._slices:
+        if not self._intervals:
             return 0.0
-        return self._sum - self._slices[0][1] * (1 - self._share_left(self._slices[0][0], now))
+        return self._total - self._intervals[0][1] * (1 - self._share_left(self._intervals[0][0], now))
 
     def record_usage(self, percent: float, in_flight: float, now: float) -> None:
         """Take in a figure that came with one answer while `in_flight` other calls had none yet.
@@ -66,10 +75,12 @@ class UsageMeter:
         Whether the platform counted those already is unknown: half of them are taken to be in the figure.
         """
         counted = self.calls(now)
-        self._pending = in_flight / 2
-        self._at_heard = counted
-        self.percent, self.heard_at = percent, now
-        self.per_call = min(MAX_PERCENT_PER_CALL, percent / max(1.0, counted - self._pending)) or self.per_call
+        self._calls_after_report = in_flight / 2
+        self._calls_at_report = counted
+        self.percent, self.reported_at = percent, now
+        self.percent_per_call = (
+            min(MAX_PERCENT_PER_CALL, percent / max(1.0, counted - self._calls_after_report)) or self.percent_per_call
+        )
 
     def reset_usage(self) -> None:
         """Drop the figure; the count of own calls stays."""
@@ -79,14 +90,14 @@ class UsageMeter:
         """Return the percent used at `now`, as far as can be told; None while nothing was heard."""
         if self.percent is None:
             return None
-        since = self.calls(now) - self._at_heard + self._pending
-        fading = max(0.0, now - self.heard_at - USAGE_FRESH_SECONDS) / USAGE_FRESH_SECONDS * USAGE_DECAY_POINTS
-        return max(0.0, self.percent + self.per_call * since - fading)
+        since = self.calls(now) - self._calls_at_report + self._calls_after_report
+        fading = max(0.0, now - self.reported_at - USAGE_FRESH_SECONDS) / USAGE_FRESH_SECONDS * USAGE_DECAY_POINTS
+        return max(0.0, self.percent + self.percent_per_call * since - fading)
 
     def calls_left(self, ceiling: float, now: float) -> float:
         """Return the calls until `ceiling` percent are used; below zero when it is passed."""
         used = self.estimate_percent(now)
-        return float("inf") if used is None else (ceiling - used) / self.per_call
+        return float("inf") if used is None else (ceiling - used) / self.percent_per_call
 
     def sustainable_rate(self, ceiling: float, now: float) -> float:
         """Return the highest steady rate, in calls a second, that never passes `ceiling` percent.
@@ -95,41 +106,58 @@ class UsageMeter:
         """
         left = self.calls_left(ceiling, now)
         own = self.calls(now)
-        others = max(0.0, (self.estimate_percent(now) or 0.0) / self.per_call - own)
-        width, lowest, returned = self.window / WINDOW_INTERVALS, (left + own + others) / self.window, 0.0
-        for index, count in self._slices:
+        others = max(0.0, (self.estimate_percent(now) or 0.0) / self.percent_per_call - own)
+        width, lowest, returned = (
+            self.window_seconds / WINDOW_INTERVALS,
+            (left + own + others) / self.window_seconds,
+            0.0,
+        )
+        for index, count in self._intervals:
             # Calls come back while their slice leaves the window: it must last until that begins, and until it ends.
-            begins = index * width + self.window - now
+            begins = index * width + self.window_seconds - now
             for moment, back in ((begins, 0.0), (begins + width, count * self._share_left(index, now))):
                 returned += back
                 if moment >= width:  # within one slice it is not known when calls were made
-                    lowest = min(lowest, (left + returned) / moment + others / self.window)
+                    lowest = min(lowest, (left + returned) / moment + others / self.window_seconds)
         return max(0.0, lowest)
 
     def to_list(self) -> list[Any]:
         """Return the meter as it is stored."""
-        figures = [self.percent, self.heard_at, self.per_call, self._at_heard, self._pending]
-        return [*figures, [value for part in self._slices for value in part]]
+        figures = [
+            self.percent,
+            self.reported_at,
+            self.percent_per_call,
+            self._calls_at_report,
+            self._calls_after_report,
+        ]
+        return [*figures, [value for part in self._intervals for value in part]]
 
     @classmethod
     def from_list(cls, window_seconds: float, stored: Any) -> "UsageMeter":
         """Return the meter that was stored."""
         meter = cls(window_seconds)
         if stored:
-            meter.percent, meter.heard_at, meter.per_call, meter._at_heard, meter._pending, flat = stored
-            meter._slices = deque(_pairs(flat))
-            meter._sum = sum(count for _, count in meter._slices)
+            (
+                meter.percent,
+                meter.reported_at,
+                meter.percent_per_call,
+                meter._calls_at_report,
+                meter._calls_after_report,
+                flat,
+            ) = stored
+            meter._intervals = deque(_pairs(flat))
+            meter._total = sum(count for _, count in meter._intervals)
         return meter
 
     def _drop(self, now: float) -> None:
-        width = self.window / WINDOW_INTERVALS
-        while self._slices and (self._slices[0][0] + 1) * width + self.window <= now:
-            self._sum -= self._slices.popleft()[1]
+        width = self.window_seconds / WINDOW_INTERVALS
+        while self._intervals and (self._intervals[0][0] + 1) * width + self.window_seconds <= now:
+            self._total -= self._intervals.popleft()[1]
 
     def _share_left(self, index: float, now: float) -> float:
         """Return how much of the slice is still inside the window."""
-        width = self.window / WINDOW_INTERVALS
-        return min(1.0, max(0.0, ((index + 1) * width + self.window - now) / width))
+        width = self.window_seconds / WINDOW_INTERVALS
+        return min(1.0, max(0.0, ((index + 1) * width + self.window_seconds - now) / width))
 
 
 def _pairs(flat: Iterable[float]) -> Iterable[list[float]]:

@@ -76,19 +76,19 @@ class ScopeState:
     """
 
     __slots__ = (
-        "askers",
         "bucket",
-        "held",
-        "latency",
+        "in_flight_by_class",
+        "latency_baseline",
         "limit",
+        "mean_latency",
         "meter",
         "name",
-        "overlong",
+        "overlong_park_seconds",
         "parking",
-        "payers",
+        "rate_demand",
         "rules",
-        "running",
         "scope",
+        "slot_demand",
     )
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
@@ -99,17 +99,17 @@ class ScopeState:
         self.bucket = TokenBucket(rules.bucket.burst if rules.bucket else 1.0, now)
         self.parking = Parking()
         self.meter = UsageMeter(rules.window_seconds)
-        self.running = LatencyBaseline()
-        self.askers = ClassDemand()
-        self.payers = ClassDemand()
-        self.held = [0] * len(PRIORITY_CLASSES)
-        self.latency = 0.0
-        self.overlong: float | None = None
+        self.latency_baseline = LatencyBaseline()
+        self.slot_demand = ClassDemand()
+        self.rate_demand = ClassDemand()
+        self.in_flight_by_class = [0] * len(PRIORITY_CLASSES)
+        self.mean_latency = 0.0
+        self.overlong_park_seconds: float | None = None
 
     @property
     def in_flight(self) -> int:
         """Calls in flight, of every class."""
-        return sum(self.held)
+        return sum(self.in_flight_by_class)
 
     def slots(self) -> int:
         """Return the calls that may be in flight."""
@@ -117,18 +117,18 @@ class ScopeState:
 
     def free_slots(self, shares: Shares, priority: Priority, now: float) -> int:
         """Return how many more calls the class may have in flight."""
-        return free_slots(self.slots(), shares, priority, self.held, self.askers, now)
+        return free_slots(self.slots(), shares, priority, self.in_flight_by_class, self.slot_demand, now)
 
     def has_waiters(self, now: float) -> bool:
         """Whether anybody waits for a slot or for the rate."""
-        return self.askers.has_waiters(now) or self.payers.has_waiters(now)
+        return self.slot_demand.has_waiters(now) or self.rate_demand.has_waiters(now)
 
     def usage_percent(self, now: float) -> float | None:
         """Return the percent of the platform's quota used; a figure from before a parking ended says nothing."""
         if self.meter.percent is None:
             return None
         until = self.parking.until
-        if until is not None and self.meter.heard_at <= until <= now:
+        if until is not None and self.meter.reported_at <= until <= now:
             return None
         return self.meter.estimate_percent(now)
 
@@ -171,22 +171,22 @@ class ScopeState:
         """Return the tokens that critical calls may take ahead of the rate: part of what is kept above the ceiling."""
         if self.meter.percent is None or self.pace(now) is Pace.FREE:
             return 0.0
-        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) * _RESERVE / self.meter.per_call
+        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) * _RESERVE / self.meter.percent_per_call
 
     def record_grant(self, shares: Shares, priority: Priority, cost: float, now: float) -> None:
         """Take a slot and tokens; call it only where there is room and the rate allows it."""
         rules = self.bucket_rules(now)
         if rules is not None:
             self.bucket.take(rules, shares, priority, cost, self._dividing(now), now)
-        self.askers.record_grant(priority, now)
-        self.payers.record_grant(priority, now)
-        self.held[priority] += 1
+        self.slot_demand.record_grant(priority, now)
+        self.rate_demand.record_grant(priority, now)
+        self.in_flight_by_class[priority] += 1
         if self.scope.kind is not ScopeKind.FLEET:  # the platform knows accounts, apps and tokens, and no fleet
             self.meter.record_calls(cost, now)
 
     def release_slot(self, priority: Priority) -> None:
         """Give a slot back."""
-        self.held[priority] = max(0, self.held[priority] - 1)
+        self.in_flight_by_class[priority] = max(0, self.in_flight_by_class[priority] - 1)
 
     def refund(self, priority: Priority, cost: float, charged_at: float, now: float) -> None:
         """Give tokens back that were taken at `charged_at` and that no call used."""
@@ -198,9 +198,9 @@ class ScopeState:
 
     def record_success(self, latency_seconds: float, in_flight: int, now: float) -> None:
         """Learn from a call that went well; a very slow one is a sign of overload."""
-        old = self.latency or latency_seconds
-        self.latency = old + _LATENCY_WEIGHT * (latency_seconds - old)
-        if self.running.observe(latency_seconds, now):
+        old = self.mean_latency or latency_seconds
+        self.mean_latency = old + _LATENCY_WEIGHT * (latency_seconds - old)
+        if self.latency_baseline.observe(latency_seconds, now):
             self.record_overload(now)
         else:
             self.limit = self.limit.after_success(self.rules.limit, in_flight)
@@ -213,7 +213,7 @@ class ScopeState:
         """Let nobody call for `seconds` or longer, within the longest park of the rules."""
         longest = self.rules.max_park_seconds
         if seconds is not None and seconds > longest:
-            self.overlong = max(seconds, self.overlong or 0.0)
+            self.overlong_park_seconds = max(seconds, self.overlong_park_seconds or 0.0)
         self.parking = self.parking.extended(now, seconds, why, rng, longest)
 
     def record_usage(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
@@ -230,7 +230,7 @@ class ScopeState:
         """Return who waits, if classes divide the rate now: not at an account, nor where only critical calls go."""
         if not self.rules.is_shared:
             return None
-        return self.payers if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
+        return self.rate_demand if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
 
     def to_row(self) -> dict[str, Any]:
         """Return the row that stores this scope."""
@@ -247,11 +247,11 @@ class ScopeState:
                 "cut_at": self.limit.decreased_at,
                 "credits": self.bucket.to_list(),
                 "meter": self.meter.to_list(),
-                "running": self.running.to_list(),
-                "latency": self.latency,
-                "held": self.held,
-                "askers": self.askers.to_list(),
-                "payers": self.payers.to_list(),
+                "running": self.latency_baseline.to_list(),
+                "latency": self.mean_latency,
+                "held": self.in_flight_by_class,
+                "askers": self.slot_demand.to_list(),
+                "payers": self.rate_demand.to_list(),
             },
         }
 
@@ -267,9 +267,9 @@ class ScopeState:
         if now is not None:
             state.parking = state.parking.bounded(now, rules.max_park_seconds)
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
-        state.running = LatencyBaseline.from_list(data.get("running"))
-        state.latency = data.get("latency", 0.0)
-        state.held = list(data.get("held") or state.held)
-        state.askers = ClassDemand(*data.get("askers", ()))
-        state.payers = ClassDemand(*data.get("payers", ()))
+        state.latency_baseline = LatencyBaseline.from_list(data.get("running"))
+        state.mean_latency = data.get("latency", 0.0)
+        state.in_flight_by_class = list(data.get("held") or state.in_flight_by_class)
+        state.slot_demand = ClassDemand(*data.get("askers", ()))
+        state.rate_demand = ClassDemand(*data.get("payers", ()))
         return state

@@ -60,7 +60,7 @@ class SharedBudget:
         self.grants: dict[str, Grant] = {}
         self.counted_grant_ids: set[str] = set()
         self.next_expiry = float("inf")
-        self.token = 0
+        self.last_token = 0
         self.breaker_registry = BreakerRegistry(settings)
         self._rng = rng
         self._rules: dict[ScopeKind, ScopeRules] = {}
@@ -132,8 +132,8 @@ class SharedBudget:
         held = self.grants.get(grant.id)
         if held is None or held.token != grant.token or grant.id not in self.counted_grant_ids:
             raise Transient("the grant expired before it was renewed; ask for a new one")
-        self.token += 1
-        renewed = replace(held, expires_at=now + self.settings.lease_seconds, token=self.token)
+        self.last_token += 1
+        renewed = replace(held, expires_at=now + self.settings.lease_seconds, token=self.last_token)
         self.grants[grant.id] = renewed
         return renewed
 
@@ -142,12 +142,12 @@ class SharedBudget:
 
         A grant that expired meanwhile still teaches: its call was made.
         """
-        return self._return(grant, (outcome,), 0, now)
+        return self._release(grant, (outcome,), 0, now)
 
     def release_blocks(self, blocks: Iterable[ReturnedBlock], now: float) -> None:
         """Return blocks with the outcomes of their calls; permits that were not used are not charged."""
         for grant, outcomes, unspent in blocks:
-            self._return(grant, outcomes, unspent, now)
+            self._release(grant, outcomes, unspent, now)
 
     def expire_grants(self, now: float) -> list[Grant]:
         """Stop counting the grants that ran out by `now`, and return them."""
@@ -163,9 +163,13 @@ class SharedBudget:
 
     def pop_overlong_parks(self) -> list[tuple[Scope, float]]:
         """Return each scope that the platform asked to be left alone for too long, with the seconds; tells it once."""
-        found = [(state.scope, state.overlong) for state in self.scopes.values() if state.overlong is not None]
+        found = [
+            (state.scope, state.overlong_park_seconds)
+            for state in self.scopes.values()
+            if state.overlong_park_seconds is not None
+        ]
         for scope, _ in found:
-            self.scopes[scope].overlong = None
+            self.scopes[scope].overlong_park_seconds = None
         return [(scope, seconds) for scope, seconds in found if seconds is not None]
 
     def status(self, now: float) -> AdmissionStatus:
@@ -196,7 +200,7 @@ class SharedBudget:
         # nor who waits for the rate its slots.
         for state in request.states:
             if answer is not None and state.name == answer.scope:
-                queue = state.askers if answer is slot else state.payers
+                queue = state.slot_demand if answer is slot else state.rate_demand
                 queue.record_wait(request.priority, request.now)
         return answer
 
@@ -213,7 +217,7 @@ class SharedBudget:
 
     def _issue_grant(self, request: AdmissionRequest, *, permits: int, seconds: float | None) -> Grant:
         now, lease = request.now, self.settings.lease_seconds
-        self.token += 1
+        self.last_token += 1
         grant = Grant(
             id=f"{self._rng.getrandbits(64):016x}",
             scopes=tuple(state.scope for state in request.states),
@@ -223,7 +227,7 @@ class SharedBudget:
             expires_at=now + lease,
             source=request.source,
             is_probe=request.is_probe,
-            token=self.token,
+            token=self.last_token,
             permits=permits,
             usable_until=now + (lease if seconds is None else min(seconds, lease)),
         )
@@ -235,7 +239,7 @@ class SharedBudget:
         self.next_expiry = min(self.next_expiry, grant.expires_at)
         return grant
 
-    def _return(self, grant: Grant, outcomes: Iterable[CallOutcome], unspent: int, now: float) -> bool:
+    def _release(self, grant: Grant, outcomes: Iterable[CallOutcome], unspent: int, now: float) -> bool:
         held = self.grants.get(grant.id)
         if held is None or held.token != grant.token:
             return False

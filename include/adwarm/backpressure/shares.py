@@ -43,7 +43,7 @@ class ClassDemand:
         since: from when its waiting is counted.
     """
 
-    __slots__ = ("asked", "refused", "since")
+    __slots__ = ("last_request_at", "last_wait_at", "waiting_since")
 
     def __init__(
         self,
@@ -51,38 +51,38 @@ class ClassDemand:
         refused: Sequence[float] | None = None,
         since: Sequence[float] | None = None,
     ) -> None:
-        self.asked = list(asked or _NEVER)
-        self.refused = list(refused or _NEVER)
-        self.since = list(since or _NEVER)
+        self.last_request_at = list(asked or _NEVER)
+        self.last_wait_at = list(refused or _NEVER)
+        self.waiting_since = list(since or _NEVER)
 
     def record_wait(self, priority: int, now: float) -> None:
         """Note that the class must wait."""
-        if not is_recent(self.refused[priority], now):
-            self.since[priority] = now
-        self.asked[priority] = self.refused[priority] = now
+        if not is_recent(self.last_wait_at[priority], now):
+            self.waiting_since[priority] = now
+        self.last_request_at[priority] = self.last_wait_at[priority] = now
 
     def record_grant(self, priority: int, now: float) -> None:
         """Note that a call of the class was let in; who waits behind it has a second to say so."""
-        self.asked[priority] = self.since[priority] = now
-        self.refused[priority] = min(self.refused[priority], now - ACTIVE_SECONDS + GRACE_SECONDS)
+        self.last_request_at[priority] = self.waiting_since[priority] = now
+        self.last_wait_at[priority] = min(self.last_wait_at[priority], now - ACTIVE_SECONDS + GRACE_SECONDS)
 
     def is_waiting(self, priority: int, now: float) -> bool:
         """Whether the class was turned away lately and not served since."""
-        return is_recent(self.refused[priority], now)
+        return is_recent(self.last_wait_at[priority], now)
 
     def to_list(self) -> list[list[float]]:
         """Return the moments as they are stored."""
-        return [self.asked, self.refused, self.since]
+        return [self.last_request_at, self.last_wait_at, self.waiting_since]
 
     def is_only_class(self, priority: int, now: float) -> bool:
         """Whether no other class asked lately."""
         oldest = now - ACTIVE_SECONDS
-        asked = self.asked
+        asked = self.last_request_at
         return all(asked[other] < oldest or other == priority for other in PRIORITY_CLASSES)
 
     def has_waiters(self, now: float) -> bool:
         """Whether any class does."""
-        return any(is_recent(moment, now) for moment in self.refused)
+        return any(is_recent(moment, now) for moment in self.last_wait_at)
 
 
 def free_slots(
@@ -114,7 +114,7 @@ def _slots_reserved_for(
     missing = max(0, entitlement(slots, shares, other) - in_flight[other])
     if demand.is_waiting(other, now):
         return missing
-    return min(1, missing) if is_recent(demand.asked[other], now) else 0
+    return min(1, missing) if is_recent(demand.last_request_at[other], now) else 0
 
 
 def _is_overtaken(priority: int, demand: ClassDemand, now: float) -> bool:
@@ -127,5 +127,5 @@ def _is_overtaken(priority: int, demand: ClassDemand, now: float) -> bool:
 
 
 def _rank(priority: int, demand: ClassDemand, now: float) -> tuple[float, int]:
-    waited = now - demand.since[priority] if demand.is_waiting(priority, now) else 0.0
+    waited = now - demand.waiting_since[priority] if demand.is_waiting(priority, now) else 0.0
     return priority - max(0.0, waited) / AGEING_SECONDS, priority

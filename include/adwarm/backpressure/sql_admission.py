@@ -83,8 +83,8 @@ class SqlAdmission:
         self._rng = rng
         self._time = database_time
         self._on_overlong = on_overlong_park
-        self._turnstile = WriterQueue(engine)
-        self._combiner: GroupCommitter[_Job[Any]] = GroupCommitter(self._work)
+        self._writer_queue = WriterQueue(engine)
+        self._committer: GroupCommitter[_Job[Any]] = GroupCommitter(self._work)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Ask for one slot in every scope, the fleet included, and `cost` tokens of its rate.
@@ -113,11 +113,11 @@ class SqlAdmission:
             budget.release_blocks(returned, now)
             return budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
 
-        return self._submit(_returning(returned) | _keys_of_request(scopes, source), ask)
+        return self._submit(_keys_of_blocks(returned) | _keys_of_request(scopes, source), ask)
 
     def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
-        self._submit(_returning(blocks), lambda budget, now: budget.release_blocks(blocks, now))
+        self._submit(_keys_of_blocks(blocks), lambda budget, now: budget.release_blocks(blocks, now))
 
     def renew(self, grant: Grant) -> Grant:
         """Give the grant a fresh lease of `lease_seconds`.
@@ -152,7 +152,7 @@ class SqlAdmission:
 
     def _submit(self, needs: BudgetKeys, ask: Callable[[SharedBudget, float], T]) -> T:
         job: _Job[T] = _Job(needs, ask)
-        self._combiner.submit(job)
+        self._committer.submit(job)
         if job.error is not None:
             raise job.error
         answer: T = job.result  # type: ignore[assignment]  # the job was run, or submit raised
@@ -161,7 +161,7 @@ class SqlAdmission:
     def _work(self, take: Callable[[], list[_Job[Any]]]) -> None:
         """Answer every question that waits, in one transaction."""
         budget = SharedBudget(self._settings, self._rng)
-        with self._turnstile.acquire(), write_transaction(self._engine) as connection:
+        with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
             now = budget_rows.lock(connection, budget, self._time)
             jobs = take()
             needs = BudgetKeys()
@@ -179,7 +179,7 @@ def _keys_of_request(scopes: Sequence[Scope], source: str) -> BudgetKeys:
     return BudgetKeys(frozenset(scopes), frozenset(breaker_names(source, scopes)))
 
 
-def _returning(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
+def _keys_of_blocks(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
     needs = BudgetKeys()
     for grant, outcomes, _ in blocks:
         taught = {sample.scope for outcome in outcomes for sample in outcome.usage}

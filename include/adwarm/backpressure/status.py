@@ -81,7 +81,11 @@ def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
     return ScopeStatus(
         scope=state.name,
         limit=state.slots(),
-        in_flight={priority.name.lower(): state.held[priority] for priority in Priority if state.held[priority]},
+        in_flight={
+            priority.name.lower(): state.in_flight_by_class[priority]
+            for priority in Priority
+            if state.in_flight_by_class[priority]
+        },
         tokens=_tokens(state, now),
         pace=state.pace(now).name.lower(),
         usage=None if usage is None else round(usage, 1),

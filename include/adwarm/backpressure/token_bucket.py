@@ -108,7 +108,7 @@ class TokenBucket:
         rules: BucketRules, priority: int, need: float, demand: ClassDemand | None, now: float
     ) -> float:
         """Return the tokens kept for the first class, if it is there; others never wait for a full bucket."""
-        if demand is None or priority == 0 or not is_recent(demand.asked[0], now):
+        if demand is None or priority == 0 or not is_recent(demand.last_request_at[0], now):
             return 0.0
         return max(0.0, min(rules.burst * _CRITICAL_RESERVE, rules.burst - need - 1))
 

@@ -11,7 +11,7 @@ from adwarm.foundation.errors import BadRequest
 
 LayoutName = Literal["plain", "fivetran", "airbyte", "dlt"]
 
-LOAD_MARKER_FIELD: Final = "loaded_at"
+LOADED_AT: Final = "loaded_at"
 """The name under which a column map names the column that tells a newer load."""
 
 LOAD_MARKER_COLUMNS: Final = (
@@ -114,7 +114,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
         Layout(
             "fivetran",
             "facebook_ads.basic_ad",
-            columns={"date_start": "date", LOAD_MARKER_FIELD: "_fivetran_synced"},
+            columns={"date_start": "date", LOADED_AT: "_fivetran_synced"},
             null_as_zero=frozenset({"inline_link_clicks"}),
             lookup_tables=(
                 LookupTable(
@@ -135,7 +135,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
         Layout(
             "dlt",
             "facebook_insights",
-            columns={LOAD_MARKER_FIELD: "_dlt_load_id"},
+            columns={LOADED_AT: "_dlt_load_id"},
             loads_table=LoadsTable("_dlt_loads", "load_id", "status"),
         ),
     )
@@ -171,7 +171,7 @@ def find_columns(present: Iterable[str], layout: Layout, overrides: Mapping[str,
             found[name] = other
     loaded = next((by_name[column] for column in LOAD_MARKER_COLUMNS if column in by_name), None)
     if loaded is not None:
-        found[LOAD_MARKER_FIELD] = loaded
+        found[LOADED_AT] = loaded
     for name, column in layout.columns.items():
         if column in by_name:
             found[name] = by_name[column]

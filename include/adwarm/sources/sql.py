@@ -54,26 +54,26 @@ class SqlSource(TabularSource):
     ) -> None:
         super().__init__(**options)
         self._engine = database if isinstance(database, Engine) else _shared(database, limits or SqlSettings())
-        schema, _, self._name = (table or self._layout.table).rpartition(".")
+        schema, _, self._table_name = (table or self._layout.table).rpartition(".")
         self._schema = schema or None
-        self._found: dict[str, Table | None] = {}
+        self._tables: dict[str, Table | None] = {}
 
     @property
     def _table(self) -> Table:
-        found = self._reflected(self._name)
+        found = self._reflected(self._table_name)
         if found is None:
-            raise BadRequest(f"the database has no table {self._name}; check ADWARM_SOURCE__TABLE")
+            raise BadRequest(f"the database has no table {self._table_name}; check ADWARM_SOURCE__TABLE")
         return found
 
     def _reflected(self, name: str) -> Table | None:
-        if name not in self._found:
+        if name not in self._tables:
             try:
-                self._found[name] = Table(name, MetaData(), schema=self._schema, autoload_with=self._engine)
+                self._tables[name] = Table(name, MetaData(), schema=self._schema, autoload_with=self._engine)
             except NoSuchTableError:
-                self._found[name] = None
+                self._tables[name] = None
             except SQLAlchemyError as error:
                 raise _failed(error) from None
-        return self._found[name]
+        return self._tables[name]
 
     def _columns(self) -> Sequence[str]:
         return [column.name for column in self._table.columns]

@@ -30,7 +30,7 @@ from adwarm.sources.formats import ADDITIVE_FIELDS, format_id, is_absent
 from adwarm.sources.layouts import (
     BREAKDOWNS,
     DELETED_COLUMNS,
-    LOAD_MARKER_FIELD,
+    LOADED_AT,
     LookupTable,
     find_columns,
     get_layout,
@@ -98,12 +98,12 @@ class TabularSource(ABC):
         if level not in LEVELS:
             raise BadRequest(f"level {level[:40]!r} is not known; a row is about one of {', '.join(LEVELS)}")
         self._layout = get_layout(layout)
-        self._named, self._constants = dict(columns or {}), _checked(constants or {})
+        self._column_map, self._constants = dict(columns or {}), _checked(constants or {})
         self._level, self._day_zone = level, day_zone
-        self._zone, self._default_zone = data_zone, default_zone
+        self._data_zone, self._default_zone = data_zone, default_zone
         self._currency, self.connection = currency, connection
         self._page_size = page_size
-        self._read: tuple[FetchUnit, list[Row]] | None = None
+        self._last_read: tuple[FetchUnit, list[Row]] | None = None
         self.capabilities = replace(type(self).capabilities, levels=frozenset(LEVELS[: LEVELS.index(level) + 1]))
 
     @abstractmethod
@@ -175,7 +175,7 @@ class TabularSource(ABC):
 
     def submit(self, unit: FetchUnit) -> ResultPage | AsyncReportHandle:
         """Return the first page of the unit, read anew."""
-        self._read = None
+        self._last_read = None
         return self.read(unit, None)
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
@@ -206,12 +206,12 @@ class TabularSource(ABC):
         if isinstance(target, AsyncReportHandle):
             raise _unknown_handle(target)
         start = 0 if cursor is None else _offset(cursor)
-        if self._read is None or self._read[0] != target:
-            self._read = target, self._rows(target)
-        rows = self._read[1]
+        if self._last_read is None or self._last_read[0] != target:
+            self._last_read = target, self._rows(target)
+        rows = self._last_read[1]
         stop = start + self._page_size
         if stop >= len(rows):
-            self._read = None
+            self._last_read = None
             return ResultPage(rows[start:])
         return ResultPage(rows[start:stop], str(stop))
 
@@ -236,7 +236,7 @@ class TabularSource(ABC):
         self, account: str, told: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
     ) -> Account:
         known = told.get(account.removeprefix("act_"), {})
-        data_zone = self._zone or known.get("data_zone") or self._default_zone
+        data_zone = self._data_zone or known.get("data_zone") or self._default_zone
         zone(data_zone)
         own = currencies.get(account, set())
         currency = self._currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
@@ -265,7 +265,7 @@ class TabularSource(ABC):
             BadRequest: a column that the table needs is not there.
         """
         present = list(self._columns())
-        found = find_columns(present, self._layout, self._named)
+        found = find_columns(present, self._layout, self._column_map)
         needed = dict.fromkeys(("account_id", f"{self._level}_id", "date_start"))
         missing = [name for name in needed if name not in found and name not in self._constants]
         if missing:
@@ -286,7 +286,7 @@ class TabularSource(ABC):
             constants={name: value for name, value in self._constants.items() if name not in columns},
             day_zone=self._day_zone,
             null_as_zero=self._layout.null_as_zero,
-            load_column=columns.get(LOAD_MARKER_FIELD),
+            load_column=columns.get(LOADED_AT),
             deletion_columns=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
             breakdown_columns=tuple(columns[name] for name in BREAKDOWNS if name in columns),
         )

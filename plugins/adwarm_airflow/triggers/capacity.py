@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
+    from adwarm.backpressure.capacity_preview import CallRequest, CapacityPreview
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -27,14 +27,14 @@ QUEUEING_SECONDS = 60.0
 """After this long in want of nothing but a slot, the task goes on: its share is kept only for a class that asks."""
 
 log = logging.getLogger(__name__)
-Preview = Callable[[Sequence["WaitingCall"]], "list[CapacityPreview]"]
+Preview = Callable[[Sequence["CallRequest"]], "list[CapacityPreview]"]
 
 
 @dataclass(eq=False)
 class _PendingTrigger:
     """One trigger's question: it wakes when the first of its chains has room."""
 
-    waiters: tuple[WaitingCall, ...]
+    waiters: tuple[CallRequest, ...]
     admissible: asyncio.Future[str]
     poll_at: float = 0.0
     queued_since: float | None = None
@@ -55,7 +55,7 @@ class CapacityPoller:
     _wake_event: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
-    async def wait(self, waiters: Sequence[WaitingCall]) -> str:
+    async def wait(self, waiters: Sequence[CallRequest]) -> str:
         """Return once one of the chains has room, and say why it is time."""
         sleeper = _PendingTrigger(tuple(waiters), asyncio.get_running_loop().create_future())
         self._pending.add(sleeper)
@@ -134,7 +134,7 @@ class _Budget:
 
     runtime: Runtime | None = None
 
-    def look(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
+    def look(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
         from adwarm.backpressure.capacity_preview import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
@@ -173,11 +173,11 @@ class CapacityTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with everybody else, then fire once."""
-        from adwarm.backpressure.capacity_preview import WaitingCall
+        from adwarm.backpressure.capacity_preview import CallRequest
         from adwarm.model import Priority, Scope
 
         priority = Priority.parse(self.priority)
-        waiters = [WaitingCall(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
+        waiters = [CallRequest(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
         why = "the time is over that a report, or another worker, was given"

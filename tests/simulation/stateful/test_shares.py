@@ -74,7 +74,7 @@ class SharesMachine(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         """The fleet counts what is in flight, by class, and never more than its slots."""
         state = self.budget.state_of(FLEET, self.now)
-        assert list(state.held) == [self.held(priority) for priority in Priority]
+        assert list(state.in_flight_by_class) == [self.held(priority) for priority in Priority]
         assert state.in_flight <= SLOTS
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
-from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall, preview_capacity
+from adwarm.backpressure.capacity_preview import CallRequest, CapacityPreview, preview_capacity
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import read_transaction
@@ -18,9 +18,9 @@ Make = Callable[..., SqlAdmission]
 ONE, TWO, APP = Scope.parse("account:act_1"), Scope.parse("account:act_2"), Scope.parse("app:7")
 
 
-def waiter(*scopes: Scope, priority: Priority = Priority.LOW) -> WaitingCall:
+def waiter(*scopes: Scope, priority: Priority = Priority.LOW) -> CallRequest:
     """A call to the source "meta"."""
-    return WaitingCall(scopes, priority, "meta")
+    return CallRequest(scopes, priority, "meta")
 
 
 def settle(admission: SqlAdmission, scope: Scope, outcome: CallOutcome) -> None:
@@ -34,7 +34,7 @@ def settle(admission: SqlAdmission, scope: Scope, outcome: CallOutcome) -> None:
 def look(engine: Engine, time: DatabaseClock) -> Callable[..., list[CapacityPreview]]:
     """Looks for waiters, by the database's time."""
 
-    def _look(*waiters: WaitingCall, **changes: int) -> list[CapacityPreview]:
+    def _look(*waiters: CallRequest, **changes: int) -> list[CapacityPreview]:
         return preview_capacity(engine, BackpressureSettings(**changes), waiters, database_time=time)
 
     return _look

@@ -114,7 +114,7 @@ def test_the_lasting_rate_never_passes_the_ceiling(spent: list[tuple[float, int]
     meter.record_usage(100 * used / limit, 0, now)
     rate = meter.sustainable_rate(90, now)
 
-    slice_most = max((count for _, count in meter._slices), default=0.0)
+    slice_most = max((count for _, count in meter._intervals), default=0.0)
     for step in range(1, WINDOW_INTERVALS + 1):
         later = now + step * WINDOW / WINDOW_INTERVALS
         assert meter.calls(later) + rate * (later - now) <= limit * 0.9 + 1 + slice_most

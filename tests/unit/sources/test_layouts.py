@@ -15,7 +15,7 @@ from adwarm.fatigue import score_account
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import FatigueSettings
-from adwarm.sources.layouts import LAYOUTS, LOAD_MARKER_FIELD, find_columns, get_layout
+from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, get_layout
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
 
@@ -375,9 +375,9 @@ def test_what_names_which_column() -> None:
     present = ["DATE", "date_start", "ad_account_id", "cost", "spend", "_FIVETRAN_SYNCED", "etl"]
     found = find_columns(present, layout, {})
     assert (found["date_start"], found["spend"], found["account_id"]) == ("DATE", "spend", "ad_account_id")
-    assert found[LOAD_MARKER_FIELD] == "_FIVETRAN_SYNCED"
-    found = find_columns(present, layout, {"spend": "Cost", LOAD_MARKER_FIELD: "etl"})
-    assert (found["spend"], found[LOAD_MARKER_FIELD]) == ("cost", "etl")
+    assert found[LOADED_AT] == "_FIVETRAN_SYNCED"
+    found = find_columns(present, layout, {"spend": "Cost", LOADED_AT: "etl"})
+    assert (found["spend"], found[LOADED_AT]) == ("cost", "etl")
     with pytest.raises(BadRequest, match="'kost' for spend"):
         find_columns(present, layout, {"spend": "kost"})
     with pytest.raises(BadRequest, match="airbyte, dlt, fivetran, plain"):
