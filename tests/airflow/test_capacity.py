@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
-from adwarm.backpressure.capacity_preview import CallRequest, CapacityPreview
+from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview
 from adwarm.model import Account, Priority, Scope
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction

@@ -24,7 +24,7 @@ from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import parse_usage_headers
 from adwarm.store.database import open_engine
 
 APP, TOKEN = Scope(ScopeKind.APP, "100000"), Scope(ScopeKind.TOKEN, "simulated")

@@ -11,10 +11,10 @@ from random import Random
 from typing import Protocol
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, Granted, Rejected
-from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .platform import APP, PlatformRules, SimulatedPlatform

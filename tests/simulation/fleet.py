@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adwarm.backpressure import CallOutcomeKind, Grant, Granted, Rejected
-from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.store.requests import QueuedRequest
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .memory_queue import MemoryQueue

@@ -7,13 +7,13 @@ from enum import StrEnum
 from functools import partial
 from random import Random
 
-from adwarm.backpressure.local_admission import LocalAdmission
-from adwarm.backpressure.queue import QueueRules
+from adwarm.backpressure.request_queue import QueueRules
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from graph_simulator.fault_profile import QuotaSetting
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .fleet import FleetState, WorkQueue, start_workers

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from adwarm.backpressure.queue import QueueRules, can_displace, estimate_retry_seconds
+from adwarm.backpressure.request_queue import QueueRules, can_displace, estimate_retry_seconds
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.store.requests import QueuedRequest, RequestStatus

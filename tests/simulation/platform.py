@@ -12,7 +12,7 @@ from adwarm.backpressure import CallOutcome, CallOutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import parse_usage_headers
 from graph_simulator.errors import GraphError
 from graph_simulator.fault_profile import QuotaSetting
 from graph_simulator.faults.kinds import Route, load_shed

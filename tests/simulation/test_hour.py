@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from adwarm.backpressure.parking import Parking
+from adwarm.backpressure.scope_state import Parking
 
 from . import watch
 from .hour import MINIMUM_CALLS, QuotaVisibility, draw_scenario, simulate_hour

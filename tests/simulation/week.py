@@ -15,12 +15,12 @@ from random import Random
 from statistics import fmean
 
 from adwarm.backpressure import FLEET, Grant
-from adwarm.backpressure.local_admission import LocalAdmission
-from adwarm.backpressure.queue import QueueRules
+from adwarm.backpressure.request_queue import QueueRules
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .fleet import FleetState, WorkQueue, start_workers

@@ -11,12 +11,12 @@ from adwarm.backpressure.admission import (
     Decision,
     Grant,
     Granted,
+    GrantedCall,
     Rejected,
     Wait,
+    acquire_grant,
 )
 from adwarm.backpressure.block_admission import BlockAdmission
-from adwarm.backpressure.gate import GrantedCall, acquire_grant
-from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.backpressure.memory_pressure import MemoryAwareAdmission
 from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
 from adwarm.backpressure.shared_budget import SharedBudget
@@ -36,7 +36,6 @@ __all__ = [
     "Grant",
     "Granted",
     "GrantedCall",
-    "LocalAdmission",
     "MemoryAwareAdmission",
     "Rejected",
     "RequestQueue",

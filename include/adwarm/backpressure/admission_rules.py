@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from adwarm.backpressure.admission import Rejected, Wait
 from adwarm.backpressure.breakers import ScopedBreaker
-from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS
+from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS, Pace
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shares import Shares
-from adwarm.backpressure.usage import Pace
 from adwarm.foundation.circuit import BreakerState
 from adwarm.model import Priority
 

@@ -13,6 +13,7 @@ died runs out by the database's time.
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic as system_monotonic
 from typing import Protocol
 
@@ -27,10 +28,45 @@ from adwarm.backpressure.admission import (
     ReturnedBlock,
     Wait,
 )
-from adwarm.backpressure.open_breakers import OpenBreakerCache
-from adwarm.backpressure.usage import SLOW_PERCENT
+from adwarm.backpressure.breakers import single_account, source_scope
+from adwarm.backpressure.quota_usage import SLOW_PERCENT
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope
+
+CACHE_SECONDS = 1.0
+
+
+class OpenBreakerCache:
+    """Refusals by source and scope. Safe to share between threads: every step is one operation on a dict.
+
+    Args:
+        monotonic: this process's clock, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._rejections: dict[tuple[str, str], tuple[float, Rejected]] = {}
+
+    def save(self, source: str, decision: Decision | None, asked_at: float) -> None:
+        """Remember the answer to a question of the moment `asked_at` if it is the refusal of an open breaker."""
+        if isinstance(decision, Rejected) and decision.scope is not None:
+            self._rejections[source, decision.scope] = (asked_at, decision)
+
+    def find_rejection(self, scopes: Sequence[Scope], source: str) -> Rejected | None:
+        """Return the refusal of a breaker known to be open that such a call must pass, with the time that is left."""
+        if not self._rejections:
+            return None
+        account = single_account(scopes)
+        for scope in (source_scope(source), str(account) if account is not None else ""):
+            heard = self._rejections.get((source, scope))
+            if heard is None:
+                continue
+            age = self._monotonic() - heard[0]
+            if age < min(CACHE_SECONDS, heard[1].retry_after):
+                return replace(heard[1], retry_after=heard[1].retry_after - age)
+            self._rejections.pop((source, scope), None)
+        return None
+
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,9 @@ from adwarm.backpressure.admission_rules import (
     longer_wait,
 )
 from adwarm.backpressure.breakers import BreakerRegistry
+from adwarm.backpressure.quota_usage import Pace, pace_for
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, build_status
-from adwarm.backpressure.usage import Pace, pace_for
 from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind

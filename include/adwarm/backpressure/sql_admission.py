@@ -6,6 +6,7 @@ transaction, which locks the fleet's row, answers all that came meanwhile, and e
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -15,9 +16,9 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import budget_rows
 from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Rejected, ReturnedBlock, Wait
+from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget_rows import BudgetKeys
-from adwarm.backpressure.group_commit import GroupCommitter
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError
@@ -25,6 +26,73 @@ from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.writer_queue import WriterQueue
+
+Job = TypeVar("Job")
+MAX_JOBS = 64
+
+
+@dataclass(slots=True, eq=False)
+class _Entry(Generic[Job]):
+    job: Job
+    error: BaseException | None = None
+    is_done: bool = False
+
+
+class GroupCommitter(Generic[Job]):
+    """Collects the jobs of all threads and has them done in batches, in the order they came.
+
+    Args:
+        work: does the jobs that the callable handed to it returns. It calls that once, as late as it can, so that a
+            batch holds whoever came while it waited for its turn. What it raises, every job of the batch raises.
+    """
+
+    def __init__(self, work: Callable[[Callable[[], list[Job]]], None]) -> None:
+        self._work = work
+        self._waiting: list[_Entry[Job]] = []
+        self._changed = threading.Condition()
+        self._is_led = False
+
+    def submit(self, job: Job) -> None:
+        """Return when `job` is done, by this thread or by another."""
+        entry = _Entry(job)
+        with self._changed:
+            self._waiting.append(entry)
+        while self._must_lead(entry):
+            self._lead()
+        if entry.error is not None:
+            raise entry.error
+
+    def _must_lead(self, entry: _Entry[Job]) -> bool:
+        """Wait until the entry is done, or nobody works on what waits; True in the latter case."""
+        with self._changed:
+            self._changed.wait_for(lambda: entry.is_done or not self._is_led)
+            if entry.is_done:
+                return False
+            self._is_led = True
+            return True
+
+    def _lead(self) -> None:
+        batch: list[_Entry[Job]] = []
+
+        def take() -> list[Job]:
+            with self._changed:
+                batch.extend(self._waiting[:MAX_JOBS])
+                del self._waiting[:MAX_JOBS]
+            return [entry.job for entry in batch]
+
+        error: BaseException | None = None
+        try:
+            self._work(take)
+        except BaseException as raised:
+            error = raised
+        if not batch:
+            take()
+        with self._changed:
+            self._is_led = False
+            for entry in batch:
+                entry.error, entry.is_done = error, True
+            self._changed.notify_all()
+
 
 log = logging.getLogger(__name__)
 OnOverlongPark = Callable[[Scope, float], None]
@@ -187,3 +255,56 @@ def _keys_of_blocks(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
         names = frozenset(breaker_names(grant.source, grant.scopes))
         needs |= BudgetKeys(frozenset(grant.scopes) | taught, names, frozenset([grant.id]))
     return needs
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call that waits: what it draws on, its class, and whose breaker judges it."""
+
+    scopes: tuple[Scope, ...]
+    priority: Priority
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPreview:
+    """What a waiter may expect.
+
+    Attributes:
+        seconds: 0 when it would be let in now, else the time after which it is worth asking again.
+        why: what it waits for.
+        is_queueing: whether it lacks but a free slot or its turn, which may come at any moment.
+    """
+
+    wait_seconds: float
+    reason: str = ""
+    is_queueing: bool = False
+
+
+def preview_capacity(
+    engine: Engine,
+    settings: BackpressureSettings,
+    calls: Sequence[CallRequest],
+    *,
+    database_time: Callable[[Connection], float] = database_time,
+) -> list[CapacityPreview]:
+    """Return the outlook of each waiter, in order, at the database's present moment."""
+    budget = SharedBudget(settings, Random(0))  # noqa: S311 -- spreads parkings, of which a look makes none
+    needs = BudgetKeys(
+        frozenset(scope for waiter in calls for scope in waiter.scopes),
+        frozenset(name for waiter in calls for name in breaker_names(waiter.source, waiter.scopes)),
+    )
+    with read_transaction(engine) as connection:
+        now = database_time(connection)
+        budget_rows.load(connection, budget, needs, now)
+    return [
+        _preview_of(budget.preview(waiter.scopes, waiter.priority, source=waiter.source, now=now)) for waiter in calls
+    ]
+
+
+def _preview_of(answer: Wait | Rejected | None) -> CapacityPreview:
+    if answer is None:
+        return CapacityPreview(0.0)
+    if isinstance(answer, Rejected):
+        return CapacityPreview(answer.retry_after, answer.reason)
+    return CapacityPreview(answer.seconds, answer.reason, is_queueing=answer.seconds <= MAX_POLL_SECONDS)

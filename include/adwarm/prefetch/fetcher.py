@@ -31,11 +31,11 @@ from adwarm.prefetch.report_schedule import RunningReport
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import FetchResult, MissingData, Splitter
 from adwarm.settings import SourceSettings
-from adwarm.sources.cursors import CursorTrail
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
     AsyncReportState,
+    CursorTrail,
     FetchUnit,
     Increment,
     InsightsSource,

@@ -27,8 +27,7 @@ from adwarm.recovery.fallback import Fallback, call_with_timeout
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import IsolationRules, IsolationStateStore, IsolationTracker, MemoryIsolationStore
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
-from adwarm.recovery.retry import Retrier
-from adwarm.recovery.retry_budget import RetryBudget
+from adwarm.recovery.retry import Retrier, RetryBudget
 from adwarm.settings import RecoverySettings
 
 log = logging.getLogger(__name__)

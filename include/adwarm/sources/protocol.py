@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.model import Account, QuerySpec, Row, Scope, ScopeKind, UsageSample, Window
 
 
@@ -182,3 +182,24 @@ class InsightsSource(Protocol):
     def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Return a page of the objects of `level` that `unit` is about, each row with its `id`; with `caps.narrows`."""
         ...
+
+
+@dataclass
+class CursorTrail:
+    """The cursors followed so far in one report: each leads on once, so that no circle of pages is read for ever."""
+
+    seen: set[str] = field(default_factory=set)
+
+    def follow(self, cursor: str | None) -> str | None:
+        """Return `cursor` when it is new, or None at the end.
+
+        Raises:
+            Corrupt: it was followed before.
+        """
+        if cursor is not None and cursor in self.seen:
+            raise Corrupt(
+                f"the pages go round in a circle of up to {len(self.seen)}; nothing of them is kept", code="cursor"
+            )
+        if cursor is not None:
+            self.seen.add(cursor)
+        return cursor

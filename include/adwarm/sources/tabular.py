@@ -34,8 +34,10 @@ from adwarm.sources.layouts import (
     LookupTable,
     find_columns,
     get_layout,
+    keep_completed_loads,
+    newest_versions,
+    select_lookups,
 )
-from adwarm.sources.loader_tables import keep_completed_loads, newest_versions, select_lookups
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,

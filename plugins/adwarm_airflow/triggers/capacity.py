@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from adwarm.backpressure.capacity_preview import CallRequest, CapacityPreview
+    from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -135,7 +135,7 @@ class _Budget:
     runtime: Runtime | None = None
 
     def look(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
-        from adwarm.backpressure.capacity_preview import preview_capacity
+        from adwarm.backpressure.sql_admission import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
         self.runtime = self.runtime or open_runtime()
@@ -173,7 +173,7 @@ class CapacityTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with everybody else, then fire once."""
-        from adwarm.backpressure.capacity_preview import CallRequest
+        from adwarm.backpressure.sql_admission import CallRequest
         from adwarm.model import Priority, Scope
 
         priority = Priority.parse(self.priority)

@@ -12,7 +12,6 @@ from adwarm.backpressure import (
     CallOutcome,
     CallOutcomeKind,
     Granted,
-    LocalAdmission,
     Rejected,
     SqlAdmission,
     Wait,
@@ -22,6 +21,7 @@ from adwarm.backpressure.block_admission import GROWTH_SECONDS, IDLE_SECONDS, RE
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
+from tests.simulation.local_admission import LocalAdmission
 
 if TYPE_CHECKING:
     from tests.unit.backpressure.conftest import DatabaseClock

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
-from adwarm.backpressure.capacity_preview import CallRequest, CapacityPreview, preview_capacity
+from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import read_transaction

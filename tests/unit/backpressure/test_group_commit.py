@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adwarm.backpressure.group_commit import MAX_JOBS, GroupCommitter
+from adwarm.backpressure.sql_admission import MAX_JOBS, GroupCommitter
 
 
 def together(combiner: GroupCommitter[int], jobs: list[int], into: list[BaseException]) -> list[threading.Thread]:

@@ -7,12 +7,13 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import BlockAdmission, Decision, LocalAdmission, acquire_grant
+from adwarm.backpressure import BlockAdmission, Decision, acquire_grant
 from adwarm.backpressure.admission import ReturnedBlock
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
+from tests.simulation.local_admission import LocalAdmission
 
 SETTINGS = BackpressureSettings()
 COOLDOWN = SETTINGS.breaker_cooldown_seconds

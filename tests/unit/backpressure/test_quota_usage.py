@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.quota_usage import WINDOW_INTERVALS, UsageMeter
+from adwarm.backpressure.quota_usage import WINDOW_INTERVALS, Pace, UsageMeter, pace_for
 
 WINDOW = 3600.0
 
@@ -118,3 +118,22 @@ def test_the_lasting_rate_never_passes_the_ceiling(spent: list[tuple[float, int]
     for step in range(1, WINDOW_INTERVALS + 1):
         later = now + step * WINDOW / WINDOW_INTERVALS
         assert meter.calls(later) + rate * (later - now) <= limit * 0.9 + 1 + slice_most
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [
+        (None, Pace.FREE),
+        (0, Pace.FREE),
+        (74.9, Pace.FREE),
+        (75, Pace.SLOW),
+        (89.9, Pace.SLOW),
+        (90, Pace.CRITICAL_ONLY),
+        (99.9, Pace.CRITICAL_ONLY),
+        (100, Pace.PARK),
+        (118, Pace.PARK),
+    ],
+)
+def test_bands(percent: float | None, expected: Pace) -> None:
+    """Slow from 75 %, only critical from 90 %, parked from 100 %; no figure is normal."""
+    assert expected is pace_for(percent)

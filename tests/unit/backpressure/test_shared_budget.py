@@ -9,7 +9,6 @@ from adwarm.backpressure import (
     CallOutcomeKind,
     Grant,
     Granted,
-    LocalAdmission,
     Rejected,
     SharedBudget,
     Wait,
@@ -18,6 +17,7 @@ from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
+from tests.simulation.local_admission import LocalAdmission
 
 NOW = 1_764_072_000.0
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")

@@ -22,7 +22,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import Scope, UsageSample
-from adwarm.sources.meta.platform_time import MAX_WAIT_SECONDS
+from adwarm.sources.meta.response_headers import MAX_WAIT_SECONDS
 
 
 class ErrorAction(StrEnum):

@@ -7,17 +7,23 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
-from adwarm.sources.cursors import CursorTrail
-from adwarm.sources.meta.account_discovery import parse_account, parse_listed_account
-from adwarm.sources.meta.async_runs import POLL_FIELDS, parse_progress, parse_run_id
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.paging import next_cursor, parse_rows
 from adwarm.sources.meta.params import async_report_params, object_params, request_params
+from adwarm.sources.meta.response_bodies import (
+    POLL_FIELDS,
+    next_cursor,
+    parse_account,
+    parse_listed_account,
+    parse_progress,
+    parse_rows,
+    parse_run_id,
+)
 from adwarm.sources.meta.transport import BatchCall, GraphResponse, GraphTransport
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
+    CursorTrail,
     FetchUnit,
     Increment,
     ResultPage,

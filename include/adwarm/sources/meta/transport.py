@@ -27,8 +27,7 @@ from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.graph_errors import CallContext, hide_secrets, parse_error, too_many_requests
-from adwarm.sources.meta.platform_time import ClockOffset, parse_retry_after
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import ClockOffset, parse_retry_after, parse_usage_headers
 from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_large_error
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})

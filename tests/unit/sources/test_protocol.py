@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.sources.cursors import CursorTrail
+from adwarm.sources.protocol import CursorTrail
 
 
 def test_new_cursors_lead_on() -> None:

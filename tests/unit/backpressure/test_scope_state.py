@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.parking import Parking
+from adwarm.backpressure.scope_state import Parking
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.none() | st.floats(0, 4000)), max_size=20), st.integers())

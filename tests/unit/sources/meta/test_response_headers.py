@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import parse_usage_headers
 
 ACCOUNT, APP = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7")
 NAMES = ("X-App-Usage", "X-Ad-Account-Usage", "X-Business-Use-Case-Usage", "X-FB-Ads-Insights-Throttle")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.queue import QueueRules, can_displace, estimate_retry_seconds, summarize_queue
+from adwarm.backpressure.request_queue import QueueRules, can_displace, estimate_retry_seconds, summarize_queue
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.requests import QueuedRequest, RequestStatus
