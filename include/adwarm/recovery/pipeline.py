@@ -25,7 +25,7 @@ from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
 from adwarm.recovery.fallback import Fallback, call_with_timeout
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
-from adwarm.recovery.isolation import IsolationRules, IsolationStateStore, IsolationTracker, MemoryIsolationStore
+from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore, isolation_rules
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
 from adwarm.recovery.retry import Retrier, RetryBudget
 from adwarm.settings import RecoverySettings
@@ -103,9 +103,7 @@ class RecoveryPipeline:
         self._ledger = ledger or MemoryLedger(clock)
         self._alerts = AlertPolicy(settings, journal, self._ledger, alerts or LogSink())
         self._retrier = Retrier(settings, RetryBudget(settings.retry_budget), rng, sleep or clock.sleep)
-        self._isolation = IsolationTracker(
-            isolation or MemoryIsolationStore(), IsolationRules.from_settings(settings), clock
-        )
+        self._isolation = IsolationTracker(isolation or MemoryIsolationStore(), isolation_rules(settings), clock)
 
     def run(
         self,
