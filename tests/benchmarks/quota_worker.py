@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from adwarm.backpressure import Admission, BlockAdmission, GrantedCall, SqlAdmission, acquire_grant
+from adwarm.backpressure import Admission, BlockAdmission, CallRequest, GrantedCall, SqlAdmission, acquire_grant
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
@@ -103,12 +103,11 @@ class Worker:
         """Make the call once it is admitted, whatever comes of it; False when it was not admitted yet."""
         scope, was_made = Scope(ScopeKind.ACCOUNT, account), False
         try:
-            with acquire_grant(
-                self.admission, SystemClock(), (scope, APP), priority, source="meta", timeout_seconds=PATIENCE_SECONDS
-            ) as passage:
+            request = CallRequest((scope, APP), priority, "meta")
+            with acquire_grant(self.admission, SystemClock(), request, timeout_seconds=PATIENCE_SECONDS) as granted:
                 self.waits.write(f"{int(priority)} {time.monotonic() - arrived:.4f}\n")
                 was_made = True
-                self._ask(account, passage)
+                self._ask(account, granted)
         except Throttled as error:
             if not was_made:
                 time.sleep(max(0.01, (error.until - datetime.now(UTC)).total_seconds()))
@@ -120,7 +119,7 @@ class Worker:
             print(f"{self.task.name}: {type(error).__name__}: {error}", file=sys.stderr)
         return True
 
-    def _ask(self, account: str, passage: GrantedCall) -> None:
+    def _ask(self, account: str, granted: GrantedCall) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", self.task.port, timeout=20)) as connection:
             connection.request("GET", f"/v26.0/{account}/insights?{urlencode(QUERY)}")
             answer = connection.getresponse()
@@ -128,7 +127,7 @@ class Worker:
         scope = Scope(ScopeKind.ACCOUNT, account)
         usage = tuple(map(self._scaled, parse_usage_headers(dict(answer.getheaders()), scope, APP)))
         if self.task.hears_usage:
-            passage.record_usage(usage)
+            granted.record_usage(usage)
         if answer.status != 200:
             caller = CallContext(account, scope, APP, TOKEN, full_access=True)
             raise self._sooner(parse_error(json.loads(body)["error"], answer.status, caller, (), now), now)

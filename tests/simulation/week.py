@@ -178,8 +178,8 @@ class WeekSimulation:
         budget = self.world.admission.budget
         waiting = Counter(item.priority for item in self.desk.queue.pending())
         step.pending = {priority: waiting[priority] for priority in Priority}
-        step.slots, step.limit = self.platform.slots, budget.state_of(FLEET, now).slots()
-        step.usage = budget.state_of(APP, now).usage_percent(now) or 0.0
+        step.slots, step.limit = self.platform.slots, budget.scope_state(FLEET, now).slots()
+        step.usage = budget.scope_state(APP, now).usage_percent(now) or 0.0
         step.parked = sum(until > now for scope, until in self.watch.parked_until.items())
         step.breaker = str(budget.breakers["meta"].state) if budget.breakers else "closed"
 

@@ -1,6 +1,6 @@
 """One budget for every worker: slots, rate, parking, breakers and priorities, shared through the database.
 
-`admitted` is the way in; `SqlAdmission` is the budget behind it; `RequestQueue` keeps what waits for it.
+Callers use `acquire_grant`; `SqlAdmission` keeps the budget; `RequestQueue` keeps requests that wait for a worker.
 """
 
 from adwarm.backpressure.admission import (
@@ -8,6 +8,7 @@ from adwarm.backpressure.admission import (
     Admission,
     CallOutcome,
     CallOutcomeKind,
+    CallRequest,
     Decision,
     Grant,
     Granted,
@@ -31,6 +32,7 @@ __all__ = [
     "BreakerStatus",
     "CallOutcome",
     "CallOutcomeKind",
+    "CallRequest",
     "ClaimedRequest",
     "Decision",
     "Grant",

@@ -33,7 +33,7 @@ class BucketMachine(RuleBasedStateMachine):
         if wait > 0:
             self.askers.record_wait(priority, self.now)
             return
-        self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
+        self.bucket.take(RULES, priority, cost, self.askers, self.now)
         self.askers.record_grant(priority, self.now)
         self.taken.append((self.now, cost))
 

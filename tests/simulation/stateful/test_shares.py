@@ -73,7 +73,7 @@ class SharesMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_agree(self) -> None:
         """The fleet counts what is in flight, by class, and never more than its slots."""
-        state = self.budget.state_of(FLEET, self.now)
+        state = self.budget.scope_state(FLEET, self.now)
         assert list(state.in_flight_by_class) == [self.held(priority) for priority in Priority]
         assert state.in_flight <= SLOTS
 

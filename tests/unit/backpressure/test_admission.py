@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait, acquire_grant
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Decision, Grant, Granted, Wait, acquire_grant
 from adwarm.backpressure import Rejected as RefusedDecision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
@@ -15,6 +15,7 @@ from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
 APP = Scope(ScopeKind.APP, "main")
 UNTIL = datetime(2026, 11, 25, 13, tzinfo=UTC)
+CALL = CallRequest((ACCOUNT,), Priority.LOW, "meta")
 GRANT = Grant("g", (ACCOUNT, APP), Priority.LOW, 1.0, 0.0, 30.0, "meta")
 
 
@@ -38,13 +39,12 @@ class ScriptedAdmission:
 def test_short_waits_are_slept_through(clock: VirtualClock) -> None:
     """The caller notices only that it took a while, and the latency is that of the call alone."""
     admission = ScriptedAdmission([Wait(2.0, "full"), Wait(3.0, "full")])
-    with acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
+    with acquire_grant(admission, clock, CALL, timeout_seconds=30) as call:
         clock.sleep(1.5)
-        passage.record_usage([UsageSample(APP, 50.0)])
-        passage.renew()
+        call.record_usage([UsageSample(APP, 50.0)])
+        call.renew()
 
-    assert passage.waited_seconds == 5
-    assert passage.grant.expires_at == 60
+    assert call.grant.expires_at == 60
     assert [CallOutcome(CallOutcomeKind.OK, 1.5, (UsageSample(APP, 50.0),))] == admission.settled
 
 
@@ -54,7 +54,7 @@ def test_a_long_wait_is_handed_back_as_throttled(clock: VirtualClock) -> None:
     before = clock.now()
     with (
         pytest.raises(NotAdmitted) as caught,
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
@@ -68,7 +68,7 @@ def test_many_short_waits_end_at_the_deadline(clock: VirtualClock) -> None:
     before = clock.now()
     with (
         pytest.raises(Throttled),
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=10),
+        acquire_grant(admission, clock, CALL, timeout_seconds=10),
     ):
         pytest.fail("the call must not be made")
 
@@ -80,7 +80,7 @@ def test_a_refusal_is_raised_with_its_hint(clock: VirtualClock) -> None:
     admission = ScriptedAdmission([RefusedDecision("source:meta failed too often", 25.0, "source:meta")])
     with (
         pytest.raises(Refused, match="failed too often") as caught,
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
@@ -106,7 +106,7 @@ def test_every_error_is_settled_and_passed_on(clock: VirtualClock, error: BaseEx
     admission = ScriptedAdmission()
     with (
         pytest.raises(type(error)),
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
         raise error
 
@@ -119,7 +119,7 @@ def test_a_throttle_parks_what_the_platform_named(clock: VirtualClock, scope: st
     admission = ScriptedAdmission()
     with (
         pytest.raises(Throttled),
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
         raise Throttled(scope=scope, until=clock.now() + timedelta(seconds=90))
 
@@ -132,7 +132,7 @@ def test_a_throttle_until_any_moment_is_settled(clock: VirtualClock, until: date
     admission = ScriptedAdmission()
     with (
         pytest.raises(Throttled),
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
         raise Throttled(scope="account:act_1", until=until)
 
@@ -145,20 +145,11 @@ def test_a_wait_of_ages_is_handed_back(clock: VirtualClock, seconds: float) -> N
     admission = ScriptedAdmission([Wait(seconds, "parked", "account:act_1")])
     with (
         pytest.raises(NotAdmitted) as caught,
-        acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
         pytest.fail("the call must not be made")
 
     assert caught.value.until - clock.now() == timedelta(days=366)
-
-
-def test_a_skipped_call_teaches_nothing(clock: VirtualClock) -> None:
-    """The caller found that it need not call after all."""
-    admission = ScriptedAdmission()
-    with acquire_grant(admission, clock, [ACCOUNT], Priority.LOW, source="meta", timeout_seconds=30) as passage:
-        passage.mark_skipped()
-
-    assert [outcome.kind for outcome in admission.settled] == [CallOutcomeKind.SKIPPED]
 
 
 def test_the_errors_are_of_the_one_tree() -> None:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,4 +96,4 @@ def test_running_latency_is_the_same_after_it_was_stored() -> None:
     running = LatencyBaseline()
     ran(50, 2.0, running, 1e9)
 
-    assert LatencyBaseline.from_list(running.to_list()).to_list() == running.to_list()
+    assert msgspec.convert(msgspec.to_builtins(running), LatencyBaseline) == running

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import BlockAdmission, Decision, acquire_grant
+from adwarm.backpressure import BlockAdmission, CallRequest, Decision, acquire_grant
 from adwarm.backpressure.admission import ReturnedBlock
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
@@ -57,7 +57,7 @@ class Worker:
         """Make one call that may not wait, and return what it failed with."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
         try:
-            with acquire_grant(self.blocks, self.clock, scopes, priority, source="meta", timeout_seconds=0):
+            with acquire_grant(self.blocks, self.clock, CallRequest(scopes, priority, "meta"), timeout_seconds=0):
                 self.called[account] += 1
                 if account in self.broken:
                     raise Transient("the platform is down")

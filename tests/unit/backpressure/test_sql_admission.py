@@ -377,7 +377,7 @@ def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "Dat
     heard(80)
     slowed = [ask(admission, scope=OTHER) for _ in range(6)][-1]
     assert isinstance(slowed, Wait)
-    assert (str(APP), f"{APP} is at its rate") == (slowed.scope, slowed.reason)
+    assert (str(APP), f"{APP} is at its rate limit") == (slowed.scope, slowed.reason)
     heard(92)
     held_back = ask(admission, scope=OTHER)
     assert isinstance(held_back, Wait)

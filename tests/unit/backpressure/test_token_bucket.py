@@ -34,7 +34,7 @@ class BucketMachine(RuleBasedStateMachine):
         if self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.askers, self.now) > 0:
             self.askers.record_wait(priority, self.now)
             return
-        self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
+        self.bucket.take(RULES, priority, cost, self.askers, self.now)
         self.askers.record_grant(priority, self.now)
         self.taken.append((self.now, cost))
 
@@ -103,7 +103,7 @@ def served(offered: dict[Priority, float], seconds: float = 300.0, rate: float =
             if bucket.wait_seconds(rules, SHARES, priority, 1.0, askers, now) > 0:
                 askers.record_wait(priority, now)
                 continue
-            bucket.take(rules, SHARES, priority, 1.0, askers, now)
+            bucket.take(rules, priority, 1.0, askers, now)
             askers.record_grant(priority, now)
             backlog[priority] -= 1
             got[priority] += 1
