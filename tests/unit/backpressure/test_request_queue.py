@@ -165,7 +165,7 @@ def test_poison_ends_as_failed(queue_of: MakeQueue, time: DatabaseClock) -> None
 
     assert queue.dequeue(1) == []
     assert seen(queue, ticket.id).status is RequestStatus.FAILED
-    assert seen(queue, ticket.id).error == "given up after 3 tries; the worker one died over the last"
+    assert seen(queue, ticket.id).error == "given up after 3 tries; the worker one died during the last"
 
 
 def test_bad_tries_rest_and_end_with_the_reason(queue_of: MakeQueue, time: DatabaseClock) -> None:

@@ -9,8 +9,10 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
 from adwarm.recovery.healing import MemoryLedger
-from adwarm.recovery.journal import MemoryJournal, build_error_event
+from adwarm.recovery.journal import build_error_event
 from adwarm.settings import RecoverySettings
+
+from .conftest import MemoryJournal
 
 
 class Inbox:

@@ -1,10 +1,8 @@
 """Tests of what is written about an error."""
 
-from datetime import timedelta
-
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
-from adwarm.recovery.journal import MemoryJournal, build_error_event
+from adwarm.recovery.journal import build_error_event
 
 
 def test_an_event_holds_kind_code_and_words_but_no_secret(clock: VirtualClock) -> None:
@@ -19,15 +17,3 @@ def test_an_event_holds_kind_code_and_words_but_no_secret(clock: VirtualClock) -
 def test_an_error_without_words_is_named(clock: VirtualClock) -> None:
     """An empty message would say nothing."""
     assert build_error_event(KeyError(), "meta", None, clock.now()).message == "KeyError"
-
-
-def test_the_memory_journal_is_bounded_and_counts_a_window(clock: VirtualClock) -> None:
-    """Only the newest are kept, and only the window is counted (ER-10)."""
-    journal = MemoryJournal(max_events=5)
-    for _ in range(10):
-        journal.record(build_error_event(Transient("down"), "meta", None, clock.now()))
-        clock.sleep(1)
-
-    assert len(journal.events) == 5
-    assert journal.count("meta", clock.now() - timedelta(seconds=3)) == 2
-    assert journal.count("other", clock.now() - timedelta(seconds=3)) == 0

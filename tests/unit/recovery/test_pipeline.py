@@ -20,8 +20,10 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.recovery import Alert, ErrorEvent, Fallback, MemoryJournal, RecoveryPipeline
+from adwarm.recovery import Alert, ErrorEvent, Fallback, RecoveryOptions, RecoveryPipeline
 from adwarm.settings import RecoverySettings
+
+from .conftest import MemoryJournal
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -75,18 +77,13 @@ Make = Callable[..., RecoveryPipeline]
 
 
 @pytest.fixture
-def journal() -> MemoryJournal:
-    """What was recorded."""
-    return MemoryJournal()
-
-
-@pytest.fixture
 def make(clock: VirtualClock, journal: MemoryJournal) -> Make:
     """Makes pipelines on the test's clock."""
 
     def _make(*, settings: dict[str, Any] | None = None, **parts: Any) -> RecoveryPipeline:
         chosen = RecoverySettings(**{"retry_budget": 1.0, **(settings or {})})
-        return RecoveryPipeline(chosen, parts.pop("journal", journal), clock, Random(1), **parts)
+        journal_used = parts.pop("journal", journal)
+        return RecoveryPipeline(chosen, journal_used, clock, Random(1), RecoveryOptions(**parts))
 
     return _make
 
