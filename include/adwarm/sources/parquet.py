@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Window
-from adwarm.sources.tabular import TabularSource, day_bounds
+from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
 
 class ParquetSource(TabularSource):
@@ -24,8 +24,8 @@ class ParquetSource(TabularSource):
 
     name = "parquet"
 
-    def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, url: str, options: TableOptions | None = None) -> None:
+        super().__init__(options)
         self._url = url
 
     def _dataset(self) -> Any:
@@ -60,7 +60,7 @@ class ParquetSource(TabularSource):
         self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
     ) -> Iterable[Mapping[str, Any]]:
         dataset = self._dataset()
-        wanted = _of_days(dataset.schema, day, window, self._day_zone)
+        wanted = _of_days(dataset.schema, day, window, self._options.day_zone)
         if account:
             wanted &= _of_account(dataset.schema, *account)
         try:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
-from adwarm.sources.tabular import TabularSource, day_bounds
+from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
 _SESSION_ZONE = {
     "postgresql": "SET LOCAL TIME ZONE '{}'",
@@ -50,9 +50,14 @@ class SqlSource(TabularSource):
     name = "sql"
 
     def __init__(
-        self, database: Engine | str, table: str | None = None, *, limits: SqlSettings | None = None, **options: Any
+        self,
+        database: Engine | str,
+        table: str | None = None,
+        options: TableOptions | None = None,
+        *,
+        limits: SqlSettings | None = None,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(options)
         self._engine = database if isinstance(database, Engine) else _shared(database, limits or SqlSettings())
         schema, _, self._table_name = (table or self._layout.table).rpartition(".")
         self._schema = schema or None
@@ -88,7 +93,7 @@ class SqlSource(TabularSource):
         table = self._table
         column = table.c[day]
         kind = datetime if isinstance(column.type, DateTime) else date if isinstance(column.type, Date) else str
-        first, end = day_bounds(kind, window, self._day_zone if self._is_zoned(column.type) else None)
+        first, end = day_bounds(kind, window, self._options.day_zone if self._is_zoned(column.type) else None)
         query = _narrowed(select(*(table.c[name] for name in columns)), table, account)
         return [row._mapping for row in self._rows_of(query.where(column >= first, column < end))]
 
@@ -116,7 +121,7 @@ class SqlSource(TabularSource):
         )
 
     def _rows_of(self, query: Any) -> list[Any]:
-        words = session_zone_statement(self._engine.dialect.name, self._day_zone)
+        words = session_zone_statement(self._engine.dialect.name, self._options.day_zone)
         try:
             with self._engine.connect() as connection:
                 if words:

@@ -9,7 +9,7 @@ spend), work out the ratios from those sums, and leave out people reached and fr
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -49,26 +49,44 @@ from adwarm.sources.protocol import (
 from adwarm.sources.row_check import check_rows
 from adwarm.sources.units import LEVELS, plan_units, split_by_time
 
-_CONSTANT = ("_id", "_name", "_currency")
+_CONSTANT_SUFFIXES = ("_id", "_name", "_currency")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """How a table of daily rows is read.
+
+    Attributes:
+        columns: the table's column for a field whose name is neither its own nor a common other one; for `loaded_at`
+            the column by which a newer load is known.
+        constants: ids, names and currencies that every row has and the table has no column for, such as `account_id`.
+        layout: the loader that wrote the table.
+        level: what a row is about.
+        data_zone: IANA zone in which the table's days are counted; by default the loader's, or `default_zone`.
+        default_zone: the zone of accounts whose zone is unknown.
+        day_zone: IANA zone in which times with a zone are turned into days.
+        currency: of the table's money; by default that of the rows or the loader, or USD.
+        connection: the name under which the accounts are stored.
+        page_size: rows per page.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    layout: str = "plain"
+    level: str = "ad"
+    data_zone: str | None = None
+    default_zone: str = "UTC"
+    day_zone: str = "UTC"
+    currency: str | None = None
+    connection: str = "default"
+    page_size: int = 5000
 
 
 class TabularSource(ABC):
     """A table of daily rows. Used by one thread at a time.
 
-    Args:
-        columns: the table's column for a field, where it goes by neither its own name nor a common other; for
-            `loaded_at` the column that tells a newer load.
-        constants: ids and names that every row has and the table has no column for, such as `account_id`.
-        layout: which loader wrote the table.
-        level: what a row is about.
-        data_zone: IANA zone in which the table's days are counted; else what the loader knows, or `default_zone`.
-        day_zone: IANA zone in which moments that carry a zone are taken as days.
-        currency: of its money; else what the rows or the loader know, or USD.
-        connection: the name under which its accounts are kept.
-        page_size: rows in a page.
-
     Raises:
-        BadRequest: a zone, layout, level or constant is not one.
+        BadRequest: a zone, layout, level or constant of the options is invalid.
     """
 
     name = "table"
@@ -82,31 +100,20 @@ class TabularSource(ABC):
         retention_days=None,
     )
 
-    def __init__(
-        self,
-        columns: Mapping[str, str] | None = None,
-        constants: Mapping[str, str] | None = None,
-        layout: str = "plain",
-        level: str = "ad",
-        data_zone: str | None = None,
-        default_zone: str = "UTC",
-        day_zone: str = "UTC",
-        currency: str | None = None,
-        connection: str = "default",
-        page_size: int = 5000,
-    ) -> None:
-        for name in (data_zone or default_zone, day_zone):
+    def __init__(self, options: TableOptions | None = None) -> None:
+        options = options or TableOptions()
+        for name in (options.data_zone or options.default_zone, options.day_zone):
             zone(name)
-        if level not in LEVELS:
-            raise BadRequest(f"level {level[:40]!r} is not known; a row is about one of {', '.join(LEVELS)}")
-        self._layout = get_layout(layout)
-        self._column_map, self._constants = dict(columns or {}), _checked(constants or {})
-        self._level, self._day_zone = level, day_zone
-        self._data_zone, self._default_zone = data_zone, default_zone
-        self._currency, self.connection = currency, connection
-        self._page_size = page_size
+        if options.level not in LEVELS:
+            raise BadRequest(f"level {options.level[:40]!r} is not known; a row is about one of {', '.join(LEVELS)}")
+        self._options = options
+        self._layout = get_layout(options.layout)
+        self._constants = _validate_constants(options.constants)
+        self._level = options.level
+        self.connection = options.connection
         self._last_read: tuple[FetchUnit, list[Row]] | None = None
-        self.capabilities = replace(type(self).capabilities, levels=frozenset(LEVELS[: LEVELS.index(level) + 1]))
+        levels = frozenset(LEVELS[: LEVELS.index(options.level) + 1])
+        self.capabilities = replace(type(self).capabilities, levels=levels)
 
     @abstractmethod
     def _columns(self) -> Sequence[str]:
@@ -211,7 +218,7 @@ class TabularSource(ABC):
         if self._last_read is None or self._last_read[0] != target:
             self._last_read = target, self._rows(target)
         rows = self._last_read[1]
-        stop = start + self._page_size
+        stop = start + self._options.page_size
         if stop >= len(rows):
             self._last_read = None
             return ResultPage(rows[start:])
@@ -238,10 +245,10 @@ class TabularSource(ABC):
         self, account: str, told: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
     ) -> Account:
         known = told.get(account.removeprefix("act_"), {})
-        data_zone = self._data_zone or known.get("data_zone") or self._default_zone
+        data_zone = self._options.data_zone or known.get("data_zone") or self._options.default_zone
         zone(data_zone)
         own = currencies.get(account, set())
-        currency = self._currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
+        currency = self._options.currency or known.get("currency") or (next(iter(own)) if len(own) == 1 else "USD")
         return Account(account, data_zone, data_zone, currency, self.connection)
 
     def _account_details(self, account: str | None) -> dict[str, dict[str, str]]:
@@ -251,7 +258,7 @@ class TabularSource(ABC):
     def _currencies(self, columns: Mapping[str, str], account: str | None) -> dict[str, set[str]]:
         """Return the currencies in the rows of one account, or of all."""
         owner, column = columns.get("account_id"), columns.get("account_currency")
-        if column is None or self._currency:
+        if column is None or self._options.currency:
             return {}
         pairs = self._distinct([owner or column, column], (owner, account) if owner and account else None)
         found: dict[str, set[str]] = {}
@@ -267,7 +274,7 @@ class TabularSource(ABC):
             BadRequest: a column that the table needs is not there.
         """
         present = list(self._columns())
-        found = find_columns(present, self._layout, self._column_map)
+        found = find_columns(present, self._layout, self._options.columns)
         needed = dict.fromkeys(("account_id", f"{self._level}_id", "date_start"))
         missing = [name for name in needed if name not in found and name not in self._constants]
         if missing:
@@ -286,7 +293,7 @@ class TabularSource(ABC):
             level=self._level,
             columns={name: columns[name] for name in wanted if name in columns},
             constants={name: value for name, value in self._constants.items() if name not in columns},
-            day_zone=self._day_zone,
+            day_zone=self._options.day_zone,
             null_as_zero=self._layout.null_as_zero,
             load_column=columns.get(LOADED_AT),
             deletion_columns=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
@@ -346,9 +353,9 @@ class TabularSource(ABC):
         )
 
 
-def _checked(constants: Mapping[str, str]) -> dict[str, str]:
+def _validate_constants(constants: Mapping[str, str]) -> dict[str, str]:
     for name, value in constants.items():
-        if not name.endswith(_CONSTANT) or not str(value).strip():
+        if not name.endswith(_CONSTANT_SUFFIXES) or not str(value).strip():
             raise BadRequest(
                 f"{name[:40]!r} cannot be a constant; only ids, names and currencies that are not empty can"
             )

@@ -24,6 +24,7 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.sources.sql import SqlSource
+from adwarm.sources.tabular import TableOptions
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -109,10 +110,10 @@ def source(
     if request.param == "parquet":
         for account, part in table.groupby("account_id"):
             part.to_parquet(folder / f"{account}.parquet", index=False)
-        return ParquetSource(str(folder), data_zone=ZONE, page_size=40)
+        return ParquetSource(str(folder), TableOptions(data_zone=ZONE, page_size=40))
     engine = create_engine(f"sqlite:///{folder}/ads.db")
     table.to_sql("insights", engine, index=False)
-    return SqlSource(engine, data_zone=ZONE, page_size=40)
+    return SqlSource(engine, options=TableOptions(data_zone=ZONE, page_size=40))
 
 
 def test_accounts(source: InsightsSource) -> None:

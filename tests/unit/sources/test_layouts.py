@@ -18,6 +18,7 @@ from adwarm.settings import FatigueSettings
 from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, get_layout
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
+from adwarm.sources.tabular import TableOptions
 
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
 FIELDS = ("campaign_id", "adset_id", "campaign_name", "ad_name", "impressions", "clicks", "inline_link_clicks", "spend")
@@ -127,7 +128,7 @@ def fivetran(engine: Engine) -> SqlSource:
         (17, "2026-11-01 04:00:00+00:00", "Shop", "USD", "America/New_York"),
         (17, SYNCED, "Shop", "EUR", "Europe/Berlin"),
     )  # fmt: skip
-    return SqlSource(engine, "basic_ad" if engine.dialect.name == "sqlite" else None, layout="fivetran")
+    return SqlSource(engine, "basic_ad" if engine.dialect.name == "sqlite" else None, TableOptions(layout="fivetran"))
 
 
 def test_fivetran_ads(warehouse: Engine) -> None:
@@ -163,7 +164,7 @@ def test_fivetran_account(warehouse: Engine) -> None:
     source = fivetran(warehouse)
     assert source.get_account("act_17") == Account("act_17", "Europe/Berlin", "Europe/Berlin", "EUR")
     assert list(source.list_accounts()) == [source.get_account("act_17"), Account("act_18")]
-    own = SqlSource(warehouse, "basic_ad", layout="fivetran", data_zone="Asia/Tokyo", currency="JPY")
+    own = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran", data_zone="Asia/Tokyo", currency="JPY"))
     assert own.get_account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
 
 
@@ -176,7 +177,7 @@ def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None
         for day in days
     ]
     landed(warehouse, "basic_ad", BASIC_AD, *rows)
-    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    source = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran"))
     (unit,) = source.plan(Account("act_17"), [Window(days[-1], as_of)], Increment.DAY, QuerySpec())
     page = source.submit(unit)
     assert isinstance(page, ResultPage)
@@ -189,7 +190,7 @@ def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None
 def test_fivetran_without_its_history(warehouse: Engine) -> None:
     """Where the history was not synced, ads are read as they are, and a campaign report says what is missing."""
     landed(warehouse, "basic_ad", BASIC_AD, *BASIC_ROWS)
-    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    source = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran"))
     assert {"campaign_id", "adset_id"}.isdisjoint(rows_of(source)[0])
     with pytest.raises(BadRequest, match="does not say its campaign_id"):
         rows_of(source, "campaign")
@@ -232,7 +233,7 @@ DEDUPED = (
 def test_airbyte_appended(warehouse: Engine, level: str) -> None:
     """A table in append mode gives what the append and deduped mode gives: each key's last extraction, once."""
     landed(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
-    source = SqlSource(warehouse, layout="airbyte")
+    source = SqlSource(warehouse, options=TableOptions(layout="airbyte"))
     model = f"SELECT {{}} SUM(impressions), SUM(clicks), SUM(spend) FROM {DEDUPED} GROUP BY {{}}"
     days = asked(warehouse, model.format(f"date_start, {level}_id,", f"date_start, {level}_id"))
     assert sums_of(rows_of(source, level), "date_start", f"{level}_id") == days
@@ -244,7 +245,7 @@ def test_airbyte_appended(warehouse: Engine, level: str) -> None:
 def test_airbyte_actions(warehouse: Engine) -> None:
     """Actions are lists whose figures are text and whose nulls are gone, as the platform would send them."""
     landed(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
-    source = SqlSource(warehouse, layout="airbyte")
+    source = SqlSource(warehouse, options=TableOptions(layout="airbyte"))
     (unit,) = source.plan(Account("act_17"), [WEEK], Increment.DAY, QuerySpec(fields=("actions",)))
     page = source.submit(unit)
     assert isinstance(page, ResultPage)
@@ -255,7 +256,7 @@ def test_airbyte_of_earlier_versions(warehouse: Engine) -> None:
     """Tables from before Destinations V2 tell the newest by `_airbyte_emitted_at`."""
     names = {"_airbyte_extracted_at": "_airbyte_emitted_at", "_airbyte_raw_id": "_airbyte_ab_id"}
     landed(warehouse, "ads_insights", {names.get(name, name): kind for name, kind in ADS_INSIGHTS.items()}, *INSIGHTS)
-    found = rows_of(SqlSource(warehouse, layout="airbyte"), "account", Increment.RANGE)
+    found = rows_of(SqlSource(warehouse, options=TableOptions(layout="airbyte")), "account", Increment.RANGE)
     assert sums_of(found, "account_id") == {("17",): (7661.0, 36.0, 143.85)}
 
 
@@ -315,7 +316,7 @@ def dlt(engine: Engine, **options: Any) -> SqlSource:
     landed(engine, "facebook_insights", FACEBOOK_INSIGHTS, *LOADED)
     done = [*dict.fromkeys(row[-2] for row in LOADED)][:-1]
     landed(engine, "_dlt_loads", DLT_LOADS, *((load, "facebook_ads", 0, SYNCED, "h") for load in done))
-    return SqlSource(engine, layout="dlt", **options)
+    return SqlSource(engine, options=TableOptions(layout="dlt", **options))
 
 
 @pytest.mark.parametrize("level", ["ad", "campaign"])
@@ -337,7 +338,7 @@ def test_dlt_account(warehouse: Engine) -> None:
         with pytest.raises(BadRequest, match="act_18"):
             ask("act_18")
     with pytest.raises(BadRequest, match=r"no column account_id .*constant"):
-        rows_of(SqlSource(warehouse, layout="dlt"))
+        rows_of(SqlSource(warehouse, options=TableOptions(layout="dlt")))
 
 
 def test_dlt_loads_that_were_struck_off_the_list(warehouse: Engine) -> None:
@@ -357,14 +358,14 @@ def test_dlt_by_campaign(warehouse: Engine) -> None:
     columns = FACEBOOK_INSIGHTS | {"ad_id": "text", "adset_id": "text"}
     rows = [(row[0], "no_adset_id", "no_ad_id", *row[3:]) for row in (LOADED[0], LOADED[4])]
     landed(warehouse, "facebook_insights", columns, *rows)
-    source = SqlSource(warehouse, layout="dlt", level="campaign", constants={"account_id": "17"})
+    source = SqlSource(warehouse, options=TableOptions(layout="dlt", level="campaign", constants={"account_id": "17"}))
     assert [(row["campaign_id"], "ad_id" in row) for row in rows_of(source, "campaign")] == [
         ("51", False),
         ("52", False),
     ]
     with pytest.raises(BadRequest, match="a row for each campaign"):
         rows_of(source)
-    wrong = SqlSource(warehouse, layout="dlt", constants={"account_id": "17"})
+    wrong = SqlSource(warehouse, options=TableOptions(layout="dlt", constants={"account_id": "17"}))
     with pytest.raises(AdwarmError, match=r"ad_id is missing .*ADWARM_SOURCE__LEVEL"):
         rows_of(wrong)
 

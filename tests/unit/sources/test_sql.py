@@ -10,6 +10,7 @@ from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource, session_zone_statement
+from adwarm.sources.tabular import TableOptions
 
 WINDOW = Window(date(2026, 11, 2), date(2026, 11, 3))
 
@@ -71,7 +72,7 @@ SESSIONS = ("America/Los_Angeles", "UTC", "Pacific/Auckland")
 
 def days_of(engine: Engine, table: str, **options: Any) -> list[str]:
     """The days of the window's rows."""
-    source = SqlSource(engine, table, **options)
+    source = SqlSource(engine, table, TableOptions(**options))
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=("impressions",)))
     page = source.submit(unit)
     assert isinstance(page, ResultPage)

@@ -15,7 +15,7 @@ from adwarm.sources.formats import format_day, format_field, format_id
 from adwarm.sources.parquet import ParquetSource
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
-from adwarm.sources.tabular import TabularSource
+from adwarm.sources.tabular import TableOptions, TabularSource
 
 DAY = date(2026, 11, 2)
 WINDOW = Window(DAY, date(2026, 11, 3))
@@ -35,14 +35,14 @@ def rows(source: TabularSource, increment: Increment = Increment.DAY, window: Wi
 def parquet(tmp_path: Path, *records: dict[str, Any], **options: Any) -> ParquetSource:
     """Records as one Parquet file."""
     pd.DataFrame(list(records)).to_parquet(tmp_path / "t.parquet", index=False)
-    return ParquetSource(f"file://{tmp_path}/t.parquet", **options)
+    return ParquetSource(f"file://{tmp_path}/t.parquet", TableOptions(**options))
 
 
 def sql(tmp_path: Path, *records: dict[str, Any], **options: Any) -> SqlSource:
     """Records as a table of a database that is opened by its URL."""
     url = f"sqlite:///{tmp_path}/t.db"
     pd.DataFrame(list(records)).to_sql("insights", create_engine(url), index=False)
-    return SqlSource(url, **options)
+    return SqlSource(url, options=TableOptions(**options))
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
@@ -134,7 +134,7 @@ def test_ids_that_no_column_holds(tmp_path: Path, make: Any) -> None:
         source.get_account("act_9")
     for constants in ({"spend": "1"}, {"account_id": "shop"}, {"ad_id": " "}):
         with pytest.raises(BadRequest):
-            ParquetSource(str(tmp_path), constants=constants)
+            ParquetSource(str(tmp_path), TableOptions(constants=constants))
 
 
 LEVELS = ("account", "campaign", "adset", "ad")
