@@ -1,7 +1,11 @@
-"""Pages in the platform's manner: only a missing `next` ends a report, and `next` itself is never followed.
+"""Parses the bodies of responses: pages of rows, accounts, and the progress of async reports.
 
-So an empty page in the middle loses nothing, and an address that may hold a token is neither called nor kept: the next
-page is asked for by the cursor of the same answer.
+Pages follow the platform's rules: only a missing `next` ends a report, so an empty page in the middle loses nothing.
+The URL in `next` may contain a token; it is neither called nor stored, and the next page is requested by its cursor.
+
+A response about another account than the requested one, or a malformed account, is refused as a whole.
+
+An async report is ready only when its status is `Job Completed` at 100 %: a report may be at 100 % and still running.
 """
 
 import logging
@@ -21,31 +25,31 @@ from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
 from adwarm.sources.row_check import MAX_CURRENCY, ROW_ERROR_CODE
 
 _MAX_CURSOR = 4_000
-_MAX_ADDRESS = 64_000
+_MAX_URL = 64_000
 
 
 def parse_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of an answer; a field without a value is as one that is not there.
+    """Return the rows of a response without fields that are null.
 
     Raises:
-        Transient: it has no list of rows.
+        Transient: the body has no list of rows.
     """
     rows = body.get("data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Transient("Meta's answer has no list of rows", code="no_data")
-    return [_stated(row) for row in rows]
+    return [_without_nulls(row) for row in rows]
 
 
-def _stated(row: dict[str, Any]) -> dict[str, Any]:
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
 
 
 def next_cursor(body: dict[str, Any], before: str | None) -> str | None:
-    """Return the cursor of the next page when the answer says that there is one.
+    """Return the cursor of the next page; None at the end.
 
     Raises:
-        Transient: the answer names a next page but no way to it, or the page just read: reading on would lose rows
-            or never end.
+        Transient: the body names a next page without a cursor, or with the cursor of the page just read: reading on
+            would lose rows or never end.
     """
     paging = body.get("paging")
     if not isinstance(paging, dict) or not paging.get("next"):
@@ -53,18 +57,18 @@ def next_cursor(body: dict[str, Any], before: str | None) -> str | None:
     cursors = paging.get("cursors")
     after = cursors.get("after") if isinstance(cursors, dict) else None
     if not after:  # an empty page may come without cursors; its `next` still names one
-        after = _after_in(paging["next"])
+        after = _cursor_in_url(paging["next"])
     if not isinstance(after, str) or after in {"", before} or len(after) > _MAX_CURSOR:
         raise Transient("Meta's answer names a next page but no new cursor for it", code="no_cursor")
     return after
 
 
-def _after_in(address: Any) -> str:
-    if not isinstance(address, str) or len(address) > _MAX_ADDRESS:
+def _cursor_in_url(url: Any) -> str:
+    if not isinstance(url, str) or len(url) > _MAX_URL:
         return ""
     try:
-        return parse_qs(urlsplit(address).query).get("after", [""])[0]
-    except ValueError:  # no address at all
+        return parse_qs(urlsplit(url).query).get("after", [""])[0]
+    except ValueError:  # not a URL
         return ""
 
 
@@ -76,42 +80,42 @@ _CURRENCY = re.compile(rf"[A-Za-z]{{1,{MAX_CURRENCY}}}", re.ASCII)
 
 
 def parse_account(body: Mapping[str, Any], expected_id: str, connection: str) -> Account:
-    """Return the account `asked` as `body` tells it; a zone that nobody knows counts as UTC.
+    """Return the account `expected_id` from `body`; an unknown time zone counts as UTC.
 
     Raises:
         Corrupt: `body` is about another account, or zone or currency are malformed.
     """
-    found = _id_in(body)
-    if found != expected_id:
-        raise _corrupt("account_id", f"is {found}, and {expected_id} was asked about")
-    home, currency = body.get("timezone_name") or "UTC", body.get("currency") or "USD"
-    if not isinstance(home, str) or len(home) > _MAX_ZONE:
+    account_id = _account_id(body)
+    if account_id != expected_id:
+        raise _corrupt("account_id", f"is {account_id}, and {expected_id} was asked about")
+    time_zone, currency = body.get("timezone_name") or "UTC", body.get("currency") or "USD"
+    if not isinstance(time_zone, str) or len(time_zone) > _MAX_ZONE:
         raise _corrupt("timezone_name", f"is not text of up to {_MAX_ZONE} characters")
     if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise _corrupt("currency", f"is not a code of up to {MAX_CURRENCY} letters")
     try:
-        zone(home)
+        zone(time_zone)
     except BadRequest:
-        shown = repr(home) if "/" in home else "without a name such as Europe/Berlin"  # it might be anything
+        shown = repr(time_zone) if "/" in time_zone else "without a name such as Europe/Berlin"  # it might be anything
         logger.warning("%s has the unknown time zone %s; its days are counted in UTC", expected_id, shown)
-        home = "UTC"
+        time_zone = "UTC"
     status = "closed" if body.get("account_status") in _CLOSED else "active"
-    return Account(expected_id, home, home, currency, connection, status)
+    return Account(expected_id, time_zone, time_zone, currency, connection, status)
 
 
 def parse_listed_account(body: Mapping[str, Any], connection: str) -> Account:
-    """Return an account of a list; otherwise as `account_of`."""
-    return parse_account(body, _id_in(body), connection)
+    """Return an account of a list; otherwise like `parse_account`."""
+    return parse_account(body, _account_id(body), connection)
 
 
-def _id_in(body: Mapping[str, Any]) -> str:
-    """Return the one account that `id` and `account_id` name, whichever are there."""
-    named = [body[name] for name in ("account_id", "id") if body.get(name) is not None]
-    if not named:
+def _account_id(body: Mapping[str, Any]) -> str:
+    """Return the account in `id` and `account_id`; both must agree if both are present."""
+    ids = [body[name] for name in ("account_id", "id") if body.get(name) is not None]
+    if not ids:
         raise _corrupt("account_id", "is missing")
-    if not all(isinstance(name, str) and _ID.fullmatch(name) for name in named):
+    if not all(isinstance(name, str) and _ID.fullmatch(name) for name in ids):
         raise _corrupt("account_id", "is no account id")
-    first, *others = (normalize_account_id(name) for name in named)
+    first, *others = (normalize_account_id(name) for name in ids)
     if any(other != first for other in others):
         raise _corrupt("id", f"is {others[0]}, and account_id is {first}")
     return first
@@ -132,36 +136,40 @@ _STATES = {
     "Job Failed": AsyncReportState.FAILED,
     "Job Skipped": AsyncReportState.EXPIRED,
 }
-_FULL = 100.0
-_RUN = re.compile(r"\d{1,32}", re.ASCII)
-_LONGEST = 40
+_FULL_PERCENT = 100.0
+_RUN_ID = re.compile(r"\d{1,32}", re.ASCII)
+_MAX_RUN_ID = 40
 
 
 def parse_run_id(body: Mapping[str, Any]) -> str:
-    """Return the id of the run that a submit started.
+    """Return the id of the report run that a submit started.
 
     Raises:
-        Transient: the answer names none.
+        Transient: the body names none.
     """
-    found = body.get("report_run_id") or body.get("id")
-    if isinstance(found, bool) or not isinstance(found, str | int) or not _RUN.fullmatch(str(found)[:_LONGEST]):
+    run_id = body.get("report_run_id") or body.get("id")
+    if (
+        isinstance(run_id, bool)
+        or not isinstance(run_id, str | int)
+        or not _RUN_ID.fullmatch(str(run_id)[:_MAX_RUN_ID])
+    ):
         raise Transient("Meta's answer to a submit names no report run", code="no_run_id")
-    return str(found)
+    return str(run_id)
 
 
 def parse_progress(
     run: str, answer: GraphResponse | AdwarmError, caller: CallContext, now: datetime
 ) -> AsyncReportProgress:
-    """Return where a run stands.
+    """Return the progress of a report run.
 
     Args:
-        run: id of the run that was asked about.
-        answer: what the poll got, or why it got nothing.
+        run: id of the run.
+        answer: the response of the poll, or its error.
         caller: the scopes of the run's account, for the error of a failed run.
-        now: the moment by which a parking time is stated.
+        now: the time relative to which parking times are stated.
 
     Raises:
-        TokenDead: nothing will be learned with this token any more.
+        TokenDead: the token is no longer valid, so no poll can succeed.
     """
     if isinstance(answer, TokenDead):
         raise answer
@@ -172,29 +180,29 @@ def parse_progress(
     if isinstance(answer, AdwarmError):
         return AsyncReportProgress(AsyncReportState.PENDING, error=answer)
     body = answer.body
-    told = body.get("id")
-    if told is not None and (not isinstance(told, str | int) or str(told) != run):
-        error = Corrupt("id is that of another run; the answer is refused", code="row")
-        return AsyncReportProgress(AsyncReportState.PENDING, error=error)
+    run_id = body.get("id")
+    if run_id is not None and (not isinstance(run_id, str | int) or str(run_id) != run):
+        foreign = Corrupt("id is that of another run; the answer is refused", code="row")
+        return AsyncReportProgress(AsyncReportState.PENDING, error=foreign)
     percent = _percent(body.get("async_percent_completion"))
     state = _STATES.get(_status(body), AsyncReportState.PENDING)
-    if state is AsyncReportState.READY and percent < _FULL:
+    if state is AsyncReportState.READY and percent < _FULL_PERCENT:
         state = AsyncReportState.PENDING
-    failed = _failure(body, caller, now) if state in {AsyncReportState.FAILED, AsyncReportState.EXPIRED} else None
-    return AsyncReportProgress(state, percent, failed, answer.usage)
+    error = _run_error(body, caller, now) if state in {AsyncReportState.FAILED, AsyncReportState.EXPIRED} else None
+    return AsyncReportProgress(state, percent, error, answer.usage)
 
 
-def _failure(body: Mapping[str, Any], caller: CallContext, now: datetime) -> AdwarmError:
-    """Return why a run ended badly; one that does not say (as before v25.0, or skipped) may go well the next time."""
+def _run_error(body: Mapping[str, Any], caller: CallContext, now: datetime) -> AdwarmError:
+    """Return why a run failed; a run without a reason (before v25.0, or skipped) may succeed the next time."""
     if body.get("error_code") is None:
         return Transient(f"Meta: {_status(body)[:40]} without a reason", code="report")
-    named = {
+    fields = {
         "code": "error_code",
         "error_subcode": "error_subcode",
         "message": "error_message",
         "error_user_msg": "error_user_msg",
     }
-    return parse_error({name: body.get(there) for name, there in named.items()}, 200, caller, (), now)
+    return parse_error({name: body.get(field) for name, field in fields.items()}, 200, caller, (), now)
 
 
 def _status(body: Mapping[str, Any]) -> str:
@@ -207,4 +215,4 @@ def _percent(value: Any) -> float:
         percent = float(value)
     except (TypeError, ValueError, OverflowError):
         return 0.0
-    return min(_FULL, max(0.0, percent)) if math.isfinite(percent) else 0.0
+    return min(_FULL_PERCENT, max(0.0, percent)) if math.isfinite(percent) else 0.0

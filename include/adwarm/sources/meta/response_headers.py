@@ -1,9 +1,9 @@
-"""The platform's four usage headers as usage samples.
+"""Reads the response headers: the platform's usage figures, its clock, and how long it asks callers to wait.
 
-Each is read for what it names alone: the account that was asked about, and the use it counts. A business or another
-account in it, or a use such as `ads_management`, says nothing about the account's insights.
+Each of the four usage headers is read only for the account of the call and for the use of insights: entries about a
+business, another account or another use, such as `ads_management`, say nothing about the account's insights.
 
-Their absence is normal. A header that cannot be read yields nothing and is logged; it never fails a call that worked.
+Missing headers are normal. An invalid header yields nothing and is logged; it never fails a call that succeeded.
 """
 
 import logging
@@ -21,22 +21,22 @@ from adwarm.foundation.clock import Clock
 from adwarm.model import Scope, ScopeKind, UsageSample
 
 logger = logging.getLogger(__name__)
-_MINUTE = 60.0
+_SECONDS_PER_MINUTE = 60.0
 _INSIGHTS = "ads_insights"
 _USE_OF_CODE = {80003: "custom_audience", 80004: "ads_management"}
-_FULL = 100.0
+_FULL_PERCENT = 100.0
 
 
 def parse_usage_headers(
     headers: Mapping[str, str], account: Scope | None, app: Scope, code: Any = None
 ) -> tuple[UsageSample, ...]:
-    """Return what `headers` say, at most one sample per header and scope; of several entries the worst counts.
+    """Return the usage in `headers`, at most one sample per header and scope; of several entries the highest counts.
 
     Args:
-        headers: the answer's headers, names in any case.
-        account: scope of the account that was asked about; None for calls about no single account.
+        headers: the headers of the response, with names in any case.
+        account: scope of the account that the call concerned; None for calls about no single account.
         app: scope of the app.
-        code: the platform's code of an answer that is an error: one about another use is about that use's quota.
+        code: the platform's code of an error response; some codes concern the quota of another use than insights.
     """
     use = _USE_OF_CODE.get(code, _INSIGHTS) if isinstance(code, int) else _INSIGHTS
     lowered = {name.lower(): value for name, value in headers.items()}
@@ -53,7 +53,7 @@ def parse_usage_headers(
 
 def _app_usage(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
     del account, use
-    yield UsageSample(app, _worst(body, ("call_count", "total_time", "total_cputime")))
+    yield UsageSample(app, _highest(body, ("call_count", "total_time", "total_cputime")))
 
 
 def _account_usage(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
@@ -61,7 +61,7 @@ def _account_usage(body: Any, account: Scope | None, app: Scope, use: str) -> It
     if account is not None:
         percent = _number(body["acc_id_util_pct"])
         reset = _number(body.get("reset_time_duration", 0))
-        yield UsageSample(account, percent, reset if percent >= _FULL and reset else None)
+        yield UsageSample(account, percent, reset if percent >= _FULL_PERCENT and reset else None)
 
 
 def _insights_throttle(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
@@ -73,29 +73,29 @@ def _insights_throttle(body: Any, account: Scope | None, app: Scope, use: str) -
 
 def _business_usage(body: Any, account: Scope | None, app: Scope, use: str) -> Iterator[UsageSample]:
     del app
-    worst: dict[Scope, UsageSample] = {}
+    highest: dict[Scope, UsageSample] = {}
     for owner, entries in body.items():
         scope = Scope(ScopeKind.ACCOUNT, f"act_{owner.removeprefix('act_')}")
         if account not in {None, scope}:
             continue
-        for entry in (found for found in entries if found.get("type", use) == use):
+        for entry in (item for item in entries if item.get("type", use) == use):
             sample = _business_entry(entry, scope)
-            worst[scope] = _worse(worst.get(scope, sample), sample)
-    yield from worst.values()
+            highest[scope] = _higher(highest.get(scope, sample), sample)
+    yield from highest.values()
 
 
 def _business_entry(entry: Any, scope: Scope) -> UsageSample:
-    percent = _worst(entry, ("call_count", "total_time", "total_cputime"))
+    percent = _highest(entry, ("call_count", "total_time", "total_cputime"))
     minutes = _number(entry.get("estimated_time_to_regain_access", 0))
-    return UsageSample(scope, percent, minutes * _MINUTE if minutes else None)
+    return UsageSample(scope, percent, minutes * _SECONDS_PER_MINUTE if minutes else None)
 
 
-def _worse(one: UsageSample, other: UsageSample) -> UsageSample:
+def _higher(one: UsageSample, other: UsageSample) -> UsageSample:
     regain = max(one.regain_seconds or 0.0, other.regain_seconds or 0.0)
     return UsageSample(one.scope, max(one.percent, other.percent), regain or None)
 
 
-def _worst(body: Any, names: Iterable[str]) -> float:
+def _highest(body: Any, names: Iterable[str]) -> float:
     return max(_number(body.get(name, 0)) for name in names)
 
 
@@ -115,53 +115,53 @@ _READERS = {
 
 
 MAX_WAIT_SECONDS = 365 * 86_400.0
-"""Longer times are not taken at their word: no moment has to be computed beyond the calendar."""
+"""Longer waits are cut, so that no computed time exceeds the calendar."""
 
-_REMEMBERED = 9
+_SAMPLES = 9
 
 
 class ClockOffset:
-    """How far the platform's clock is ahead of ours: the median of the last answers, to a second or so.
+    """How far the platform's clock is ahead of ours: the median over the last responses, to about a second.
 
-    One answer with a wrong date moves it by nothing. Used by one thread at a time.
+    A single response with a wrong date does not change it. Used by one thread at a time.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last: deque[float] = deque(maxlen=_REMEMBERED)
+        self._samples: deque[float] = deque(maxlen=_SAMPLES)
 
     def record(self, date: str | None) -> None:
-        """Take the `Date` header of an answer that has just come; one that is no date is left out."""
-        moment = _moment(date)
+        """Add the `Date` header of a response that just arrived; an invalid date is ignored."""
+        moment = _parse_date(date)
         if moment is not None:
-            self._last.append((moment - self._clock.now()).total_seconds())
+            self._samples.append((moment - self._clock.now()).total_seconds())
 
     @property
     def seconds(self) -> float | None:
-        """The offset; None before any answer told."""
-        return median(self._last) if self._last else None
+        """The offset in seconds; None before the first response with a date."""
+        return median(self._samples) if self._samples else None
 
 
 def parse_retry_after(retry_after: str | None, date: str | None, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for; None when it is missing, past or cannot be read.
+    """Return the seconds in a `Retry-After` header; None when it is missing, past or invalid.
 
     Args:
         retry_after: seconds, or a date.
-        date: the answer's own `Date`, by which such a date is meant.
-        now: our time, where it has none.
+        date: the `Date` header of the same response, relative to which such a date is read.
+        now: our time, used when there is no `Date`.
     """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdecimal():
         seconds = float(text[:12])
     else:
-        until = _moment(text)
-        seconds = 0.0 if until is None else (until - (_moment(date) or now)).total_seconds()
+        until = _parse_date(text)
+        seconds = 0.0 if until is None else (until - (_parse_date(date) or now)).total_seconds()
     return min(seconds, MAX_WAIT_SECONDS) if seconds > 0 else None
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_date(text: str | None) -> datetime | None:
     try:
-        found = parsedate_to_datetime((text or "")[:64])
+        moment = parsedate_to_datetime((text or "")[:64])
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
