@@ -30,14 +30,14 @@ RETRY_DELAY_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Not now: ask again in `seconds`, about this account, or about any."""
+    """Not admitted: try again in `seconds`, with this account or with any."""
 
     seconds: float
     about_account: bool
 
 
 class ConcurrencyLimiter(Protocol):
-    """What bounds the calls in flight."""
+    """Limits the calls in flight."""
 
     def acquire(self, account: str, now: float) -> object:
         """Return a token, or `Later`."""
@@ -49,7 +49,7 @@ class ConcurrencyLimiter(Protocol):
 
 
 class AdaptiveLimiter:
-    """The budget."""
+    """The shared budget."""
 
     def __init__(self, agenda: EventScheduler, seed: int) -> None:
         settings = BackpressureSettings(
@@ -76,7 +76,7 @@ class AdaptiveLimiter:
 
 @dataclass
 class FixedLimiter:
-    """So many calls at once, and no account before the time the platform asked for."""
+    """A fixed number of calls at once, and no account before the time the platform asked for."""
 
     slots: int
     in_flight: int = 0
@@ -101,7 +101,7 @@ class FixedLimiter:
 
 @dataclass
 class AirflowPoolLimiter(FixedLimiter):
-    """So many tasks at once; one that fails is tried again after the task's own delay, whatever the platform asked."""
+    """A fixed number of tasks at once; a failed one is retried after the task's delay, whatever the platform asked."""
 
     def release(self, token: object, outcome: CallOutcome, now: float) -> float:
         """Give the slot back."""
@@ -111,7 +111,7 @@ class AirflowPoolLimiter(FixedLimiter):
 
 @dataclass
 class LoadMetrics:
-    """What a way of bounding achieved."""
+    """What a limiter achieved."""
 
     completed: int = 0
     throttled: int = 0
@@ -120,13 +120,13 @@ class LoadMetrics:
 
     @property
     def p95(self) -> float:
-        """Seconds that 95 of 100 calls stayed under."""
+        """The 95th percentile of the latency, in seconds."""
         return sorted(self.latencies)[int(0.95 * (len(self.latencies) - 1))]
 
 
 @dataclass
 class Backlog:
-    """An endless backlog: one asker, because all calls are of one class; it starts calls as fast as they are let in."""
+    """An endless backlog of one class; it starts calls as fast as they are admitted."""
 
     scheduler: EventScheduler
     platform: SimulatedPlatform
@@ -174,7 +174,7 @@ class Backlog:
 
 
 def simulate_capacity(name: str, slots: int = 0, seed: int = 7) -> LoadMetrics:
-    """Let the platform's capacity halve and double, and return how `adaptive`, `fixed` or `pool` did."""
+    """Simulate a platform whose capacity halves and doubles, and return the metrics of a limiter."""
     agenda = EventScheduler(START)
     quota = QuotaSetting(base_calls=10_000_000, cpu_seconds=1e9, wall_seconds=1e9, score=False)
     law = PlatformRules(quota, sends_usage=False, service_seconds=1.9, spread=0.3, slots=SLOTS[0], timeout_seconds=25.0)

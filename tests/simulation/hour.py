@@ -1,4 +1,4 @@
-"""An hour of ten accounts, drawn from a seed: quotas, latencies, outages and deaths differ, the promises do not."""
+"""An hour of ten accounts, drawn from a seed: quotas, latencies, outages and deaths differ, the guarantees do not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ ENDS_WITHIN_SECONDS = 1_000.0
 
 
 class QuotaVisibility(StrEnum):
-    """How callers may know the limit: by usage headers, by a configured cap, not at all; or the fleet's rate is it."""
+    """How callers know the limit: usage headers, a configured cap, not at all, or because the fleet's rate is it."""
 
     USAGE = "usage"
     CAP = "cap"
@@ -58,13 +58,13 @@ class HourScenario:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether all classes crowd at the fleet's rate, each with a queue and a worker of its own."""
+        """Whether all classes compete for the fleet's rate, each with a queue and a worker of its own."""
         return self.quota_visibility is QuotaVisibility.CROWD
 
 
 @dataclass(frozen=True, slots=True)
 class HourResult:
-    """How an hour went."""
+    """The result of an hour."""
 
     seed: int
     digest: str
@@ -77,7 +77,7 @@ class HourResult:
 
 
 def draw_scenario(seed: int) -> HourScenario:
-    """Return the hour that belongs to a seed."""
+    """Return the hour of a seed."""
     rng = Random(seed)
     knowing = rng.choices(
         (QuotaVisibility.USAGE, QuotaVisibility.CAP, QuotaVisibility.NOTHING, QuotaVisibility.CROWD), (4, 3, 2, 1)
@@ -110,7 +110,7 @@ def simulate_hour(hour: HourScenario) -> HourResult:
     """Let the hour pass and return how it went.
 
     Raises:
-        PromiseBroken: what must hold did not.
+        InvariantViolation: an invariant was broken.
     """
     rng, agenda = Random(hour.seed + 1), EventScheduler(START)
     admission = LocalAdmission(hour.settings, rng=Random(hour.seed + 2), time=agenda.time)
@@ -136,7 +136,7 @@ def simulate_hour(hour: HourScenario) -> HourResult:
 
 
 def _ask(world: FleetState, desks: Sequence[WorkQueue], hour: HourScenario, rng: Random) -> None:
-    """Note the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
+    """Schedule the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
 
     def ask(desk: WorkQueue, key: ReportKey, priority: Priority, wait: float | None) -> None:
         try:
@@ -156,7 +156,7 @@ def _ask(world: FleetState, desks: Sequence[WorkQueue], hour: HourScenario, rng:
 
 
 def _ended(desks: Sequence[WorkQueue], hour: HourScenario, now: float) -> list[QueuedRequest]:
-    """Return every request that was accepted; each of them has ended."""
+    """Return every accepted request; each of them must have ended."""
     for desk in desks:
         desk.queue.sweep(now)
     found = [item for desk in desks for item in desk.queue.requests.values()]

@@ -1,4 +1,4 @@
-"""Admission with its state in memory: one process alone, a command that has no database, a simulation, a test."""
+"""Admission with its state in memory, for simulations and tests."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -77,18 +77,18 @@ class Step:
 
 @dataclass
 class Recorder(InvariantChecker):
-    """A watch that keeps a step for every ten minutes."""
+    """An invariant checker that records a step for every ten minutes."""
 
     steps: list[Step] = field(default_factory=lambda: [Step(0.0)])
 
     def on_call_started(self, grant: Grant, waited: float, now: float) -> None:
-        """Keep how long the call waited, after the promises were checked."""
+        """Record how long the call waited, after the invariants were checked."""
         super().on_call_started(grant, waited, now)
         self.steps[-1].waits[grant.priority].append(waited)
 
 
 class WeekSimulation:
-    """A week that is being played."""
+    """A running simulation of a week."""
 
     def __init__(self, plan: WeekScenario) -> None:
         self.plan, self.rng = plan, Random(plan.seed)
@@ -111,7 +111,7 @@ class WeekSimulation:
         """Let the week pass.
 
         Raises:
-            PromiseBroken: what must hold did not.
+            InvariantViolation: an invariant was broken.
         """
         plan = self.plan
         kill = start_workers(self.world, [self.desk], plan.workers, plan.hands)
@@ -126,7 +126,7 @@ class WeekSimulation:
         self._judge()
 
     def _ask_for_a_while(self) -> None:
-        """Note the requests of the next ten minutes, and come back then."""
+        """Schedule the requests of the next ten minutes, then repeat."""
         passed = self.agenda.now - MONDAY
         for priority in Priority:
             for _ in range(_poisson(self.rng, self._rate(priority, passed) * STEP_SECONDS)):
@@ -134,7 +134,7 @@ class WeekSimulation:
         self.agenda.schedule(STEP_SECONDS, self._ask_for_a_while)
 
     def _rate(self, priority: Priority, passed: float) -> float:
-        """Return the requests a second of a class: people come in office hours, warming goes before them."""
+        """Return the requests per second of a class: readers come in office hours, warming runs before them."""
         day, hour = divmod(passed / HOUR, 24)
         weekday = 1.0 if day < 5 else 0.3
         office = math.exp(-(((hour - 11.5) / 4.0) ** 2)) * weekday
@@ -166,7 +166,7 @@ class WeekSimulation:
         self.desk.wake()
 
     def _look(self) -> None:
-        """Complete a step every ten minutes, and sample what is in flight every half minute."""
+        """Complete a step every ten minutes, and sample the calls in flight every half minute."""
         step, now = self.watch.steps[-1], self.agenda.now
         step.in_flight.append(self.platform.in_flight)
         if now - MONDAY >= (len(self.watch.steps)) * STEP_SECONDS:
@@ -189,7 +189,7 @@ class WeekSimulation:
             raise InvariantViolation(f"{refused} calls were over a limit, {early} came before their time")
 
     def summary(self) -> dict[str, object]:
-        """Return what the page's table and its headline say."""
+        """Return the figures of the page's table and headline."""
         ended: dict[Priority, Counter[str]] = {priority: Counter() for priority in Priority}
         for item in self.desk.queue.requests.values():
             ended[item.priority][str(item.status)] += 1
@@ -217,7 +217,7 @@ class WeekSimulation:
 
 
 def _poisson(rng: Random, mean: float) -> int:
-    """Return a number of arrivals (counted through their gaps)."""
+    """Return a number of arrivals."""
     number, passed = 0, rng.expovariate(1.0)
     while passed < mean:
         number += 1
@@ -226,7 +226,7 @@ def _poisson(rng: Random, mean: float) -> int:
 
 
 def main(days: float = 7.0) -> int:
-    """Play, write the page and the figures, and say where they are."""
+    """Run, write the page and the figures, and print where they are."""
     started = time.perf_counter()
     week = WeekSimulation(WeekScenario(days=days))
     try:

@@ -1,4 +1,4 @@
-"""The limiter: the bucket that classes share, and the limit of calls in flight."""
+"""The token bucket that classes share, and the concurrency limit."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule

@@ -1,4 +1,4 @@
-"""Shares of slots, through the budget itself: what each class may take is what the promise says."""
+"""Shares of slots through the budget itself: each class may take what the rules promise."""
 
 from random import Random
 
