@@ -37,7 +37,7 @@ class FleetState:
 
     def classes_asking(self) -> set[Priority]:
         """Return the classes for which a living worker requests admission."""
-        return {request.priority for hand, request in self.requests_in_admission.items() if hand.worker.alive}
+        return {request.priority for thread, request in self.requests_in_admission.items() if thread.worker.alive}
 
 
 @dataclass
@@ -50,9 +50,9 @@ class WorkQueue:
     def wake(self) -> None:
         """Let one idle thread check the queue."""
         while self.idle:
-            hand = self.idle.pop()
-            if hand.worker.alive:
-                hand.take_next()
+            thread = self.idle.pop()
+            if thread.worker.alive:
+                thread.take_next()
                 return
 
 
@@ -150,21 +150,21 @@ def start_workers(
     world: FleetState, work_queues: Sequence[WorkQueue], workers: int, threads: int
 ) -> Callable[[int], None]:
     """Start workers with `threads` per queue, and return a function that kills one; it is replaced a second later."""
-    crew: list[Worker] = [Worker("") for _ in range(workers)]
+    current: list[Worker] = [Worker("") for _ in range(workers)]
 
     def hire(index: int, generation: int) -> None:
-        crew[index] = Worker(f"w{index}.{generation}")
-        for desk in work_queues:
+        current[index] = Worker(f"w{index}.{generation}")
+        for work_queue in work_queues:
             for _ in range(threads):
-                WorkerThread(world, desk, crew[index]).take_next()
+                WorkerThread(world, work_queue, current[index]).take_next()
 
     def kill(index: int) -> None:
-        crew[index].alive = False
-        generation = int(crew[index].name.partition(".")[2]) + 1
-        world.checker.record(world.scheduler.now, "killed", crew[index].name)
+        current[index].alive = False
+        generation = int(current[index].name.partition(".")[2]) + 1
+        world.checker.record(world.scheduler.now, "killed", current[index].name)
         world.scheduler.schedule(1.0, lambda: hire(index, generation))
-        for desk in work_queues:
-            world.scheduler.schedule(desk.queue.rules.lease_seconds + 0.001, desk.wake)
+        for work_queue in work_queues:
+            world.scheduler.schedule(work_queue.queue.rules.lease_seconds + 0.001, work_queue.wake)
 
     for index in range(workers):
         hire(index, 0)

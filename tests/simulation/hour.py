@@ -41,11 +41,11 @@ class QuotaVisibility(StrEnum):
 
 @dataclass(frozen=True)
 class HourScenario:
-    """What a seed decides.
+    """The parameters that a seed decides.
 
     Attributes:
-        requests: asked for in the hour, in equal parts by class.
-        deaths: moments at which a worker is killed, in seconds from the start.
+        requests: requests in the hour, in equal parts by class.
+        deaths: when a worker is killed, in seconds from the start.
     """
 
     seed: int
@@ -79,35 +79,35 @@ class HourResult:
 def draw_scenario(seed: int) -> HourScenario:
     """Return the hour of a seed."""
     rng = Random(seed)
-    knowing = rng.choices(
+    visibility = rng.choices(
         (QuotaVisibility.USAGE, QuotaVisibility.CAP, QuotaVisibility.NOTHING, QuotaVisibility.CROWD), (4, 3, 2, 1)
     )[0]
-    calls = 100_000 if knowing is QuotaVisibility.CROWD else rng.randint(64, 80)
+    calls = 100_000 if visibility is QuotaVisibility.CROWD else rng.randint(64, 80)
     quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6, score=False)
     out = rng.uniform(900, 3_000)  # after a crowd has gone
-    law = PlatformRules(
+    rules = PlatformRules(
         quota,
-        sends_usage=knowing is QuotaVisibility.USAGE,
+        sends_usage=visibility is QuotaVisibility.USAGE,
         service_seconds=rng.uniform(0.5, 2.0),
         slots=rng.randint(2, 8),
         outages=((out, out + rng.uniform(20, 120)),) if rng.random() < 0.4 else (),
     )
-    requests = rng.randint(630, 660) if knowing is QuotaVisibility.CROWD else rng.randint(550, 580)
+    requests = rng.randint(630, 660) if visibility is QuotaVisibility.CROWD else rng.randint(550, 580)
     deaths = tuple(sorted(rng.uniform(100, 3_500) for _ in range(rng.randint(0, 3))))
-    return HourScenario(seed, 10, law, _settings(knowing, calls, rng), knowing, requests, deaths)
+    return HourScenario(seed, 10, rules, _settings(visibility, calls, rng), visibility, requests, deaths)
 
 
-def _settings(knowing: QuotaVisibility, calls: int, rng: Random) -> BackpressureSettings:
+def _settings(visibility: QuotaVisibility, calls: int, rng: Random) -> BackpressureSettings:
     values = {"max_concurrent": rng.choice((10, 12, 20)), "rate_per_second": 5.0, "burst": 10, "queue_size": 60}
-    if knowing is QuotaVisibility.CROWD:
+    if visibility is QuotaVisibility.CROWD:
         values |= {"per_account_concurrent": 4, "rate_per_second": CROWD_RATE, "burst": 2}
-    if knowing is QuotaVisibility.CAP:
+    if visibility is QuotaVisibility.CAP:
         values |= {"account_calls_per_window": calls}
     return BackpressureSettings(**values)
 
 
 def simulate_hour(hour: HourScenario) -> HourResult:
-    """Let the hour pass and return how it went.
+    """Simulate the hour and return its result.
 
     Raises:
         InvariantViolation: an invariant was broken.
@@ -159,14 +159,14 @@ def _ended(desks: Sequence[WorkQueue], hour: HourScenario, now: float) -> list[Q
     """Return every accepted request; each of them must have ended."""
     for desk in desks:
         desk.queue.sweep(now)
-    found = [item for desk in desks for item in desk.queue.requests.values()]
-    if still := [item.id for item in found if not item.status.is_final]:
+    accepted = [item for desk in desks for item in desk.queue.requests.values()]
+    if still := [item.id for item in accepted if not item.status.is_final]:
         raise InvariantViolation(f"seed {hour.seed}: {len(still)} requests never ended, the first of them {still[0]}")
-    return found
+    return accepted
 
 
 def _check_invariants(world: FleetState, hour: HourScenario) -> None:
-    """Hold what the platform saw against the promises; who knows no limit meets it, and is not told for how long."""
+    """Check the platform's counts; callers that cannot know the limit reach it, and are not checked."""
     if hour.quota_visibility is QuotaVisibility.NOTHING:
         return
     if refused := sum(world.platform.refused.values()):

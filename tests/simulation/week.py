@@ -1,6 +1,6 @@
 """A simulated week of two thousand accounts under one app's quota, with an outage, a slow day and dying workers.
 
-`python -m tests.simulation.week` plays it, checks every promise at every event, and writes `.adwarm/bench/week.html`.
+`python -m tests.simulation.week` runs it, checks every invariant at every event, and writes `.adwarm/bench/week.html`.
 """
 
 import json
@@ -38,13 +38,13 @@ FIRST_DAY = date(2026, 1, 2)
 
 @dataclass(frozen=True)
 class WeekScenario:
-    """What the week is like. Times are (start, end) in seconds from Monday, 00:00.
+    """The parameters of the week. Times are (start, end) in seconds from Monday, 00:00.
 
     Attributes:
-        peak: requests a second at the busiest, all classes together.
-        app_calls: what the app may call in a rolling hour.
-        backfill: when somebody backfills, at the lowest class.
-        slow: when the platform works on half as many calls at once.
+        peak: requests per second at the busiest time, all classes together.
+        app_calls: calls that the app may make in a rolling hour.
+        backfill: when a backfill runs, in the lowest class.
+        slow: when the platform has half its capacity.
     """
 
     seed: int = 7
@@ -97,10 +97,10 @@ class WeekSimulation:
             max_concurrent=24, rate_per_second=plan.app_calls / HOUR, burst=20, queue_size=200
         )
         quota = QuotaSetting(base_calls=60, calls_per_ad=0, app_calls=plan.app_calls, cpu_seconds=1e6, wall_seconds=1e6)
-        law = PlatformRules(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
+        rules = PlatformRules(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
         admission = LocalAdmission(settings, rng=Random(plan.seed + 1), time=self.agenda.time)
         self.watch = Recorder(plan.seed, admission.budget)
-        self.platform = SimulatedPlatform(law, MONDAY, Random(plan.seed + 2))
+        self.platform = SimulatedPlatform(rules, MONDAY, Random(plan.seed + 2))
         self.world = FleetState(self.agenda, self.platform, admission, self.watch)
         self.desk = WorkQueue(MemoryQueue(QueueRules.from_settings(settings)))
         self.refused: Counter[Priority] = Counter()
@@ -108,7 +108,7 @@ class WeekSimulation:
         self._days = 0
 
     def run(self) -> None:
-        """Let the week pass.
+        """Simulate the week.
 
         Raises:
             InvariantViolation: an invariant was broken.
@@ -151,7 +151,7 @@ class WeekSimulation:
 
     def _ask(self, priority: Priority) -> None:
         self._days += 1
-        # A tenth of the accounts gets half of the requests: the busy ones meet their own quota too.
+        # A tenth of the accounts gets half of the requests, so that busy accounts reach their own quota too.
         most = self.plan.accounts // 10 if self.rng.random() < 0.5 else self.plan.accounts
         key = ReportKey(
             f"act_{self.rng.randrange(most) + 1}", f"2026-01-01..{FIRST_DAY + timedelta(self._days % 9_999)}"
@@ -241,7 +241,7 @@ def main(days: float = 7.0) -> int:
     for figures in summary["classes"].values():  # type: ignore[attr-defined]
         figures["waits"] = {f"p{q}": figures["waits"][len(figures["waits"]) * q // 100] for q in (50, 95, 99)}
     (FOLDER / "week.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    print(f"PASS: {week.watch.calls:,} calls, every promise kept; {time.perf_counter() - started:.0f} s; {path}")
+    print(f"PASS: {week.watch.calls:,} calls, every invariant kept; {time.perf_counter() - started:.0f} s; {path}")
     return 0
 
 

@@ -81,10 +81,18 @@ def query_sums(engine: Engine, query: str) -> dict[tuple[str, ...], tuple[float,
 # get_account_history_columns.sql; shape of the rows: its integration_tests/seeds. There are no `clicks` and no campaign
 # in `basic_ad`; null link clicks are zeros, as in models/staging/stg_facebook_ads__basic_ad.sql.
 BASIC_AD = {
-    "ad_id": "text", "date": "date", "account_id": "bigint", "impressions": "bigint", "inline_link_clicks": "bigint",
-    "spend": "double precision", "reach": "bigint", "frequency": "double precision", "ad_name": "text",
-    "adset_name": "text", "_fivetran_synced": "timestamptz",
-}  # fmt: skip
+    "ad_id": "text",
+    "date": "date",
+    "account_id": "bigint",
+    "impressions": "bigint",
+    "inline_link_clicks": "bigint",
+    "spend": "double precision",
+    "reach": "bigint",
+    "frequency": "double precision",
+    "ad_name": "text",
+    "adset_name": "text",
+    "_fivetran_synced": "timestamptz",
+}
 SYNCED = "2026-11-08 04:00:00+00:00"
 BASIC_ROWS = [
     ("901", "2026-11-02", 17, 4210, 11, 76.53, 3800, 1.108, "blue", "women", SYNCED),
@@ -95,9 +103,15 @@ BASIC_ROWS = [
     ("901", "2026-11-03", 18, 99, 9, 9.0, 90, 1.1, "foreign", "women", SYNCED),
 ]
 AD_HISTORY = {
-    "id": "bigint", "account_id": "bigint", "ad_set_id": "bigint", "campaign_id": "bigint", "creative_id": "bigint",
-    "name": "text", "updated_time": "timestamptz", "_fivetran_synced": "timestamptz",
-}  # fmt: skip
+    "id": "bigint",
+    "account_id": "bigint",
+    "ad_set_id": "bigint",
+    "campaign_id": "bigint",
+    "creative_id": "bigint",
+    "name": "text",
+    "updated_time": "timestamptz",
+    "_fivetran_synced": "timestamptz",
+}
 AD_VERSIONS = [
     (901, 17, 71, 51, 1, "blue", "2026-10-01 10:00:00+00:00", SYNCED),
     (902, 17, 71, 50, 2, "old red", "2026-10-01 10:00:00+00:00", SYNCED),
@@ -106,8 +120,12 @@ AD_VERSIONS = [
 ]
 CAMPAIGN_HISTORY = {"id": "bigint", "account_id": "bigint", "name": "text", "updated_time": "timestamptz"}
 ACCOUNT_HISTORY = {
-    "id": "bigint", "_fivetran_synced": "timestamptz", "name": "text", "currency": "text", "timezone_name": "text",
-}  # fmt: skip
+    "id": "bigint",
+    "_fivetran_synced": "timestamptz",
+    "name": "text",
+    "currency": "text",
+    "timezone_name": "text",
+}
 NEWEST_AD = (
     "SELECT id, campaign_id, ad_set_id FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY updated_time DESC) "
     "n FROM ad_history) v WHERE n = 1"
@@ -119,15 +137,20 @@ def fivetran(engine: Engine) -> SqlSource:
     create_table(engine, "basic_ad", BASIC_AD, *BASIC_ROWS)
     create_table(engine, "ad_history", AD_HISTORY, *AD_VERSIONS)
     create_table(
-        engine, "campaign_history", CAMPAIGN_HISTORY,
-        (51, 17, "Spring", "2026-10-01 10:00:00+00:00"), (51, 17, "Autumn", "2026-10-09 10:00:00+00:00"),
+        engine,
+        "campaign_history",
+        CAMPAIGN_HISTORY,
+        (51, 17, "Spring", "2026-10-01 10:00:00+00:00"),
+        (51, 17, "Autumn", "2026-10-09 10:00:00+00:00"),
         (52, 17, "Men", "2026-10-01 10:00:00+00:00"),
-    )  # fmt: skip
+    )
     create_table(
-        engine, "account_history", ACCOUNT_HISTORY,
+        engine,
+        "account_history",
+        ACCOUNT_HISTORY,
         (17, "2026-11-01 04:00:00+00:00", "Shop", "USD", "America/New_York"),
         (17, SYNCED, "Shop", "EUR", "Europe/Berlin"),
-    )  # fmt: skip
+    )
     return SqlSource(engine, "basic_ad" if engine.dialect.name == "sqlite" else None, TableOptions(layout="fivetran"))
 
 
@@ -136,10 +159,18 @@ def test_fivetran_ads(warehouse: Engine) -> None:
     found = rows_of(fivetran(warehouse))
     assert len(found) == 5
     assert found[1] == {
-        "account_id": "17", "ad_id": "902", "campaign_id": "51", "adset_id": "71", "campaign_name": "Autumn",
-        "ad_name": "red", "date_start": "2026-11-02", "date_stop": "2026-11-02", "impressions": "2570",
-        "inline_link_clicks": "0", "spend": "55.26",
-    }  # fmt: skip
+        "account_id": "17",
+        "ad_id": "902",
+        "campaign_id": "51",
+        "adset_id": "71",
+        "campaign_name": "Autumn",
+        "ad_name": "red",
+        "date_start": "2026-11-02",
+        "date_stop": "2026-11-02",
+        "impressions": "2570",
+        "inline_link_clicks": "0",
+        "spend": "55.26",
+    }
 
 
 @pytest.mark.parametrize(("level", "column"), [("campaign", "campaign_id"), ("adset", "ad_set_id")])
@@ -199,21 +230,52 @@ def test_fivetran_without_its_history(warehouse: Engine) -> None:
 # Columns: airbytehq/airbyte, source-facebook-marketing, schemas/ads_insights.json, as destination-postgres types them;
 # the metadata columns: Airbyte's documentation, "Airbyte metadata fields". The key is date_start, account_id, ad_id.
 ADS_INSIGHTS = {
-    "_airbyte_raw_id": "text", "_airbyte_extracted_at": "timestamptz", "_airbyte_meta": "jsonb",
-    "_airbyte_generation_id": "bigint", "account_currency": "text", "account_id": "text", "actions": "jsonb",
-    "ad_id": "text", "ad_name": "text", "adset_id": "text", "campaign_id": "text", "campaign_name": "text",
-    "clicks": "bigint", "date_start": "date", "date_stop": "date", "impressions": "bigint",
-    "inline_link_clicks": "bigint", "reach": "bigint", "spend": "numeric(38,9)",
-}  # fmt: skip
+    "_airbyte_raw_id": "text",
+    "_airbyte_extracted_at": "timestamptz",
+    "_airbyte_meta": "jsonb",
+    "_airbyte_generation_id": "bigint",
+    "account_currency": "text",
+    "account_id": "text",
+    "actions": "jsonb",
+    "ad_id": "text",
+    "ad_name": "text",
+    "adset_id": "text",
+    "campaign_id": "text",
+    "campaign_name": "text",
+    "clicks": "bigint",
+    "date_start": "date",
+    "date_stop": "date",
+    "impressions": "bigint",
+    "inline_link_clicks": "bigint",
+    "reach": "bigint",
+    "spend": "numeric(38,9)",
+}
 ACTIONS = '[{"value": 2.0, "7d_click": 2, "1d_view": null, "action_type": "purchase"}]'
 
 
 def _insight(uuid: str, at: str, ad: str, day: str, *figures: Any, campaign: str = "51") -> tuple[Any, ...]:
     impressions, clicks, links, spend = figures
     return (
-        uuid, f"2026-11-{at}+00:00", '{"sync_id": 7, "changes": []}', 0, "EUR", "17", ACTIONS, ad, f"ad {ad}", "71",
-        campaign, "Autumn", clicks, day, day, impressions, links, impressions, spend,
-    )  # fmt: skip
+        uuid,
+        f"2026-11-{at}+00:00",
+        '{"sync_id": 7, "changes": []}',
+        0,
+        "EUR",
+        "17",
+        ACTIONS,
+        ad,
+        f"ad {ad}",
+        "71",
+        campaign,
+        "Autumn",
+        clicks,
+        day,
+        day,
+        impressions,
+        links,
+        impressions,
+        spend,
+    )
 
 
 INSIGHTS = [
@@ -265,15 +327,29 @@ def test_airbyte_of_earlier_versions(warehouse: Engine) -> None:
 # Fields, types and key: dlt-hub/verified-sources, sources/facebook_ads/settings.py (DEFAULT_INSIGHT_FIELDS,
 # INSIGHT_FIELDS_TYPES, INSIGHTS_PRIMARY_KEY): days are timestamps, and there is no account. `_dlt_loads`: dlt's tables.
 FACEBOOK_INSIGHTS = {
-    "campaign_id": "bigint", "adset_id": "bigint", "ad_id": "bigint", "date_start": "timestamptz",
-    "date_stop": "timestamptz", "reach": "bigint", "impressions": "bigint", "frequency": "numeric(38,9)",
-    "clicks": "bigint", "unique_clicks": "bigint", "ctr": "numeric(38,9)", "cpm": "numeric(38,9)",
-    "spend": "numeric(38,9)", "_dlt_load_id": "text", "_dlt_id": "text",
-}  # fmt: skip
+    "campaign_id": "bigint",
+    "adset_id": "bigint",
+    "ad_id": "bigint",
+    "date_start": "timestamptz",
+    "date_stop": "timestamptz",
+    "reach": "bigint",
+    "impressions": "bigint",
+    "frequency": "numeric(38,9)",
+    "clicks": "bigint",
+    "unique_clicks": "bigint",
+    "ctr": "numeric(38,9)",
+    "cpm": "numeric(38,9)",
+    "spend": "numeric(38,9)",
+    "_dlt_load_id": "text",
+    "_dlt_id": "text",
+}
 DLT_LOADS = {
-    "load_id": "text", "schema_name": "text", "status": "bigint", "inserted_at": "timestamptz",
+    "load_id": "text",
+    "schema_name": "text",
+    "status": "bigint",
+    "inserted_at": "timestamptz",
     "schema_version_hash": "text",
-}  # fmt: skip
+}
 
 
 def _loaded(load: str, ad: int, day: int, *figures: Any, campaign: int = 51) -> tuple[Any, ...]:

@@ -125,9 +125,12 @@ def test_the_status_decides_only_unknown_codes() -> None:
 def test_messages_keep_facts_and_hide_secrets() -> None:
     """The message keeps code, subcode, status and trace id; tokens and URLs are removed."""
     error = classify(
-        190, 463, message="Malformed token s3cret-token at https://graph/x?access_token=abc EAAB0123456789ABCDEF",
-        fbtrace_id="Atrace", error_user_msg="access_token=zzz",
-    )  # fmt: skip
+        190,
+        463,
+        message="Malformed token s3cret-token at https://graph/x?access_token=abc EAAB0123456789ABCDEF",
+        fbtrace_id="Atrace",
+        error_user_msg="access_token=zzz",
+    )
     text = str(error)
     for fact in ("HTTP 400", "code 190", "subcode 463", "trace Atrace"):
         assert fact in text
@@ -139,9 +142,12 @@ def test_messages_keep_facts_and_hide_secrets() -> None:
 def test_remedies_for_too_much_data() -> None:
     """Each kind says what may help besides fewer days: a smaller page, an async report, or neither."""
     helps = {
-        (1, None): (True, True), (100, 1487534): (False, False), (100, 1504018): (False, True),
-        (2, 1504038): (False, True), (-3, 1504045): (False, False),
-    }  # fmt: skip
+        (1, None): (True, True),
+        (100, 1487534): (False, False),
+        (100, 1504018): (False, True),
+        (2, 1504038): (False, True),
+        (-3, 1504045): (False, False),
+    }
     for (code, subcode), expected in helps.items():
         error = classify(code, subcode, message="Please reduce the amount of data")
         assert isinstance(error, TooMuchData)
@@ -177,51 +183,108 @@ UNSUPPORTED = (
     ("body", "status", "kind"),
     [
         # singer-io/tap-facebook issue 93
-        ({"type": "GraphMethodException", "message": UNSUPPORTED.format("act_1"), "code": 100,
-          "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9", "error_subcode": 33}, 400, Denied),
+        (
+            {
+                "type": "GraphMethodException",
+                "message": UNSUPPORTED.format("act_1"),
+                "code": 100,
+                "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9",
+                "error_subcode": 33,
+            },
+            400,
+            Denied,
+        ),
         # facebookarchive/php-graph-sdk issue 999: the same without a subcode
         ({"message": UNSUPPORTED.format("act_1"), "code": 100}, 400, Denied),
         # airbytehq/airbyte, unit tests of source-facebook-marketing
         ({"message": "(#100) Missing permissions", "type": "OAuthException", "code": 100}, 400, Denied),
         ({"code": 200, "message": "(#200) Requires business_management permission to manage the object"}, 403, Denied),
-        ({"message": "An unknown error occurred", "type": "OAuthException", "code": 1, "error_subcode": 2853001,
-          "is_transient": False, "error_user_title": "profile is not linked to delegate page",
-          "error_user_msg": "profile should always be linked to delegate page"}, 400, BadRequest),
+        (
+            {
+                "message": "An unknown error occurred",
+                "type": "OAuthException",
+                "code": 1,
+                "error_subcode": 2853001,
+                "is_transient": False,
+                "error_user_title": "profile is not linked to delegate page",
+                "error_user_msg": "profile should always be linked to delegate page",
+            },
+            400,
+            BadRequest,
+        ),
         ({"code": 1, "message": "An unknown error occurred", "error_subcode": 99}, 500, Transient),
-        ({"message": "Error validating access token: Session has expired on Friday, 18-Aug",
-          "type": "OAuthException", "code": 190, "error_subcode": 463}, 400, TokenDead),
+        (
+            {
+                "message": "Error validating access token: Session has expired on Friday, 18-Aug",
+                "type": "OAuthException",
+                "code": 190,
+                "error_subcode": 463,
+            },
+            400,
+            TokenDead,
+        ),
         # maiha/facebook.cr issues 2 and 3: the second came and went by itself, and says nothing of permissions
         ({"message": "(#10) Permission Denied.", "type": "OAuthException", "code": 10}, 400, Denied),
         ({"message": "Unsupported get request.", "type": "GraphMethodException", "code": 100}, 400, BadRequest),
         # facebook-php-business-sdk issues 213, 329, 17 and 363
         ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, Denied),
-        ({"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273}, 400,
-         Denied),
-        ({"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
-         403, Denied),
-        ({"message": "(#3) Application does not have the capability to make this API call.",
-          "type": "OAuthException", "code": 3}, 400, Blocked),
+        (
+            {"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273},
+            400,
+            Denied,
+        ),
+        (
+            {"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
+            403,
+            Denied,
+        ),
+        (
+            {
+                "message": "(#3) Application does not have the capability to make this API call.",
+                "type": "OAuthException",
+                "code": 3,
+            },
+            400,
+            Blocked,
+        ),
         # jgorset/facepy issue 135, facebook-csharp-sdk issues 97 and 382
-        ({"message": "An active access token must be used to query information about the current user.",
-          "type": "OAuthException", "code": 2500}, 400, TokenDead),
+        (
+            {
+                "message": "An active access token must be used to query information about the current user.",
+                "type": "OAuthException",
+                "code": 2500,
+            },
+            400,
+            TokenDead,
+        ),
         ({"message": "Incorrect signature", "code": 104}, 400, TokenDead),
         ({"message": "Unknown path components: /insight", "type": "OAuthException", "code": 2500}, 400, BadRequest),
         # dektrium/yii2-user issue 305, facebook-php-business-sdk issue 21
-        ({"message": "API calls from the server require an appsecret_proof argument",
-          "type": "GraphMethodException", "code": 100}, 400, TokenDead),
+        (
+            {
+                "message": "API calls from the server require an appsecret_proof argument",
+                "type": "GraphMethodException",
+                "code": 100,
+            },
+            400,
+            TokenDead,
+        ),
         ({"message": "Invalid appsecret_proof provided in the API argument", "code": 100}, 400, TokenDead),
     ],
-)  # fmt: skip
+)
 def test_recorded_responses_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
     """Recorded bodies of calls whose path is the account."""
     error = parse_error(body, status, replace(CALLER, is_account_node=True), (), NOW)
     assert type(error) is kind
 
 
-@pytest.mark.parametrize("body", [
-    {"code": 100, "error_subcode": 33, "message": UNSUPPORTED.format("6023")},
-    {"code": 100, "message": UNSUPPORTED.format("6023")},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": 100, "error_subcode": 33, "message": UNSUPPORTED.format("6023")},
+        {"code": 100, "message": UNSUPPORTED.format("6023")},
+    ],
+)
 def test_a_missing_object_is_not_a_missing_account(body: dict[str, Any]) -> None:
     """For a report or a campaign the same message means that the object is missing, not the account."""
     assert type(parse_error(body, 400, CALLER, (), NOW)) is NotFound
@@ -271,9 +334,13 @@ def test_odd_error_bodies() -> None:
         assert "\0" not in str(error)
 
 
-@given(st.dictionaries(st.sampled_from(["code", "error_subcode", "message", "is_transient", "fbtrace_id"]),
-                       st.one_of(st.none(), st.integers(), st.text(), st.booleans(), st.lists(st.integers()))),
-       st.integers(100, 599))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["code", "error_subcode", "message", "is_transient", "fbtrace_id"]),
+        st.one_of(st.none(), st.integers(), st.text(), st.booleans(), st.lists(st.integers())),
+    ),
+    st.integers(100, 599),
+)
 def test_any_body_becomes_an_error(body: dict[str, Any], status: int) -> None:
     """Whatever an error body holds, the result is an adwarm error."""
     assert str(parse_error(body, status, CALLER, (), NOW))
