@@ -61,9 +61,11 @@ class Parking:
         self, now: float, seconds: float | None, reason: str, rng: Random, max_seconds: float = MAX_PARK_SECONDS
     ) -> "Parking":
         """Return the parking after the platform asked at `now` not to be called for `seconds`, None for no time."""
-        asked = DEFAULT_PARK_SECONDS if seconds is None or isnan(seconds) else max(0.0, seconds)
+        requested = DEFAULT_PARK_SECONDS if seconds is None or isnan(seconds) else max(0.0, seconds)
         jitter = PARK_JITTER * rng.random()
-        until = now + (max_seconds * (1 - jitter) if asked > max_seconds else min(max_seconds, asked * (1 + jitter)))
+        until = now + (
+            max_seconds * (1 - jitter) if requested > max_seconds else min(max_seconds, requested * (1 + jitter))
+        )
         if self.until is not None and self.until >= until:
             return self
         return Parking(until, reason, self.since if self.remaining_seconds(now) > 0 else now)

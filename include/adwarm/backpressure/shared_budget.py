@@ -168,14 +168,14 @@ class SharedBudget:
 
     def pop_overlong_parks(self) -> list[tuple[Scope, float]]:
         """Return each scope whose park was cut since the last call, with the seconds that the platform asked for."""
-        found = [
+        overlong = [
             (state.scope, state.overlong_park_seconds)
             for state in self.scopes.values()
             if state.overlong_park_seconds is not None
         ]
-        for scope, _ in found:
+        for scope, _ in overlong:
             self.scopes[scope].overlong_park_seconds = None
-        return [(scope, seconds) for scope, seconds in found if seconds is not None]
+        return [(scope, seconds) for scope, seconds in overlong if seconds is not None]
 
     def status(self, now: float) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers at `now`."""

@@ -65,8 +65,8 @@ def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseExcepti
     The jitter is added to the wait that the platform asked for.
     """
     ceiling = min(settings.max_delay_seconds, settings.initial_delay_seconds * settings.multiplier ** (attempt - 1))
-    asked = error.retry_after or 0.0 if isinstance(error, Transient) else 0.0
-    return min(settings.max_delay_seconds, asked + rng.uniform(0, ceiling))
+    requested = error.retry_after or 0.0 if isinstance(error, Transient) else 0.0
+    return min(settings.max_delay_seconds, requested + rng.uniform(0, ceiling))
 
 
 class Retrier:

@@ -295,4 +295,6 @@ def _shown(value: Any) -> str:
 
 
 def _corrupt(field: str, number: int, fault: str) -> Corrupt:
-    return Corrupt(f"{field} {fault} (row {number}); the answer is refused, nothing of it is kept", code=ROW_ERROR_CODE)
+    return Corrupt(
+        f"{field} {fault} (row {number}); the response is refused, nothing of it is kept", code=ROW_ERROR_CODE
+    )

@@ -178,4 +178,4 @@ def _open(url: str, pool_size: int, pool_timeout: float, pid: int) -> Engine:
 def _to_transient(error: SQLAlchemyError) -> Transient:
     """Return an error that names the failure without its text, which may contain the URL."""
     cause = getattr(error, "orig", None) or error
-    return Transient(f"the database of the SQL source did not answer ({type(cause).__name__})", code="connection")
+    return Transient(f"the database of the SQL source did not respond ({type(cause).__name__})", code="connection")

@@ -178,6 +178,26 @@ def test_late_outcomes_do_not_change_it() -> None:
     assert half == half.after_call(RULES, 1031, "f0", failed=True)
 
 
+def test_a_recovery_rate_tolerates_failed_probes() -> None:
+    """At 0.8 of five probes, four successes close it in any order with one failure; a second failure reopens it."""
+    rules = replace(RULES, probes=5, recovery_rate=0.8)
+    half_open = opened().after_unadmitted_call(rules, 1030, failed=True)
+    assert BreakerState.HALF_OPEN is half_open.state
+    closed = half_open
+    for _ in range(4):
+        closed = closed.after_unadmitted_call(rules, 1030, failed=False)
+
+    assert BreakerState.CLOSED is closed.state
+    assert BreakerState.OPEN is half_open.after_unadmitted_call(rules, 1030, failed=True).state
+
+
+def test_an_unadmitted_call_during_the_cool_down_does_not_count() -> None:
+    """Its outcome changes nothing."""
+    breaker = opened()
+
+    assert breaker == breaker.after_unadmitted_call(RULES, 1029, failed=False)
+
+
 class BreakerMachine(RuleBasedStateMachine):
     """Calls pass, succeed, fail, or never end, while time passes."""
 

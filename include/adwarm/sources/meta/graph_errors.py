@@ -145,19 +145,19 @@ class CallContext:
     is_account_node: bool = False
 
 
-def find_rule(code: int, subcode: int | None, words: str, status: int, *, transient: bool) -> ErrorRule:
+def find_rule(code: int, subcode: int | None, text: str, status: int, *, transient: bool) -> ErrorRule:
     """Return the rule for an error.
 
     Args:
         code: the body's `code`.
         subcode: the body's `error_subcode`.
-        words: the body's message.
+        text: the body's message.
         status: HTTP status, which decides only for codes that the table does not know.
         transient: whether the body says `is_transient`; when absent, it means nothing.
     """
     rule = BY_SUBCODE.get((code, subcode)) if subcode is not None else None
     if rule is None:
-        rule = next((item for number, pattern, item in BY_MESSAGE if number == code and pattern.search(words)), None)
+        rule = next((item for number, pattern, item in BY_MESSAGE if number == code and pattern.search(text)), None)
     if rule is None:
         rule = BY_CODE.get(code) or _by_status(status)
     return _RETRY if transient and rule.reaction is ErrorAction.FAIL and not rule.ignores_transient_flag else rule
@@ -182,8 +182,8 @@ def parse_error(
         retry_after: seconds in the `Retry-After` header.
     """
     code, subcode = _integer(body.get("code")), _integer(body.get("error_subcode"))
-    words = _text(body.get("message"))
-    rule = find_rule(code or 0, subcode, words, status, transient=body.get("is_transient") is True)
+    text = _text(body.get("message"))
+    rule = find_rule(code or 0, subcode, text, status, transient=body.get("is_transient") is True)
     message = describe_error(body, status, caller.secrets)
     number = str(code) if subcode is None else f"{code}/{subcode}"
     if rule.reaction in _PARKING:
@@ -196,20 +196,20 @@ def parse_error(
 
 def too_many_requests(caller: CallContext, now: datetime, retry_after: float | None) -> Throttled:
     """Return the error of an HTTP 429 response without an error body."""
-    message = "Meta answered with HTTP 429 and no error of its own"
+    message = "Meta responded with HTTP 429 and no error of its own"
     return _throttled(message, "http_429", _ACCOUNT_SOON, caller, [retry_after] if retry_after else [], now)
 
 
 def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
     """Return an error body as one line with code, subcode and trace id, without secrets or URLs."""
-    words = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
+    texts = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
     facts = [f"HTTP {status}"]
     facts += [
         f"{label} {_text(body[name])[:80]}"
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
-    message = hide_secrets(" / ".join(words), secrets)[:_MAX_MESSAGE]
+    message = hide_secrets(" / ".join(texts), secrets)[:_MAX_MESSAGE]
     return f"Meta: {message or 'no message'} ({hide_secrets(', '.join(facts), secrets)})"
 
 
@@ -235,8 +235,8 @@ def _unparked_error(
     if reaction is ErrorAction.MISSING and not caller.is_account_node:
         return NotFound(message, code=number)
     if reaction in {ErrorAction.STOP_ACCOUNT, ErrorAction.MISSING} and caller.account_id is not None:
-        words = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
-        return Denied(words, account_id=caller.account_id, code=number)
+        message = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
+        return Denied(message, account_id=caller.account_id, code=number)
     return BadRequest(message, code=number)
 
 

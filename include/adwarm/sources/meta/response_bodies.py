@@ -36,7 +36,7 @@ def parse_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
     """
     rows = body.get("data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise Transient("Meta's answer has no list of rows", code="no_data")
+        raise Transient("Meta's response has no list of rows", code="no_data")
     return [_without_nulls(row) for row in rows]
 
 
@@ -59,7 +59,7 @@ def next_cursor(body: dict[str, Any], before: str | None) -> str | None:
     if not after:  # an empty page may come without cursors; its `next` still names one
         after = _cursor_in_url(paging["next"])
     if not isinstance(after, str) or after in {"", before} or len(after) > _MAX_CURSOR:
-        raise Transient("Meta's answer names a next page but no new cursor for it", code="no_cursor")
+        raise Transient("Meta's response names a next page but no new cursor for it", code="no_cursor")
     return after
 
 
@@ -122,7 +122,7 @@ def _account_id(body: Mapping[str, Any]) -> str:
 
 
 def _corrupt(field: str, fault: str) -> Corrupt:
-    return Corrupt(f"{field} {fault}; the account's answer is refused, nothing of it is kept", code=ROW_ERROR_CODE)
+    return Corrupt(f"{field} {fault}; the account's response is refused, nothing of it is kept", code=ROW_ERROR_CODE)
 
 
 POLL_FIELDS = (
@@ -153,43 +153,43 @@ def parse_run_id(body: Mapping[str, Any]) -> str:
         or not isinstance(run_id, str | int)
         or not _RUN_ID.fullmatch(str(run_id)[:_MAX_RUN_ID])
     ):
-        raise Transient("Meta's answer to a submit names no report run", code="no_run_id")
+        raise Transient("Meta's response to a submit names no report run", code="no_run_id")
     return str(run_id)
 
 
 def parse_progress(
-    run: str, answer: GraphResponse | AdwarmError, caller: CallContext, now: datetime
+    run: str, response: GraphResponse | AdwarmError, caller: CallContext, now: datetime
 ) -> AsyncReportProgress:
     """Return the progress of a report run.
 
     Args:
         run: id of the run.
-        answer: the response of the poll, or its error.
+        response: the response of the poll, or its error.
         caller: the scopes of the run's account, for the error of a failed run.
         now: the time relative to which parking times are stated.
 
     Raises:
         TokenDead: the token is no longer valid, so no poll can succeed.
     """
-    if isinstance(answer, TokenDead):
-        raise answer
-    if isinstance(answer, NotFound):
-        return AsyncReportProgress(AsyncReportState.UNKNOWN, error=answer)
-    if isinstance(answer, Denied):
-        return AsyncReportProgress(AsyncReportState.FAILED, error=answer)
-    if isinstance(answer, AdwarmError):
-        return AsyncReportProgress(AsyncReportState.PENDING, error=answer)
-    body = answer.body
+    if isinstance(response, TokenDead):
+        raise response
+    if isinstance(response, NotFound):
+        return AsyncReportProgress(AsyncReportState.UNKNOWN, error=response)
+    if isinstance(response, Denied):
+        return AsyncReportProgress(AsyncReportState.FAILED, error=response)
+    if isinstance(response, AdwarmError):
+        return AsyncReportProgress(AsyncReportState.PENDING, error=response)
+    body = response.body
     run_id = body.get("id")
     if run_id is not None and (not isinstance(run_id, str | int) or str(run_id) != run):
-        foreign = Corrupt("id is that of another run; the answer is refused", code="row")
+        foreign = Corrupt("id is that of another run; the response is refused", code="row")
         return AsyncReportProgress(AsyncReportState.PENDING, error=foreign)
     percent = _percent(body.get("async_percent_completion"))
     state = _STATES.get(_status(body), AsyncReportState.PENDING)
     if state is AsyncReportState.READY and percent < _FULL_PERCENT:
         state = AsyncReportState.PENDING
     error = _run_error(body, caller, now) if state in {AsyncReportState.FAILED, AsyncReportState.EXPIRED} else None
-    return AsyncReportProgress(state, percent, error, answer.usage)
+    return AsyncReportProgress(state, percent, error, response.usage)
 
 
 def _run_error(body: Mapping[str, Any], caller: CallContext, now: datetime) -> AdwarmError:

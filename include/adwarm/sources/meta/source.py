@@ -81,8 +81,8 @@ class MetaSource:
             Transient, Throttled, Denied, TokenDead, BadRequest: as the platform says.
             Corrupt: the response is about another account, or malformed.
         """
-        answer = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
-        return parse_account(answer.body, account_id, self.connection)
+        response = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
+        return parse_account(response.body, account_id, self.connection)
 
     def list_accounts(self) -> Iterator[Account]:
         """Yield every account the token can read, a page of them per request.
@@ -129,8 +129,8 @@ class MetaSource:
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
         """
-        answer = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
-        return AsyncReportHandle(parse_run_id(answer.body), unit)
+        response = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
+        return AsyncReportHandle(parse_run_id(response.body), unit)
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Return the progress of each run. Costs one request for all of them, and one platform call for each.
@@ -143,8 +143,8 @@ class MetaSource:
         entries = [BatchCall(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
         now = self._clock.now()
         return {
-            handle: parse_progress(handle.id, answer, self._graph.call_context(handle.unit.account_id), now)
-            for handle, answer in zip(handles, self._graph.batch(entries), strict=True)
+            handle: parse_progress(handle.id, response, self._graph.call_context(handle.unit.account_id), now)
+            for handle, response in zip(handles, self._graph.batch(entries), strict=True)
         }
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
@@ -186,6 +186,6 @@ class MetaSource:
         return page
 
     def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> ResultPage:
-        answer: GraphResponse = self._graph.get(path, params, account_id)
-        after = next_cursor(answer.body, params.get("after"))
-        return ResultPage(parse_rows(answer.body), after, answer.usage, self._version, answer.size_bytes)
+        response: GraphResponse = self._graph.get(path, params, account_id)
+        after = next_cursor(response.body, params.get("after"))
+        return ResultPage(parse_rows(response.body), after, response.usage, self._version, response.size_bytes)

@@ -125,12 +125,12 @@ class GraphTransport:
         """
         batch = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in calls]
         received = self._call("POST", (), {"batch": batch, "include_headers": "true"})
-        answers = self._decoded(received, self.call_context(None))
-        if not isinstance(answers, list):
+        responses = self._decoded(received, self.call_context(None))
+        if not isinstance(responses, list):
             self._parse_response(received, self.call_context(None))
-        if not isinstance(answers, list) or len(answers) != len(calls):
-            raise Transient("Meta's answer to a batch has not one answer for each of its calls", code="batch")
-        return [self._parse_batch_item(answer, entry) for answer, entry in zip(answers, calls, strict=True)]
+        if not isinstance(responses, list) or len(responses) != len(calls):
+            raise Transient("Meta's response to a batch has not one response for each of its calls", code="batch")
+        return [self._parse_batch_item(response, entry) for response, entry in zip(responses, calls, strict=True)]
 
     def call_context(self, account_id: str | None, path: tuple[str, ...] = ()) -> CallContext:
         """Return the scopes and secrets of a call of `path` about `account_id`."""
@@ -162,7 +162,7 @@ class GraphTransport:
             self._http.close()  # the rest of the response must not be read by a later call
             raise failure
         if self._received is None:
-            raise Transient("Meta sent no answer", code="no_answer")
+            raise Transient("Meta sent no response", code="no_answer")
         return self._received
 
     def _receive(self, response: requests.Response, **_: Any) -> requests.Response:
@@ -194,13 +194,13 @@ class GraphTransport:
         usage = parse_usage_headers(received.headers, caller.account, caller.app)
         return GraphResponse(body, usage, len(received.content))
 
-    def _parse_batch_item(self, answer: Any, entry: BatchCall) -> GraphResponse | AdwarmError:
-        if not isinstance(answer, dict):  # null: the platform ran out of time before this call
+    def _parse_batch_item(self, response: Any, entry: BatchCall) -> GraphResponse | AdwarmError:
+        if not isinstance(response, dict):  # null: the platform ran out of time before this call
             return Transient("Meta did not get to this call of a batch", code="not_reached")
-        code, content = answer.get("code"), answer.get("body")
+        code, content = response.get("code"), response.get("body")
         if not isinstance(code, int) or not isinstance(content, str):
-            return Transient("Meta's answer to a call of a batch has no status or no body", code="not_json")
-        received = _Received(code, "application/json", _headers_of(answer.get("headers")), content.encode())
+            return Transient("Meta's response to a call of a batch has no status or no body", code="not_json")
+        received = _Received(code, "application/json", _headers_of(response.get("headers")), content.encode())
         try:
             return self._parse_response(received, self.call_context(entry.account_id))
         except AdwarmError as error:
@@ -211,27 +211,27 @@ class GraphTransport:
         if received.content_type not in _JSON_TYPES:
             if received.status == 200:
                 kind = hide_secrets(received.content_type[:60], caller.secrets)
-                raise Transient(f"Meta answered with {kind or 'no content type'}", code="not_json")
+                raise Transient(f"Meta responded with {kind or 'no content type'}", code="not_json")
             raise self._status_error(received, caller)
         try:
             return orjson.loads(received.content)
         except ValueError:  # truncated, nested too deeply, or not JSON, with any status
             self._http.close()  # the rest must not be read as the next response
-        raise Transient("Meta's answer is not complete JSON", code="not_json")
+        raise Transient("Meta's response is not complete JSON", code="not_json")
 
     def _not_an_object(self, received: _Received, caller: CallContext) -> AdwarmError:
         if received.status >= 400:
             return self._status_error(received, caller)
-        return Transient("Meta's answer is not a complete JSON object", code="not_json")
+        return Transient("Meta's response is not a complete JSON object", code="not_json")
 
     def _status_error(self, received: _Received, caller: CallContext) -> AdwarmError:
         status, retry_after = received.status, self._retry_after(received)
         if status == 429:
             return too_many_requests(caller, self._clock.now(), retry_after)
         if status >= 500 or status in {408, 425}:
-            words = f"Meta answered with HTTP {status} and no error of its own"
-            return Transient(words, code=f"http_{status}", retry_after=retry_after)
-        return BadRequest(f"HTTP {status} is not an answer of the Graph API; check graph_url", code=f"http_{status}")
+            message = f"Meta responded with HTTP {status} and no error of its own"
+            return Transient(message, code=f"http_{status}", retry_after=retry_after)
+        return BadRequest(f"HTTP {status} is not a response of the Graph API; check graph_url", code=f"http_{status}")
 
     def _retry_after(self, received: _Received) -> float | None:
         lowered = {name.lower(): value for name, value in received.headers.items()}
@@ -268,10 +268,10 @@ def _network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
     if bounds.is_too_large:
         return too_large_error(bounds.max_bytes)
     if bounds.is_late:
-        return Transient("Meta's answer did not come to its end in time", code="timeout")
+        return Transient("Meta's response did not come to its end in time", code="timeout")
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.Timeout | TimeoutError | WireTimeout) or isinstance(cause, WireTimeout):
-        return Transient("Meta did not answer in time", code="timeout")
+        return Transient("Meta did not respond in time", code="timeout")
     if isinstance(error, requests.URLRequired | requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return BadRequest("graph_url is not a valid address; write it as https://host", code="graph_url")
     return Transient(f"the connection to Meta failed ({type(error).__name__})", code="connection")

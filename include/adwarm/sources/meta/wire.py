@@ -154,7 +154,7 @@ def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
             return _read_all(response, bounds, None)
         if coding in _COMPRESSED:
             return _read_all(response, bounds, _Decompressor())
-        raise Transient(f"Meta's answer is coded in a way that was not asked for ({coding[:20]!r})", code="encoding")
+        raise Transient(f"Meta's response is coded in a way that was not asked for ({coding[:20]!r})", code="encoding")
     except BaseException:
         response.close()
         raise
@@ -162,7 +162,7 @@ def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
 
 def too_large_error(max_bytes: int) -> TooMuchData:
     """Return the error for a response of more than `max_bytes`."""
-    message = f"Meta's answer is larger than {max_bytes} bytes; ask for fewer days or fields"
+    message = f"Meta's response is larger than {max_bytes} bytes; ask for fewer days or fields"
     return TooMuchData(message, code="too_large", smaller_page=True)
 
 
@@ -207,9 +207,9 @@ def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _De
             if len(content) > limit:
                 raise too_large_error(limit)
     except zlib.error:
-        raise Transient("Meta's answer is damaged: it cannot be unpacked", code="encoding") from None
+        raise Transient("Meta's response is damaged: it cannot be unpacked", code="encoding") from None
     if decompressor is not None and not decompressor.is_whole:
-        raise Transient("Meta's answer is cut short: it cannot be unpacked to its end", code="encoding")
+        raise Transient("Meta's response is cut short: it cannot be unpacked to its end", code="encoding")
     return bytes(content)
 
 
