@@ -17,7 +17,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.queue_worker import BATCH_SIZE
-from adwarm.recovery import RecoveryPipeline
+from adwarm.recovery import RecoveryOptions, RecoveryPipeline
 from adwarm.serving import QueueWorker, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
@@ -111,8 +111,7 @@ class Runtime:
             ErrorLog(self.engine),
             self.clock,
             random.SystemRandom(),
-            ledger=HealingStore(self.engine),
-            isolation=SqlIsolationStore(self.engine),
+            RecoveryOptions(ledger=HealingStore(self.engine), isolation=SqlIsolationStore(self.engine)),
         )
 
     @cached_property

@@ -1,6 +1,7 @@
 """Builds a source from a connection to a database or a folder into which another tool loads insights rows."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Connection
@@ -11,6 +12,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings
 from adwarm.sources.factory import table_options
 from adwarm.sources.protocol import InsightsSource
+from adwarm.sources.tabular import TableOptions
 
 FOLDER_TYPES = frozenset({"fs"})
 _OPTION_BY_EXTRA = {
@@ -46,29 +48,31 @@ def table_source_factory(settings: Settings, connection: Connection, conn_id: st
     engine = _sqlalchemy_engine(connection, conn_id)
     table = connection.extra_dejson.get("adwarm_table")
     layout_is_own = "adwarm_layout" in connection.extra_dejson
-    return lambda: SqlSource(engine, table or (None if layout_is_own else settings.source.table), **options)
+    return lambda: SqlSource(engine, table or (None if layout_is_own else settings.source.table), options)
 
 
-def _source_options(settings: Settings, extra: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
+def _source_options(settings: Settings, extra: Mapping[str, Any], conn_id: str) -> TableOptions:
     options = table_options(settings, conn_id)
+    changes: dict[str, Any] = {}
     for name, option in _OPTION_BY_EXTRA.items():
         value = extra.get(name)
         if value:
-            options[option] = _validate_mapping(name, value, conn_id) if name in _MAPPING_EXTRAS else str(value)
+            changes[option] = _validate_mapping(name, value, conn_id) if name in _MAPPING_EXTRAS else str(value)
     if extra.get("account_id"):
-        options["constants"] = {"account_id": str(extra["account_id"]), **options["constants"]}
-    return options
+        constants = changes.get("constants", options.constants)
+        changes["constants"] = {"account_id": str(extra["account_id"]), **constants}
+    return replace(options, **changes)
 
 
 def _parquet_source_factory(
-    connection: Connection, conn_id: str, options: dict[str, Any]
+    connection: Connection, conn_id: str, options: TableOptions
 ) -> Callable[[], InsightsSource]:
     from adwarm.sources.parquet import ParquetSource
 
     path = connection.extra_dejson.get("path")
     if not path:
         raise BadRequest(f"connection {conn_id!r} has no path in its extra; add the folder or URL of the Parquet files")
-    return lambda: ParquetSource(str(path), **options)
+    return lambda: ParquetSource(str(path), options)
 
 
 def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Engine:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
-from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
+from adwarm.backpressure.sql_admission import CapacityPreview
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction
@@ -110,11 +110,11 @@ def test_it_wakes_when_the_breaker_may_be_probed(runtime: Runtime, monkeypatch: 
 class ScriptedPreviews:
     """Previews that a test scripts, and the number of calls in each poll."""
 
-    def __init__(self, *scripts: Callable[[WaitingCall], CapacityPreview]) -> None:
+    def __init__(self, *scripts: Callable[[CallRequest], CapacityPreview]) -> None:
         self.scripts = list(scripts)
         self.sizes: list[int] = []
 
-    def __call__(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
+    def __call__(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
         self.sizes.append(len(waiters))
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         return [script(waiter) for waiter in waiters]
@@ -125,7 +125,7 @@ def previews(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedPreviews]
     """Installs scripted previews instead of the database's."""
     from adwarm_airflow.triggers import capacity
 
-    def install(*scripts: Callable[[WaitingCall], CapacityPreview]) -> ScriptedPreviews:
+    def install(*scripts: Callable[[CallRequest], CapacityPreview]) -> ScriptedPreviews:
         scripted = ScriptedPreviews(*scripts)
         monkeypatch.setattr(capacity, "_AdmissionPreview", lambda: SimpleNamespace(preview=scripted))
         monkeypatch.setattr(capacity, "POLL_SECONDS", 0.01)
@@ -165,7 +165,7 @@ def test_the_first_of_many_chains_wakes_a_task(previews: Callable[..., ScriptedP
 def test_a_failed_poll_is_repeated(previews: Callable[..., ScriptedPreviews]) -> None:
     """A database that is down delays the triggers and fails none."""
 
-    def away(_: WaitingCall) -> CapacityPreview:
+    def away(_: CallRequest) -> CapacityPreview:
         raise OSError("the database is down")
 
     scripted = previews(away, lambda _: CapacityPreview(0))

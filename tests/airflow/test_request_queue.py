@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure.queue import QueueStatus
+from adwarm.backpressure.request_queue import QueueStatus
 from adwarm.foundation.errors import BadRequest, TokenDead
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime

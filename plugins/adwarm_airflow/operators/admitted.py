@@ -55,7 +55,7 @@ class AdmittedOperator(BaseOperator):
 
     def attempt(self, context: Context, event: Any = None) -> Any:
         """Try once; Airflow calls this again after each deferral."""
-        from adwarm.backpressure import acquire_grant
+        from adwarm.backpressure import CallRequest, acquire_grant
         from adwarm.foundation.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
         from adwarm_airflow.params import parse_param
@@ -67,14 +67,8 @@ class AdmittedOperator(BaseOperator):
         priority = parse_param(Priority.parse, self.priority)
         called = False
         try:
-            with acquire_grant(
-                runtime.single_call_admission,
-                runtime.clock,
-                scopes,
-                priority,
-                source=self.source,
-                timeout_seconds=SHORT_WAIT_SECONDS,
-            ):
+            call = CallRequest(tuple(scopes), priority, self.source)
+            with acquire_grant(runtime.single_call_admission, runtime.clock, call, timeout_seconds=SHORT_WAIT_SECONDS):
                 called = True
                 return self.python_callable(**self.op_kwargs)
         except (Throttled, Refused) as error:

@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
+    from adwarm.backpressure import CallRequest
+from adwarm.backpressure.sql_admission import CapacityPreview
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -27,7 +28,7 @@ QUEUEING_SECONDS = 60.0
 """A task that waits only for a free slot resumes after this long: capacity is reserved only for classes that ask."""
 
 log = logging.getLogger(__name__)
-Preview = Callable[[Sequence["WaitingCall"]], "list[CapacityPreview]"]
+Preview = Callable[[Sequence["CallRequest"]], "list[CapacityPreview]"]
 
 
 @dataclass(eq=False)
@@ -41,7 +42,7 @@ class _PendingTrigger:
         queued_since: since when the calls have waited only for a free slot.
     """
 
-    waiters: tuple[WaitingCall, ...]
+    waiters: tuple[CallRequest, ...]
     admissible: asyncio.Future[str]
     poll_at: float = 0.0
     queued_since: float | None = None
@@ -62,7 +63,7 @@ class CapacityPoller:
     _wake_event: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
-    async def wait(self, waiters: Sequence[WaitingCall]) -> str:
+    async def wait(self, waiters: Sequence[CallRequest]) -> str:
         """Return the reason once one of the calls could be admitted."""
         trigger = _PendingTrigger(tuple(waiters), asyncio.get_running_loop().create_future())
         self._pending.add(trigger)
@@ -143,8 +144,8 @@ class _AdmissionPreview:
 
     runtime: Runtime | None = None
 
-    def preview(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
-        from adwarm.backpressure.capacity_preview import preview_capacity
+    def preview(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
+        from adwarm.backpressure.sql_admission import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
         self.runtime = self.runtime or open_runtime()
@@ -182,11 +183,11 @@ class CapacityTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait on the shared poller, then fire once."""
-        from adwarm.backpressure.capacity_preview import WaitingCall
+        from adwarm.backpressure import CallRequest
         from adwarm.model import Priority, Scope
 
         priority = Priority.parse(self.priority)
-        waiters = [WaitingCall(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
+        waiters = [CallRequest(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
         why = "timed out waiting for an async report or another worker"

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 if TYPE_CHECKING:
     from adwarm.backpressure import RequestQueue
-    from adwarm.backpressure.queue import QueueStatus
+    from adwarm.backpressure.request_queue import QueueStatus
 
 PICKUP_SECONDS = 10.0
 REPEAT_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""Usage headers are read when they can be, and never in the way."""
+"""Tests of reading usage headers, which never fails a call."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import parse_usage_headers
 
 ACCOUNT, APP = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7")
 NAMES = ("X-App-Usage", "X-Ad-Account-Usage", "X-Business-Use-Case-Usage", "X-FB-Ads-Insights-Throttle")
@@ -42,21 +42,21 @@ def test_no_headers_no_samples() -> None:
     assert parse_usage_headers({"Content-Type": "application/json"}, ACCOUNT, APP) == ()
 
 
-def test_app_usage_takes_the_worst_figure() -> None:
-    """Of calls, time and CPU time the highest counts; names come in any case."""
+def test_app_usage_takes_the_highest_figure() -> None:
+    """Of calls, time and CPU time the highest counts; names may have any case."""
     found = read("x-app-usage", {"call_count": 28, "total_time": 118, "total_cputime": 25})
     assert found == (UsageSample(APP, 118.0),)
 
 
 @pytest.mark.parametrize(("percent", "regain"), [(9.67, None), (100, 100.0)])
-def test_account_usage_asks_for_silence_only_when_full(percent: float, regain: float | None) -> None:
-    """The time to reset, in seconds, is a request to stay away only once the quota is used up."""
+def test_account_usage_has_a_regain_time_only_when_full(percent: float, regain: float | None) -> None:
+    """The reset time, in seconds, is a wait only once the quota is used up."""
     found = read("X-Ad-Account-Usage", {"acc_id_util_pct": percent, "reset_time_duration": 100})
     assert found == (UsageSample(ACCOUNT, float(percent), regain),)
 
 
-def test_business_usage_takes_the_worst_entry_in_seconds() -> None:
-    """Of several entries the worst counts, and minutes become seconds."""
+def test_business_usage_takes_the_highest_entry() -> None:
+    """Of several entries the highest counts, and minutes become seconds."""
     entry = {"type": "ads_insights", "call_count": 100, "total_time": 25, "estimated_time_to_regain_access": 19}
     other = {"call_count": 5, "total_cputime": 101, "estimated_time_to_regain_access": 0}
     assert read("X-Business-Use-Case-Usage", {"1": [entry, other]}) == (UsageSample(ACCOUNT, 101.0, 1140.0),)
@@ -64,7 +64,7 @@ def test_business_usage_takes_the_worst_entry_in_seconds() -> None:
 
 @pytest.mark.parametrize("use", ["ads_management", "custom_audience", "instagram", "leadgen", "messenger", "pages"])
 def test_another_use_is_not_the_accounts_insights(use: str) -> None:
-    """An entry of another use says nothing about insights; an error about that very use is about its entry."""
+    """An entry of another use does not concern insights; an error about that use concerns its entry."""
     full = {"type": use, "call_count": 100, "total_cputime": 150, "estimated_time_to_regain_access": 30}
     ours = {"type": "ads_insights", "call_count": 12, "total_cputime": 5, "estimated_time_to_regain_access": 0}
     assert read("X-Business-Use-Case-Usage", {"1": [full]}) == ()
@@ -83,7 +83,7 @@ def test_another_use_is_not_the_accounts_insights(use: str) -> None:
 
 
 def test_another_object_is_not_the_account() -> None:
-    """A business, a page or another account that is used up does not hold back the one that was asked about."""
+    """A used-up business, page or other account does not hold back the requested one."""
     full = {"type": "ads_insights", "call_count": 100, "estimated_time_to_regain_access": 30}
     ours = {"type": "ads_insights", "call_count": 12}
     assert read("X-Business-Use-Case-Usage", {"2": [full], "1016416": [full]}) == ()
@@ -96,8 +96,8 @@ def test_business_usage_without_an_account() -> None:
     assert [str(sample.scope) for sample in found] == ["account:act_1", "account:act_2"]
 
 
-def test_throttle_header_speaks_of_app_and_account() -> None:
-    """The insights throttle gives a figure for the app and one for the account."""
+def test_the_throttle_header_has_app_and_account() -> None:
+    """The insights throttle has a figure for each."""
     found = read("X-FB-Ads-Insights-Throttle", {"app_id_util_pct": 100, "acc_id_util_pct": 10})
     assert found == (UsageSample(APP, 100.0), UsageSample(ACCOUNT, 10.0))
     assert read("X-FB-Ads-Insights-Throttle", {"app_id_util_pct": 1, "acc_id_util_pct": 1}, None) == (
@@ -105,15 +105,15 @@ def test_throttle_header_speaks_of_app_and_account() -> None:
     )
 
 
-def test_a_broken_header_does_not_spoil_the_others() -> None:
-    """What cannot be read is left out; what can be is kept."""
+def test_an_invalid_header_does_not_affect_the_others() -> None:
+    """It is left out; the others are read."""
     found = parse_usage_headers({"X-App-Usage": "{cut", "X-Ad-Account-Usage": '{"acc_id_util_pct": 5}'}, ACCOUNT, APP)
     assert found == (UsageSample(ACCOUNT, 5.0),)
 
 
 @given(st.sampled_from(NAMES), st.one_of(st.text(), json_values.map(lambda value: orjson.dumps(value).decode())))
 def test_no_header_ever_fails_a_call(name: str, text: str) -> None:
-    """Whatever a header holds, samples come out, and their figures are finite and not negative."""
+    """Whatever a header holds, the figures of samples are finite and not negative."""
     for sample in parse_usage_headers({name: text}, ACCOUNT, APP):
         assert 0 <= sample.percent < float("inf")
         assert sample.regain_seconds is None or sample.regain_seconds > 0

@@ -1,4 +1,4 @@
-"""Admission with its state in memory: one process alone, a command that has no database, a simulation, a test."""
+"""Admission with its state in memory, for simulations and tests."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from adwarm.settings import BackpressureSettings
 
 
 class LocalAdmission:
-    """Admission over one `Budget`. Safe to share between threads.
+    """Admission over one `SharedBudget`. Safe to share between threads.
 
     Args:
         settings: of the budget.
-        rng: spreads the ends of parkings.
-        time: the present moment in seconds; any clock that runs forwards.
+        rng: spreads the ends of parks.
+        time: returns the current time in seconds; any clock that runs forwards.
     """
 
     def __init__(self, settings: BackpressureSettings, *, rng: Random, time: Callable[[], float]) -> None:
@@ -26,7 +26,7 @@ class LocalAdmission:
         self._lock = threading.Lock()
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Ask for one slot in every scope, the fleet included, and `cost` tokens of its rate.
+        """Request one slot in every scope, the fleet included, and `cost` tokens of the rate.
 
         Raises:
             BadRequest: `cost` is not positive.
@@ -43,14 +43,14 @@ class LocalAdmission:
         permits: int,
         returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
-        """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
+        """Release the `returned` blocks, and request a block of up to `permits` calls."""
         with self._lock:
             now = self._time()
             self.budget.release_blocks(returned, now)
             return self.budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
 
     def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
-        """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
+        """Return blocks and learn from the outcomes of their calls. A second release has no effect."""
         with self._lock:
             self.budget.release_blocks(blocks, self._time())
 
@@ -60,16 +60,16 @@ class LocalAdmission:
             return self.budget.check_hard_limits(scopes, priority, source=source, now=self._time())
 
     def renew(self, grant: Grant) -> Grant:
-        """Give the grant a fresh lease.
+        """Extend the grant's lease.
 
         Raises:
-            Transient: the lease had run out, so that others may hold its slot; stop and ask again.
+            Transient: the lease had expired, so another caller may hold the slot.
         """
         with self._lock:
             return self.budget.renew(grant, self._time())
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Return the grant and learn from the outcome. Settling twice changes nothing more."""
+        """Return the grant and learn from the outcome. A second release has no effect."""
         with self._lock:
             self.budget.release(grant, outcome, self._time())
 

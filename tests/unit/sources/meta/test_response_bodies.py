@@ -1,4 +1,4 @@
-"""Reports made in the background: submit, poll in batches, read; and what each state means."""
+"""Tests of async reports: submit, poll in batches, read, and the meaning of each state."""
 
 from dataclasses import replace
 from datetime import date
@@ -28,19 +28,19 @@ RUNS = [AsyncReportHandle(str(number), replace(UNIT, account_id=f"act_{number}")
 
 
 def entry(body: object, code: int = 200, **headers: str) -> dict[str, object]:
-    """One answer of a batch."""
+    """One response of a batch."""
     named = [{"name": name.replace("_", "-"), "value": value} for name, value in headers.items()]
     return {"code": code, "headers": named, "body": orjson.dumps(body).decode()}
 
 
 def status(words: str, percent: object, **more: object) -> dict[str, object]:
-    """What a poll of one run says."""
+    """The body of a poll of one run."""
     return {"id": "1", "async_status": words, "async_percent_completion": percent, **more}
 
 
 @pytest.mark.parametrize("body", [{"report_run_id": "6023"}, {"report_run_id": 6023}, {"id": "6023"}])
-def test_a_submit_names_the_run(scripted: ScriptedServer, meta: MetaSource, body: dict[str, object]) -> None:
-    """The question goes out as a form, without page and token; the id comes as text, a number or under its SDK name."""
+def test_a_submit_returns_the_run_id(scripted: ScriptedServer, meta: MetaSource, body: dict[str, object]) -> None:
+    """Parameters are sent as a form without page and token; the id may be text, a number or the SDK's name."""
     scripted.add_reply(body)
     assert meta.submit_async(UNIT) == AsyncReportHandle("6023", UNIT)
     form = parse_qs(scripted.forms[0])
@@ -52,17 +52,17 @@ def test_a_submit_names_the_run(scripted: ScriptedServer, meta: MetaSource, body
 
 
 @pytest.mark.parametrize("body", [{"success": True}, {"id": True}, {"id": "9" * 41}, {"id": "٣"}, {"id": ["6023"]}])
-def test_a_submit_without_an_id_is_tried_again(
+def test_a_submit_without_an_id_is_transient(
     scripted: ScriptedServer, meta: MetaSource, body: dict[str, object]
 ) -> None:
-    """An answer that names no run, or one that no lease could note down, is no run."""
+    """A response without an id, or with one that no lease can store, is retried."""
     scripted.add_reply(body)
     with pytest.raises(Transient):
         meta.submit_async(UNIT)
 
 
 def test_fifty_runs_in_one_request(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """One request asks about every run, each with its own state, usage and trouble; the token is in no part of it."""
+    """One request polls every run, each with its own state, usage and error; no part contains the token."""
     usage = orjson.dumps({"acc_id_util_pct": 42.0}).decode()
     scripted.add_reply([
         entry(status("Job Running", 40), X_Ad_Account_Usage=usage),
@@ -115,7 +115,7 @@ def test_what_a_poll_means(
     state: AsyncReportState,
     error: type[AdwarmError] | None,
 ) -> None:
-    """Ready means completed and at 100 %; a failure says by its own code whether to try again, to split or to stop."""
+    """Ready means completed at 100 %; the code of a failure decides whether to retry, split or stop."""
     scripted.add_reply([entry(body, 400 if "error" in body else 200)])
     seen = meta.poll(RUNS[:1])[RUNS[0]]
     assert 0 <= seen.percent <= 100
@@ -123,7 +123,7 @@ def test_what_a_poll_means(
 
 
 def test_a_dead_token_ends_the_poll(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """When one entry says that the token is dead, it is for all."""
+    """A dead token in one entry is dead for all."""
     scripted.add_reply([entry({"error": {"code": 190}}, 400)] * 3)
     with pytest.raises(TokenDead):
         meta.poll(RUNS)
@@ -136,14 +136,14 @@ def test_a_dead_token_ends_the_poll(scripted: ScriptedServer, meta: MetaSource) 
 def test_a_batch_that_failed_as_a_whole(
     scripted: ScriptedServer, meta: MetaSource, body: object, expected: type[AdwarmError]
 ) -> None:
-    """Too few answers, an object or an error in place of the list: nothing was learned of any run."""
+    """Too few responses, or an object or an error instead of the list, fail the whole poll."""
     scripted.add_reply(body, 400 if isinstance(body, dict) and "error" in body else 200)
     with pytest.raises(expected):
         meta.poll(RUNS)
 
 
-def test_an_entry_that_is_no_answer(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """An entry cut short or of HTML tells nothing of its run and spoils no other."""
+def test_a_malformed_entry(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """A truncated or HTML entry affects its own run only."""
     third = entry(status("x", 1, id="3"))
     scripted.add_reply([{"code": 200, "body": '{"id": "1", "asy'}, {"code": 502, "body": "<html>"}, third])
     seen = meta.poll(RUNS)
@@ -165,7 +165,7 @@ def test_an_entry_that_is_no_answer(scripted: ScriptedServer, meta: MetaSource) 
     ],
 )
 def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, odd: object) -> None:
-    """Whatever stands in the place of an answer, it is one run's trouble and no failure of the poll."""
+    """Whatever stands in place of a response affects one run and does not fail the poll."""
     scripted.add_reply([odd, entry(status("Job Running", 5, id="2"))])
     seen = meta.poll(RUNS[:2])
     assert seen[RUNS[0]].state is AsyncReportState.PENDING
@@ -173,7 +173,7 @@ def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, odd:
 
 
 def test_a_result_is_read_by_its_run(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """Pages of a run are asked for by its id, with a page size; a run the platform forgot is not found."""
+    """Pages of a run are requested by its id with a page size; a forgotten run is not found."""
     row = {"account_id": "1", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
     scripted.add_reply({"data": [row], "paging": {"cursors": {"after": "c"}, "next": "x"}})
     scripted.add_reply({"error": {"code": 100, "error_subcode": 33}}, 400)
@@ -185,22 +185,22 @@ def test_a_result_is_read_by_its_run(scripted: ScriptedServer, meta: MetaSource)
 
 
 def test_a_result_of_another_account_is_refused(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """A run's rows are judged like those of a call: one row of another account refuses the page."""
+    """Rows of a run are checked like those of a call: one row of another account refuses the page."""
     row = {"account_id": "2", "ad_id": "1", "date_start": "2026-11-07", "date_stop": "2026-11-07"}
     scripted.add_reply({"data": [row | {"account_id": "1"}, row]})
     with pytest.raises(Corrupt, match="account_id is 2"):
         meta.read(RUNS[0], None)
 
 
-def test_listed_objects_are_judged(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """A list of objects with one that has no id of digits is refused."""
+def test_listed_objects_are_checked(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """A list of objects with a malformed id is refused."""
     scripted.add_reply({"data": [{"id": "31"}, {"id": "31 or so"}]})
     with pytest.raises(Corrupt, match="row 2"):
         meta.list_objects(UNIT, "campaign", None)
 
 
 def test_objects_are_listed_below_their_parent(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """Campaigns of the account, ad sets of a campaign: whatever their standing; never below several at once."""
+    """Campaigns of the account, ad sets of a campaign, with any status; never of several parents at once."""
     scripted.add_reply({"data": [{"id": "31"}, {"id": "32"}]})
     scripted.add_reply({"data": [{"id": "21"}]})
     assert [row["id"] for row in meta.list_objects(UNIT, "campaign", None).rows] == ["31", "32"]
