@@ -37,13 +37,7 @@ RANGE = Window(date(2026, 7, 23), date(2026, 10, 20))
 LIMIT_PER_ACCOUNT = 12.5
 """Under 2,500 for 200 accounts of 50 ads."""
 _START_SECONDS = 30.0
-_WORKER = """
-from adwarm.cli import main
-from adwarm.prefetch import fetch_lease
-
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {lease}, {lease} / 3
-main()
-"""
+_WORKER = "from adwarm.cli import main; main()"
 
 
 @dataclass
@@ -69,7 +63,7 @@ class Home:
         """Start the backfill."""
         words = ["backfill", "run", "--from", str(RANGE.since), "--to", str(RANGE.until), "--at", NOW.isoformat()]
         return subprocess.Popen(
-            [sys.executable, "-c", _WORKER.format(lease=self.lease), *words, "--json"],
+            [sys.executable, "-c", _WORKER, *words, "--json"],
             env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -102,14 +102,13 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
 def worker(snapshot: str) -> dict[str, Any]:
     """Make the snapshot live, plan once, and return figures of this process."""
     from adwarm.forecast.snapshot import promote_snapshot
-    from adwarm.planning.decide import StoreView, build_forecast_plan
+    from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
     promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    view = StoreView(runtime.engine, runtime.settings, END, runtime.request_costs)
-    plan = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
+    plan = build_forecast_plan(runtime.context, END)
     return {
         "seconds": time.perf_counter() - started,
         "peak_mb": peak_mb(),

@@ -34,14 +34,12 @@ WORKERS = f"""
 import os
 import signal
 import sys
-from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.sources.meta import source
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
 for line in sys.stdin:
     worker = os.fork()

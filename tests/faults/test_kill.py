@@ -29,11 +29,9 @@ RANGES = ("yesterday", "last_7d")
 LEASE_SECONDS = 1.0
 
 WORKER = f"""
-from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.runtime import Runtime
 
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
 print(warm_batch(Runtime().prefetch_engine(), "{RUN}", 0).summary(), flush=True)
 """
@@ -93,7 +91,7 @@ def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=20)
     before = {item.key: item.fetched_at for item in entries.list_entries(runtime.engine)}
-    assert verify_store(runtime.engine, runtime.objects, runtime.settings).corrupt == []
+    assert verify_store(runtime.context).corrupt == []
 
     second = _worker()
     _, errors = second.communicate(timeout=30)
@@ -106,7 +104,7 @@ def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
     assert {key: after[key] for key in before} == before, "what was whole already is not fetched again"
     assert _count(runtime, entry) == len(rows) == _count(runtime, warm)
     assert _count(runtime, partition) % len(ACCOUNTS) == 0
-    found = verify_store(runtime.engine, runtime.objects, runtime.settings)
+    found = verify_store(runtime.context)
     assert (found.entries, found.corrupt) == (len(rows), [])
     keys = [ReportKey(account, date_range) for account in ACCOUNTS for date_range in RANGES]
     assert {runtime.reader.read(key).status for key in keys} == {ReadStatus.HIT}

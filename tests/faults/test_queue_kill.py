@@ -19,11 +19,9 @@ from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 1.0
-WORKER = f"""
-from adwarm.prefetch import fetch_lease
+WORKER = """
 from adwarm.runtime import Runtime
 
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print(Runtime().queue_worker(4).drain(60).to_dict(), flush=True)
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.model import ReportKey
-from adwarm.prefetch.async_reports import ORPHAN
+from adwarm.prefetch.fetch_lease import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.store.database import read_transaction
@@ -26,15 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = [f"act_{number}" for number in range(1, 5)]
 LEASE_SECONDS = 1.0
 
-WORKER = f"""
+WORKER = """
 import sys
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import KeyRequest, fetch_lease
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import leases
 
-if sys.argv[1] != "calm":
-    fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 if sys.argv[1] == "stop":
     def stop(*_):
         print("submitted", flush=True)
@@ -75,7 +73,8 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
 
 def start(mode: str, *accounts: str) -> subprocess.Popen[str]:
     """A worker that has come to life."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
+    lease = {"ADWARM_BACKPRESSURE__LEASE_SECONDS": "30"} if mode == "calm" else {}
+    environment = {**os.environ, **lease, "PYTHONPATH": str(ROOT / "include")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     worker = subprocess.Popen([sys.executable, "-c", WORKER, mode, *accounts], env=environment, text=True, **pipes)
     assert worker.stdout is not None

@@ -224,6 +224,6 @@ def test_an_unreachable_platform_tells_nothing(
     monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
     _cli(capfd, traces, "warm", "act_1", "--range", "today")
     with pytest.raises(AdwarmError) as caught:
-        Runtime().prefetch_engine().make_source().get_account("act_1")
+        Runtime().prefetch_engine().sources.make_default().get_account("act_1")
     traces.texts.append(repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
     assert traces.found() == []

@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,9 +14,10 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
 from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, Window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import Reader, ReadResult, read_or_fetch
-from adwarm.settings import Settings
+from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
@@ -25,7 +26,7 @@ from adwarm.sources.protocol import (
     Increment,
     ResultPage,
 )
-from adwarm.store import ObjectStore
+from adwarm.store import Context, ObjectStore
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import payload
@@ -133,6 +134,11 @@ class PrefetchHarness:
     clock: VirtualClock
     settings: Settings
 
+    def use_compression(self, compression: CompressionSettings) -> None:
+        """Fetch with other settings of compression from now on."""
+        settings = self.settings.model_copy(update={"compression": compression})
+        self.prefetch = replace(self.prefetch, context=replace(self.prefetch.context, settings=settings))
+
 
 @pytest.fixture
 def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
@@ -141,7 +147,9 @@ def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     settings = Settings(workers=2)
     pipeline = RecoveryPipeline(settings.recovery, ErrorLog(engine), clock, random.Random(1))
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
-    prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
+    prefetch = PrefetchEngine(
+        Context(engine, objects, settings), SourcePool(lambda: source), admission, pipeline, clock, "test"
+    )
     return PrefetchHarness(prefetch, source, engine, clock, settings)
 
 
@@ -184,4 +192,4 @@ class ReaderHarness:
 @pytest.fixture
 def desk(bench: PrefetchHarness) -> ReaderHarness:
     """A reader whose clock is the bench's."""
-    return ReaderHarness(bench, Reader(bench.engine, bench.settings, bench.clock))
+    return ReaderHarness(bench, Reader(bench.prefetch.context, bench.clock))

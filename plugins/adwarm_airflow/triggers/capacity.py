@@ -19,7 +19,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
     from adwarm.backpressure import CallRequest
-from adwarm.backpressure.sql_admission import CapacityPreview
+    from adwarm.backpressure.sql_admission import CapacityPreview
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0

@@ -61,7 +61,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     before = (tmp_path / "a.json.zst").read_bytes()
     report = compress_path(tmp_path, SETTINGS, include=("*",))
     assert report.compressed == []
-    assert report.skipped == {str(tmp_path / "a.json.zst"): "it is compressed already"}
+    assert report.skipped == {str(tmp_path / "a.json.zst"): "it is already compressed"}
     assert (tmp_path / "a.json.zst").read_bytes() == before
 
 
@@ -76,7 +76,7 @@ def test_what_does_not_pay_or_fit_is_left_alone(tmp_path: Path) -> None:
         "small.txt": "it is smaller than 512 bytes",
         "random.txt": "it does not shrink",
         "large.txt": "it is larger than 1024 bytes",
-        "twin.txt": "twin.txt.zst is there already",
+        "twin.txt": "twin.txt.zst already exists",
     }
     assert all((tmp_path / name).read_bytes() == content for name, content in contents.items())
 
@@ -106,7 +106,7 @@ def test_a_file_that_does_not_come_back_is_kept(tmp_path: Path, monkeypatch: pyt
     report = compress_path(tmp_path, SETTINGS)
     assert _names(tmp_path) == ["bad.json", "good.json.zst"]
     assert (tmp_path / "bad.json").read_bytes() == TEXT
-    assert "does not give back the file" in report.failed[str(tmp_path / "bad.json")]
+    assert "does not decode to the file" in report.failed[str(tmp_path / "bad.json")]
 
 
 def test_a_file_that_changes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

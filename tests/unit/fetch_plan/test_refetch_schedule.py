@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule, refetch_weekday
+from adwarm.foundation.local_time import local_midnight
 from adwarm.model import Account, FreshnessRules, Window
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -88,8 +89,10 @@ def test_a_summary_is_due_once_per_day_of_the_account(zone: str, fetched_at: dat
     calendar = RefetchSchedule(zone)
     today = calendar.today(fetched_at)
     window = Window(today - 7 * DAY, today - DAY)
-    assert not calendar.is_summary_due(window, fetched_at, calendar.midnight(today + DAY) - timedelta(seconds=1))
-    assert calendar.is_summary_due(window, fetched_at, calendar.midnight(today + days * DAY))
+    assert not calendar.is_summary_due(
+        window, fetched_at, local_midnight(today + DAY, calendar.data_zone) - timedelta(seconds=1)
+    )
+    assert calendar.is_summary_due(window, fetched_at, local_midnight(today + days * DAY, calendar.data_zone))
     old = Window(today - 40 * DAY, today - 29 * DAY)
     assert not calendar.is_summary_due(old, fetched_at, fetched_at + days * DAY)
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.maintenance.garbage_collection import delete_orphans, list_used_objects
-from adwarm.store import ObjectStore, partitions
+from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata
@@ -37,7 +38,7 @@ def test_only_old_orphans_go(engine: Engine, objects: ObjectStore) -> None:
     gone = [_put(objects, b"old", OLD), _put(objects, b"plan", OLD, ".json")]
     _point_at(engine, used)
 
-    assert delete_orphans(engine, objects, NOW) == (2, 0)
+    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (2, 0)
     assert {digest for digest, _ in objects.list_objects()} == {used, young, lines}
     assert not any(objects.exists(digest, suffix) for digest, suffix in zip(gone, (".parquet", ".json"), strict=True))
 
@@ -53,7 +54,7 @@ def test_an_orphan_that_is_put_again_while_it_is_judged_stays(
         return set()
 
     monkeypatch.setattr("adwarm.maintenance.garbage_collection.list_used_objects", meanwhile)
-    assert delete_orphans(engine, objects, NOW) == (0, 0)
+    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (0, 0)
     assert objects.get(digest) == b"rows"
 
 

@@ -19,7 +19,7 @@ def _spoil_objects(objects: ObjectStore) -> None:
 def test_a_whole_store_is_clean(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Entries and objects are counted; nothing is complained about."""
     desk.warm(*KEYS)
-    found = verify_store(desk.engine, objects, desk.bench.settings)
+    found = verify_store(desk.bench.prefetch.context)
     assert (found.entries, found.objects, found.corrupt) == (2, 2, [])
     assert found.to_dict()["corrupt"] == []
 
@@ -28,14 +28,14 @@ def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, object
     """Without repair it only tells; with it the entries are fetched by the next warm, and all is well."""
     desk.warm(*KEYS)
     desk.corrupt_payloads()
-    told = verify_store(desk.engine, objects, desk.bench.settings)
+    told = verify_store(desk.bench.prefetch.context)
     assert {what for what, _ in told.corrupt} == {
         "entry act_1 2026-11-18..2026-11-24",
         "entry act_2 2026-11-24..2026-11-24",
     }
-    verify_store(desk.engine, objects, desk.bench.settings, repair=True)
+    verify_store(desk.bench.prefetch.context, repair=True)
     desk.warm(*KEYS)
-    assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
+    assert verify_store(desk.bench.prefetch.context).corrupt == []
     assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT
 
 
@@ -44,8 +44,8 @@ def test_damaged_and_lost_objects_are_fetched_again(desk: ReaderHarness, objects
     desk.warm(*KEYS)
     _spoil_objects(objects)
     next(Path(objects.url).rglob("*.parquet")).unlink()
-    assert len(verify_store(desk.engine, objects, desk.bench.settings, repair=True).corrupt) == 2
+    assert len(verify_store(desk.bench.prefetch.context, repair=True).corrupt) == 2
     desk.bench.clock.sleep(25 * 3600)
     desk.warm(*KEYS)
-    assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
+    assert verify_store(desk.bench.prefetch.context).corrupt == []
     assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT

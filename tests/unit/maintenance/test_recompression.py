@@ -16,7 +16,7 @@ PLAIN = CompressionSettings(codec="identity")
 @pytest.fixture
 def plain(desk: ReaderHarness) -> ReaderHarness:
     """One entry, stored as it is."""
-    desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": PLAIN})
+    desk.bench.use_compression(PLAIN)
     desk.warm(KEY)
     return desk
 

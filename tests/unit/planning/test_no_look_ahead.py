@@ -69,7 +69,7 @@ def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytes
 
 
 def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> WarmPlan:
-    return build_forecast_plan(engine, objects, Settings(), at)
+    return build_forecast_plan(Context(engine, objects, Settings()), at)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.fetch_plan.request_cost import Need
+from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
-from adwarm.planning.plan import plan_warms
+from adwarm.planning.plan import PlanTiming, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
-from adwarm.settings import Settings
+from adwarm.settings import PlanningSettings
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -58,9 +58,9 @@ class _View:
     get_expiries: Lookup
     asked: list[datetime] = field(default_factory=list)
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
         self.asked.extend(moments)
-        return [Need(True, False)] * len(keys)
+        return [RequestCost(True, False)] * len(keys)
 
 
 def _plan(
@@ -76,8 +76,9 @@ def _plan(
     frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
     for name in ("slot_start", "slot_end", "predicted_open"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
-    settings = Settings(planning={"min_confidence": 0.05, "session_minutes": 30})
-    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, CallQuota(value, calls))
+    planning = PlanningSettings(min_confidence=0.05, session_minutes=30)
+    timing = PlanTiming(at, horizon, MINUTE)
+    return plan_warms(timing, frame, _View(stored, expires), planning, CallQuota(value, calls))
 
 
 def test_a_likely_open_is_warmed_just_before() -> None:
@@ -172,7 +173,7 @@ def test_no_warm_whose_life_ends_before_the_open() -> None:
 
     plan = _plan([_slot(night + 5 * MINUTE, 0.9)], expires=expires, at=night)
     assert plan.recommendations == ()
-    assert "stop answering it at 2026-03-03 00:00 UTC" in plan.cut[0].explanation["cut"]
+    assert "would expire at 2026-03-03 00:00 UTC" in plan.cut[0].explanation["cut"]
     assert len(_plan([_slot(night + 5 * MINUTE, 0.9)], expires=expires, at=night + 5 * MINUTE).recommendations) == 1
 
 
@@ -194,7 +195,7 @@ def test_the_life_must_outlast_the_session() -> None:
     assert len(_plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends)).recommendations) == 1
     plan = _plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends - MINUTE))
     assert (plan.recommendations, plan.cut_total) == ((), 1)
-    assert "before the session is over" in plan.cut[0].explanation["cut"]
+    assert "before the session ends" in plan.cut[0].explanation["cut"]
 
 
 def test_the_budget_keeps_the_likeliest_and_says_why_others_are_cut() -> None:

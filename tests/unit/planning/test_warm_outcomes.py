@@ -25,6 +25,10 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
 
 
+def _mark(engine: Engine, objects: ObjectStore, *args: datetime, mode: Mode = Mode.LIVE) -> WarmOutcomes:
+    return mark_warm_outcomes(Context(engine, objects, Settings()), *args, mode=mode)
+
+
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
     run = f"dag/{reason}/{accounts}"
     plan = [PlannedWarm(key=ReportKey(name, "today"), reason=WarmReason(reason), decided_at=AT) for name in accounts]
@@ -61,9 +65,8 @@ def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Pa
         ("act_3", AT + 3 * HOUR),
         ("act_9", AT + 5 * HOUR - MINUTE),
     )
-    found = mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
+    found = _mark(engine, objects, AT + 5 * HOUR)
     assert found == WarmOutcomes(used=1, wasted=3, open=1)
-    assert found.efficiency == 0.25
     assert _verdicts(engine)["act_1"] == (True, AT + 20 * MINUTE)
     assert _verdicts(engine)["act_5"] == (None, None)
 
@@ -72,16 +75,16 @@ def test_what_the_log_does_not_tell_yet_stays_open(engine: Engine, objects: Obje
     """Past its expiry, but beyond what was read, a warm is not called wasted; it is judged when the log is there."""
     _fetched(engine, "act_1")
     _read(engine, objects, tmp_path, AT + HOUR, ("act_9", AT + MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR) == WarmOutcomes(0, 0, 1)
-    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR, AT + 2 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 9 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 9 * HOUR, AT + 2 * HOUR) == WarmOutcomes(0, 0, 1)
     _read(engine, objects, tmp_path, AT + 9 * HOUR, ("act_1", AT + 2 * HOUR), ("act_9", AT + 9 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR) == WarmOutcomes(1, 0, 0)
+    assert _mark(engine, objects, AT + 9 * HOUR) == WarmOutcomes(1, 0, 0)
 
 
 def test_without_a_log_nothing_is_judged(engine: Engine, objects: ObjectStore) -> None:
     """Before the log was ever read no warm is called wasted."""
     _fetched(engine, "act_1")
-    assert mark_warm_outcomes(engine, objects, AT + 99 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 99 * HOUR) == WarmOutcomes(0, 0, 1)
     assert _verdicts(engine) == {"act_1": (None, None)}
 
 
@@ -90,9 +93,8 @@ def test_a_verdict_is_final_and_closings_are_not_judged(engine: Engine, objects:
     _fetched(engine, "act_1")
     _fetched(engine, "act_2", reason="day_closed")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_9", AT + 5 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 1, 0)
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR).efficiency is None
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 1, 0)
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
 
 
 def test_final_figures_are_judged_after_a_week(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -100,8 +102,8 @@ def test_final_figures_are_judged_after_a_week(engine: Engine, objects: ObjectSt
     _fetched(engine, "act_1", life=None)
     late = AT + timedelta(days=8)
     _read(engine, objects, tmp_path, late, ("act_9", late - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + timedelta(days=6)) == WarmOutcomes(0, 0, 1)
-    assert mark_warm_outcomes(engine, objects, late) == WarmOutcomes(0, 1, 0)
+    assert _mark(engine, objects, AT + timedelta(days=6)) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, late) == WarmOutcomes(0, 1, 0)
 
 
 def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path:
     for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
         writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), AT + 5 * HOUR)
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
     assert {name for name, (used, _) in _verdicts(engine).items() if used} == {"act_3", "act_4"}
 
 
@@ -134,10 +136,8 @@ def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectSt
     for number, (account, minutes) in enumerate((("act_1", 0), ("act_1", 15), ("act_2", 0), ("act_1", 200))):
         _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(
-        used=1, wasted=1, open=1
-    )
+    assert _mark(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
+    assert _mark(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(used=1, wasted=1, open=1)
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row.status, row.used) for row in rows] == [
         ("shadow", True),
@@ -163,11 +163,11 @@ def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: Objec
     """A later accounting knows until when the warms that an earlier one judged would have been fresh."""
     _shadow(engine, "dag/1", "act_1", AT)
     _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(1, 0, 0)
+    assert _mark(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(1, 0, 0)
     _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
     assert warms.list_by_run(engine, "dag/2")[0].status == "fresh"
 
 
@@ -176,7 +176,7 @@ def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStor
     _fetched(engine, "act_1", "act_2")
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
-    mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
+    _mark(engine, objects, AT + 5 * HOUR)
     found = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
     assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
     assert warms.get_usage(engine, AT + HOUR) == []

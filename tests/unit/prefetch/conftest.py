@@ -16,11 +16,12 @@ from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Scope, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.store import ObjectStore, partitions
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.calls import LoggedCall
@@ -96,6 +97,15 @@ class PlatformHarness:
         engine = replace(self.prefetch, **changes) if changes else self.prefetch
         return engine.run(wanted, Priority.LOW, wait_seconds=wait)
 
+    def with_settings(self, settings: Settings) -> "PlatformHarness":
+        """Return the same harness with an engine that has other settings."""
+        context = replace(self.prefetch.context, settings=settings)
+        return replace(self, prefetch=replace(self.prefetch, context=context))
+
+    def with_source(self, make_source: SourceFactory) -> "PlatformHarness":
+        """Return the same harness with an engine that has another default source."""
+        return replace(self, prefetch=replace(self.prefetch, sources=SourcePool(make_source)))
+
     def calls(self, route: str | None = None) -> list[LoggedCall]:
         """Return the calls so far, of one route or all."""
         return [call for call in self.server.state.calls.entries()[0] if route in {None, call.route}]
@@ -111,7 +121,7 @@ class PlatformHarness:
         """Return the platform's own rows, read on a calm day without limits."""
         storm = self.server.state.fault_profile
         self.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
-        source = self.prefetch.make_source()
+        source = self.prefetch.sources.make_default()
         from adwarm.sources.protocol import Increment, ResultPage
 
         (unit,) = source.plan(
@@ -148,8 +158,9 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         errors = ErrorLog(sqlite_engine)
         pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))
         admission = UnlimitedAdmission(clock)
-        make_source = make_source_factory(settings.source, TOKEN, clock)
-        prefetch = PrefetchEngine(sqlite_engine, objects, settings, make_source, admission, pipeline, clock, "test")
+        sources = SourcePool(make_source_factory(settings.source, TOKEN, clock))
+        context = Context(sqlite_engine, objects, settings)
+        prefetch = PrefetchEngine(context, sources, admission, pipeline, clock, "test")
         return PlatformHarness(server, prefetch, clock, admission, errors)
 
     yield make

@@ -1,21 +1,226 @@
-"""Threads that wait for async reports: they block on one poller, and whatever happens wakes them."""
+"""Running reports are polled in few requests on a growing interval; waiting threads wake when their report ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.errors import TokenDead
-from adwarm.model import Priority
-from adwarm.prefetch.async_reports import ReportPending, ReportPoller
-from adwarm.prefetch.report_schedule import ReportSchedule
+from adwarm.foundation.errors import NotFound, Refused, Throttled, TokenDead, Transient
+from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
+from adwarm.prefetch.async_reports import ReportPending, ReportPoller, ReportSchedule, RunningReport
 from adwarm.settings import SourceSettings
-from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportProgress,
+    AsyncReportState,
+    Capabilities,
+    FetchUnit,
+    Increment,
+)
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import UnlimitedAdmission
-from tests.unit.prefetch.test_report_schedule import Desk, report
+from tests.unit.prefetch.conftest import LONG_WINDOW, UnlimitedAdmission
+
+
+def handle(number: int) -> AsyncReportHandle:
+    """A report of an account of its own."""
+    return AsyncReportHandle(str(number), FetchUnit(f"act_{number}", (LONG_WINDOW,), Increment.DAY, QuerySpec()))
+
+
+def report(number: int, **seen: float) -> RunningReport:
+    """The same, as it was last seen."""
+    return RunningReport(handle(number), **seen)
+
+
+@dataclass
+class Desk:
+    """An upstream of which only polls are asked: what each report answers, and what was asked together."""
+
+    clock: VirtualClock
+    tell: Callable[[AsyncReportHandle, float], AsyncReportProgress] = lambda report, age: AsyncReportProgress(
+        AsyncReportState.PENDING, min(99.0, age)
+    )
+    trouble: list[Exception] = field(default_factory=list)
+    asked: list[list[str]] = field(default_factory=list)
+    name: str = "desk"
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+    def scopes(self, account_id: str) -> tuple[Scope, ...]:
+        """The account and a token for all."""
+        return (Scope(ScopeKind.ACCOUNT, account_id), Scope(ScopeKind.TOKEN, "t"))
+
+    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
+        """Answer by the age of the desk."""
+        self.asked.append([found.id for found in handles])
+        if self.trouble:
+            raise self.trouble.pop(0)
+        age = (self.clock.now() - NOW).total_seconds()
+        return {found: self.tell(found, age) for found in handles}
+
+
+class Bench:
+    """A watch, its upstream, and time."""
+
+    def __init__(self, **rules: Any) -> None:
+        self.clock = VirtualClock(NOW)
+        self.desk = Desk(self.clock)
+        self.admission = UnlimitedAdmission(self.clock)
+        self.watch = ReportSchedule(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
+
+    def let_pass(self, seconds: float) -> None:
+        """Time passes."""
+        self.clock.sleep(seconds)
+        self.watch.advance(seconds)
+
+    def run(self, seconds: float) -> dict[str, AsyncReportProgress]:
+        """Look whenever a report is due, for a while; return what ended."""
+        ended: dict[str, AsyncReportProgress] = {}
+        end = self.clock.now() + timedelta(seconds=seconds)
+        while (due := self.watch.seconds_until_due()) is not None and self.clock.now() + timedelta(seconds=due) <= end:
+            self.let_pass(due)
+            ended |= self.watch.poll_due(self.desk).finished  # type: ignore[arg-type]
+        self.let_pass((end - self.clock.now()).total_seconds())
+        return ended
+
+
+def test_looks_come_ever_less_often() -> None:
+    """The first look is soon, each next one later, none later than the longest pause."""
+    bench = Bench(report_stuck_seconds=1e6, report_max_seconds=1e6)
+    bench.watch.add(report(1))
+    times = []
+    for _ in range(12):
+        due = bench.watch.seconds_until_due()
+        assert due is not None
+        bench.let_pass(due)
+        bench.watch.poll_due(bench.desk)  # type: ignore[arg-type]
+        times.append(due)
+    assert times[0] == 2
+    assert times == sorted(times)
+    assert times[-1] == 30
+
+
+@given(st.lists(st.floats(0, 40), min_size=1, max_size=120), st.integers(1, 50))
+def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int) -> None:
+    """Whenever reports begin: each lands once, no request asks for too many, and none for one report twice."""
+    bench = Bench()
+    bench.desk.capabilities = Capabilities(poll_batch=most)
+    ready = {str(number): start + 20 for number, start in enumerate(starts)}
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.READY if age >= ready[report.id] else AsyncReportState.PENDING, min(99.0, age)
+    )
+    ended: dict[str, AsyncReportProgress] = {}
+    for number, start in sorted(enumerate(starts), key=lambda item: item[1]):
+        ended |= bench.run(max(0.0, start - (bench.clock.now() - NOW).total_seconds()))
+        bench.watch.add(report(number))
+    ended |= bench.run(200)
+    assert {name for name, progress in ended.items() if progress.state is AsyncReportState.READY} == set(ready)
+    assert bench.watch.seconds_until_due() is None
+    assert all(len(asked) == len(set(asked)) <= most for asked in bench.desk.asked)
+    assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.admitted, bench.desk.asked, strict=True))
+
+
+def test_a_report_that_does_not_move_is_given_up() -> None:
+    """Its percentage must rise now and then; when it does it may take long, up to the longest time of all."""
+    bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.PENDING, 40.0 if report.id == "1" else age / 100
+    )
+    bench.watch.add(report(1))
+    bench.watch.add(report(2))
+    early = bench.run(200)
+    assert {name: str(progress.error) for name, progress in early.items()}.keys() == {"1"}
+    assert early["1"].state is AsyncReportState.FAILED
+    assert "40 %" in str(early["1"].error)
+    assert set(bench.run(600)) == {"2"}
+
+
+def test_what_was_seen_before_counts() -> None:
+    """A report that stood still while others waited for it is given up without waiting as long once more."""
+    bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
+    bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
+    bench.watch.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
+    bench.watch.add(report(2, percent=30, stalled_seconds=95, age_seconds=120))
+    bench.watch.add(report(3, percent=30, stalled_seconds=0, age_seconds=495))
+    assert set(bench.run(20)) == {"1", "3"}
+
+
+def test_a_report_nobody_knows_counts_as_expired() -> None:
+    """Not at first, when it may not be visible yet, but after a minute."""
+    bench = Bench()
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.UNKNOWN, error=NotFound("no such object")
+    )
+    bench.watch.add(report(1))
+    assert bench.run(50) == {}
+    assert bench.run(60)["1"].state is AsyncReportState.EXPIRED
+
+
+@pytest.mark.parametrize("trouble", [Transient("busy"), Refused("given up", retry_after=20)])
+def test_a_look_that_fails_loses_nothing(trouble: Exception) -> None:
+    """Whatever goes wrong with the request as a whole, the reports are looked at again."""
+    bench = Bench()
+    bench.desk.trouble = [trouble]
+    bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.READY, 100.0)
+    bench.watch.add(report(1))
+    assert set(bench.run(60)) == {"1"}
+    assert len(bench.desk.asked) == 2
+
+
+def test_a_throttled_token_puts_off_every_look() -> None:
+    """The platform parked the token: nothing is asked before the time it named."""
+    bench = Bench()
+    until = NOW + timedelta(seconds=90)
+    bench.desk.trouble = [Throttled("slow down", scope="token:t", until=until)]
+    bench.watch.add(report(1))
+    bench.watch.add(report(2))
+    bench.run(85)
+    assert len(bench.desk.asked) == 1
+    bench.run(10)
+    assert len(bench.desk.asked) > 1
+
+
+def test_a_parked_account_is_left_out() -> None:
+    """The others are looked at as ever; an account that is parked is not, until its time has come."""
+    bench = Bench()
+    bench.admission.parked["account:act_2"] = NOW + timedelta(seconds=100)
+    for number in (1, 2, 3):
+        bench.watch.add(report(number))
+    bench.run(95)
+    assert {name for asked in bench.desk.asked for name in asked} == {"1", "3"}
+    bench.run(20)
+    assert "2" in bench.desk.asked[-1]
+
+
+def test_an_account_that_a_look_finds_throttled_is_parked() -> None:
+    """Admission hears of it, so that nobody else calls the account either."""
+    bench = Bench()
+    until = NOW + timedelta(seconds=302)
+    throttled = Throttled("slow down", scope="account:act_1", until=until, retry_after=300)
+    bench.desk.tell = lambda report, age: AsyncReportProgress(
+        AsyncReportState.PENDING, 1.0, throttled if report.id == "1" and age < 10 else None
+    )
+    bench.watch.add(report(1))
+    bench.watch.add(report(2))
+    bench.run(200)
+    assert bench.admission.parked["account:act_1"] == until
+    assert sum("1" in asked for asked in bench.desk.asked) == 1
+
+
+def test_a_dead_token_is_told_at_once() -> None:
+    """Nothing more can be learned with it."""
+    bench = Bench()
+    bench.desk.trouble = [TokenDead()]
+    bench.watch.add(report(1))
+    bench.let_pass(5)
+    with pytest.raises(TokenDead):
+        bench.watch.poll_due(bench.desk)  # type: ignore[arg-type]
+    assert bench.watch.remove(handle(1)) is not None
+    assert bench.watch.remove(handle(1)) is None
 
 
 @dataclass
@@ -91,7 +296,7 @@ def test_patience_ends_when_nothing_moves(patience: float) -> None:
     assert done.result() == "done"
     pending = waiting.exception()
     assert isinstance(pending, ReportPending)
-    assert "being made" in str(pending)
+    assert "is running" in str(pending)
     assert (pending.retry_after or 0) >= 15
 
 

@@ -8,13 +8,14 @@ from adwarm.fetch_plan.planner import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
 from adwarm.prefetch.backfill import (
+    ASSUMED_ROWS,
     BackfillResult,
+    estimate,
     find_missing_spans,
     get_account_missing_spans,
     run_backfill,
     validate_range,
 )
-from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
@@ -153,15 +154,14 @@ def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: PrefetchHar
     bench.source.capabilities = Capabilities(retention_days=None)
     report = run_backfill(bench.prefetch, ACCOUNTS[:1], old)
     assert (report.reasons, sum(report.ended.values())) == ({}, 1)
-    assert get_account_missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
+    assert get_account_missing_spans(bench.prefetch.context, ACCOUNTS[0], old, NOW, "default") == ()
 
 
 def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
     """A range that reaches beyond an account's yesterday is filled up to it."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
     gaps = find_missing_spans(
-        bench.engine,
-        bench.settings,
+        bench.prefetch.context,
         [ACCOUNTS[0], ahead],
         Window(date(2026, 11, 20), date(2026, 11, 30)),
         datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo),
@@ -175,8 +175,8 @@ def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
 
 
 def _estimate(bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
-    gaps = find_missing_spans(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
-    return estimate(bench.engine, bench.settings, ((gap.account, gap.spans) for gap in gaps), "default")
+    gaps = find_missing_spans(bench.prefetch.context, accounts, RANGE, NOW, "default")
+    return estimate(bench.prefetch.context, ((gap.account, gap.spans) for gap in gaps), "default")
 
 
 def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness) -> None:

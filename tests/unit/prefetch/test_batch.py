@@ -11,16 +11,14 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
-from adwarm.prefetch.async_reports import ReportPoller
-from adwarm.prefetch.batch import Batch
-from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
-from adwarm.prefetch.fetcher import AccountTimeout, BatchStopped
-from adwarm.prefetch.report_schedule import ReportSchedule
-from adwarm.settings import SourceSettings
+from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
+from adwarm.prefetch.batch import AccountTimeout, Batch, BatchStopped
+from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost, LeaseTiming
+from adwarm.settings import Settings, SourceSettings
 from adwarm.store import leases
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import UnlimitedAdmission
-from tests.unit.prefetch.test_report_schedule import Desk, report
+from tests.unit.prefetch.test_async_reports import Desk, report
 
 
 @dataclass
@@ -49,7 +47,7 @@ def batch(seconds: Seconds) -> Batch:
         return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
     poller = ReportPoller(clock, 30, watch, lambda connection: Desk(clock))  # type: ignore[arg-type, return-value]
-    return Batch(Priority.LOW, 30, poller, 2, 100, 10, seconds)
+    return Batch(Settings(workers=2, batch_seconds=100, account_seconds=10), Priority.LOW, 30, poller, seconds)
 
 
 def test_an_account_has_its_time(batch: Batch, seconds: Seconds) -> None:
@@ -76,7 +74,7 @@ def test_waiting_for_a_report_is_not_the_accounts_time(batch: Batch, seconds: Se
                 return close(*asked)  # type: ignore[arg-type]
 
         batch.poller.wait = wait  # type: ignore[assignment, method-assign]
-        with pytest.raises(Exception, match="being made"):
+        with pytest.raises(Exception, match="is running"):
             turn.wait_for_report("", report(1))
         turn.check_call_allowed("", "meta")
 
@@ -122,7 +120,7 @@ def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: 
     monkeypatch.setattr(fetch_lease.leases, "renew", lambda *held: renewals.append(ticks.now) or real(*held))
     lease = leases.acquire(engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = FetchLease(engine, lease, 40, 0.0, 0.0)
+    held = FetchLease(engine, lease, LeaseTiming(lease=30, wait=0, stall=40), 0.0, 0.0)
     for ticks.now in range(0, 200, 5):
         held.renew_if_due()
         if work == "progress":
@@ -150,7 +148,7 @@ def test_a_database_that_is_away_for_a_moment_ends_no_batch(
     monkeypatch.setattr(fetch_lease.leases, "renew", away)
     lease = leases.acquire(sqlite_engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = FetchLease(sqlite_engine, lease, 1e9, -1e9)
+    held = FetchLease(sqlite_engine, lease, LeaseTiming(lease=30, wait=0, stall=1e9), -1e9)
     with batch.renewing(held):
         for _ in range(2):
             batch._heartbeat()

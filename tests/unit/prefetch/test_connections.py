@@ -1,12 +1,12 @@
 """Several tokens in one batch: each account is read by the one it belongs to, and none by a dead or a denied one."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from adwarm.prefetch.batch import SourcePool
 from adwarm.sources.meta.graph_errors import parse_error
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, denials
@@ -20,7 +20,8 @@ def two_tokens(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
     """A platform with two tokens, and an engine that has both."""
     staging = make_staging({"tokens": {"eu-token": EUROPE}})
     settings = staging.prefetch.settings.source
-    sources = {"eu": make_source_factory(settings, "eu-token", staging.clock, "eu")}
+    factories = {"eu": make_source_factory(settings, "eu-token", staging.clock, "eu")}
+    sources = SourcePool(staging.prefetch.sources.make_default, factories)
     return replace(staging, prefetch=replace(staging.prefetch, sources=sources))
 
 
@@ -60,8 +61,8 @@ def test_a_dead_token_stops_its_own_accounts_only(two_tokens: PlatformHarness) -
     two_tokens.run("act_1", *EUROPE, span="last_7d")
     two_tokens.clock.sleep(86_400)
     two_tokens.set_faults(fault=[{"kind": "token_dead", "accounts": list(EUROPE)}])
-    engine = replace(two_tokens.prefetch, settings=two_tokens.prefetch.settings.model_copy(update={"workers": 1}))
-    report = replace(two_tokens, prefetch=engine).run(*EUROPE, "act_1", span="last_7d")
+    settings = two_tokens.prefetch.settings.model_copy(update={"workers": 1})
+    report = two_tokens.with_settings(settings).run(*EUROPE, "act_1", span="last_7d")
     assert statuses(report) == ["stale", "stale", "fetched"]
     assert all("token" in str(outcome.reason) for outcome in report.outcomes[:2])
     assert len([call for call in two_tokens.calls() if call.code == 190]) == 1
@@ -93,7 +94,8 @@ def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
     assert len(two_tokens.calls()) == calls
     engine, house = two_tokens.prefetch.engine, two_tokens.prefetch
     renewed = make_source_factory(house.settings.source, "eu-token", two_tokens.clock, "default")
-    again = replace(two_tokens, prefetch=replace(house, make_source=renewed, _local=threading.local()))
+    sources = SourcePool(renewed, house.sources.factories)
+    again = replace(two_tokens, prefetch=replace(house, sources=sources))
     assert statuses(again.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls + 1
     assert denials.lift(engine, ["act_1"]) == ["act_1"]
@@ -107,7 +109,7 @@ def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
     asked: list[str] = []
 
     def make() -> MetaSource:
-        source: Any = staging.prefetch.make_source()
+        source: Any = staging.prefetch.sources.make_default()
 
         def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
             asked.append(path[0])
@@ -118,8 +120,7 @@ def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
         return found
 
     settings = staging.prefetch.settings.model_copy(update={"workers": 1})
-    engine = replace(staging.prefetch, make_source=make, settings=settings)
-    report = replace(staging, prefetch=engine).run("act_1", "act_2", "act_3", span="last_7d")
+    report = staging.with_source(make).with_settings(settings).run("act_1", "act_2", "act_3", span="last_7d")
     assert statuses(report) == ["parked"] * 3
     assert len(asked) == 1
     assert [event.kind for event in staging.errors.list_recent() if event.kind == "Blocked"] == ["Blocked"]

@@ -1,7 +1,6 @@
 """What an upstream answers about others is never stored, and ends as a failed key with the reason."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -
     """The same staging, whose every answer to a question for rows of account 1 is spoiled."""
 
     def make() -> MetaSource:
-        source = staging.prefetch.make_source()
+        source = staging.prefetch.sources.make_default()
         graph: Any = source._graph  # type: ignore[attr-defined]
         get = graph.get
 
@@ -29,7 +28,7 @@ def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -
         graph.get = answer
         return source  # type: ignore[return-value]
 
-    return replace(staging, prefetch=replace(staging.prefetch, make_source=make))
+    return staging.with_source(make)
 
 
 def foreign(body: dict[str, Any]) -> None:
@@ -68,7 +67,7 @@ def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
         body["data"] = []
 
     def unread(staging: PlatformHarness) -> PlatformHarness:
-        make = staging.prefetch.make_source
+        make = staging.prefetch.sources.make_default
 
         def made() -> MetaSource:
             source = make()
@@ -79,7 +78,7 @@ def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
             )
             return source  # type: ignore[return-value]
 
-        return replace(staging, prefetch=replace(staging.prefetch, make_source=made))
+        return staging.with_source(made)
 
     (outcome,) = spoiled(unread(staging), circle).run("act_1", span="last_7d").outcomes
     assert str(outcome.status) == "failed"

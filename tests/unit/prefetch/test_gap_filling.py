@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Row, Window
-from adwarm.prefetch.gap_filling import describe_missing, fill_gaps
-from adwarm.prefetch.splitting import MissingData
+from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 
 DAY, NEXT = date(2026, 11, 1), date(2026, 11, 2)
 BOTH = Window(DAY, NEXT)

@@ -40,7 +40,7 @@ class Stage:
     def __init__(self, staging: PlatformHarness) -> None:
         reports = {"default": ReportSettings()} | {level: ReportSettings(level=level) for level in LEVELS}
         settings = staging.prefetch.settings.model_copy(update={"reports": reports})
-        self.staging = replace(staging, prefetch=replace(staging.prefetch, settings=settings))
+        self.staging = staging.with_settings(settings)
         self.engine = self.staging.prefetch
 
     def stored(self, level: str, window: Window, account: str = "act_1") -> list[Row]:
@@ -61,7 +61,7 @@ class Stage:
         """The platform's own rows, on a calm day, a page at a time."""
         storm = self.staging.server.state.fault_profile
         self.staging.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
-        source = self.engine.make_source()
+        source = self.engine.sources.make_default()
         (unit,) = source.plan(source.get_account("act_1"), [window], increment, self.engine.settings.spec(level))
         rows: list[Row] = []
         page = source.submit(unit)
@@ -130,7 +130,7 @@ def test_a_backfill_and_a_compaction_keep_every_row(stage: Stage, level: str) ->
     before = in_order(stage.stored(level, months), level)
     assert before == stage.truth(level, months, Increment.DAY)
     stage.staging.clock.sleep(60 * 86_400)
-    packed = compact(stage.engine.engine, stage.engine.objects, stage.staging.clock.now())
+    packed = compact(stage.engine.context, stage.staging.clock.now())
     assert packed.errors == []
     assert packed.months > 0
     assert in_order(stage.stored(level, months), level) == before
@@ -155,7 +155,7 @@ def test_scores_need_rows_of_ads(stage: Stage) -> None:
     """When the default report is about campaigns no ad is scored, and the report of the scoring says why."""
     reports = stage.engine.settings.reports | {"default": ReportSettings(level="campaign")}
     settings = stage.engine.settings.model_copy(update={"reports": reports})
-    engine = replace(stage.engine, settings=settings)
+    engine = replace(stage.engine, context=replace(stage.engine.context, settings=settings))
     engine.run([KeyRequest(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
     now = stage.staging.clock.now()
     report = score_accounts(Context(engine.engine, engine.objects, settings), [("act_1", WEEK.until)], now)

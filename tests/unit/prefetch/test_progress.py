@@ -16,6 +16,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import (
@@ -28,7 +29,7 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.sources.units import split_by_time
-from adwarm.store import ObjectStore, partitions
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
@@ -127,7 +128,9 @@ def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **so
     pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1))
     admission = FewCalls(clock, calls=calls)
     objects = ObjectStore(str(folder / "data"))
-    engine = PrefetchEngine(database, objects, values, lambda: upstream, admission, pipeline, clock, "test")
+    engine = PrefetchEngine(
+        Context(database, objects, values), SourcePool(lambda: upstream), admission, pipeline, clock, "test"
+    )
     return Scarce(engine, admission, upstream)
 
 

@@ -11,7 +11,7 @@ import pytest
 from adwarm.backpressure import Rejected, RequestQueue
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.serving import DrainResult, QueueWorker
+from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.requests import QueuedRequest, RequestStatus

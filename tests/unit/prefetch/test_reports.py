@@ -9,7 +9,7 @@ import pytest
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
-from adwarm.prefetch.async_reports import ORPHAN
+from adwarm.prefetch.fetch_lease import ORPHAN
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import lease as lease_table
@@ -156,7 +156,7 @@ def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(
     first = staging.run("act_1", "act_2", wait=20)
     assert statuses(first) == ["parked"] * 2
     assert all(
-        15 <= (outcome.retry_after or 0) <= 30 and "is being made" in str(outcome.reason) for outcome in first.outcomes
+        15 <= (outcome.retry_after or 0) <= 30 and "is running" in str(outcome.reason) for outcome in first.outcomes
     )
     assert noted(staging).report_run_id is not None
     assert noted(staging).owner == ""
@@ -330,7 +330,7 @@ def test_a_batch_that_is_over_leaves_its_reports(make_staging: Callable[..., Pla
     staging = make_staging(report_poll_seconds=0.5)
     staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     settings = staging.prefetch.settings
-    first = staging.run("act_1", "act_2", settings=settings.model_copy(update={"batch_seconds": 0.01}))
+    first = staging.with_settings(settings.model_copy(update={"batch_seconds": 0.01})).run("act_1", "act_2")
     assert set(statuses(first)) == {"parked"}
     assert len(staging.calls("submit")) <= 2
     staging.clock.sleep(500)

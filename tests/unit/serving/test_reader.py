@@ -98,7 +98,7 @@ def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(d
         Window(date(2026, 11, 24), date(2026, 11, 24)),
     )
     assert "the platform is down" in str(answer.reason)
-    assert "the answer is of 2026-11-24..2026-11-24" in str(answer.reason)
+    assert "the entry covers 2026-11-24..2026-11-24" in str(answer.reason)
 
 
 def test_damaged_bytes_are_no_last_resort(desk: ReaderHarness) -> None:
@@ -131,8 +131,7 @@ NAMES = {"gzip": "gzip", "brotli": "br", "zstd": "zstd"}
 @pytest.mark.parametrize("codec", CODINGS)
 def test_the_stored_coding_passes_through(desk: ReaderHarness, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that takes the stored coding gets the stored bytes; nothing is decoded on the way."""
-    packing = CompressionSettings(codec=codec, threshold_bytes=0)
-    desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": packing})
+    desk.bench.use_compression(CompressionSettings(codec=codec, threshold_bytes=0))
     desk.warm(WEEK)
     answer = desk.reader.read(WEEK)
     assert answer.blob is not None
@@ -169,7 +168,7 @@ def test_no_account_gets_anothers_answer(desk: ReaderHarness) -> None:
 def test_a_reader_of_another_process_finds_it(desk: ReaderHarness) -> None:
     """Nothing but the database stands between warmer and reader."""
     desk.warm(KEY)
-    assert Reader(desk.engine, desk.bench.settings, desk.bench.clock).read(KEY).status == ReadStatus.HIT
+    assert Reader(desk.bench.prefetch.context, desk.bench.clock).read(KEY).status == ReadStatus.HIT
 
 
 def test_an_unknown_report_is_refused(desk: ReaderHarness) -> None:
