@@ -1,9 +1,9 @@
-"""One planning run over 100,000 keys, from the stored log to a priced plan: the adwarm model beside the weekly rhythm.
+"""One planning run over 100,000 keys, from the stored log to a priced plan: the adwarm model and the seasonal baseline.
 
-A run is what a task does: load the live forecast, read the opens of the last eight weeks from the store, state chances
-for every key, ask for lives, stored entries and requests, and choose by price. Each run is a process of its own, whose
-wall time (imports left out) and peak memory (imports included) are taken. The weekly rhythm, which reads no opens, is
-the baseline. Training is not part of it.
+A run does what a task does: load the live forecast, read the opens of the last eight weeks from the store, predict
+probabilities for every key, read expiries, stored entries and request costs, and select by price. Each run is a process
+of its own; its wall time (without imports) and peak memory (with imports) are measured. The seasonal model, which reads
+no opens, is the baseline. Training is not included.
 
 `python -m tests.benchmarks.planning_run [accounts]`; each account has ten reports.
 """
@@ -100,7 +100,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
 
 
 def worker(snapshot: str) -> dict[str, Any]:
-    """Make the snapshot live, plan once, and return figures of this process."""
+    """Make the snapshot live, plan once, and return the measurements of this process."""
     from adwarm.forecast.snapshot import promote_snapshot
     from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
@@ -118,7 +118,7 @@ def worker(snapshot: str) -> dict[str, Any]:
 
 
 def run(accounts: int = 10_000) -> None:
-    """Prepare, plan with each kind in turn, print the table and write it down."""
+    """Prepare, plan with each kind in turn, print the table and write it to a file."""
     with tempfile.TemporaryDirectory() as folder:
         made = prepare(Path(folder), accounts)
         runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in made["ids"].items()}

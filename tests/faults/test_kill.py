@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle of a batch loses nothing and spoils nothing: the next one finishes."""
+"""A worker that is killed in the middle of a batch loses and damages nothing: the next one finishes."""
 
 import os
 import random
@@ -39,7 +39,7 @@ print(warm_batch(Runtime().prefetch_engine(), "{RUN}", 0).summary(), flush=True)
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[SimulatorServer]:
-    """A platform that takes its time."""
+    """A platform with some latency."""
     with SimulatorServer(SimulatorConfig(ads=3, latency_ms=60)) as server:
         yield server
 
@@ -85,7 +85,7 @@ def _count(runtime: Runtime, table: object) -> int:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
-    """Wherever the blow falls: every key ends fetched once, whole and readable, and the lease is taken over."""
+    """Wherever it is killed: every key ends fetched once, intact and readable, and the lease is taken over."""
     first = _worker()
     time.sleep(random.Random(seed).uniform(0.05, 1.6))
     first.send_signal(signal.SIGKILL)

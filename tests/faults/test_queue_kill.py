@@ -1,4 +1,4 @@
-"""A drain that is killed in the middle of a batch: its requests come back after the lease, and all of them end."""
+"""A drain that is killed in the middle of a batch: its requests return after the lease, and all of them end."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ print(Runtime().queue_worker(4).drain(60).to_dict(), flush=True)
 
 @pytest.fixture
 def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
-    """A runtime on either database, and a platform that takes its time."""
+    """A runtime on either database, and a platform with some latency."""
     with SimulatorServer(SimulatorConfig(ads=3, latency_ms=60)) as platform:
         values = {
             "HOME": str(tmp_path / "home"),
@@ -54,7 +54,7 @@ def _processing(runtime: Runtime) -> int:
 
 
 def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
-    """After kill -9 another worker takes what the dead one held once its lease is over, and every request completes."""
+    """After SIGKILL another worker claims the requests once their lease expires, and every request completes."""
     tickets = [runtime.queue.enqueue(ReportKey(f"act_{n}", "last_7d"), Priority.NORMAL) for n in range(1, 9)]
     killed = _worker()
     while not _processing(runtime) and killed.poll() is None:

@@ -1,4 +1,4 @@
-"""The settle calendar asks for each day again as often as it may change, and never for one that is final."""
+"""The schedule fetches each day again as often as it may change, and never a final one."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -38,13 +38,13 @@ def _calendar(weekday: int = 2) -> RefetchSchedule:
         (28, 13, True),  # it is a Wednesday, the account's own weekday
     ],
 )
-def test_each_age_has_its_rhythm(age: int, hours_ago: int, due: bool) -> None:
+def test_each_age_has_its_interval(age: int, hours_ago: int, due: bool) -> None:
     """Today and yesterday by hours, the week by days, the month by weeks."""
     assert _calendar().is_due(TODAY - age * DAY, NOW - hours_ago * HOUR, NOW) is due
 
 
 def test_settling_days_wait_for_the_accounts_weekday() -> None:
-    """Read after Tuesday's beginning, a day of two weeks ago is left alone until the next Tuesday, local time."""
+    """A day of two weeks ago, fetched after Tuesday began, is not fetched again until the next Tuesday, local time."""
     calendar = RefetchSchedule("America/New_York", 1)
     zone = ZoneInfo("America/New_York")
     read, day = datetime(2026, 11, 24, 0, 30, tzinfo=zone), date(2026, 11, 10)
@@ -53,7 +53,7 @@ def test_settling_days_wait_for_the_accounts_weekday() -> None:
 
 
 def test_a_day_read_while_it_ran_is_due_when_it_has_ended() -> None:
-    """Figures of 23:30 are fresh for three hours, but not beyond midnight: the day was not whole."""
+    """Data of 23:30 is fresh for three hours, but not beyond midnight: the day was not complete."""
     late = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
     assert not _calendar().is_due(date(2026, 11, 24), late, late + timedelta(minutes=29))
     assert _calendar().is_due(date(2026, 11, 24), late, late + timedelta(minutes=31))
@@ -61,7 +61,7 @@ def test_a_day_read_while_it_ran_is_due_when_it_has_ended() -> None:
 
 @given(ZONES, st.integers(0, 6), st.integers(0, 60), MOMENTS, st.integers(0, 24 * 90))
 def test_final_days_are_never_due(zone: str, weekday: int, age: int, fetched_at: datetime, later: int) -> None:
-    """What was read when it was over 28 days old is never asked for again; what was not is, in time."""
+    """Data fetched when it was over 28 days old is never fetched again; older fetches become due in time."""
     calendar = RefetchSchedule(zone, weekday)
     day = calendar.today(fetched_at) - age * DAY
     if age > 28:
@@ -71,8 +71,8 @@ def test_final_days_are_never_due(zone: str, weekday: int, age: int, fetched_at:
 
 
 @given(st.integers(0, 6), st.integers(8, 28), MOMENTS)
-def test_a_settling_day_is_read_once_a_week(weekday: int, age: int, start: datetime) -> None:
-    """Asked every hour of a week, a settling day is due once, or twice when the week begins on its weekday."""
+def test_a_settling_day_is_fetched_once_a_week(weekday: int, age: int, start: datetime) -> None:
+    """Checked every hour of a week, a settling day is due once, or twice when the week begins on its weekday."""
     calendar, fetched = RefetchSchedule("UTC", weekday), []
     day, last = start.date() - age * DAY, start
     for hour in range(7 * 24):
@@ -85,7 +85,7 @@ def test_a_settling_day_is_read_once_a_week(weekday: int, age: int, start: datet
 
 @given(ZONES, MOMENTS, st.integers(1, 10))
 def test_a_summary_is_due_once_per_day_of_the_account(zone: str, fetched_at: datetime, days: int) -> None:
-    """Until the account's midnight it is kept; from then on it is due until the window is final."""
+    """It is kept until the account's midnight; from then on it is due until the window is final."""
     calendar = RefetchSchedule(zone)
     today = calendar.today(fetched_at)
     window = Window(today - 7 * DAY, today - DAY)
@@ -98,7 +98,7 @@ def test_a_summary_is_due_once_per_day_of_the_account(zone: str, fetched_at: dat
 
 
 def test_accounts_are_spread_over_the_week() -> None:
-    """Weekdays depend on the id alone and no day has much more than its share."""
+    """Weekdays depend only on the id and no day has much more than its share."""
     found = [refetch_weekday(f"act_{number}") for number in range(7_000)]
     assert found == [refetch_weekday(f"act_{number}") for number in range(7_000)]
     assert all(850 < found.count(weekday) < 1_150 for weekday in range(7))

@@ -1,4 +1,4 @@
-"""Everything stored is checked, and what is damaged can be fetched again."""
+"""Everything stored is checked, and damaged data can be fetched again."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def _spoil_objects(objects: ObjectStore) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
-def test_a_whole_store_is_clean(desk: ReaderHarness, objects: ObjectStore) -> None:
-    """Entries and objects are counted; nothing is complained about."""
+def test_an_intact_store_has_no_findings(desk: ReaderHarness, objects: ObjectStore) -> None:
+    """Entries and objects are counted, and nothing is reported."""
     desk.warm(*KEYS)
     found = verify_store(desk.bench.prefetch.context)
     assert (found.entries, found.objects, found.corrupt) == (2, 2, [])
@@ -25,7 +25,7 @@ def test_a_whole_store_is_clean(desk: ReaderHarness, objects: ObjectStore) -> No
 
 
 def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
-    """Without repair it only tells; with it the entries are fetched by the next warm, and all is well."""
+    """Without repair they are only reported; with it the next warm fetches them."""
     desk.warm(*KEYS)
     desk.corrupt_payloads()
     told = verify_store(desk.bench.prefetch.context)
@@ -40,7 +40,7 @@ def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, object
 
 
 def test_damaged_and_lost_objects_are_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
-    """An account whose rows are damaged is not stuck: after a repair its days are fetched anew."""
+    """After a repair the days of an account with damaged rows are fetched again."""
     desk.warm(*KEYS)
     _spoil_objects(objects)
     next(Path(objects.url).rglob("*.parquet")).unlink()

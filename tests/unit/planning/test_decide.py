@@ -1,4 +1,4 @@
-"""A run's decision: a function of what is known, written down once, within its budget."""
+"""A run's decision: a function of log and store, stored once, within its budget."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,7 +67,7 @@ def test_without_a_forecast_nothing_is_decided(engine: Engine, objects: ObjectSt
 
 
 def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) -> None:
-    """Deciding again replaces what is undone: the same rows, once."""
+    """Deciding again replaces what was not fetched: the same rows, once."""
     first = decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
     rows = _stored(learned)
     second = decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
@@ -79,14 +79,14 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
     assert first.to_dict()["decided_at"] == NINE.isoformat()
 
 
-def test_looking_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
-    """The forecast's plan can be seen without being recorded."""
+def test_a_preview_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
+    """The forecast's plan can be built without storing it."""
     assert len(build_forecast_plan(_context(learned, objects), NINE).recommendations) == 3
     assert warms.count_by_status(learned) == {"used": 0, "wasted": 0}
 
 
-def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, objects: ObjectStore) -> None:
-    """In shadow the same keys are written down, in no batch and with no call."""
+def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: ObjectStore) -> None:
+    """In shadow mode the same keys are stored, in no batch and with no call."""
     made = decide(_context(learned, objects), NINE, RUN, Mode.SHADOW)
     assert (made.planned, made.batches) == (3, 0)
     assert {row[3] for row in _stored(learned)} == {"shadow"}
@@ -94,8 +94,8 @@ def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, object
     assert warms.list_planned(learned, RUN, 0) == []
 
 
-def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: ObjectStore) -> None:
-    """Two calls a hour keep two; the third is stored as cut and says why. What was spent this hour counts."""
+def test_warms_over_budget_are_stored_with_a_reason(learned: Engine, objects: ObjectStore) -> None:
+    """Two calls an hour keep two; the third is stored as cut with its reason. Calls spent this hour count."""
     made = decide(_context(learned, objects, max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
     rows = warms.list_by_run(learned, RUN)
     assert (made.planned, made.cut) == (2, 1)
@@ -109,7 +109,7 @@ def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: 
 
 
 def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, objects: ObjectStore) -> None:
-    """The run in whose step an account's day closes plans its week; a denied account is left alone."""
+    """The run in whose step an account's day closes plans its week; a denied account is left out."""
     accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
@@ -120,8 +120,8 @@ def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, ob
     assert later.closing == 0
 
 
-def test_closings_wait_when_the_budget_is_used_up(learned: Engine, objects: ObjectStore) -> None:
-    """A closing that no call is left for is kept as cut."""
+def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> None:
+    """A closing without calls left is stored as cut."""
     accounts.save(learned, [Account("act_1")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""Sentences for people."""
+"""Sentences that explain a plan to users."""
 
 import pytest
 
@@ -19,8 +19,8 @@ from adwarm.planning.price import WarmCost
         ),
     ],
 )
-def test_the_evidence_is_told_as_it_is(evidence: Evidence, sentence: str) -> None:
-    """Much, little and no evidence each have their own words."""
+def test_each_amount_of_evidence_has_its_sentence(evidence: Evidence, sentence: str) -> None:
+    """Many, few and no opens each have their own sentence."""
     assert explain_opens(evidence).startswith(sentence)
 
 
@@ -32,13 +32,13 @@ def test_the_evidence_is_told_as_it_is(evidence: Evidence, sentence: str) -> Non
         (WarmCost(0.4, 2.0, 3, 9, True), "0.4 calls at 2.00 each, its share of the requests of 3 reports"),
     ],
 )
-def test_the_price_is_told_with_its_reason(cost: WarmCost, sentence: str) -> None:
-    """Nothing, a request of its own, or a share of one."""
+def test_the_price_has_its_reason(cost: WarmCost, sentence: str) -> None:
+    """No request, a request of its own, or a share of one."""
     assert explain_price(cost) == sentence
 
 
-def test_a_cut_says_whether_the_price_or_the_number_of_calls_is_against_it() -> None:
-    """Too dear at that fill, or worth it but behind what gains more."""
+def test_a_cut_names_the_price_or_the_calls() -> None:
+    """Too expensive at that usage, or worth it but behind warms that gain more."""
     dear, late = WarmCost(1.0, 5.0, 1, 50, True), WarmCost(2.0, 1.5, 1, 59, True)
     assert explain_cut(dear, 4.0, "60 calls of its account") == (
         "cut by the budget: 50 of the 60 calls of its account in this hour are used or promised, so it would cost "

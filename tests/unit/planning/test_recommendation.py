@@ -18,15 +18,15 @@ def _items(accounts: list[int]) -> list[Recommendation]:
     ]
 
 
-def test_turning_down_keeps_what_was_said() -> None:
-    """The reason against is added to the reason for; the original is untouched."""
+def test_a_rejection_keeps_the_explanation() -> None:
+    """The reason against is added to the reason for; the original is unchanged."""
     item = Recommendation(ReportKey("act_1", "today"), NOW, 0.5, NOW, explanation={"why": "often"})
     down = item.with_status("cut", "no calls left")
     assert (down.status, down.explanation) == ("cut", {"why": "often", "cut": "no calls left"})
     assert (item.status, item.explanation) == ("planned", {"why": "often"})
 
 
-def test_order_is_worth_then_time_then_key() -> None:
+def test_order_is_benefit_then_time_then_key() -> None:
     """The best benefit per call first, then the earliest open, then the key."""
     key, other = ReportKey("act_1", "today"), ReportKey("act_2", "today")
     best = Recommendation(other, NOW + timedelta(hours=1), 0.9, NOW, benefit=0.9)

@@ -26,7 +26,7 @@ KNOWN = [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
 
 
 def test_the_default_covers_the_usual_dashboard() -> None:
-    """An empty installation keeps three ranges of every active account warm, gently."""
+    """An empty installation keeps three ranges of every active account warm, at low priority."""
     (strategy,) = DEFAULT_STRATEGIES
     assert (strategy.urgency, strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour) == (
         Priority.LOW,
@@ -40,7 +40,7 @@ def test_the_default_covers_the_usual_dashboard() -> None:
 
 
 def test_includes_and_excludes() -> None:
-    """Named accounts are taken in any spelling, known or not; excluded and denied ones are not."""
+    """Named accounts are accepted in any spelling, stored or not; excluded and denied ones are left out."""
     strategy = Strategy("s", ("today", "today"), accounts=("9", "act_1", "act_3"), excluded_accounts=("1",))
     assert expand_keys(strategy, KNOWN) == [ReportKey("act_9", "today")]
     assert expand_keys(Strategy("s", ("today",), excluded_accounts=("act_1",)), KNOWN) == [ReportKey("act_2", "today")]
@@ -61,19 +61,19 @@ def test_includes_and_excludes() -> None:
         ({"report": "No Such"}, "report"),
     ],
 )
-def test_wrong_words_are_refused(values: dict[str, Any], message: str) -> None:
-    """What cannot be meant is refused with the reason."""
+def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> None:
+    """Each invalid value is refused with the reason."""
     with pytest.raises(BadRequest, match=message):
         expand_keys(Strategy(**{"name": "s", "date_ranges": ("today",), **values}), KNOWN)
 
 
 def test_medium_is_another_word_for_normal() -> None:
-    """Both vocabularies of priority are understood."""
+    """Both names of the priority are accepted."""
     assert Strategy("s", ("today",), priority="Medium").urgency is Priority.NORMAL
 
 
 def test_recommendations_of_a_strategy() -> None:
-    """Each key is due at once, with the strategy's urgency and name."""
+    """Each key is due at once, with the strategy's priority and name."""
     found = recommend_strategy(Strategy("mornings", ("today",), priority="high"), KNOWN, NOW)
     assert [(item.key.account_id, item.warm_at, item.priority, item.reason) for item in found] == [
         (account, NOW, Priority.HIGH, WarmReason.STRATEGY) for account in ("act_1", "act_2")
@@ -94,15 +94,15 @@ def _decide(
 
 
 def test_an_empty_installation_gets_its_defaults_once(bench: PrefetchHarness) -> None:
-    """Defaults are stored where there are none; a strategy that was switched off stays off."""
+    """Defaults are stored when the table is empty; a strategy that was disabled stays disabled."""
     assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
     with write_transaction(bench.engine) as connection:
         save_strategy(connection, replace(DEFAULT_STRATEGIES[0], enabled=False))
     assert list_enabled_strategies(bench.engine) == []
 
 
-def test_what_is_fresh_is_left_out(bench: PrefetchHarness) -> None:
-    """A key that is fresh is counted and not planned; a rerun stores the same plan once."""
+def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
+    """A fresh key is counted and not planned; a rerun stores the same plan once."""
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
@@ -116,8 +116,8 @@ def test_what_is_fresh_is_left_out(bench: PrefetchHarness) -> None:
     assert first.to_dict()["examples"]
 
 
-def test_two_strategies_do_not_name_a_key_twice(bench: PrefetchHarness) -> None:
-    """A key of both belongs to the first, with its urgency."""
+def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
+    """A key of both belongs to the first, with its priority."""
     urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
     assert _decide(bench, urgent, PAIR).planned == 4
     rows = warms.list_by_run(bench.engine, RUN)
@@ -127,7 +127,7 @@ def test_two_strategies_do_not_name_a_key_twice(bench: PrefetchHarness) -> None:
 
 
 def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> None:
-    """What strategies used this hour counts, but not for a strategy described by hand."""
+    """What strategies used this hour counts, but not for a manual strategy."""
     tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
     assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
     rows = warms.list_by_run(bench.engine, RUN)
@@ -141,14 +141,14 @@ def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> No
 
 
 def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
-    """It says what it would do, and no batch carries it out."""
+    """The plan is stored, and no batch carries it out."""
     made = _decide(bench, PAIR, dry_run=True)
     assert (made.planned, made.batches) == (4, 0)
     assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 
 def test_a_bad_account_or_range_stores_nothing(bench: PrefetchHarness) -> None:
-    """The message says which word is wrong."""
+    """The message names the invalid value."""
     with pytest.raises(BadRequest, match="nonsense"):
         _decide(bench, Strategy("bad", ("nonsense",), accounts=("act_1",)))
     with pytest.raises(BadRequest, match="account id"):

@@ -1,4 +1,4 @@
-"""An engine over the simulated platform, both on one clock that moves only when somebody waits."""
+"""A prefetch engine over the simulated platform, both on one clock that only moves when a thread waits."""
 
 import random
 import threading
@@ -37,7 +37,7 @@ LONG_WINDOW = Window(date(2026, 9, 1), date(2026, 11, 24))
 
 @dataclass
 class UnlimitedAdmission:
-    """Admission without limits: it parks what the platform throttles, by the test's clock, and keeps a record."""
+    """Admission without limits; it parks what the platform throttles, by the test's clock, and records decisions."""
 
     clock: VirtualClock
     parked: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class UnlimitedAdmission:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Grant at once, unless a scope is parked."""
+        """Grant at once unless a scope is parked."""
         with self.lock:
             for scope in map(str, scopes):
                 left = (self.parked.get(scope, self.clock.now()) - self.clock.now()).total_seconds()
@@ -59,11 +59,11 @@ class UnlimitedAdmission:
         return Granted(Grant(uuid4().hex, tuple(scopes), priority, cost, 0.0, 1e12, source))
 
     def renew(self, grant: Grant) -> Grant:
-        """Nothing runs out."""
+        """Return the grant; nothing expires."""
         return grant
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Park what was throttled, and what its usage says."""
+        """Park what was throttled, and what its usage reports as used up."""
         with self.lock:
             self.in_flight -= 1
             if outcome.kind is CallOutcomeKind.THROTTLED and outcome.parked_scope:
@@ -79,7 +79,7 @@ class UnlimitedAdmission:
 
 @dataclass
 class PlatformHarness:
-    """The platform, the engine that works against it, and what both did."""
+    """The simulated platform, the engine that fetches from it, and what both did."""
 
     server: SimulatorServer
     prefetch: PrefetchEngine
@@ -88,11 +88,11 @@ class PlatformHarness:
     errors: ErrorLog
 
     def set_faults(self, **values: Any) -> None:
-        """Behave as told from now on."""
+        """Use this fault profile from now on."""
         self.server.state.set_fault_profile(parse_fault_profile(values, "storm"))
 
     def run(self, *accounts: str, span: str = LONG_RANGE, wait: float = 600, **changes: Any) -> BatchResult:
-        """Make one range of some accounts fresh."""
+        """Fetch one range of some accounts."""
         wanted = [KeyRequest(ReportKey(account, span)) for account in accounts]
         engine = replace(self.prefetch, **changes) if changes else self.prefetch
         return engine.run(wanted, Priority.LOW, wait_seconds=wait)
@@ -118,7 +118,7 @@ class PlatformHarness:
         )
 
     def expected_rows(self, account: str, window: Window = LONG_WINDOW) -> list[Row]:
-        """Return the platform's own rows, read on a calm day without limits."""
+        """Return the platform's own rows, read without faults and limits."""
         storm = self.server.state.fault_profile
         self.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
         source = self.prefetch.sources.make_default()
@@ -144,7 +144,7 @@ class PlatformHarness:
 
 @pytest.fixture
 def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
-    """Return what makes a staging; its servers end with the test."""
+    """Returns a factory of harnesses; their servers stop at the end of the test."""
     made: list[SimulatorServer] = []
 
     def make(config: dict[str, Any] | None = None, **source: Any) -> PlatformHarness:
@@ -170,12 +170,12 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
 
 @pytest.fixture
 def staging(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
-    """A calm platform, and an engine."""
+    """A platform without faults, and an engine."""
     return make_staging()
 
 
 def make_source_factory(
     settings: SourceSettings, token: str, clock: VirtualClock, connection: str = "default"
 ) -> Callable[[], MetaSource]:
-    """Return what makes a source with a token."""
+    """Return a factory of sources with a token."""
     return lambda: MetaSource(MetaCredentials(SecretStr(token)), settings, connection, clock)

@@ -28,18 +28,18 @@ from tests.unit.prefetch.conftest import LONG_WINDOW, UnlimitedAdmission
 
 
 def handle(number: int) -> AsyncReportHandle:
-    """A report of an account of its own."""
+    """Return the handle of a report of its own account."""
     return AsyncReportHandle(str(number), FetchUnit(f"act_{number}", (LONG_WINDOW,), Increment.DAY, QuerySpec()))
 
 
 def report(number: int, **seen: float) -> RunningReport:
-    """The same, as it was last seen."""
+    """Return a running report."""
     return RunningReport(handle(number), **seen)
 
 
 @dataclass
 class Desk:
-    """An upstream of which only polls are asked: what each report answers, and what was asked together."""
+    """A source that can only be polled; a test decides how each report responds."""
 
     clock: VirtualClock
     tell: Callable[[AsyncReportHandle, float], AsyncReportProgress] = lambda report, age: AsyncReportProgress(
@@ -51,11 +51,11 @@ class Desk:
     capabilities: Capabilities = field(default_factory=Capabilities)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
-        """The account and a token for all."""
+        """Return the account's scope and one token for all."""
         return (Scope(ScopeKind.ACCOUNT, account_id), Scope(ScopeKind.TOKEN, "t"))
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Answer by the age of the desk."""
+        """Respond by the time since the start."""
         self.asked.append([found.id for found in handles])
         if self.trouble:
             raise self.trouble.pop(0)
@@ -64,7 +64,7 @@ class Desk:
 
 
 class Bench:
-    """A watch, its upstream, and time."""
+    """A schedule, its source, and a clock."""
 
     def __init__(self, **rules: Any) -> None:
         self.clock = VirtualClock(NOW)
@@ -73,12 +73,12 @@ class Bench:
         self.watch = ReportSchedule(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
 
     def let_pass(self, seconds: float) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.clock.sleep(seconds)
         self.watch.advance(seconds)
 
     def run(self, seconds: float) -> dict[str, AsyncReportProgress]:
-        """Look whenever a report is due, for a while; return what ended."""
+        """Poll whenever a report is due, for `seconds`, and return what ended."""
         ended: dict[str, AsyncReportProgress] = {}
         end = self.clock.now() + timedelta(seconds=seconds)
         while (due := self.watch.seconds_until_due()) is not None and self.clock.now() + timedelta(seconds=due) <= end:
@@ -88,8 +88,8 @@ class Bench:
         return ended
 
 
-def test_looks_come_ever_less_often() -> None:
-    """The first look is soon, each next one later, none later than the longest pause."""
+def test_the_polling_interval_grows() -> None:
+    """The first poll is soon, each next one later, and none later than the longest interval."""
     bench = Bench(report_stuck_seconds=1e6, report_max_seconds=1e6)
     bench.watch.add(report(1))
     times = []
@@ -105,8 +105,8 @@ def test_looks_come_ever_less_often() -> None:
 
 
 @given(st.lists(st.floats(0, 40), min_size=1, max_size=120), st.integers(1, 50))
-def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int) -> None:
-    """Whenever reports begin: each lands once, no request asks for too many, and none for one report twice."""
+def test_every_report_ends_and_polls_are_shared(starts: list[float], most: int) -> None:
+    """Whenever reports start: each ends once, no request polls too many, and none polls a report twice."""
     bench = Bench()
     bench.desk.capabilities = Capabilities(poll_batch=most)
     ready = {str(number): start + 20 for number, start in enumerate(starts)}
@@ -124,8 +124,8 @@ def test_every_report_lands_and_looks_are_shared(starts: list[float], most: int)
     assert all(cost == len(asked) for (_, cost), asked in zip(bench.admission.admitted, bench.desk.asked, strict=True))
 
 
-def test_a_report_that_does_not_move_is_given_up() -> None:
-    """Its percentage must rise now and then; when it does it may take long, up to the longest time of all."""
+def test_a_stalled_report_fails() -> None:
+    """A report fails when its percentage stalls; while it rises the report may run up to the longest time."""
     bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
     bench.desk.tell = lambda report, age: AsyncReportProgress(
         AsyncReportState.PENDING, 40.0 if report.id == "1" else age / 100
@@ -139,8 +139,8 @@ def test_a_report_that_does_not_move_is_given_up() -> None:
     assert set(bench.run(600)) == {"2"}
 
 
-def test_what_was_seen_before_counts() -> None:
-    """A report that stood still while others waited for it is given up without waiting as long once more."""
+def test_time_stalled_before_counts() -> None:
+    """A report that stalled while an earlier worker waited for it fails without waiting as long again."""
     bench = Bench(report_stuck_seconds=100, report_max_seconds=500)
     bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
     bench.watch.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
@@ -149,8 +149,8 @@ def test_what_was_seen_before_counts() -> None:
     assert set(bench.run(20)) == {"1", "3"}
 
 
-def test_a_report_nobody_knows_counts_as_expired() -> None:
-    """Not at first, when it may not be visible yet, but after a minute."""
+def test_an_unknown_report_expires_after_a_minute() -> None:
+    """At first a report may not be visible yet; after a minute it counts as expired."""
     bench = Bench()
     bench.desk.tell = lambda report, age: AsyncReportProgress(
         AsyncReportState.UNKNOWN, error=NotFound("no such object")
@@ -161,8 +161,8 @@ def test_a_report_nobody_knows_counts_as_expired() -> None:
 
 
 @pytest.mark.parametrize("trouble", [Transient("busy"), Refused("given up", retry_after=20)])
-def test_a_look_that_fails_loses_nothing(trouble: Exception) -> None:
-    """Whatever goes wrong with the request as a whole, the reports are looked at again."""
+def test_a_failed_poll_is_repeated(trouble: Exception) -> None:
+    """Whatever is wrong with the request as a whole, the reports are polled again."""
     bench = Bench()
     bench.desk.trouble = [trouble]
     bench.desk.tell = lambda report, age: AsyncReportProgress(AsyncReportState.READY, 100.0)
@@ -171,8 +171,8 @@ def test_a_look_that_fails_loses_nothing(trouble: Exception) -> None:
     assert len(bench.desk.asked) == 2
 
 
-def test_a_throttled_token_puts_off_every_look() -> None:
-    """The platform parked the token: nothing is asked before the time it named."""
+def test_a_throttled_token_postpones_every_poll() -> None:
+    """While the platform parks the token nothing is polled."""
     bench = Bench()
     until = NOW + timedelta(seconds=90)
     bench.desk.trouble = [Throttled("slow down", scope="token:t", until=until)]
@@ -185,7 +185,7 @@ def test_a_throttled_token_puts_off_every_look() -> None:
 
 
 def test_a_parked_account_is_left_out() -> None:
-    """The others are looked at as ever; an account that is parked is not, until its time has come."""
+    """The reports of other accounts are polled as usual; those of a parked account wait until the park ends."""
     bench = Bench()
     bench.admission.parked["account:act_2"] = NOW + timedelta(seconds=100)
     for number in (1, 2, 3):
@@ -196,8 +196,8 @@ def test_a_parked_account_is_left_out() -> None:
     assert "2" in bench.desk.asked[-1]
 
 
-def test_an_account_that_a_look_finds_throttled_is_parked() -> None:
-    """Admission hears of it, so that nobody else calls the account either."""
+def test_a_poll_that_is_throttled_parks_its_account() -> None:
+    """Admission parks the account, so no other worker calls it either."""
     bench = Bench()
     until = NOW + timedelta(seconds=302)
     throttled = Throttled("slow down", scope="account:act_1", until=until, retry_after=300)
@@ -211,8 +211,8 @@ def test_an_account_that_a_look_finds_throttled_is_parked() -> None:
     assert sum("1" in asked for asked in bench.desk.asked) == 1
 
 
-def test_a_dead_token_is_told_at_once() -> None:
-    """Nothing more can be learned with it."""
+def test_a_dead_token_is_raised_at_once() -> None:
+    """A poll with a dead token raises; the report stays on the schedule."""
     bench = Bench()
     bench.desk.trouble = [TokenDead()]
     bench.watch.add(report(1))
@@ -225,7 +225,7 @@ def test_a_dead_token_is_told_at_once() -> None:
 
 @dataclass
 class Stage:
-    """A poller over an upstream whose reports take so many seconds."""
+    """A poller over a source whose reports take `seconds`."""
 
     patience: float = 100
     seconds: float = 10
@@ -245,7 +245,7 @@ class Stage:
         self.poller = ReportPoller(clock, self.patience, watch, lambda connection: self.desk)  # type: ignore[arg-type]
 
     def account(self, number: int, reports: int = 1) -> str:
-        """Wait for so many reports, one after the other."""
+        """Wait for reports, one after another."""
         for turn in range(reports):
             progress, looks = self.poller.wait("", report(number * 100 + turn))
             assert looks > 0
@@ -264,8 +264,8 @@ class Stage:
         return futures
 
 
-def test_threads_wait_together() -> None:
-    """Twenty threads wait at the same time, few requests look at all reports, and each wakes when its own ended."""
+def test_threads_wait_concurrently() -> None:
+    """Twenty threads wait at once, few requests poll all reports, and each thread wakes when its report ends."""
     stage = Stage()
     futures = stage.carry(*(lambda number=number: stage.account(number) for number in range(20)), threads=20)
     assert [future.result() for future in futures] == ["done"] * 20
@@ -275,22 +275,22 @@ def test_threads_wait_together() -> None:
 
 
 def test_more_accounts_than_threads() -> None:
-    """Accounts that do not have a thread yet get one when another is done."""
+    """Accounts without a thread get one when another account is done."""
     stage = Stage()
     futures = stage.carry(*(lambda number=number: stage.account(number) for number in range(9)), threads=2)
     assert [future.result() for future in futures] == ["done"] * 9
 
 
 def test_an_account_may_wait_more_than_once() -> None:
-    """One report after the other."""
+    """An account waits for one report after another."""
     stage = Stage()
     stage.carry(lambda: stage.account(1, reports=3))
     assert stage.diary == ["ready"] * 3
 
 
 @pytest.mark.parametrize("patience", [20.0, 0.0])
-def test_patience_ends_when_nothing_moves(patience: float) -> None:
-    """Reports that take too long end as pending, with how far they were and when to come back."""
+def test_waiting_ends_when_only_reports_are_left(patience: float) -> None:
+    """Reports that take too long end as pending, with their progress and when to come back."""
     stage = Stage(patience, seconds=1_000)
     waiting, done = stage.carry(lambda: stage.account(1), lambda: "done")
     assert done.result() == "done"
@@ -300,23 +300,23 @@ def test_patience_ends_when_nothing_moves(patience: float) -> None:
     assert (pending.retry_after or 0) >= 15
 
 
-def test_whoever_comes_after_patience_is_over_does_not_wait() -> None:
-    """Its report is begun, and taken up by the next run."""
+def test_a_closed_poller_does_not_wait() -> None:
+    """An account that starts after the poller gave up does not wait for its report; the next run continues it."""
     stage = Stage(5.0, seconds=1_000)
     futures = stage.carry(*(lambda number=number: stage.account(number) for number in range(3)), threads=1)
     assert [type(future.exception()) for future in futures] == [ReportPending] * 3
 
 
-def test_a_dead_token_ends_all_that_wait_for_it() -> None:
-    """Nobody is left waiting."""
+def test_a_dead_token_ends_every_wait() -> None:
+    """Every thread that waits with the token gets the error."""
     stage = Stage()
     stage.desk.trouble = [TokenDead()]
     futures = stage.carry(lambda: stage.account(1), lambda: stage.account(2))
     assert [type(future.exception()) for future in futures] == [TokenDead] * 2
 
 
-def test_an_unexpected_error_of_a_look_ends_those_it_concerns() -> None:
-    """It reaches the accounts that wait, which end with it, and not the batch."""
+def test_an_unexpected_error_of_a_poll_ends_its_waits() -> None:
+    """The waiting accounts end with the error; the batch does not."""
     stage = Stage()
     stage.desk.trouble = [ZeroDivisionError()]
     (future,) = stage.carry(lambda: stage.account(1))
@@ -324,7 +324,7 @@ def test_an_unexpected_error_of_a_look_ends_those_it_concerns() -> None:
 
 
 def test_an_interrupted_batch_wakes_its_threads() -> None:
-    """What interrupts the batch comes out as it is, after every thread that waited was told."""
+    """The interruption is raised unchanged after every waiting thread has ended."""
     stage = Stage(seconds=1_000)
 
     def interrupt() -> None:

@@ -40,7 +40,7 @@ def seconds() -> Seconds:
 
 @pytest.fixture
 def batch(seconds: Seconds) -> Batch:
-    """A batch of two workers, of 100 s, and 10 s an account."""
+    """A batch of two workers, with 100 s for the batch and 10 s for an account."""
     clock = VirtualClock(NOW)
 
     def watch() -> ReportSchedule:
@@ -50,8 +50,8 @@ def batch(seconds: Seconds) -> Batch:
     return Batch(Settings(workers=2, batch_seconds=100, account_seconds=10), Priority.LOW, 30, poller, seconds)
 
 
-def test_an_account_has_its_time(batch: Batch, seconds: Seconds) -> None:
-    """An account that takes too long may make no further call; the next account has its own time."""
+def test_an_account_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
+    """An account that takes too long may make no further call; the next account has its own limit."""
     with batch.acquire_slot() as turn:
         seconds.now = 9
         turn.check_call_allowed("", "meta")
@@ -62,8 +62,8 @@ def test_an_account_has_its_time(batch: Batch, seconds: Seconds) -> None:
         turn.check_call_allowed("", "meta")
 
 
-def test_waiting_for_a_report_is_not_the_accounts_time(batch: Batch, seconds: Seconds) -> None:
-    """Nor does it hold one of the batch's slots."""
+def test_waiting_for_a_report_does_not_count(batch: Batch, seconds: Seconds) -> None:
+    """Waiting uses neither the account's time nor one of the batch's slots."""
     batch.poller.close()
     with batch.acquire_slot() as turn:
         close = batch.poller.wait
@@ -79,8 +79,8 @@ def test_waiting_for_a_report_is_not_the_accounts_time(batch: Batch, seconds: Se
         turn.check_call_allowed("", "meta")
 
 
-def test_a_batch_has_its_time(batch: Batch, seconds: Seconds) -> None:
-    """After it every account ends at its next call, to go on in the next attempt."""
+def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
+    """After the limit every account ends at its next call; the next attempt continues."""
     seconds.now = 101
     with ThreadPoolExecutor(1) as pool:
         batch.supervise([pool.submit(batch._heartbeat)], 1)
@@ -88,16 +88,16 @@ def test_a_batch_has_its_time(batch: Batch, seconds: Seconds) -> None:
         turn.check_call_allowed("", "meta")
 
 
-def test_a_dead_token_is_asked_once(batch: Batch) -> None:
-    """Accounts of the same connection end without a call, those of another go on."""
+def test_a_dead_token_is_used_once(batch: Batch) -> None:
+    """Accounts of the same connection end without a call; those of another continue."""
     batch.record_error("eu", "meta", TokenDead())
     batch.check_call_allowed("", "meta")
     with pytest.raises(TokenDead):
         batch.check_call_allowed("eu", "meta")
 
 
-def test_an_open_breaker_is_asked_once(batch: Batch, seconds: Seconds) -> None:
-    """Every account of the source is refused without asking, until the breaker's time; an account's stays its own."""
+def test_an_open_breaker_refuses_the_whole_source(batch: Batch, seconds: Seconds) -> None:
+    """Every account of the source is refused until the breaker's time; an account's breaker stops only that account."""
     batch.record_error("", "meta", Refused("account", retry_after=20, scope="account:act_1"))
     batch.check_call_allowed("", "meta")
     batch.record_error("", "meta", Refused("the breaker of meta is open", retry_after=20, scope="source:meta"))
@@ -111,8 +111,8 @@ def test_an_open_breaker_is_asked_once(batch: Batch, seconds: Seconds) -> None:
 
 
 @pytest.mark.parametrize("work", ["progress", "hang"])
-def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
-    """A holder that gets on keeps its lease; one that hangs is not renewed, and finds out when another has taken it."""
+def test_a_lease_is_renewed_while_its_holder_makes_progress(engine: Engine, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+    """With progress the lease is kept; a holder that hangs is not renewed, and learns that it lost the lease."""
     ticks = Seconds()
     monkeypatch.setattr(fetch_lease.time, "monotonic", ticks)
     renewals: list[float] = []
@@ -135,10 +135,10 @@ def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: 
         held.record_progress()
 
 
-def test_a_database_that_is_away_for_a_moment_ends_no_batch(
+def test_a_failed_renewal_does_not_end_the_batch(
     batch: Batch, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lease that cannot be renewed is tried again with the next beat."""
+    """A lease that cannot be renewed is tried again at the next heartbeat."""
     tries: list[int] = []
 
     def away(*held: object) -> bool:

@@ -1,4 +1,4 @@
-"""An error keeps its class from the upstream to whoever decides about a whole batch, and one speaks for many."""
+"""An error keeps its class from the source to the decision about a batch; the most severe one represents many."""
 
 import gc
 import weakref
@@ -47,13 +47,13 @@ PERMANENT = [BadRequest("no"), NotFound("no"), Corrupt(), TooMuchData(), Denied(
 
 
 @given(st.permutations(range(len(ORDER))), st.integers(1, len(ORDER)))
-def test_the_order_of_gravity_is_one(places: list[int], count: int) -> None:
-    """Whatever is mixed in whatever order: dead token, asked-for waits, passing failures, and last what is lasting."""
+def test_the_order_of_severity_is_fixed(places: list[int], count: int) -> None:
+    """In any mix and order: dead token, requested waits, transient failures, permanent errors last."""
     assert most_severe_error(ORDER[place] for place in places[:count]) is ORDER[min(places[:count])]
 
 
-def test_what_would_fail_again_does_not_stop_the_others() -> None:
-    """One bad key among failures that pass by themselves leaves the batch its next try."""
+def test_a_permanent_error_does_not_hide_a_transient_one() -> None:
+    """One bad key among transient failures leaves the batch its next attempt."""
     for error in PERMANENT:
         for pair in permutations((error, Transient("down"))):
             assert isinstance(most_severe_error(pair), Transient)
@@ -61,8 +61,8 @@ def test_what_would_fail_again_does_not_stop_the_others() -> None:
 
 
 @pytest.mark.parametrize("error", [*ORDER, *PERMANENT, SOON], ids=lambda error: type(error).__name__)
-def test_other_words_change_nothing_else(error: AdwarmError) -> None:
-    """The class and everything it carries stay; the error itself is the cause."""
+def test_another_message_changes_nothing_else(error: AdwarmError) -> None:
+    """The class and all attributes stay; the original error is the cause."""
     told = with_message(error, "every key failed")
     assert (type(told), str(told), told.__cause__) == (type(error), "every key failed", error)
     assert vars(told) == vars(error)
@@ -73,7 +73,7 @@ def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
 
 
 def test_a_batch_fails_when_no_key_is_fresh() -> None:
-    """Stale, parked and denied keys are not fresh; one fetched or fresh key is enough, and an empty batch is none."""
+    """Stale, parked and denied keys are not fresh; one fetched or fresh key is enough; an empty batch is fine."""
     bad = [
         _ended(KeyStatus.STALE, Transient("down")),
         _ended(KeyStatus.PARKED, SOON),
@@ -89,11 +89,11 @@ def test_a_batch_fails_when_no_key_is_fresh() -> None:
     assert BatchResult().failure() is None
 
 
-def test_an_error_that_is_kept_keeps_no_frame() -> None:
-    """What the frames behind an error and its causes held is free to go."""
+def test_a_stored_error_holds_no_frame() -> None:
+    """The objects in the frames of an error and its causes can be freed."""
 
     class Answer:
-        """Stands for a large answer."""
+        """Stands for a large response."""
 
     def fail() -> AdwarmError:
         answer = Answer()
@@ -113,7 +113,7 @@ def test_an_error_that_is_kept_keeps_no_frame() -> None:
 
 
 def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
-    """Each failure keeps its own class and what it carries, also the second time."""
+    """Each failure keeps its own class and attributes, also the second time."""
     raised: dict[str, AdwarmError] = {
         "act_1": Denied("no access", account_id="act_1"),
         "act_2": LATER,

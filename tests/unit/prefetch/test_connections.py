@@ -1,4 +1,4 @@
-"""Several tokens in one batch: each account is read by the one it belongs to, and none by a dead or a denied one."""
+"""Several tokens in one batch: each account is read with its own token, and none with a dead or denied one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ EUROPE = ("act_5", "act_6")
 
 @pytest.fixture
 def two_tokens(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
-    """A platform with two tokens, and an engine that has both."""
+    """A platform with two tokens, and an engine with both."""
     staging = make_staging({"tokens": {"eu-token": EUROPE}})
     settings = staging.prefetch.settings.source
     factories = {"eu": make_source_factory(settings, "eu-token", staging.clock, "eu")}
@@ -26,12 +26,12 @@ def two_tokens(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
 
 
 def statuses(report: Any) -> list[str]:
-    """How each key ended."""
+    """Return how each key ended."""
     return [str(outcome.status) for outcome in report.outcomes]
 
 
-def test_each_account_is_read_by_its_own_token(two_tokens: PlatformHarness) -> None:
-    """An account nobody knows finds its token once; from then on its row says which, and no call is refused."""
+def test_each_account_is_read_with_its_own_token(two_tokens: PlatformHarness) -> None:
+    """An unknown account finds its token once; from then on its row names the connection, and no call is refused."""
     report = two_tokens.run("act_1", *EUROPE, "act_2", span="last_7d")
     assert statuses(report) == ["fetched"] * 4
     known = accounts.get_many(two_tokens.prefetch.engine)
@@ -48,8 +48,8 @@ def test_each_account_is_read_by_its_own_token(two_tokens: PlatformHarness) -> N
     assert len([call for call in two_tokens.calls() if call.code]) == refused
 
 
-def test_reports_of_two_tokens_are_looked_at_apart(two_tokens: PlatformHarness) -> None:
-    """A request asks with one token about its own reports only."""
+def test_reports_of_two_tokens_are_polled_separately(two_tokens: PlatformHarness) -> None:
+    """A request polls only reports of its own token."""
     assert statuses(two_tokens.run("act_1", "act_5", "act_6")) == ["fetched"] * 3
     assert len(two_tokens.calls("submit")) == 3
     assert [call.code for call in two_tokens.calls("poll") if call.code] == []
@@ -57,7 +57,7 @@ def test_reports_of_two_tokens_are_looked_at_apart(two_tokens: PlatformHarness) 
 
 
 def test_a_dead_token_stops_its_own_accounts_only(two_tokens: PlatformHarness) -> None:
-    """When one token dies the accounts of the other go on, and no more of its own are called."""
+    """When one token dies, the accounts of the other continue, and no more of its own are called."""
     two_tokens.run("act_1", *EUROPE, span="last_7d")
     two_tokens.clock.sleep(86_400)
     two_tokens.set_faults(fault=[{"kind": "token_dead", "accounts": list(EUROPE)}])
@@ -68,8 +68,8 @@ def test_a_dead_token_stops_its_own_accounts_only(two_tokens: PlatformHarness) -
     assert len([call for call in two_tokens.calls() if call.code == 190]) == 1
 
 
-def test_a_refused_reading_goes_to_the_next_token(two_tokens: PlatformHarness) -> None:
-    """A token that knows the account and may not read it any more hands it on, in the same run and for good."""
+def test_a_refused_account_moves_to_the_next_token(two_tokens: PlatformHarness) -> None:
+    """An account that its token may no longer read is read with another one, in the same run and from then on."""
     two_tokens.run("act_5", span="last_7d")
     engine = two_tokens.prefetch.engine
     known = accounts.get(engine, "act_5")
@@ -85,7 +85,7 @@ def test_a_refused_reading_goes_to_the_next_token(two_tokens: PlatformHarness) -
 
 
 def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
-    """Denied to both tokens an account costs no call; a retry changes nothing, another token or a person does."""
+    """An account denied to both tokens costs no call; a retry changes nothing, another token or a human does."""
     two_tokens.set_faults(fault=[{"kind": "denied", "accounts": ["act_1"]}])
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     calls = len(two_tokens.calls())
@@ -103,7 +103,7 @@ def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["fetched"]
 
 
-def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
+def test_a_blocked_app_denies_no_account(staging: PlatformHarness) -> None:
     """An app without the capability is called once; its accounts wait, and none of them is denied."""
     refused = {"code": 3, "message": "(#3) Application does not have the capability to make this API call."}
     asked: list[str] = []
@@ -127,8 +127,8 @@ def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
     assert all(account.status != "denied" for account in accounts.get_many(staging.prefetch.engine).values())
 
 
-def test_a_denied_account_is_asked_about_again_after_a_day(staging: PlatformHarness) -> None:
-    """Within the day it costs no call; after it one, which may find that access was given."""
+def test_a_denied_account_is_tried_again_after_a_day(staging: PlatformHarness) -> None:
+    """Within a day it costs no call; after that one call, which may find that access was granted."""
     staging.set_faults(fault=[{"kind": "denied", "accounts": ["act_1"]}])
     assert statuses(staging.run("act_1", "act_2", span="last_7d")) == ["denied", "fetched"]
     staging.clock.sleep(86_400 - 60)

@@ -1,4 +1,4 @@
-"""Tests of the batch engine: outcomes, sharing, restatement, failure by failure."""
+"""The batch engine: outcomes, shared requests, restated days, and each kind of failure."""
 
 from datetime import date, timedelta
 
@@ -17,12 +17,12 @@ WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
 
 def wanted(account: str, *ranges: str) -> list[KeyRequest]:
-    """Wanted keys of one account."""
+    """Return requests for ranges of one account."""
     return [KeyRequest(ReportKey(account, name)) for name in ranges]
 
 
 def raising(error: Exception):
-    """A script entry that always fails."""
+    """Return a script entry that always fails."""
 
     def answer(unit: FetchUnit) -> ResultPage:
         raise error
@@ -44,8 +44,8 @@ def test_overlapping_ranges_share_two_requests(bench: PrefetchHarness) -> None:
     assert again.calls == 0
 
 
-def test_the_entry_says_where_it_comes_from(bench: PrefetchHarness) -> None:
-    """The stored answer holds summary and days, and its provenance."""
+def test_the_entry_holds_its_provenance(bench: PrefetchHarness) -> None:
+    """The stored entry holds summary, days, and provenance."""
     bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
 
     spec = bench.settings.spec("default").hash
@@ -65,7 +65,7 @@ def test_the_entry_says_where_it_comes_from(bench: PrefetchHarness) -> None:
 
 
 def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> None:
-    """A denied, a throttled and a broken account end each with its reason, the others are fetched."""
+    """A denied, a throttled and a broken account end each with its reason; the others are fetched."""
     bench.source.script = {
         "act_2": raising(Denied("no access", account_id="act_2")),
         "act_3": raising(Throttled("slow down", scope="account:act_3", until=NOW + timedelta(minutes=5))),
@@ -82,8 +82,8 @@ def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> N
     assert told.status == "denied"
 
 
-def test_a_denied_account_is_not_asked_again(bench: PrefetchHarness) -> None:
-    """What was denied once costs no further call."""
+def test_a_denied_account_is_not_called_again(bench: PrefetchHarness) -> None:
+    """An account that was denied once costs no further call."""
     bench.source.script = {"act_2": raising(Denied("no access", account_id="act_2"))}
     bench.prefetch.run(wanted("act_2", "yesterday"), Priority.LOW)
     calls = len(bench.source.submitted)
@@ -105,7 +105,7 @@ def test_a_dead_token_stops_the_batch(bench: PrefetchHarness) -> None:
 
 
 def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
-    """A call that fails twice and then answers is a success; each try counts as a request."""
+    """A call that fails twice and then succeeds is a success; each try counts as a request."""
     failures = [Transient("busy"), Transient("busy")]
 
     def flaky(unit: FetchUnit) -> ResultPage:
@@ -122,7 +122,7 @@ def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
 
 
 def test_too_much_data_is_split(bench: PrefetchHarness) -> None:
-    """A unit that is too large is fetched in the parts the source names, and no row is lost."""
+    """A unit that is too large is fetched in the parts that the source splits it into, and no row is lost."""
     halves = [Window(date(2026, 10, 26), date(2026, 11, 10)), Window(date(2026, 11, 11), WEEK.until)]
 
     def picky(unit: FetchUnit) -> ResultPage:
@@ -163,8 +163,8 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: PrefetchHa
     assert known[date(2026, 11, 22)].data_version == 1
 
 
-def test_a_failed_refresh_keeps_the_older_answer(bench: PrefetchHarness) -> None:
-    """Good data is never replaced by an error: the key ends as stale, its entry untouched."""
+def test_a_failed_refresh_keeps_the_older_entry(bench: PrefetchHarness) -> None:
+    """An error never replaces good data: the key ends as stale, its entry unchanged."""
     bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
     before = entries.list_entries(bench.engine, "act_1")
     bench.clock.sleep(7 * 3600)
@@ -177,14 +177,14 @@ def test_a_failed_refresh_keeps_the_older_answer(bench: PrefetchHarness) -> None
 
 
 def test_a_window_the_source_does_not_keep_fails_alone(bench: PrefetchHarness) -> None:
-    """One impossible range says why, and its neighbour is fetched."""
+    """One impossible range fails with a reason; the other is fetched."""
     report = bench.prefetch.run(wanted("act_1", "2001-01-01..2001-01-02", "yesterday"), Priority.LOW)
 
     assert [outcome.status for outcome in report.outcomes] == [KeyStatus.FAILED, KeyStatus.FETCHED]
     assert "2001-01-01..2001-01-02" in str(report.outcomes[0].reason)
 
 
-def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(bench: PrefetchHarness) -> None:
+def test_a_lease_held_by_another_worker_parks_the_key(bench: PrefetchHarness) -> None:
     """While another worker holds the account's lease nothing is fetched; the outcome says so, and when to come back."""
     bench.prefetch.run(wanted("act_1", "today"), Priority.LOW)
     asked = len(bench.source.submitted)
@@ -221,7 +221,7 @@ def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: Prefet
 
 
 def test_a_clock_that_is_ahead_settles_nothing(bench: PrefetchHarness) -> None:
-    """Days that were read while the local clock was 60 days ahead are as old as the platform says, and read again."""
+    """Days fetched while the local clock was 60 days ahead are as old as the platform says, and are fetched again."""
     window = "2026-11-18..2026-11-24"
     bench.clock.sleep(60 * 86_400)
     bench.source.clock_offset_seconds = -60 * 86_400.0

@@ -67,26 +67,26 @@ def _built(
 
 
 def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:
-    """Objects hold more days than a window asks for; rows come by day, then by ad."""
+    """Objects hold more days than a window covers; rows come by day, then by ad."""
     rows = daily_rows(objects, _states(objects, WIDE, ("9", "7")), WEEK)
     wanted = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
     assert [(row["date_start"], row["ad_id"]) for row in rows] == wanted
 
 
 def test_days_without_delivery_cost_no_object(objects: ObjectStore) -> None:
-    """A day of no rows is known to be empty; its object is not even looked for."""
+    """The object of a day without rows is not read."""
     empty = PartitionState(WEEK.since, "0" * 64, 0, "", NOW, True, False, 1, "")
     assert daily_rows(objects, {WEEK.since: empty}, WEEK) == []
 
 
-def test_a_damaged_object_is_never_half_an_answer(objects: ObjectStore) -> None:
-    """A lost or damaged object is an error, not a gap."""
+def test_a_damaged_object_is_an_error(objects: ObjectStore) -> None:
+    """A lost or damaged object is an error, not missing data."""
     lost = PartitionState(WEEK.since, "0" * 64, 1, "", NOW, True, False, 1, "")
     with pytest.raises((NotFound, Corrupt)):
         daily_rows(objects, {WEEK.since: lost}, WEEK)
 
 
-def test_an_answer_says_what_it_is(objects: ObjectStore) -> None:
+def test_an_entry_describes_itself(objects: ObjectStore) -> None:
     """Summary, days, zone, currency and provenance; its version is that of its newest restated day."""
     states = _states(objects, WEEK) | _states(objects, Window(WEEK.until, WEEK.until), version=3)
     entry, body = _built(objects, states, WEEK, [{"ad_id": "7", "reach": 1}])
@@ -102,14 +102,14 @@ def test_an_answer_says_what_it_is(objects: ObjectStore) -> None:
 
 
 def test_one_day_is_its_own_summary(objects: ObjectStore) -> None:
-    """For a window of one day the day's rows are the summary and are not sent twice."""
+    """For a window of one day the day's rows are the summary and are not stored twice."""
     day = Window(WEEK.until, WEEK.until)
     _, body = _built(objects, _states(objects, WEEK), day, None)
     assert (body["rows"], body["daily"]) == ([_row(WEEK.until)], [])
 
 
-def test_a_gap_makes_it_incomplete(objects: ObjectStore) -> None:
-    """An answer with a day that is not known says so, and is never final."""
+def test_a_missing_day_makes_an_entry_incomplete(objects: ObjectStore) -> None:
+    """An entry with a day that is not stored says so, and is never final."""
     states = _states(objects, WEEK)
     del states[WEEK.since]
     entry, body = _built(objects, states, WEEK, [], NOW + timedelta(days=60))
@@ -117,19 +117,19 @@ def test_a_gap_makes_it_incomplete(objects: ObjectStore) -> None:
 
 
 def test_old_days_are_final(objects: ObjectStore) -> None:
-    """What was read when the platform restates it no more never expires."""
+    """Data fetched after the platform stopped restating it never expires."""
     entry, _ = _built(objects, _states(objects, WEEK, settled=True), WEEK, [], NOW + timedelta(days=60))
     assert (entry.settled, entry.expires_at) == (True, None)
 
 
-def test_old_days_last_read_before_they_were_final_are_looked_at_again(objects: ObjectStore) -> None:
-    """Age alone makes no figure final: it must have been read at that age."""
+def test_old_days_last_fetched_before_they_settled_expire(objects: ObjectStore) -> None:
+    """Age alone does not make data final: it must have been fetched at that age."""
     at = NOW + timedelta(days=60)
     entry, _ = _built(objects, _states(objects, WEEK), WEEK, [], at)
     assert (entry.settled, entry.expires_at) == (False, at + timedelta(days=7))
 
 
-def test_an_answer_records_where_its_blocks_come_from(objects: ObjectStore) -> None:
+def test_an_entry_records_when_its_parts_were_fetched(objects: ObjectStore) -> None:
     """The query, when the days and the summary were fetched, and the versions the summary belongs to."""
     _, body = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(hours=3))
     assert body["query"] == {"hash": SPEC.hash, "level": "ad", "fields": list(SPEC.fields)}
@@ -166,13 +166,13 @@ def _restated(unit: FetchUnit) -> ResultPage:
     ],
 )
 def test_when_a_summary_is_due(kept: bool, version: int, later: timedelta, due: bool) -> None:
-    """Never fetched, restated since, or fetched before the account's midnight; else it is kept."""
+    """It is due when never fetched, restated since, or fetched before the account's midnight."""
     found = {WEEK: RangeSummary([], NOW, version_sum(_week_states(), WEEK))} if kept else {}
     assert find_due_summaries([WEEK], found, _week_states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
 
 
-def test_a_second_warm_of_the_day_asks_for_days_alone(bench: PrefetchHarness) -> None:
-    """Six hours later yesterday is read again; nothing was restated, so the summaries are kept."""
+def test_a_second_warm_of_the_day_fetches_only_days(bench: PrefetchHarness) -> None:
+    """Six hours later yesterday is fetched again; nothing was restated, so the summaries are kept."""
     bench.prefetch.run(KEYS, Priority.LOW)
     bench.clock.sleep(6 * 3600 + 1)
     again = bench.prefetch.run(KEYS, Priority.LOW)
@@ -182,8 +182,8 @@ def test_a_second_warm_of_the_day_asks_for_days_alone(bench: PrefetchHarness) ->
     assert again.calls == 1
 
 
-def test_a_restatement_brings_a_new_summary(bench: PrefetchHarness) -> None:
-    """When yesterday's figures have changed, the summaries that hold yesterday are asked for again."""
+def test_a_restated_day_makes_its_summaries_due(bench: PrefetchHarness) -> None:
+    """When yesterday's metrics have changed, the summaries that include yesterday are fetched again."""
     bench.prefetch.run(KEYS, Priority.LOW)
     bench.clock.sleep(6 * 3600 + 1)
     bench.source.script = {"act_1": _restated}
@@ -192,7 +192,7 @@ def test_a_restatement_brings_a_new_summary(bench: PrefetchHarness) -> None:
     assert _asked(bench) == [Increment.DAY, Increment.RANGE] * 2
 
 
-def test_a_restatement_that_another_key_found_is_not_missed(bench: PrefetchHarness) -> None:
+def test_a_restatement_by_another_key_is_noticed(bench: PrefetchHarness) -> None:
     """A day restated by a warm of `yesterday` alone makes the week's summary due at the week's next warm."""
     bench.prefetch.run(KEYS[:2], Priority.LOW)
     bench.clock.sleep(6 * 3600 + 1)
@@ -204,8 +204,8 @@ def test_a_restatement_that_another_key_found_is_not_missed(bench: PrefetchHarne
     assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1, 1]
 
 
-def test_a_damaged_entry_has_no_summary_to_keep(bench: PrefetchHarness) -> None:
-    """A degraded entry is made anew from the platform's words, its summary included."""
+def test_a_degraded_entry_has_no_summary(bench: PrefetchHarness) -> None:
+    """A degraded entry is fetched again, its summary included."""
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
     entries.mark_degraded(bench.engine, entries.list_entries(bench.engine)[0], "damaged")
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
@@ -213,8 +213,8 @@ def test_a_damaged_entry_has_no_summary_to_keep(bench: PrefetchHarness) -> None:
     assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1]
 
 
-def test_an_empty_answer_never_replaces_rows(bench: PrefetchHarness) -> None:
-    """The older answer stays, and the outcome says why."""
+def test_an_empty_result_never_replaces_rows(bench: PrefetchHarness) -> None:
+    """The older entry stays, and the outcome says why."""
     bench.prefetch.run(KEYS[:1], Priority.LOW)
     bench.clock.sleep(7 * 3600)
     bench.source.script = {"act_1": lambda unit: ResultPage([])}
@@ -224,7 +224,7 @@ def test_an_empty_answer_never_replaces_rows(bench: PrefetchHarness) -> None:
     assert "1 are stored" in str(report.outcomes[0].reason)
 
 
-def test_no_rows_where_there_were_none_is_an_answer() -> None:
+def test_no_rows_are_valid_where_there_were_none() -> None:
     """An account without delivery has no rows, today as before."""
     check_not_emptied("act_1", 0, 0)
     with pytest.raises(Transient, match="act_1"):

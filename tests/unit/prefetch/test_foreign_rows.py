@@ -1,4 +1,4 @@
-"""What an upstream answers about others is never stored, and ends as a failed key with the reason."""
+"""Rows of other accounts and invalid metrics are never stored; the key fails with the reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 
 
 def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -> PlatformHarness:
-    """The same staging, whose every answer to a question for rows of account 1 is spoiled."""
+    """Return the same harness with a source that spoils every response with rows of account 1."""
 
     def make() -> MetaSource:
         source = staging.prefetch.sources.make_default()
@@ -32,12 +32,12 @@ def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -
 
 
 def foreign(body: dict[str, Any]) -> None:
-    """One row is another account's."""
+    """Make one row another account's."""
     body["data"][-1]["account_id"] = "2"
 
 
 def infinite(body: dict[str, Any]) -> None:
-    """One figure is no number."""
+    """Make one metric infinite."""
     body["data"][0]["spend"] = "Infinity"
 
 
@@ -46,7 +46,7 @@ def infinite(body: dict[str, Any]) -> None:
 def test_a_foreign_row_is_never_stored(
     staging: PlatformHarness, span: str, spoil: Callable[[dict[str, Any]], None], field: str
 ) -> None:
-    """The key fails with the field named, after one reading; nothing is stored, and the other account is served."""
+    """The key fails after one request and names the field; nothing is stored, and the other account is fetched."""
     bad = spoiled(staging, spoil)
     outcomes = bad.run("act_1", "act_2", span=span).outcomes
     assert [str(outcome.status) for outcome in outcomes] == ["failed", "fetched"]
@@ -57,7 +57,7 @@ def test_a_foreign_row_is_never_stored(
     assert len(read) == 1
 
 
-def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
+def test_a_circle_of_pages_ends(staging: PlatformHarness) -> None:
     """Cursors A, B, A, B are followed twice, and the key fails."""
     letters: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What was read is never thrown away: any upstream that answers at all makes progress from run to run."""
+"""What was read is never thrown away: with any source that responds at all, every run makes progress."""
 
 import random
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ from tests.unit.prefetch.conftest import UnlimitedAdmission
 
 @dataclass
 class PagedSource(ScriptedSource):
-    """Some ads over every day, in pages of so many rows; large units go as async reports, which are ready at once."""
+    """Some ads on every day, in pages of `page` rows; large units go as async reports, which are ready at once."""
 
     ads: int = 3
     page: int = 2
@@ -49,7 +49,7 @@ class PagedSource(ScriptedSource):
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(has_async_reports=True))
 
     def rows(self, unit: FetchUnit) -> list[Row]:
-        """Every row of a unit."""
+        """Return every row of a unit."""
         return [
             row | {"ad_id": str(ad), "spend": f"{ad}.00"}
             for row in one_ad_page(unit).rows
@@ -57,41 +57,41 @@ class PagedSource(ScriptedSource):
         ]
 
     def submit(self, unit: FetchUnit) -> ResultPage:
-        """The first page."""
+        """Return the first page."""
         self.submitted.append(unit)
         return self.read(unit, None)
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
-        """The page at an offset."""
+        """Return the page at an offset."""
         rows = self.rows(target.unit if isinstance(target, AsyncReportHandle) else target)
         start = int(cursor or 0)
         end = start + self.page
         return ResultPage(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """Begin a report."""
+        """Start a report."""
         handle = AsyncReportHandle(str(len(self.begun) + 1), unit)
         self.begun[handle.id] = unit
         return handle
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Every report is ready."""
+        """Return every report as ready."""
         return {handle: AsyncReportProgress(AsyncReportState.READY, 100.0) for handle in handles}
 
     def split(self, unit: FetchUnit) -> list[FetchUnit]:
-        """By time."""
+        """Split by time."""
         return split_by_time(unit)
 
 
 @dataclass
 class FewCalls(UnlimitedAdmission):
-    """So many calls a run; the next one would have to wait for an hour."""
+    """Admission of `calls` calls a run; the next one would have to wait an hour."""
 
     calls: int = 1
     left: int = 0
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Grant while there is something left."""
+        """Grant while calls are left."""
         with self.lock:
             if self.left <= 0:
                 return Wait(3600.0, "the account is parked", str(scopes[0]))
@@ -101,20 +101,20 @@ class FewCalls(UnlimitedAdmission):
 
 @dataclass
 class Scarce:
-    """An engine whose upstream answers few calls a run."""
+    """An engine whose admission grants few calls a run."""
 
     engine: PrefetchEngine
     admission: FewCalls
     source: PagedSource
 
     def run(self, *ranges: str) -> BatchResult:
-        """One run."""
+        """Do one run."""
         self.admission.left = self.admission.calls
         wanted = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
         return self.engine.run(wanted, Priority.LOW, wait_seconds=5)
 
     def stored(self, window: Window) -> list[Row]:
-        """The stored daily rows."""
+        """Return the stored daily rows."""
         spec = self.engine.settings.spec("default").hash
         return daily_rows(
             self.engine.objects, partitions.list_states(self.engine.engine, "act_1", spec, window), window
@@ -181,8 +181,8 @@ def test_one_call_a_run_is_enough(
         assert len(stage.stored(week)) == 7 * ads
 
 
-def test_full_usage_with_every_answer_needs_two_runs(bench: PrefetchHarness) -> None:
-    """When each answer of the insights says that the account is used up, the second run publishes the last key."""
+def test_full_usage_with_every_response_needs_two_runs(bench: PrefetchHarness) -> None:
+    """When each response says that the account is used up, the second run publishes the last key."""
 
     def used_up(unit: FetchUnit) -> ResultPage:
         scope = bench.source.scopes(unit.account_id)[0]
@@ -202,7 +202,7 @@ def test_full_usage_with_every_answer_needs_two_runs(bench: PrefetchHarness) -> 
 
 
 def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
-    """A run that is cut off after the days leaves them as partitions, and the next one asks for the summary only."""
+    """A run that is interrupted after the days stores them as partitions, and the next one fetches only the summary."""
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
@@ -214,8 +214,8 @@ def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Pa
     assert [unit.increment for unit in stage.source.submitted[asked:]] == [Increment.RANGE]
 
 
-def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None:
-    """The next run reads the report on from the page where the last one had to stop, and begins no other."""
+def test_reading_a_report_continues_at_its_page(database: Engine, tmp_path: Path) -> None:
+    """The next run continues at the page where the last one stopped, and requests no other report."""
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
@@ -229,7 +229,7 @@ def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None
 
 
 def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> None:
-    """Whatever one account of many raises becomes its failed outcome, with its cause."""
+    """Whatever one account raises becomes its failed outcome, with its cause; the others continue."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
     def broken(fault: Exception):
@@ -248,8 +248,8 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
         assert outcome.error.__cause__ is fault
 
 
-def test_a_progress_report_that_fails_ends_its_account_only(bench: PrefetchHarness) -> None:
-    """An outcome that cannot be recorded is a failed one; the other accounts are not touched."""
+def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarness) -> None:
+    """An outcome that cannot be recorded is a failed one; the other accounts are not affected."""
 
     def progress(outcomes: Sequence[object]) -> None:
         if outcomes[0].request.key.account_id == "act_1":  # type: ignore[attr-defined]
@@ -262,7 +262,7 @@ def test_a_progress_report_that_fails_ends_its_account_only(bench: PrefetchHarne
 
 
 def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
-    """Lost and damaged objects are forgotten and their days asked for again, and the error is recorded."""
+    """Days of lost and damaged objects are deleted and fetched again, and the error is recorded."""
     key = KeyRequest(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
     store = bench.prefetch.objects
@@ -281,8 +281,8 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) 
 
 
 @pytest.mark.parametrize(("bound", "word"), [("max_pages", "pages"), ("max_rows", "rows"), ("max_bytes", "bytes")])
-def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
-    """Pages without an end are cut off by number, rows and bytes; the reason names the setting."""
+def test_a_result_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
+    """Endless pages are cut off by number, rows and bytes; the reason names the setting."""
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())

@@ -1,4 +1,4 @@
-"""Tests of the worker of the request queue: what it ends how, its deadlines, and workers that die over a batch."""
+"""The worker of the request queue: how requests end, deadlines, and workers that die during a batch."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,16 +24,16 @@ class Time:
     now = 1_764_072_000.0
 
     def database(self, connection: object) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         return self.now
 
     def monotonic(self) -> float:
-        """Seconds since some start."""
+        """Return seconds since some start."""
         return self.now - 1_764_000_000.0
 
 
 class Yard:
-    """A queue, its worker and the bench whose upstream answers by script."""
+    """A queue, its worker, and the harness whose source responds by a script."""
 
     def __init__(self, bench: PrefetchHarness, **changes: Any) -> None:
         self.bench, self.time = bench, Time()
@@ -41,22 +41,22 @@ class Yard:
         self.drainer = QueueWorker(bench.prefetch, self.queue, 5, self.time.monotonic)
 
     def queue_of(self, owner: str, **changes: Any) -> RequestQueue:
-        """The queue as another worker has it."""
+        """Return the queue as another worker sees it."""
         rules = BackpressureSettings(**changes)
         return RequestQueue(self.bench.engine, rules, owner=owner, database_time=self.time.database)
 
     def enqueue(self, account: str, priority: Priority = Priority.NORMAL, wait: float | None = None) -> int:
-        """Queue a week of an account."""
+        """Enqueue a week of an account."""
         return self.queue.enqueue(ReportKey(account, "last_30d"), priority, wait_seconds=wait).id
 
     def seen(self, request_id: int) -> QueuedRequest:
-        """The request as it is."""
+        """Return the request as stored."""
         found = self.queue.find(request_id)
         assert found is not None
         return found
 
     def script(self, account: str, error: Exception, then: Callable[[], None] = lambda: None) -> None:
-        """Let an account's calls fail."""
+        """Make an account's calls fail."""
 
         def answer(unit: FetchUnit) -> ResultPage:
             then()
@@ -71,8 +71,8 @@ def yard(bench: PrefetchHarness) -> Yard:
     return Yard(bench)
 
 
-def test_the_queue_is_worked_off_by_urgency(yard: Yard) -> None:
-    """Everything ends as completed with what was fetched, the most urgent class first."""
+def test_the_queue_is_drained_by_priority(yard: Yard) -> None:
+    """Every request is completed with what was fetched, the most urgent class first."""
     low, high = yard.enqueue("act_1", Priority.LOW), yard.enqueue("act_2", Priority.HIGH)
 
     report = yard.drainer.drain(60)
@@ -86,7 +86,7 @@ def test_the_queue_is_worked_off_by_urgency(yard: Yard) -> None:
         assert (done.result["status"], done.result["fetched_at"]) == ("fetched", NOW.isoformat())
 
 
-def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
+def test_a_fresh_report_costs_no_call(yard: Yard) -> None:
     """A request for a report that is fresh already is completed without a call."""
     yard.enqueue("act_1")
     yard.drainer.drain(60)
@@ -98,8 +98,8 @@ def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
     assert len(yard.bench.source.submitted) == calls
 
 
-def test_each_ending_has_its_reason(yard: Yard) -> None:
-    """Denied and malformed fail at once, throttled comes back when it may, broken is tried thrice; none stops any."""
+def test_each_failure_ends_as_it_should(yard: Yard) -> None:
+    """Denied and malformed fail at once, throttled is requeued, broken is tried three times; none stops the others."""
     numbers = [yard.enqueue(f"act_{n}") for n in range(1, 6)]
     yard.script("act_1", Denied("no access", account_id="act_1"))
     yard.script("act_2", Throttled("slow down", scope="account:act_2", until=NOW + timedelta(minutes=5)))
@@ -130,8 +130,8 @@ def test_each_ending_has_its_reason(yard: Yard) -> None:
         (Corrupt("a foreign row"), RequestStatus.PENDING),
     ],
 )
-def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, status: RequestStatus) -> None:
-    """A dead token ends a request with that reason; a damaged answer may be whole the next time."""
+def test_a_permanent_error_fails_at_once(yard: Yard, error: Exception, status: RequestStatus) -> None:
+    """A dead token fails a request at once; corrupt data may be intact the next time."""
     number = yard.enqueue("act_1")
     yard.script("act_1", error)
     yard.drainer.drain(60)
@@ -139,7 +139,7 @@ def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, statu
 
 
 def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
-    """An upstream that is given up meanwhile makes later tries wait; what the request failed with stays its reason."""
+    """When the breaker opens meanwhile, later tries wait; the request keeps the error of its own tries."""
     yard = Yard(bench, queue_timeout_seconds=60)
     number = yard.enqueue("act_1")
     yard.script("act_1", Transient("the platform is down"))
@@ -164,7 +164,7 @@ def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
 
 
 def test_no_call_after_the_deadline(yard: Yard) -> None:
-    """Once nobody waits any more the next call of a long fetch is not made, and the request ends as expired."""
+    """After the deadline a long fetch makes no further call, and the request expires."""
 
     def slow(unit: FetchUnit) -> ResultPage:
         yard.time.now += 31
@@ -182,7 +182,7 @@ def test_no_call_after_the_deadline(yard: Yard) -> None:
 
 
 def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
-    """No batch is begun after the time that was given; what is left waits for the next drain."""
+    """No batch starts after the given time; what is left waits for the next drain."""
     yard.drainer.batch_size = 1
     numbers = [yard.enqueue("act_1"), yard.enqueue("act_2")]
 
@@ -196,7 +196,7 @@ def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
 
 
 def test_a_killed_workers_batch_is_done_by_another(yard: Yard) -> None:
-    """What a worker took and never ended is another's after the lease; the dead one's claim is void."""
+    """Requests that a dead worker claimed go to another after the lease; the dead worker's claim is void."""
     number = yard.enqueue("act_1")
     [lost] = yard.queue_of("killed").dequeue(5)
     assert yard.drainer.drain(60).completed == 0
@@ -208,7 +208,7 @@ def test_a_killed_workers_batch_is_done_by_another(yard: Yard) -> None:
 
 
 def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
-    """A worker that slept past its lease finds that another has done its work, and changes nothing."""
+    """A worker that slept past its lease finds its requests done by another, and changes nothing."""
     number = yard.enqueue("act_1")
     thief = yard.queue_of("two")
 
@@ -225,7 +225,7 @@ def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
 
 
 def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
-    """A fetch of many leases' length keeps its request, because the worker is alive."""
+    """A fetch that takes many lease lifetimes keeps its request, because the worker renews the lease."""
     yard = Yard(bench, lease_seconds=0.03)
     renewed: list[int] = []
     keep = yard.queue.renew
@@ -250,5 +250,5 @@ def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
 
 
 def bench_wait() -> None:
-    """Let the thread that renews run."""
+    """Let the renewing thread run."""
     Event().wait(0.01)
