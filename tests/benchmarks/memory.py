@@ -1,7 +1,7 @@
 """Peak memory of warming, planning and reading: each case a process of its own, the platform another.
 
-Warming is measured beyond the first key, because the memory of a process with one warmed key is imports and connections.
-Warming and reading run twice: with the allocator settings of production, and without them, which is the baseline.
+Warming is measured beyond the first key, since a process with one warmed key holds imports and connections. Warming and
+reading run twice: with the allocator settings of production, and without them, which is the baseline.
 Planning is the run of `planning_run`, over fewer keys.
 
 `python -m tests.benchmarks.memory [--keys 150] [--many 1500] [--plan-accounts 2000]`
@@ -51,10 +51,10 @@ def warm(keys: int) -> dict[str, Any]:
     from adwarm.runtime import Runtime
 
     prefetch = Runtime().prefetch_engine()
-    wanted = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
-    _all_served(prefetch.run(wanted[:1], Priority.HIGH))
+    requests = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
+    _all_served(prefetch.run(requests[:1], Priority.HIGH))
     first, started = peak_mb(), time.perf_counter()
-    _all_served(prefetch.run(wanted[1:], Priority.HIGH))
+    _all_served(prefetch.run(requests[1:], Priority.HIGH))
     seconds, peak = time.perf_counter() - started, peak_mb()
     return {"first": first, "peak": peak, "seconds": seconds}
 
@@ -118,9 +118,9 @@ def _until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _environment(values: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+    inherited = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
     paths = os.pathsep.join(str(ROOT / name) for name in ("include", "plugins", "."))
-    return {**kept, "PYTHONPATH": paths, **values}
+    return {**inherited, "PYTHONPATH": paths, **values}
 
 
 def _case(what: str, arguments: Sequence[str], home: Path, url: str, *, lean: bool) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _planning(accounts: int) -> list[dict[str, Any]]:
     with TemporaryDirectory(prefix="adwarm-bench-") as home:
         prepare = "import json,sys;from tests.benchmarks.planning_run import prepare;from pathlib import Path;"
         prepare += "print(json.dumps(prepare(Path(sys.argv[1]), int(sys.argv[2]))['ids']))"
-        made = subprocess.run(
+        prepared = subprocess.run(
             [sys.executable, "-c", prepare, home, str(accounts)],
             env=_environment({}),
             cwd=ROOT,
@@ -168,7 +168,7 @@ def _planning(accounts: int) -> list[dict[str, Any]]:
             text=True,
             check=True,
         )
-        snapshot = json.loads(made.stdout.splitlines()[-1])["adwarm"]
+        snapshot = json.loads(prepared.stdout.splitlines()[-1])["adwarm"]
         what = f"plan {10 * accounts:,} keys"
         return [_case(what, ["plan", snapshot], Path(home), "http://127.0.0.1:9", lean=lean) for lean in (False, True)]
 

@@ -144,8 +144,8 @@ def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
     clock, result = PlatformClock(server, scene.scale), Result()
     with temporary_runtime(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
-        told = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
-        accounts.save(runtime.engine, told, clock.now())
+        named = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
+        accounts.save(runtime.engine, named, clock.now())
         prefetch = _engine(runtime, clock)
         started = time.monotonic()
         ended = _until_done(prefetch, scene, clock)
@@ -293,8 +293,8 @@ def evaluate(scene: StormScenario, server: SimulatorServer, result: Result) -> t
 
 def count_silent_losses(scene: StormScenario, result: Result, whole: int) -> int:
     """Return how many accounts are incomplete without a stated reason."""
-    told = set(result.reasons) | set(result.gaps)
-    return scene.number - whole - len(told)
+    named = set(result.reasons) | set(result.gaps)
+    return scene.number - whole - len(named)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -120,8 +120,8 @@ def worker(snapshot: str) -> dict[str, Any]:
 def run(accounts: int = 10_000) -> None:
     """Prepare, plan with each kind in turn, print the table and write it to a file."""
     with tempfile.TemporaryDirectory() as folder:
-        made = prepare(Path(folder), accounts)
-        runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in made["ids"].items()}
+        prepared = prepare(Path(folder), accounts)
+        runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in prepared["ids"].items()}
     best = {kind: min(found, key=lambda one: one["seconds"]) for kind, found in runs.items()}
     base = best["hour_of_week"]
     rows = [
@@ -133,7 +133,8 @@ def run(accounts: int = 10_000) -> None:
         }
         for kind, one in best.items()
     ]
-    title = f"A planning run over {made['keys']:,} keys, {made['events']:,} opens in eight weeks; limits 30 s, 1 GiB"
+    keys, events = prepared["keys"], prepared["events"]
+    title = f"A planning run over {keys:,} keys, {events:,} opens in eight weeks; limits 30 s, 1 GiB"
     save_results("planning_run", title, rows)
 
 

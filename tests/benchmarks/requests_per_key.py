@@ -66,20 +66,20 @@ def _mornings() -> Iterator[datetime]:
 
 
 def _warm(runtime: Runtime, names: Sequence[str]) -> int:
-    wanted = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
-    report = runtime.prefetch_engine().run(wanted, Priority.LOW)
+    requests = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
+    report = runtime.prefetch_engine().run(requests, Priority.LOW)
     served = sum(outcome.status.is_served for outcome in report.outcomes)
-    if served < len(wanted):
+    if served < len(requests):
         raise SystemExit(f"not every key was warmed: {report.errors(3)}")
     return served
 
 
 def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: RowDifference) -> None:
     """Compare every range summary, reach and frequency included, with the true rows."""
-    known = accounts.get_many(runtime.engine, names)
+    stored = accounts.get_many(runtime.engine, names)
     for name in names:
         for date_range in RANGES[:2]:
-            key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())
+            key = resolve_key(ReportKey(name, date_range), stored[name], SPEC, runtime.clock.now())
             found = entries.find(runtime.engine, key)
             rows = orjson.loads(decompress(found[1], runtime.settings.compression))["rows"] if found else []
             difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))

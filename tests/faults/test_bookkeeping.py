@@ -88,11 +88,11 @@ def workers() -> Iterator[Workers]:
     with subprocess.Popen([sys.executable, "-c", WORKERS], env=env, text=True, **pipes) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        made = Workers(process)
+        workers = Workers(process)
         try:
-            yield made
+            yield workers
         finally:
-            made.kill_all()
+            workers.kill_all()
 
 
 def is_alive(worker: int) -> bool:

@@ -57,15 +57,15 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
     }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
-    made, now = Runtime(), datetime.now(UTC)
+    runtime, now = Runtime(), datetime.now(UTC)
     rows = [
         PlannedWarm(key=ReportKey(account, date_range), reason=WarmReason.STRATEGY, decided_at=now, warm_at=now)
         for account in ACCOUNTS
         for date_range in RANGES
     ]
-    warms.replace_plan(made.engine, RUN, rows)
-    jobs.start(made.engine, RUN, "dag", len(rows), now)
-    return made
+    warms.replace_plan(runtime.engine, RUN, rows)
+    jobs.start(runtime.engine, RUN, "dag", len(rows), now)
+    return runtime
 
 
 def _worker() -> subprocess.Popen[str]:

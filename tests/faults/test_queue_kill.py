@@ -62,10 +62,10 @@ def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
     killed.send_signal(signal.SIGKILL)
     killed.wait(timeout=20)
 
-    held = _processing(runtime)
+    processing = _processing(runtime)
     while runtime.queue.status().to_dict()["pending"] or _processing(runtime):
         assert _worker().wait(timeout=60) == 0
     ended = [found for ticket in tickets if (found := runtime.queue.find(ticket.id))]
-    assert held
+    assert processing
     assert [item.status for item in ended] == [RequestStatus.COMPLETED] * len(tickets)
-    assert sum(item.attempts == 2 for item in ended) == held
+    assert sum(item.attempts == 2 for item in ended) == processing

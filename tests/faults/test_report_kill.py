@@ -66,9 +66,9 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
     }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
-    made = Runtime()
-    made.engine.connect().close()
-    return made
+    runtime = Runtime()
+    runtime.engine.connect().close()
+    return runtime
 
 
 def start(mode: str, *accounts: str) -> subprocess.Popen[str]:
@@ -95,23 +95,23 @@ def finish(runtime: Runtime, *accounts: str) -> None:
     assert {runtime.reader.read(ReportKey(account, "last_90d")).status for account in accounts} == {ReadStatus.HIT}
 
 
-def submits(platform: SimulatorServer) -> int:
+def count_submits(platform: SimulatorServer) -> int:
     """Return how many reports were requested."""
     return platform.calls()["paths"].get("submit", 0)
 
 
-def orphans(runtime: Runtime) -> int:
+def count_orphans(runtime: Runtime) -> int:
     """Return how many reports were counted as orphans."""
     return sum(event.kind == ORPHAN for event in ErrorLog(runtime.engine).list_recent(1_000))
 
 
-def noted(runtime: Runtime) -> int:
+def count_saved_reports(runtime: Runtime) -> int:
     """Return how many leases hold the id of their report."""
     with read_transaction(runtime.engine) as connection:
         return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
 
 
-def until(what: object, seconds: float = 20) -> None:
+def wait_until(what: object, seconds: float = 20) -> None:
     """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not what():  # type: ignore[operator]
@@ -122,10 +122,10 @@ def until(what: object, seconds: float = 20) -> None:
 def test_a_report_whose_id_is_stored_is_continued(runtime: Runtime, platform: SimulatorServer) -> None:
     """Killed as soon as the ids are stored: the retry submits nothing, and counts no orphan."""
     worker = start("go", "act_1", "act_2")
-    until(lambda: noted(runtime) == 2)
+    wait_until(lambda: count_saved_reports(runtime) == 2)
     kill(worker)
     finish(runtime, "act_1", "act_2")
-    assert (submits(platform), orphans(runtime), noted(runtime)) == (2, 0, 0)
+    assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 0, 0)
 
 
 def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runtime, platform: SimulatorServer) -> None:
@@ -135,7 +135,7 @@ def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runti
     assert worker.stdout.readline() == "submitted\n"
     kill(worker)
     finish(runtime, "act_1")
-    assert (submits(platform), orphans(runtime), noted(runtime)) == (2, 1, 0)
+    assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 1, 0)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -145,8 +145,8 @@ def test_a_kill_at_any_point_loses_no_account(runtime: Runtime, platform: Simula
     time.sleep(random.Random(seed).uniform(0.1, 2.5))
     kill(worker)
     finish(runtime, *ACCOUNTS)
-    assert submits(platform) <= len(ACCOUNTS) + orphans(runtime)
-    assert orphans(runtime) <= 2, "no more than accounts that were at work"
+    assert count_submits(platform) <= len(ACCOUNTS) + count_orphans(runtime)
+    assert count_orphans(runtime) <= 2, "no more than accounts that were at work"
 
 
 def test_two_processes_make_one_fetch(runtime: Runtime, platform: SimulatorServer) -> None:
@@ -155,5 +155,5 @@ def test_two_processes_make_one_fetch(runtime: Runtime, platform: SimulatorServe
     output = sorted("".join(worker.communicate(timeout=60)) for worker in workers)
     assert sum("'fetched': 1" in text for text in output) == 1
     assert sum("'fresh': 1" in text for text in output) == 1
-    assert submits(platform) == 1
+    assert count_submits(platform) == 1
     assert platform.calls()["paths"]["account"] == 1

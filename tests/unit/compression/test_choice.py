@@ -57,11 +57,11 @@ def test_the_content_type_is_in_the_envelope() -> None:
 
 
 @pytest.mark.parametrize("stored", CODECS)
-@pytest.mark.parametrize("wanted", CODECS)
-def test_transcoding_gives_the_same_payload_in_any_codec(stored: Codec, wanted: Codec) -> None:
+@pytest.mark.parametrize("target", CODECS)
+def test_transcoding_gives_the_same_payload_in_any_codec(stored: Codec, target: Codec) -> None:
     """Whatever the stored codec, the client's codec decodes to the payload."""
     blob = compress(SAMPLE, SETTINGS, codec=stored).blob
-    assert decode(transcode(blob, wanted, SETTINGS), wanted, len(SAMPLE)) == SAMPLE
+    assert decode(transcode(blob, target, SETTINGS), target, len(SAMPLE)) == SAMPLE
 
 
 def test_the_stored_codec_passes_without_decoding() -> None:

@@ -19,11 +19,11 @@ def test_decoding_undoes_encoding_an_envelope(body: bytes, codec: Codec, raw_byt
 def test_every_flipped_bit_is_caught() -> None:
     """No single flipped bit, wherever it is, passes the checksum."""
     blob = encode_envelope(b"\x00clicks\xff" * 4, codec="zstd", content_type="text/csv", raw_bytes=9)
-    for place in range(len(blob) * 8):
-        hurt = bytearray(blob)
-        hurt[place // 8] ^= 1 << place % 8
+    for bit in range(len(blob) * 8):
+        damaged = bytearray(blob)
+        damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Corrupt):
-            decode_envelope(bytes(hurt))
+            decode_envelope(bytes(damaged))
 
 
 def test_every_truncation_is_caught() -> None:

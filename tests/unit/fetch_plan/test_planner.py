@@ -41,29 +41,29 @@ def test_with_nothing_stored_the_whole_span_is_one_request() -> None:
 
 def test_only_missing_and_due_days_are_fetched() -> None:
     """Days that are not due are left out at both ends; one in the middle does not make two requests."""
-    have = {day: state(day) for day in WEEK.days()}
-    have[date(2026, 11, 20)] = state(date(2026, 11, 20), NOW - timedelta(days=3))
-    del have[date(2026, 11, 22)]
+    stored = {day: state(day) for day in WEEK.days()}
+    stored[date(2026, 11, 20)] = state(date(2026, 11, 20), NOW - timedelta(days=3))
+    del stored[date(2026, 11, 22)]
 
-    assert plan_fetch([WEEK], have, CALENDAR, NOW).spans == (Window(date(2026, 11, 20), date(2026, 11, 22)),)
+    assert plan_fetch([WEEK], stored, CALENDAR, NOW).spans == (Window(date(2026, 11, 20), date(2026, 11, 22)),)
 
 
 def test_days_that_would_cost_a_page_are_not_joined() -> None:
     """Two requests are cheaper than one whose extra rows fill more pages than the second request has."""
-    have = {day: state(day, rows=400) for day in WEEK.days()}
-    del have[WEEK.since], have[WEEK.until]
+    stored = {day: state(day, rows=400) for day in WEEK.days()}
+    del stored[WEEK.since], stored[WEEK.until]
     ends = tuple(Window(day, day) for day in (WEEK.since, WEEK.until))
 
-    assert plan_fetch([WEEK], have, CALENDAR, NOW, page_rows=500).spans == ends
-    assert plan_fetch([WEEK], have, CALENDAR, NOW, page_rows=2_000).spans == (WEEK,)
+    assert plan_fetch([WEEK], stored, CALENDAR, NOW, page_rows=500).spans == ends
+    assert plan_fetch([WEEK], stored, CALENDAR, NOW, page_rows=2_000).spans == (WEEK,)
 
 
 def test_final_days_separate_spans() -> None:
     """A final day between two missing ones is not fetched again, though that takes one more request."""
     old = Window(date(2026, 8, 1), date(2026, 8, 3))
-    have = {date(2026, 8, 2): state(date(2026, 8, 2), datetime(2026, 9, 20, tzinfo=UTC))}
+    stored = {date(2026, 8, 2): state(date(2026, 8, 2), datetime(2026, 9, 20, tzinfo=UTC))}
 
-    assert plan_fetch([old], have, CALENDAR, NOW).spans == (
+    assert plan_fetch([old], stored, CALENDAR, NOW).spans == (
         Window(date(2026, 8, 1), date(2026, 8, 1)),
         Window(date(2026, 8, 3), date(2026, 8, 3)),
     )
@@ -71,9 +71,9 @@ def test_final_days_separate_spans() -> None:
 
 def test_incomplete_days_are_fetched_again() -> None:
     """A partition that was cut short counts as missing."""
-    have = {day: state(day, complete=day != date(2026, 11, 21)) for day in WEEK.days()}
+    stored = {day: state(day, complete=day != date(2026, 11, 21)) for day in WEEK.days()}
 
-    assert plan_fetch([WEEK], have, CALENDAR, NOW).spans == (Window(date(2026, 11, 21), date(2026, 11, 21)),)
+    assert plan_fetch([WEEK], stored, CALENDAR, NOW).spans == (Window(date(2026, 11, 21), date(2026, 11, 21)),)
 
 
 def test_the_future_is_not_fetched() -> None:
@@ -145,42 +145,42 @@ KNOWN = st.dictionaries(
 
 @given(st.lists(SPANS, min_size=1, max_size=4), KNOWN, st.integers(0, 6))
 def test_a_plan_covers_exactly_what_is_missing_or_due(
-    windows: list[Window], known: dict[int, tuple[int, bool, int]], weekday: int
+    windows: list[Window], stored_days: dict[int, tuple[int, bool, int]], weekday: int
 ) -> None:
     """Whatever is stored and requested: every missing or due day is fetched once, no final day, none beyond today.
 
     A day that is neither is read along only between two that are, and then it was wanted at some time: it is there.
     """
-    calendar = RefetchSchedule("UTC", weekday)
-    have = {
+    schedule = RefetchSchedule("UTC", weekday)
+    stored = {
         (day := TODAY - age * DAY): state(day, NOW - timedelta(hours=hours), complete=complete, rows=rows)
-        for age, (hours, complete, rows) in known.items()
+        for age, (hours, complete, rows) in stored_days.items()
         if hours >= 0
     }
 
-    plan = plan_fetch(windows, have, calendar, NOW)
+    plan = plan_fetch(windows, stored, schedule, NOW)
 
-    asked = [day for span in plan.spans for day in span.days()]
-    wanted = {day for window in windows for day in window.days() if day <= TODAY}
-    due = {day for day in wanted if needs_fetch(day, have.get(day), calendar, NOW)}
-    along = set(asked) - due
-    assert len(asked) == len(set(asked))
-    assert due <= set(asked)
-    assert along <= set(have)
-    assert not any(calendar.is_final(day, have[day].fetched_at) for day in along)
+    fetched = [day for span in plan.spans for day in span.days()]
+    requested = {day for window in windows for day in window.days() if day <= TODAY}
+    due = {day for day in requested if needs_fetch(day, stored.get(day), schedule, NOW)}
+    along = set(fetched) - due
+    assert len(fetched) == len(set(fetched))
+    assert due <= set(fetched)
+    assert along <= set(stored)
+    assert not any(schedule.is_final(day, stored[day].fetched_at) for day in along)
     assert all(span.since in due and span.until in due for span in plan.spans)
 
 
 @given(st.lists(SPANS, min_size=1, max_size=4), KNOWN)
 def test_carrying_a_plan_out_leaves_nothing_to_do(
-    windows: list[Window], known: dict[int, tuple[int, bool, int]]
+    windows: list[Window], stored_days: dict[int, tuple[int, bool, int]]
 ) -> None:
     """After a plan is carried out the same windows need nothing more."""
-    have = {
+    stored = {
         (day := TODAY - age * DAY): state(day, NOW - timedelta(hours=hours), complete=complete, rows=rows)
-        for age, (hours, complete, rows) in known.items()
+        for age, (hours, complete, rows) in stored_days.items()
     }
-    for span in plan_fetch(windows, have, CALENDAR, NOW).spans:
-        have.update({day: state(day) for day in span.days()})
+    for span in plan_fetch(windows, stored, CALENDAR, NOW).spans:
+        stored.update({day: state(day) for day in span.days()})
 
-    assert plan_fetch(windows, have, CALENDAR, NOW).is_empty
+    assert plan_fetch(windows, stored, CALENDAR, NOW).is_empty

@@ -19,17 +19,17 @@ def _spoil_objects(objects: ObjectStore) -> None:
 def test_an_intact_store_has_no_findings(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Entries and objects are counted, and nothing is reported."""
     desk.warm(*KEYS)
-    found = verify_store(desk.bench.prefetch.context)
-    assert (found.entries, found.objects, found.corrupt) == (2, 2, [])
-    assert found.to_dict()["corrupt"] == []
+    result = verify_store(desk.bench.prefetch.context)
+    assert (result.entries, result.objects, result.corrupt) == (2, 2, [])
+    assert result.to_dict()["corrupt"] == []
 
 
 def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Without repair they are only reported; with it the next warm fetches them."""
     desk.warm(*KEYS)
     desk.corrupt_payloads()
-    told = verify_store(desk.bench.prefetch.context)
-    assert {what for what, _ in told.corrupt} == {
+    reported = verify_store(desk.bench.prefetch.context)
+    assert {what for what, _ in reported.corrupt} == {
         "entry act_1 2026-11-18..2026-11-24",
         "entry act_2 2026-11-24..2026-11-24",
     }

@@ -87,8 +87,8 @@ def test_a_preview_stores_nothing(learned: Engine, objects: ObjectStore) -> None
 
 def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: ObjectStore) -> None:
     """In shadow mode the same keys are stored, in no batch and with no call."""
-    made = decide(_context(learned, objects), NINE, RUN, Mode.SHADOW)
-    assert (made.planned, made.batches) == (3, 0)
+    summary = decide(_context(learned, objects), NINE, RUN, Mode.SHADOW)
+    assert (summary.planned, summary.batches) == (3, 0)
     assert {row[3] for row in _stored(learned)} == {"shadow"}
     assert all(row.expires_at == row.warm_at + timedelta(hours=3) for row in warms.list_by_run(learned, RUN))
     assert warms.list_planned(learned, RUN, 0) == []
@@ -96,9 +96,9 @@ def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: O
 
 def test_warms_over_budget_are_stored_with_a_reason(learned: Engine, objects: ObjectStore) -> None:
     """Two calls an hour keep two; the third is stored as cut with its reason. Calls spent this hour count."""
-    made = decide(_context(learned, objects, max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
+    summary = decide(_context(learned, objects, max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
     rows = warms.list_by_run(learned, RUN)
-    assert (made.planned, made.cut) == (2, 1)
+    assert (summary.planned, summary.cut) == (2, 1)
     (cut,) = [row for row in rows if row.status == "cut"]
     assert "2 of the 2 calls of all accounts in this hour" in cut.explanation["cut"]
     fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NINE, requests=2)
@@ -113,8 +113,8 @@ def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, ob
     accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
-    made = decide(_context(learned, objects), hour, RUN, Mode.LIVE)
-    assert made.closing == 1
+    summary = decide(_context(learned, objects), hour, RUN, Mode.LIVE)
+    assert summary.closing == 1
     assert ("act_1", "2026-02-23..2026-03-01", "day_closed", "planned") in _stored(learned)
     later = decide(_context(learned, objects), hour + timedelta(hours=1), "adwarm_intelligent_warming/r2", Mode.LIVE)
     assert later.closing == 0
@@ -125,6 +125,6 @@ def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> 
     accounts.save(learned, [Account("act_1")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
-    made = decide(_context(learned, objects, max_calls_per_hour=1), hour, RUN, Mode.LIVE)
-    assert (made.closing, made.cut) == (0, 1)
+    summary = decide(_context(learned, objects, max_calls_per_hour=1), hour, RUN, Mode.LIVE)
+    assert (summary.closing, summary.cut) == (0, 1)
     assert ("act_1", "2026-02-23..2026-03-01", "day_closed", "cut") in _stored(learned)

@@ -94,6 +94,6 @@ def test_plans_of_the_week_are_not_empty(learned: Engine, objects: ObjectStore) 
     """Mornings plan warms, each worth more than it costs, and the same ones twice."""
     plans = [_plan(learned, objects, MONDAY + hour * timedelta(hours=1)) for hour in range(6, 18, 2)]
     assert plans[1] == _plan(learned, objects, MONDAY + timedelta(hours=8))
-    made = [item for plan in plans for item in plan.recommendations]
-    assert len(made) > 8
-    assert all(item.benefit > item.price for item in made)
+    planned = [item for plan in plans for item in plan.recommendations]
+    assert len(planned) > 8
+    assert all(item.benefit > item.price for item in planned)

@@ -56,10 +56,10 @@ class _View:
 
     get_fresh_until: Lookup
     get_expiries: Lookup
-    asked: list[datetime] = field(default_factory=list)
+    moments_read: list[datetime] = field(default_factory=list)
 
     def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
-        self.asked.extend(moments)
+        self.moments_read.extend(moments)
         return [RequestCost(True, False)] * len(keys)
 
 
@@ -153,14 +153,14 @@ def test_an_entry_fresh_through_the_session_is_skipped() -> None:
 
 def test_freshness_is_evaluated_at_the_predicted_open() -> None:
     """The entry that matters is the one of the window at the predicted open."""
-    asked: list[datetime] = []
+    moments_read: list[datetime] = []
 
     def stored(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
-        asked.extend(moments)
+        moments_read.extend(moments)
         return [None] * len(keys)
 
     _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)], stored=stored)
-    assert asked == [NOW + 15.5 * MINUTE]
+    assert moments_read == [NOW + 15.5 * MINUTE]
 
 
 def test_no_warm_that_expires_before_the_open() -> None:

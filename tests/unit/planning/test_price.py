@@ -105,8 +105,8 @@ def test_the_rules_hold_for_any_candidates(keys: list[Key], fleet: int, spent: i
     assert calls == pytest.approx(found.calls[found.chosen].sum())
     assert calls <= max(0, fleet - spent)
     assert all(_calls([key for key in chosen if key[0] == name]) <= account for name in {key[0] for key in keys})
-    for place in np.flatnonzero(found.chosen).tolist():
-        assert keys[place][1] > found.get_cost(place).price - 1e-9
+    for index in np.flatnonzero(found.chosen).tolist():
+        assert keys[index][1] > found.get_cost(index).price - 1e-9
     assert not (found.chosen & found.cut).any()
     assert (found.used <= np.where(found.is_account_limit, account, max(fleet, spent))).all()
     assert (found.price_per_call >= 1).all()
@@ -127,18 +127,18 @@ def test_with_calls_to_spare_the_selection_is_optimal(keys: list[Key]) -> None:
     """At a price of one, no other set of an account's keys gains more, less its calls."""
     chosen = _chosen(keys, fleet=10**6, account=10**6)
     for name in {key[0] for key in keys}:
-        own = [place for place, key in enumerate(keys) if key[0] == name][:8]
+        own = [index for index, key in enumerate(keys) if key[0] == name][:8]
         if len(own) < len([key for key in keys if key[0] == name]):
             continue
 
-        def gain(places: list[int]) -> float:
-            some = [keys[place] for place in places]
+        def gain(indexes: list[int]) -> float:
+            some = [keys[index] for index in indexes]
             return sum(key[1] for key in some) - _calls(some)
 
         sets = (
-            [place for place, on in zip(own, taken, strict=True) if on] for taken in product((0, 1), repeat=len(own))
+            [index for index, on in zip(own, taken, strict=True) if on] for taken in product((0, 1), repeat=len(own))
         )
-        assert gain([place for place in own if place in chosen]) == pytest.approx(max(map(gain, sets)), abs=1e-9)
+        assert gain([index for index in own if index in chosen]) == pytest.approx(max(map(gain, sets)), abs=1e-9)
 
 
 def test_no_candidates_give_no_selection() -> None:

@@ -142,8 +142,8 @@ def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> No
 
 def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
     """The plan is stored, and no batch carries it out."""
-    made = _decide(bench, PAIR, dry_run=True)
-    assert (made.planned, made.batches) == (4, 0)
+    summary = _decide(bench, PAIR, dry_run=True)
+    assert (summary.planned, summary.batches) == (4, 0)
     assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 

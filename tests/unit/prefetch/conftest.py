@@ -93,9 +93,9 @@ class PlatformHarness:
 
     def run(self, *accounts: str, span: str = LONG_RANGE, wait: float = 600, **changes: Any) -> BatchResult:
         """Fetch one range of some accounts."""
-        wanted = [KeyRequest(ReportKey(account, span)) for account in accounts]
+        requests = [KeyRequest(ReportKey(account, span)) for account in accounts]
         engine = replace(self.prefetch, **changes) if changes else self.prefetch
-        return engine.run(wanted, Priority.LOW, wait_seconds=wait)
+        return engine.run(requests, Priority.LOW, wait_seconds=wait)
 
     def with_settings(self, settings: Settings) -> "PlatformHarness":
         """Return the same harness with an engine that has other settings."""
@@ -145,13 +145,13 @@ class PlatformHarness:
 @pytest.fixture
 def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
     """Returns a factory of harnesses; their servers stop at the end of the test."""
-    made: list[SimulatorServer] = []
+    servers: list[SimulatorServer] = []
 
     def make(config: dict[str, Any] | None = None, **source: Any) -> PlatformHarness:
         clock = VirtualClock(NOW)
         server = SimulatorServer(SimulatorConfig(**{"ads": 6, "now": NOW, "token": TOKEN, **(config or {})}))
         server.__enter__()
-        made.append(server)
+        servers.append(server)
         server.state.clock = clock
         server.state.set_fault_profile(server.state.fault_profile)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
@@ -164,7 +164,7 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         return PlatformHarness(server, prefetch, clock, admission, errors)
 
     yield make
-    for server in made:
+    for server in servers:
         server.__exit__(None, None, None)
 
 

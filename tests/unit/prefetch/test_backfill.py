@@ -182,28 +182,28 @@ def _estimate(bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
 def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness) -> None:
     """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each new account."""
     unknown = [*ACCOUNTS, Account("act_4", currency="")]
-    found = _estimate(bench, unknown)
+    result = _estimate(bench, unknown)
 
-    assert (found.accounts, found.days, found.rows_from, found.rows_per_day) == (4, 360, "assumed", ASSUMED_ROWS)
-    assert found.requests == sum(-(-len(span) * 50 // 500) for span in _spans()) * 4 + 1
-    assert 0 < found.hours_alone < found.hours_shared
+    assert (result.accounts, result.days, result.rows_from, result.rows_per_day) == (4, 360, "assumed", ASSUMED_ROWS)
+    assert result.requests == sum(-(-len(span) * 50 // 500) for span in _spans()) * 4 + 1
+    assert 0 < result.hours_alone < result.hours_shared
 
 
 def _spans() -> list[Window]:
-    found: dict[date, list[date]] = {}
+    result: dict[date, list[date]] = {}
     for day in RANGE.days():
-        found.setdefault(aligned_block(day).since, []).append(day)
-    return [Window(days[0], days[-1]) for days in found.values()]
+        result.setdefault(aligned_block(day).since, []).append(day)
+    return [Window(days[0], days[-1]) for days in result.values()]
 
 
 def test_an_estimate_matches_the_backfill(bench: PrefetchHarness) -> None:
     """With the rows of stored days measured, requests and days are those of the run; then nothing is left."""
     _run(bench, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
-    found, asked = _estimate(bench), len(bench.source.submitted)
+    result, asked = _estimate(bench), len(bench.source.submitted)
     _run(bench)
 
-    assert (found.rows_from, found.rows_per_day) == ("stored days", 1.0)
-    assert found.requests == len(bench.source.submitted) - asked
+    assert (result.rows_from, result.rows_per_day) == ("stored days", 1.0)
+    assert result.requests == len(bench.source.submitted) - asked
     assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
 
 

@@ -18,7 +18,7 @@ from adwarm.settings import Settings, SourceSettings
 from adwarm.store import leases
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import UnlimitedAdmission
-from tests.unit.prefetch.test_async_reports import Desk, report
+from tests.unit.prefetch.test_async_reports import PolledSource, report
 
 
 @dataclass
@@ -43,40 +43,40 @@ def batch(seconds: Seconds) -> Batch:
     """A batch of two workers, with 100 s for the batch and 10 s for an account."""
     clock = VirtualClock(NOW)
 
-    def watch() -> ReportSchedule:
+    def make_schedule() -> ReportSchedule:
         return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
-    poller = ReportPoller(clock, 30, watch, lambda connection: Desk(clock))  # type: ignore[arg-type, return-value]
+    poller = ReportPoller(clock, 30, make_schedule, lambda connection: PolledSource(clock))  # type: ignore[arg-type, return-value]
     return Batch(Settings(workers=2, batch_seconds=100, account_seconds=10), Priority.LOW, 30, poller, seconds)
 
 
 def test_an_account_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
     """An account that takes too long may make no further call; the next account has its own limit."""
-    with batch.acquire_slot() as turn:
+    with batch.acquire_slot() as slot:
         seconds.now = 9
-        turn.check_call_allowed("", "meta")
+        slot.check_call_allowed("", "meta")
         seconds.now = 11
         with pytest.raises(AccountTimeout, match="ADWARM_ACCOUNT_SECONDS"):
-            turn.check_call_allowed("", "meta")
-    with batch.acquire_slot() as turn:
-        turn.check_call_allowed("", "meta")
+            slot.check_call_allowed("", "meta")
+    with batch.acquire_slot() as slot:
+        slot.check_call_allowed("", "meta")
 
 
 def test_waiting_for_a_report_does_not_count(batch: Batch, seconds: Seconds) -> None:
     """Waiting uses neither the account's time nor one of the batch's slots."""
     batch.poller.close()
-    with batch.acquire_slot() as turn:
+    with batch.acquire_slot() as slot:
         close = batch.poller.wait
 
-        def wait(*asked: object) -> object:
+        def wait(*args: object) -> object:
             seconds.now += 50
             with batch.acquire_slot(), batch.acquire_slot():
-                return close(*asked)  # type: ignore[arg-type]
+                return close(*args)  # type: ignore[arg-type]
 
         batch.poller.wait = wait  # type: ignore[assignment, method-assign]
         with pytest.raises(Exception, match="is running"):
-            turn.wait_for_report("", report(1))
-        turn.check_call_allowed("", "meta")
+            slot.wait_for_report("", report(1))
+        slot.check_call_allowed("", "meta")
 
 
 def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
@@ -84,8 +84,8 @@ def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
     seconds.now = 101
     with ThreadPoolExecutor(1) as pool:
         batch.supervise([pool.submit(batch._heartbeat)], 1)
-    with batch.acquire_slot() as turn, pytest.raises(BatchStopped, match="ADWARM_BATCH_SECONDS"):
-        turn.check_call_allowed("", "meta")
+    with batch.acquire_slot() as slot, pytest.raises(BatchStopped, match="ADWARM_BATCH_SECONDS"):
+        slot.check_call_allowed("", "meta")
 
 
 def test_a_dead_token_is_used_once(batch: Batch) -> None:
@@ -111,28 +111,30 @@ def test_an_open_breaker_refuses_the_whole_source(batch: Batch, seconds: Seconds
 
 
 @pytest.mark.parametrize("work", ["progress", "hang"])
-def test_a_lease_is_renewed_while_its_holder_makes_progress(engine: Engine, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+def test_a_lease_is_renewed_while_its_holder_makes_progress(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
     """With progress the lease is kept; a holder that hangs is not renewed, and learns that it lost the lease."""
     ticks = Seconds()
     monkeypatch.setattr(fetch_lease.time, "monotonic", ticks)
     renewals: list[float] = []
     real: Callable[..., bool] = leases.renew
-    monkeypatch.setattr(fetch_lease.leases, "renew", lambda *held: renewals.append(ticks.now) or real(*held))
+    monkeypatch.setattr(fetch_lease.leases, "renew", lambda *args: renewals.append(ticks.now) or real(*args))
     lease = leases.acquire(engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = FetchLease(engine, lease, LeaseTiming(lease=30, wait=0, stall=40), 0.0, 0.0)
+    renewed = FetchLease(engine, lease, LeaseTiming(lease=30, wait=0, stall=40), 0.0, 0.0)
     for ticks.now in range(0, 200, 5):
-        held.renew_if_due()
+        renewed.renew_if_due()
         if work == "progress":
-            held.record_progress()
+            renewed.record_progress()
     assert max(renewals) >= 190 if work == "progress" else max(renewals) <= 40
     leases.release(engine, lease)
     assert leases.acquire(engine, "fetch:act_1:x", "two", 30)
-    held.record_progress()
+    renewed.record_progress()
     ticks.now += 15
-    held.renew_if_due()
+    renewed.renew_if_due()
     with pytest.raises(LeaseLost):
-        held.record_progress()
+        renewed.record_progress()
 
 
 def test_a_failed_renewal_does_not_end_the_batch(
@@ -141,16 +143,16 @@ def test_a_failed_renewal_does_not_end_the_batch(
     """A lease that cannot be renewed is tried again at the next heartbeat."""
     tries: list[int] = []
 
-    def away(*held: object) -> bool:
+    def away(*args: object) -> bool:
         tries.append(1)
         raise Transient("the database cannot be reached")
 
     monkeypatch.setattr(fetch_lease.leases, "renew", away)
     lease = leases.acquire(sqlite_engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = FetchLease(sqlite_engine, lease, LeaseTiming(lease=30, wait=0, stall=1e9), -1e9)
-    with batch.renewing(held):
+    renewed = FetchLease(sqlite_engine, lease, LeaseTiming(lease=30, wait=0, stall=1e9), -1e9)
+    with batch.renewing(renewed):
         for _ in range(2):
             batch._heartbeat()
     assert len(tries) == 2
-    held.record_progress()
+    renewed.record_progress()

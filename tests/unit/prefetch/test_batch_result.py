@@ -47,9 +47,9 @@ PERMANENT = [BadRequest("no"), NotFound("no"), Corrupt(), TooMuchData(), Denied(
 
 
 @given(st.permutations(range(len(ORDER))), st.integers(1, len(ORDER)))
-def test_the_order_of_severity_is_fixed(places: list[int], count: int) -> None:
+def test_the_order_of_severity_is_fixed(indexes: list[int], count: int) -> None:
     """In any mix and order: dead token, requested waits, transient failures, permanent errors last."""
-    assert most_severe_error(ORDER[place] for place in places[:count]) is ORDER[min(places[:count])]
+    assert most_severe_error(ORDER[index] for index in indexes[:count]) is ORDER[min(indexes[:count])]
 
 
 def test_a_permanent_error_does_not_hide_a_transient_one() -> None:
@@ -63,9 +63,9 @@ def test_a_permanent_error_does_not_hide_a_transient_one() -> None:
 @pytest.mark.parametrize("error", [*ORDER, *PERMANENT, SOON], ids=lambda error: type(error).__name__)
 def test_another_message_changes_nothing_else(error: AdwarmError) -> None:
     """The class and all attributes stay; the original error is the cause."""
-    told = with_message(error, "every key failed")
-    assert (type(told), str(told), told.__cause__) == (type(error), "every key failed", error)
-    assert vars(told) == vars(error)
+    copy = with_message(error, "every key failed")
+    assert (type(copy), str(copy), copy.__cause__) == (type(error), "every key failed", error)
+    assert vars(copy) == vars(error)
 
 
 def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
@@ -97,7 +97,7 @@ def test_a_stored_error_holds_no_frame() -> None:
 
     def fail() -> AdwarmError:
         answer = Answer()
-        kept.append(weakref.ref(answer))
+        references.append(weakref.ref(answer))
         try:
             try:
                 raise ValueError("odd")
@@ -106,10 +106,10 @@ def test_a_stored_error_holds_no_frame() -> None:
         except Transient as error:
             return error
 
-    kept: list[Any] = []
+    references: list[Any] = []
     error = clear_tracebacks(fail())
     gc.collect()
-    assert (str(error), kept[0]()) == ("down", None)
+    assert (str(error), references[0]()) == ("down", None)
 
 
 def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
@@ -125,14 +125,14 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -
         raise raised[unit.account_id]
 
     bench.source.script = dict.fromkeys(raised, failing)
-    wanted = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
+    requests = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
     for waits in (Throttled, NotAdmitted):  # the second time admission itself keeps the throttled account waiting
-        found = bench.prefetch.run(wanted, Priority.LOW, wait_seconds=0).outcomes
+        found = bench.prefetch.run(requests, Priority.LOW, wait_seconds=0).outcomes
         assert [type(outcome.error) for outcome in found] == [Denied, waits, BadRequest, Transient, type(None)]
         assert all(outcome.error.__traceback__ is None for outcome in found if outcome.error)
     bench.source.script = {"act_5": lambda unit: _raise(TokenDead())}
     bench.clock.sleep(86_400)
-    (last,) = bench.prefetch.run(wanted[-1:], Priority.LOW).outcomes
+    (last,) = bench.prefetch.run(requests[-1:], Priority.LOW).outcomes
     assert (last.status, type(last.error)) == (KeyStatus.STALE, TokenDead)
 
 

@@ -34,8 +34,8 @@ def test_each_account_is_read_with_its_own_token(two_tokens: PlatformHarness) ->
     """An unknown account finds its token once; from then on its row names the connection, and no call is refused."""
     report = two_tokens.run("act_1", *EUROPE, "act_2", span="last_7d")
     assert statuses(report) == ["fetched"] * 4
-    known = accounts.get_many(two_tokens.prefetch.engine)
-    assert {name: account.connection for name, account in known.items()} == {
+    account = accounts.get_many(two_tokens.prefetch.engine)
+    assert {name: account.connection for name, account in account.items()} == {
         "act_1": "default",
         "act_2": "default",
         "act_5": "eu",
@@ -72,9 +72,9 @@ def test_a_refused_account_moves_to_the_next_token(two_tokens: PlatformHarness) 
     """An account that its token may no longer read is read with another one, in the same run and from then on."""
     two_tokens.run("act_5", span="last_7d")
     engine = two_tokens.prefetch.engine
-    known = accounts.get(engine, "act_5")
-    assert known is not None
-    accounts.save(engine, [replace(known, connection="default")], two_tokens.clock.now())
+    account = accounts.get(engine, "act_5")
+    assert account is not None
+    accounts.save(engine, [replace(account, connection="default")], two_tokens.clock.now())
     denials.lift(engine, ["act_5"])
     two_tokens.clock.sleep(86_400)
     assert statuses(two_tokens.run("act_5", span="last_7d")) == ["fetched"]
@@ -92,10 +92,10 @@ def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
     assert calls == 2
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls
-    engine, house = two_tokens.prefetch.engine, two_tokens.prefetch
-    renewed = make_source_factory(house.settings.source, "eu-token", two_tokens.clock, "default")
-    sources = SourcePool(renewed, house.sources.factories)
-    again = replace(two_tokens, prefetch=replace(house, sources=sources))
+    engine, prefetch = two_tokens.prefetch.engine, two_tokens.prefetch
+    renewed = make_source_factory(prefetch.settings.source, "eu-token", two_tokens.clock, "default")
+    sources = SourcePool(renewed, prefetch.sources.factories)
+    again = replace(two_tokens, prefetch=replace(prefetch, sources=sources))
     assert statuses(again.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls + 1
     assert denials.lift(engine, ["act_1"]) == ["act_1"]
@@ -106,13 +106,13 @@ def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
 def test_a_blocked_app_denies_no_account(staging: PlatformHarness) -> None:
     """An app without the capability is called once; its accounts wait, and none of them is denied."""
     refused = {"code": 3, "message": "(#3) Application does not have the capability to make this API call."}
-    asked: list[str] = []
+    paths: list[str] = []
 
     def make() -> MetaSource:
         source: Any = staging.prefetch.sources.make_default()
 
         def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
-            asked.append(path[0])
+            paths.append(path[0])
             raise parse_error(refused, 400, source._graph.call_context(account_id, path), (), staging.clock.now())
 
         source._graph.get = refuse
@@ -122,7 +122,7 @@ def test_a_blocked_app_denies_no_account(staging: PlatformHarness) -> None:
     settings = staging.prefetch.settings.model_copy(update={"workers": 1})
     report = staging.with_source(make).with_settings(settings).run("act_1", "act_2", "act_3", span="last_7d")
     assert statuses(report) == ["parked"] * 3
-    assert len(asked) == 1
+    assert len(paths) == 1
     assert [event.kind for event in staging.errors.list_recent() if event.kind == "Blocked"] == ["Blocked"]
     assert all(account.status != "denied" for account in accounts.get_many(staging.prefetch.engine).values())
 
@@ -141,6 +141,6 @@ def test_a_denied_account_is_tried_again_after_a_day(staging: PlatformHarness) -
     staging.set_faults()
     staging.clock.sleep(86_400)
     assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
-    known = accounts.get(staging.prefetch.engine, "act_1")
-    assert known is not None
-    assert (known.status, known.currency) == ("active", "USD")
+    account = accounts.get(staging.prefetch.engine, "act_1")
+    assert account is not None
+    assert (account.status, account.currency) == ("active", "USD")

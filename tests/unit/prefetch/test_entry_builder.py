@@ -69,8 +69,8 @@ def _built(
 def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:
     """Objects hold more days than a window covers; rows come by day, then by ad."""
     rows = daily_rows(objects, _states(objects, WIDE, ("9", "7")), WEEK)
-    wanted = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
-    assert [(row["date_start"], row["ad_id"]) for row in rows] == wanted
+    expected = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
+    assert [(row["date_start"], row["ad_id"]) for row in rows] == expected
 
 
 def test_days_without_delivery_cost_no_object(objects: ObjectStore) -> None:
@@ -157,7 +157,7 @@ def _restated(unit: FetchUnit) -> ResultPage:
 
 
 @pytest.mark.parametrize(
-    ("kept", "version", "later", "due"),
+    ("stored", "version", "later", "due"),
     [
         (False, 1, timedelta(0), True),
         (True, 1, timedelta(hours=11), False),
@@ -165,9 +165,9 @@ def _restated(unit: FetchUnit) -> ResultPage:
         (True, 2, timedelta(0), True),
     ],
 )
-def test_when_a_summary_is_due(kept: bool, version: int, later: timedelta, due: bool) -> None:
+def test_when_a_summary_is_due(stored: bool, version: int, later: timedelta, due: bool) -> None:
     """It is due when never fetched, restated since, or fetched before the account's midnight."""
-    found = {WEEK: RangeSummary([], NOW, version_sum(_week_states(), WEEK))} if kept else {}
+    found = {WEEK: RangeSummary([], NOW, version_sum(_week_states(), WEEK))} if stored else {}
     assert find_due_summaries([WEEK], found, _week_states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
 
 

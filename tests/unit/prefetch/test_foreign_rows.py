@@ -69,7 +69,7 @@ def test_a_circle_of_pages_ends(staging: PlatformHarness) -> None:
     def unread(staging: PlatformHarness) -> PlatformHarness:
         make = staging.prefetch.sources.make_default
 
-        def made() -> MetaSource:
+        def make_without_cursor() -> MetaSource:
             source = make()
             graph: Any = source._graph  # type: ignore[attr-defined]
             get = graph.get
@@ -78,7 +78,7 @@ def test_a_circle_of_pages_ends(staging: PlatformHarness) -> None:
             )
             return source  # type: ignore[return-value]
 
-        return staging.with_source(made)
+        return staging.with_source(make_without_cursor)
 
     (outcome,) = spoiled(unread(staging), circle).run("act_1", span="last_7d").outcomes
     assert str(outcome.status) == "failed"

@@ -100,7 +100,7 @@ class FewCalls(UnlimitedAdmission):
 
 
 @dataclass
-class Scarce:
+class LimitedStage:
     """An engine whose admission grants few calls a run."""
 
     engine: PrefetchEngine
@@ -110,8 +110,8 @@ class Scarce:
     def run(self, *ranges: str) -> BatchResult:
         """Do one run."""
         self.admission.left = self.admission.calls
-        wanted = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
-        return self.engine.run(wanted, Priority.LOW, wait_seconds=5)
+        requests = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
+        return self.engine.run(requests, Priority.LOW, wait_seconds=5)
 
     def stored(self, window: Window) -> list[Row]:
         """Return the stored daily rows."""
@@ -121,7 +121,7 @@ class Scarce:
         )
 
 
-def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> Scarce:
+def make_limited_stage(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> LimitedStage:
     """Return an engine that may make `calls` a run, over pages of `page` rows."""
     clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
     values = Settings(workers=1, source=SourceSettings(**source))
@@ -131,7 +131,7 @@ def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **so
     engine = PrefetchEngine(
         Context(database, objects, values), SourcePool(lambda: upstream), admission, pipeline, clock, "test"
     )
-    return Scarce(engine, admission, upstream)
+    return LimitedStage(engine, admission, upstream)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_one_call_a_run_is_enough(
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
+    stage = make_limited_stage(database, tmp_path_factory.mktemp("data"), ads, page, calls)
     stage.source.capabilities = Capabilities(has_async_reports=reports)
     names = sorted(ranges)
     for turn in range(200):
@@ -189,14 +189,14 @@ def test_full_usage_with_every_response_needs_two_runs(bench: PrefetchHarness) -
         return ResultPage(one_ad_page(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
     bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
-    wanted = [
+    requests = [
         KeyRequest(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")
     ]
     engine = replace(bench.prefetch, admission=UnlimitedAdmission(bench.clock))
-    first = engine.run(wanted, Priority.LOW, wait_seconds=5)
+    first = engine.run(requests, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
     bench.clock.sleep(300)
-    second = engine.run(wanted, Priority.LOW, wait_seconds=5)
+    second = engine.run(requests, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in second.outcomes] == ["fresh", "fetched"] * 3
     assert second.calls == 3
 
@@ -206,7 +206,7 @@ def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Pa
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path, ads=2, page=500, calls=2)
+    stage = make_limited_stage(database, tmp_path, ads=2, page=500, calls=2)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["parked"]
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 60
     asked = len(stage.source.submitted)
@@ -219,7 +219,7 @@ def test_reading_a_report_continues_at_its_page(database: Engine, tmp_path: Path
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
+    stage = make_limited_stage(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
     runs = 0
     while [str(outcome.status) for outcome in stage.run("last_30d").outcomes] != ["fetched"]:
         runs += 1
@@ -239,8 +239,8 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
         return answer
 
     bench.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
-    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
-    report = bench.prefetch.run(wanted, Priority.LOW)
+    requests = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
+    report = bench.prefetch.run(requests, Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed"] * 4 + ["fetched"] * 20
     for outcome, fault in zip(report.outcomes, faults, strict=False):
         assert type(fault).__name__ in str(outcome.reason)
@@ -255,8 +255,8 @@ def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarnes
         if outcomes[0].request.key.account_id == "act_1":  # type: ignore[attr-defined]
             raise OSError("disk full")
 
-    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
-    report = bench.prefetch.run(wanted, Priority.LOW, progress=progress)
+    requests = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
+    report = bench.prefetch.run(requests, Priority.LOW, progress=progress)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
     assert "disk full" in str(report.outcomes[0].reason)
 
@@ -287,7 +287,7 @@ def test_a_result_is_bounded(database: Engine, tmp_path: Path, bound: str, word:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     most = 4096 if bound == "max_bytes" else 20
-    stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
+    stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
     reads = 0
 
     def endless(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
@@ -310,7 +310,7 @@ def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000)
+    stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 
     def circle(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:

@@ -234,13 +234,13 @@ def test_a_submit_without_a_saved_id_costs_one_orphan(staging: PlatformHarness) 
     staging.run("act_1", span="last_7d")
     spec = staging.prefetch.settings.spec("default").hash
     engine = staging.prefetch.engine
-    held = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
-    assert held is not None
-    assert leases.announce_report(engine, held, "1234", staging.clock.now())
-    leases.release(engine, held)
+    lease = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
+    assert lease is not None
+    assert leases.announce_report(engine, lease, "1234", staging.clock.now())
+    leases.release(engine, lease)
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    assert [(event.subject, event.source) for event in staging.events(ORPHAN)] == [(held.name, "meta")]
+    assert [(event.subject, event.source) for event in staging.events(ORPHAN)] == [(lease.name, "meta")]
     assert statuses(staging.run("act_1")) == ["fresh"]
     assert len(staging.events(ORPHAN)) == 1
 
@@ -304,11 +304,11 @@ def test_midnight_does_not_change_the_window(staging: PlatformHarness) -> None:
     staging.set_faults(reports={"base_seconds": 60, "spread": 0})
     assert statuses(staging.run("act_1", span="last_90d")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    known = accounts.get(staging.prefetch.engine, "act_1")
-    assert known is not None
+    account = accounts.get(staging.prefetch.engine, "act_1")
+    assert account is not None
     spec = staging.prefetch.settings.spec("default")
     yesterday = VirtualClock(staging.clock.now() - timedelta(hours=1)).now()
-    assert resolve_key(ReportKey("act_1", "last_90d"), known, spec, yesterday).window.until.day == 24
+    assert resolve_key(ReportKey("act_1", "last_90d"), account, spec, yesterday).window.until.day == 24
 
 
 def test_two_callers_share_one_fetch(make_staging: Callable[..., PlatformHarness]) -> None:

@@ -30,7 +30,7 @@ class Model:
 
     def __init__(self, ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int = 10**9) -> None:
         self.ads, self.bad, self.most = ads, bad, most
-        self.asked: list[FetchUnit] = []
+        self.requests: list[FetchUnit] = []
 
     def cells(self, unit: FetchUnit) -> list[tuple[date, int, str]]:
         """Return what a unit covers."""
@@ -52,7 +52,7 @@ class Model:
 
     def ask(self, unit: FetchUnit) -> FetchResult:
         """Respond, or raise for the whole unit."""
-        self.asked.append(unit)
+        self.requests.append(unit)
         cells = self.cells(unit)
         if len(cells) > self.most or any(map(self.is_bad, cells)):
             raise TooMuchData("too much")
@@ -112,7 +112,7 @@ def test_everything_that_can_be_read_is_read(
     assert {cell for cell in whole - arrived if cell[1] not in lost_ads and cell[2] not in lost_fields} == set()
     assert lost_ads <= {str(ad) for _, ad, _ in bad if ad is not None}
     assert lost_fields <= {name for _, _, name in bad if name}
-    assert len(model.asked) < 250
+    assert len(model.requests) < 250
 
 
 def test_one_bad_ad_costs_few_requests() -> None:
@@ -121,16 +121,16 @@ def test_one_bad_ad_costs_few_requests() -> None:
     found = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
     assert {gap.id for gap in found.missing} == {"7"}
     assert len(found.rows) == 9 * 30
-    assert len(model.asked) < 35
+    assert len(model.requests) < 35
 
 
 def test_equal_responses_give_equal_requests() -> None:
     """A fetch that starts over sends the same requests, so remembered results cost nothing."""
     model = Model(8, {(None, 3, None), (4, 6, None)})
     model.splitter().fetch(UNIT)
-    first = list(model.asked)
+    first = list(model.requests)
     model.splitter().fetch(UNIT)
-    assert model.asked[len(first) :] == first
+    assert model.requests[len(first) :] == first
 
 
 def test_a_unit_that_never_fits_fails() -> None:

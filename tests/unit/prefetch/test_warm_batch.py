@@ -127,8 +127,8 @@ def _statuses(bench: PrefetchHarness) -> list[str]:
     return [row.status for row in warms.list_by_run(bench.engine, RUN)]
 
 
-def _attempt(bench: PrefetchHarness, *, by_person: bool = False) -> BatchResult:
-    reopen_batch(bench.engine, RUN, 0, by_human=by_person)
+def _attempt(bench: PrefetchHarness, *, by_human: bool = False) -> BatchResult:
+    reopen_batch(bench.engine, RUN, 0, by_human=by_human)
     report = warm_batch(bench.prefetch, RUN, 0)
     return BatchResult([*list_earlier_outcomes(bench.engine, RUN, 0, report), *report.outcomes])
 
@@ -166,10 +166,10 @@ def test_a_retry_respects_a_denial_and_a_human_lifts_it(bench: PrefetchHarness) 
     assert (len(bench.source.submitted), _statuses(bench)) == (asked, ["denied"])
 
     bench.source.script = {}
-    assert _attempt(bench, by_person=True).summary()["fetched"] == 1
-    known = accounts.get(bench.engine, "act_1")
-    assert known is not None
-    assert known.status == "active"
+    assert _attempt(bench, by_human=True).summary()["fetched"] == 1
+    account = accounts.get(bench.engine, "act_1")
+    assert account is not None
+    assert account.status == "active"
 
 
 def test_lifting_covers_the_accounts_of_the_plan(bench: PrefetchHarness) -> None:
