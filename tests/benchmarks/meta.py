@@ -44,9 +44,9 @@ def runtime_at(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
 def save_accounts(runtime: Runtime, server: SimulatorServer) -> list[Account]:
     """Store the platform's accounts without a call, as they are once history is present."""
     world = server.state.dataset
-    found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
-    accounts.save(runtime.engine, found, runtime.clock.now())
-    return found
+    result = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
+    accounts.save(runtime.engine, result, runtime.clock.now())
+    return result
 
 
 def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> None:
@@ -58,7 +58,7 @@ def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> 
 def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
     """Return the true rows of an account on the platform, without a call."""
     platform, now = server.state, server.state.clock.now()
-    found: list[Row] = []
+    result: list[Row] = []
     for window in windows:
         span = orjson.dumps({"since": str(window.since), "until": str(window.until)}).decode()
         params = {"level": "ad", "fields": ",".join(("account_id", "ad_id", *SPEC.fields)), "time_range": span}
@@ -66,8 +66,8 @@ def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Windo
             params["time_increment"] = "1"
         query = read_query(params, platform.dataset.zone_of(account), now)
         chosen = select(platform.dataset, account, query, now)
-        found += render(chosen.table, (chosen.windows, chosen.objects), query.fields)
-    return found
+        result += render(chosen.table, (chosen.windows, chosen.objects), query.fields)
+    return result
 
 
 def stored_rows(runtime: Runtime, account: str, window: Window) -> list[Row]:

@@ -207,7 +207,7 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
             so many tries of it.
     """
     with tempfile.TemporaryDirectory(prefix="adwarm-hook-") as folder:
-        found = Path(folder) / "rows.jsonl"
+        actual = Path(folder) / "rows.jsonl"
         question = {
             "url": server.url,
             "accounts": scene.names,
@@ -215,7 +215,7 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
             "until": str(scene.days.until),
             "sleep": 5 / scene.scale,
             "tries": tries,
-            "found": str(found),
+            "found": str(actual),
         }
         started, result = time.monotonic(), Result()
         running = subprocess.Popen(
@@ -232,7 +232,7 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
             errors = b"unfinished"
             running.communicate()
         result.seconds = time.monotonic() - started
-        for line in found.read_bytes().splitlines() if found.exists() else []:
+        for line in actual.read_bytes().splitlines() if actual.exists() else []:
             said = orjson.loads(line)
             if "rows" in said:
                 result.rows[said["account"]] = said["rows"]

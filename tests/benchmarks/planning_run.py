@@ -122,7 +122,7 @@ def run(accounts: int = 10_000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(Path(folder), accounts)
         runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in prepared["ids"].items()}
-    best = {kind: min(found, key=lambda one: one["seconds"]) for kind, found in runs.items()}
+    best = {kind: min(result, key=lambda one: one["seconds"]) for kind, result in runs.items()}
     base = best["hour_of_week"]
     rows = [
         {
@@ -143,8 +143,8 @@ def _one(snapshot: str) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], di
     for name in names:
         for date_range in RANGES[:2]:
             key = resolve_key(ReportKey(name, date_range), stored[name], SPEC, runtime.clock.now())
-            found = entries.find(runtime.engine, key)
-            rows = orjson.loads(decompress(found[1], runtime.settings.compression))["rows"] if found else []
+            result = entries.find(runtime.engine, key)
+            rows = orjson.loads(decompress(result[1], runtime.settings.compression))["rows"] if result else []
             difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))
 
 

@@ -104,8 +104,8 @@ def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
     assert {key: after[key] for key in before} == before, "what was whole already is not fetched again"
     assert _count(runtime, entry) == len(rows) == _count(runtime, warm)
     assert _count(runtime, partition) % len(ACCOUNTS) == 0
-    found = verify_store(runtime.context)
-    assert (found.entries, found.corrupt) == (len(rows), [])
+    result = verify_store(runtime.context)
+    assert (result.entries, result.corrupt) == (len(rows), [])
     keys = [ReportKey(account, date_range) for account in ACCOUNTS for date_range in RANGES]
     assert {runtime.reader.read(key).status for key in keys} == {ReadStatus.HIT}
     assert all(after[key] <= datetime.now(UTC) + timedelta(seconds=5) for key in after)

@@ -65,7 +65,7 @@ def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
     processing = _processing(runtime)
     while runtime.queue.status().to_dict()["pending"] or _processing(runtime):
         assert _worker().wait(timeout=60) == 0
-    ended = [found for ticket in tickets if (found := runtime.queue.find(ticket.id))]
+    ended = [result for ticket in tickets if (result := runtime.queue.find(ticket.id))]
     assert processing
     assert [item.status for item in ended] == [RequestStatus.COMPLETED] * len(tickets)
     assert sum(item.attempts == 2 for item in ended) == processing

@@ -33,8 +33,8 @@ def test_a_day_of_warms_takes_few_requests() -> None:
 
 def test_a_killed_backfill_continues() -> None:
     """Killed at half: nothing is fetched twice, the end is the same, and a rerun of settled days makes no call."""
-    found = backfill(6, 3, lease=2.0)
+    outcome = backfill(6, 3, lease=2.0)
 
-    assert (found.days, found.rerun, found.refetched, found.reasons) == (6 * 90, 0, 0, 0)
-    assert found.same
-    assert found.whole <= 6 * 12
+    assert (outcome.days, outcome.rerun, outcome.refetched, outcome.reasons) == (6 * 90, 0, 0, 0)
+    assert outcome.same
+    assert outcome.whole <= 6 * 12

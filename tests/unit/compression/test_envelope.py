@@ -11,9 +11,9 @@ from adwarm.foundation.errors import BadRequest, Corrupt
 @given(body=st.binary(max_size=200), codec=st.sampled_from(CODECS), raw_bytes=st.integers(0, 2**63))
 def test_decoding_undoes_encoding_an_envelope(body: bytes, codec: Codec, raw_bytes: int) -> None:
     """A decoded envelope holds exactly what was encoded."""
-    found = decode_envelope(encode_envelope(body, codec=codec, content_type="application/json", raw_bytes=raw_bytes))
-    assert (found.body, found.codec, found.raw_bytes) == (body, codec, raw_bytes)
-    assert found.content_type == "application/json"
+    result = decode_envelope(encode_envelope(body, codec=codec, content_type="application/json", raw_bytes=raw_bytes))
+    assert (result.body, result.codec, result.raw_bytes) == (body, codec, raw_bytes)
+    assert result.content_type == "application/json"
 
 
 def test_every_flipped_bit_is_caught() -> None:

@@ -34,14 +34,14 @@ def test_bytes_and_times_are_counted_by_codec() -> None:
     packed = stats.compress(SAMPLE, SETTINGS)
     stats.compress(b"small", SETTINGS)
     assert stats.decompress(packed.blob, SETTINGS) == SAMPLE
-    found = stats.to_dict()
-    assert found["codecs"]["zstd"]["pack_seconds"] == found["codecs"]["zstd"]["unpack_seconds"] == 0.5
-    assert found["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
-    assert found["codecs"]["identity"]["packed"] == 1
-    assert (found["packed"], found["unpacked"]) == (2, 1)
-    assert found["saved_bytes"] == found["raw_bytes"] - found["stored_bytes"]
-    assert found["ratio"] == round(found["raw_bytes"] / found["stored_bytes"], 3) > 1
-    assert json.loads(json.dumps(found)) == found
+    result = stats.to_dict()
+    assert result["codecs"]["zstd"]["pack_seconds"] == result["codecs"]["zstd"]["unpack_seconds"] == 0.5
+    assert result["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
+    assert result["codecs"]["identity"]["packed"] == 1
+    assert (result["packed"], result["unpacked"]) == (2, 1)
+    assert result["saved_bytes"] == result["raw_bytes"] - result["stored_bytes"]
+    assert result["ratio"] == round(result["raw_bytes"] / result["stored_bytes"], 3) > 1
+    assert json.loads(json.dumps(result)) == result
 
 
 def test_errors_are_counted_and_raised() -> None:

@@ -99,9 +99,9 @@ def test_a_summary_is_due_once_per_day_of_the_account(zone: str, fetched_at: dat
 
 def test_accounts_are_spread_over_the_week() -> None:
     """Weekdays depend only on the id and no day has much more than its share."""
-    found = [refetch_weekday(f"act_{number}") for number in range(7_000)]
-    assert found == [refetch_weekday(f"act_{number}") for number in range(7_000)]
-    assert all(850 < found.count(weekday) < 1_150 for weekday in range(7))
+    result = [refetch_weekday(f"act_{number}") for number in range(7_000)]
+    assert result == [refetch_weekday(f"act_{number}") for number in range(7_000)]
+    assert all(850 < result.count(weekday) < 1_150 for weekday in range(7))
     rules = FreshnessRules(daily_days=3)
     assert RefetchSchedule.for_account(Account("act_1"), rules) == RefetchSchedule(
         "UTC", refetch_weekday("act_1"), rules

@@ -53,7 +53,7 @@ def test_only_active_accounts_are_closed() -> None:
     """Denied and closed accounts cost no call; the others are ordered by closing time."""
     accounts = [Account(f"act_{n}", status=status) for n, status in enumerate(("active", "denied", "closed", "active"))]
     since = datetime(2026, 3, 2, tzinfo=UTC)
-    found = find_closing_accounts(accounts, since, since + timedelta(days=1), PLANNING)
-    assert {account.id for account, _ in found} == {"act_0", "act_3"}
-    moments = [get_close_time(account, day, PLANNING) for account, day in found]
+    result = find_closing_accounts(accounts, since, since + timedelta(days=1), PLANNING)
+    assert {account.id for account, _ in result} == {"act_0", "act_3"}
+    moments = [get_close_time(account, day, PLANNING) for account, day in result]
     assert moments == sorted(moments)

@@ -83,14 +83,16 @@ def _plan(
 
 def test_a_likely_open_is_warmed_just_before() -> None:
     """The warm comes one lead before the predicted open, with an explanation in words and numbers."""
-    (found,) = _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)]).recommendations
-    assert found.key == ReportKey("act_1", "today")
-    assert found.warm_at == found.predicted_open - MINUTE == NOW + 14.5 * MINUTE
-    assert (found.confidence, found.reason, found.status) == (pytest.approx(0.6), WarmReason.PREDICTED_OPEN, "planned")
-    assert found.explanation["why"].startswith(
-        "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"
+    (item,) = _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)]).recommendations
+    assert item.key == ReportKey("act_1", "today")
+    assert item.warm_at == item.predicted_open - MINUTE == NOW + 14.5 * MINUTE
+    assert (item.confidence, item.reason, item.status) == (
+        pytest.approx(0.6),
+        WarmReason.PREDICTED_OPEN,
+        "planned",
     )
-    assert set(json.loads(json.dumps(found.explanation))) == {
+    assert item.explanation["why"].startswith("opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)")
+    assert set(json.loads(json.dumps(item.explanation))) == {
         "why",
         "probability",
         "evidence",
@@ -98,21 +100,21 @@ def test_a_likely_open_is_warmed_just_before() -> None:
         "cost",
         "calls",
     }
-    assert found.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
-    assert (found.explanation["cost"], found.calls, found.price) == ("1 call at 1.00 each", 1.0, 1.0)
+    assert item.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
+    assert (item.explanation["cost"], item.calls, item.price) == ("1 call at 1.00 each", 1.0, 1.0)
 
 
 def test_a_warm_is_never_due_in_the_past() -> None:
     """A key that is expected at once is warmed at once."""
-    (found,) = _plan([_slot(NOW, 0.6, slot_end=NOW + 15 * MINUTE)]).recommendations
-    assert found.warm_at == NOW
+    (result,) = _plan([_slot(NOW, 0.6, slot_end=NOW + 15 * MINUTE)]).recommendations
+    assert result.warm_at == NOW
 
 
 def test_one_warm_covers_the_hours_until_expiry() -> None:
     """Three hours of 0.2 until the expiry make 1 - 0.8³; the fourth is beyond it."""
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=1) for hour in range(4)]
-    (found,) = _plan(rows).recommendations
-    assert found.confidence == pytest.approx(1 - 0.8**3, abs=1e-6)
+    (result,) = _plan(rows).recommendations
+    assert result.confidence == pytest.approx(1 - 0.8**3, abs=1e-6)
 
 
 def test_an_unlikely_key_is_not_planned() -> None:
@@ -180,9 +182,9 @@ def test_no_warm_that_expires_before_the_open() -> None:
 def test_an_entry_that_never_expires_covers_every_slot() -> None:
     """Without an expiry every slot counts, and the sentence names no expiry."""
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=0.1) for hour in range(6)]
-    (found,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
-    assert found.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
-    assert found.explanation["why"].endswith("likely to be opened")
+    (result,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
+    assert result.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
+    assert result.explanation["why"].endswith("likely to be opened")
 
 
 def test_the_entry_must_outlast_the_session() -> None:

@@ -74,11 +74,11 @@ def test_medium_is_another_word_for_normal() -> None:
 
 def test_recommendations_of_a_strategy() -> None:
     """Each key is due at once, with the strategy's priority and name."""
-    found = recommend_strategy(Strategy("mornings", ("today",), priority="high"), KNOWN, NOW)
-    assert [(item.key.account_id, item.warm_at, item.priority, item.reason) for item in found] == [
+    result = recommend_strategy(Strategy("mornings", ("today",), priority="high"), KNOWN, NOW)
+    assert [(item.key.account_id, item.warm_at, item.priority, item.reason) for item in result] == [
         (account, NOW, Priority.HIGH, WarmReason.STRATEGY) for account in ("act_1", "act_2")
     ]
-    assert "mornings" in found[0].explanation["why"]
+    assert "mornings" in result[0].explanation["why"]
 
 
 RUN = "adwarm_strategy_warming/r1"

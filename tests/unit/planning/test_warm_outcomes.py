@@ -65,8 +65,8 @@ def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Pa
         ("act_3", AT + 3 * HOUR),
         ("act_9", AT + 5 * HOUR - MINUTE),
     )
-    found = _mark(engine, objects, AT + 5 * HOUR)
-    assert found == WarmOutcomes(used=1, wasted=3, open=1)
+    result = _mark(engine, objects, AT + 5 * HOUR)
+    assert result == WarmOutcomes(used=1, wasted=3, open=1)
     assert _verdicts(engine)["act_1"] == (True, AT + 20 * MINUTE)
     assert _verdicts(engine)["act_5"] == (None, None)
 
@@ -177,6 +177,6 @@ def test_usage_is_by_mode_and_reason(engine: Engine, objects: ObjectStore, tmp_p
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
     _mark(engine, objects, AT + 5 * HOUR)
-    found = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
-    assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
+    result = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
+    assert result == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
     assert warms.get_usage(engine, AT + HOUR) == []

@@ -56,11 +56,11 @@ class PolledSource:
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
         """Respond by the time since the start."""
-        self.polled.append([found.id for found in handles])
+        self.polled.append([outcome.id for outcome in handles])
         if self.errors:
             raise self.errors.pop(0)
         age = (self.clock.now() - NOW).total_seconds()
-        return {found: self.respond(found, age) for found in handles}
+        return {outcome: self.respond(outcome, age) for outcome in handles}
 
 
 class ScheduleStage:

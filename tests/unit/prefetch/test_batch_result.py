@@ -127,9 +127,9 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -
     bench.source.script = dict.fromkeys(raised, failing)
     requests = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
     for waits in (Throttled, NotAdmitted):  # the second time admission itself keeps the throttled account waiting
-        found = bench.prefetch.run(requests, Priority.LOW, wait_seconds=0).outcomes
-        assert [type(outcome.error) for outcome in found] == [Denied, waits, BadRequest, Transient, type(None)]
-        assert all(outcome.error.__traceback__ is None for outcome in found if outcome.error)
+        result = bench.prefetch.run(requests, Priority.LOW, wait_seconds=0).outcomes
+        assert [type(outcome.error) for outcome in result] == [Denied, waits, BadRequest, Transient, type(None)]
+        assert all(outcome.error.__traceback__ is None for outcome in result if outcome.error)
     bench.source.script = {"act_5": lambda unit: _raise(TokenDead())}
     bench.clock.sleep(86_400)
     (last,) = bench.prefetch.run(requests[-1:], Priority.LOW).outcomes

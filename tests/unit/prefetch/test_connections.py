@@ -78,9 +78,9 @@ def test_a_refused_account_moves_to_the_next_token(two_tokens: PlatformHarness) 
     denials.lift(engine, ["act_5"])
     two_tokens.clock.sleep(86_400)
     assert statuses(two_tokens.run("act_5", span="last_7d")) == ["fetched"]
-    found = accounts.get(engine, "act_5")
-    assert found is not None
-    assert (found.connection, found.status) == ("eu", "active")
+    result = accounts.get(engine, "act_5")
+    assert result is not None
+    assert (result.connection, result.status) == ("eu", "active")
     assert list(denials.find_active(engine, "act_5", two_tokens.clock.now())) == ["default"]
 
 
@@ -116,8 +116,8 @@ def test_a_blocked_app_denies_no_account(staging: PlatformHarness) -> None:
             raise parse_error(refused, 400, source._graph.call_context(account_id, path), (), staging.clock.now())
 
         source._graph.get = refuse
-        found: MetaSource = source
-        return found
+        result: MetaSource = source
+        return result
 
     settings = staging.prefetch.settings.model_copy(update={"workers": 1})
     report = staging.with_source(make).with_settings(settings).run("act_1", "act_2", "act_3", span="last_7d")

@@ -49,9 +49,9 @@ def test_the_entry_holds_its_provenance(bench: PrefetchHarness) -> None:
     bench.prefetch.run(make_requests("act_1", "last_7d"), Priority.LOW)
 
     spec = bench.settings.spec("default").hash
-    found = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
-    assert found is not None
-    entry, blob = found
+    result = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
+    assert result is not None
+    entry, blob = result
     body = orjson.loads(decompress(blob, bench.settings.compression))
     assert (
         entry.fetched_at,

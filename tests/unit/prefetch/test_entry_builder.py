@@ -167,8 +167,8 @@ def _restated(unit: FetchUnit) -> ResultPage:
 )
 def test_when_a_summary_is_due(stored: bool, version: int, later: timedelta, due: bool) -> None:
     """It is due when never fetched, restated since, or fetched before the account's midnight."""
-    found = {WEEK: RangeSummary([], NOW, version_sum(_week_states(), WEEK))} if stored else {}
-    assert find_due_summaries([WEEK], found, _week_states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
+    result = {WEEK: RangeSummary([], NOW, version_sum(_week_states(), WEEK))} if stored else {}
+    assert find_due_summaries([WEEK], result, _week_states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
 
 
 def test_a_second_warm_of_the_day_fetches_only_days(bench: PrefetchHarness) -> None:

@@ -20,10 +20,10 @@ def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -
         get = graph.get
 
         def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> GraphResponse:
-            found: GraphResponse = get(path, params, account_id)
+            result: GraphResponse = get(path, params, account_id)
             if path[-1] == "insights" and account_id == "act_1":
-                spoil(found.body)
-            return found
+                spoil(result.body)
+            return result
 
         graph.get = answer
         return source  # type: ignore[return-value]

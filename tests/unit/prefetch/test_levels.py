@@ -53,9 +53,9 @@ class Stage:
     def answer(self, level: str, window: Window) -> dict[str, Any]:
         """Return the stored document."""
         spec = self.engine.settings.spec(level).hash
-        found = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
-        assert found is not None
-        return dict(orjson.loads(decompress(found[1], self.engine.settings.compression)))
+        result = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
+        assert result is not None
+        return dict(orjson.loads(decompress(result[1], self.engine.settings.compression)))
 
     def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
         """Return the platform's own rows, read without faults, page by page."""
@@ -81,11 +81,11 @@ def in_order(rows: list[Row], level: str) -> list[Row]:
 
 def sums(rows: list[Row], level: str) -> dict[tuple[str, str], dict[str, Decimal]]:
     """Return additive metrics by day and object of a level."""
-    found: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(ADDITIVE, Decimal(0)))
+    result: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(ADDITIVE, Decimal(0)))
     for row in rows:
         for name in ADDITIVE:
-            found[row["date_start"], row[f"{level}_id"]][name] += Decimal(row.get(name, "0"))
-    return dict(found)
+            result[row["date_start"], row[f"{level}_id"]][name] += Decimal(row.get(name, "0"))
+    return dict(result)
 
 
 @pytest.fixture

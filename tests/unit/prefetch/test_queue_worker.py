@@ -51,9 +51,9 @@ class QueueStage:
 
     def find(self, request_id: int) -> QueuedRequest:
         """Return the request as stored."""
-        found = self.queue.find(request_id)
-        assert found is not None
-        return found
+        outcome = self.queue.find(request_id)
+        assert outcome is not None
+        return outcome
 
     def script(self, account: str, error: Exception, then: Callable[[], None] = lambda: None) -> None:
         """Make an account's calls fail."""

@@ -95,19 +95,19 @@ def test_everything_that_can_be_read_is_read(
     """Whatever ads and fields fail: no wrong or duplicate metric, all others complete, the missing ones described."""
     model = Model(ads, bad, most)
     try:
-        found = model.splitter().fetch(UNIT)
+        result = model.splitter().fetch(UNIT)
     except TooMuchData:
         raise AssertionError("two bad things in eight days of ten ads are never too much") from None
-    keys = [(row["date_start"], row["ad_id"]) for row in found.rows.rows()]
+    keys = [(row["date_start"], row["ad_id"]) for row in result.rows.rows()]
     assert len(keys) == len(set(keys))
-    lost_ads = {gap.id for gap in found.missing if gap.level == "ad"}
-    lost_fields = {gap.id for gap in found.missing if gap.level == "field"}
+    lost_ads = {gap.id for gap in result.missing if gap.level == "ad"}
+    lost_fields = {gap.id for gap in result.missing if gap.level == "field"}
     whole = {
         (str(day), str(ad), name)
         for day, ad, name in model.cells(UNIT)
         if name != "ad_id" and not model.is_bad((day, ad, name))
     }
-    arrived = cells_of(list(found.rows.rows()))
+    arrived = cells_of(list(result.rows.rows()))
     assert arrived <= whole
     assert {cell for cell in whole - arrived if cell[1] not in lost_ads and cell[2] not in lost_fields} == set()
     assert lost_ads <= {str(ad) for _, ad, _ in bad if ad is not None}
@@ -118,9 +118,9 @@ def test_everything_that_can_be_read_is_read(
 def test_one_bad_ad_costs_few_requests() -> None:
     """It is isolated once; every later request excludes it, and tries it separately only once."""
     model = Model(10, {(None, 7, None)})
-    found = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
-    assert {gap.id for gap in found.missing} == {"7"}
-    assert len(found.rows) == 9 * 30
+    result = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
+    assert {gap.id for gap in result.missing} == {"7"}
+    assert len(result.rows) == 9 * 30
     assert len(model.requests) < 35
 
 
@@ -153,9 +153,9 @@ def statuses(report: Any) -> list[str]:
 def body_of(staging: PlatformHarness, window: Window) -> dict[str, Any]:
     """Return the stored document for a window."""
     spec = staging.prefetch.settings.spec("default").hash
-    found = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
-    assert found is not None
-    return dict(orjson.loads(decompress(found[1], staging.prefetch.settings.compression)))
+    result = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
+    assert result is not None
+    return dict(orjson.loads(decompress(result[1], staging.prefetch.settings.compression)))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ KEYS = [ReportKey(f"act_{n}", "yesterday") for n in range(1, 8)]
 def test_warmed_keys_are_read_back(desk: ReaderHarness) -> None:
     """Keys spread over the warmed ones are read, each a hit."""
     desk.warm(*KEYS)
-    found = read_back(desk.reader, KEYS, limit=3)
-    assert (found.read, found.misses) == (3, ())
+    result = read_back(desk.reader, KEYS, limit=3)
+    assert (result.read, result.misses) == (3, ())
     assert read_back(desk.reader, []).read == 0
 
 

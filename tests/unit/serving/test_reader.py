@@ -24,8 +24,8 @@ HOUR = timedelta(hours=1)
 
 
 def _counts(desk: ReaderHarness) -> tuple[float, ...]:
-    found = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
-    return tuple(found[name] for name in ("hits", "stale", "misses"))
+    result = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
+    return tuple(result[name] for name in ("hits", "stale", "misses"))
 
 
 def test_hit_stale_and_miss(desk: ReaderHarness) -> None:
