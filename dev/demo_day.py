@@ -21,7 +21,7 @@ from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, Actor, ReportKey, Warm, WarmReason
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
-from adwarm.planning import useful_until
+from adwarm.planning.expiry import useful_until
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, read_or_fetch
@@ -178,7 +178,7 @@ class DemoReport:
         slots = load_slots(
             runtime.engine, runtime.objects, day.start - FIRST_OPEN_QUIET, day.end, default_zone=zone_name
         )
-        mark_warm_outcomes(runtime.engine, runtime.objects, day.end, known_until=day.end)
+        mark_warm_outcomes(runtime.context, day.end, log_end=day.end)
         statuses = warms.count_by_status(runtime.engine)
         planned = warms.list_by_reason(runtime.engine, WarmReason.PREDICTED_OPEN)
         insights = sum(count for path, count in calls["paths"].items() if path.rstrip("/").endswith("insights"))

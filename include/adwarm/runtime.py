@@ -3,7 +3,7 @@
 import os
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,23 +11,20 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
-from adwarm.fetch_plan.request_cost import StoredDaysPricer
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
-from adwarm.prefetch.queue_worker import BATCH_SIZE
+from adwarm.prefetch.batch import SourceFactory, SourcePool
+from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import RecoveryOptions, RecoveryPipeline
-from adwarm.serving import QueueWorker, Reader
+from adwarm.serving import Reader
 from adwarm.settings import Settings, load_settings
-from adwarm.sources.protocol import InsightsSource
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm.store.schema import get_current_revision, get_head_revision, require_current
-
-SourceFactory = Callable[[], InsightsSource]
 
 
 @dataclass
@@ -117,7 +114,7 @@ class Runtime:
     @cached_property
     def reader(self) -> Reader:
         """The read path."""
-        return Reader(self.engine, self.settings, self.clock)
+        return Reader(self.context, self.clock)
 
     @property
     def log_url(self) -> str:
@@ -129,11 +126,6 @@ class Runtime:
         if not self.settings.log_url:
             raise BadRequest("no access log is configured; set ADWARM_ACCESS_LOG_URL to a file, folder, glob or URL")
         return self.settings.log_url
-
-    @cached_property
-    def request_costs(self) -> StoredDaysPricer:
-        """Prices keys by the requests that their missing days take."""
-        return StoredDaysPricer(self.engine, self.settings)
 
     @property
     def default_source_factory(self) -> SourceFactory:
@@ -155,16 +147,14 @@ class Runtime:
 
     def prefetch_engine(self) -> PrefetchEngine:
         """Return a new engine that fetches keys."""
+        connections = connection_factories(self.settings, self.clock) if self.sources is None else self.sources
         return PrefetchEngine(
-            self.engine,
-            self.objects,
-            self.settings,
-            self.default_source_factory,
+            self.context,
+            SourcePool(self.default_source_factory, connections),
             MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
             self.owner,
-            connection_factories(self.settings, self.clock) if self.sources is None else self.sources,
             release_grants=self.block_admission.release_idle,
         )
 

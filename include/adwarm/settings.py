@@ -196,7 +196,9 @@ class BackpressureSettings(_Section):
         le=30 * 86_400,
         description="Longest park. A longer one that the platform asks for is cut to this and raises an alert.",
     )
-    lease_seconds: float = Field(30, gt=0, description="The grants of a worker that died expire after this long.")
+    lease_seconds: float = Field(
+        30, gt=0, description="Grants, request leases and fetch leases of a worker that died expire after this long."
+    )
     queue_size: int = Field(100, ge=1, le=100_000, description="Maximum pending requests; further ones are refused.")
     queue_timeout_seconds: float = Field(
         900, gt=0, description="Deadline of a queued request that no caller waits for."

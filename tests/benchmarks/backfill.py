@@ -1,7 +1,7 @@
 """Ninety days of two hundred accounts: how many requests they take, and what a kill in the middle costs.
 
-Two homes are filled by `adwarm backfill run` from the same simulated platform. The first is left alone; the second is
-killed (SIGKILL) when half of the requests were made, and started again.
+`adwarm backfill run` fills two homes from the same simulated platform. The first run is not disturbed; the second is
+killed (SIGKILL) after half of the requests, and started again.
 """
 
 import argparse
@@ -37,13 +37,7 @@ RANGE = Window(date(2026, 7, 23), date(2026, 10, 20))
 LIMIT_PER_ACCOUNT = 12.5
 """Under 2,500 for 200 accounts of 50 ads."""
 _START_SECONDS = 30.0
-_WORKER = """
-from adwarm.cli import main
-from adwarm.prefetch import fetch_lease
-
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {lease}, {lease} / 3
-main()
-"""
+_WORKER = "from adwarm.cli import main; main()"
 
 
 @dataclass
@@ -53,7 +47,7 @@ class Platform:
     url: str
 
     def calls(self) -> int:
-        """Return how many calls it has answered."""
+        """Return how many calls the platform has received."""
         return int(requests.get(f"{self.url}/control/calls", timeout=10).json()["total"])
 
 
@@ -69,14 +63,14 @@ class Home:
         """Start the backfill."""
         words = ["backfill", "run", "--from", str(RANGE.since), "--to", str(RANGE.until), "--at", NOW.isoformat()]
         return subprocess.Popen(
-            [sys.executable, "-c", _WORKER.format(lease=self.lease), *words, "--json"],
+            [sys.executable, "-c", _WORKER, *words, "--json"],
             env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
 
     def finish(self, running: subprocess.Popen[bytes]) -> dict[str, Any]:
-        """Wait for its end and return what it said."""
+        """Wait until it ends and return its output."""
         out, _ = running.communicate()
         if running.returncode:
             raise SystemExit(f"the backfill ended with {running.returncode}: {out.decode()[:500]}")
@@ -84,7 +78,7 @@ class Home:
         return found
 
     def runtime(self) -> Runtime:
-        """Return a runtime that looks into the home."""
+        """Return a runtime of the home."""
         return runtime_at(self.folder, self.platform.url, FrozenClock(NOW))
 
     def _environment(self) -> dict[str, str]:
@@ -102,7 +96,7 @@ class Home:
 
 @contextmanager
 def simulated(accounts: int, ads: int) -> Iterator[Platform]:
-    """A platform as it stands at NOW, for as long as the block lasts."""
+    """Run a platform that stands still at NOW while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = ["simulate", "--accounts", str(accounts), "--ads", str(ads), "--seed", "7", "--port", str(port)]
@@ -149,7 +143,7 @@ def _fetched(runtime: Runtime) -> dict[tuple[str, date], int]:
 
 @dataclass
 class Outcome:
-    """What both fillings took."""
+    """The result of both backfills."""
 
     whole: int
     killed_at: int
@@ -163,7 +157,7 @@ class Outcome:
 
 
 def measure(accounts: int, ads: int, lease: float = 30.0) -> Outcome:
-    """Fill both homes and compare; a dead worker's accounts are free again after `lease` seconds."""
+    """Run both backfills and compare; a dead worker's accounts are free again after `lease` seconds."""
     with simulated(accounts, ads) as platform, TemporaryDirectory(prefix="adwarm-bench-") as folder:
         left_alone, killed = (Home(Path(folder) / name, platform, lease) for name in "ab")
         started = time.monotonic()
@@ -199,7 +193,7 @@ def _kill_at(running: subprocess.Popen[bytes], platform: Platform, calls: int) -
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print and judge."""
+    """Measure, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accounts", type=int, default=200)
     parser.add_argument("--ads", type=int, default=50)

@@ -1,4 +1,4 @@
-"""Packing a megabyte of simulated insights: the default against brotli-5 and gzip-6, and what a served hit costs."""
+"""Compression of a megabyte of simulated insights: the default, brotli-5 and gzip-6, and the cost of a served hit."""
 
 import gzip
 from datetime import date, timedelta
@@ -16,7 +16,7 @@ DAYS = 30
 
 
 def payload() -> bytes:
-    """About a megabyte of daily rows as the simulator gives them."""
+    """Return about a megabyte of daily rows of the simulator."""
     from fastapi.testclient import TestClient
 
     from graph_simulator.http_app import create_app

@@ -1,8 +1,8 @@
 """Peak memory of warming, planning and reading: each case a process of its own, the platform another.
 
-Warming is counted over the first key: what a process holds with one key warmed is imports and connections. Warming and
-reading run twice: with the allocator settings of production, and without them, which is the baseline. Planning is the
-run of `planning_run`, over fewer keys.
+Warming is measured beyond the first key, since a process with one warmed key holds imports and connections. Warming and
+reading run twice: with the allocator settings of production, and without them, which is the baseline.
+Planning is the run of `planning_run`, over fewer keys.
 
 `python -m tests.benchmarks.memory [--keys 150] [--many 1500] [--plan-accounts 2000]`
 """
@@ -51,10 +51,10 @@ def warm(keys: int) -> dict[str, Any]:
     from adwarm.runtime import Runtime
 
     prefetch = Runtime().prefetch_engine()
-    wanted = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
-    _all_served(prefetch.run(wanted[:1], Priority.HIGH))
+    requests = [KeyRequest(ReportKey(f"act_{FIRST_ACCOUNT + number}", DATE_RANGE)) for number in range(keys)]
+    _all_served(prefetch.run(requests[:1], Priority.HIGH))
     first, started = peak_mb(), time.perf_counter()
-    _all_served(prefetch.run(wanted[1:], Priority.HIGH))
+    _all_served(prefetch.run(requests[1:], Priority.HIGH))
     seconds, peak = time.perf_counter() - started, peak_mb()
     return {"first": first, "peak": peak, "seconds": seconds}
 
@@ -91,7 +91,7 @@ def plan(snapshot: str) -> dict[str, Any]:
 
 @contextmanager
 def platform(ads: int) -> Iterator[str]:
-    """The simulator in a process of its own, for as long as the block lasts."""
+    """Run the simulator in a process of its own while the block runs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -118,9 +118,9 @@ def _until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _environment(values: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+    inherited = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
     paths = os.pathsep.join(str(ROOT / name) for name in ("include", "plugins", "."))
-    return {**kept, "PYTHONPATH": paths, **values}
+    return {**inherited, "PYTHONPATH": paths, **values}
 
 
 def _case(what: str, arguments: Sequence[str], home: Path, url: str, *, lean: bool) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _case(what: str, arguments: Sequence[str], home: Path, url: str, *, lean: bo
 
 
 def _warming(ads: int, keys: int, many: int) -> list[dict[str, Any]]:
-    """Warm at one size of account, each time into an empty home; then read what is there."""
+    """Warm at one size of account, each time into an empty home; then read the entries."""
     rows = []
     with platform(ads) as url:
         for lean in (False, True):
@@ -156,11 +156,11 @@ def _warming(ads: int, keys: int, many: int) -> list[dict[str, Any]]:
 
 
 def _planning(accounts: int) -> list[dict[str, Any]]:
-    """Plan with the weekly rhythm and with the adwarm model, over ten keys an account."""
+    """Plan with the seasonal baseline and with the adwarm model, over ten keys an account."""
     with TemporaryDirectory(prefix="adwarm-bench-") as home:
         prepare = "import json,sys;from tests.benchmarks.planning_run import prepare;from pathlib import Path;"
         prepare += "print(json.dumps(prepare(Path(sys.argv[1]), int(sys.argv[2]))['ids']))"
-        made = subprocess.run(
+        prepared = subprocess.run(
             [sys.executable, "-c", prepare, home, str(accounts)],
             env=_environment({}),
             cwd=ROOT,
@@ -168,13 +168,13 @@ def _planning(accounts: int) -> list[dict[str, Any]]:
             text=True,
             check=True,
         )
-        snapshot = json.loads(made.stdout.splitlines()[-1])["adwarm"]
+        snapshot = json.loads(prepared.stdout.splitlines()[-1])["adwarm"]
         what = f"plan {10 * accounts:,} keys"
         return [_case(what, ["plan", snapshot], Path(home), "http://127.0.0.1:9", lean=lean) for lean in (False, True)]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print, write down and judge."""
+    """Measure, print, write to a file and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=150)
     parser.add_argument("--many", type=int, default=1_500, help="0 leaves the case out")

@@ -1,4 +1,4 @@
-"""What the benchmarks against the simulated platform share: a house at its door, its clock, its truth and its calls."""
+"""What the benchmarks against the simulated platform share: homes, the platform's clock, true rows and calls."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ _OWN_FIELDS = {"campaign_id", "campaign_name", "adset_id", "adset_name"}
 
 @contextmanager
 def temporary_runtime(url: str, clock: Clock, **values: Any) -> Iterator[Runtime]:
-    """An empty home for as long as the block lasts, whose source is the platform at `url`."""
+    """Yield a runtime of an empty home whose source is the platform at `url`."""
     with TemporaryDirectory(prefix="adwarm-bench-") as folder:
         yield runtime_at(Path(folder), url, clock, **values)
 
@@ -42,23 +42,23 @@ def runtime_at(home: Path, url: str, clock: Clock, **values: Any) -> Runtime:
 
 
 def save_accounts(runtime: Runtime, server: SimulatorServer) -> list[Account]:
-    """Make the platform's accounts known to the house without a call, as they are once history is present."""
+    """Store the platform's accounts without a call, as they are once history is present."""
     world = server.state.dataset
-    found = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
-    accounts.save(runtime.engine, found, runtime.clock.now())
-    return found
+    result = [Account(name, world.zone_of(name), world.zone_of(name), "USD") for name in world.account_ids()]
+    accounts.save(runtime.engine, result, runtime.clock.now())
+    return result
 
 
 def set_time(server: SimulatorServer, clock: VirtualClock, moment: datetime) -> None:
-    """Let it be `moment` on the platform and in the house; both stand still."""
+    """Set the platform's and the runtime's clock to `moment`; both stand still."""
     server.set_now(moment, frozen=True)
     clock.set(moment)
 
 
 def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Window], increment: Increment) -> list[Row]:
-    """Return what is true of an account as it stands on the platform, without a call."""
+    """Return the true rows of an account on the platform, without a call."""
     platform, now = server.state, server.state.clock.now()
-    found: list[Row] = []
+    result: list[Row] = []
     for window in windows:
         span = orjson.dumps({"since": str(window.since), "until": str(window.until)}).decode()
         params = {"level": "ad", "fields": ",".join(("account_id", "ad_id", *SPEC.fields)), "time_range": span}
@@ -66,12 +66,12 @@ def expected_rows(server: SimulatorServer, account: str, windows: Iterable[Windo
             params["time_increment"] = "1"
         query = read_query(params, platform.dataset.zone_of(account), now)
         chosen = select(platform.dataset, account, query, now)
-        found += render(chosen.table, (chosen.windows, chosen.objects), query.fields)
-    return found
+        result += render(chosen.table, (chosen.windows, chosen.objects), query.fields)
+    return result
 
 
 def stored_rows(runtime: Runtime, account: str, window: Window) -> list[Row]:
-    """Return the daily rows of an account that are stored."""
+    """Return the stored daily rows of an account."""
     states = partitions.list_states(runtime.engine, account, runtime.settings.spec("default").hash, window)
     return daily_rows(runtime.objects, states, window)
 
@@ -83,7 +83,7 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], Mapp
 
 @dataclass
 class RowDifference:
-    """How stored rows differ from the truth."""
+    """How stored rows differ from the true ones."""
 
     true: int = 0
     missing: int = 0
@@ -93,7 +93,7 @@ class RowDifference:
 
     @property
     def is_empty(self) -> bool:
-        """Whether every row is there once, and right."""
+        """Whether every row is stored once, and correct."""
         return not (self.missing or self.wrong or self.extra or self.duplicates)
 
     def add(self, stored: list[Row], true: list[Row]) -> None:
@@ -107,7 +107,7 @@ class RowDifference:
 
 
 def digest(runtime: Runtime, window: Window) -> str:
-    """Return a digest over every stored account-day of a window: which there are, and what is in them."""
+    """Return a digest of every stored account-day of a window: which are stored, and their rows."""
     columns = (partition.c.account_id, partition.c.day, partition.c.rows, partition.c.content_hash)
     query = select_rows(*columns).where(partition.c.day.between(window.since, window.until)).order_by(*columns[:2])
     with read_transaction(runtime.engine) as connection:

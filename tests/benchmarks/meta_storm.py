@@ -1,8 +1,8 @@
-"""A bad day on the platform: 200 accounts x 30 days with every fault on, by adwarm and by Airflow's own Facebook hook.
+"""Every fault at once: 200 accounts x 30 days, fetched by adwarm and by Airflow's own Facebook hook.
 
-The platform runs on a clock of its own, `--scale` times as fast as the machine's; all waits are as much shorter.
-One account is denied, one has an ad that fails every question about it, and the token of a tenth of the accounts dies
-midway. What was fetched is compared with the truth row by row.
+The platform's clock runs `--scale` times as fast as the machine's; all waits are shorter by that factor.
+One account is denied, one has an ad that fails every request about it, and the token of a tenth of the accounts dies
+midway. The fetched rows are compared with the true ones.
 """
 
 import argparse
@@ -38,7 +38,7 @@ START = datetime(2026, 11, 25, 1, tzinfo=UTC)
 DENIED, POISONED = 1, 2
 """Which of the accounts are."""
 TRIES = 6
-"""How often an account is taken up again after a failure that passes; Airflow would retry its task."""
+"""How often an account is tried again after a transient failure; Airflow would retry its task."""
 _DEAD = "access token"
 
 Row = dict[str, Any]
@@ -54,27 +54,27 @@ class StormScenario:
 
     @property
     def names(self) -> list[str]:
-        """The accounts."""
+        """Return the account ids."""
         return [f"act_{FIRST_ACCOUNT + index}" for index in range(self.number)]
 
     @property
     def mortal(self) -> list[str]:
-        """The accounts whose token dies midway."""
+        """Return the accounts whose token dies midway."""
         return self.names[-max(1, self.number // 10) :]
 
     @property
     def days(self) -> Window:
-        """The thirty days."""
+        """Return the thirty days."""
         return resolve_window("last_30d", "UTC", START)
 
     def config(self) -> SimulatorConfig:
-        """Return the platform."""
+        """Return the platform's configuration."""
         return SimulatorConfig(
             accounts=self.number, ads=self.ads, seed=7, now=START, time_scale=self.scale, fault_profile=self.storm()
         )
 
     def storm(self) -> FaultProfile:
-        """Return every fault there is."""
+        """Return a fault profile with every fault."""
         rates = {
             "transient_2": 0.03,
             "transient_1": 0.02,
@@ -108,7 +108,7 @@ class StormScenario:
 
 @dataclass(frozen=True)
 class PlatformClock:
-    """Reads the platform's time, and waits on the machine's clock as much shorter as the platform's is faster."""
+    """Reads the platform's time, and waits on the machine's clock: as much shorter as the platform's is faster."""
 
     server: SimulatorServer
     scale: float
@@ -144,8 +144,8 @@ def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
     clock, result = PlatformClock(server, scene.scale), Result()
     with temporary_runtime(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
-        told = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
-        accounts.save(runtime.engine, told, clock.now())
+        named = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
+        accounts.save(runtime.engine, named, clock.now())
         prefetch = _engine(runtime, clock)
         started = time.monotonic()
         ended = _until_done(prefetch, scene, clock)
@@ -159,7 +159,7 @@ def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
 
 
 def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
-    """Return an engine whose budget goes by the platform's clock too, and with a connection of its own for some."""
+    """Return an engine with the platform's clock and a connection of its own for some accounts."""
     pressure = runtime.settings.backpressure
     runtime.__dict__["admission"] = SqlAdmission(
         runtime.engine,
@@ -174,7 +174,7 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
 
 
 def _until_done(prefetch: PrefetchEngine, scene: StormScenario, clock: PlatformClock) -> dict[str, KeyOutcome]:
-    """Run the batch again for what is parked or failed in a way that passes, and return each account's last outcome."""
+    """Run the batch again for parked and transiently failed keys, and return each account's last outcome."""
     ended: dict[str, KeyOutcome] = {}
     tries = dict.fromkeys(scene.names, 0)
     left = list(scene.names)
@@ -207,7 +207,7 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
             so many tries of it.
     """
     with tempfile.TemporaryDirectory(prefix="adwarm-hook-") as folder:
-        found = Path(folder) / "rows.jsonl"
+        actual = Path(folder) / "rows.jsonl"
         question = {
             "url": server.url,
             "accounts": scene.names,
@@ -215,7 +215,7 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
             "until": str(scene.days.until),
             "sleep": 5 / scene.scale,
             "tries": tries,
-            "found": str(found),
+            "found": str(actual),
         }
         started, result = time.monotonic(), Result()
         running = subprocess.Popen(
@@ -232,7 +232,7 @@ def fetch_with_hook(scene: StormScenario, server: SimulatorServer, cap: float, *
             errors = b"unfinished"
             running.communicate()
         result.seconds = time.monotonic() - started
-        for line in found.read_bytes().splitlines() if found.exists() else []:
+        for line in actual.read_bytes().splitlines() if actual.exists() else []:
             said = orjson.loads(line)
             if "rows" in said:
                 result.rows[said["account"]] = said["rows"]
@@ -292,13 +292,13 @@ def evaluate(scene: StormScenario, server: SimulatorServer, result: Result) -> t
 
 
 def count_silent_losses(scene: StormScenario, result: Result, whole: int) -> int:
-    """Return how many accounts are not whole and have no stated reason."""
-    told = set(result.reasons) | set(result.gaps)
-    return scene.number - whole - len(told)
+    """Return how many accounts are incomplete without a stated reason."""
+    named = set(result.reasons) | set(result.gaps)
+    return scene.number - whole - len(named)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fetch with each client, print and judge."""
+    """Fetch with each client, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accounts", type=int, default=200)
     parser.add_argument("--ads", type=int, default=8)

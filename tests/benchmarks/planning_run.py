@@ -1,9 +1,9 @@
-"""One planning run over 100,000 keys, from the stored log to a priced plan: the adwarm model beside the weekly rhythm.
+"""One planning run over 100,000 keys, from the stored log to a priced plan: the adwarm model and the seasonal baseline.
 
-A run is what a task does: load the live forecast, read the opens of the last eight weeks from the store, state chances
-for every key, ask for lives, stored entries and requests, and choose by price. Each run is a process of its own, whose
-wall time (imports left out) and peak memory (imports included) are taken. The weekly rhythm, which reads no opens, is
-the baseline. Training is not part of it.
+A run does what a task does: load the live forecast, read the opens of the last eight weeks from the store, predict
+probabilities for every key, read expiries, stored entries and request costs, and select by price. Each run is a process
+of its own; its wall time (without imports) and peak memory (with imports) are measured. The seasonal model, which reads
+no opens, is the baseline. Training is not included.
 
 `python -m tests.benchmarks.planning_run [accounts]`; each account has ten reports.
 """
@@ -100,16 +100,15 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
 
 
 def worker(snapshot: str) -> dict[str, Any]:
-    """Make the snapshot live, plan once, and return figures of this process."""
+    """Make the snapshot live, plan once, and return the measurements of this process."""
     from adwarm.forecast.snapshot import promote_snapshot
-    from adwarm.planning.decide import StoreView, build_forecast_plan
+    from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
     promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    view = StoreView(runtime.engine, runtime.settings, END, runtime.request_costs)
-    plan = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, END, view=view)
+    plan = build_forecast_plan(runtime.context, END)
     return {
         "seconds": time.perf_counter() - started,
         "peak_mb": peak_mb(),
@@ -119,11 +118,11 @@ def worker(snapshot: str) -> dict[str, Any]:
 
 
 def run(accounts: int = 10_000) -> None:
-    """Prepare, plan with each kind in turn, print the table and write it down."""
+    """Prepare, plan with each kind in turn, print the table and write it to a file."""
     with tempfile.TemporaryDirectory() as folder:
-        made = prepare(Path(folder), accounts)
-        runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in made["ids"].items()}
-    best = {kind: min(found, key=lambda one: one["seconds"]) for kind, found in runs.items()}
+        prepared = prepare(Path(folder), accounts)
+        runs = {kind: [_one(snapshot) for _ in range(ROUNDS)] for kind, snapshot in prepared["ids"].items()}
+    best = {kind: min(result, key=lambda one: one["seconds"]) for kind, result in runs.items()}
     base = best["hour_of_week"]
     rows = [
         {
@@ -134,7 +133,8 @@ def run(accounts: int = 10_000) -> None:
         }
         for kind, one in best.items()
     ]
-    title = f"A planning run over {made['keys']:,} keys, {made['events']:,} opens in eight weeks; limits 30 s, 1 GiB"
+    keys, events = prepared["keys"], prepared["events"]
+    title = f"A planning run over {keys:,} keys, {events:,} opens in eight weeks; limits 30 s, 1 GiB"
     save_results("planning_run", title, rows)
 
 
@@ -143,8 +143,8 @@ def _one(snapshot: str) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Upstream requests for a warmed key over a day: last_7d, last_30d, yesterday and today, three times, many accounts.
 
-History is there: the accounts were warmed once a day for the nine days before. Every page, poll and submit that the
-platform counts is counted. The same wishes are then sent as one request for each key and page.
+History is present: the accounts were warmed once a day for the nine days before. Every page, poll and submit that the
+platform counts is counted. For comparison the same keys are then fetched with one request for each key and page.
 """
 
 import argparse
@@ -33,7 +33,7 @@ LIMIT = 0.35
 
 
 def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], RowDifference]:
-    """Return figures of the planner, figures of one request per key and page, and how the answers differ from truth."""
+    """Return numbers of the planner, of one request per key and page, and the differences from the true rows."""
     names = [f"act_{FIRST_ACCOUNT + index}" for index in range(number)]
     zones = {name: ZONES[index % len(ZONES)] for index, name in enumerate(names)}
     config = SimulatorConfig(accounts=number, ads=ads, seed=7, zone=zones, now=DAY - LEARNING)
@@ -66,27 +66,27 @@ def _mornings() -> Iterator[datetime]:
 
 
 def _warm(runtime: Runtime, names: Sequence[str]) -> int:
-    wanted = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
-    report = runtime.prefetch_engine().run(wanted, Priority.LOW)
+    requests = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
+    report = runtime.prefetch_engine().run(requests, Priority.LOW)
     served = sum(outcome.status.is_served for outcome in report.outcomes)
-    if served < len(wanted):
+    if served < len(requests):
         raise SystemExit(f"not every key was warmed: {report.errors(3)}")
     return served
 
 
 def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], difference: RowDifference) -> None:
-    """Hold every range summary, reach and frequency among its figures, against the truth."""
-    known = accounts.get_many(runtime.engine, names)
+    """Compare every range summary, reach and frequency included, with the true rows."""
+    stored = accounts.get_many(runtime.engine, names)
     for name in names:
         for date_range in RANGES[:2]:
-            key = resolve_key(ReportKey(name, date_range), known[name], SPEC, runtime.clock.now())
-            found = entries.find(runtime.engine, key)
-            rows = orjson.loads(decompress(found[1], runtime.settings.compression))["rows"] if found else []
+            key = resolve_key(ReportKey(name, date_range), stored[name], SPEC, runtime.clock.now())
+            result = entries.find(runtime.engine, key)
+            rows = orjson.loads(decompress(result[1], runtime.settings.compression))["rows"] if result else []
             difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))
 
 
 def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> int:
-    """Ask for each key by itself, every page of it, and return how many requests that took."""
+    """Fetch each key by itself, every page of it, and return how many requests that took."""
     source, before = source_factory(runtime.settings, runtime.clock)(), server.calls()["total"]
     for name in names:
         for date_range in RANGES:
@@ -99,7 +99,7 @@ def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> i
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print and judge."""
+    """Measure, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accounts", type=int, default=50)
     parser.add_argument("--ads", type=int, default=20)

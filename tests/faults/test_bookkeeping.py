@@ -1,4 +1,4 @@
-"""Stopped and killed workers leave true books: each warm says what became of it, and a job counts each key once."""
+"""Stopped and killed workers leave correct records: each warm has its outcome, and a job counts each key once."""
 
 import fcntl
 import os
@@ -34,14 +34,12 @@ WORKERS = f"""
 import os
 import signal
 import sys
-from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.sources.meta import source
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
 for line in sys.stdin:
     worker = os.fork()
@@ -77,28 +75,28 @@ class Workers:
             time.sleep(0.02)
 
     def kill_all(self) -> None:
-        """End what is left."""
+        """Kill the workers that are left."""
         for worker in self._begun:
             kill(worker)
 
 
 @contextmanager
 def workers() -> Iterator[Workers]:
-    """What starts workers in this test's environment."""
+    """Starts workers in this test's environment."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     env = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
     with subprocess.Popen([sys.executable, "-c", WORKERS], env=env, text=True, **pipes) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        made = Workers(process)
+        workers = Workers(process)
         try:
-            yield made
+            yield workers
         finally:
-            made.kill_all()
+            workers.kill_all()
 
 
 def is_alive(worker: int) -> bool:
-    """Whether a process is there, stopped or not."""
+    """Whether a process exists, stopped or not."""
     try:
         os.kill(worker, 0)
     except ProcessLookupError:
@@ -107,7 +105,7 @@ def is_alive(worker: int) -> bool:
 
 
 def kill(worker: int) -> bool:
-    """End a process at once; False when it had ended by itself."""
+    """Kill a process; return False when it had ended by itself."""
     try:
         os.kill(worker, signal.SIGKILL)
     except ProcessLookupError:
@@ -117,7 +115,7 @@ def kill(worker: int) -> bool:
 
 @pytest.fixture
 def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
-    """A runtime on either database, and a platform that takes its time."""
+    """A runtime on either database, and a platform with some latency."""
     with SimulatorServer(SimulatorConfig(ads=2, latency_ms=LATENCY_MS)) as platform:
         values = {
             "HOME": str(tmp_path / "home"),
@@ -147,7 +145,7 @@ def plan(runtime: Runtime, accounts: int, *date_ranges: str) -> int:
 
 
 def until(what: object, seconds: float = 30) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not what():  # type: ignore[operator]
         assert time.monotonic() < end
@@ -155,21 +153,21 @@ def until(what: object, seconds: float = 30) -> None:
 
 
 def carried_out(runtime: Runtime) -> int:
-    """Warms that are no longer planned."""
+    """Return the warms that are no longer planned."""
     with read_transaction(runtime.engine) as connection:
         query = select(func.count()).select_from(warm).where(warm.c.status != "planned")
         return int(connection.execute(query).scalar_one())
 
 
 def fetches_held(runtime: Runtime) -> int:
-    """Leases of accounts that are being fetched."""
+    """Return the leases of accounts that are being fetched."""
     with read_transaction(runtime.engine) as connection:
         query = select(func.count()).select_from(lease).where(lease.c.name.startswith("fetch:"), lease.c.owner != "")
         return int(connection.execute(query).scalar_one())
 
 
 def has_open_transaction(engine: Engine) -> bool:
-    """Whether somebody stands in the middle of a transaction that others would wait for."""
+    """Whether a worker is in the middle of a transaction that others would wait for."""
     if engine.dialect.name == "postgresql":
         query = text(
             "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
@@ -186,7 +184,7 @@ def has_open_transaction(engine: Engine) -> bool:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a worker holds the turn to write to SQLite."""
+    """Whether a worker holds the write lock of SQLite."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,7 +194,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def stop_in_a_fetch(runtime: Runtime, worker: int) -> None:
-    """Stop a worker where it holds the lease of an account, and no lock of the database."""
+    """Stop a worker while it holds the lease of an account, and no lock of the database."""
     for _ in range(100):
         until(lambda: fetches_held(runtime))
         os.kill(worker, signal.SIGSTOP)
@@ -209,13 +207,13 @@ def stop_in_a_fetch(runtime: Runtime, worker: int) -> None:
 
 
 def counts(runtime: Runtime) -> tuple[int, int, int]:
-    """What the job says: keys in all, done and failed."""
+    """Return the job's counts: keys in all, done and failed."""
     (job,) = jobs.list_latest(runtime.engine)
     return job.total, job.done, job.failed
 
 
 @pytest.mark.parametrize("after", [0, 5])
-def test_a_worker_that_lost_its_lease_changes_no_books(runtime: Runtime, after: int) -> None:
+def test_a_worker_that_lost_its_lease_changes_nothing(runtime: Runtime, after: int) -> None:
     """Stopped past its lease and continued after another has finished: warms stay fetched, and each counts once."""
     keys = plan(runtime, 30, "yesterday", "last_7d")
     with workers() as start:
@@ -236,7 +234,7 @@ def test_a_worker_that_lost_its_lease_changes_no_books(runtime: Runtime, after: 
 
 
 def test_kills_at_any_point_leave_exact_counts(runtime: Runtime) -> None:
-    """Workers are killed just after they wrote down what they did, or anywhere: the job counts each key once."""
+    """Workers are killed just after they recorded an outcome, or anywhere: the job counts each key once."""
     keys, draw, hit = plan(runtime, 40, "last_7d"), random.Random(7), 0
     with workers() as start:
         for number in range(KILLS):

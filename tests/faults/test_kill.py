@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle of a batch loses nothing and spoils nothing: the next one finishes."""
+"""A worker that is killed in the middle of a batch loses and damages nothing: the next one finishes."""
 
 import os
 import random
@@ -29,11 +29,9 @@ RANGES = ("yesterday", "last_7d")
 LEASE_SECONDS = 1.0
 
 WORKER = f"""
-from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.runtime import Runtime
 
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print("ready", flush=True)
 print(warm_batch(Runtime().prefetch_engine(), "{RUN}", 0).summary(), flush=True)
 """
@@ -41,7 +39,7 @@ print(warm_batch(Runtime().prefetch_engine(), "{RUN}", 0).summary(), flush=True)
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[SimulatorServer]:
-    """A platform that takes its time."""
+    """A platform with some latency."""
     with SimulatorServer(SimulatorConfig(ads=3, latency_ms=60)) as server:
         yield server
 
@@ -59,15 +57,15 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
     }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
-    made, now = Runtime(), datetime.now(UTC)
+    runtime, now = Runtime(), datetime.now(UTC)
     rows = [
         PlannedWarm(key=ReportKey(account, date_range), reason=WarmReason.STRATEGY, decided_at=now, warm_at=now)
         for account in ACCOUNTS
         for date_range in RANGES
     ]
-    warms.replace_plan(made.engine, RUN, rows)
-    jobs.start(made.engine, RUN, "dag", len(rows), now)
-    return made
+    warms.replace_plan(runtime.engine, RUN, rows)
+    jobs.start(runtime.engine, RUN, "dag", len(rows), now)
+    return runtime
 
 
 def _worker() -> subprocess.Popen[str]:
@@ -87,13 +85,13 @@ def _count(runtime: Runtime, table: object) -> int:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
-    """Wherever the blow falls: every key ends fetched once, whole and readable, and the lease is taken over."""
+    """Wherever it is killed: every key ends fetched once, intact and readable, and the lease is taken over."""
     first = _worker()
     time.sleep(random.Random(seed).uniform(0.05, 1.6))
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=20)
     before = {item.key: item.fetched_at for item in entries.list_entries(runtime.engine)}
-    assert verify_store(runtime.engine, runtime.objects, runtime.settings).corrupt == []
+    assert verify_store(runtime.context).corrupt == []
 
     second = _worker()
     _, errors = second.communicate(timeout=30)
@@ -106,8 +104,8 @@ def test_a_killed_worker_loses_nothing(runtime: Runtime, seed: int) -> None:
     assert {key: after[key] for key in before} == before, "what was whole already is not fetched again"
     assert _count(runtime, entry) == len(rows) == _count(runtime, warm)
     assert _count(runtime, partition) % len(ACCOUNTS) == 0
-    found = verify_store(runtime.engine, runtime.objects, runtime.settings)
-    assert (found.entries, found.corrupt) == (len(rows), [])
+    result = verify_store(runtime.context)
+    assert (result.entries, result.corrupt) == (len(rows), [])
     keys = [ReportKey(account, date_range) for account in ACCOUNTS for date_range in RANGES]
     assert {runtime.reader.read(key).status for key in keys} == {ReadStatus.HIT}
     assert all(after[key] <= datetime.now(UTC) + timedelta(seconds=5) for key in after)

@@ -1,4 +1,4 @@
-"""A drain that is killed in the middle of a batch: its requests come back after the lease, and all of them end."""
+"""A drain that is killed in the middle of a batch: its requests return after the lease, and all of them end."""
 
 import os
 import signal
@@ -19,18 +19,16 @@ from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 1.0
-WORKER = f"""
-from adwarm.prefetch import fetch_lease
+WORKER = """
 from adwarm.runtime import Runtime
 
-fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 print(Runtime().queue_worker(4).drain(60).to_dict(), flush=True)
 """
 
 
 @pytest.fixture
 def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
-    """A runtime on either database, and a platform that takes its time."""
+    """A runtime on either database, and a platform with some latency."""
     with SimulatorServer(SimulatorConfig(ads=3, latency_ms=60)) as platform:
         values = {
             "HOME": str(tmp_path / "home"),
@@ -56,7 +54,7 @@ def _processing(runtime: Runtime) -> int:
 
 
 def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
-    """After kill -9 another worker takes what the dead one held once its lease is over, and every request completes."""
+    """After SIGKILL another worker claims the requests once their lease expires, and every request completes."""
     tickets = [runtime.queue.enqueue(ReportKey(f"act_{n}", "last_7d"), Priority.NORMAL) for n in range(1, 9)]
     killed = _worker()
     while not _processing(runtime) and killed.poll() is None:
@@ -64,10 +62,10 @@ def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
     killed.send_signal(signal.SIGKILL)
     killed.wait(timeout=20)
 
-    held = _processing(runtime)
+    processing = _processing(runtime)
     while runtime.queue.status().to_dict()["pending"] or _processing(runtime):
         assert _worker().wait(timeout=60) == 0
-    ended = [found for ticket in tickets if (found := runtime.queue.find(ticket.id))]
-    assert held
+    ended = [result for ticket in tickets if (result := runtime.queue.find(ticket.id))]
+    assert processing
     assert [item.status for item in ended] == [RequestStatus.COMPLETED] * len(tickets)
-    assert sum(item.attempts == 2 for item in ended) == held
+    assert sum(item.attempts == 2 for item in ended) == processing

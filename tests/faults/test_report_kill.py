@@ -1,4 +1,4 @@
-"""A worker that is killed while the platform makes its report costs no second report, or one that is counted."""
+"""A worker that is killed while the platform runs its report costs no second report, or one that is counted."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.model import ReportKey
-from adwarm.prefetch.async_reports import ORPHAN
+from adwarm.prefetch.fetch_lease import ORPHAN
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.store.database import read_transaction
@@ -26,15 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = [f"act_{number}" for number in range(1, 5)]
 LEASE_SECONDS = 1.0
 
-WORKER = f"""
+WORKER = """
 import sys
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import KeyRequest, fetch_lease
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import leases
 
-if sys.argv[1] != "calm":
-    fetch_lease.LEASE_SECONDS, fetch_lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 if sys.argv[1] == "stop":
     def stop(*_):
         print("submitted", flush=True)
@@ -56,7 +54,7 @@ def platform() -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A home of its own."""
+    """An empty home."""
     values = {
         "HOME": str(tmp_path / "home"),
         "WORKERS": "2",
@@ -68,14 +66,15 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
     }
     for name, value in values.items():
         monkeypatch.setenv(f"ADWARM_{name}", value)
-    made = Runtime()
-    made.engine.connect().close()
-    return made
+    runtime = Runtime()
+    runtime.engine.connect().close()
+    return runtime
 
 
 def start(mode: str, *accounts: str) -> subprocess.Popen[str]:
-    """A worker that has come to life."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
+    """Start a worker, and return it when it is ready."""
+    lease = {"ADWARM_BACKPRESSURE__LEASE_SECONDS": "30"} if mode == "calm" else {}
+    environment = {**os.environ, **lease, "PYTHONPATH": str(ROOT / "include")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     worker = subprocess.Popen([sys.executable, "-c", WORKER, mode, *accounts], env=environment, text=True, **pipes)
     assert worker.stdout is not None
@@ -84,77 +83,77 @@ def start(mode: str, *accounts: str) -> subprocess.Popen[str]:
 
 
 def kill(worker: subprocess.Popen[str]) -> None:
-    """The blow."""
+    """Kill a worker."""
     worker.send_signal(signal.SIGKILL)
     worker.communicate(timeout=20)
 
 
 def finish(runtime: Runtime, *accounts: str) -> None:
-    """The next worker brings every account home."""
+    """Run another worker until every account is fetched."""
     output, errors = start("go", *accounts).communicate(timeout=60)
     assert (errors, output.count("'fetched'")) == ("", 1)
     assert {runtime.reader.read(ReportKey(account, "last_90d")).status for account in accounts} == {ReadStatus.HIT}
 
 
-def submits(platform: SimulatorServer) -> int:
-    """Reports that the platform was asked for."""
+def count_submits(platform: SimulatorServer) -> int:
+    """Return how many reports were requested."""
     return platform.calls()["paths"].get("submit", 0)
 
 
-def orphans(runtime: Runtime) -> int:
-    """Reports counted as nobody's."""
+def count_orphans(runtime: Runtime) -> int:
+    """Return how many reports were counted as orphans."""
     return sum(event.kind == ORPHAN for event in ErrorLog(runtime.engine).list_recent(1_000))
 
 
-def noted(runtime: Runtime) -> int:
-    """Leases that know the id of their report."""
+def count_saved_reports(runtime: Runtime) -> int:
+    """Return how many leases hold the id of their report."""
     with read_transaction(runtime.engine) as connection:
         return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
 
 
-def until(what: object, seconds: float = 20) -> None:
-    """Wait until something is so."""
+def wait_until(what: object, seconds: float = 20) -> None:
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not what():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_a_report_whose_id_is_stored_is_taken_up(runtime: Runtime, platform: SimulatorServer) -> None:
+def test_a_report_whose_id_is_stored_is_continued(runtime: Runtime, platform: SimulatorServer) -> None:
     """Killed as soon as the ids are stored: the retry submits nothing, and counts no orphan."""
     worker = start("go", "act_1", "act_2")
-    until(lambda: noted(runtime) == 2)
+    wait_until(lambda: count_saved_reports(runtime) == 2)
     kill(worker)
     finish(runtime, "act_1", "act_2")
-    assert (submits(platform), orphans(runtime), noted(runtime)) == (2, 0, 0)
+    assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 0, 0)
 
 
 def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runtime, platform: SimulatorServer) -> None:
-    """Killed with the id in hand and not stored: one more report, and one orphan in the journal."""
+    """Killed before the id is stored: one more report, and one orphan in the error events."""
     worker = start("stop", "act_1")
     assert worker.stdout is not None
     assert worker.stdout.readline() == "submitted\n"
     kill(worker)
     finish(runtime, "act_1")
-    assert (submits(platform), orphans(runtime), noted(runtime)) == (2, 1, 0)
+    assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 1, 0)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_wherever_the_blow_falls(runtime: Runtime, platform: SimulatorServer, seed: int) -> None:
-    """Every report beyond one an account is a counted orphan, and no account is lost."""
+def test_a_kill_at_any_point_loses_no_account(runtime: Runtime, platform: SimulatorServer, seed: int) -> None:
+    """Every report beyond one per account is a counted orphan, and no account is lost."""
     worker = start("go", *ACCOUNTS)
     time.sleep(random.Random(seed).uniform(0.1, 2.5))
     kill(worker)
     finish(runtime, *ACCOUNTS)
-    assert submits(platform) <= len(ACCOUNTS) + orphans(runtime)
-    assert orphans(runtime) <= 2, "no more than accounts that were at work"
+    assert count_submits(platform) <= len(ACCOUNTS) + count_orphans(runtime)
+    assert count_orphans(runtime) <= 2, "no more than accounts that were at work"
 
 
 def test_two_processes_make_one_fetch(runtime: Runtime, platform: SimulatorServer) -> None:
-    """Two workers that want the same at the same time: one fetches, the other waits and finds its answer."""
+    """Two workers that fetch the same key at the same time: one fetches, the other waits and finds the entry."""
     workers = [start("calm", "act_1") for _ in range(2)]
     output = sorted("".join(worker.communicate(timeout=60)) for worker in workers)
     assert sum("'fetched': 1" in text for text in output) == 1
     assert sum("'fresh': 1" in text for text in output) == 1
-    assert submits(platform) == 1
+    assert count_submits(platform) == 1
     assert platform.calls()["paths"]["account"] == 1

@@ -1,4 +1,4 @@
-"""A worker that is killed while it reads its share leaves nothing to be seen; the share is read again, once."""
+"""A worker that is killed while it reads its split leaves no trace; the split is read again, once."""
 
 import os
 import random
@@ -40,8 +40,8 @@ read_saved_split(runtime.context, sys.argv[1], int(sys.argv[2]))
 
 
 @pytest.mark.parametrize("puts", [0, 2, 5], ids=["at its first day", "between days", "before it hands over"])
-def test_a_killed_share_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, puts: int) -> None:
-    """Whatever it had stored when it was killed, a second try gives the whole, to the byte."""
+def test_a_killed_split_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, puts: int) -> None:
+    """Whatever it had stored when it was killed, a second try gives the same result, to the byte."""
     rng = random.Random(3)
     moments = [START + timedelta(minutes=rng.randrange(5 * 1440)) for _ in range(900)]
     lines = [orjson.dumps({"ts": at, "account_id": f"act_{at.minute % 7}", "date_range": "today"}) for at in moments]

@@ -1,4 +1,4 @@
-"""A secret that is planted where secrets belong turns up nowhere else: not in logs, files, errors or the database."""
+"""A planted secret appears nowhere else: not in logs, files, errors or the database."""
 
 import base64
 import io
@@ -39,7 +39,7 @@ FAILURES = {
 
 
 def _forms(secret: str) -> list[bytes]:
-    """The secret as it is, percent-encoded, and in base64 at each of its three alignments, without the ragged ends."""
+    """Return the secret as it is, percent-encoded, and in base64 at each of its three alignments, without the ends."""
     plain = secret.encode()
     shifted = [base64.b64encode(b"\0" * shift + plain)[4:-4] for shift in range(3)]
     return [plain, quote(secret, safe="").encode(), quote(secret).encode(), *shifted]
@@ -50,7 +50,7 @@ def _hits(data: bytes) -> list[bytes]:
 
 
 class Traces:
-    """Everything a run leaves behind."""
+    """Everything that a run leaves behind."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -58,7 +58,7 @@ class Traces:
         self.texts: list[str] = []
 
     def found(self) -> list[str]:
-        """Where the canary was found."""
+        """Return where the canary was found."""
         places = {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
         places["log"] = self.log.getvalue().encode()
         places["texts"] = "\n".join(self.texts).encode()
@@ -76,7 +76,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def traces(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
-    """A home with the canary in its settings, and every logger at its most talkative."""
+    """A home with the canary in its settings, and every logger at its most verbose level."""
     values = {
         "HOME": str(tmp_path / "home"),
         "SOURCE__GRAPH_URL": platform.url,
@@ -109,13 +109,13 @@ def _cli(capfd: pytest.CaptureFixture[str], traces: Traces, *words: str) -> None
 
 
 def test_the_search_finds_what_it_looks_for() -> None:
-    """The canary is found in each of its forms, so that finding nothing means something."""
+    """The canary is found in each of its forms, so finding nothing means something."""
     for text in (CANARY, quote(CANARY, safe=""), base64.b64encode(f"ab{CANARY}cd".encode()).decode(), f"x{SECRET}"):
         assert _hits(b"..." + text.encode() + b"...")
 
 
-def test_a_run_that_goes_well_leaves_no_trace(traces: Traces, capfd: pytest.CaptureFixture[str]) -> None:
-    """Warm, read, look and check: the secrets are in none of it."""
+def test_a_successful_run_leaves_no_trace(traces: Traces, capfd: pytest.CaptureFixture[str]) -> None:
+    """Warm, read, show and check: the secrets are in none of it."""
     _cli(capfd, traces, "warm", "act_1", "act_2", "--range", "last_7d", "--json")
     assert '"fetched": 2' in traces.texts[-2]
     for words in (("get", "act_1", "last_7d"), ("status", "--json"), ("doctor", "--json"), ("verify",)):
@@ -125,7 +125,7 @@ def test_a_run_that_goes_well_leaves_no_trace(traces: Traces, capfd: pytest.Capt
 
 
 def _asked(platform: SimulatorServer) -> list[Call]:
-    """Every call the platform gets from now on, the entries of batches included, as it came in."""
+    """Return every call that the platform gets from now on, batch entries included, as received."""
     asked: list[Call] = []
     answer = platform.state.reply
 
@@ -137,7 +137,7 @@ def _asked(platform: SimulatorServer) -> list[Call]:
     return asked
 
 
-def test_reports_made_in_the_background_leave_no_trace(
+def test_async_reports_leave_no_trace(
     traces: Traces, platform: SimulatorServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Submits, polls in a batch and pages of results: the token is in their headers, and in no form, query or path."""
@@ -156,10 +156,10 @@ def test_reports_made_in_the_background_leave_no_trace(
 
 @pytest.mark.parametrize("route", ["submit", "poll", "result", "batch"])
 @pytest.mark.parametrize("failure", ["dead token", "denied", "throttled", "too much data", "transient", "bad request"])
-def test_no_failure_of_a_report_tells_the_secret(
+def test_no_failure_of_a_report_reveals_the_secret(
     route: str, failure: str, traces: Traces, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does an error at any step of a report, even when the platform's own words repeat the token."""
+    """An error at any step of a report does not contain it, even when the platform's own message repeats the token."""
     answer, inner = platform.state.answer, platform.state
 
     def refuse(call: Call) -> object:
@@ -179,10 +179,10 @@ def test_no_failure_of_a_report_tells_the_secret(
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_no_failure_tells_the_secret(
+def test_no_failure_reveals_the_secret(
     failure: str, traces: Traces, platform: SimulatorServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Even when the platform's own error repeats the token, neither message, traceback, row nor log does."""
+    """Even when the platform's own error repeats the token, it is in no message, traceback, row or log."""
 
     def refuse(call: Call) -> None:
         raise FAILURES[failure]
@@ -197,8 +197,8 @@ def test_no_failure_tells_the_secret(
     assert traces.found() == []
 
 
-def test_a_traceback_of_an_error_does_not_tell_it(traces: Traces, platform: SimulatorServer) -> None:
-    """An uncaught error printed with its whole chain holds no secret."""
+def test_a_traceback_does_not_reveal_the_secret(traces: Traces, platform: SimulatorServer) -> None:
+    """An uncaught error printed with its whole chain contains no secret."""
     script = "from adwarm.runtime import Runtime\nRuntime().make_source or 1\n"
     script += "from adwarm.runtime import source_factory\nfrom adwarm.settings import load_settings\n"
     script += "source_factory(load_settings())().account('act_9')\n"
@@ -217,13 +217,13 @@ def _adwarm_environment(traces: Traces, platform: SimulatorServer) -> dict[str, 
     }
 
 
-def test_an_unreachable_platform_tells_nothing(
+def test_an_unreachable_platform_reveals_nothing(
     traces: Traces, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A connection that fails is told without address or token."""
+    """The error of a failed connection contains neither address nor token."""
     monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
     _cli(capfd, traces, "warm", "act_1", "--range", "today")
     with pytest.raises(AdwarmError) as caught:
-        Runtime().prefetch_engine().make_source().get_account("act_1")
+        Runtime().prefetch_engine().sources.make_default().get_account("act_1")
     traces.texts.append(repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__))
     assert traces.found() == []

@@ -1,4 +1,4 @@
-"""Small versions of the must-show runs: a storm, a day of warms, and a backfill that is killed halfway."""
+"""Small versions of the benchmarks: every fault at once, a day of warms, and a backfill that is killed halfway."""
 
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.backfill import measure as backfill
@@ -7,8 +7,8 @@ from tests.benchmarks.requests_per_key import LIMIT
 from tests.benchmarks.requests_per_key import measure as requests_per_key
 
 
-def test_a_storm_costs_no_row_and_hides_no_reason() -> None:
-    """With every fault on: true rows for every account that can be read, a reason for each that cannot, none early."""
+def test_faults_cost_no_row_and_hide_no_reason() -> None:
+    """With every fault: true rows for every readable account, a reason for each other one, and no call too early."""
     scene = StormScenario(number=12, ads=3, scale=600)
     with SimulatorServer(scene.config()) as server:
         result = fetch_with_adwarm(scene, server)
@@ -23,7 +23,7 @@ def test_a_storm_costs_no_row_and_hides_no_reason() -> None:
 
 
 def test_a_day_of_warms_takes_few_requests() -> None:
-    """Four reports warmed three times a day cost at most 0.35 requests each, and every summary is the truth."""
+    """Four reports warmed three times a day cost at most 0.35 requests each, and every summary is correct."""
     planner, alone, difference = requests_per_key(6, 4)
 
     assert planner["keys"] == alone["keys"] == 72
@@ -31,10 +31,10 @@ def test_a_day_of_warms_takes_few_requests() -> None:
     assert difference.is_empty
 
 
-def test_a_killed_backfill_goes_on_where_it_stopped() -> None:
+def test_a_killed_backfill_continues() -> None:
     """Killed at half: nothing is fetched twice, the end is the same, and a rerun of settled days makes no call."""
-    found = backfill(6, 3, lease=2.0)
+    outcome = backfill(6, 3, lease=2.0)
 
-    assert (found.days, found.rerun, found.refetched, found.reasons) == (6 * 90, 0, 0, 0)
-    assert found.same
-    assert found.whole <= 6 * 12
+    assert (outcome.days, outcome.rerun, outcome.refetched, outcome.reasons) == (6 * 90, 0, 0, 0)
+    assert outcome.same
+    assert outcome.whole <= 6 * 12

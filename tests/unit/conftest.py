@@ -1,9 +1,9 @@
-"""An engine over the simulator, and over a source whose every answer a test decides."""
+"""A prefetch engine and a reader over a source whose every response a test decides."""
 
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,9 +14,10 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
 from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, Window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import Reader, ReadResult, read_or_fetch
-from adwarm.settings import Settings
+from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
@@ -25,7 +26,7 @@ from adwarm.sources.protocol import (
     Increment,
     ResultPage,
 )
-from adwarm.store import ObjectStore
+from adwarm.store import Context, ObjectStore
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import payload
@@ -33,7 +34,7 @@ from adwarm.store.tables import payload
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of another test's process reaches a unit test."""
+    """Removes every `ADWARM_` variable, so that no setting of another process reaches a unit test."""
     for name in [name for name in os.environ if name.startswith("ADWARM_")]:
         monkeypatch.delenv(name)
 
@@ -43,7 +44,7 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 @dataclass
 class ScriptedSource:
-    """A source that answers from a script: per account a callable that returns a page or raises."""
+    """A source that responds by a script: per account a callable that returns a page or raises."""
 
     script: dict[str, Callable[[FetchUnit], ResultPage]] = field(default_factory=dict)
     submitted: list[FetchUnit] = field(default_factory=list)
@@ -56,12 +57,12 @@ class ScriptedSource:
     clock_offset_seconds: float | None = None
 
     def get_account(self, account_id: str) -> Account:
-        """Tell an account in UTC."""
+        """Return an account in UTC."""
         self.account_lookups.append(account_id)
         return Account(account_id, "UTC", "UTC", "EUR")
 
     def list_accounts(self) -> list[Account]:
-        """List none."""
+        """Return no account."""
         return []
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
@@ -71,37 +72,37 @@ class ScriptedSource:
     def plan(
         self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
     ) -> list[FetchUnit]:
-        """One unit for everything."""
+        """Return one unit for everything."""
         return [FetchUnit(account.id, tuple(windows), increment, spec)]
 
     def submit(self, unit: FetchUnit) -> ResultPage:
-        """Answer by the script, or with one ad that runs every day."""
+        """Respond by the script, or with one ad that runs every day."""
         self.submitted.append(unit)
         return self.script.get(unit.account_id, one_ad_page)(unit)
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """There are no reports to wait for."""
+        """Return nothing; this source has no reports."""
         return {}
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
-        """There is one page only."""
+        """Fail; this source has one page only."""
         raise AssertionError("no second page was announced")
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """No report is made."""
+        """Fail; this source has no reports."""
         raise AssertionError("this source answers at once")
 
     def split(self, unit: FetchUnit) -> list[FetchUnit]:
-        """Split as the test says."""
+        """Split as the test sets it."""
         return self.split_into
 
     def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
-        """Nothing is listed."""
+        """Fail; this source lists no objects."""
         raise AssertionError("this source lists no objects")
 
 
 def one_ad_page(unit: FetchUnit) -> ResultPage:
-    """One ad with the same figures every day, or once per window."""
+    """One ad with the same metrics every day, or once per window."""
     spans = (
         [(day, day) for window in unit.windows for day in window.days()]
         if unit.increment is Increment.DAY
@@ -125,13 +126,18 @@ def one_ad_page(unit: FetchUnit) -> ResultPage:
 
 @dataclass
 class PrefetchHarness:
-    """Everything a prefetch test works with."""
+    """The parts that a prefetch test works with."""
 
     prefetch: PrefetchEngine
     source: ScriptedSource
     engine: Engine
     clock: VirtualClock
     settings: Settings
+
+    def use_compression(self, compression: CompressionSettings) -> None:
+        """Fetch with other compression settings from now on."""
+        settings = self.settings.model_copy(update={"compression": compression})
+        self.prefetch = replace(self.prefetch, context=replace(self.prefetch.context, settings=settings))
 
 
 @pytest.fixture
@@ -141,13 +147,15 @@ def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     settings = Settings(workers=2)
     pipeline = RecoveryPipeline(settings.recovery, ErrorLog(engine), clock, random.Random(1))
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
-    prefetch = PrefetchEngine(engine, objects, settings, lambda: source, admission, pipeline, clock, "test")
+    prefetch = PrefetchEngine(
+        Context(engine, objects, settings), SourcePool(lambda: source), admission, pipeline, clock, "test"
+    )
     return PrefetchHarness(prefetch, source, engine, clock, settings)
 
 
 @dataclass
 class ReaderHarness:
-    """A reader, and the bench that fills what it reads."""
+    """A reader, and the prefetch harness that fills its store."""
 
     bench: PrefetchHarness
     reader: Reader
@@ -162,11 +170,11 @@ class ReaderHarness:
         self.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
 
     def fetch(self, key: ReportKey) -> ReadResult:
-        """Read, and fetch what is not fresh."""
+        """Read a key, and fetch it when it is not fresh."""
         return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
 
     def break_upstream(self, account: str = "act_1") -> None:
-        """Let every call about an account fail."""
+        """Make every call for an account fail."""
 
         def down(unit: FetchUnit) -> ResultPage:
             raise Transient("the platform is down")
@@ -183,5 +191,5 @@ class ReaderHarness:
 
 @pytest.fixture
 def desk(bench: PrefetchHarness) -> ReaderHarness:
-    """A reader whose clock is the bench's."""
-    return ReaderHarness(bench, Reader(bench.engine, bench.settings, bench.clock))
+    """A reader with the clock of the prefetch harness."""
+    return ReaderHarness(bench, Reader(bench.prefetch.context, bench.clock))

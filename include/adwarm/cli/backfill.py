@@ -11,7 +11,7 @@ from adwarm.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:
     from adwarm.model import Account, Window
-    from adwarm.prefetch.estimate import Estimate
+    from adwarm.prefetch.backfill import Estimate
     from adwarm.runtime import Runtime
     from adwarm.sources.protocol import InsightsSource
 
@@ -127,8 +127,7 @@ def _make_source(runtime: "Runtime") -> "InsightsSource":
 
 def _estimate(runtime: "Runtime", chosen: Sequence["Account"], window: "Window", report: str) -> "Estimate":
     from adwarm.foundation.errors import BadRequest
-    from adwarm.prefetch.backfill import find_missing_spans, validate_range
-    from adwarm.prefetch.estimate import estimate
+    from adwarm.prefetch.backfill import estimate, find_missing_spans, validate_range
 
     if not chosen:
         raise BadRequest(
@@ -136,5 +135,5 @@ def _estimate(runtime: "Runtime", chosen: Sequence["Account"], window: "Window",
         )
     now = runtime.clock.now()
     validate_range(window, now, [partial(_make_source, runtime)])
-    missing = find_missing_spans(runtime.engine, runtime.settings, chosen, window, now, report)
-    return estimate(runtime.engine, runtime.settings, ((item.account, item.spans) for item in missing), report)
+    missing = find_missing_spans(runtime.context, chosen, window, now, report)
+    return estimate(runtime.context, ((item.account, item.spans) for item in missing), report)

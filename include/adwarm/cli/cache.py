@@ -23,7 +23,7 @@ def compact_store(*, as_json: JsonOption = False) -> None:
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    report = compact(runtime.engine, runtime.objects, runtime.clock.now())
+    report = compact(runtime.context, runtime.clock.now())
     if as_json:
         print_json(report.to_dict())
     else:

@@ -89,7 +89,7 @@ def _check_source(runtime: "Runtime") -> str:
 
 
 def _check_clock(runtime: "Runtime") -> str:
-    from adwarm.prefetch.context import MAX_CLOCK_OFFSET_SECONDS
+    from adwarm.prefetch.batch import MAX_CLOCK_OFFSET_SECONDS
     from adwarm.runtime import source_factory
 
     source = source_factory(runtime.settings)()

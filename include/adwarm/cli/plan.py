@@ -22,13 +22,12 @@ def plan(
     Keys that the budget cuts come last, each with the reason. Fetches nothing and writes nothing.
     """
     from adwarm.foundation.clock import floor_to
-    from adwarm.planning.decide import StoreView, build_forecast_plan
+    from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
-    view = StoreView(runtime.engine, runtime.settings, decided_at, runtime.request_costs)
-    forecast_plan = build_forecast_plan(runtime.engine, runtime.objects, runtime.settings, decided_at, view=view)
+    forecast_plan = build_forecast_plan(runtime.context, decided_at)
     items = [*forecast_plan.recommendations[:limit], *forecast_plan.cut[:limit]]
     if as_json:
         print_json({

@@ -18,7 +18,7 @@ def verify(
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    report = verify_store(runtime.engine, runtime.objects, runtime.settings, repair=repair)
+    report = verify_store(runtime.context, repair=repair)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -1,7 +1,7 @@
-"""Packs payloads small, proves them whole on every read, and hands them to clients in a coding they take."""
+"""Compresses payloads, verifies them on every read, and encodes them for clients."""
 
 from adwarm.compression.choice import CompressedPayload, compress, decompress, transcode
-from adwarm.compression.decoded_cache import CacheStatistics, DecodedCache
+from adwarm.compression.decoded_cache import DecodedCache
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
 from adwarm.compression.files import FileCompressionResult, compress_path
 from adwarm.compression.negotiation import choose_encoding, content_coding
@@ -9,7 +9,6 @@ from adwarm.compression.statistics import CompressionStats
 
 __all__ = [
     "CODECS",
-    "CacheStatistics",
     "Codec",
     "CompressedPayload",
     "CompressionStats",

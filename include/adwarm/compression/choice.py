@@ -1,7 +1,7 @@
-"""Packs payloads and unpacks them again.
+"""Compresses payloads into envelopes and decompresses them again.
 
-A packed payload's body is never larger than the payload: small ones and those that do not shrink stay as they are. What
-`pack` took, `unpack` gives back byte for byte, or raises.
+The body in an envelope is never larger than the payload: small payloads and those that do not shrink stay as they are.
+`decompress` returns the bytes that `compress` was given, or raises.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ class CompressedPayload:
     """A payload in its envelope.
 
     Attributes:
-        codec: the codec really used, `identity` where compressing did not pay.
+        blob: the envelope.
+        codec: the codec that was used, `identity` when compression did not make it smaller.
         raw_bytes: length of the payload.
-        stored_bytes: length of the blob.
+        stored_bytes: length of the envelope.
     """
 
     blob: bytes
@@ -35,19 +36,25 @@ def compress(
     content_type: str = "application/json",
     codec: str | None = None,
 ) -> CompressedPayload:
-    """Return `raw` encoded by `codec` (by default the settings' one) and sealed.
+    """Return `raw` compressed and in an envelope.
+
+    Args:
+        raw: the payload.
+        settings: codec, levels and limits.
+        content_type: the payload's type, at most 255 ASCII characters.
+        codec: used instead of the settings' codec.
 
     Raises:
-        TooMuchData: `raw` is larger than what `unpack` may decode under the same settings.
+        TooMuchData: `raw` is larger than what `decompress` may decode under the same settings.
         BadRequest: the codec is unknown or the content type is not valid.
     """
-    wanted = parse_codec(settings.codec if codec is None else codec)
+    chosen = parse_codec(settings.codec if codec is None else codec)
     if len(raw) > settings.max_decoded_bytes:
         raise TooMuchData(
-            f"the payload has {len(raw)} bytes, more than the {settings.max_decoded_bytes} that may be decoded again; "
-            "ask for less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
+            f"the payload has {len(raw)} bytes, more than the limit of {settings.max_decoded_bytes} for decoding; "
+            "request less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
         )
-    used, body = _encode_if_smaller(raw, wanted, settings)
+    used, body = _encode_if_smaller(raw, chosen, settings)
     blob = encode_envelope(body, codec=used, content_type=content_type, raw_bytes=len(raw))
     return CompressedPayload(blob, used, len(raw), len(blob))
 
@@ -56,17 +63,17 @@ def decompress(blob: bytes, settings: CompressionSettings) -> bytes:
     """Return the payload in `blob`.
 
     Raises:
-        Corrupt: the checksum or the decoded length does not hold; treat it as a miss.
+        Corrupt: the checksum or the decoded length is wrong; treat it as a miss.
         TooMuchData: it would decode to more than the settings allow.
     """
     return decompress_envelope(decode_envelope(blob), settings)
 
 
 def decompress_envelope(envelope: Envelope, settings: CompressionSettings) -> bytes:
-    """Return the payload of an opened envelope.
+    """Return the payload of a decoded envelope.
 
     Raises:
-        Corrupt: the body does not decode to the length the envelope promises.
+        Corrupt: the body does not decode to the length in the envelope.
         TooMuchData: it would decode to more than the settings allow.
     """
     raw = decode(envelope.body, envelope.codec, settings.max_decoded_bytes)
@@ -76,17 +83,17 @@ def decompress_envelope(envelope: Envelope, settings: CompressionSettings) -> by
 
 
 def transcode(blob: bytes, codec: str, settings: CompressionSettings) -> bytes:
-    """Return the body of `blob` in another codec, without an envelope; in its own codec nothing is decoded.
+    """Return the body of `blob` in another codec, without an envelope; its own codec needs no decoding.
 
     Raises:
-        Corrupt: the blob does not verify.
+        Corrupt: the checksum or the decoded length is wrong.
         TooMuchData: it would decode to more than the settings allow.
         BadRequest: the codec is unknown.
     """
-    wanted, envelope = parse_codec(codec), decode_envelope(blob)
-    if wanted == envelope.codec:
+    target, envelope = parse_codec(codec), decode_envelope(blob)
+    if target == envelope.codec:
         return envelope.body
-    return encode(decompress_envelope(envelope, settings), wanted, settings)
+    return encode(decompress_envelope(envelope, settings), target, settings)
 
 
 def _encode_if_smaller(raw: bytes, codec: Codec, settings: CompressionSettings) -> tuple[Codec, bytes]:

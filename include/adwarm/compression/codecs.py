@@ -1,7 +1,7 @@
 """Encoding and bounded decoding by gzip, brotli and zstd.
 
-Decoding never yields more than the allowed bytes, and a stream that is cut, damaged or followed by other bytes is
-refused: each format's own end mark is checked, because some decoders return what they have without a word.
+Decoding never returns more than the allowed bytes. A stream that is truncated, damaged or followed by other bytes is
+rejected: the end mark of each format is checked, because some decoders silently return what they have.
 Encoding is deterministic: the same bytes, codec and level give the same result.
 """
 
@@ -17,13 +17,13 @@ from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 
 _GZIP_FORMAT = 31
-_ISAL_LEVELS = range(1, 4)  # 1 to 3 are far faster there and about as small; 0 (stored) and above are zlib's
+_ISAL_LEVELS = range(1, 4)  # much faster than zlib at about the same size; other levels use zlib
 _BROTLI_STEP = 1 << 20
 _ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls the class an instance
 
 
 def encode(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:
-    """Return `raw` encoded by `codec` at the level the settings give it."""
+    """Return `raw` encoded by `codec`, at the codec's level in the settings."""
     match codec:
         case "gzip":
             return _gzip(raw, settings.gzip_level)
@@ -39,7 +39,7 @@ def decode(body: bytes, codec: Codec, max_bytes: int) -> bytes:
     """Return `body` decoded, at most `max_bytes` of it.
 
     Raises:
-        Corrupt: the stream is cut or damaged, or other bytes follow it.
+        Corrupt: the stream is truncated or damaged, or other bytes follow it.
         TooMuchData: it decodes to more than `max_bytes`; memory use stays near the limit.
     """
     match codec:
@@ -80,13 +80,13 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
 def _unbrotli(body: bytes, max_bytes: int) -> bytes:
     unpacker = brotli.Decompressor()
     parts: list[bytes] = []
-    size, fed = 0, body
+    size, pending = 0, body
     try:
         while not unpacker.is_finished():
-            part = unpacker.process(fed, output_buffer_limit=min(max_bytes - size + 1, _BROTLI_STEP))
+            part = unpacker.process(pending, output_buffer_limit=min(max_bytes - size + 1, _BROTLI_STEP))
             if not part and not unpacker.is_finished():
                 raise _damaged("brotli")
-            fed = b""
+            pending = b""
             parts.append(part)
             size += len(part)
             _check_size(size, max_bytes)
@@ -97,9 +97,9 @@ def _unbrotli(body: bytes, max_bytes: int) -> bytes:
 
 def _unzstd(body: bytes, max_bytes: int) -> bytes:
     try:
-        promised = zstandard.get_frame_parameters(body).content_size
-        if promised != zstandard.CONTENTSIZE_UNKNOWN:
-            _check_size(promised, max_bytes)
+        declared = zstandard.get_frame_parameters(body).content_size
+        if declared != zstandard.CONTENTSIZE_UNKNOWN:
+            _check_size(declared, max_bytes)
         return zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise _damaged("zstd", error) from error
@@ -109,9 +109,9 @@ def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise TooMuchData(
             f"the payload decodes to more than {max_bytes} bytes; "
-            "ask for less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
+            "request less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
         )
 
 
 def _damaged(codec: str, error: Exception | None = None) -> Corrupt:
-    return Corrupt(f"the {codec} stream is cut or damaged{f' ({error})' if error else ''}; fetch it again")
+    return Corrupt(f"the {codec} stream is truncated or damaged{f' ({error})' if error else ''}; fetch it again")

@@ -1,77 +1,47 @@
-"""A cache of decoded and transcoded payloads, bounded by bytes.
+"""A cache of decoded and transcoded payloads, bounded by bytes."""
 
-A value can only be found by whoever holds the very same stored bytes for the very same account: the key is the
-SHA-256 of the whole blob with the account and the codec. The least recently used values leave first. Safe for many
-threads; make one per process.
-"""
-
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
 
-
-@dataclass(frozen=True, slots=True)
-class CacheStatistics:
-    """What the cache did since it was made, and the bytes and values it holds now."""
-
-    hits: int
-    misses: int
-    evictions: int
-    values: int
-    bytes: int
+from cachetools import LRUCache
 
 
 class DecodedCache:
-    """Holds at most `budget_bytes` of values; a value larger than that is never kept, and 0 keeps none."""
+    """Holds at most `max_bytes` of values and evicts the least recently used. Safe for many threads.
+
+    The key is the SHA-256 of the whole stored blob with the account and the codec, so a value is only found by a caller
+    that holds the same stored bytes for the same account. A value larger than `max_bytes` is not cached, and 0 disables
+    the cache.
+    """
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self._values: OrderedDict[bytes, bytes] = OrderedDict()
+        self._values: LRUCache[bytes, bytes] = LRUCache(max_bytes, getsizeof=len)
         self._lock = Lock()
-        self._bytes = self._hits = self._misses = self._evictions = 0
 
     def get(self, account_id: str, blob: bytes, codec: str = "identity") -> bytes | None:
-        """Return what was kept for these stored bytes in `codec`, or None."""
+        """Return the cached form of these stored bytes in `codec`, or None."""
         key = _key(account_id, blob, codec)
         with self._lock:
-            value = self._values.get(key)
-            if value is None:
-                self._misses += 1
-                return None
-            self._hits += 1
-            self._values.move_to_end(key)
-            return value
+            return self._values.get(key)
 
     def put(self, account_id: str, blob: bytes, value: bytes, codec: str = "identity") -> None:
-        """Keep `value` as these stored bytes in `codec`, and let go of what no longer fits."""
+        """Cache `value` as the form of these stored bytes in `codec`."""
         key = _key(account_id, blob, codec)
         with self._lock:
-            self._bytes -= len(self._values.pop(key, b""))
-            if len(value) > self.max_bytes or not self.max_bytes:
-                return
-            self._values[key] = value
-            self._bytes += len(value)
-            while self._bytes > self.max_bytes:
-                _, oldest = self._values.popitem(last=False)
-                self._bytes -= len(oldest)
-                self._evictions += 1
+            self._values.pop(key, None)
+            if 0 < self._values.maxsize >= len(value):
+                self._values[key] = value
 
     def get_or_compute(
         self, account_id: str, blob: bytes, compute: Callable[[], bytes], codec: str = "identity"
     ) -> bytes:
-        """Return the kept value, or make and keep it; `make` runs outside the lock and its errors pass through."""
+        """Return the cached value, or compute and cache it. `compute` runs without the lock; its errors are raised."""
         value = self.get(account_id, blob, codec)
         if value is None:
             value = compute()
             self.put(account_id, blob, value, codec)
         return value
-
-    def statistics(self) -> CacheStatistics:
-        """Return the counts."""
-        with self._lock:
-            return CacheStatistics(self._hits, self._misses, self._evictions, len(self._values), self._bytes)
 
 
 def _key(account_id: str, blob: bytes, codec: str) -> bytes:

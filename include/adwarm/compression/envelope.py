@@ -1,7 +1,8 @@
-"""The wrapping of stored bytes: what they are, how long they were, and a checksum over all of it.
+"""The envelope of stored bytes: codec, content type, decoded length, and a checksum over all of it.
 
 Layout, big-endian: magic `ADWE`, version (1 byte), codec (1), length of the content type (1), decoded length (8),
-SHA-256 (32), content type, body. The checksum covers every byte but itself, so any flipped bit and any cut is seen.
+SHA-256 (32), content type, body. The checksum covers every byte except itself, so it detects any flipped bit and any
+truncation.
 """
 
 import struct
@@ -24,9 +25,11 @@ _OVERHEAD = _FIXED.size + _DIGEST_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An opened envelope, whose checksum holds.
+    """A decoded envelope whose checksum is correct.
 
     Attributes:
+        codec: how the body is encoded.
+        content_type: the payload's type.
         raw_bytes: length of the decoded payload.
         body: the encoded payload, ready to be sent with its content coding.
     """
@@ -51,13 +54,15 @@ def encode_envelope(body: bytes, *, codec: Codec, content_type: str, raw_bytes: 
 
 
 def decode_envelope(blob: bytes) -> Envelope:
-    """Return the envelope in `blob` after checking its checksum; nothing is decoded.
+    """Return the envelope in `blob` after checking its checksum; the body stays encoded.
 
     Raises:
-        Corrupt: the bytes are cut, changed, or not an envelope.
+        Corrupt: the bytes are truncated, changed, or not an envelope.
     """
     if len(blob) < _OVERHEAD:
-        raise Corrupt(f"the stored bytes are cut: {len(blob)} bytes are less than an empty envelope; fetch them again")
+        raise Corrupt(
+            f"the stored bytes are truncated: {len(blob)} bytes are less than an empty envelope; fetch them again"
+        )
     head, digest = blob[: _FIXED.size], blob[_FIXED.size : _OVERHEAD]
     magic, version, codec, kind_bytes, raw_bytes = _FIXED.unpack(head)
     if magic != MAGIC or version != VERSION or codec >= len(CODECS):

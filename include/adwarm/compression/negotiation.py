@@ -1,6 +1,6 @@
-"""Content negotiation: which codec to answer a client with, by its Accept-Encoding (RFC 9110, 12.5.3).
+"""Content negotiation: which codec a client gets, by its Accept-Encoding header (RFC 9110, 12.5.3).
 
-The stored codec wins whenever the client takes it, since then nothing is decoded.
+The stored codec is chosen whenever the client accepts it, since then nothing has to be decoded.
 """
 
 import re
@@ -13,7 +13,7 @@ _MEMBER = re.compile(r"(?P<coding>[!#$%&'*+\-.^_`|~0-9a-z]+)(?:\s*;\s*q=(?P<q>[0
 
 
 def content_coding(codec: str) -> str:
-    """Return the HTTP name of a codec: the value of Content-Encoding, which is left out for `identity`.
+    """Return the HTTP name of a codec for the Content-Encoding header; that header is omitted for `identity`.
 
     Raises:
         BadRequest: the codec is unknown.
@@ -22,18 +22,17 @@ def content_coding(codec: str) -> str:
 
 
 def choose_encoding(accept_encoding: str, stored: str) -> Codec:
-    """Return the codec to answer with, for a client's Accept-Encoding and the codec the payload is stored in.
+    """Return the codec for a response, given a client's Accept-Encoding header and the stored codec.
 
-    An empty header means a client that said nothing and gets plain bytes; so does one that refuses everything.
-    Members that are malformed are ignored.
+    A client with an empty header, or one that accepts nothing, gets plain bytes. Malformed members are ignored.
 
     Raises:
         BadRequest: the stored codec is unknown.
     """
-    kept = parse_codec(stored)
+    stored_codec = parse_codec(stored)
     weights = _weights(accept_encoding)
-    if weights.get(kept, 0.0) > 0:
-        return kept
+    if weights.get(stored_codec, 0.0) > 0:
+        return stored_codec
     order = tuple(_CODINGS)
     offers = [codec for codec in order if weights.get(codec, 0.0) > 0]
     return max(offers, key=lambda codec: (weights[codec], -order.index(codec)), default="identity")
@@ -43,15 +42,15 @@ def _weights(accept_encoding: str) -> dict[Codec, float]:
     named: dict[Codec, float] = {}
     others: float | None = None
     for member in accept_encoding.lower().split(","):
-        found = _MEMBER.fullmatch(member.strip())
-        if not found:
+        match = _MEMBER.fullmatch(member.strip())
+        if not match:
             continue
-        weight = min(1.0, float(found["q"] or 1))
-        if found["coding"] == "*":
+        weight = min(1.0, float(match["q"] or 1))
+        if match["coding"] == "*":
             others = weight
-        elif found["coding"] in _CODECS:
-            named[_CODECS[found["coding"]]] = weight
-    # Plain bytes are welcome unless refused, but come last: whoever lists codings would rather have one.
+        elif match["coding"] in _CODECS:
+            named[_CODECS[match["coding"]]] = weight
+    # Plain bytes are acceptable unless excluded, but come last: a client that lists codings prefers one of them.
     if others is None:
         return {"identity": 0.0005, **named}
     return {**dict.fromkeys(_CODINGS, others), **named}

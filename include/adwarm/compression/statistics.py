@@ -1,4 +1,4 @@
-"""Figures of what compression did: bytes before and after, time by codec, and errors. Safe for many threads."""
+"""Statistics of compression: bytes before and after, time by codec, and errors. Safe for many threads."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,11 @@ class CodecStatistics:
 
 
 class CompressionStats:
-    """Packs and unpacks like the plain functions, and counts."""
+    """Compresses and decompresses like the plain functions, and counts.
+
+    Args:
+        timer: returns seconds.
+    """
 
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self._timer = timer
@@ -41,7 +45,7 @@ class CompressionStats:
         content_type: str = "application/json",
         codec: str | None = None,
     ) -> CompressedPayload:
-        """Do as `choice.pack` does, and count."""
+        """Compress like `choice.compress`, and count."""
         started = self._timer()
         try:
             packed = compress(raw, settings, content_type=content_type, codec=codec)
@@ -52,7 +56,7 @@ class CompressionStats:
         return packed
 
     def decompress(self, blob: bytes, settings: CompressionSettings) -> bytes:
-        """Do as `choice.unpack` does, and count."""
+        """Decompress like `choice.decompress`, and count."""
         started = self._timer()
         try:
             envelope = decode_envelope(blob)
@@ -68,7 +72,7 @@ class CompressionStats:
         return raw
 
     def record(self, packed: CompressedPayload, seconds: float) -> None:
-        """Count a payload that was packed in `seconds`."""
+        """Count a payload that was compressed in `seconds`."""
         with self._lock:
             figures = self._figures(packed.codec)
             figures.packed += 1

@@ -1,1 +1,1 @@
-"""Which requests do keys take? Pure planning over partition states that are handed in as values."""
+"""Which requests do report keys take? Pure functions over partition states that are passed in as values."""

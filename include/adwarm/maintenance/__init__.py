@@ -1,1 +1,1 @@
-"""Keeps the store healthy: compaction, garbage collection, integrity checks, recompression."""
+"""Maintains the store: compaction, garbage collection, integrity checks, recompression."""

@@ -1,6 +1,6 @@
-"""What nothing points at any more: objects and payloads, deleted once nobody can still be about to name them.
+"""Deletes objects and payloads that nothing references, once they are too old to be about to be referenced.
 
-An object is in use when a row of any table names it in a column `object_hash`.
+An object is in use when a row of any table references it in a column `object_hash`.
 """
 
 from datetime import datetime, timedelta
@@ -8,39 +8,38 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, select
 
 from adwarm.foundation.errors import NotFound
-from adwarm.store import entries
-from adwarm.store.database import read_transaction
-from adwarm.store.objects import ObjectStore
+from adwarm.store import Context, ObjectStore, entries, read_transaction
 from adwarm.store.tables import metadata
 
 MIN_ORPHAN_AGE = timedelta(hours=24)
 _QUARANTINE_SUFFIX = ".jsonl"
-"""Suffix of quarantined lines of the access log, which nothing but a message names."""
+"""Suffix of quarantined lines of the access log, which only messages reference."""
 
 
 def list_used_objects(engine: Engine) -> set[str]:
-    """Return the hash of every object that a row points at."""
+    """Return the hash of every object that a row references."""
     columns = [table.c.object_hash for table in metadata.tables.values() if "object_hash" in table.c]
     with read_transaction(engine) as connection:
         return {str(digest) for column in columns for digest in connection.execute(select(column).distinct()).scalars()}
 
 
-def delete_orphans(engine: Engine, objects: ObjectStore, now: datetime) -> tuple[int, int]:
-    """Delete objects and payloads that nothing points at and that are older than `KEEP`; return how many of each.
+def delete_orphans(context: Context, now: datetime) -> tuple[int, int]:
+    """Delete unreferenced objects and payloads older than `MIN_ORPHAN_AGE`; return how many of each.
 
-    Ages are looked at before the pointers are, and again before the deed: a row can only come to point at an old
-    object by putting it anew, which makes it young.
+    Ages are checked before the references are read, and again before each deletion: a row can only start to reference
+    an old object after the object was written again, which makes it young.
     """
-    old = [found for found in objects.list_objects() if found[1] != _QUARANTINE_SUFFIX and _is_old(objects, found, now)]
-    used = list_used_objects(engine) if old else set()
-    unused = [found for found in old if found[0] not in used and _is_old(objects, found, now)]
+    objects = context.objects
+    old = [item for item in objects.list_objects() if item[1] != _QUARANTINE_SUFFIX and _is_old(objects, item, now)]
+    used = list_used_objects(context.engine) if old else set()
+    unused = [item for item in old if item[0] not in used and _is_old(objects, item, now)]
     for digest, suffix in unused:
         objects.delete(digest, suffix)
-    return len(unused), entries.delete_orphans(engine, now - MIN_ORPHAN_AGE)
+    return len(unused), entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE)
 
 
-def _is_old(objects: ObjectStore, found: tuple[str, str], now: datetime) -> bool:
+def _is_old(objects: ObjectStore, item: tuple[str, str], now: datetime) -> bool:
     try:
-        return objects.get_modified_at(*found) < now - MIN_ORPHAN_AGE
+        return objects.get_modified_at(*item) < now - MIN_ORPHAN_AGE
     except NotFound:
         return False  # another worker has deleted it

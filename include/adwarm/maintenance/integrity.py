@@ -1,4 +1,4 @@
-"""Checks everything stored against its checksum."""
+"""Checks every stored entry and object against its checksum."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,14 +7,19 @@ from sqlalchemy import Engine, select
 
 from adwarm.compression import decode_envelope, decompress
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.settings import Settings
-from adwarm.store import ObjectStore, entries, partitions, read_transaction
+from adwarm.store import Context, entries, partitions, read_transaction
 from adwarm.store.tables import access_aggregate, partition
 
 
 @dataclass
 class IntegrityResult:
-    """What was checked, and what does not match: pairs of what and why."""
+    """The result of a check.
+
+    Attributes:
+        entries: entries that were checked.
+        objects: objects that were checked.
+        corrupt: what does not match its checksum, and why.
+    """
 
     entries: int = 0
     objects: int = 0
@@ -26,43 +31,44 @@ class IntegrityResult:
         return {"entries": self.entries, "objects": self.objects, "corrupt": corrupt}
 
 
-def verify_store(engine: Engine, objects: ObjectStore, settings: Settings, *, repair: bool = False) -> IntegrityResult:
-    """Verify and decode each entry, and verify each object that a row points at.
+def verify_store(context: Context, *, repair: bool = False) -> IntegrityResult:
+    """Verify and decode each entry, and verify each object that a row references.
 
-    With `repair`, corrupt entries are marked and the days of corrupt objects forgotten; the next warm fetches them.
-    A corrupt object of the access log is removed; reading its hours again (a window in the params) restores it.
+    With `repair`, corrupt entries are marked degraded and the days of corrupt objects are deleted, so that the next
+    warm fetches them. A corrupt object of the access log is deleted; reading its hours again (a window in the params)
+    restores it.
     """
-    report = IntegrityResult()
-    for listed in entries.list_entries(engine):
-        found = entries.find(engine, listed.key)
-        if found is None:
+    result = IntegrityResult()
+    for listed in entries.list_entries(context.engine):
+        stored = entries.find(context.engine, listed.key)
+        if stored is None:
             continue
-        report.entries += 1
-        entry, blob = found
+        result.entries += 1
+        entry, blob = stored
         try:
-            if decode_envelope(blob).raw_bytes != len(decompress(blob, settings.compression)):
-                raise Corrupt("the decoded length is not the one that was stored")
+            if decode_envelope(blob).raw_bytes != len(decompress(blob, context.settings.compression)):
+                raise Corrupt("the decoded length differs from the stored one")
         except Corrupt as error:
-            report.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
+            result.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
             if repair:
-                entries.mark_degraded(engine, entry, str(error))
-    for digest in _list_referenced_objects(engine):
-        report.objects += 1
+                entries.mark_degraded(context.engine, entry, str(error))
+    for digest in _list_referenced_objects(context.engine):
+        result.objects += 1
         try:
-            objects.get(digest)
+            context.objects.get(digest)
         except (Corrupt, NotFound) as error:
-            report.corrupt.append((f"object {digest[:12]}", str(error)))
+            result.corrupt.append((f"object {digest[:12]}", str(error)))
             if repair:
-                partitions.delete_by_object(engine, digest)
-                objects.delete(digest)
-    return report
+                partitions.delete_by_object(context.engine, digest)
+                context.objects.delete(digest)
+    return result
 
 
 def _list_referenced_objects(engine: Engine) -> list[str]:
     with read_transaction(engine) as connection:
-        found = {
+        digests = {
             str(digest)
             for table in (partition, access_aggregate)
             for digest in connection.execute(select(table.c.object_hash).distinct()).scalars()
         }
-    return sorted(found)
+    return sorted(digests)

@@ -1,4 +1,4 @@
-"""Packs stored entries with another codec where that makes them smaller."""
+"""Compresses stored entries with another codec where that makes them smaller."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -14,21 +14,26 @@ from adwarm.store.database import write_transaction
 
 
 def recompress_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
-    """Pack each entry anew and keep the smaller form; return counts, and bytes before and after.
+    """Compress each entry again and keep the smaller form; return counts, and bytes before and after.
 
-    Every payload is decoded and verified first; one that does not verify is marked degraded, so that it is fetched
-    again. An entry that was published anew meanwhile is left as it is.
+    Every payload is decoded and verified first; a corrupt one is marked degraded, so that it is fetched again. An entry
+    that was published in the meantime is left as it is.
+
+    Args:
+        engine: the database.
+        compression: the codec and its level.
+        at: the time of the replacement, UTC.
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}
     for entry in entries.list_entries(engine):
-        found = entries.find(engine, entry.key)
-        if found is None or found[0].payload_hash != entry.payload_hash:
+        stored = entries.find(engine, entry.key)
+        if stored is None or stored[0].payload_hash != entry.payload_hash:
             continue
         counts["entries"] += 1
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         try:
-            packed = compress(decompress(found[1], compression), compression)
+            packed = compress(decompress(stored[1], compression), compression)
         except Corrupt as error:
             entries.mark_degraded(engine, entry, str(error))
             counts["corrupt"] += 1

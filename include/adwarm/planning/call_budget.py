@@ -1,4 +1,4 @@
-"""How many upstream calls standing orders may still make this hour, and which of them go first."""
+"""The hourly budget of upstream calls: what is left, and which warms get it."""
 
 from collections.abc import Iterable
 
@@ -21,21 +21,24 @@ def get_calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None 
 def split_by_budget(
     candidates: Iterable[Recommendation], calls: int
 ) -> tuple[list[Recommendation], list[Recommendation]]:
-    """Return those that fit into `calls` upstream calls, best benefit per call first, and the rest with the reason."""
-    kept: list[Recommendation] = []
+    """Return the candidates that fit into `calls` upstream calls, best benefit per call first, and those that do not.
+
+    Each candidate that does not fit says why.
+    """
+    planned: list[Recommendation] = []
     cut: list[Recommendation] = []
     left = float(max(0, calls))
     for rank, candidate in enumerate(sorted(candidates, key=lambda item: item.sort_key), start=1):
         if candidate.calls <= left:
             left -= candidate.calls
-            kept.append(candidate)
+            planned.append(candidate)
         else:
             why = (
                 f"cut by the budget: {max(0, calls)} upstream calls were left this hour and it came {_nth(rank)} by "
                 f"benefit per call"
             )
             cut.append(candidate.with_status("cut", why))
-    return kept, cut
+    return planned, cut
 
 
 def _nth(rank: int) -> str:

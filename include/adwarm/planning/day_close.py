@@ -1,4 +1,4 @@
-"""When each account's day is over and worth fetching whole: after its own midnight, spread over accounts."""
+"""When each account's day has ended and is fetched for its score: after its own midnight, spread over accounts."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,7 +6,8 @@ from datetime import date, datetime, timedelta
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import local_day, local_midnight
-from adwarm.model import Account
+from adwarm.model import Account, Priority, ReportKey, WarmReason
+from adwarm.planning.recommendation import Recommendation
 from adwarm.settings import PlanningSettings
 
 _DAY = timedelta(days=1)
@@ -15,33 +16,56 @@ _DAY = timedelta(days=1)
 def get_close_time(account: Account, day: date, planning: PlanningSettings) -> datetime:
     """Return the moment (UTC) at which `day` of the account is closed.
 
-    That is the account's midnight after `day`, plus `day_close_after_minutes`, plus a share of
-    `day_close_spread_minutes` that depends on the account's id alone.
+    That is the account's midnight after `day`, plus `day_close_after_minutes`, plus an offset below
+    `day_close_spread_minutes` that depends only on the account's id.
     """
-    midnight = local_midnight(day + _DAY, account.data_zone)
     digest = hashlib.sha256(account.id.encode()).digest()
     spread = int.from_bytes(digest[:8], "big") % (planning.day_close_spread_minutes * 60)
-    return midnight + timedelta(minutes=planning.day_close_after_minutes, seconds=spread)
+    delay = timedelta(minutes=planning.day_close_after_minutes, seconds=spread)
+    return local_midnight(day + _DAY, account.data_zone) + delay
 
 
 def find_closing_accounts(
     accounts: Iterable[Account], since: datetime, until: datetime, planning: PlanningSettings
 ) -> list[tuple[Account, date]]:
-    """Return the active accounts and the days of theirs that close in `[since, until)`, in order of closing.
+    """Return the active accounts and their days that close in `[since, until)`, ordered by closing time.
 
-    Adjoining spans give each account and day exactly once.
+    Adjacent intervals return each account and day exactly once.
     """
     since, until = utc(since), utc(until)
     latest = timedelta(minutes=planning.day_close_after_minutes + planning.day_close_spread_minutes)
-    found = []
+    closing = []
     for account in accounts:
         if account.status != "active":
             continue
         day = local_day(since - latest, account.data_zone) - _DAY
         last = local_day(until, account.data_zone)
         while day < last:
-            moment = get_close_time(account, day, planning)
-            if since <= moment < until:
-                found.append((moment, account.id, account, day))
+            close_time = get_close_time(account, day, planning)
+            if since <= close_time < until:
+                closing.append((close_time, account.id, account, day))
             day += _DAY
-    return [(account, day) for _, _, account, day in sorted(found, key=lambda item: item[:2])]
+    return [(account, day) for _, _, account, day in sorted(closing, key=lambda item: item[:2])]
+
+
+def recommend_day_close(
+    account: Account, day: date, decided_at: datetime, *, with_week_summary: bool = True
+) -> Recommendation:
+    """Return the warm that completes an account's closed day: the summary of its week and the score's history.
+
+    Without the week no summary is fetched, so the score has no audience component, and stored days of the block cost
+    nothing.
+    """
+    since = day - timedelta(days=6) if with_week_summary else day
+    return Recommendation(
+        ReportKey(account.id, f"{since}..{day}"),
+        predicted_open=decided_at,
+        confidence=1.0,
+        warm_at=decided_at,
+        reason=WarmReason.DAY_CLOSED,
+        benefit=1.0,
+        price=2.0,
+        explanation={"why": f"{day} has ended in {account.data_zone}: complete and score it"},
+        priority=Priority.LOW,
+        calls=2.0,
+    )

@@ -1,39 +1,40 @@
-"""One run's decision: what the forecast, the store, the budget and the clock say together, written down as a plan.
+"""The decision of one run: reads forecast, store and budget, plans the warms, and stores the plan.
 
-The plan is a function of (decision time, log, settings, snapshot, what is stored): nothing in here reads a clock.
+The plan is a function of (decision time, log, settings, snapshot, store): nothing here reads a clock.
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Engine
 
-from adwarm.fetch_plan.request_cost import FetchNeeds, Need, nothing_is_there
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import Forecast, RecentOpens
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
-from adwarm.model import Account, Mode, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus, resolve_key
+from adwarm.model import Account, Mode, PlannedWarm, ReportKey, WarmReason, WarmStatus, Window, resolve_key
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
-from adwarm.planning.day_close import find_closing_accounts
+from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.expiry import useful_until
-from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, plan_warms
+from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, plan_warms
 from adwarm.planning.price import CallQuota
-from adwarm.planning.recommendation import Recommendation, WarmPlan
-from adwarm.planning.strategies import batch_by_account
-from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, accounts, entries, warms
+from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
+from adwarm.store import Context, accounts, entries, partitions, warms
 
 MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
+_ACCOUNTS_PER_QUERY = 500
 LIVE_DAG = "adwarm_intelligent_warming"
-"""Whose hourly count a plan outside any run goes by."""
+"""A plan outside any run counts against the hourly budget of this DAG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,25 @@ class PlanSummary:
 
 
 class StoreView:
-    """What the planner asks of accounts, entries and requests, answered in few queries."""
+    """What the planner reads from the store: accounts, entries and stored days, in few queries.
 
-    def __init__(
-        self, engine: Engine, settings: Settings, at: datetime, request_pricer: FetchNeeds = nothing_is_there
-    ) -> None:
-        self._engine = engine
-        self._settings = settings
-        self._request_pricer = request_pricer
-        self._accounts = accounts.list_as_of(engine, at)
+    Args:
+        context: database, objects and settings.
+        at: the decision time; accounts are read as of then.
+    """
+
+    def __init__(self, context: Context, at: datetime) -> None:
+        self._engine = context.engine
+        self._settings = context.settings
+        self._accounts = accounts.list_as_of(context.engine, at)
 
     def get_account(self, account_id: str) -> Account:
-        """Return an account as known, or one in the default zone."""
+        """Return the stored account, or one in the default zone."""
         zone = self._settings.default_zone
         return self._accounts.get(account_id) or Account(account_id, zone, zone)
 
     def list_accounts(self) -> list[Account]:
-        """Return every known account, as it stands."""
+        """Return every stored account."""
         return list(self._accounts.values())
 
     def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
@@ -87,48 +90,54 @@ class StoreView:
         return [useful_until(key, self.get_account(key.account_id), at, rules) for key, at in pairs]
 
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
-        """Return until when the entry that each key means at its moment is fresh; None when nothing is stored."""
+        """Return until when the entry stored for each key at its moment is fresh; None when nothing is stored."""
         resolved = [
             resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), at)
             for key, at in zip(keys, moments, strict=True)
         ]
-        found = entries.find_expiries(self._engine, resolved)
-        return [found.get(key) for key in resolved]
+        expiries = entries.find_expiries(self._engine, resolved)
+        return [expiries.get(key) for key in resolved]
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
-        """Return which requests a fetch of each key at its moment would take."""
-        return self._request_pricer(keys, [self.get_account(key.account_id) for key in keys], moments)
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
+        """Return which requests a fetch of each key at its moment would take, given the stored days."""
+        costs: dict[int, RequestCost] = {}
+        for report, indexes in _group_by_report(keys).items():
+            for group in _split_by_account(keys, indexes):
+                costs.update(self._get_costs_of(report, {index: (keys[index], moments[index]) for index in group}))
+        return [costs[index] for index in range(len(keys))]
+
+    def _get_costs_of(
+        self, report: str, requests: dict[int, tuple[ReportKey, datetime]]
+    ) -> Iterator[tuple[int, RequestCost]]:
+        spec, rules = self._settings.spec(report), self._settings.freshness_rules
+        by_id = {key.account_id: self.get_account(key.account_id) for key, _ in requests.values()}
+        schedules = {name: RefetchSchedule.for_account(account, rules) for name, account in by_id.items()}
+        windows = {i: resolve_key(key, by_id[key.account_id], spec, at).window for i, (key, at) in requests.items()}
+        hull = Window(min(w.since for w in windows.values()), max(w.until for w in windows.values()))
+        stored = partitions.list_states_by_account(self._engine, by_id, spec.hash, hull)
+        for index, (key, at) in requests.items():
+            name = key.account_id
+            yield index, get_request_cost(windows[index], stored.get(name, {}), schedules[name], at)
 
 
-def decide(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
-    decided_at: datetime,
-    run_id: str,
-    mode: Mode,
-    request_pricer: FetchNeeds = nothing_is_there,
-) -> PlanSummary:
+def decide(context: Context, decided_at: datetime, run_id: str, mode: Mode) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
-    In shadow mode the plan is stored and nothing will carry it out.
-
-    Args:
-        fetch_needs: says which requests a key would take; by default as if no day were stored.
+    In shadow mode the plan is stored and no batch carries it out.
 
     Raises:
         NotFound: no forecast has been trained yet.
     """
-    view = StoreView(engine, settings, decided_at, request_pricer)
-    plan = build_forecast_plan(engine, objects, settings, decided_at, run_id, view)
+    settings = context.settings
+    view = StoreView(context, decided_at)
+    plan = build_forecast_plan(context, decided_at, run_id, view)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
-    wanted = [recommend_day_close(account, day, decided_at) for account, day in closing]
+    candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
-    closings, left_over = split_by_budget(
-        wanted, get_calls_left_this_hour(engine, settings, decided_at, run_id) - spent
-    )
-    cut = [*plan.cut, *left_over][:MAX_LISTED_CUTS]
-    batches = save_plan(engine, settings, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
+    calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
+    closings, over_budget = split_by_budget(candidates, calls_left)
+    cut = [*plan.cut, *over_budget][:MAX_LISTED_CUTS]
+    batches = save_plan(context, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
     return PlanSummary(
         run_id,
         decided_at,
@@ -136,81 +145,82 @@ def decide(
         plan.considered,
         len(plan.recommendations),
         len(closings),
-        plan.cut_total + len(left_over),
+        plan.cut_total + len(over_budget),
         plan.fresh_total,
         batches,
     )
 
 
 def save_plan(
-    engine: Engine,
-    settings: Settings,
+    context: Context,
     run_id: str,
     decided_at: datetime,
     mode: Mode,
     chosen: Sequence[Recommendation],
     cut: Sequence[Recommendation] = (),
 ) -> int:
-    """Write a run's recommendations down in batches and return how many batches there are to carry out (0 in shadow).
+    """Store a run's recommendations in batches and return how many batches there are to carry out (0 in shadow mode).
 
     All keys of an account share a batch.
     """
-    shards = batch_by_account(chosen, settings.batch_size, settings.max_batches)
+    batches = batch_by_account(chosen, context.settings.batch_size, context.settings.max_batches)
     status = WarmStatus.SHADOW if mode is Mode.SHADOW else WarmStatus.PLANNED
-    rows = [
-        _planned_warm(item, decided_at, mode, status, number) for number, shard in enumerate(shards) for item in shard
+    planned = [
+        _planned_warm(item, decided_at, mode, status, number) for number, batch in enumerate(batches) for item in batch
     ]
-    rows += [_planned_warm(item, decided_at, mode, WarmStatus.CUT, 0) for item in cut]
-    warms.replace_plan(engine, run_id, rows)
-    return 0 if mode is Mode.SHADOW else len(shards)
+    planned += [_planned_warm(item, decided_at, mode, WarmStatus.CUT, 0) for item in cut]
+    warms.replace_plan(context.engine, run_id, planned)
+    return 0 if mode is Mode.SHADOW else len(batches)
 
 
 def build_forecast_plan(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
-    decided_at: datetime,
-    run_id: str = LIVE_DAG,
-    view: StoreView | None = None,
+    context: Context, decided_at: datetime, run_id: str = LIVE_DAG, view: StoreView | None = None
 ) -> WarmPlan:
     """Return the plan of the forecast at `decided_at` without storing it.
+
+    Args:
+        context: database, objects and settings.
+        decided_at: the decision time, UTC.
+        run_id: the run, or its DAG, whose hourly count of calls applies.
+        view: a view of the store as of `decided_at`; made here by default.
 
     Raises:
         NotFound: no forecast has been trained yet.
     """
+    planning = context.settings.planning
+    horizon = context.settings.step + timedelta(seconds=planning.lead_seconds)
     return plan_warms(
-        decided_at,
-        settings.step + timedelta(seconds=settings.planning.lead_seconds),
-        _probabilities(engine, objects, settings, decided_at),
-        view or StoreView(engine, settings, decided_at),
-        _get_lead_time(engine, settings),
-        settings,
-        _quota(engine, settings, decided_at, run_id),
+        PlanTiming(decided_at, horizon, _get_lead_time(context)),
+        _predict(context, decided_at),
+        view or StoreView(context, decided_at),
+        planning,
+        _get_quota(context, decided_at, run_id),
     )
 
 
-def _probabilities(engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime) -> pd.DataFrame:
-    """Ask the live forecast; it and the opens it looked at are let go of before anything is planned, being large."""
-    forecast = get_live_forecast(Context(engine, objects, settings))
-    recent = _get_recent_opens(engine, objects, settings, forecast, decided_at)
+def _predict(context: Context, decided_at: datetime) -> pd.DataFrame:
+    """Return the live forecast's probabilities.
+
+    A function of its own so that the forecast and the opens it reads, which are large, are freed before planning.
+    """
+    forecast = get_live_forecast(context)
+    recent = _get_recent_opens(context, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
 
 
-def _get_recent_opens(
-    engine: Engine, objects: ObjectStore, settings: Settings, forecast: Forecast, decided_at: datetime
-) -> RecentOpens | None:
-    """Return the opens the forecast looks back on, as far as they are known; None when it looks at none."""
+def _get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime) -> RecentOpens | None:
+    """Return the opens within the forecast's look-back, as far as the log was read; None when it uses none."""
     if not forecast.lookback:
         return None
-    until = data_cutoff_at(decided_at, settings)
-    zone = settings.default_zone
-    opens = load_opens(engine, objects, until - forecast.lookback, until, default_zone=zone)
-    return RecentOpens(opens, min(until, find_log_end(engine) or until))
+    until = data_cutoff_at(decided_at, context.settings)
+    zone = context.settings.default_zone
+    opens = load_opens(context.engine, context.objects, until - forecast.lookback, until, default_zone=zone)
+    return RecentOpens(opens, min(until, find_log_end(context.engine) or until))
 
 
-def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> CallQuota:
-    planning = settings.planning
-    spent = _get_spent_calls(engine, at, run_id)
+def _get_quota(context: Context, at: datetime, run_id: str) -> CallQuota:
+    planning = context.settings.planning
+    spent = _get_spent_calls(context.engine, at, run_id)
     return CallQuota(
         planning.open_value,
         planning.max_calls_per_hour,
@@ -220,14 +230,12 @@ def _quota(engine: Engine, settings: Settings, at: datetime, run_id: str) -> Cal
     )
 
 
-def get_calls_left_this_hour(
-    engine: Engine, settings: Settings, at: datetime, run_id: str, cap: int | None = None
-) -> int:
+def get_calls_left_this_hour(context: Context, at: datetime, run_id: str, cap: int | None = None) -> int:
     """Return the upstream calls that plans of the DAG of `run_id` may still make in the hour of `at`.
 
-    Each DAG has its own count, so that a backfill does not use up what live warming may plan.
+    Each DAG has its own count, so that a backfill does not use up the calls of live warming.
     """
-    return get_calls_left(settings, sum(_get_spent_calls(engine, at, run_id).values()), cap=cap)
+    return get_calls_left(context.settings, sum(_get_spent_calls(context.engine, at, run_id).values()), cap=cap)
 
 
 def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int]:
@@ -235,35 +243,28 @@ def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int
     return warms.get_calls_by_account(engine, hour, hour + _HOUR, run_id, at)
 
 
-def _get_lead_time(engine: Engine, settings: Settings) -> timedelta:
-    """Return the start latency plus the p95 of a fetch, in steps of 5 s so that noise moves no plan."""
-    fetch = math.ceil(warms.get_p95_seconds(engine) / 5) * 5
-    return timedelta(seconds=settings.planning.lead_seconds + fetch)
+def _get_lead_time(context: Context) -> timedelta:
+    """Return the start latency plus the p95 of a fetch, in steps of 5 s so that noise does not change the plan."""
+    fetch = math.ceil(warms.get_p95_seconds(context.engine) / 5) * 5
+    return timedelta(seconds=context.settings.planning.lead_seconds + fetch)
 
 
-def recommend_day_close(
-    account: Account, day: date, decided_at: datetime, *, with_week_summary: bool = True
-) -> Recommendation:
-    """Return the warm that settles an account's closed day: its week's summary and the score's history.
+def _group_by_report(keys: Sequence[ReportKey]) -> dict[str, list[int]]:
+    """Return the indexes of each report's keys."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        groups[key.report].append(index)
+    return groups
 
-    Without the week no summary is fetched, so the score has no audience component, and the days of a block that is
-    there cost nothing.
-    """
-    span = f"{day - timedelta(days=6) if with_week_summary else day}..{day}"
-    why = f"{day} has ended in {account.data_zone}: settle and score it"
-    return Recommendation(
-        ReportKey(account.id, span),
-        decided_at,
-        1.0,
-        decided_at,
-        WarmReason.DAY_CLOSED,
-        1.0,
-        2.0,
-        {"why": why},
-        "planned",
-        Priority.LOW,
-        2.0,
-    )
+
+def _split_by_account(keys: Sequence[ReportKey], indexes: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the indexes of a limited number of accounts at a time, so that memory does not grow with the accounts."""
+    by_account: dict[str, list[int]] = defaultdict(list)
+    for index in indexes:
+        by_account[keys[index].account_id].append(index)
+    names = list(by_account)
+    for start in range(0, len(names), _ACCOUNTS_PER_QUERY):
+        yield [index for name in names[start : start + _ACCOUNTS_PER_QUERY] for index in by_account[name]]
 
 
 def _planned_warm(

@@ -1,9 +1,9 @@
-"""From probabilities to a plan: what this run warms, when and why. A pure function of its arguments.
+"""From probabilities to a plan: which keys this run warms, when and why. A pure function of its arguments.
 
-A key is a candidate when it is likely enough to be opened between its predicted open and the end of the life the
-fetched entry would have. One warm stands for all the hours that life covers. It belongs to this run when its warm time
-falls before the next run can act; a later hour in the same life that is much likelier is waited for. Of the candidates
-those are warmed that are worth their price; see `adwarm.planning.price`.
+A key is a candidate when an open is likely enough between its predicted open and the expiry of the entry that would be
+fetched for it. One warm covers all the hours until that expiry. A warm belongs to this run when it falls due before
+the next run can act; if a later hour before the expiry is much likelier, the key waits for that hour's run. Of the
+candidates, those that are worth their price are planned; see `adwarm.planning.price`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from adwarm.fetch_plan.request_cost import Need
+from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
@@ -22,31 +23,119 @@ from adwarm.planning.expiry import NEVER
 from adwarm.planning.explanations import Evidence, explain_chance, explain_cut, explain_opens, explain_price
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, select_warms
 from adwarm.planning.recommendation import Recommendation, WarmPlan
-from adwarm.planning.slot_arrays import KEY_COLUMNS, SlotArrays
-from adwarm.settings import Settings
+from adwarm.settings import PlanningSettings
 
 LOOKAHEAD = timedelta(hours=24)
 """How far ahead of the decision the probabilities should reach."""
 MIN_PEAK_RATIO = 0.25
-"""A slot is warmed for when its chance is at least this share of the highest in the life of the entry."""
+"""A slot is warmed for when its probability is at least this fraction of the highest before the entry's expiry."""
 MAX_LISTED_CUTS = 200
-"""Keys turned down that a plan tells about, the best of them."""
+"""How many rejected keys a plan lists, best first."""
+_MAX_HORIZON_MS = 10**10
+"""About four months in milliseconds: longer than any plan."""
+_NEVER_MS = 10**12
 
 
 class PlanningView(Protocol):
-    """What the planner asks about keys, each at a moment of its own."""
+    """What the planner reads about keys, each at its own moment (UTC)."""
 
     def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[datetime]:
         """Return when an entry fetched then would stop answering the key; `NEVER` when it would not."""
         ...
 
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[datetime | None]:
-        """Return when the stored entry that the key means then stops being fresh; None when nothing is stored."""
+        """Return when the entry stored for the key then stops being fresh; None when nothing is stored."""
         ...
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[Need]:
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[RequestCost]:
         """Return which requests a fetch then would take."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTiming:
+    """The times of one run.
+
+    Attributes:
+        decided_at: the run's decision time, UTC.
+        horizon: warms due in `[decided_at, decided_at + horizon)` belong to this run: the time to the next decision
+            plus the start latency.
+        lead: how long before the predicted open the fetch must start.
+    """
+
+    decided_at: datetime
+    horizon: timedelta
+    lead: timedelta
+
+
+@dataclass(frozen=True)
+class SlotArrays:
+    """Rows of a frame of probabilities, sorted by key and time; times in milliseconds after the decision.
+
+    Attributes:
+        frame: the sorted rows.
+        key: index of the row's key, ascending.
+        start: begin of the slot.
+        end: end of the slot.
+        open: predicted open within the slot.
+        probability: probability of an open in the slot.
+        survival: cumulative log probability of no open in the rows before; one element longer than the rows.
+    """
+
+    frame: pd.DataFrame
+    key: Ints
+    start: Ints
+    end: Ints
+    open: Ints
+    probability: Floats
+    survival: Floats
+
+    @classmethod
+    def from_frame(cls, probabilities: pd.DataFrame, decided_at: datetime) -> "SlotArrays":
+        """Return the arrays of a frame that `Forecast.predict` returned."""
+        frame = probabilities.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable", ignore_index=True)
+        changed = np.arange(len(frame)) == 0
+        for column in (frame[name].to_numpy() for name in KEY_COLUMNS):
+            changed[1:] |= column[1:] != column[:-1]
+        key: Ints = np.cumsum(changed, dtype=np.int64) - 1
+        probability = np.clip(frame["probability"].to_numpy(np.float64), 0.0, 1.0 - 1e-9)
+        survival = np.concatenate([[0.0], np.cumsum(np.log1p(-probability))])
+        start, end, opens = (
+            _column_to_ms(frame[name], decided_at) for name in ("slot_start", "slot_end", "predicted_open")
+        )
+        return cls(frame, key, start, end, opens, probability, survival)
+
+    @property
+    def key_count(self) -> int:
+        """Number of keys."""
+        return int(self.key[-1]) + 1 if len(self.key) else 0
+
+    def get_remaining_chance(self) -> Floats:
+        """Return, per row, the probability of an open in it or in a later row of its key."""
+        last = np.searchsorted(self.key, self.key, side="right")
+        result: Floats = -np.expm1(self.survival[last] - self.survival[:-1])
+        return result
+
+    def get_coverage(self, rows: Ints, expiry: Ints) -> tuple[Floats, Floats]:
+        """Return, for each of `rows`, the probability of an open until `expiry`, and of its likeliest slot."""
+        until = np.clip(expiry, 0, _MAX_HORIZON_MS - 1)
+        # One sorted axis for all keys: the key's index times the horizon, plus the time.
+        stop = np.searchsorted(self.key * _MAX_HORIZON_MS + self.start, self.key[rows] * _MAX_HORIZON_MS + until)
+        stop = np.maximum(stop, rows + 1)
+        last = stop - 1
+        length = np.maximum(self.end[last] - self.start[last], 1)
+        covered = np.clip((until - self.start[last]) / length, 0.0, 1.0)
+        tail = (1.0 - covered) * np.log1p(-self.probability[last])
+        chance: Floats = -np.expm1(self.survival[stop] - self.survival[rows] - tail)
+        return np.maximum(chance, 0.0), self._highest(rows, stop)
+
+    def _highest(self, rows: Ints, stop: Ints) -> Floats:
+        if not len(rows):
+            return np.zeros(0)
+        padded = np.append(self.probability, 0.0)
+        ends = np.stack([rows, stop], axis=1).ravel()
+        highest: Floats = np.maximum.reduceat(padded, ends)[::2]
+        return highest
 
 
 @dataclass(frozen=True)
@@ -60,75 +149,68 @@ class _Candidates:
     warm_at: list[datetime]
     ends: list[datetime]
 
-    def take(self, places: Ints) -> "_Candidates":
-        at = places.tolist()
-        lists = ([values[place] for place in at] for values in (self.keys, self.warm_at, self.ends))
-        return _Candidates(self.slots, self.rows[places], self.chance[places], *lists)
+    def take(self, indexes: Ints) -> "_Candidates":
+        order = indexes.tolist()
+        lists = ([values[index] for index in order] for values in (self.keys, self.warm_at, self.ends))
+        return _Candidates(self.slots, self.rows[indexes], self.chance[indexes], *lists)
 
     @property
     def opens(self) -> list[datetime]:
-        found = self.slots.frame["predicted_open"].iloc[self.rows]
-        return [utc(moment) for moment in found.dt.to_pydatetime()]
+        column = self.slots.frame["predicted_open"].iloc[self.rows]
+        return [utc(moment) for moment in column.dt.to_pydatetime()]
 
 
 def plan_warms(
-    decided_at: datetime,
-    horizon: timedelta,
-    probabilities: pd.DataFrame,
-    view: PlanningView,
-    lead: timedelta,
-    settings: Settings,
-    quota: CallQuota,
+    timing: PlanTiming, probabilities: pd.DataFrame, view: PlanningView, planning: PlanningSettings, quota: CallQuota
 ) -> WarmPlan:
     """Return the plan of one run.
 
     Args:
-        decided_at: the run's decision time, UTC.
-        horizon: warms due in `[decided_at, decided_at + horizon)` belong to this run: the time to the next decision
-            plus the start latency.
-        probabilities: as `Forecast.probabilities` gives them, from `decided_at` over LOOKAHEAD.
-        view: answers about lives, stored entries and requests.
-        lead: how long before the predicted open the fetch must start.
-        settings: section `planning`.
-        quota: the calls of the hour.
+        timing: the times of the run.
+        probabilities: returned by `Forecast.predict`, from the decision over `LOOKAHEAD`.
+        view: reads expiries, stored entries and requests.
+        planning: the least probability, and the length of a session.
+        quota: the upstream calls of the hour.
     """
-    decided_at = utc(decided_at)
-    slots = SlotArrays.from_frame(probabilities, decided_at)
-    rows = _due(slots, _ms(lead), _ms(horizon), settings.planning.min_confidence)
-    found = _likely(slots, rows, view, decided_at, _ms(lead), settings.planning.min_confidence)
-    session = timedelta(minutes=settings.planning.session_minutes)
-    over = np.array([end < open_ + session for end, open_ in zip(found.ends, found.opens, strict=True)], bool)
-    lasting = found.take(np.flatnonzero(~over))
-    late = found.take(np.flatnonzero(over & (found.chance * quota.open_value > 1.0)))
-    wanted, fresh = _split_off_fresh(lasting, view, session)
-    kept, cut, cut_total = _select_by_value(wanted, view, quota)
-    short = [_too_short(late, place) for place in range(min(len(late.keys), MAX_LISTED_CUTS))]
+    slots = SlotArrays.from_frame(probabilities, timing.decided_at)
+    rows = _find_due(slots, timing, planning.min_confidence)
+    likely = _find_likely(slots, rows, view, timing, planning.min_confidence)
+    session = timedelta(minutes=planning.session_minutes)
+    too_short = np.array([end < open_ + session for end, open_ in zip(likely.ends, likely.opens, strict=True)], bool)
+    lasting = likely.take(np.flatnonzero(~too_short))
+    expiring = likely.take(np.flatnonzero(too_short & (likely.chance * quota.open_value > 1.0)))
+    stale, fresh = _split_off_fresh(lasting, view, session)
+    planned, cut, cut_total = _select_by_value(stale, view, quota)
+    short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
     return WarmPlan(
-        tuple(kept),
+        tuple(planned),
         (*cut, *short),
         tuple(fresh),
         slots.key_count,
-        cut_total + len(late.keys),
-        len(lasting.keys) - len(wanted.keys),
+        cut_total + len(expiring.keys),
+        len(lasting.keys) - len(stale.keys),
     )
 
 
-def _due(slots: SlotArrays, lead: int, horizon: int, min_confidence: float) -> Ints:
-    """Rows whose warm falls due in this run and whose key could become likely enough."""
-    due = (slots.open >= 0) & (slots.open - lead < horizon)
+def _find_due(slots: SlotArrays, timing: PlanTiming, min_confidence: float) -> Ints:
+    """Return the rows whose warm falls due in this run and whose key can still become likely enough."""
+    due = (slots.open >= 0) & (slots.open - _ms(timing.lead) < _ms(timing.horizon))
     return np.flatnonzero(due & (slots.get_remaining_chance() >= min_confidence))
 
 
-def _likely(
-    slots: SlotArrays, rows: Ints, view: PlanningView, decided_at: datetime, lead: int, min_confidence: float
+def _find_likely(
+    slots: SlotArrays, rows: Ints, view: PlanningView, timing: PlanTiming, min_confidence: float
 ) -> _Candidates:
-    """Return the first row of each key that is likely enough and that no much likelier hour should be waited for."""
+    """Return the first row of each key that is likely enough and not followed by a much likelier hour."""
+    decided_at = utc(timing.decided_at)
     names = slots.frame.iloc[rows][KEY_COLUMNS].itertuples(index=False, name=None)
     keys = [ReportKey(*name) for name in names]
-    warm_at = [decided_at + timedelta(milliseconds=ms) for ms in np.maximum(slots.open[rows] - lead, 0).tolist()]
+    starts = np.maximum(slots.open[rows] - _ms(timing.lead), 0).tolist()
+    warm_at = [decided_at + timedelta(milliseconds=start) for start in starts]
     ends = list(view.get_expiries(keys, warm_at))
-    expiry: Ints = np.array([min(_ms(end - decided_at), 10**12) for end in ends], np.int64)
+    expiry: Ints = np.array([min(_ms(end - decided_at), _NEVER_MS) for end in ends], np.int64)
     chance, highest = slots.get_coverage(rows, expiry)
+    # An entry that expires before the predicted open covers nothing; its own slot says how likely the open is.
     chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance)
     good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
     _, first = np.unique(slots.key[rows][good], return_index=True)
@@ -138,87 +220,93 @@ def _likely(
 def _split_off_fresh(
     candidates: _Candidates, view: PlanningView, session: timedelta
 ) -> tuple[_Candidates, list[Recommendation]]:
-    """Split off those whose stored entry stays fresh through the predicted session."""
+    """Split off the candidates whose stored entry stays fresh through the predicted session."""
     opens = candidates.opens
     stored = view.get_fresh_until(candidates.keys, opens)
     fresh = np.array(
         [end is not None and end >= open_ + session for end, open_ in zip(stored, opens, strict=True)], bool
     )
-    told = [
-        _still_fresh(candidates, place, stored[place]) for place in np.flatnonzero(fresh)[:MAX_LISTED_CUTS].tolist()
-    ]
-    return candidates.take(np.flatnonzero(~fresh)), told
+    listed = np.flatnonzero(fresh)[:MAX_LISTED_CUTS].tolist()
+    return candidates.take(np.flatnonzero(~fresh)), [_reject_fresh(candidates, i, stored[i]) for i in listed]
 
 
 def _select_by_value(
-    wanted: _Candidates, view: PlanningView, quota: CallQuota
+    candidates: _Candidates, view: PlanningView, quota: CallQuota
 ) -> tuple[list[Recommendation], list[Recommendation], int]:
-    """Return those that are worth their price, the best of those that only the quota cuts, and the number of these."""
-    needs = np.array(view.get_request_costs(wanted.keys, wanted.warm_at), bool).reshape(-1, 2)
-    travel = [(key.account_id, key.report) for key in wanted.keys]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(travel))}
-    group = np.array([numbers[name] for name in travel], np.int64)
-    benefit = wanted.chance * quota.open_value
-    choice = select_warms(
-        WarmCandidates(benefit, group, needs[:, 0], needs[:, 1], [name for name, _ in numbers]), quota
+    """Return those worth their price, the best of those that only the quota rejects, and how many it rejects."""
+    costs = np.array(view.get_request_costs(candidates.keys, candidates.warm_at), bool).reshape(-1, 2)
+    groups = [(key.account_id, key.report) for key in candidates.keys]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    group = np.array([numbers[name] for name in groups], np.int64)
+    benefit = candidates.chance * quota.open_value
+    selection = select_warms(
+        WarmCandidates(benefit, group, costs[:, 0], costs[:, 1], [account for account, _ in numbers]), quota
     )
-    kept = [
-        _recommend(wanted, place, quota.open_value, choice.get_cost(place))
-        for place in np.flatnonzero(choice.chosen).tolist()
+    planned = [
+        _recommend(candidates, index, quota.open_value, selection.get_cost(index))
+        for index in np.flatnonzero(selection.chosen).tolist()
     ]
-    cut = np.flatnonzero(choice.cut)
+    cut = np.flatnonzero(selection.cut)
     best = cut[np.argsort(-benefit[cut], kind="stable")][:MAX_LISTED_CUTS]
-    turned_down = [_cut(wanted, place, quota, choice.get_cost(place)) for place in best.tolist()]
-    return sorted(kept, key=lambda item: (item.warm_at, item.key)), turned_down, len(cut)
+    rejected = [_reject_by_quota(candidates, index, quota, selection.get_cost(index)) for index in best.tolist()]
+    return sorted(planned, key=lambda item: (item.warm_at, item.key)), rejected, len(cut)
 
 
-def _cut(wanted: _Candidates, place: int, quota: CallQuota, cost: WarmCost) -> Recommendation:
+def _reject_by_quota(candidates: _Candidates, index: int, quota: CallQuota, cost: WarmCost) -> Recommendation:
     limit = (
         f"{quota.max_account_calls} calls of its account"
         if cost.is_account_limit
         else f"{quota.max_calls} calls of all accounts"
     )
-    item = _recommend(wanted, place, quota.open_value, cost)
+    item = _recommend(candidates, index, quota.open_value, cost)
     return item.with_status("cut", explain_cut(cost, item.benefit, limit))
 
 
-def _still_fresh(found: _Candidates, place: int, end: datetime | None) -> Recommendation:
+def _reject_fresh(candidates: _Candidates, index: int, end: datetime | None) -> Recommendation:
     until = "for good" if end == NEVER else f"until {end:%Y-%m-%d %H:%M} UTC, past the predicted session"
-    return _recommend(found, place).with_status("fresh", f"what is stored stays fresh {until}")
+    return _recommend(candidates, index).with_status("fresh", f"the stored entry stays fresh {until}")
 
 
-def _too_short(found: _Candidates, place: int) -> Recommendation:
-    end = found.ends[place]
-    why = f"an entry fetched for it would stop answering it at {end:%Y-%m-%d %H:%M} UTC, before the session is over"
-    return _recommend(found, place).with_status("cut", why)
+def _reject_too_short(candidates: _Candidates, index: int) -> Recommendation:
+    end = candidates.ends[index]
+    why = f"an entry fetched for it would expire at {end:%Y-%m-%d %H:%M} UTC, before the session ends"
+    return _recommend(candidates, index).with_status("cut", why)
 
 
-def _recommend(found: _Candidates, place: int, value: float = 1.0, cost: WarmCost | None = None) -> Recommendation:
-    values = found.slots.frame.iloc[found.rows[place]]
-    evidence = Evidence(
-        int(values["opens"]), int(values["weeks"]), int(values["hour_of_week"]), str(values["time_zone"])
-    )
-    chance, end = round(float(found.chance[place]), 6), found.ends[place]
-    benefit = round(chance * value, 6)
-    told = {} if cost is None else {"cost": explain_price(cost), "calls": round(cost.calls, 4)}
+def _recommend(
+    candidates: _Candidates, index: int, open_value: float = 1.0, cost: WarmCost | None = None
+) -> Recommendation:
+    row = candidates.slots.frame.iloc[candidates.rows[index]]
+    evidence = Evidence(int(row["opens"]), int(row["weeks"]), int(row["hour_of_week"]), str(row["time_zone"]))
+    chance, end = round(float(candidates.chance[index]), 6), candidates.ends[index]
+    benefit = round(chance * open_value, 6)
+    priced = {} if cost is None else {"cost": explain_price(cost), "calls": round(cost.calls, 4)}
     return Recommendation(
-        key=found.keys[place],
-        predicted_open=utc(values["predicted_open"].to_pydatetime()),
+        key=candidates.keys[index],
+        predicted_open=utc(row["predicted_open"].to_pydatetime()),
         confidence=chance,
-        warm_at=found.warm_at[place],
+        warm_at=candidates.warm_at[index],
         benefit=benefit,
         price=0.0 if cost is None else round(cost.price, 6),
         calls=0.0 if cost is None else cost.calls,
         expires_at=None if end == NEVER else end,
         explanation={
             "why": f"{explain_opens(evidence)}; {explain_chance(chance, None if end == NEVER else end)}",
-            "probability": round(float(values["probability"]), 6),
+            "probability": round(float(row["probability"]), 6),
             "evidence": evidence._asdict(),
             "benefit": f"saves {chance:.2f} waits on average, worth {benefit:.2f} calls",
-            **told,
+            **priced,
         },
     )
 
 
 def _ms(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
+
+
+def _column_to_ms(moments: pd.Series, decided_at: datetime) -> Ints:
+    """Return a column of UTC moments as milliseconds after `decided_at`."""
+    origin = np.datetime64(utc(decided_at).replace(tzinfo=None), "ms")
+    values = pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None).to_numpy()
+    result: Ints = (values.astype("datetime64[ms]") - origin).astype(np.int64)
+    return result

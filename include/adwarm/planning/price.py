@@ -1,12 +1,12 @@
 """What a call costs as the quota fills, and which keys are worth it. Pure arithmetic on arrays.
 
-Keys of an account travel together: one request brings the days of all of them, another one their range summaries. So
-an account's keys are decided in at most two steps, each a request (or both at once) with the keys it newly serves: its
-price is that of the marginal requests given the keys chosen before. A step is worth taking when what its keys gain,
-per call, exceeds the price of a call, and each key then pays the share of the price that it has of the gain.
+Keys of an account share requests: one request fetches the days of all of them, another one their range summaries. So
+the keys of an account and report are selected in at most two steps. A step is one request (or both at once) with the
+keys that it newly serves; its price is that of its requests, given the keys selected before. A step is taken when the
+gain of its keys per call exceeds the price of a call. Each key pays a share of the price in proportion to its gain.
 
-Steps are taken in the order of their gain per call, and the first that does not pay ends the list. That order does not
-depend on the quota, so a larger quota never chooses fewer keys of it.
+Steps are taken in the order of their gain per call, and the first that is not worth its price ends the list. The order
+does not depend on the quota, so a larger quota never selects fewer keys.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class CallQuota:
-    """The calls of an hour: what may be made, and what is made or promised already.
+    """The upstream calls of an hour: the limits, and what is already spent or promised.
 
     Attributes:
-        value: what a first open that finds a fresh entry is worth, in calls.
-        fleet: calls that all accounts together may make.
-        spent: of them, those that are gone.
-        account: calls that one account may make.
-        spent_by: by account, those that are gone.
+        open_value: what a first open that finds a fresh entry is worth, in calls.
+        max_calls: calls that all accounts together may make.
+        spent: calls of all accounts already spent.
+        max_account_calls: calls that one account may make.
+        spent_by_account: calls already spent, by account id.
     """
 
     open_value: float
@@ -38,9 +38,9 @@ class CallQuota:
     spent_by_account: Mapping[str, int] = field(default_factory=dict)
 
     def get_call_price(self, used_fraction: Floats) -> Floats:
-        """Return what a call costs when `fill` (0 to 1) of a quota is used: 1 at first, `value` for the last one.
+        """Return what a call costs when `used_fraction` (0 to 1) of a quota is used: 1 at 0, `open_value` at 1.
 
-        So the chance from which a warm of one call pays rises from 1 / `value` to 1, slowly at first.
+        The least probability at which a warm of one call pays rises from 1 / `open_value` to 1, slowly at first.
         """
         result: Floats = 1.0 + (self.open_value - 1.0) * np.square(np.clip(used_fraction, 0.0, 1.0))
         return result
@@ -48,14 +48,14 @@ class CallQuota:
 
 @dataclass(frozen=True)
 class WarmCandidates:
-    """Keys that might be warmed, as arrays.
+    """Keys that might be warmed, as arrays of equal length.
 
     Attributes:
-        benefit: what a warm of each is worth, in calls; above 0.
-        group: number of its account and report; their keys travel together.
-        days: whether it needs days that are not there or not fresh.
-        summary: whether it needs a range summary.
-        accounts: per group, its account.
+        benefit: what a warm of each key is worth, in calls; above 0.
+        group: index of its account and report; keys of a group share requests.
+        needs_days: whether it needs days that are missing or due.
+        needs_summary: whether it needs a range summary.
+        accounts: account id per group.
     """
 
     benefit: Floats
@@ -66,7 +66,7 @@ class WarmCandidates:
 
 
 class WarmCost(NamedTuple):
-    """What a key costs; see `Choice`."""
+    """What a key costs; see `WarmSelection`."""
 
     calls: float
     price_per_call: float
@@ -82,16 +82,16 @@ class WarmCost(NamedTuple):
 
 @dataclass(frozen=True)
 class WarmSelection:
-    """What becomes of each key.
+    """The decision on each key, as arrays of equal length.
 
     Attributes:
         chosen: whether it is warmed.
-        cut: whether it would be, had the quota been empty.
+        cut: whether it would be warmed if no call had been spent.
         calls: its share of the calls of its step.
-        per_call: what a call cost when its step was looked at.
-        companions: how many keys share its step.
-        used: calls of the limit that decides it which are gone by then.
-        by_account: whether that limit is its account's; else it is the fleet's.
+        price_per_call: what a call cost when its step was evaluated.
+        sharing_keys: how many keys share its step.
+        used: calls spent by then of the limit that decides.
+        is_account_limit: whether that limit is the account's; otherwise it is the fleet's.
     """
 
     chosen: Bools
@@ -102,27 +102,27 @@ class WarmSelection:
     used: Ints
     is_account_limit: Bools
 
-    def get_cost(self, place: int) -> WarmCost:
-        """Return what one key costs."""
+    def get_cost(self, index: int) -> WarmCost:
+        """Return what the key at `index` costs."""
         return WarmCost(
-            float(self.calls[place]),
-            float(self.price_per_call[place]),
-            int(self.sharing_keys[place]),
-            int(self.used[place]),
-            bool(self.is_account_limit[place]),
+            float(self.calls[index]),
+            float(self.price_per_call[index]),
+            int(self.sharing_keys[index]),
+            int(self.used[index]),
+            bool(self.is_account_limit[index]),
         )
 
 
 @dataclass(frozen=True)
 class _Steps:
-    """Steps of all groups; the second of a group comes after its first."""
+    """Steps of all groups: first the first step of each group, then the second of each."""
 
     group: Ints
     gain: Floats
     calls: Ints
 
     def ordered(self) -> Ints:
-        """Return the places of the steps that pay at an empty quota, the best gain per call first."""
+        """Return the indexes of the steps that are worth a call at price 1, the best gain per call first."""
         per_call = self.gain / self.calls
         order = np.lexsort((np.arange(len(self.gain)), self.group, -per_call))
         result: Ints = order[per_call[order] > 1.0]
@@ -130,15 +130,15 @@ class _Steps:
 
 
 def select_warms(candidates: WarmCandidates, quota: CallQuota) -> WarmSelection:
-    """Return what is worth its price."""
-    steps, step_of = _steps(candidates)
+    """Return which candidates are worth their price under `quota`."""
+    steps, step_of = _build_steps(candidates)
     order = steps.ordered()
     per_call = steps.gain / steps.calls
     taken, price, used, by_account = _select_steps(steps, order, per_call, candidates, quota)
     free = step_of < 0
     where = np.where(free, 0, step_of)
     size = max(len(steps.gain), 1)
-    companions = np.bincount(where[~free], minlength=size)
+    sharing = np.bincount(where[~free], minlength=size)
     pays = np.zeros(size, bool)
     pays[order] = True
     share = candidates.benefit / np.maximum(_at(steps.gain, where), 1e-12)
@@ -147,52 +147,56 @@ def select_warms(candidates: WarmCandidates, quota: CallQuota) -> WarmSelection:
         cut=~free & pays[where] & ~_at(taken, where).astype(bool),
         calls=np.where(free, 0.0, share * _at(steps.calls, where)),
         price_per_call=_at(price, where, 1.0),
-        sharing_keys=np.where(free, 1, companions[where]),
+        sharing_keys=np.where(free, 1, sharing[where]),
         used=_at(used, where).astype(np.int64),
         is_account_limit=_at(by_account, where).astype(bool) & ~free,
     )
 
 
-def _steps(wishes: WarmCandidates) -> tuple[_Steps, Ints]:
-    """Return the steps, and per key the place of its step, -1 when it needs no request."""
-    groups = len(wishes.accounts)
+def _build_steps(candidates: WarmCandidates) -> tuple[_Steps, Ints]:
+    """Return the steps, and per key the index of its step, -1 when it needs no request."""
+    groups = len(candidates.accounts)
 
     def gain(which: Bools) -> Floats:
-        return np.bincount(wishes.group[which], wishes.benefit[which], groups).astype(np.float64)
+        return np.bincount(candidates.group[which], candidates.benefit[which], groups).astype(np.float64)
 
-    days, summary = gain(wishes.needs_days & ~wishes.needs_summary), gain(wishes.needs_summary & ~wishes.needs_days)
-    whole = days + summary + gain(wishes.needs_days & wishes.needs_summary)
+    days, summary = (
+        gain(candidates.needs_days & ~candidates.needs_summary),
+        gain(candidates.needs_summary & ~candidates.needs_days),
+    )
+    both = days + summary + gain(candidates.needs_days & candidates.needs_summary)
     single = np.maximum(days, summary)
-    apart = (single > 0) & (single >= whole - single)
-    first = np.where(apart, single, whole)
+    # Two steps pay off when the keys that need only one request gain at least as much as the others.
+    separate = (single > 0) & (single >= both - single)
+    first = np.where(separate, single, both)
     steps = _Steps(
         np.tile(np.arange(groups), 2),
-        np.concatenate([first, whole - first]),
-        np.concatenate([np.where(apart, 1, 2), np.ones(groups, np.int64)]).astype(np.int64),
+        np.concatenate([first, both - first]),
+        np.concatenate([np.where(separate, 1, 2), np.ones(groups, np.int64)]).astype(np.int64),
     )
-    opens_with_days = (days >= summary)[wishes.group]
-    in_first = ~apart[wishes.group] | np.where(opens_with_days, ~wishes.needs_summary, ~wishes.needs_days)
-    step_of = np.where(in_first, wishes.group, wishes.group + groups)
-    return steps, np.where(wishes.needs_days | wishes.needs_summary, step_of, -1)
+    days_first = (days >= summary)[candidates.group]
+    in_first = ~separate[candidates.group] | np.where(days_first, ~candidates.needs_summary, ~candidates.needs_days)
+    step_of = np.where(in_first, candidates.group, candidates.group + groups)
+    return steps, np.where(candidates.needs_days | candidates.needs_summary, step_of, -1)
 
 
 def _select_steps(
-    steps: _Steps, order: Ints, per_call: Floats, wishes: WarmCandidates, quota: CallQuota
+    steps: _Steps, order: Ints, per_call: Floats, candidates: WarmCandidates, quota: CallQuota
 ) -> tuple[Bools, Floats, Ints, Bools]:
-    """Return, per step: whether it is taken, the price of a call then, the calls gone then, and of which limit."""
-    names, account_of = np.unique(np.array(wishes.accounts, dtype=object), return_inverse=True)
-    gone = np.array([quota.spent_by_account.get(str(name), 0) for name in names], np.int64)
+    """Return, per step: whether it is taken, the price of a call then, the calls spent then, and of which limit."""
+    names, account_of = np.unique(np.array(candidates.accounts, dtype=object), return_inverse=True)
+    spent = np.array([quota.spent_by_account.get(str(name), 0) for name in names], np.int64)
     account = account_of[steps.group[order]]
     calls, gains = steps.calls[order], per_call[order]
-    own_used = gone[account] + _before(account, calls)
+    own_used = spent[account] + _before(account, calls)
     own_price = quota.get_call_price(own_used / quota.max_account_calls)
     own = _before_first_unpaid(account, (gains > own_price) & (own_used + calls <= quota.max_account_calls))
     fleet_used = quota.spent + np.cumsum(calls * own) - calls * own
     fleet_price = quota.get_call_price(fleet_used / quota.max_calls)
     fits = (gains > fleet_price) & (fleet_used + calls <= quota.max_calls)
     fleet = _before_first_unpaid(np.zeros(len(order), np.int64), ~own | fits)
-    # What is told of a step that is not taken is how things stood when its list ended.
-    own_used = np.minimum(own_used, (gone + _sums(account, calls * own, len(names)))[account])
+    # A step that is not taken reports the usage at the moment its list ended.
+    own_used = np.minimum(own_used, (spent + _sums(account, calls * own, len(names)))[account])
     fleet_used = np.minimum(fleet_used, quota.spent + int((calls * own * fleet).sum()))
     own_price, fleet_price = (
         quota.get_call_price(own_used / quota.max_account_calls),

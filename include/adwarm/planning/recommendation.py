@@ -1,5 +1,6 @@
 """A recommendation, and the plan that holds them. Both are plain values; equal inputs give equal plans."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -11,21 +12,21 @@ RecommendationStatus = Literal["planned", "cut", "fresh"]
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One warm, proposed or turned down.
+    """One warm, planned or rejected.
 
     Attributes:
         key: what to warm.
-        predicted_open: UTC; an early guess of the moment somebody will wait for it.
-        confidence: chance, 0 to 1, that it is opened before the fetched entry expires.
+        predicted_open: UTC; an early estimate of the moment a reader will wait for it.
+        confidence: probability, 0 to 1, that it is opened before the fetched entry expires.
         warm_at: UTC; when the fetch should start.
-        reason: why it was thought of.
-        benefit: what it is worth, in upstream calls: the chance, times the worth of a first open that need not wait.
+        reason: what made it a candidate.
+        benefit: what it is worth, in upstream calls: the probability times the value of a first open without a wait.
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
-        calls: its share of the upstream calls it takes.
-        until: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
-        explanation: for people, as JSON values: `why` is a sentence; `cut` says why it was turned down.
-        status: `planned`; `cut`, not done; or `fresh`, not needed.
+        explanation: JSON values for users: `why` is a sentence; `cut` says why it was rejected.
+        status: `planned`; `cut`, rejected; or `fresh`, not needed.
         priority: urgency of the fetch.
+        calls: its share of the upstream calls that the fetch takes.
+        expires_at: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
     """
 
     key: ReportKey
@@ -42,26 +43,26 @@ class Recommendation:
     expires_at: datetime | None = None
 
     def with_status(self, status: RecommendationStatus, why: str) -> "Recommendation":
-        """Return the same with another status and the sentence `why`."""
+        """Return a copy with another status and `why` as its reason."""
         return replace(self, status=status, explanation={**self.explanation, "cut": why})
 
     @property
     def sort_key(self) -> tuple[float, datetime, ReportKey]:
-        """Sorts the best benefit per call first, then the earliest, then by key."""
+        """Sorts the best benefit per call first, then the earliest open, then by key."""
         return (-self.benefit / max(self.calls, 1e-9), self.predicted_open, self.key)
 
 
 @dataclass(frozen=True)
 class WarmPlan:
-    """What one run decided.
+    """The decision of one run.
 
     Attributes:
         recommendations: planned, by warm time, then key.
-        cut: worth it by their odds but not done, best first; each says why.
-        fresh: due, but what is stored outlives the predicted session.
-        considered: number of keys the forecast gave any chance.
-        cut_total: number of those cut; `cut` holds the best of them.
-        fresh_total: number of those fresh; `fresh` holds some of them.
+        cut: likely enough but rejected, best first; each says why.
+        fresh: due, but the stored entry outlives the predicted session.
+        considered: number of keys with any probability in the forecast.
+        cut_total: number of rejected keys; `cut` lists the best of them.
+        fresh_total: number of fresh keys; `fresh` lists some of them.
     """
 
     recommendations: tuple[Recommendation, ...] = ()
@@ -70,3 +71,22 @@ class WarmPlan:
     considered: int = 0
     cut_total: int = 0
     fresh_total: int = 0
+
+
+def batch_by_account(
+    recommendations: Sequence[Recommendation], batch_size: int, max_batches: int
+) -> list[list[Recommendation]]:
+    """Return at most `max_batches` batches of about equal size, with all keys of an account in the same batch.
+
+    A batch holds about `batch_size` keys as long as `max_batches` allows it, in the order of `recommendations`.
+    """
+    by_account: dict[str, list[int]] = {}
+    for index, item in enumerate(recommendations):
+        by_account.setdefault(item.key.account_id, []).append(index)
+    ideal = -(-len(recommendations) // max(1, batch_size))
+    count = min(ideal, max(1, max_batches), len(by_account))
+    batches: list[list[int]] = [[] for _ in range(count)]
+    # Greedy: the largest account goes into the smallest batch, which keeps the sizes close.
+    for _, indexes in sorted(by_account.items(), key=lambda group: (-len(group[1]), group[0])):
+        min(batches, key=len).extend(indexes)
+    return [[recommendations[index] for index in sorted(batch)] for batch in batches if batch]

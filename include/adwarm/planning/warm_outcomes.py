@@ -1,105 +1,102 @@
 """Marks each warm as used or wasted, by the opens of its key while its entry was fresh.
 
-Warms of a shadow plan are judged alike, as if each had been fetched at its warm time. One that falls into the life of
-an earlier one of its key would have found it fresh, and is marked so: no call would have been made for it.
+Warms of a shadow plan are marked the same way, as if each had been fetched at its warm time. One that falls due before
+an earlier one of its key expires would have found a fresh entry and is marked `fresh`: no call would have been made.
+
+| state   | becomes | when                                                              |
+|---------|---------|-------------------------------------------------------------------|
+| fetched | used    | its key was opened between its fetch and its expiry               |
+| fetched | wasted  | it expired unopened, as far as the log was read                   |
+| shadow  | fresh   | an earlier shadow warm of its key was still fresh at its warm time |
+| shadow  | used or wasted | as for `fetched`, with the warm time as the fetch time      |
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
-
 from adwarm.model import Mode, ReportKey, Warm, WarmReason, WarmUse
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.open_history import find_log_end
-from adwarm.store import ObjectStore, warms
+from adwarm.store import Context, warms
 
 FINAL_DATA_LIFETIME = timedelta(days=7)
-"""A warm of figures that are final is judged after this long."""
+"""A warm of final data never expires; it is marked wasted after this long."""
 
 TimeSpan = tuple[datetime, datetime]
 _FETCHED = frozenset(WarmReason) - {WarmReason.DAY_CLOSED}
-"""Reasons whose warms are meant for readers; a closed day is fetched for its score."""
+"""Reasons of warms that are meant for readers; a closed day is fetched for its score."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarmOutcomes:
-    """What an accounting settled."""
+    """How many warms were marked used or wasted, and how many stay open for a later run."""
 
     used: int
     wasted: int
     open: int
 
-    @property
-    def efficiency(self) -> float | None:
-        """Share of settled warms that somebody used before they expired."""
-        settled = self.used + self.wasted
-        return self.used / settled if settled else None
-
 
 def mark_warm_outcomes(
-    engine: Engine,
-    objects: ObjectStore,
-    now: datetime,
-    known_until: datetime | None = None,
-    *,
-    mode: Mode = Mode.LIVE,
+    context: Context, now: datetime, log_end: datetime | None = None, *, mode: Mode = Mode.LIVE
 ) -> WarmOutcomes:
-    """Judge every fetched warm as far as the log has been read, and store the verdicts.
+    """Mark every fetched warm as used or wasted, as far as the log has been read.
 
-    A warm is used when its key was opened between its fetch and its expiry, wasted when it expired unopened. What the
-    log says nothing about yet stays open: it is known up to `known_until`, by default as far as it was read.
-    Before any log was read, nothing is known.
+    A warm is used when its key was opened between its fetch and its expiry, and wasted when it expired unopened. A
+    warm that the log does not cover yet stays open. Before any log was read, nothing is marked.
 
     Args:
-        mode: shadow judges what the forecast's shadow plans would have warmed instead.
+        context: database, objects and settings.
+        now: warms fetched after this moment are left open.
+        log_end: the moment up to which the opens are complete; by default the end of the log as read.
+        mode: shadow marks what the forecast's shadow plans would have warmed.
     """
-    known = known_until or find_log_end(engine)
-    now = min(now, known) if known else now
-    judged = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
-    pending = [warm for warm in warms.list_unmarked(engine, now, mode) if warm.reason in judged]
-    if not pending or known is None:
+    log_end = log_end or find_log_end(context.engine)
+    now = min(now, log_end) if log_end else now
+    reasons = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
+    pending = [warm for warm in warms.list_unmarked(context.engine, now, mode) if warm.reason in reasons]
+    if not pending or log_end is None:
         return WarmOutcomes(0, 0, len(pending))
     covered: list[Warm] = []
     if mode is Mode.SHADOW:
-        pending, covered = _simulate_fetches(pending, warms.get_shadow_expiries(engine, now))
+        pending, covered = _simulate_fetches(pending, warms.get_shadow_expiries(context.engine, now))
     since = min((_start(warm) for warm in pending), default=now) - timedelta(minutes=15)
-    opens = _opens(engine, objects, since, now)
-    verdicts = [verdict for warm in pending if (verdict := _evaluate(warm, opens, now))]
-    warms.mark_uses(engine, verdicts, [warm.id for warm in covered])
-    used = sum(verdict.used for verdict in verdicts)
-    return WarmOutcomes(used, len(verdicts) - used, len(pending) - len(verdicts))
+    opens = _load_opens(context, since, now)
+    outcomes = [outcome for warm in pending if (outcome := _evaluate(warm, opens, now))]
+    warms.mark_uses(context.engine, outcomes, [warm.id for warm in covered])
+    used = sum(outcome.used for outcome in outcomes)
+    return WarmOutcomes(used, len(outcomes) - used, len(pending) - len(outcomes))
 
 
-def _simulate_fetches(found: list[Warm], fresh_until: dict[ReportKey, datetime]) -> tuple[list[Warm], list[Warm]]:
-    """Return shadow warms as fetched at their warm time, and those that would have found their key fresh.
+def _simulate_fetches(
+    shadow_warms: list[Warm], fresh_until: dict[ReportKey, datetime]
+) -> tuple[list[Warm], list[Warm]]:
+    """Return shadow warms as if fetched at their warm time, and those that would have found their key fresh.
 
     Args:
-        fresh_until: by key, the end of the life of the latest warm that was judged before.
+        shadow_warms: unmarked shadow warms.
+        fresh_until: by key, when the latest warm marked before expires.
     """
-    made, covered = [], []
-    for warm in sorted(found, key=lambda warm: (_start(warm), warm.id)):
+    fetched, covered = [], []
+    for warm in sorted(shadow_warms, key=lambda warm: (_start(warm), warm.id)):
         at = _start(warm)
         end = warm.expires_at or at + FINAL_DATA_LIFETIME
         if at < fresh_until.get(warm.key, at):
             covered.append(warm)
             continue
         fresh_until[warm.key] = end
-        made.append(replace(warm, fetched_at=at, expires_at=end))
-    return made, covered
+        fetched.append(replace(warm, fetched_at=at, expires_at=end))
+    return fetched, covered
 
 
-def _opens(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> dict[ReportKey, list[TimeSpan]]:
-    slots = load_slots(engine, objects, since, until)
-    found: dict[ReportKey, list[TimeSpan]] = defaultdict(list)
+def _load_opens(context: Context, since: datetime, until: datetime) -> dict[ReportKey, list[TimeSpan]]:
+    slots = load_slots(context.engine, context.objects, since, until)
+    opens: dict[ReportKey, list[TimeSpan]] = defaultdict(list)
     columns = ["account_id", "date_range", "report", "first_ts", "last_ts"]
     for account, date_range, report, first, last in slots[columns].itertuples(index=False, name=None):
-        found[ReportKey(str(account), str(date_range), str(report))].append((
-            first.to_pydatetime(),
-            last.to_pydatetime(),
-        ))
-    return found
+        key = ReportKey(str(account), str(date_range), str(report))
+        opens[key].append((first.to_pydatetime(), last.to_pydatetime()))
+    return opens
 
 
 def _evaluate(warm: Warm, opens: dict[ReportKey, list[TimeSpan]], now: datetime) -> WarmUse | None:

@@ -1,4 +1,4 @@
-"""Prefetch: the planner that finds the fewest requests, and the engine that carries a batch of keys through."""
+"""Prefetch: fetches report keys in batches and publishes their entries."""
 
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine

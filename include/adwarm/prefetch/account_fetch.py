@@ -1,7 +1,14 @@
-"""The wanted keys of one account and report: one thread takes them from the first question to the last outcome.
+"""Fetches the requested keys of one account and report, in one thread, and returns an outcome for each.
 
-An error ends the keys that are not published yet, each with the error and what it means for the key; those that were
-published before it stay fetched. A fault that nobody foresaw ends its own account only.
+| error                                                        | outcome of the keys not published yet          |
+|--------------------------------------------------------------|------------------------------------------------|
+| none                                                         | `fetched`, or `fresh` without a call           |
+| `Denied` by every connection                                 | `denied`                                       |
+| `Throttled`, `Refused`                                       | `parked` until capacity is back                |
+| lease held or lost, report still running, batch stopped      | `parked` for a fixed time                      |
+| any other                                                    | `stale` with an older entry, else `failed`     |
+
+Keys published before an error stay fetched. An unexpected exception ends its own account only.
 """
 
 import logging
@@ -11,35 +18,46 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from adwarm.fetch_plan.planner import plan_fetch
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, clear_tracebacks
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
 from adwarm.model import Account, Actor, EntryKey, Window, matches_key, resolve_key
-from adwarm.prefetch.async_reports import LeasedReport, ReportPending
-from adwarm.prefetch.batch import Batch
+from adwarm.prefetch.async_reports import ReportPending
+from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
 from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus
-from adwarm.prefetch.context import FetchContext
-from adwarm.prefetch.fetch_lease import FetchLease, LeaseHeldElsewhere, LeaseLost, acquire_lease
-from adwarm.prefetch.fetcher import BatchStopped, Fetcher
-from adwarm.prefetch.refresh import AccountRefresh, plan_refresh
+from adwarm.prefetch.fetch_lease import (
+    FetchLease,
+    LeasedReport,
+    LeaseHeldElsewhere,
+    LeaseLost,
+    LeaseTiming,
+    acquire_lease,
+)
+from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
 
 log = logging.getLogger(__name__)
-SPLIT_MEMORY = timedelta(hours=1)
-"""A request that was too large is not repeated for so long; figures grow, and platforms have better hours."""
+HINT_LIFETIME = timedelta(hours=1)
+"""How long a request that was too large is not repeated; later the platform may have capacity for it."""
 _RETRY_AFTER_SECONDS = 5.0
 _PREVIOUSLY_DENIED = "before"
+"""Code of a `Denied` that was raised without a call, because of a recorded denial."""
 
 
 @dataclass
 class AccountFetch:
-    """Fetches the wanted keys of one account and report. Used once.
+    """Fetches the keys of one account and report. Used once.
 
     Attributes:
-        wanted: keys of one account and report.
-        progress: called with the outcomes.
+        context: the parts it works with.
+        batch: the batch it belongs to.
+        requests: keys of one account and report.
+        progress: called with the outcomes at the end.
     """
 
     context: FetchContext
@@ -51,27 +69,27 @@ class AccountFetch:
     _started: float = field(default_factory=time.monotonic)
 
     def run(self) -> list[KeyOutcome]:
-        """Return one outcome per wanted key, in order."""
-        with self.batch.acquire_slot() as turn:
-            self._fetcher = Fetcher(self.context, turn, self.batch.priority, self.batch.wait_seconds)
+        """Return one outcome per request, in order. Raises nothing but what is no `Exception`."""
+        with self.batch.acquire_slot() as slot:
+            self._fetcher = Fetcher(self.context, slot)
             error = self._run_catching(self._fetch)
-            if error is not None and (trouble := self._run_catching(lambda: self._finish_with_error(error))):
-                log.error("%s: what its error means for others could not be recorded: %s", self._account_id, trouble)
+            if error is not None and (failure := self._run_catching(lambda: self._finish_with_error(error))):
+                log.error("%s: its error could not be recorded: %s", self._account_id, failure)
             outcomes = self._build_outcomes(error)
-            failed = self._run_catching(lambda: self._report_outcomes(outcomes, error))
-        if failed is None:
+            failure = self._run_catching(lambda: self._report_outcomes(outcomes, error))
+        if failure is None:
             return outcomes
-        words = f"the outcome could not be recorded: {failed}"
-        return [replace(outcome, status=KeyStatus.FAILED, reason=words, error=failed) for outcome in outcomes]
+        message = f"the outcome could not be recorded: {failure}"
+        return [replace(outcome, status=KeyStatus.FAILED, reason=message, error=failure) for outcome in outcomes]
 
     def _run_catching(self, work: Callable[[], None]) -> AdwarmError | None:
-        """Return the error that `work` ended with; one that nobody foresaw is logged with its traceback."""
+        """Run `work` and return its error; an unexpected exception is logged with its traceback."""
         try:
             work()
         except AdwarmError as error:
             return error
         except Exception as error:
-            log.exception("%s: unexpected error; the account ends, the others go on", self._account_id)
+            log.exception("%s: unexpected error; this account ends, the others continue", self._account_id)
             unexpected = AdwarmError(redact(f"unexpected {type(error).__name__}: {error}; the log has the traceback"))
             unexpected.__cause__ = error
             return unexpected
@@ -82,7 +100,7 @@ class AccountFetch:
         return self.requests[0].key.account_id
 
     def _fetch(self) -> None:
-        """Fetch with one connection after the other, until one may read the account."""
+        """Fetch with one connection after another until one may read the account."""
         while True:
             try:
                 return self._fetch_with_next()
@@ -103,19 +121,19 @@ class AccountFetch:
             return
         self._check_calls()
         name = f"fetch:{account.id}:{self.context.settings.spec(self.requests[0].key.report).hash}"
-        with self.batch.renewing(self._acquire_lease(name)) as held:
-            self._refresh(account, held)
+        with self.batch.renewing(self._acquire_lease(name)) as lease:
+            self._refresh(account, lease)
 
     def _check_calls(self) -> None:
-        """Check that calls may be made at all, before a lease is taken for them: a refused key costs a few reads."""
-        self._fetcher.batch.check_call_allowed(self._fetcher.connection, self._fetcher.source.name)
+        """Check that calls may be made at all before acquiring a lease for them; a refused key then costs few reads."""
+        self._fetcher.slot.check_call_allowed(self._fetcher.connection, self._fetcher.source.name)
 
     def _refresh(self, account: Account, lease: FetchLease) -> None:
-        """Make what is stale fresh; another worker may have fetched it while the lease was awaited."""
+        """Fetch the keys that are still stale; another worker may have fetched them in the meantime."""
         now = self.context.clock.now()
         keys = self._resolve_keys(account, now)
         stale = self._find_stale(account, keys, now)
-        self._mark_fresh({place: key for place, key in keys.items() if place not in stale})
+        self._mark_fresh({index: key for index, key in keys.items() if index not in stale})
         if not stale:
             return
         fetcher, rules = self._fetcher, self.context.settings.source
@@ -123,105 +141,103 @@ class AccountFetch:
         fetcher.leased_report = LeasedReport(
             self.context.engine, lease.record, self.context.clock, fetcher.source.name, rules.report_max_seconds
         )
-        before = leases.find_hints(self.context.engine, lease.record, now - SPLIT_MEMORY)
-        fetcher.restore_learned(before)
-        names = {key: self.requests[place].key for place, key in stale.items()}
+        old_hints = leases.find_hints(self.context.engine, lease.record, now - HINT_LIFETIME)
+        fetcher.restore_learned(old_hints)
+        names = {key: self.requests[index].key for index, key in stale.items()}
+        report = self.requests[0].key.report
         refresh = AccountRefresh(
-            self.context,
-            fetcher,
-            account,
-            self.requests[0].key.report,
-            lease,
-            now,
-            lambda key, entry: self._mark_fetched(stale, key, entry),
+            fetcher, account, report, lease, now, lambda key, entry: self._mark_fetched(stale, key, entry)
         )
-        lesson = FetchHints()
+        hints = FetchHints()
         try:
             refresh.run(names, self._history_windows(account, stale, now))
         except BaseException:
-            lesson = FetchHints(fetcher.too_large, fetcher.object_ids)
+            hints = FetchHints(fetcher.too_large, fetcher.object_ids)
             raise
         finally:
-            if lesson != before:
-                leases.save_hints(self.context.engine, lease.record, lesson, self.context.clock.now())
+            if hints != old_hints:
+                leases.save_hints(self.context.engine, lease.record, hints, self.context.clock.now())
 
     def _resolve_keys(self, account: Account, now: datetime) -> dict[int, EntryKey]:
-        """Return the entry key of each wanted key; one whose window the source does not keep fails."""
+        """Return the entry key of each request; one whose window the source does not keep fails."""
         spec = self.context.settings.spec(self.requests[0].key.report)
         today = local_day(now, account.data_zone)
         oldest = self._fetcher.source.capabilities.oldest_day(today)
         resolved: dict[int, EntryKey] = {}
-        for place, item in enumerate(self.requests):
+        for index, item in enumerate(self.requests):
             key = resolve_key(item.key, account, spec, now)
             if oldest <= key.window.since <= today:
-                resolved[place] = key
+                resolved[index] = key
             else:
-                words = f"{key.window} is outside the days {oldest}..{today} that the source keeps"
-                self._finished[place] = KeyOutcome(item, KeyStatus.FAILED, reason=words, error=BadRequest(words))
+                message = f"{key.window} is outside the days {oldest}..{today} that the source keeps"
+                self._finished[index] = KeyOutcome(item, KeyStatus.FAILED, reason=message, error=BadRequest(message))
         return resolved
 
     def _find_stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
-        """Return the keys whose entry is absent, or not fresh for as long as they ask, or whose history has gaps."""
+        """Return the keys whose entry is absent, not fresh for as long as requested, or whose history is incomplete."""
         fresh_until = entries.find_expiries(self.context.engine, keys.values())
         return {
-            place: key
-            for place, key in keys.items()
+            index: key
+            for index, key in keys.items()
             if key not in fresh_until
-            or fresh_until[key] <= max(now, self.requests[place].fresh_until or now)
-            or self._has_history_gaps(account, key, place, now)
+            or fresh_until[key] <= max(now, self.requests[index].fresh_until or now)
+            or self._is_history_incomplete(account, key, index, now)
         }
 
-    def _has_history_gaps(self, account: Account, key: EntryKey, place: int, now: datetime) -> bool:
-        history = self._history_windows(account, [place], now)
+    def _is_history_incomplete(self, account: Account, key: EntryKey, index: int, now: datetime) -> bool:
+        history = self._history_windows(account, [index], now)
         if not history:
             return False
-        report, page_rows = self.requests[place].key.report, self._fetcher.source.capabilities.max_page_rows
-        return not plan_refresh(self.context, account, report, [key.window], history, now, page_rows).is_empty
+        stored = load_states(self.context.context, account.id, self.requests[index].key.report, [key.window, *history])
+        schedule = RefetchSchedule.for_account(account, self.context.settings.freshness_rules)
+        page_rows = self._fetcher.source.capabilities.max_page_rows
+        return not plan_fetch([key.window], stored, schedule, now, history, page_rows).is_empty
 
-    def _history_windows(self, account: Account, places: Iterable[int], now: datetime) -> list[Window]:
+    def _history_windows(self, account: Account, indexes: Iterable[int], now: datetime) -> list[Window]:
         yesterday = local_day(now, account.data_zone) - timedelta(days=1)
         days = self.context.settings.planning.history_days
-        behind = (self.requests[place].get_history_window(days, yesterday) for place in places)
-        return [window for window in behind if window is not None]
+        windows = (self.requests[index].get_history_window(days, yesterday) for index in indexes)
+        return [window for window in windows if window is not None]
 
     def _get_account(self) -> Account:
-        """Return the account, asking the upstream when nobody has, or when its own connection was refused of late.
+        """Return the account, from the source when it is not stored or its own connection was denied recently.
 
         Raises:
-            Denied: every connection was refused of late; no call is made.
+            Denied: every connection was denied recently; no call is made.
         """
-        context, name = self.context, self._account_id
-        found = accounts.get(context.engine, name)
-        own = found.connection if found else ""
+        context, account_id = self.context, self._account_id
+        stored = accounts.get(context.engine, account_id)
+        own = stored.connection if stored else ""
         names = self._list_allowed_connections(own)
         if not names:
-            words = "the account was denied to this token before"
-            raise Denied(words, account_id=name, code=_PREVIOUSLY_DENIED)
-        if found is not None and found.is_verified and found.status != "denied" and names[0] == self._source_name(own):
-            return found
+            message = "the account was denied to this token before"
+            raise Denied(message, account_id=account_id, code=_PREVIOUSLY_DENIED)
+        is_usable = stored is not None and stored.is_verified and stored.status != "denied"
+        if stored is not None and is_usable and names[0] == self._source_name(own):
+            return stored
         self._check_calls()
-        with self.batch.renewing(self._acquire_lease(f"account:{name}")) as held:
-            self._fetcher.lease = held
-            other = accounts.get(context.engine, name)
-            if other is not None and other.is_verified and other != found:
-                return other  # another worker has asked meanwhile
-            told = self._fetch_account(names)
-            accounts.save(context.engine, [told], context.clock.now())
+        with self.batch.renewing(self._acquire_lease(f"account:{account_id}")) as lease:
+            self._fetcher.lease = lease
+            current = accounts.get(context.engine, account_id)
+            if current is not None and current.is_verified and current != stored:
+                return current  # another worker has fetched it while this one waited for the lease
+            fetched = self._fetch_account(names)
+            accounts.save(context.engine, [fetched], context.clock.now())
             self._fetcher.lease = None
-        return accounts.get(context.engine, name) or told
+        return accounts.get(context.engine, account_id) or fetched
 
     def _list_allowed_connections(self, first: str) -> list[str]:
-        """Return the connections whose credential was not refused of late, `first` before the others."""
+        """Return the connections whose credential was not denied recently, `first` before the others."""
         context = self.context
-        names = list(dict.fromkeys([self._source_name(first), "", *context.sources]))
-        refused = denials.find_active(context.engine, self._account_id, context.clock.now())
-        if not refused:
+        names = list(dict.fromkeys([self._source_name(first), "", *context.sources.factories]))
+        denied = denials.find_active(context.engine, self._account_id, context.clock.now())
+        if not denied:
             return names
         sources = {name: context.get_source(name) for name in names}
-        return [name for name in names if refused.get(sources[name].connection) != sources[name].credential]
+        return [name for name in names if denied.get(sources[name].connection) != sources[name].credential]
 
     def _fetch_account(self, names: Sequence[str]) -> Account:
-        """Ask each connection in turn until one may read the account."""
+        """Fetch the account with each connection in turn until one may read it."""
         for name in names[:-1]:
             try:
                 return self._fetch_account_with(name)
@@ -236,23 +252,24 @@ class AccountFetch:
 
     def _source_name(self, connection: str) -> str:
         """Return the name under which the source of a connection is built."""
-        return connection if connection in self.context.sources else ""
+        return connection if connection in self.context.sources.factories else ""
 
     def _acquire_lease(self, name: str) -> FetchLease:
-        """Wait for a lease; two fetches of one process are two owners."""
-        owner, rules = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings.source
-        patience = rules.connect_timeout + rules.call_timeout
-        return acquire_lease(self.context.engine, self.context.clock, name, owner, self.batch.wait_seconds, patience)
+        """Wait for a lease. Each call has its own owner, so two fetches of one process exclude each other too."""
+        owner, settings = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings
+        stall = settings.source.connect_timeout + settings.source.call_timeout
+        timing = LeaseTiming(settings.backpressure.lease_seconds, self.batch.wait_seconds, stall)
+        return acquire_lease(self.context.engine, self.context.clock, name, owner, timing)
 
     def _mark_fresh(self, keys: dict[int, EntryKey]) -> None:
-        for place in keys:
-            self._finished[place] = KeyOutcome(self.requests[place], KeyStatus.FRESH)
+        for index in keys:
+            self._finished[index] = KeyOutcome(self.requests[index], KeyStatus.FRESH)
 
     def _mark_fetched(self, stale: dict[int, EntryKey], key: EntryKey, entry: Entry) -> None:
         seconds = time.monotonic() - self._started
-        for place in [place for place, other in stale.items() if other == key]:
-            self._finished[place] = KeyOutcome(
-                self.requests[place],
+        for index in [index for index, other in stale.items() if other == key]:
+            self._finished[index] = KeyOutcome(
+                self.requests[index],
                 KeyStatus.FETCHED,
                 fetched_at=entry.fetched_at,
                 expires_at=entry.expires_at,
@@ -263,28 +280,28 @@ class AccountFetch:
             )
 
     def _finish_with_error(self, error: AdwarmError) -> None:
-        """Take note of what an error means for others, and give every key that is not done its outcome."""
+        """Record what an error means for other accounts, and give every unfinished key its outcome."""
         self.batch.record_error(self._fetcher.connection, self._fetcher.source.name, error)
         if isinstance(error, Denied) and error.code != _PREVIOUSLY_DENIED:
             accounts.set_status(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
-        if isinstance(error, TooMuchData):  # what was split with success is no failure; this was not
+        if isinstance(error, TooMuchData):  # splitting did not help, or it would not be raised
             self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
-        status, retry_after, timed = self._status_of_error(error)
-        left = [place for place in range(len(self.requests)) if place not in self._finished]
-        stale = self._find_with_older_entry(left) if status is KeyStatus.FAILED else set()
-        for place in left:
-            older = place in stale
-            self._finished[place] = KeyOutcome(
-                self.requests[place],
-                KeyStatus.STALE if older else status,
-                reason=f"{error}; the older answer is kept and marked stale" if older else str(error),
+        status, retry_after, has_fixed_delay = self._status_of_error(error)
+        unfinished = [index for index in range(len(self.requests)) if index not in self._finished]
+        with_older = self._find_with_older_entry(unfinished) if status is KeyStatus.FAILED else set()
+        for index in unfinished:
+            has_older = index in with_older
+            self._finished[index] = KeyOutcome(
+                self.requests[index],
+                KeyStatus.STALE if has_older else status,
+                reason=f"{error}; the older entry is kept and marked stale" if has_older else str(error),
                 retry_after=retry_after,
-                has_fixed_delay=timed,
+                has_fixed_delay=has_fixed_delay,
                 error=clear_tracebacks(error),
             )
 
     def _status_of_error(self, error: AdwarmError) -> tuple[KeyStatus, float | None, bool]:
-        """Return the status that an error gives, when to come back, and whether that is sure by then."""
+        """Return the status for an error, the seconds until the next try, and whether that delay is fixed."""
         if isinstance(error, Denied):
             return KeyStatus.DENIED, None, False
         if isinstance(error, Throttled):
@@ -298,38 +315,38 @@ class AccountFetch:
         return KeyStatus.FAILED, None, False
 
     def _save_denial(self, error: Denied) -> None:
-        """Keep the denial of this credential, also of an account that nobody has seen; its zone stays a guess."""
+        """Record the denial of this credential. An account that is not stored yet is saved in the default zone."""
         context, name, source = self.context, self._account_id, self._fetcher.source
         zone, now = context.settings.default_zone, context.clock.now()
         accounts.insert_discovered(context.engine, [Account(name, zone, zone, currency="")], now)
         denials.record(context.engine, name, source.connection, source.credential, str(error), now)
 
-    def _find_with_older_entry(self, places: Iterable[int]) -> set[int]:
-        """Return the keys of which an older answer is stored."""
+    def _find_with_older_entry(self, indexes: Iterable[int]) -> set[int]:
+        """Return the requests for which an older entry is stored."""
         context, first, zone = self.context, self.requests[0].key, self.context.settings.default_zone
-        kept = entries.list_entries(context.engine, first.account_id)
+        stored = entries.list_entries(context.engine, first.account_id)
         account = accounts.get(context.engine, first.account_id) or Account(first.account_id, zone, zone)
         spec = context.settings.spec(first.report)
         return {
-            place
-            for place in places
-            if any(matches_key(entry.key, self.requests[place].key, account, spec, entry.fetched_at) for entry in kept)
+            index
+            for index in indexes
+            if any(matches_key(item.key, self.requests[index].key, account, spec, item.fetched_at) for item in stored)
         }
 
     def _build_outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:
-        """Return every key's outcome in order; the calls are booked on the first key that was fetched, or the first."""
+        """Return the outcomes in order; all calls count for the first fetched key, or the first key if none was."""
         why = error or AdwarmError("the fetch ended without an outcome")
         outcomes = [
-            self._finished.get(place) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
-            for place, item in enumerate(self.requests)
+            self._finished.get(index) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
+            for index, item in enumerate(self.requests)
         ]
-        fetched = (place for place, outcome in enumerate(outcomes) if outcome.status is KeyStatus.FETCHED)
-        payer = next(fetched, 0)
-        outcomes[payer] = replace(outcomes[payer], calls=self._fetcher.calls)
+        fetched = (index for index, outcome in enumerate(outcomes) if outcome.status is KeyStatus.FETCHED)
+        first = next(fetched, 0)
+        outcomes[first] = replace(outcomes[first], calls=self._fetcher.calls)
         return outcomes
 
     def _report_outcomes(self, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
-        """Add the account's calls to the traffic of the hour, and report the outcomes."""
+        """Add the account's calls to the traffic of the hour, and pass the outcomes to `progress`."""
         counts = {
             "upstream_calls": self._fetcher.calls,
             "throttles": int(isinstance(error, Throttled)),

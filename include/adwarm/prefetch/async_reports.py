@@ -1,130 +1,224 @@
-"""Async reports: noted in the lease of the account's data, and waited for by threads that block on one poller.
+"""Async reports: polled on a schedule, up to fifty in one request, and awaited by threads that block on one poller.
 
-The lease knows of a report before it is asked for, and its id before anybody looks at it. Whoever holds the lease next,
-in whatever process, takes the running report up, with the pages that were read of it; a report that was asked for by a
-worker that died before it could note the id is counted as an orphan.
+A poll is admitted like any call, in the scopes of every account it covers; an account that is parked is left out and
+polled later. Between polls no grant is held. The pause between two polls of a report grows from poll to poll.
+
+| a running report                                  | ends as   |
+|---------------------------------------------------|-----------|
+| is ready, failed or expired, says the platform    | that      |
+| is unknown to the platform for a minute           | expired   |
+| made no progress for `report_stuck_seconds`       | failed    |
+| is older than `report_max_seconds`                | failed    |
 
 A thread that waits for a report blocks in `ReportPoller.wait` and holds neither a connection nor rows. The batch's own
-thread runs `ReportPoller.drive`: it looks at the running reports of all threads, up to fifty in one request, and wakes
-the threads whose reports have ended.
+thread runs `ReportPoller.run_until_done`, which polls the reports of all threads and wakes those whose reports ended.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine
-
+from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Transient
-from adwarm.prefetch.fetch_lease import LeaseLost
-from adwarm.prefetch.report_schedule import PolledReport, PollResult, ReportSchedule, RunningReport
-from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, FetchUnit, InsightsSource
-from adwarm.store import leases
-from adwarm.store.error_events import ErrorEvent, ErrorLog
+from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.model import Priority, Scope, UsageSample
+from adwarm.prefetch.fetch_lease import RunningReport
+from adwarm.settings import SourceSettings
+from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, AsyncReportState, InsightsSource
 
-ORPHAN = "OrphanReport"
-"""Kind of the error event that counts a report nobody will read."""
-
+log = logging.getLogger(__name__)
+_INTERVAL_GROWTH = 1.6
+_EARLY_FRACTION = 0.5
+_UNKNOWN_SECONDS = 60.0
 _HEARTBEAT_SECONDS = 1.0
 _RETRY_AFTER_SECONDS = 15.0
-
-
-class ReportPending(Transient):
-    """The platform is still making the report; whoever asks next takes it up."""
-
-    own_refusal = True
-
-    def __init__(self, handle: AsyncReportHandle, seen: PolledReport | None) -> None:
-        percent = seen.percent if seen else 0.0
-        words = f"report {handle.id} is being made ({percent:.0f} %); it is taken up where it is by whoever asks next"
-        super().__init__(words, retry_after=max(_RETRY_AFTER_SECONDS, seen.due_in if seen else 0.0))
-        self.status = seen
+_END_STATES = frozenset({AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED})
 
 
 @dataclass
-class LeasedReport:
-    """What the lease remembers of its report. Used by one thread at a time.
+class PolledReport:
+    """A running report on the schedule; durations in seconds.
 
     Attributes:
-        source: name of the upstream, under which orphans are counted.
-        max_seconds: age from which a report is not taken up again.
+        handle: the report.
+        interval: pause between two polls.
+        due_in: time until the next poll.
+        age_seconds: time since it was requested.
+        stalled_seconds: time since its percentage last rose.
+        percent: progress at the last poll.
     """
 
-    engine: Engine
-    lease: leases.Lease
-    clock: Clock
-    source: str
-    max_seconds: float
-    _current: leases.SavedReport | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._current = leases.find_report(self.engine, self.lease)
-        if self._current and self._current.run_id is None:
-            self._record_orphan("a report was asked for by a worker that stopped before it knew the report's id")
-            self.clear()
-
-    def get_running(self, unit: FetchUnit) -> RunningReport | None:
-        """Return the report of `unit` that is being made, if there is one that is young enough."""
-        noted, now = self._current, self.clock.now()
-        if noted is None or noted.run_id is None or noted.unit != unit.hash:
-            return None
-        age, quiet = (now - noted.requested_at).total_seconds(), (now - noted.progressed_at).total_seconds()
-        return (
-            None
-            if age >= self.max_seconds
-            else RunningReport(AsyncReportHandle(noted.run_id, unit), noted.percent, age, quiet)
-        )
+    handle: AsyncReportHandle
+    interval: float
+    due_in: float
+    age_seconds: float = 0.0
+    stalled_seconds: float = 0.0
+    percent: float = 0.0
 
     @property
-    def current(self) -> leases.SavedReport | None:
-        """The report that is being made or read, as the lease knows it."""
-        return self._current
+    def account_id(self) -> str:
+        """The account that the report is about."""
+        return self.handle.unit.account_id
 
-    def start(self, unit: FetchUnit, submit: Callable[[], AsyncReportHandle]) -> RunningReport:
-        """Ask for a report of `unit` and return it, noted down.
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """The result of one poll.
+
+    Attributes:
+        finished: reports that have ended, by id.
+        polled: ids of all reports that were polled; the platform counts a call for each.
+    """
+
+    finished: dict[str, AsyncReportProgress] = field(default_factory=dict)
+    polled: tuple[str, ...] = ()
+
+
+@dataclass
+class ReportSchedule:
+    """The running reports of one upstream. Time passes by `advance`. Safe to poll in one thread and use in another."""
+
+    admission: Admission
+    clock: Clock
+    priority: Priority
+    rules: SourceSettings
+    _reports: dict[str, PolledReport] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, report: RunningReport) -> None:
+        """Schedule a report; its first poll is due after `report_poll_seconds`."""
+        first = self.rules.report_poll_seconds
+        polled = PolledReport(report.handle, first, first, report.age_seconds, report.stalled_seconds, report.percent)
+        with self._lock:
+            self._reports[report.handle.id] = polled
+
+    def remove(self, handle: AsyncReportHandle) -> PolledReport | None:
+        """Remove a report and return its last status; None when it is not on the schedule."""
+        with self._lock:
+            return self._reports.pop(handle.id, None)
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        with self._lock:
+            for report in self._reports.values():
+                report.due_in -= seconds
+                report.age_seconds += seconds
+                report.stalled_seconds += seconds
+
+    def seconds_until_due(self) -> float | None:
+        """Return the seconds until the next poll; None when there is no report."""
+        with self._lock:
+            return min((max(0.0, report.due_in) for report in self._reports.values()), default=None)
+
+    def poll_due(self, source: InsightsSource) -> PollResult:
+        """Poll the reports that are due, and those that are due soon.
 
         Raises:
-            LeaseLost: the lease was lost; its new holder goes on.
-            AdwarmError: the upstream's answer to the submit.
+            TokenDead: the token of the reports is dead.
         """
-        if self._current and self._current.run_id:
-            self._record_orphan(f"report {self._current.run_id} is left behind: another question is asked now")
-        now = self.clock.now()
-        self._check_lease(leases.announce_report(self.engine, self.lease, unit.hash, now))
-        try:
-            handle = submit()
-        except AdwarmError:
-            self.clear()
-            raise
-        self._check_lease(leases.save_report_id(self.engine, self.lease, handle.id))
-        self._current = leases.SavedReport(unit.hash, now, handle.id, 0.0, now)
-        return RunningReport(handle)
+        with self._lock:
+            chosen = self._list_due(source.capabilities.poll_batch)
+        polled: dict[AsyncReportHandle, AsyncReportProgress] = {}
+        while chosen and not polled:
+            try:
+                polled = self._poll(source, chosen)
+            except (Throttled, Refused) as error:
+                chosen = self._postpone(chosen, error)
+            except TokenDead:
+                raise
+            except AdwarmError as error:
+                log.warning("%d running reports could not be polled (%s); trying again later", len(chosen), error)
+                break
+        with self._lock:
+            self._back_off(chosen)
+            return PollResult(self._find_finished(polled), tuple(handle.id for handle in polled))
 
-    def save_progress(self, percent: float, quiet: float) -> None:
-        """Note how far the report is, and for how many seconds it has been, for whoever waits next."""
-        leases.save_report_progress(self.engine, self.lease, percent, self.clock.now() - timedelta(seconds=quiet))
+    def _back_off(self, chosen: Sequence[PolledReport]) -> None:
+        for report in chosen:
+            report.interval = min(self.rules.report_poll_max_seconds, report.interval * _INTERVAL_GROWTH)
+            report.due_in = report.interval
 
-    def save_pages(self, pages: leases.PagesRead) -> None:
-        """Note which pages of the report were read, for whoever reads on."""
-        leases.save_pages(self.engine, self.lease, pages)
+    def _list_due(self, limit: int) -> list[PolledReport]:
+        """Return the reports that are due, and those that are due soon, since they fit into the same request."""
+        by_due = sorted(self._reports.values(), key=lambda report: report.due_in)
+        if not by_due or by_due[0].due_in > 0:
+            return []
+        return [report for report in by_due if report.due_in <= report.interval * _EARLY_FRACTION][:limit]
 
-    def clear(self) -> None:
-        """Forget the report: it was read, or ended badly."""
-        self._current = None
-        leases.clear_report(self.engine, self.lease)
+    def _poll(
+        self, source: InsightsSource, chosen: Sequence[PolledReport]
+    ) -> dict[AsyncReportHandle, AsyncReportProgress]:
+        scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
+        request = CallRequest(tuple(scopes), self.priority, source.name, cost=float(len(chosen)))
+        with acquire_grant(self.admission, self.clock, request, timeout_seconds=0.0) as grant:
+            polled = source.poll([report.handle for report in chosen])
+            grant.record_usage([sample for progress in polled.values() for sample in _usage_samples(progress)])
+        return polled
 
-    def _check_lease(self, is_current: bool) -> None:
-        if not is_current:
-            raise LeaseLost(f"{self.lease.name}: the lease was lost; its new holder goes on")
+    def _postpone(self, chosen: list[PolledReport], error: Throttled | Refused) -> list[PolledReport]:
+        """Postpone the reports that may not be polled now, and return the others."""
+        if isinstance(error, Refused):
+            postponed, seconds = chosen, error.retry_after
+        else:
+            of_account = [report for report in chosen if error.scope == f"account:{report.account_id}"]
+            postponed = of_account or chosen
+            seconds = max(0.0, (error.until - self.clock.now()).total_seconds())
+        for report in postponed:
+            report.due_in = max(seconds, self.rules.report_poll_seconds)
+        return [report for report in chosen if report not in postponed]
 
-    def _record_orphan(self, words: str) -> None:
-        event = ErrorEvent(self.clock.now(), self.source, ORPHAN, words, self.lease.name)
-        ErrorLog(self.engine).record(event)
+    def _find_finished(self, polled: dict[AsyncReportHandle, AsyncReportProgress]) -> dict[str, AsyncReportProgress]:
+        ended = {}
+        for handle, progress in polled.items():
+            report = self._reports.get(handle.id)
+            if report is None:
+                continue
+            if progress.percent > report.percent:
+                report.percent, report.stalled_seconds = progress.percent, 0.0
+            end = progress if progress.state in _END_STATES else self._check_stalled(report, progress)
+            if end is not None:
+                ended[handle.id] = end
+                del self._reports[handle.id]
+            elif isinstance(progress.error, Throttled):
+                self._postpone([report], progress.error)
+        return ended
+
+    def _check_stalled(self, report: PolledReport, progress: AsyncReportProgress) -> AsyncReportProgress | None:
+        rules, name = self.rules, f"report {report.handle.id}"
+        if progress.state is AsyncReportState.UNKNOWN and report.stalled_seconds >= _UNKNOWN_SECONDS:
+            return AsyncReportProgress(
+                AsyncReportState.EXPIRED, error=Transient(f"{name} is not known to the platform")
+            )
+        if report.stalled_seconds >= rules.report_stuck_seconds:
+            message = f"{name} made no progress beyond {report.percent:.0f} % for {report.stalled_seconds:.0f} s"
+            return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(message, code="stuck"))
+        if report.age_seconds >= rules.report_max_seconds:
+            message = f"{name} was not ready after {report.age_seconds:.0f} s"
+            return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(message, code="stuck"))
+        return None
+
+
+def _usage_samples(progress: AsyncReportProgress) -> list[UsageSample]:
+    """Return the usage that came with a report's progress, or with a throttled poll."""
+    if isinstance(progress.error, Throttled):
+        return [UsageSample(Scope.parse(progress.error.scope), 100.0, progress.error.retry_after)]
+    return list(progress.usage)
+
+
+class ReportPending(Transient):
+    """The platform is still running the report; the next fetch of the account continues it."""
+
+    own_refusal = True
+
+    def __init__(self, handle: AsyncReportHandle, status: PolledReport | None) -> None:
+        percent = status.percent if status else 0.0
+        message = f"report {handle.id} is running ({percent:.0f} %); the next fetch of the account continues it"
+        super().__init__(message, retry_after=max(_RETRY_AFTER_SECONDS, status.due_in if status else 0.0))
+        self.status = status
 
 
 @dataclass
@@ -132,8 +226,10 @@ class ReportWait:
     """A thread that waits for a report.
 
     Attributes:
-        looks: calls that were made to look at it.
-        ended: how the report ended, or why the wait did; None while it goes on.
+        connection: whose token the report was requested with.
+        handle: the report.
+        polls: calls made so far to poll it.
+        result: how the report ended, or why the wait did; None while the thread waits.
     """
 
     connection: str
@@ -144,12 +240,13 @@ class ReportWait:
 
 @dataclass
 class ReportPoller:
-    """Waits for the async reports of a batch. `wait` is called by the threads, `drive` by the batch itself, once.
+    """Waits for the async reports of a batch. The account threads call `wait`, the batch calls `run_until_done` once.
 
     Attributes:
-        patience: seconds that reports are waited for once no thread works any more.
-        make_watch: makes the schedule of the looks at the reports of one connection.
-        source_of: returns a connection's upstream, as made for the thread that calls.
+        clock: sleeps while every thread waits.
+        idle_timeout: seconds to wait for reports once no thread is working any more.
+        make_schedule: makes the schedule of one connection's reports.
+        get_source: returns a connection's source for the calling thread.
     """
 
     clock: Clock
@@ -164,10 +261,10 @@ class ReportPoller:
     _polls: dict[Future[PollResult], str] = field(default_factory=dict)
 
     def wait(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
-        """Block until the report has ended; return how, and how many calls were made to look at it.
+        """Block until the report has ended; return how, and how many calls were made to poll it.
 
         Raises:
-            ReportPending: nobody waits any longer, and the platform is still making it.
+            ReportPending: the batch stopped waiting while the platform is still running the report.
             TokenDead: the token of the report is dead.
         """
         waiting = ReportWait(connection, report.handle)
@@ -184,51 +281,51 @@ class ReportPoller:
         return waiting.result, waiting.polls
 
     def run_until_done(self, futures: Sequence[Future[Any]], threads: int, heartbeat: Callable[[], None]) -> None:
-        """Look at the reports until every future is done.
+        """Poll the reports until every future is done.
 
         Args:
             futures: the accounts of the batch.
             threads: how many of them run at the same time.
-            beat: called about once a second; what it raises ends the batch.
+            heartbeat: called about once a second; an error that it raises ends the batch.
         """
         for future in futures:
             future.add_done_callback(self._wake)
-        with ThreadPoolExecutor(1, thread_name_prefix="reports") as lookout:
+        with ThreadPoolExecutor(1, thread_name_prefix="reports") as pool:
             try:
                 idle = 0.0
                 while left := sum(not future.done() for future in futures):
-                    idle = self._step(min(left, threads), idle, lookout)
+                    idle = self._step(min(left, threads), idle, pool)
                     heartbeat()
             except BaseException:
                 self.close()
                 raise
 
     def close(self) -> None:
-        """Wake every thread that waits: its report is taken up by whoever asks next."""
+        """Wake every waiting thread with `ReportPending`; a later fetch continues its report."""
         with self._changed:
             self._closed = True
             for run_id, waiting in list(self._waiting.items()):
-                seen = self._schedules[waiting.connection].remove(waiting.handle)
-                self._end(run_id, ReportPending(waiting.handle, seen))
+                status = self._schedules[waiting.connection].remove(waiting.handle)
+                self._end(run_id, ReportPending(waiting.handle, status))
 
-    def _step(self, running: int, idle: float, lookout: ThreadPoolExecutor) -> float:
-        """Let some time pass, wake whose reports have ended, look at those that are due; return the idle seconds."""
+    def _step(self, running: int, idle: float, pool: ThreadPoolExecutor) -> float:
+        """Let some time pass, wake threads whose reports have ended, start due polls; return the idle seconds."""
         with self._changed:
-            at_work = running > len(self._waiting)
-        passed = self._pause(at_work)
-        for watch in self._all_schedules():
-            watch.advance(passed)
-        landed = self._collect_polls()
-        idle = 0.0 if at_work or landed else idle + passed
-        if not at_work and not landed and not self._polls and idle + self._seconds_until_due() > self.idle_timeout:
+            is_working = running > len(self._waiting)
+        passed = self._pause(is_working)
+        for _, schedule in self._named_schedules():
+            schedule.advance(passed)
+        ended = self._collect_polls()
+        idle = 0.0 if is_working or ended else idle + passed
+        if not is_working and not ended and not self._polls and idle + self._seconds_until_due() > self.idle_timeout:
             self.close()
-        self._start_polls(lookout)
+        self._start_polls(pool)
         return idle
 
-    def _pause(self, at_work: bool) -> float:
-        """Wait until something may have happened, and return how long that was."""
+    def _pause(self, is_working: bool) -> float:
+        """Wait for an event, at most until the next poll is due, and return the seconds waited."""
         seconds = min(_HEARTBEAT_SECONDS, self._seconds_until_due())
-        if not at_work and not self._polls:
+        if not is_working and not self._polls:
             self.clock.sleep(seconds)
             return seconds
         started = time.monotonic()
@@ -239,66 +336,62 @@ class ReportPoller:
         return time.monotonic() - started
 
     def _seconds_until_due(self) -> float:
-        """Return the seconds until a report is due that is not being looked at."""
-        dues = (
-            watch.seconds_until_due() for name, watch in self._named_schedules() if name not in self._polls.values()
-        )
+        """Return the seconds until the next poll of a connection that is not being polled now."""
+        schedules = self._named_schedules()
+        dues = (schedule.seconds_until_due() for name, schedule in schedules if name not in self._polls.values())
         return min((due for due in dues if due is not None), default=_HEARTBEAT_SECONDS)
 
     def _collect_polls(self) -> int:
-        """Wake the threads whose reports have ended, and return how many."""
-        landed = 0
+        """Wake the threads whose reports have ended, and return how many threads that is."""
+        ended = 0
         for future in [future for future in self._polls if future.done()]:
             connection = self._polls.pop(future)
             error = future.exception()
             with self._changed:
                 if isinstance(error, Exception):
-                    landed += self._end_all(connection, error)
+                    ended += self._end_all(connection, error)
                 elif error is None:
-                    landed += self._apply_poll(future.result())
+                    ended += self._apply_poll(future.result())
                 else:
                     raise error
-        return landed
+        return ended
 
-    def _apply_poll(self, look: PollResult) -> int:
-        for run_id in look.polled:
+    def _apply_poll(self, poll: PollResult) -> int:
+        for run_id in poll.polled:
             if run_id in self._waiting:
                 self._waiting[run_id].polls += 1
-        for run_id, progress in look.finished.items():
+        for run_id, progress in poll.finished.items():
             self._end(run_id, progress)
-        return len(look.finished)
+        return len(poll.finished)
 
     def _end_all(self, connection: str, error: Exception) -> int:
-        """End every wait of a connection: its token is dead, or looking at its reports failed."""
+        """End every wait of a connection: its token is dead, or polling its reports failed."""
         ended = [run_id for run_id, waiting in self._waiting.items() if waiting.connection == connection]
         for run_id in ended:
             self._schedules[connection].remove(self._waiting[run_id].handle)
             self._end(run_id, error)
         return len(ended)
 
-    def _end(self, run_id: str, how: AsyncReportProgress | Exception) -> None:
+    def _end(self, run_id: str, result: AsyncReportProgress | Exception) -> None:
         waiting = self._waiting.pop(run_id, None)
         if waiting is not None:
-            waiting.result = how
+            waiting.result = result
             self._changed.notify_all()
 
-    def _start_polls(self, lookout: ThreadPoolExecutor) -> None:
-        for connection, watch in self._named_schedules():
-            due = watch.seconds_until_due()
+    def _start_polls(self, pool: ThreadPoolExecutor) -> None:
+        for connection, schedule in self._named_schedules():
+            due = schedule.seconds_until_due()
             if due is not None and due <= 0 and connection not in self._polls.values():
-                future = lookout.submit(self._poll, connection, watch)
+                future = pool.submit(self._poll, connection, schedule)
                 self._polls[future] = connection
                 future.add_done_callback(self._wake)
 
-    def _poll(self, connection: str, watch: ReportSchedule) -> PollResult:
-        return watch.poll_due(self.get_source(connection))
+    def _poll(self, connection: str, schedule: ReportSchedule) -> PollResult:
+        return schedule.poll_due(self.get_source(connection))
 
     def _named_schedules(self) -> list[tuple[str, ReportSchedule]]:
         with self._changed:
             return list(self._schedules.items())
-
-    def _all_schedules(self) -> Iterator[ReportSchedule]:
-        return (watch for _, watch in self._named_schedules())
 
     def _wake(self, _future: Future[Any]) -> None:
         with self._changed:

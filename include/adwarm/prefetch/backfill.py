@@ -1,13 +1,17 @@
-"""Backfills of history: which days are still missing, and how the accounts are taken through them.
+"""Backfills of history: which days are missing, what fetching them will cost, and the fetch itself.
 
 The range is cut into the aligned blocks that every caller shares, newest first, so that an interrupted backfill leaves
-whole blocks and the most useful days first. What is there and not due is never asked for, so a rerun fetches only what
-is missing, and one over finished, settled days makes no call.
+complete blocks and the most useful days first. Stored days that are not due are never fetched, so a rerun fetches only
+what is missing, and one over settled days makes no call.
+
+The estimate counts pages from the rows that the account had on its stored days; without any, from those of all
+accounts; without those, from an assumption that the estimate names.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,21 +22,28 @@ from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Account, Priority, ReportKey, Window
+from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus, with_message
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.settings import Settings
-from adwarm.sources.protocol import InsightsSource
-from adwarm.store import jobs, partitions
+from adwarm.store import Context, jobs, partitions, warms
 
 PLATFORM_RETENTION_DAYS = 1122
-"""37 months: what the platform keeps."""
+"""37 months: how long the platform keeps data."""
 DAG = "backfill"
-_ROUNDS = 50
+ASSUMED_ROWS = 50.0
+"""Rows of an account-day while no day is stored."""
+ASSUMED_SECONDS = 1.0
+"""Seconds per request while none was measured."""
+_MAX_ROUNDS = 50
+
+AccountSpans = tuple[Account, Sequence[Window]]
+"""An account and the spans of days to fetch for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingSpans:
-    """What an account lacks of a block: spans of days to fetch, oldest first."""
+    """The missing or due days of an account in one block, as spans, oldest first."""
 
     account: Account
     block: Window
@@ -40,13 +51,20 @@ class MissingSpans:
 
     @property
     def days(self) -> int:
-        """How many days that is."""
+        """Number of days in the spans."""
         return sum(len(span) for span in self.spans)
 
 
 @dataclass
 class BackfillResult:
-    """What a backfill did: account-blocks by how they ended, requests, and the reasons of those that failed."""
+    """The result of a backfill.
+
+    Attributes:
+        blocks: account-blocks with missing days.
+        requests: upstream calls.
+        ended: number of account-blocks by how they ended.
+        reasons: why account-blocks failed, by account and block.
+    """
 
     blocks: int = 0
     requests: int = 0
@@ -58,42 +76,115 @@ class BackfillResult:
         return {"blocks": self.blocks, "requests": self.requests, **self.ended, "reasons": self.reasons}
 
 
-def validate_range(window: Window, now: datetime, sources: Iterable[Callable[[], InsightsSource]] = ()) -> None:
-    """Check that a range can be asked for.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The expected cost of a backfill.
+
+    Attributes:
+        accounts: accounts with missing days.
+        days: account-days to fetch.
+        spans: spans to fetch; each takes a request per page.
+        requests: pages, range summaries, and look-ups of accounts that were never fetched.
+        rows_per_day: average rows of an account-day.
+        rows_from: where that number comes from: `stored days` or `assumed`.
+        seconds_per_request: how long a request took recently, waiting included; assumed when none was measured.
+        hours_alone: with every slot and the whole rate.
+        hours_shared: with only the capacity of low priority, while all other classes are busy.
+    """
+
+    accounts: int
+    days: int
+    spans: int
+    requests: int
+    rows_per_day: float
+    rows_from: str
+    seconds_per_request: float
+    hours_alone: float
+    hours_shared: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, rounded."""
+        return {name: round(value, 5) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.days:,} account-days of {self.accounts:,} accounts in {self.spans:,} spans: "
+            f"about {self.requests:,} requests, {self.hours_alone:.2f} h alone, "
+            f"{self.hours_shared:.2f} h beside other work ({self.rows_per_day:.0f} rows a day, {self.rows_from})"
+        )
+
+
+def validate_range(window: Window, now: datetime, factories: Iterable[SourceFactory] = ()) -> None:
+    """Check that a range can be backfilled.
 
     Args:
         window: the range.
-        now: the present.
-        sources: what builds the sources that will be asked, looked at for old days only; the platform when empty.
+        now: the present, UTC.
+        factories: what builds the sources to fetch from; they are built only to check old days. Without any, the
+            platform's retention applies.
 
     Raises:
-        BadRequest: it begins before what the sources keep, which is 37 months for the platform, or has not begun.
+        BadRequest: the range begins before what the sources keep (37 months for the platform), or has not begun.
     """
     today = now.date()
     if (today - window.since).days > PLATFORM_RETENTION_DAYS:
-        kept = [make().capabilities.retention_days for make in sources] or [PLATFORM_RETENTION_DAYS]
-        oldest = today - timedelta(days=max(days or 0 for days in kept))
-        if None not in kept and window.since < oldest:
+        retentions = [make().capabilities.retention_days for make in factories] or [PLATFORM_RETENTION_DAYS]
+        oldest = today - timedelta(days=max(days or 0 for days in retentions))
+        if None not in retentions and window.since < oldest:
             raise BadRequest(f"the platform keeps 37 months; {window.since} is older, begin on {oldest} or later")
     if window.since >= today:
         raise BadRequest(f"{window.since} has not ended yet; end on {today - timedelta(days=1)} or earlier")
 
 
 def find_missing_spans(
-    engine: Engine, settings: Settings, accounts: Iterable[Account], window: Window, now: datetime, report: str
+    context: Context, accounts: Iterable[Account], window: Window, now: datetime, report: str
 ) -> list[MissingSpans]:
-    """Return what the accounts lack of the closed days of `window`, the newest block first, by account within it."""
-    gaps = [gap for account in accounts for gap in _missing_by_block(engine, settings, account, window, now, report)]
+    """Return the missing or due spans of the closed days of `window`, the newest block first, then by account."""
+    gaps = [gap for account in accounts for gap in _missing_by_block(context, account, window, now, report)]
     return sorted(gaps, key=lambda gap: (-gap.block.since.toordinal(), gap.account.id))
 
 
 def get_account_missing_spans(
-    engine: Engine, settings: Settings, account: Account, window: Window, now: datetime, report: str
+    context: Context, account: Account, window: Window, now: datetime, report: str
 ) -> tuple[Window, ...]:
-    """Return the spans of `window` that an account lacks, or that are due."""
-    have = partitions.list_states(engine, account.id, settings.spec(report).hash, window)
-    calendar = RefetchSchedule.for_account(account, settings.freshness_rules)
-    return plan_fetch([], have, calendar, now, [window], settings.source.page_size).spans
+    """Return the spans of `window` that are missing for an account, or due."""
+    stored = partitions.list_states(context.engine, account.id, context.settings.spec(report).hash, window)
+    schedule = RefetchSchedule.for_account(account, context.settings.freshness_rules)
+    return plan_fetch([], stored, schedule, now, [window], context.settings.source.page_size).spans
+
+
+def estimate(context: Context, account_spans: Iterable[AccountSpans], report: str, summaries: int = 0) -> Estimate:
+    """Return what fetching `account_spans` will cost.
+
+    Args:
+        context: database, objects and settings.
+        account_spans: accounts and the spans to fetch for each.
+        report: name of the report.
+        summaries: range summaries to fetch besides, one request each.
+    """
+    settings = context.settings
+    missing = [(account, spans) for account, spans in account_spans if spans]
+    measured = partitions.get_rows_per_day(context.engine, settings.spec(report).hash)
+    average = sum(measured.values()) / len(measured) if measured else ASSUMED_ROWS
+    pages = sum(
+        _count_pages(len(span), measured.get(account.id, average), settings.source.page_size)
+        for account, spans in missing
+        for span in spans
+    )
+    accounts = {account.id: account for account, _ in missing}
+    requests = pages + summaries + sum(not account.is_verified for account in accounts.values())
+    seconds = warms.get_seconds_per_request(context.engine) or ASSUMED_SECONDS
+    return Estimate(
+        accounts=len(accounts),
+        days=sum(len(span) for _, spans in missing for span in spans),
+        spans=sum(len(spans) for _, spans in missing),
+        requests=requests,
+        rows_per_day=average,
+        rows_from="stored days" if measured else "assumed",
+        seconds_per_request=seconds,
+        hours_alone=_hours(requests, seconds, settings, 1.0),
+        hours_shared=_hours(requests, seconds, settings, settings.backpressure.shares[Priority.LOW]),
+    )
 
 
 def run_backfill(
@@ -107,15 +198,23 @@ def run_backfill(
 ) -> BackfillResult:
     """Fetch what is missing, block by block and batch by batch of accounts, at low priority.
 
-    A parked account is taken up again when its time has come; one that was denied is left out from then on.
+    A parked account is tried again after its wait; a denied one is left out from then on.
+
+    Args:
+        prefetch: the engine.
+        accounts: the accounts to complete.
+        window: the range of days.
+        report: name of the report.
+        batch_size: accounts in one batch.
+        progress: called with each account-block and its outcome.
 
     Raises:
-        BadRequest: the range cannot be asked for.
-        AdwarmError: a whole batch failed, of the class of the gravest reason; the message holds the first ones. What
-            was fetched stays.
+        BadRequest: the range cannot be backfilled.
+        AdwarmError: a whole batch failed; of the class of its most severe error, with the first reasons. What was
+            fetched stays.
     """
-    validate_range(window, prefetch.clock.now(), [prefetch.make_source, *prefetch.sources.values()])
-    gaps = find_missing_spans(prefetch.engine, prefetch.settings, accounts, window, prefetch.clock.now(), report)
+    validate_range(window, prefetch.clock.now(), prefetch.sources.all_factories())
+    gaps = find_missing_spans(prefetch.context, accounts, window, prefetch.clock.now(), report)
     run_id = f"{DAG}/{window}"
     jobs.start(prefetch.engine, run_id, DAG, len(gaps), prefetch.clock.now())
     done = BackfillResult(len(gaps))
@@ -136,19 +235,19 @@ def run_backfill(
 
 
 def _missing_by_block(
-    engine: Engine, settings: Settings, account: Account, window: Window, now: datetime, report: str
+    context: Context, account: Account, window: Window, now: datetime, report: str
 ) -> Iterator[MissingSpans]:
     last_closed = local_day(now, account.data_zone) - timedelta(days=1)
     if window.since > last_closed:
         return
     for block in aligned_blocks(Window(window.since, min(window.until, last_closed))):
-        spans = get_account_missing_spans(engine, settings, account, block, now, report)
+        spans = get_account_missing_spans(context, account, block, now, report)
         if spans:
             yield MissingSpans(account, block, spans)
 
 
 def _batches(gaps: Sequence[MissingSpans], size: int) -> Iterator[list[MissingSpans]]:
-    """Yield batches of one block each, so that an account is in a batch once."""
+    """Yield batches of one block each, so that an account is in a batch only once."""
     blocks: dict[date, list[MissingSpans]] = {}
     for gap in gaps:
         blocks.setdefault(gap.block.until, []).append(gap)
@@ -159,9 +258,9 @@ def _batches(gaps: Sequence[MissingSpans], size: int) -> Iterator[list[MissingSp
 def _fetch_batch(
     prefetch: PrefetchEngine, gaps: Sequence[MissingSpans], report: str
 ) -> Iterator[tuple[MissingSpans, KeyOutcome]]:
-    """Yield each gap with its final outcome, waiting out what is parked."""
+    """Yield each gap with its final outcome, after waiting for the parked ones."""
     left = list(gaps)
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         if not left:
             return
         outcomes = prefetch.run([_to_request(gap, report) for gap in left], Priority.LOW).outcomes
@@ -175,19 +274,19 @@ def _fetch_batch(
 
 
 def _to_request(gap: MissingSpans, report: str) -> KeyRequest:
-    """Return the wish for a gap: its newest day as an entry, and the other days behind it."""
+    """Return the request for a gap: its newest day as an entry, and the other days as history."""
     newest = gap.spans[-1].until
     return KeyRequest(ReportKey(gap.account.id, f"{newest}..{newest}", report), history=gap.block)
 
 
 def _raise_if_all_failed(outcomes: Sequence[KeyOutcome]) -> None:
-    lasting = {KeyStatus.FAILED, KeyStatus.STALE, KeyStatus.PARKED}
-    failed = [outcome for outcome in outcomes if outcome.status in lasting]
+    failing = {KeyStatus.FAILED, KeyStatus.STALE, KeyStatus.PARKED}
+    failed = [outcome for outcome in outcomes if outcome.status in failing]
     if len(outcomes) > 1 and len(failed) == len(outcomes):
         reasons = " | ".join(dict.fromkeys(str(outcome.reason) for outcome in failed[:20]))
-        words = f"a whole batch of {len(outcomes)} accounts failed, so the backfill stops: {reasons[:500]}"
+        message = f"a whole batch of {len(outcomes)} accounts failed, so the backfill stops: {reasons[:500]}"
         error = BatchResult(failed).most_severe_error()
-        raise with_message(error, words) if error else Transient(words)
+        raise with_message(error, message) if error else Transient(message)
 
 
 def _record_outcome(engine: Engine, run_id: str, done: BackfillResult, gap: MissingSpans, outcome: KeyOutcome) -> None:
@@ -198,3 +297,15 @@ def _record_outcome(engine: Engine, run_id: str, done: BackfillResult, gap: Miss
         done.reasons[f"{gap.account.id} {gap.block}"] = str(outcome.reason)
     errors = [] if served else [f"{gap.account.id} {gap.block}: {outcome.reason}"]
     jobs.add_progress(engine, run_id, done=int(served), failed=int(not served), requests=outcome.calls, errors=errors)
+
+
+def _count_pages(days: int, rows: float, page_rows: int) -> int:
+    return max(1, math.ceil(days * rows / page_rows))
+
+
+def _hours(requests: int, seconds: float, settings: Settings, share: float) -> float:
+    """Return the hours that `requests` take with a share of rate and slots, whichever limits more."""
+    pressure = settings.backpressure
+    slots = max(1.0, min(settings.workers, pressure.max_concurrent * share))
+    rate = min(pressure.rate_per_second * max(share, 1e-3), slots / seconds)
+    return requests / rate / 3600

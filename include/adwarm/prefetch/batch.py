@@ -1,42 +1,155 @@
-"""What the threads of one batch share: who may work now, what must not be asked again, and when the batch is over."""
+"""What the threads of one batch share: the parts they work with, the slots, time limits, and errors that concern all.
+
+| state of an account in a batch         | holds                       |
+|----------------------------------------|-----------------------------|
+| waiting for a slot                     | nothing                     |
+| working                                | a slot, leases              |
+| waiting for an async report            | leases; the slot is released |
+| ended                                  | nothing                     |
+"""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-from adwarm.foundation.errors import AdwarmError, Refused, TokenDead
+from sqlalchemy import Engine
+
+from adwarm.backpressure import Admission
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
-from adwarm.prefetch.fetch_lease import FetchLease
-from adwarm.prefetch.fetcher import AccountTimeout, BatchStopped
-from adwarm.prefetch.report_schedule import RunningReport
-from adwarm.sources.protocol import AsyncReportProgress
+from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
+from adwarm.recovery import RecoveryPipeline
+from adwarm.settings import Settings
+from adwarm.sources.protocol import AsyncReportProgress, InsightsSource
+from adwarm.store import Context, ObjectStore, denials
 
 log = logging.getLogger(__name__)
+MAX_CLOCK_OFFSET_SECONDS = 3_600.0
+"""Beyond this difference one of the two clocks is wrong; the platform's decides when data settles."""
+SourceFactory = Callable[[], InsightsSource]
+
+
+class AccountTimeout(Transient):
+    """The account exceeded its time limit."""
+
+
+class BatchStopped(Transient):
+    """The batch is stopped; the next attempt continues with what is left."""
+
+    own_refusal = True
+
+
+class SourcePool:
+    """Builds the sources of the connections, one per connection and thread.
+
+    Args:
+        make_default: builds the source of accounts that belong to no other connection.
+        factories: builds the sources of further connections, by name.
+    """
+
+    def __init__(self, make_default: SourceFactory, factories: Mapping[str, SourceFactory] | None = None) -> None:
+        self.make_default = make_default
+        self.factories = dict(factories or {})
+        self._local = threading.local()
+
+    def all_factories(self) -> list[SourceFactory]:
+        """Return what builds the sources, the default one first."""
+        return [self.make_default, *self.factories.values()]
+
+    def get(self, connection: str) -> InsightsSource:
+        """Return the calling thread's source of a connection; an unknown name means the default source."""
+        sources: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
+        if connection not in sources:
+            sources[connection] = self.factories.get(connection, self.make_default)()
+        return sources[connection]
+
+
+@dataclass
+class FetchContext:
+    """The parts that every fetch of one process works with.
+
+    Attributes:
+        context: database, objects and settings.
+        sources: builds the sources; each account is read by the source of its own connection.
+        admission: grants calls.
+        pipeline: retries, heals, alerts.
+        clock: the time that data is fetched at.
+        owner: names this worker in leases and grants.
+        release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
+    """
+
+    context: Context
+    sources: SourcePool
+    admission: Admission
+    pipeline: RecoveryPipeline
+    clock: Clock
+    owner: str
+    release_grants: Callable[[], None] = field(default=lambda: None)
+    _lifted: set[str] = field(default_factory=set, init=False)
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.context.engine
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        return self.context.objects
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the process."""
+        return self.context.settings
+
+    def get_source(self, connection: str) -> InsightsSource:
+        """Return the calling thread's source of a connection.
+
+        The first use of a connection lifts the denials that an older credential of it has received.
+        """
+        source = self.sources.get(connection)
+        if connection not in self._lifted:
+            self._lifted.add(connection)
+            denials.lift_outdated(self.engine, source.connection, source.credential)
+        return source
+
+
+def platform_time(now: datetime, offset_seconds: float | None) -> datetime:
+    """Return `now`, or the platform's own time when the two differ by more than `MAX_CLOCK_OFFSET_SECONDS`.
+
+    Args:
+        now: the local clock.
+        offset_seconds: how far the platform's clock is ahead of it; None when the platform did not say.
+    """
+    offset = timedelta(seconds=offset_seconds or 0.0)
+    return now + offset if abs(offset.total_seconds()) > MAX_CLOCK_OFFSET_SECONDS else now
 
 
 @dataclass
 class Batch:
-    """One batch while it runs. Safe to share between its threads.
+    """One running batch. Safe to share between its threads.
 
     Attributes:
+        settings: `workers` accounts work at the same time (one that waits for a report does not count); a batch ends
+            after `batch_seconds`, an account after `account_seconds`.
+        priority: the class in which calls are admitted.
         wait_seconds: how long a call may wait for admission.
-        workers: accounts that are worked on at the same time; an account that waits for a report is not counted.
-        seconds: longest work on the batch.
-        account_seconds: longest work on one account.
+        poller: polls the async reports.
+        monotonic: measures the time limits.
     """
 
+    settings: Settings
     priority: Priority
     wait_seconds: float
     poller: ReportPoller
-    workers: int
-    max_seconds: float
-    max_account_seconds: float
     monotonic: Callable[[], float] = time.monotonic
     _slots: threading.Semaphore = field(init=False)
     _started: float = field(init=False)
@@ -47,18 +160,18 @@ class Batch:
     _stop_error: AdwarmError | None = None
 
     def __post_init__(self) -> None:
-        self._slots = threading.Semaphore(self.workers)
+        self._slots = threading.Semaphore(self.settings.workers)
         self._started = self.monotonic()
 
     @contextmanager
     def acquire_slot(self) -> Iterator["AccountSlot"]:
-        """Wait for a slot and hold it while the block runs, but for the times it waits for a report."""
+        """Wait for a slot and hold it while the block runs, except while it waits for a report."""
         with self._slots:
             yield AccountSlot(self, self.monotonic())
 
     @contextmanager
     def released_slot(self) -> Iterator[None]:
-        """Let another account have the slot while the block runs."""
+        """Give the slot to another account while the block runs."""
         self._slots.release()
         try:
             yield
@@ -69,9 +182,9 @@ class Batch:
         """Check that a call may be made.
 
         Raises:
-            BatchOver: the batch is stopped.
+            BatchStopped: the batch is stopped.
             TokenDead: the token of the connection died in this batch.
-            Refused: the upstream's breaker was found open a moment ago.
+            Refused: the source's breaker was found open a moment ago.
         """
         with self._lock:
             if self._stop_error is not None:
@@ -83,7 +196,7 @@ class Batch:
                 raise Refused(str(refused), retry_after=until - self.monotonic(), scope=refused.scope)
 
     def record_error(self, connection: str, source: str, error: AdwarmError) -> None:
-        """Take note of an error that concerns other accounts of the batch as well."""
+        """Record an error that concerns other accounts of the batch too: a dead token, an open breaker."""
         with self._lock:
             if isinstance(error, TokenDead):
                 self._dead_connections.add(connection)
@@ -92,7 +205,7 @@ class Batch:
 
     @contextmanager
     def renewing(self, lease: FetchLease) -> Iterator[FetchLease]:
-        """Renew a lease while the block runs and makes progress; it is given back at the end."""
+        """Renew a lease while the block runs and makes progress, and release it at the end."""
         with self._lock:
             self._leases.append(lease)
         try:
@@ -103,7 +216,7 @@ class Batch:
             lease.release()
 
     def supervise(self, futures: Sequence[Future[Any]], threads: int) -> None:
-        """Look after the reports and leases of the batch until every future is done."""
+        """Poll the reports and renew the leases of the batch until every future is done."""
         try:
             self.poller.run_until_done(futures, threads, self._heartbeat)
         except BaseException:
@@ -111,28 +224,28 @@ class Batch:
             raise
 
     def stop(self, why: str) -> None:
-        """Let every account end at its next call, and those that wait for a report at once."""
+        """End every account at its next call, and those that wait for a report at once."""
         with self._lock:
-            self._stop_error = self._stop_error or BatchStopped(
-                f"{why}; what is left goes on in the next attempt", retry_after=1.0
-            )
+            message = f"{why}; the next attempt continues with what is left"
+            self._stop_error = self._stop_error or BatchStopped(message, retry_after=1.0)
         self.poller.close()
 
     def _heartbeat(self) -> None:
-        if self._stop_error is None and self.monotonic() - self._started > self.max_seconds:
-            self.stop(f"the batch took longer than {self.max_seconds:.0f} s (ADWARM_BATCH_SECONDS)")
+        limit = self.settings.batch_seconds
+        if self._stop_error is None and self.monotonic() - self._started > limit:
+            self.stop(f"the batch took longer than {limit:.0f} s (ADWARM_BATCH_SECONDS)")
         with self._lock:
-            kept = list(self._leases)
-        for held in kept:
+            held = list(self._leases)
+        for lease in held:
             try:
-                held.renew_if_due()
-            except AdwarmError as error:  # tried again in a second; a lease that runs out meanwhile is found lost
-                log.warning("%s: the lease could not be renewed: %s", held.record.name, error)
+                lease.renew_if_due()
+            except AdwarmError as error:  # the next heartbeat tries again; an expired lease is noticed as lost
+                log.warning("%s: the lease could not be renewed: %s", lease.record.name, error)
 
 
 @dataclass
 class AccountSlot:
-    """An account's turn in the batch, under its own time limit."""
+    """One account's slot in the batch, with its own time limit."""
 
     batch: Batch
     _started: float
@@ -141,20 +254,22 @@ class AccountSlot:
         """Check that a call may be made.
 
         Raises:
-            OutOfTime: the account took longer than it may.
-            BatchOver, TokenDead, Refused: as for the batch.
+            AccountTimeout: the account exceeded its time limit.
+            BatchStopped, TokenDead, Refused: as for the batch.
         """
-        batch = self.batch
+        batch, limit = self.batch, self.batch.settings.account_seconds
         batch.check_call_allowed(connection, source)
-        if batch.monotonic() - self._started > batch.max_account_seconds:
-            words = f"the account took longer than {batch.max_account_seconds:.0f} s (ADWARM_ACCOUNT_SECONDS)"
-            raise AccountTimeout(words, retry_after=60.0)
+        if batch.monotonic() - self._started > limit:
+            message = f"the account took longer than {limit:.0f} s (ADWARM_ACCOUNT_SECONDS)"
+            raise AccountTimeout(message, retry_after=60.0)
 
     def wait_for_report(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
-        """Block until a report has ended; the slot is another account's meanwhile.
+        """Block until a report has ended, with the slot released; return how it ended and the polls it took.
+
+        The time spent waiting does not count towards the account's limit.
 
         Raises:
-            ReportPending: nobody waits any longer, and the platform is still making it.
+            ReportPending: the batch stopped waiting while the platform is still running the report.
             TokenDead: the token of the report is dead.
         """
         began = self.batch.monotonic()

@@ -1,4 +1,4 @@
-"""What was asked of a batch, and what became of each key."""
+"""What a batch is asked to make fresh, and how each key ended."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from adwarm.model import ReportKey, Window
 
 
 class KeyStatus(StrEnum):
-    """How a key ended. None of them is silent: each but the first two carries a reason."""
+    """How a key ended; every outcome but `fetched` and `fresh` has a reason."""
 
     FETCHED = "fetched"
     FRESH = "fresh"
@@ -22,18 +22,20 @@ class KeyStatus(StrEnum):
 
     @property
     def is_served(self) -> bool:
-        """Whether a reader gets a fresh answer for the key."""
+        """Whether a reader gets a fresh entry for the key."""
         return self in {KeyStatus.FETCHED, KeyStatus.FRESH}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """A key to make fresh; `close_day` asks for the history behind a day's fatigue score as well.
+    """A key to make fresh.
 
     Attributes:
-        reference: the caller's own number for the item, handed back in its outcome.
-        fresh_until: make it fresh at least through this moment; None means now.
-        history: further days to complete, of which no entry is made.
+        key: the report key.
+        reference: the caller's own number for the request, returned in its outcome.
+        close_day: a day to close: the history for its fatigue score is completed too.
+        fresh_until: make the entry fresh at least through this moment (UTC); None means now.
+        history: further days to complete; they get no entry.
     """
 
     key: ReportKey
@@ -43,7 +45,7 @@ class KeyRequest:
     history: Window | None = None
 
     def get_history_window(self, history_days: int, last_closed: date) -> Window | None:
-        """Return the days to complete behind the key itself; None when it stands alone."""
+        """Return the days to complete besides the key's own; None when there are none."""
         if self.close_day is None:
             return self.history
         return get_day_close_windows(self.close_day, history_days, last_closed)[1]
@@ -51,13 +53,22 @@ class KeyRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeyOutcome:
-    """How one wanted key ended.
+    """How one requested key ended.
 
     Attributes:
-        timed: come back after `retry_after`, capacity or not: a report is being made, or another worker is at it.
-        requests: upstream calls; those of an account are booked on the first of its keys that cost any.
+        request: what was requested.
+        status: how it ended.
+        calls: upstream calls; those of an account count for the first of its fetched keys.
+        fetched_at: when the data was fetched, UTC.
+        expires_at: until when the entry is fresh, UTC; None when it is final or was not fetched.
+        raw_bytes: size of the entry's document.
+        stored_bytes: size of the entry as stored.
+        reason: why the key did not end fresh, or what its entry lacks, for humans.
+        retry_after: seconds until the next try makes sense.
+        has_fixed_delay: whether to wait `retry_after` whatever the capacity: a report is running, or another worker
+            fetches the key.
         seconds: how long the account's fetch took, waiting included.
-        error: why the key did not end fresh, in its own type; `reason` is for people. It holds no frame of a traceback.
+        error: why the key did not end fresh, in its own type, without traceback frames.
     """
 
     request: KeyRequest
@@ -75,30 +86,33 @@ class KeyOutcome:
 
 
 _SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
-"""Which error stands for many, the gravest first. A dead token leads: no try helps until a person has renewed it. Then
-what passes by itself, the wait that was asked for before the one that is guessed; what would fail again comes last, so
-that one bad key does not cost the others their next try. An error of none of these classes comes before those two."""
+"""Which error represents many, the most severe first.
+
+A dead token comes first: no retry helps until a human has renewed it. Errors that pass by themselves follow, a
+requested wait before a guessed one. Permanent ones come last, so that one bad key does not cost the others their retry.
+An error of none of these classes comes before `Denied` and `Permanent`.
+"""
 _UNKNOWN_SEVERITY = _SEVERITY_ORDER.index(Denied) - 0.5
 
 
 def most_severe_error(errors: Iterable[AdwarmError]) -> AdwarmError | None:
-    """Return the error that decides what happens to all; of several waits the shortest. None without errors."""
+    """Return the most severe error, and of several waits the shortest; None without errors."""
     return min(errors, key=_severity, default=None)
 
 
 def _severity(error: AdwarmError) -> tuple[float, float]:
-    place = next((number for number, kind in enumerate(_SEVERITY_ORDER) if isinstance(error, kind)), _UNKNOWN_SEVERITY)
+    rank = next((number for number, kind in enumerate(_SEVERITY_ORDER) if isinstance(error, kind)), _UNKNOWN_SEVERITY)
     if isinstance(error, Throttled):
-        return place, error.until.timestamp()
-    return place, error.retry_after or 0.0 if isinstance(error, Refused | Transient) else 0.0
+        return rank, error.until.timestamp()
+    return rank, error.retry_after or 0.0 if isinstance(error, Refused | Transient) else 0.0
 
 
 def with_message(error: AdwarmError, message: str) -> AdwarmError:
-    """Return an error of the same class that carries the same, in other words; `error` is its cause."""
-    told: AdwarmError = type(error).__new__(type(error), message)
-    told.__dict__.update(error.__dict__)
-    told.__cause__ = error
-    return told
+    """Return an error of the same class and attributes with another message; `error` is its cause."""
+    copy: AdwarmError = type(error).__new__(type(error), message)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error
+    return copy
 
 
 @dataclass(slots=True)
@@ -109,7 +123,7 @@ class BatchResult:
 
     @property
     def calls(self) -> int:
-        """Upstream requests the batch has cost."""
+        """Upstream calls that the batch made."""
         return sum(outcome.calls for outcome in self.outcomes)
 
     def count(self, *statuses: KeyStatus) -> int:
@@ -117,7 +131,7 @@ class BatchResult:
         return sum(outcome.status in statuses for outcome in self.outcomes)
 
     def summary(self) -> dict[str, int]:
-        """Return counts by status, and the requests: small enough for an XCom."""
+        """Return counts by status, and the calls; small enough for an XCom."""
         counts = {str(status): self.count(status) for status in KeyStatus}
         return {**counts, "keys": len(self.outcomes), "requests": self.calls}
 
@@ -127,12 +141,12 @@ class BatchResult:
         return texts[:limit]
 
     def most_severe_error(self) -> AdwarmError | None:
-        """Return the gravest error of the keys that did not end fresh."""
+        """Return the most severe error of the keys that did not end fresh."""
         failed = [item for item in self.outcomes if not item.status.is_served]
         return most_severe_error(item.error or AdwarmError(item.reason) for item in failed)
 
     def failure(self) -> AdwarmError | None:
-        """Return what to raise when not one key ended fresh: the gravest error, told with the first reasons."""
+        """Return the error to raise when no key ended fresh: the most severe one with the first reasons; else None."""
         error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.most_severe_error()
         if error is None:
             return None

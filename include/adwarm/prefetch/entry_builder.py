@@ -1,26 +1,68 @@
-"""Builds the answer for a key out of range rows and daily partitions, and seals it as an entry."""
+"""Builds the entry of a report key from a range summary and daily partitions, and reads stored summaries back.
 
-from collections.abc import Iterable
+A range summary is fetched once per day of the account, and again when a day of its window was restated since. The sum
+of the days' data versions tells: it grows with each restatement and each new day.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import orjson
 
-from adwarm.compression import compress
-from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, expires_at
+from adwarm.compression import compress, decompress
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.foundation.errors import Corrupt
+from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
 from adwarm.prefetch.gap_filling import join_unique
-from adwarm.prefetch.range_summaries import RangeSummary
-from adwarm.settings import CompressionSettings
+from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
-from adwarm.store.objects import ObjectStore
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.partitions import PartitionState
 
 
 @dataclass(frozen=True, slots=True)
+class RangeSummary:
+    """One row per object over a window.
+
+    Attributes:
+        rows: the rows.
+        fetched_at: when they were fetched, UTC.
+        versions: sum of the data versions of the window's days when the rows were fetched.
+        missing: what could not be read, and why.
+    """
+
+    rows: list[Row]
+    fetched_at: datetime
+    versions: int
+    missing: str | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what an entry stores beside the rows."""
+        return {"fetched_at": self.fetched_at, "versions": self.versions, "missing": self.missing}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryQuery:
+    """What an entry is for.
+
+    Attributes:
+        key: the report key.
+        entry_key: the key with its window resolved to days.
+        spec: the query of the key's report.
+        account: the account, for its zone and currency.
+    """
+
+    key: ReportKey
+    entry_key: EntryKey
+    spec: QuerySpec
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer comes from."""
+    """Where the data of an entry comes from, and when it was fetched (UTC)."""
 
     source: str
     api_version: str
@@ -28,30 +70,34 @@ class Provenance:
 
 
 def build_entry(
-    key: ReportKey,
-    entry_key: EntryKey,
-    spec: QuerySpec,
-    account: Account,
+    context: Context,
+    query: EntryQuery,
+    states: Mapping[date, PartitionState],
     summary: RangeSummary | None,
-    objects: ObjectStore,
-    states: dict[date, PartitionState],
     provenance: Provenance,
-    rules: FreshnessRules,
-    compression: CompressionSettings,
 ) -> tuple[Entry, bytes]:
-    """Return the entry of a key and its sealed bytes.
+    """Return the entry of a key and its compressed bytes.
 
-    `summary` is None for a window of one day, whose daily rows are its summary. An old window with days that were last
-    read before they were final is not final itself, and is looked at again after a week.
+    An old window with days that were last fetched before they were final is not final itself; it expires after a week.
+
+    Args:
+        context: objects and settings.
+        query: what the entry is for.
+        states: stored days; those outside the window are ignored.
+        summary: the range summary; None for a window of one day, whose daily rows are its summary.
+        provenance: source and age of the data.
+
+    Raises:
+        DamagedObjects: the object of a stored day is lost or corrupt.
     """
-    window = entry_key.window
+    window, account, settings = query.entry_key.window, query.account, context.settings
     states = {day: states[day] for day in window.days() if day in states}
-    missing = _missing(states.values(), summary)
+    missing = _describe_missing(states.values(), summary)
     complete = len(states) == len(window) and all(state.complete for state in states.values()) and missing is None
     settled = complete and all(state.settled for state in states.values())
-    fresh_until = expires_at(window, account.data_zone, provenance.fetched_at, rules)
+    fresh_until = expires_at(window, account.data_zone, provenance.fetched_at, settings.freshness_rules)
     if fresh_until is None and not settled:
-        fresh_until = provenance.fetched_at + rules.settling
+        fresh_until = provenance.fetched_at + settings.freshness_rules.settling
     facts: dict[str, Any] = {
         "fetched_at": provenance.fetched_at,
         "complete": complete,
@@ -60,25 +106,19 @@ def build_entry(
         "source": provenance.source,
         "api_version": provenance.api_version or max((state.api_version for state in states.values()), default=""),
     }
-    body = {
-        "account_id": key.account_id,
-        "date_range": key.date_range,
-        "report": key.report,
-        "since": window.since,
-        "until": window.until,
-        "time_zone": account.data_zone,
-        "currency": account.currency,
+    document = {
+        **_query_fields(query),
         "missing": missing,
         **facts,
-        "query": {"hash": entry_key.spec_hash, "level": spec.level, "fields": spec.fields},
+        "query": {"hash": query.entry_key.spec_hash, "level": query.spec.level, "fields": query.spec.fields},
         "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
-        **_row_fields(daily_rows(objects, states, window), summary),
+        **_row_fields(daily_rows(context.objects, states, window), summary),
     }
-    packed = compress(orjson.dumps(body), compression)
+    packed = compress(orjson.dumps(document), settings.compression)
     entry = Entry(
-        key=entry_key,
-        date_range=key.date_range,
-        report=key.report,
+        key=query.entry_key,
+        date_range=query.key.date_range,
+        report=query.key.report,
         codec=packed.codec,
         raw_bytes=packed.raw_bytes,
         stored_bytes=packed.stored_bytes,
@@ -89,14 +129,82 @@ def build_entry(
     return entry, packed.blob
 
 
+def load_summaries(context: Context, keys: Iterable[EntryKey]) -> dict[Window, RangeSummary]:
+    """Return the summaries stored in the entries of `keys`, by window; corrupt and degraded entries have none."""
+    summaries = ((key.window, _load_summary(context, key)) for key in set(keys) if len(key.window) > 1)
+    return {window: summary for window, summary in summaries if summary is not None}
+
+
+def load_summary_rows(context: Context, keys: Iterable[EntryKey]) -> list[Row]:
+    """Return the rows stored in the entries of `keys`, degraded ones included; corrupt entries have none."""
+    rows: list[Row] = []
+    for key in keys:
+        stored = entries.find(context.engine, key)
+        try:
+            rows += orjson.loads(decompress(stored[1], context.settings.compression))["rows"] if stored else []
+        except Corrupt:
+            continue  # treated as absent
+    return rows
+
+
+def find_due_summaries(
+    windows: Sequence[Window],
+    stored: Mapping[Window, RangeSummary],
+    states: Mapping[date, PartitionState],
+    schedule: RefetchSchedule,
+    now: datetime,
+) -> list[Window]:
+    """Return the windows whose summary has to be fetched, given the days as they are stored now."""
+    return [
+        window
+        for window in windows
+        if window not in stored
+        or stored[window].versions != version_sum(states, window)
+        or schedule.is_summary_due(window, stored[window].fetched_at, now)
+    ]
+
+
+def version_sum(states: Mapping[date, PartitionState], window: Window) -> int:
+    """Return the sum of the data versions of a window's days."""
+    return sum(states[day].data_version for day in window.days() if day in states)
+
+
+def _load_summary(context: Context, key: EntryKey) -> RangeSummary | None:
+    stored = entries.find(context.engine, key)
+    if stored is None or stored[0].degraded:
+        return None
+    try:
+        body = orjson.loads(decompress(stored[1], context.settings.compression))
+    except Corrupt:
+        return None  # treated as absent, so it is fetched again
+    summary = body.get("summary")
+    if not summary:
+        return None
+    fetched_at = datetime.fromisoformat(summary["fetched_at"])
+    return RangeSummary(body["rows"], fetched_at, int(summary["versions"]), summary["missing"])
+
+
+def _query_fields(query: EntryQuery) -> dict[str, Any]:
+    """Return what an entry says about its key, window and account."""
+    return {
+        "account_id": query.key.account_id,
+        "date_range": query.key.date_range,
+        "report": query.key.report,
+        "since": query.entry_key.window.since,
+        "until": query.entry_key.window.until,
+        "time_zone": query.account.data_zone,
+        "currency": query.account.currency,
+    }
+
+
 def _row_fields(daily: list[Row], summary: RangeSummary | None) -> dict[str, Any]:
-    """Return the rows of an answer: the summary's with the days beside them, or the days alone."""
+    """Return the rows of an entry: the summary with the days beside it, or the days alone."""
     if summary is None:
         return {"summary": None, "rows": daily, "daily": []}
     return {"summary": summary.metadata(), "rows": summary.rows, "daily": daily}
 
 
-def _missing(states: Iterable[PartitionState], summary: RangeSummary | None) -> str | None:
-    """Return what cannot be read of a window, by its days and by its summary, each thing once."""
+def _describe_missing(states: Iterable[PartitionState], summary: RangeSummary | None) -> str | None:
+    """Return what is missing from the days and the summary of a window, each thing once."""
     texts = [*(state.missing for state in states), summary.missing if summary else None]
     return join_unique(text for text in texts if text)

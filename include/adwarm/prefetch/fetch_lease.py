@@ -1,26 +1,43 @@
-"""The lease of an account's data: one worker fetches, the others find its answer.
+"""The lease on an account's data: one worker fetches, the others find the entry it publishes.
 
-A lease is renewed for as long as its holder makes progress: each finished call, and each look at a running report,
-counts as progress. A holder that hangs in a call stops being renewed once the call is over its time, so that another
-worker takes over.
+| state     | event                                           | becomes   |
+|-----------|-------------------------------------------------|-----------|
+| free      | a worker acquires it                            | held      |
+| held      | renewed, while its holder makes progress        | held      |
+| held      | released, or not renewed until it expires       | free      |
+| held      | another worker acquires it after its expiry     | lost      |
+| lost      | the old holder's next step raises `LeaseLost`   | -         |
+
+Each finished call and each poll of a running report counts as progress. A holder that hangs in a call stops being
+renewed once the call exceeds its timeout, so another worker takes over.
+
+The lease also records the async report that the platform runs for it: that one is requested, before the request is
+sent, and its id, before the first poll. The next holder, in any process, continues the running report and the pages
+that were read of it. A report requested by a worker that died before it could save the id is counted as an orphan.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import Transient
+from adwarm.foundation.errors import AdwarmError, Transient
+from adwarm.sources.protocol import AsyncReportHandle, FetchUnit
 from adwarm.store import leases
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 
-LEASE_SECONDS = 30.0
-RENEW_SECONDS = 10.0
+ORPHAN = "OrphanReport"
+"""Kind of the error event that counts a report that no worker will read."""
 _RETRY_AFTER_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.05
+_MAX_PAUSE_SECONDS = 1.0
 
 
 class LeaseHeldElsewhere(Transient):
-    """Another worker fetches the same; its answer will be there, so come back for it."""
+    """Another worker fetches the same data; come back for its entry."""
 
     own_refusal = True
 
@@ -31,60 +48,170 @@ class LeaseLost(Transient):
     own_refusal = True
 
 
-@dataclass
-class FetchLease:
-    """A lease that is renewed while its holder makes progress.
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """Durations of a fetch lease, in seconds.
 
     Attributes:
-        patience: seconds without progress after which it is not renewed any more.
+        lease: how long a lease lives without a renewal; it is renewed after a third of that.
+        wait: how long to wait for a lease that another worker holds.
+        stall: how long a holder may go without progress before it is not renewed any more.
     """
+
+    lease: float
+    wait: float
+    stall: float
+
+
+@dataclass
+class FetchLease:
+    """A lease that is renewed while its holder makes progress. Used by one fetch and by the batch's heartbeat."""
 
     engine: Engine
     record: leases.Lease
-    stall_timeout: float
+    timing: LeaseTiming
     _renewed: float = field(default_factory=time.monotonic)
     _progressed: float = field(default_factory=time.monotonic)
     _lost: bool = False
 
     def record_progress(self) -> None:
-        """Note that the holder got on with its work.
+        """Record that the holder made progress.
 
         Raises:
-            LeaseLost: the lease was lost meanwhile.
+            LeaseLost: the lease was lost in the meantime.
         """
         self._progressed = time.monotonic()
         if self._lost:
             raise LeaseLost(f"{self.record.name}: the lease was lost while fetching; its new holder publishes")
 
     def renew_if_due(self) -> None:
-        """Renew the lease when a third of its life has passed and its holder has made progress lately."""
-        now = time.monotonic()
-        if self._lost or now - self._renewed < RENEW_SECONDS or now - self._progressed > self.stall_timeout:
+        """Renew the lease if a third of its lifetime has passed and its holder made progress recently."""
+        now, timing = time.monotonic(), self.timing
+        if self._lost or now - self._renewed < timing.lease / 3 or now - self._progressed > timing.stall:
             return
-        self._lost = not leases.renew(self.engine, self.record, LEASE_SECONDS)
+        self._lost = not leases.renew(self.engine, self.record, timing.lease)
         self._renewed = now
 
     def release(self) -> None:
-        """Give the lease back; a report that is noted in it waits there for the next holder."""
+        """Release the lease; a report that is recorded in it stays there for the next holder."""
         leases.release(self.engine, self.record)
 
 
-def acquire_lease(
-    engine: Engine, clock: Clock, name: str, owner: str, wait_seconds: float, stall_timeout: float
-) -> FetchLease:
-    """Wait for the lease `name` for up to `wait_seconds`, and take it.
+def acquire_lease(engine: Engine, clock: Clock, name: str, owner: str, timing: LeaseTiming) -> FetchLease:
+    """Wait for the lease `name` and acquire it for `owner`.
 
     Raises:
-        HeldElsewhere: another worker held it all that time.
+        LeaseHeldElsewhere: another worker held it for longer than `timing.wait`.
     """
-    waited, pause = 0.0, 0.05
+    waited, pause = 0.0, _FIRST_PAUSE_SECONDS
     while True:
-        lease = leases.acquire(engine, name, owner, LEASE_SECONDS)
+        lease = leases.acquire(engine, name, owner, timing.lease)
         if lease:
-            return FetchLease(engine, lease, stall_timeout)
-        if waited > wait_seconds:
-            words = f"{name} has been held by another worker for over {wait_seconds:.0f} s"
-            raise LeaseHeldElsewhere(words, retry_after=_RETRY_AFTER_SECONDS)
+            return FetchLease(engine, lease, timing)
+        if waited > timing.wait:
+            message = f"{name} has been held by another worker for over {timing.wait:.0f} s"
+            raise LeaseHeldElsewhere(message, retry_after=_RETRY_AFTER_SECONDS)
         clock.sleep(pause)
         waited += pause
-        pause = min(1.0, pause * 2)
+        pause = min(_MAX_PAUSE_SECONDS, pause * 2)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningReport:
+    """An async report that the platform is running.
+
+    Attributes:
+        handle: the platform's id of the report, and the unit it is for.
+        percent: progress when it was last polled.
+        age_seconds: time since it was requested.
+        stalled_seconds: time since the percentage last rose.
+    """
+
+    handle: AsyncReportHandle
+    percent: float = 0.0
+    age_seconds: float = 0.0
+    stalled_seconds: float = 0.0
+
+
+@dataclass
+class LeasedReport:
+    """The async report that is recorded in a lease. Used by one thread at a time.
+
+    Attributes:
+        engine: the database.
+        lease: the lease of the account's data.
+        clock: tells how old the report is.
+        source: name of the upstream; orphans are counted under it.
+        max_seconds: age from which a report is not continued.
+    """
+
+    engine: Engine
+    lease: leases.Lease
+    clock: Clock
+    source: str
+    max_seconds: float
+    _current: leases.SavedReport | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._current = leases.find_report(self.engine, self.lease)
+        if self._current and self._current.run_id is None:
+            self._record_orphan("a report was requested by a worker that stopped before it knew the report's id")
+            self.clear()
+
+    @property
+    def current(self) -> leases.SavedReport | None:
+        """The report that is running or being read, as recorded in the lease."""
+        return self._current
+
+    def get_running(self, unit: FetchUnit) -> RunningReport | None:
+        """Return the recorded report of `unit`; None when there is none or it is too old."""
+        saved, now = self._current, self.clock.now()
+        if saved is None or saved.run_id is None or saved.unit != unit.hash:
+            return None
+        age = (now - saved.requested_at).total_seconds()
+        if age >= self.max_seconds:
+            return None
+        stalled = (now - saved.progressed_at).total_seconds()
+        return RunningReport(AsyncReportHandle(saved.run_id, unit), saved.percent, age, stalled)
+
+    def start(self, unit: FetchUnit, submit: Callable[[], AsyncReportHandle]) -> RunningReport:
+        """Request a report of `unit` by `submit`, record it, and return it.
+
+        Raises:
+            LeaseLost: the lease was lost; its new holder continues.
+            AdwarmError: raised by `submit`.
+        """
+        if self._current and self._current.run_id:
+            self._record_orphan(f"report {self._current.run_id} is abandoned: another request is sent instead")
+        now = self.clock.now()
+        self._check_lease(leases.announce_report(self.engine, self.lease, unit.hash, now))
+        try:
+            handle = submit()
+        except AdwarmError:
+            self.clear()
+            raise
+        self._check_lease(leases.save_report_id(self.engine, self.lease, handle.id))
+        self._current = leases.SavedReport(unit.hash, now, handle.id, 0.0, now)
+        return RunningReport(handle)
+
+    def save_progress(self, percent: float, stalled_seconds: float) -> None:
+        """Record the report's percentage, and for how many seconds it has not risen."""
+        progressed_at = self.clock.now() - timedelta(seconds=stalled_seconds)
+        leases.save_report_progress(self.engine, self.lease, percent, progressed_at)
+
+    def save_pages(self, pages: leases.PagesRead) -> None:
+        """Record which pages were read, so that the next holder continues behind them."""
+        leases.save_pages(self.engine, self.lease, pages)
+
+    def clear(self) -> None:
+        """Remove the report from the lease: it was read, or it failed."""
+        self._current = None
+        leases.clear_report(self.engine, self.lease)
+
+    def _check_lease(self, is_current: bool) -> None:
+        if not is_current:
+            raise LeaseLost(f"{self.lease.name}: the lease was lost; its new holder continues")
+
+    def _record_orphan(self, message: str) -> None:
+        event = ErrorEvent(self.clock.now(), self.source, ORPHAN, message, self.lease.name)
+        ErrorLog(self.engine).record(event)

@@ -1,63 +1,89 @@
-"""Keeps good data where new data has gaps: what could not be read this time is taken from what was read before."""
+"""Missing data: what could not be read, how it is described in an entry, and how older rows fill the gap.
+
+A description is stored with each day and entry, one part per missing thing: `ad 123: reason; field reach: reason`.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
-import orjson
-from sqlalchemy import Engine
-
-from adwarm.compression import decompress
-from adwarm.foundation.errors import Corrupt
-from adwarm.model import EntryKey, Row, Window
-from adwarm.prefetch.splitting import MissingData
-from adwarm.settings import CompressionSettings
-from adwarm.store import entries
+from adwarm.model import Row, Window
+from adwarm.sources.protocol import FetchUnit
 from adwarm.store.partition_rows import row_key
 
-_BETWEEN = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
+_OBJECT = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
+_SEPARATOR = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
+
+
+@dataclass(frozen=True, slots=True)
+class MissingData:
+    """Something that could not be read: an object, or a field of all objects.
+
+    Attributes:
+        level: `campaign`, `adset`, `ad`, or `field`.
+        id: the object's id, or the field's name.
+        windows: where it is missing; empty when it is known from an earlier fetch and has to be tried again.
+        reason: the source's error.
+    """
+
+    level: str
+    id: str
+    windows: tuple[Window, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.id}: {self.reason}"
+
+    @classmethod
+    def parse_objects(cls, text: str) -> "list[MissingData]":
+        """Return the objects named in a stored description, without windows: they have to be tried again."""
+        return [cls(match[1], match[2], (), "") for match in _OBJECT.finditer(text)]
+
+    def covers(self, unit: FetchUnit) -> bool:
+        """Whether every window of `unit` is inside one of `windows`."""
+        return bool(self.windows) and all(
+            any(_contains(own, window) for own in self.windows) for window in unit.windows
+        )
 
 
 def fill_gaps(rows: Sequence[Row], missing: Sequence[MissingData], older: Iterable[Row], level: str) -> list[Row]:
-    """Return `rows`, completed by older rows of objects, and older values of fields, that fell into gaps."""
+    """Return `rows`, plus older rows of missing objects and older values of missing fields.
+
+    Good data is never replaced by missing data. Rows that were read keep all the values they have.
+
+    Args:
+        rows: the rows that were read.
+        missing: what could not be read.
+        older: rows that were stored before.
+        level: the level of the rows, which says how a row is identified.
+    """
     if not missing:
         return list(rows)
-    found = {row_key(row, level): row for row in rows}
+    filled = {row_key(row, level): row for row in rows}
     for row in older:
         key = row_key(row, level)
         for gap in missing:
             if not _is_affected(row, gap):
                 continue
             if gap.level != "field":
-                found.setdefault(key, row)
-            elif gap.id in row and gap.id not in found.get(key, row):
-                found[key] = {**found[key], gap.id: row[gap.id]}
-    return list(found.values())
-
-
-def load_older_summaries(engine: Engine, keys: Iterable[EntryKey], compression: CompressionSettings) -> list[Row]:
-    """Return the summary rows stored under `keys`; an entry that is damaged has none."""
-    rows: list[Row] = []
-    for key in keys:
-        found = entries.find(engine, key)
-        try:
-            rows += orjson.loads(decompress(found[1], compression))["rows"] if found else []
-        except Corrupt:
-            continue  # as if it were not there
-    return rows
+                filled.setdefault(key, row)
+            elif gap.id in row and gap.id not in filled.get(key, row):
+                filled[key] = {**filled[key], gap.id: row[gap.id]}
+    return list(filled.values())
 
 
 def describe_missing(missing: Iterable[MissingData], window: Window) -> str | None:
-    """Return what is missing in `window`, and why; None when nothing is."""
+    """Return a description of what is missing in `window`; None when nothing is."""
     return join_unique(str(gap) for gap in missing if any(_overlap(window, other) for other in gap.windows))
 
 
 def join_unique(texts: Iterable[str]) -> str | None:
-    """Return texts of gaps as one, each thing that is missing once, with the first of its reasons."""
-    named: dict[str, str] = {}
-    for part in (part for text in texts for part in _BETWEEN.split(text)):
-        named.setdefault(part.partition(": ")[0], part)
-    return "; ".join(named[name] for name in sorted(named)) or None
+    """Return several descriptions as one that names each missing thing once, with the first of its reasons."""
+    by_name: dict[str, str] = {}
+    for part in (part for text in texts for part in _SEPARATOR.split(text)):
+        by_name.setdefault(part.partition(": ")[0], part)
+    return "; ".join(by_name[name] for name in sorted(by_name)) or None
 
 
 def _is_affected(row: Row, gap: MissingData) -> bool:
@@ -68,3 +94,7 @@ def _is_affected(row: Row, gap: MissingData) -> bool:
 
 def _overlap(one: Window, other: Window) -> bool:
     return one.since <= other.until and other.since <= one.until
+
+
+def _contains(outer: Window, inner: Window) -> bool:
+    return outer.since <= inner.since and inner.until <= outer.until

@@ -1,7 +1,13 @@
 """Drains the request queue through the prefetch engine: small batches, the most urgent class first.
 
-A request never outlives its deadline here: once that is past, no further call is admitted for its account. While a
-batch runs its leases are renewed; a worker that dies stops renewing, and others take over.
+| outcome of the key                              | the request is                          |
+|-------------------------------------------------|-----------------------------------------|
+| `fetched`, `fresh`                              | completed                               |
+| a `Permanent` error but `Refused` and `Corrupt` | failed                                  |
+| any other                                       | requeued for a later try                |
+
+After a request's deadline no further call is admitted for its account. While a batch runs, the leases of its requests
+are renewed; a worker that dies stops renewing them, and others take over.
 """
 
 import logging
@@ -25,10 +31,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class DrainResult:
-    """How many requests ended how: completed, failed, given back for a later try, or lost to another worker.
+    """How the requests of one drain ended.
 
     Attributes:
-        failures: what the tries that ended badly failed with; a wait is none.
+        completed: requests with a fresh entry.
+        failed: requests that no other try can help.
+        given_back: requests that were requeued for a later try.
+        lost: requests whose lease another worker has taken over.
+        requests: upstream calls.
+        errors: why requests were not completed.
+        failures: the errors of failed and requeued requests; a wait is none.
     """
 
     completed: int = 0
@@ -46,10 +58,12 @@ class DrainResult:
 
 @dataclass
 class DeadlineAdmission:
-    """Admission that refuses an account's calls once nobody waits for it any more.
+    """Rejects the calls of an account whose requests are past their deadline.
 
     Attributes:
-        until: by account, the moment of `monotonic` after which its calls are refused.
+        inner: the admission behind it.
+        deadlines: by account id, the reading of `monotonic` from which its calls are rejected.
+        monotonic: the clock of the deadlines.
     """
 
     inner: Admission
@@ -57,7 +71,7 @@ class DeadlineAdmission:
     monotonic: Callable[[], float]
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Ask the budget, unless the time for the scopes' account is up."""
+        """Return the decision of the inner admission, unless the deadline of the scopes' account is past."""
         account = next((scope.id for scope in scopes if scope.kind is ScopeKind.ACCOUNT), None)
         end = self.deadlines.get(account, max(self.deadlines.values())) if account else max(self.deadlines.values())
         if self.monotonic() >= end:
@@ -69,15 +83,18 @@ class DeadlineAdmission:
         return self.inner.renew(grant)
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Settle the grant."""
+        """Release the grant with its outcome."""
         self.inner.release(grant, outcome)
 
 
 @dataclass
 class QueueWorker:
-    """Works the queue off. One per worker; used by one thread at a time.
+    """Drains the request queue. Use one per worker, from one thread at a time.
 
     Attributes:
+        prefetch: the engine that fetches.
+        queue: the queue.
+        batch_size: requests claimed at a time.
         monotonic: measures how long a drain has run.
     """
 
@@ -87,15 +104,15 @@ class QueueWorker:
     monotonic: Callable[[], float] = time.monotonic
 
     def drain(self, seconds: float) -> DrainResult:
-        """Take and carry out batches until nothing is ready or `seconds` have passed."""
-        report, end = DrainResult(), self.monotonic() + seconds
-        while self.monotonic() < end and self.drain_batch(report):
+        """Claim and carry out batches until nothing is ready or `seconds` have passed."""
+        result, end = DrainResult(), self.monotonic() + seconds
+        while self.monotonic() < end and self.drain_batch(result):
             continue
         self.queue.delete_old()
-        return report
+        return result
 
     def drain_batch(self, result: DrainResult) -> bool:
-        """Carry out one batch and add it to `report`; False when nothing was ready."""
+        """Carry out one batch and add it to `result`; return False when nothing was ready."""
         claims = self.queue.dequeue(self.batch_size)
         if not claims:
             return False
@@ -107,51 +124,51 @@ class QueueWorker:
 
     def _fetch(self, claims: Sequence[ClaimedRequest]) -> list[KeyOutcome]:
         started = self.monotonic()
-        until: dict[str, float] = {}
+        deadlines: dict[str, float] = {}
         for claim in claims:
             account = claim.request.key.account_id
-            until[account] = max(until.get(account, 0.0), started + claim.seconds_left)
+            deadlines[account] = max(deadlines.get(account, 0.0), started + claim.seconds_left)
         longest = max(claim.seconds_left for claim in claims)
-        engine = replace(self.prefetch, admission=DeadlineAdmission(self.prefetch.admission, until, self.monotonic))
+        engine = replace(self.prefetch, admission=DeadlineAdmission(self.prefetch.admission, deadlines, self.monotonic))
         wait = min(longest, self.prefetch.settings.backpressure.timeout_seconds)
-        wanted = [KeyRequest(claim.request.key, reference=claim.request.id) for claim in claims]
+        requests = [KeyRequest(claim.request.key, reference=claim.request.id) for claim in claims]
         try:
-            return engine.run(wanted, claims[0].request.priority, wait_seconds=wait).outcomes
+            return engine.run(requests, claims[0].request.priority, wait_seconds=wait).outcomes
         except AdwarmError as error:
             log.warning("a batch of the queue failed as a whole: %s", error)
-            return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in wanted]
+            return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in requests]
 
-    def _record_outcome(self, claim: ClaimedRequest, outcome: KeyOutcome, report: DrainResult) -> None:
-        report.requests += outcome.calls
+    def _record_outcome(self, claim: ClaimedRequest, outcome: KeyOutcome, result: DrainResult) -> None:
+        result.requests += outcome.calls
         reason = outcome.reason or f"it ended as {outcome.status}"
         if outcome.status.is_served:
-            kept = self.queue.ack(claim, _result(outcome))
-            report.completed += kept
+            is_held = self.queue.ack(claim, _result(outcome))
+            result.completed += is_held
         elif _is_permanent(outcome.error):
-            kept = self.queue.fail(claim, reason)
-            report.failed += kept
+            is_held = self.queue.fail(claim, reason)
+            result.failed += is_held
         else:
-            kept = self.queue.requeue(claim, reason, retry_after=outcome.retry_after)
-            report.given_back += kept
-        report.lost += not kept
+            is_held = self.queue.requeue(claim, reason, retry_after=outcome.retry_after)
+            result.given_back += is_held
+        result.lost += not is_held
         if not outcome.status.is_served:
-            report.errors.append(f"{claim.request.key}: {reason}")
+            result.errors.append(f"{claim.request.key}: {reason}")
         if outcome.error and not outcome.status.is_served and outcome.status is not KeyStatus.PARKED:
-            report.failures.append(outcome.error)
+            result.failures.append(outcome.error)
 
     @contextmanager
     def _renewing_leases(self, claims: Sequence[ClaimedRequest]) -> Iterator[None]:
         """Renew the leases while the block runs."""
         done = threading.Event()
 
-        def beat() -> None:
+        def renew_until_done() -> None:
             while not done.wait(self.queue.rules.lease_seconds / 3):
                 try:
                     self.queue.renew(claims)
                 except Exception as error:
                     log.warning("the leases of a batch could not be renewed (%s); trying again", error)
 
-        thread = threading.Thread(target=beat, name="queue-leases", daemon=True)
+        thread = threading.Thread(target=renew_until_done, name="queue-leases", daemon=True)
         thread.start()
         try:
             yield
@@ -161,7 +178,7 @@ class QueueWorker:
 
 
 def _is_permanent(error: AdwarmError | None) -> bool:
-    """Whether another try is useless: what is refused has had none, and what is damaged may arrive whole."""
+    """Whether another try is useless. A refused request had no try, and corrupt data may arrive intact next time."""
     return isinstance(error, Permanent) and not isinstance(error, RefusedError | Corrupt)
 
 

@@ -1,6 +1,12 @@
-"""One refresh of an account's stale keys: plan, fetch, and publish days and entries as they become whole.
+"""One refresh of an account's stale keys: plans, fetches, and publishes days and entries as they become complete.
 
-Everything is published under the fenced lease of the account's data. An error leaves what was published before it.
+| step                                   | publishes                                                         |
+|----------------------------------------|-------------------------------------------------------------------|
+| before any call                        | entries whose days and summary are stored already                 |
+| after each fetched result              | its days; entries that are complete with them                     |
+| when a stored day turns out damaged    | nothing; the day is deleted and the refresh starts over           |
+
+Everything is published under the fenced lease of the account's data. What was published before an error stays.
 """
 
 import logging
@@ -13,15 +19,23 @@ from adwarm.fetch_plan.planner import FetchPlan, combine_request, plan_fetch
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window
-from adwarm.prefetch.context import FetchContext, platform_time
-from adwarm.prefetch.entry_builder import Provenance, build_entry
+from adwarm.prefetch.batch import platform_time
+from adwarm.prefetch.entry_builder import (
+    EntryQuery,
+    Provenance,
+    RangeSummary,
+    build_entry,
+    find_due_summaries,
+    load_summaries,
+    load_summary_rows,
+    version_sum,
+)
 from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
 from adwarm.prefetch.fetcher import Fetcher
-from adwarm.prefetch.gap_filling import describe_missing, fill_gaps, load_older_summaries
-from adwarm.prefetch.range_summaries import RangeSummary, find_due_summaries, load_summaries, version_sum
-from adwarm.prefetch.splitting import FetchResult, MissingData
+from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
+from adwarm.prefetch.splitting import FetchResult
 from adwarm.sources.protocol import FetchUnit, Increment
-from adwarm.store import entries, leases, partitions
+from adwarm.store import Context, entries, leases, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.error_events import ErrorEvent, ErrorLog
@@ -31,29 +45,15 @@ from adwarm.store.partitions import PartitionState
 log = logging.getLogger(__name__)
 _ROUNDS = 3
 _OBJECT_ROWS = 5_000
-"""Rows after which a large answer goes on in another object, so that it leaves memory bit by bit."""
+"""Rows of an object, about; a large result is written in several, so that its rows leave memory one after another."""
 
 
-def plan_refresh(
-    context: FetchContext,
-    account: Account,
-    report: str,
-    windows: Sequence[Window],
-    history: Sequence[Window],
-    now: datetime,
-    page_rows: int,
-) -> FetchPlan:
-    """Return the fewest requests that make `windows` complete and fresh, and the days of `history` complete."""
-    have = _get_states(context, account, report, [*windows, *history])
-    calendar = RefetchSchedule.for_account(account, context.settings.freshness_rules)
-    return plan_fetch(windows, have, calendar, now, history, page_rows)
-
-
-def _get_states(
-    context: FetchContext, account: Account, report: str, windows: Sequence[Window]
+def load_states(
+    context: Context, account_id: str, report: str, windows: Sequence[Window]
 ) -> dict[date, PartitionState]:
+    """Return the stored partitions of an account, by day, from the first to the last day of `windows`."""
     hull = Window(min(window.since for window in windows), max(window.until for window in windows))
-    return partitions.list_states(context.engine, account.id, context.settings.spec(report).hash, hull)
+    return partitions.list_states(context.engine, account_id, context.settings.spec(report).hash, hull)
 
 
 @dataclass
@@ -61,11 +61,14 @@ class AccountRefresh:
     """Makes keys of one account fresh. Used once, by the thread that holds the lease.
 
     Attributes:
-        now: the moment by which windows were resolved.
-        published: called with each entry as soon as it is stored.
+        fetcher: fetches the account's units.
+        account: the account.
+        report: name of the report; every key is of this one.
+        lease: the lease of the account's data.
+        now: the moment at which windows were resolved, UTC.
+        on_published: called with each entry as soon as it is stored.
     """
 
-    context: FetchContext
     fetcher: Fetcher
     account: Account
     report: str
@@ -81,11 +84,12 @@ class AccountRefresh:
     def run(self, stale: Mapping[EntryKey, ReportKey], history: Sequence[Window]) -> None:
         """Publish an entry for every stale key, and complete the days of `history`.
 
-        Stored days that turn out to be damaged are forgotten and fetched again.
+        Stored days that turn out to be damaged are deleted and fetched again.
 
         Raises:
             LeaseLost: the lease was lost; its new holder publishes.
-            AdwarmError: as the upstream says; what was published before stays.
+            Corrupt: stored days are damaged again and again.
+            AdwarmError: raised by the source; what was published before stays.
         """
         self._remaining = dict(stale)
         for _ in range(_ROUNDS):
@@ -94,6 +98,11 @@ class AccountRefresh:
             except DamagedObjects as damaged:
                 self._delete_damaged_days(damaged)
         raise Corrupt(f"{self.account.id}: its stored days are damaged again and again; run `adwarm verify --repair`")
+
+    @property
+    def context(self) -> Context:
+        """Database, objects and settings."""
+        return self.fetcher.context.context
 
     @cached_property
     def spec(self) -> QuerySpec:
@@ -109,12 +118,12 @@ class AccountRefresh:
         if not windows and not history:
             return
         page_rows = self.fetcher.source.capabilities.max_page_rows
-        plan = plan_refresh(self.context, self.account, self.report, windows, history, self.now, page_rows)
-        self._states = _get_states(self.context, self.account, self.report, [*windows, *history, *plan.spans])
+        self._states = load_states(self.context, self.account.id, self.report, [*windows, *history])
+        plan = plan_fetch(windows, self._states, self._schedule, self.now, history, page_rows)
         self._pending_days = {day for span in plan.spans for day in span.days()}
-        lacking = {state.missing for state in self._states.values() if state.missing}
-        self.fetcher.start([gap for text in sorted(lacking) for gap in MissingData.parse_objects(text)])
-        self._stored_summaries = load_summaries(self.context.engine, self._remaining, self.context.settings.compression)
+        descriptions = {state.missing for state in self._states.values() if state.missing}
+        self.fetcher.start([gap for text in sorted(descriptions) for gap in MissingData.parse_objects(text)])
+        self._stored_summaries = load_summaries(self.context, self._remaining)
         self._publish_ready()
         for unit in self._first_units(plan):
             self._fetch(unit)
@@ -126,16 +135,16 @@ class AccountRefresh:
                 self._fetch(unit)
 
     def _first_units(self, plan: FetchPlan) -> Iterator[FetchUnit]:
-        """Yield the units of the days, along with the summaries that are due where one unit can hold both."""
+        """Yield the units of the days, together with the due summaries where one request can cover both."""
         due = find_due_summaries(plan.summary_windows, self._stored_summaries, self._states, self._schedule, self.now)
         due = [window for window in due if self._is_requested(window)]
         rows = max((state.rows for state in self._states.values()), default=0)
         self.fetcher.rows_per_day = rows
         source = self.fetcher.source
-        most = min(source.capabilities.max_page_rows, self.context.settings.source.report_rows)
-        together = combine_request(plan.spans, due, source.capabilities, rows, most)
-        if together:
-            yield from source.plan(self.account, together, Increment.RANGE, self.spec)
+        max_rows = min(source.capabilities.max_page_rows, self.context.settings.source.report_rows)
+        combined = combine_request(plan.spans, due, source.capabilities, rows, max_rows)
+        if combined:
+            yield from source.plan(self.account, combined, Increment.RANGE, self.spec)
             return
         for span in plan.spans:
             yield from source.plan(self.account, [span], Increment.DAY, self.spec)
@@ -144,44 +153,43 @@ class AccountRefresh:
         return any(key.window == window for key in self._remaining)
 
     def _fetch(self, unit: FetchUnit) -> None:
-        for part in self.fetcher.iter_results(unit):
-            windows = part.windows or unit.windows
+        for result in self.fetcher.iter_results(unit):
+            windows = result.windows or unit.windows
             if unit.increment is Increment.DAY:
-                self._save_days(part, [day for window in windows for day in window.days()])
+                self._save_days(result, [day for window in windows for day in window.days()])
             else:
-                self._save_days(
-                    part,
-                    [window.since for window in windows if window.since in self._pending_days and len(window) == 1],
-                )
-                self._collect_summaries(part, [window for window in windows if len(window) > 1])
+                single_days = [window.since for window in windows if len(window) == 1]
+                self._save_days(result, [day for day in single_days if day in self._pending_days])
+                self._collect_summaries(result, [window for window in windows if len(window) > 1])
             self._publish_ready()
 
-    def _save_days(self, part: FetchResult, days: Sequence[date]) -> None:
+    def _save_days(self, result: FetchResult, days: Sequence[date]) -> None:
         """Store the rows of days, and publish the days as partitions."""
         if not days:
             return
-        older = self._load_older_rows(days) if part.missing else []
-        stored = sum(self._states[day].rows for day in days if day in self._states)
-        kept = len(fill_gaps([], part.missing, older, self.spec.level))
-        check_not_emptied(self.account.id, stored, kept + sum(part.rows.count(Window(day, day)) for day in days))
-        at = self._fetched_at(part)
-        some: dict[date, list[Row]] = {}
+        older = self._load_older_rows(days) if result.missing else []
+        rows_before = sum(self._states[day].rows for day in days if day in self._states)
+        filled = len(fill_gaps([], result.missing, older, self.spec.level))
+        rows_now = filled + sum(result.rows.count(Window(day, day)) for day in days)
+        check_not_emptied(self.account.id, rows_before, rows_now)
+        at = self._fetched_at(result)
+        group: dict[date, list[Row]] = {}
         for day in days:
-            rows = part.rows.take(Window(day, day))
-            if part.missing:
+            rows = result.rows.take(Window(day, day))
+            if result.missing:
                 of_day = [row for row in older if row["date_start"] == day.isoformat()]
-                rows = in_order(fill_gaps(rows, part.missing, of_day, self.spec.level))
-            some[day] = rows
-            if sum(map(len, some.values())) >= _OBJECT_ROWS:
-                self._publish_days(some, part, at)
-                some = {}
-        self._publish_days(some, part, at)
+                rows = in_order(fill_gaps(rows, result.missing, of_day, self.spec.level))
+            group[day] = rows
+            if sum(map(len, group.values())) >= _OBJECT_ROWS:
+                self._publish_days(group, result, at)
+                group = {}
+        self._publish_days(group, result, at)
 
-    def _publish_days(self, days: Mapping[date, list[Row]], part: FetchResult, at: datetime) -> None:
+    def _publish_days(self, days: Mapping[date, list[Row]], result: FetchResult, at: datetime) -> None:
         if not days:
             return
         digest = self.context.objects.put(pack_rows([row for rows in days.values() for row in rows]))
-        states = [self._state(day, rows, digest, at, part.missing) for day, rows in days.items()]
+        states = [self._state(day, rows, digest, at, result.missing) for day, rows in days.items()]
         with write_transaction(self.context.engine) as connection:
             if not leases.is_current(connection, self.lease.record):
                 raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
@@ -194,37 +202,38 @@ class AccountRefresh:
     ) -> PartitionState:
         before = self._states.get(day)
         content = content_hash(rows)
+        # The version grows only when the rows differ: that tells summaries whether a day was restated.
         version = 1 if before is None else before.data_version + (before.content_hash != content)
         settled, missing = self._schedule.is_final(day, at), describe_missing(gaps, Window(day, day))
         version_name = self.fetcher.api_version
         return PartitionState(day, digest, len(rows), content, at, True, settled, version, version_name, missing)
 
-    def _fetched_at(self, part: FetchResult | None = None) -> datetime:
-        """Return the age of fetched data, by the platform's clock where the local one is clearly wrong."""
-        at = min(self.now, part.requested_at or self.now) if part else self.now
+    def _fetched_at(self, result: FetchResult | None = None) -> datetime:
+        """Return when data was fetched, by the platform's clock where the local one is clearly wrong."""
+        at = min(self.now, result.requested_at or self.now) if result else self.now
         return platform_time(at, self.fetcher.source.clock_offset_seconds)
 
     def _load_older_rows(self, days: Sequence[date]) -> list[Row]:
-        """Return what is stored of days, when something has to be taken from there."""
+        """Return the stored rows of days, which fill gaps; none when they are damaged."""
         try:
             return daily_rows(self.context.objects, self._states, Window(min(days), max(days)))
         except DamagedObjects as damaged:
             self._delete_damaged_days(damaged)
             return []
 
-    def _collect_summaries(self, part: FetchResult, windows: Sequence[Window]) -> None:
-        """Keep the summaries of `windows` that were fetched; a window without a row had no delivery."""
-        keys = [EntryKey(self.account.id, window, self.spec.hash) for window in windows if part.missing]
-        older = load_older_summaries(self.context.engine, keys, self.context.settings.compression)
+    def _collect_summaries(self, result: FetchResult, windows: Sequence[Window]) -> None:
+        """Keep the fetched summaries of `windows`; a window without a row had no delivery."""
+        keys = [EntryKey(self.account.id, window, self.spec.hash) for window in windows if result.missing]
+        older = load_summary_rows(self.context, keys)
         for window in windows:
-            rows = part.rows.take(window)
-            if part.missing:
+            rows = result.rows.take(window)
+            if result.missing:
                 of_window = [row for row in older if _window(row) == window]
-                rows = in_order(fill_gaps(rows, part.missing, of_window, self.spec.level))
-            self._new_summaries[window] = rows, describe_missing(part.missing, window)
+                rows = in_order(fill_gaps(rows, result.missing, of_window, self.spec.level))
+            self._new_summaries[window] = rows, describe_missing(result.missing, window)
 
     def _summary(self, window: Window) -> RangeSummary | None:
-        """Return the summary of a window when it is as new as the window's days."""
+        """Return the summary of a window if it is as new as the window's days."""
         if window in self._new_summaries:
             rows, missing = self._new_summaries[window]
             return RangeSummary(rows, self._fetched_at(), version_sum(self._states, window), missing)
@@ -233,25 +242,16 @@ class AccountRefresh:
         return self._stored_summaries[window]
 
     def _publish_ready(self) -> None:
-        """Build and publish the entries whose days and summary are there."""
+        """Build and publish the entries whose days and summary are complete."""
         built: dict[EntryKey, tuple[Entry, bytes]] = {}
-        for key, name in self._remaining.items():
-            summary = self._summary(key.window) if len(key.window) > 1 else None
-            if not self._pending_days.isdisjoint(key.window.days()) or (summary is None and len(key.window) > 1):
+        for entry_key, key in self._remaining.items():
+            window = entry_key.window
+            summary = self._summary(window) if len(window) > 1 else None
+            if not self._pending_days.isdisjoint(window.days()) or (summary is None and len(window) > 1):
                 continue
-            origin = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
-            built[key] = build_entry(
-                name,
-                key,
-                self.spec,
-                self.account,
-                summary,
-                self.context.objects,
-                self._states,
-                origin,
-                self.context.settings.freshness_rules,
-                self.context.settings.compression,
-            )
+            query = EntryQuery(key, entry_key, self.spec, self.account)
+            provenance = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
+            built[entry_key] = build_entry(self.context, query, self._states, summary, provenance)
         self._publish(built)
 
     def _publish(self, built: Mapping[EntryKey, tuple[Entry, bytes]]) -> None:
@@ -267,14 +267,14 @@ class AccountRefresh:
             self.on_published(key, entry)
 
     def _delete_damaged_days(self, damaged: DamagedObjects) -> None:
-        """Forget stored days whose objects are lost or damaged, so that they are fetched again."""
-        log.warning("%s: %s; its days are fetched again", self.account.id, damaged)
-        event = ErrorEvent(self.context.clock.now(), "store", "Corrupt", str(damaged), self.account.id)
+        """Delete stored days whose objects are lost or damaged, so that they are fetched again."""
+        log.warning("%s: %s; fetching its days again", self.account.id, damaged)
+        event = ErrorEvent(self.fetcher.context.clock.now(), "store", "Corrupt", str(damaged), self.account.id)
         ErrorLog(self.context.engine).record(event)
         for digest in damaged.digests:
             partitions.delete_by_object(self.context.engine, digest)
-        gone = set(damaged.digests)
-        self._states = {day: state for day, state in self._states.items() if state.object_hash not in gone}
+        damaged_hashes = set(damaged.digests)
+        self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}
 
 
 def _window(row: Row) -> Window:

@@ -1,4 +1,4 @@
-"""The rows of one answer while they are read: packed in memory once they are many."""
+"""The rows of one fetch result while they are read; many rows are compressed in memory."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -13,17 +13,17 @@ _LOOSE_ROWS = 2_000
 
 
 class RowBuffer:
-    """The rows of one answer by window, packed once they are many, so that a large answer stays small in memory.
+    """The rows of one fetch result by window; beyond `loose_rows` they are compressed, so memory stays small.
 
     Args:
-        level: the level of the rows, which says what names one.
+        level: the level of the rows, which says how a row is identified.
         rows: the first rows.
-        loose_rows: rows that are kept as they are; more are packed.
+        loose_rows: how many rows are kept uncompressed.
     """
 
     def __init__(self, level: str, rows: Iterable[Row] = (), loose_rows: int = _LOOSE_ROWS) -> None:
         self.level = level
-        self._most_loose = loose_rows
+        self._max_loose = loose_rows
         self._loose: dict[Window, list[Row]] = {}
         self._packed: dict[Window, list[bytes]] = {}
         self._counts: dict[Window, int] = {}
@@ -34,17 +34,17 @@ class RowBuffer:
         return sum(self._counts.values())
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take rows in."""
+        """Add rows."""
         for row in rows:
             window = Window(date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"])))
             self._loose.setdefault(window, []).append(row)
             self._counts[window] = self._counts.get(window, 0) + 1
             self._loose_rows += 1
-        if self._loose_rows > self._most_loose:
+        if self._loose_rows > self._max_loose:
             self._pack()
 
     def extend(self, other: "RowBuffer") -> None:
-        """Take the rows of another buffer in, which is empty afterwards."""
+        """Move the rows of another buffer here; it is empty afterwards."""
         for window in list(other._counts):
             self._packed.setdefault(window, []).extend(other._packed.pop(window, ()))
             loose = other._loose.pop(window, [])
@@ -52,11 +52,11 @@ class RowBuffer:
             self._loose_rows += len(loose)
             self._counts[window] = self._counts.get(window, 0) + other._counts.pop(window)
         other._loose_rows = 0
-        if self._loose_rows > self._most_loose:
+        if self._loose_rows > self._max_loose:
             self._pack()
 
     def count(self, window: Window) -> int:
-        """Return how many rows of `window` were taken in, repeated ones included."""
+        """Return how many rows of `window` were added, duplicates included."""
         return self._counts.get(window, 0)
 
     def windows(self) -> list[Window]:
@@ -64,7 +64,7 @@ class RowBuffer:
         return sorted(self._counts)
 
     def take(self, window: Window) -> list[Row]:
-        """Return the rows of a window by id, each object once, the later row of two; they leave the buffer."""
+        """Remove and return the rows of a window, ordered by id; of duplicates the one added last."""
         rows = [row for packed in self._packed.pop(window, ()) for row in _unpacked(packed)]
         loose = self._loose.pop(window, [])
         self._loose_rows -= len(loose)
@@ -72,7 +72,7 @@ class RowBuffer:
         return in_order(without_duplicates([*rows, *loose], self.level))
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row as it was taken in; the buffer keeps them."""
+        """Yield every row, duplicates included; the buffer keeps them."""
         for window in self.windows():
             for packed in self._packed.get(window, ()):
                 yield from _unpacked(packed)

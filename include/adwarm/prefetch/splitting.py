@@ -1,17 +1,22 @@
-"""Splits a request that is too large until its parts fit, and goes around what cannot be read at all.
+"""Splits a request that is too large until its parts fit, and isolates what cannot be read at all.
 
-The order is days, then campaigns, ad sets and ads, then fields, whose answers are merged on what names a row. So one ad
-that the platform cannot compute ends up alone: everything else arrives, and the ad becomes a gap with its reason. Once
-it is known, later questions of the same fetch leave it out and ask for it apart, so that it is isolated once.
+| step | splits by                       | because                                                        |
+|------|---------------------------------|----------------------------------------------------------------|
+| 1    | days                            | the parts need no further call                                  |
+| 2    | campaigns, then ad sets, then ads | needs the ids, which the source lists                        |
+| 3    | fields, of a single object      | the results are merged by row identity                         |
+
+One ad that the platform cannot compute ends up alone: everything else is read, and the ad is reported as missing with
+its reason. Later requests of the same fetch exclude it and ask for it separately, so it is isolated only once.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adwarm.foundation.errors import TooMuchData, clear_tracebacks
 from adwarm.model import Row, Window
+from adwarm.prefetch.gap_filling import MissingData
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.sources.protocol import FetchUnit
 from adwarm.sources.units import (
@@ -27,43 +32,20 @@ from adwarm.store.partition_rows import row_key
 
 MAX_SPLIT_REQUESTS = 600
 MAX_MISSING = 20
-_NAMED = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
-_NAMING = ("_id", "_name")
-_DATES = frozenset({"date_start", "date_stop"})
-
-
-@dataclass(frozen=True, slots=True)
-class MissingData:
-    """Something that could not be read: an object by its level and id, or a field by its name (level `field`)."""
-
-    level: str
-    id: str
-    windows: tuple[Window, ...]
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.level} {self.id}: {self.reason}"
-
-    @classmethod
-    def parse_objects(cls, text: str) -> "list[MissingData]":
-        """Return the objects that an earlier text of gaps names, without windows: they have to be tried again."""
-        return [cls(found[1], found[2], (), "") for found in _NAMED.finditer(text)]
-
-    def covers(self, unit: FetchUnit) -> bool:
-        """Whether every window of `unit` is inside one of the gap's."""
-        return bool(self.windows) and all(
-            any(_contains(own, window) for own in self.windows) for window in unit.windows
-        )
+_IDENTITY_SUFFIXES = ("_id", "_name")
+_DATE_FIELDS = frozenset({"date_start", "date_stop"})
 
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """The whole answer of one unit, or of a part of it that is whole for its own windows.
+    """The rows of one unit, or of a part of it that is complete for its own windows.
 
     Attributes:
-        windows: the windows that the rows are complete for, but for the gaps.
-        asked_at: when the platform began to make them, if that was before this fetch.
-        gaps: what is missing from them, and why.
+        rows: the rows.
+        windows: the windows that the rows are complete for, except for `missing`.
+        api_version: the version that the source answered with.
+        requested_at: when the platform started to compute them, if that was before this fetch.
+        missing: what could not be read, and why.
     """
 
     rows: RowBuffer
@@ -74,7 +56,7 @@ class FetchResult:
 
 
 def concatenate(first: FetchResult, others: Iterable[FetchResult]) -> FetchResult:
-    """Return the rows of all parts together, as the answer for the windows of the first."""
+    """Return the rows of all results as one, for the windows of the first. Its buffer takes over the rows."""
     parts = [first]
     for part in others:
         first.rows.extend(part.rows)
@@ -89,7 +71,7 @@ def concatenate(first: FetchResult, others: Iterable[FetchResult]) -> FetchResul
 
 
 def merge_fields(parts: Sequence[FetchResult], level: str) -> RowBuffer:
-    """Return rows that name the same thing as one row, with the fields of all parts."""
+    """Return the rows of all results, with rows of the same identity merged into one that has all their fields."""
     rows: dict[tuple[str, str, str], Row] = {}
     for part in parts:
         for row in part.rows.rows():
@@ -98,13 +80,13 @@ def merge_fields(parts: Sequence[FetchResult], level: str) -> RowBuffer:
 
 
 class Splitter:
-    """Answers one unit after another, in parts where it has to. Equal answers give equal requests.
+    """Fetches units one after another, split where necessary. Deterministic: equal responses give equal requests.
 
     Args:
-        ask: answers a unit as a whole, or raises `TooMuchData`.
-        split: returns smaller units that need no further knowledge.
-        listed: returns the ids of the objects of a level that a unit is about; absent where the source cannot.
-        known: what could not be read the last time; it is asked for apart from the beginning.
+        fetch_whole: fetches a unit without splitting it, or raises `TooMuchData`.
+        split: returns smaller units, without a call.
+        list_objects: returns the ids of the objects of a level that a unit covers; None where the source cannot.
+        known_missing: what could not be read the last time; it is requested separately from the beginning.
     """
 
     def __init__(
@@ -114,55 +96,55 @@ class Splitter:
         list_objects: Callable[[FetchUnit, str], list[str]] | None,
         known_missing: Sequence[MissingData] = (),
     ) -> None:
-        self._ask, self._split, self._listed = fetch_whole, split, list_objects
+        self._fetch_whole, self._split, self._list_objects = fetch_whole, split, list_objects
         self._missing: list[MissingData] = list(known_missing)
         self._request_count = 0
 
     def iter_results(self, unit: FetchUnit) -> Iterator[FetchResult]:
-        """Yield the rows of `unit` that can be read, and the gaps: each part as soon as it is whole for its windows.
+        """Yield what can be read of `unit` and what is missing, each result as soon as it is complete for its windows.
 
         Raises:
-            TooMuchData: it can neither be answered nor split, or too much of it cannot be read.
+            TooMuchData: it can neither be fetched nor split, or too much of it cannot be read.
         """
-        asked, apart, gaps = self._exclude_missing(unit)
-        found = self._try_fetch(asked)
-        if isinstance(found, TooMuchData):
-            smaller = self._split(asked) or self._narrowed(asked)
-            if smaller and smaller[0].windows != asked.windows:
+        readable, isolated, gaps = self._exclude_missing(unit)
+        result = self._try_fetch(readable)
+        if isinstance(result, TooMuchData):
+            smaller = self._split(readable) or self._split_by_objects(readable)
+            if smaller and smaller[0].windows != readable.windows:
                 for part in self._split(unit):
                     yield from self.iter_results(part)
                 return
-            found = self._fetch_smaller(asked, smaller) if smaller else self._fetch_by_fields(asked, found)
-        whole = concatenate(found, (self._fetch_isolated(part) for part in apart))
+            result = self._fetch_smaller(readable, smaller) if smaller else self._fetch_by_fields(readable, result)
+        whole = concatenate(result, (self._fetch_isolated(part) for part in isolated))
         yield replace(whole, missing=tuple(dict.fromkeys((*gaps, *whole.missing))))
 
     def fetch(self, unit: FetchUnit) -> FetchResult:
-        """Return every row of `unit` that can be read, and the gaps, as one answer.
+        """Return what can be read of `unit` and what is missing, as one result.
 
         Raises:
-            TooMuchData: as for `parts`.
+            TooMuchData: as for `iter_results`.
         """
         first, *others = self.iter_results(unit)
         return replace(concatenate(first, others), windows=unit.windows)
 
     def _fetch_smaller(self, unit: FetchUnit, smaller: Sequence[FetchUnit]) -> FetchResult:
-        """Return the rows of units about the objects of `unit`, as the answer for its windows."""
-        found = concatenate(
+        """Return the rows of units that cover the objects of `unit`, as the result for its windows."""
+        result = concatenate(
             FetchResult(RowBuffer(unit.spec.level), unit.windows), (self.fetch(part) for part in smaller)
         )
-        return replace(found, windows=unit.windows)
+        return replace(result, windows=unit.windows)
 
-    def _whole(self, unit: FetchUnit) -> FetchResult:
+    def _fetch_counted(self, unit: FetchUnit) -> FetchResult:
         self._request_count += 1
         if self._request_count > MAX_SPLIT_REQUESTS:
-            raise _SplitLimitReached(f"{unit.account_id}: still too large after {MAX_SPLIT_REQUESTS} smaller questions")
-        return self._ask(unit)
+            raise _SplitLimitReached(f"{unit.account_id}: still too large after {MAX_SPLIT_REQUESTS} smaller requests")
+        return self._fetch_whole(unit)
 
-    def _narrowed(self, unit: FetchUnit) -> list[FetchUnit]:
-        """Return units about the objects below; one object alone is passed over, because it is the whole again."""
-        level = level_below(unit) if self._listed else None
-        while self._listed and level:
-            ids = self._listed(unit, level)
+    def _split_by_objects(self, unit: FetchUnit) -> list[FetchUnit]:
+        """Return units by the objects below; a level with one object is skipped, because it would be the same unit."""
+        level = level_below(unit) if self._list_objects else None
+        while self._list_objects and level:
+            ids = self._list_objects(unit, level)
             if len(ids) != 1:
                 return split_by_objects(unit, level, ids)
             unit = restrict_to_objects(unit, level, ids)
@@ -173,13 +155,13 @@ class Splitter:
         return []
 
     def _fetch_by_fields(self, unit: FetchUnit, error: TooMuchData) -> FetchResult:
-        """Ask without any figure, then for halves of the figures, and of what fails, until single ones are left."""
-        naming = [name for name in unit.spec.fields if name.endswith(_NAMING)]
-        figures = [name for name in unit.spec.fields if name not in naming and name not in _DATES]
-        bare = self._try_fetch(with_fields(unit, naming)) if figures else error
+        """Fetch without any metric, then by halves of the metrics; a half that fails is halved down to single ones."""
+        identity = [name for name in unit.spec.fields if name.endswith(_IDENTITY_SUFFIXES)]
+        metrics = [name for name in unit.spec.fields if name not in identity and name not in _DATE_FIELDS]
+        bare = self._try_fetch(with_fields(unit, identity)) if metrics else error
         if isinstance(bare, TooMuchData):
             return self._as_missing(unit, error)
-        found, failing = [bare], [figures]
+        results, failing = [bare], [metrics]
         gaps: list[MissingData] = []
         while failing:
             suspects = failing.pop()
@@ -188,18 +170,18 @@ class Splitter:
                 continue
             middle = len(suspects) // 2
             for half in (suspects[:middle], suspects[middle:]):
-                answer = self._try_fetch(with_fields(unit, [*naming, *half]))
-                if isinstance(answer, TooMuchData):
+                result = self._try_fetch(with_fields(unit, [*identity, *half]))
+                if isinstance(result, TooMuchData):
                     failing.append(half)
                 else:
-                    found.append(answer)
-        rows = merge_fields(found, unit.spec.level)
-        return replace(concatenate(bare, found[1:]), rows=rows, missing=tuple(gaps))
+                    results.append(result)
+        rows = merge_fields(results, unit.spec.level)
+        return replace(concatenate(bare, results[1:]), rows=rows, missing=tuple(gaps))
 
     def _try_fetch(self, unit: FetchUnit) -> FetchResult | TooMuchData:
-        """Return the answer, or why there is none, without the frames behind it: they hold what was read."""
+        """Return the result, or the error without its traceback, whose frames would keep the rows in memory."""
         try:
-            return self._whole(unit)
+            return self._fetch_counted(unit)
         except _SplitLimitReached:
             raise
         except TooMuchData as error:
@@ -214,33 +196,29 @@ class Splitter:
 
     def _record_missing(self, gap: MissingData) -> MissingData:
         self._missing.append(gap)
-        if len({found.id for found in self._missing}) > MAX_MISSING:
+        if len({item.id for item in self._missing}) > MAX_MISSING:
             raise _SplitLimitReached(f"more than {MAX_MISSING} things cannot be read; the last: {gap}")
         return gap
 
     def _exclude_missing(self, unit: FetchUnit) -> tuple[FetchUnit, list[FetchUnit], list[MissingData]]:
-        """Return `unit` without what is known to be unreadable, what to ask for apart, and the gaps that stand."""
+        """Return `unit` without what cannot be read, units that try it separately, and what is certainly missing."""
         fields = {gap.id: gap for gap in self._missing if gap.level == "field" and gap.id in unit.spec.fields}
-        standing = [replace(gap, windows=unit.windows) for gap in fields.values()]
+        certain = [replace(gap, windows=unit.windows) for gap in fields.values()]
         if fields:
             unit = with_fields(unit, [name for name in unit.spec.fields if name not in fields])
-        left_out = {item for name, how, ids in unit.filters if how == "NOT_IN" for item in ids.split(",")}
-        known = {gap.id for gap in self._missing if gap.level == unit.spec.level} - left_out
-        if not known:
-            return unit, [], standing
-        covered = {gap.id: gap for gap in self._missing if gap.id in known and gap.covers(unit)}
-        apart = [restrict_to_objects(unit, unit.spec.level, [name]) for name in sorted(known - set(covered))]
-        return exclude_objects(unit, known), apart, [*standing, *covered.values()]
+        excluded = {item for name, how, ids in unit.filters if how == "NOT_IN" for item in ids.split(",")}
+        unreadable = {gap.id for gap in self._missing if gap.level == unit.spec.level} - excluded
+        if not unreadable:
+            return unit, [], certain
+        covered = {gap.id: gap for gap in self._missing if gap.id in unreadable and gap.covers(unit)}
+        isolated = [restrict_to_objects(unit, unit.spec.level, [name]) for name in sorted(unreadable - set(covered))]
+        return exclude_objects(unit, unreadable), isolated, [*certain, *covered.values()]
 
     def _fetch_isolated(self, unit: FetchUnit) -> FetchResult:
-        """Ask for an object that failed elsewhere; what fails again is a gap as a whole."""
-        found = self._try_fetch(unit)
-        return self._as_missing(unit, found) if isinstance(found, TooMuchData) else found
-
-
-def _contains(outer: Window, inner: Window) -> bool:
-    return outer.since <= inner.since and inner.until <= outer.until
+        """Fetch an object that failed before; if it fails again, all of it is missing."""
+        result = self._try_fetch(unit)
+        return self._as_missing(unit, result) if isinstance(result, TooMuchData) else result
 
 
 class _SplitLimitReached(TooMuchData):
-    """Dividing further would cost more than the answer is worth."""
+    """Splitting further would cost more than the result is worth."""

@@ -1,4 +1,12 @@
-"""Carries out one batch of a stored plan, and writes down what became of each warm as it happens."""
+"""Carries out one batch of a stored plan, and records the outcome of each warm as soon as its account ends.
+
+| outcome of the key        | status of the warm                                             |
+|---------------------------|----------------------------------------------------------------|
+| `parked`                  | stays `planned`; calling again after the wait carries it out   |
+| any other                 | that outcome                                                   |
+| `failed`, `stale`         | `planned` again when the batch is reopened                     |
+| `denied`                  | `planned` again when a human reopens the batch                 |
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,24 +33,23 @@ def warm_batch(
     pause_seconds: float = 0.0,
     slice_size: int | None = None,
 ) -> BatchResult:
-    """Warm batch `number` of the run's plan and return the outcome of each key.
+    """Fetch the planned warms of batch `number` of a run and return the outcome of each key.
 
-    Warms that have ended are left out, so a batch that was cut off goes on where it stopped; `reopen_batch` puts the
-    failed ones back. Parked keys stay planned: calling again after the park carries them out.
+    Warms that have ended are left out, so an interrupted batch continues where it stopped.
 
     Args:
         prefetch: the engine.
-        run_id: names the plan.
-        number: the batch.
+        run_id: the run whose plan it is.
+        number: number of the batch.
         wait_seconds: how long a call may wait for admission.
-        pause_seconds: pause between slices, as a strategy may ask for.
+        pause_seconds: pause between two groups of keys, which a strategy may set.
         slice_size: keys between two pauses; all at once by default.
     """
-    report = BatchResult()
-    for turn, (priority, rows) in enumerate(
+    result = BatchResult()
+    for index, (priority, rows) in enumerate(
         _split_by_priority(warms.list_planned(prefetch.engine, run_id, number), slice_size)
     ):
-        if turn and pause_seconds:
+        if index and pause_seconds:
             prefetch.clock.sleep(pause_seconds)
         done = prefetch.run(
             [_to_request(row) for row in rows],
@@ -50,36 +57,39 @@ def warm_batch(
             wait_seconds=wait_seconds,
             progress=lambda outcomes: _record_outcomes(prefetch, run_id, outcomes),
         )
-        report.outcomes.extend(done.outcomes)
-    return report
+        result.outcomes.extend(done.outcomes)
+    return result
 
 
 def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) -> int:
-    """Put what failed of batch `number` back to planned, for another attempt to try it again; return how many keys.
+    """Set the failed warms of batch `number` back to planned for another attempt, and return how many.
 
     Args:
-        by_person: whether a person asked for the attempt. That lifts the denials of the batch's accounts; an attempt
-            that the machine makes by itself respects them and leaves denied keys as they are.
+        engine: the database.
+        run_id: the run whose plan it is.
+        number: number of the batch.
+        by_human: whether a human started the attempt. That lifts the denials of the batch's accounts; an automatic
+            attempt leaves denied keys as they are.
     """
     if by_human:
         lift_denials(engine, run_id, number)
     again = warms.reopen(engine, run_id, number, warms.FAILED | warms.DENIED if by_human else warms.FAILED)
     if again:
-        log.info("%d keys of the batch had failed; they are tried again", again)
+        log.info("%d keys of the batch failed before; trying them again", again)
     return again
 
 
 def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
-    """Let the denied accounts of a run's plan, or of one batch of it, be asked about again; return how many."""
+    """Lift the denials of the accounts in a run's plan, or in one batch of it, and return how many accounts that is."""
     rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row.batch == number]
     lifted = denials.lift(engine, dict.fromkeys(row.key.account_id for row in rows))
     if lifted:
-        log.info("%d denied accounts are asked about again, because a person cleared the task", len(lifted))
+        log.info("trying %d denied accounts again, because a human cleared the task", len(lifted))
     return len(lifted)
 
 
 def list_earlier_outcomes(engine: Engine, run_id: str, number: int, result: BatchResult) -> list[KeyOutcome]:
-    """Return outcomes of the batch's warms that had ended when `report` was begun, as far as their rows tell."""
+    """Return the outcomes of the batch's warms that are not in `result`, because they ended in an earlier attempt."""
     done = {outcome.request.reference for outcome in result.outcomes}
     return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row.id not in done]
 
@@ -102,7 +112,7 @@ def _outcome(warm: Warm) -> KeyOutcome:
 
 
 def _split_by_priority(rows: list[Warm], size: int | None) -> Iterator[tuple[Priority, list[Warm]]]:
-    """Yield slices of one priority each, the most urgent first, so that nothing is admitted in another's class."""
+    """Yield groups of one priority each, the most urgent first, so that every call is admitted in its own class."""
     by_priority: dict[Priority, list[Warm]] = {}
     for row in rows:
         by_priority.setdefault(row.priority, []).append(row)

@@ -1,4 +1,4 @@
-"""Reads warmed keys back as a reader would: the proof that the key warmed is the key requested."""
+"""Reads warmed keys back as a reader would, to prove that the warmed key is the key that is requested."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,24 @@ from adwarm.serving.reader import Reader, ReadStatus
 
 @dataclass(frozen=True, slots=True)
 class CanaryResult:
-    """How many keys were read back, and what went wrong with the rest."""
+    """The result of reading keys back.
+
+    Attributes:
+        read: keys that were read.
+        misses: keys that were not a hit, and why.
+    """
 
     read: int
     misses: tuple[str, ...]
 
 
 def read_back(reader: Reader, keys: Sequence[ReportKey], limit: int = 20) -> CanaryResult:
-    """Read up to `limit` keys, spread over `keys`, as the actor `warmer`; each must be a hit whose bytes verify."""
+    """Read up to `limit` of `keys`, evenly spread, as the actor `warmer`; anything but a verified hit is a miss."""
     step = max(1, len(keys) // limit)
     chosen = list(keys[::step])[:limit]
     misses = []
     for key in chosen:
-        answer = reader.read(key, Actor.WARMER)
-        if answer.status is not ReadStatus.HIT:
-            misses.append(f"{key}: {answer.status}, {answer.reason}")
+        result = reader.read(key, Actor.WARMER)
+        if result.status is not ReadStatus.HIT:
+            misses.append(f"{key}: {result.status}, {result.reason}")
     return CanaryResult(len(chosen), tuple(misses))

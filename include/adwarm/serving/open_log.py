@@ -1,4 +1,4 @@
-"""Appends opens to a log of JSON lines, one write call per event, so that processes may share the file."""
+"""Appends opens to an access log of JSON lines; one write per event, so several processes may share the file."""
 
 import os
 from datetime import datetime
@@ -11,7 +11,7 @@ from adwarm.model import Actor, ReportKey
 
 
 class AccessLogWriter:
-    """Appends to the local file `path`, which is made on the first event. Rotation is noticed by itself."""
+    """Appends to the local file `path`, which the first event creates. It follows a rotated file without a restart."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -26,7 +26,16 @@ class AccessLogWriter:
         latency_ms: float | None = None,
         time_zone: str | None = None,
     ) -> None:
-        """Append one open of `key` at the moment `at`."""
+        """Append one open.
+
+        Args:
+            at: when the key was opened.
+            key: the report key.
+            actor: who opened it.
+            hit: whether a fresh entry was served; None when unknown.
+            latency_ms: how long the response took.
+            time_zone: the reader's zone, an IANA name.
+        """
         event = {
             "ts": utc(at).isoformat(timespec="microseconds"),
             "account_id": key.account_id,
@@ -39,7 +48,7 @@ class AccessLogWriter:
         }
         line = orjson.dumps({name: value for name, value in event.items() if value is not None}) + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # O_APPEND and one write: the kernel keeps lines of several writers whole.
+        # O_APPEND and a single write: the kernel does not interleave the lines of several writers.
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, line)

@@ -1,12 +1,18 @@
-"""The one read path: resolve the key, find the entry, verify its bytes, say how fresh they are, and count the read."""
+"""The read path: resolves a key, finds its entry, verifies the bytes, and counts the read.
+
+| the entry                                | result                                        |
+|------------------------------------------|-----------------------------------------------|
+| is stored, verified and fresh            | `hit`                                         |
+| is stored and verified, but old          | `stale`, with the reason                      |
+| is absent, or its bytes are corrupt      | `miss`; a corrupt entry is marked degraded    |
+| was fetched while the reader waited      | `fetched`                                     |
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-
-from sqlalchemy import Engine
 
 from adwarm.compression import (
     DecodedCache,
@@ -20,13 +26,12 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
 from adwarm.prefetch import KeyRequest, PrefetchEngine
-from adwarm.settings import Settings
-from adwarm.store import accounts, entries, read_traffic
+from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.entries import Entry
 
 
 class ReadStatus(StrEnum):
-    """Whether the answer was there and fresh, there but old, fetched just now, or not there."""
+    """Whether the entry was stored and fresh, stored but old, fetched just now, or absent."""
 
     HIT = "hit"
     STALE = "stale"
@@ -36,10 +41,15 @@ class ReadStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """What a reader gets. `entry` and `blob` are None on a miss.
+    """What a reader gets.
 
     Attributes:
-        reason: why the answer is not fresh, when it is not.
+        key: the key that was read.
+        status: see `ReadStatus`.
+        read_at: when, UTC.
+        entry: the entry; None on a miss.
+        blob: the entry's compressed bytes in their envelope; None on a miss.
+        reason: why the entry is not fresh; None when it is.
     """
 
     key: ReportKey
@@ -56,94 +66,106 @@ class ReadResult:
 
 
 class Reader:
-    """Reads entries. Safe to share between threads; it holds the cache of decoded payloads."""
+    """Reads entries. Safe to share between threads; it caches decoded payloads."""
 
-    def __init__(self, engine: Engine, settings: Settings, clock: Clock) -> None:
-        self._engine = engine
-        self._settings = settings
+    def __init__(self, context: Context, clock: Clock) -> None:
+        self._engine = context.engine
+        self._settings = context.settings
         self._clock = clock
-        self._cache = DecodedCache(settings.compression.cache_bytes)
+        self._cache = DecodedCache(context.settings.compression.cache_bytes)
 
     def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, record_traffic: bool = True) -> ReadResult:
-        """Return the stored answer for `key` as it stands now; never calls the upstream.
+        """Return the stored entry for `key` as of now; never calls the source.
 
-        Bytes that do not verify are a miss, and the entry is marked so that it is fetched again.
+        Corrupt bytes are a miss, and the entry is marked degraded so that it is fetched again.
+
+        Args:
+            key: the key to read.
+            actor: who reads; counted with the read.
+            record_traffic: whether to count the read.
 
         Raises:
             BadRequest: the report is not configured.
         """
         started = time.perf_counter()
-        answer = self._look_up(key)
+        result = self._look_up(key)
         if record_traffic:
-            self.record_read(answer, actor, (time.perf_counter() - started) * 1000)
-        return answer
+            self.record_read(result, actor, (time.perf_counter() - started) * 1000)
+        return result
 
     def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
-        """Add one read to the traffic of its hour; what somebody had to wait for is a miss."""
+        """Add one read to the traffic of its hour; a fetch that the reader waited for counts as a miss."""
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(result.status, "misses")
         account = result.key.account_id
         read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **{column: 1})
 
     def get_body(self, result: ReadResult) -> bytes:
-        """Return the answer's JSON, decoded.
+        """Return the decoded JSON document of a result.
 
         Raises:
-            NotFound: the answer is a miss.
+            NotFound: the result is a miss.
         """
-        blob = _require_blob(result)
-        account = result.key.account_id
-        cached = self._cache.get(account, blob)
-        if cached is None:
-            cached = decompress(blob, self._settings.compression)
-            self._cache.put(account, blob, cached)
-        return cached
+        blob, settings = _require_blob(result), self._settings.compression
+        return self._cache.get_or_compute(result.key.account_id, blob, lambda: decompress(blob, settings))
 
     def encode(self, result: ReadResult, accept_encoding: str) -> tuple[bytes, str]:
-        """Return the bytes for a client and their content coding; the stored coding passes through undecoded."""
+        """Return the bytes for a client and their content coding.
+
+        When the client accepts the stored coding, the stored bytes are returned without decoding.
+
+        Args:
+            result: what was read.
+            accept_encoding: the client's Accept-Encoding header.
+
+        Raises:
+            NotFound: the result is a miss.
+        """
         blob = _require_blob(result)
         envelope = decode_envelope(blob)
         codec = choose_encoding(accept_encoding, envelope.codec)
         if codec == envelope.codec:
             return envelope.body, content_coding(codec)
-        return transcode(blob, codec, self._settings.compression), content_coding(codec)
+        settings = self._settings.compression
+        body = self._cache.get_or_compute(result.key.account_id, blob, lambda: transcode(blob, codec, settings), codec)
+        return body, content_coding(codec)
 
     def get_account(self, account_id: str) -> Account:
-        """Return the account as it is known; one that was never fetched is taken to live in the default zone."""
+        """Return the stored account, or one in the default zone."""
         zone = self._settings.default_zone
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
     def find_latest(self, key: ReportKey) -> ReadResult | None:
-        """Return the newest whole answer that was what the key meant when it was fetched, whatever window that is."""
+        """Return the newest verified entry that answered the key when it was fetched; its window may be older."""
         account, spec = self.get_account(key.account_id), self._settings.spec(key.report)
         for listed in entries.list_entries(self._engine, key.account_id):
             if not matches_key(listed.key, key, account, spec, listed.fetched_at):
                 continue
-            found = self._find_verified(listed.key)
-            if isinstance(found, tuple):
-                entry, blob = found
-                reason = f"the answer is of {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
+            stored = self._find_verified(listed.key)
+            if isinstance(stored, tuple):
+                entry, blob = stored
+                reason = f"the entry covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
                 return ReadResult(key, ReadStatus.STALE, self._clock.now(), entry, blob, reason)
         return None
 
     def _find_verified(self, entry_key: EntryKey) -> tuple[Entry, bytes] | str:
-        """Return an entry with its bytes, or why there is none; one that does not verify is marked."""
-        found = entries.find(self._engine, entry_key)
-        if found is None:
+        """Return an entry with its bytes, or why there is none; a corrupt one is marked degraded."""
+        stored = entries.find(self._engine, entry_key)
+        if stored is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            decode_envelope(found[1])
+            decode_envelope(stored[1])
         except Corrupt as error:
-            entries.mark_degraded(self._engine, found[0], str(error))
+            entries.mark_degraded(self._engine, stored[0], str(error))
             return str(error)
-        return found
+        return stored
 
     def _look_up(self, key: ReportKey) -> ReadResult:
         now = self._clock.now()
         entry_key = resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), now)
-        found = self._find_verified(entry_key)
-        if isinstance(found, str):
-            return ReadResult(key, ReadStatus.MISS, now, reason=found)
-        entry, blob = found
+        stored = self._find_verified(entry_key)
+        if isinstance(stored, str):
+            return ReadResult(key, ReadStatus.MISS, now, reason=stored)
+        entry, blob = stored
         if entry.is_fresh(now):
             return ReadResult(key, ReadStatus.HIT, now, entry, blob)
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -153,21 +175,27 @@ class Reader:
 def read_or_fetch(
     reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, actor: Actor = Actor.HUMAN
 ) -> ReadResult:
-    """Return a fresh answer, fetching it with critical priority when it is not there.
+    """Return a fresh entry, fetched with critical priority when it is not stored.
 
-    When the upstream fails, what is there is served, marked stale with the reason.
+    When the fetch fails, an older entry is returned, marked stale with the reason.
+
+    Args:
+        reader: reads and counts.
+        make_prefetch: builds the engine; called only on a miss.
+        key: the key to read.
+        actor: who reads.
 
     Raises:
-        NotFound: nothing fresh could be fetched and nothing older is stored; the message says why.
+        NotFound: the fetch failed and nothing older is stored; the message says why.
     """
     started = time.perf_counter()
-    answer = reader.read(key, actor, record_traffic=False)
+    result = reader.read(key, actor, record_traffic=False)
     try:
-        if answer.status is not ReadStatus.HIT:
-            answer = _fetch_or_fall_back(reader, make_prefetch, key, answer)
+        if result.status is not ReadStatus.HIT:
+            result = _fetch_or_fall_back(reader, make_prefetch, key, result)
     finally:
-        reader.record_read(answer, actor, (time.perf_counter() - started) * 1000)
-    return answer
+        reader.record_read(result, actor, (time.perf_counter() - started) * 1000)
+    return result
 
 
 def _fetch_or_fall_back(
@@ -178,17 +206,17 @@ def _fetch_or_fall_back(
         reason = outcome.reason
     except AdwarmError as error:
         reason = str(error)
-    answer = reader.read(key, record_traffic=False)
-    if answer.status is ReadStatus.HIT:
-        return replace(answer, status=ReadStatus.FETCHED)
-    kept = answer if answer.entry else (before if before.entry else reader.find_latest(key))
-    if kept is None or kept.entry is None:
-        raise NotFound(f"{key}: {reason or answer.reason}")
-    why = "; ".join(dict.fromkeys(text for text in (reason, kept.reason) if text))
-    return replace(kept, status=ReadStatus.STALE, reason=why)
+    result = reader.read(key, record_traffic=False)
+    if result.status is ReadStatus.HIT:
+        return replace(result, status=ReadStatus.FETCHED)
+    older = result if result.entry else (before if before.entry else reader.find_latest(key))
+    if older is None or older.entry is None:
+        raise NotFound(f"{key}: {reason or result.reason}")
+    why = "; ".join(dict.fromkeys(text for text in (reason, older.reason) if text))
+    return replace(older, status=ReadStatus.STALE, reason=why)
 
 
-def _require_blob(answer: ReadResult) -> bytes:
-    if answer.blob is None:
-        raise NotFound(f"{answer.key}: {answer.reason}")
-    return answer.blob
+def _require_blob(result: ReadResult) -> bytes:
+    if result.blob is None:
+        raise NotFound(f"{result.key}: {result.reason}")
+    return result.blob

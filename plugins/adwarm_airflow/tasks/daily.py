@@ -10,11 +10,12 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Mode, Window
-from adwarm.planning.decide import recommend_day_close, save_plan
-from adwarm.prefetch.backfill import get_account_missing_spans, validate_range
-from adwarm.prefetch.estimate import estimate
+from adwarm.planning.day_close import recommend_day_close
+from adwarm.planning.decide import save_plan
+from adwarm.prefetch.backfill import estimate, get_account_missing_spans, validate_range
+from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.warm_batch import lift_denials
-from adwarm.runtime import Runtime, SourceFactory
+from adwarm.runtime import Runtime
 from adwarm.store import accounts, jobs
 from adwarm_airflow.connections import DEFAULT_CONNECTION
 from adwarm_airflow.params import get_day_param
@@ -62,7 +63,7 @@ def compact_store(context: Mapping[str, Any]) -> dict[str, Any]:
     if run.is_backfill:
         return {"compacted": False, "why": "a backfill leaves this to the daily run"}
     runtime = open_runtime()
-    result = compact(runtime.engine, runtime.objects, runtime.clock.now())
+    result = compact(runtime.context, runtime.clock.now())
     for text in result.errors:
         log.warning("%s", text)
     log.info("compacted: %s", result.to_dict())
@@ -94,10 +95,10 @@ def _estimate_pairs(
     for account_id, windows in history.items():
         account = by_id[account_id]
         hull = Window(min(window.since for window in windows), max(window.until for window in windows))
-        spans = get_account_missing_spans(runtime.engine, runtime.settings, account, hull, now, "default")
+        spans = get_account_missing_spans(runtime.context, account, hull, now, "default")
         missing.append((account, spans))
     weeks = sum(bool(spans) for _, spans in missing) if with_week else 0
-    cost = estimate(runtime.engine, runtime.settings, missing, "default", summaries=weeks)
+    cost = estimate(runtime.context, missing, "default", summaries=weeks)
     log.info("estimate: %s", cost)
     return cost.to_dict()
 
@@ -106,7 +107,7 @@ def _save_plan(
     runtime: Runtime, run: RunWindow, now: datetime, pairs: list[tuple[Account, date]], *, with_week: bool
 ) -> list[int]:
     items = [recommend_day_close(item, each, now, with_week_summary=with_week) for item, each in pairs]
-    batches = save_plan(runtime.engine, runtime.settings, run.run_id, now, Mode.LIVE, items)
+    batches = save_plan(runtime.context, run.run_id, now, Mode.LIVE, items)
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items), now)
     log.info("%d account-days in %d batches", len(items), batches)
     return list(range(batches))

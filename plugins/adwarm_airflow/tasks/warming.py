@@ -9,7 +9,7 @@ from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
-from adwarm.planning.strategy_plan import decide_strategies, list_enabled_strategies
+from adwarm.planning.strategies import decide_strategies, list_enabled_strategies
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
@@ -30,9 +30,7 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     try:
-        summary = decide(
-            runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.request_costs
-        )
+        summary = decide(runtime.context, decided_at, run.run_id, mode)
     except NotFound as error:
         log.warning("nothing is planned: %s", error)
         _start_job(runtime, run, 0)
@@ -62,8 +60,7 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     chosen = form_strategies or list_enabled_strategies(runtime.engine)
     decided_at, _ = resolve_decision(context, timedelta(minutes=1))
     summary = decide_strategies(
-        runtime.engine,
-        runtime.settings,
+        runtime.context,
         chosen,
         decided_at,
         run.run_id,
@@ -115,8 +112,8 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     keys = [row.key for row in rows if row.status is WarmStatus.FETCHED]
     canary = read_back(runtime.reader, keys)
-    outcomes = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now())
-    shadow = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
+    outcomes = mark_warm_outcomes(runtime.context, run.clock.now())
+    shadow = mark_warm_outcomes(runtime.context, run.clock.now(), mode=Mode.SHADOW)
     for text in job.errors[:10]:
         log.warning("%s", text)
     figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}

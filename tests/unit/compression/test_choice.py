@@ -1,4 +1,4 @@
-"""Packing: round trips, never larger, thresholds, transcoding, and refusal of what does not verify."""
+"""Compression: round trips, never larger, thresholds, transcoding, and refusal of corrupt bytes."""
 
 import os
 
@@ -18,8 +18,8 @@ EMPTY_ENVELOPE = len(encode_envelope(b"", codec="identity", content_type="applic
 
 
 @given(raw=st.binary(max_size=3000), codec=st.sampled_from(CODECS), threshold=st.integers(0, 1000))
-def test_unpacking_undoes_packing_and_nothing_grows(raw: bytes, codec: Codec, threshold: int) -> None:
-    """Any payload comes back, and beside the envelope's header no byte is added."""
+def test_decompress_undoes_compress_and_nothing_grows(raw: bytes, codec: Codec, threshold: int) -> None:
+    """Any payload comes back, and only the envelope's header is added."""
     settings = CompressionSettings(threshold_bytes=threshold)
     packed = compress(raw, settings, codec=codec)
     assert decompress(packed.blob, settings) == raw
@@ -29,7 +29,7 @@ def test_unpacking_undoes_packing_and_nothing_grows(raw: bytes, codec: Codec, th
 
 
 def test_small_and_incompressible_payloads_stay_as_they_are() -> None:
-    """Below the threshold, and where compressing does not pay, the bytes are stored plain."""
+    """Below the threshold, and where compression does not help, the bytes are stored plain."""
     assert compress(SAMPLE[:511], SETTINGS).codec == "identity"
     assert compress(SAMPLE[:512], SETTINGS).codec == "zstd"
     for codec in CODECS:
@@ -45,27 +45,27 @@ def test_the_settings_choose_the_codec_unless_the_call_does() -> None:
         compress(SAMPLE, settings, codec="lz4")
 
 
-def test_packing_is_deterministic() -> None:
-    """Equal payloads give equal blobs, so that they are stored once."""
+def test_compression_is_deterministic() -> None:
+    """Equal payloads give equal blobs, so they are stored once."""
     for codec in CODECS:
         assert compress(SAMPLE, SETTINGS, codec=codec) == compress(SAMPLE, SETTINGS, codec=codec)
 
 
-def test_the_content_type_travels_along() -> None:
-    """What was packed says what it is."""
+def test_the_content_type_is_in_the_envelope() -> None:
+    """The envelope names the type of its payload."""
     assert decode_envelope(compress(b"a,b", SETTINGS, content_type="text/csv").blob).content_type == "text/csv"
 
 
 @pytest.mark.parametrize("stored", CODECS)
-@pytest.mark.parametrize("wanted", CODECS)
-def test_transcoding_gives_the_same_payload_in_any_codec(stored: Codec, wanted: Codec) -> None:
-    """Whatever the stored codec, the client's one decodes to the payload."""
+@pytest.mark.parametrize("target", CODECS)
+def test_transcoding_gives_the_same_payload_in_any_codec(stored: Codec, target: Codec) -> None:
+    """Whatever the stored codec, the client's codec decodes to the payload."""
     blob = compress(SAMPLE, SETTINGS, codec=stored).blob
-    assert decode(transcode(blob, wanted, SETTINGS), wanted, len(SAMPLE)) == SAMPLE
+    assert decode(transcode(blob, target, SETTINGS), target, len(SAMPLE)) == SAMPLE
 
 
-def test_the_stored_codec_is_handed_on_without_decoding() -> None:
-    """A body in the wanted codec passes through, even one that could not be decoded here."""
+def test_the_stored_codec_passes_without_decoding() -> None:
+    """A body in the requested codec is returned as it is, even one that could not be decoded here."""
     blob = encode_envelope(b"not gzip at all", codec="gzip", content_type="text/plain", raw_bytes=3)
     assert transcode(blob, "gzip", SETTINGS) == b"not gzip at all"
     with pytest.raises(Corrupt):
@@ -73,13 +73,13 @@ def test_the_stored_codec_is_handed_on_without_decoding() -> None:
 
 
 def test_a_wrong_length_is_corrupt() -> None:
-    """A body that decodes to another length than promised is not served."""
+    """A body that decodes to another length than stored is not served."""
     with pytest.raises(Corrupt, match="has 3 bytes and should have 4"):
         decompress(encode_envelope(b"abc", codec="identity", content_type="text/plain", raw_bytes=4), SETTINGS)
 
 
-def test_nothing_is_packed_that_could_not_be_unpacked() -> None:
-    """The limit of decoding holds at packing already."""
+def test_nothing_is_compressed_that_could_not_be_decompressed() -> None:
+    """The limit of decoding applies to compression too."""
     settings = CompressionSettings(max_decoded_bytes=1024)
     assert decompress(compress(bytes(1024), settings).blob, settings) == bytes(1024)
     with pytest.raises(TooMuchData, match="1025 bytes"):

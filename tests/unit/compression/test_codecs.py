@@ -1,4 +1,4 @@
-"""Codecs: foreign decoders agree, cuts and trailing bytes are refused, decoding is bounded."""
+"""Codecs: other decoders agree, truncated streams and trailing bytes are refused, decoding is bounded."""
 
 import gzip
 import os
@@ -31,7 +31,7 @@ def test_decoding_undoes_encoding(raw: bytes, codec: Codec) -> None:
 
 @pytest.mark.parametrize("level", range(10))
 def test_every_gzip_level_is_read_by_the_standard_library(level: int) -> None:
-    """Levels of both libraries write gzip that anyone reads, with no time in it."""
+    """Levels of both libraries write standard gzip, without a timestamp."""
     body = encode(SAMPLE, "gzip", CompressionSettings(gzip_level=level))
     assert gzip.decompress(body) == SAMPLE
     assert body[4:8] == b"\0\0\0\0"
@@ -53,8 +53,8 @@ def test_levels_reach_the_codecs() -> None:
 
 @pytest.mark.parametrize("codec", REAL)
 @pytest.mark.parametrize("sample", [SAMPLE, os.urandom(5000)], ids=["regular", "random"])
-def test_every_cut_is_refused(codec: Codec, sample: bytes) -> None:
-    """A stream cut at any byte raises Corrupt, though some decoders return what they have."""
+def test_every_truncation_is_refused(codec: Codec, sample: bytes) -> None:
+    """A stream truncated at any byte raises Corrupt, though some decoders return what they have."""
     body = encode(sample, codec, SETTINGS)
     for length in range(0, len(body), max(1, len(body) // 400)):
         with pytest.raises(Corrupt):
@@ -65,7 +65,7 @@ def test_every_cut_is_refused(codec: Codec, sample: bytes) -> None:
 
 @pytest.mark.parametrize("codec", REAL)
 def test_bytes_after_the_end_are_refused(codec: Codec) -> None:
-    """A second stream or garbage behind the first is damage."""
+    """A second stream or garbage after the first is damage."""
     body = encode(SAMPLE, codec, SETTINGS)
     for tail in (b"x", body):
         with pytest.raises(Corrupt):
@@ -73,7 +73,7 @@ def test_bytes_after_the_end_are_refused(codec: Codec) -> None:
 
 
 @given(body=st.binary(max_size=400), codec=st.sampled_from(REAL))
-def test_garbage_raises_only_our_errors(body: bytes, codec: Codec) -> None:
+def test_garbage_raises_only_documented_errors(body: bytes, codec: Codec) -> None:
     """Arbitrary bytes decode within the limit or raise one of the two errors."""
     with suppress(Corrupt, TooMuchData):
         assert len(decode(body, codec, 1000)) <= 1000
@@ -81,7 +81,7 @@ def test_garbage_raises_only_our_errors(body: bytes, codec: Codec) -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_limit_is_exact(codec: Codec) -> None:
-    """A payload of the limit passes, one byte more does not."""
+    """A payload at the limit passes, one byte more does not."""
     body = encode(SAMPLE, codec, SETTINGS)
     assert decode(body, codec, len(SAMPLE)) == SAMPLE
     with pytest.raises(TooMuchData, match="ADWARM_COMPRESSION__MAX_DECODED_BYTES"):
@@ -103,7 +103,7 @@ def test_a_bomb_costs_no_more_than_the_limit(codec: Codec) -> None:
 
 
 def test_a_zstd_frame_of_unknown_size_is_bounded_too() -> None:
-    """A foreign frame that does not say its size is decoded, and refused when too large or cut."""
+    """A frame without its size is decoded, and refused when too large or truncated."""
     packer = zstandard.ZstdCompressor().compressobj()
     body = packer.compress(SAMPLE) + packer.flush()
     assert decode(body, "zstd", LIMIT) == SAMPLE

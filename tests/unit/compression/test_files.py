@@ -1,4 +1,4 @@
-"""Compressing files in place: nothing is lost, whatever happens on the way."""
+"""Compressing files in place: nothing is lost, whatever happens in between."""
 
 import gzip
 import os
@@ -28,8 +28,8 @@ def _names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("codec", list(READERS))
-def test_a_file_becomes_its_compressed_sibling(tmp_path: Path, codec: Any) -> None:
-    """The sibling is in the codec's standard format, keeps mode and time, and replaces the file."""
+def test_a_file_is_replaced_by_its_compressed_copy(tmp_path: Path, codec: Any) -> None:
+    """The copy is in the codec's standard format, keeps mode and time, and replaces the file."""
     suffix, read = READERS[codec]
     file = tmp_path / "a.json"
     file.write_bytes(TEXT)
@@ -45,7 +45,7 @@ def test_a_file_becomes_its_compressed_sibling(tmp_path: Path, codec: Any) -> No
 
 
 def test_a_folder_is_walked_by_patterns(tmp_path: Path) -> None:
-    """Names decide, in every folder below; what is excluded stays."""
+    """Names decide, in every folder below; excluded files stay."""
     (tmp_path / "deep").mkdir()
     for name in ("a.json", "deep/b.txt", "c.csv", "keep.json"):
         (tmp_path / name).write_bytes(TEXT)
@@ -55,18 +55,18 @@ def test_a_folder_is_walked_by_patterns(tmp_path: Path) -> None:
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
-    """Compressed files are recognised, even when everything is included."""
+    """Compressed files are recognized, even when everything is included."""
     (tmp_path / "a.json").write_bytes(TEXT)
     compress_path(tmp_path, SETTINGS)
     before = (tmp_path / "a.json.zst").read_bytes()
     report = compress_path(tmp_path, SETTINGS, include=("*",))
     assert report.compressed == []
-    assert report.skipped == {str(tmp_path / "a.json.zst"): "it is compressed already"}
+    assert report.skipped == {str(tmp_path / "a.json.zst"): "it is already compressed"}
     assert (tmp_path / "a.json.zst").read_bytes() == before
 
 
-def test_what_does_not_pay_or_fit_is_left_alone(tmp_path: Path) -> None:
-    """Small, random and oversized files and those with a sibling already stay, each with its reason."""
+def test_files_that_do_not_shrink_or_fit_are_skipped(tmp_path: Path) -> None:
+    """Small, random and oversized files and those with a compressed copy stay, each with its reason."""
     contents = {"small.txt": b"x", "random.txt": os.urandom(600), "large.txt": bytes(2000), "twin.txt": bytes(600)}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -76,13 +76,13 @@ def test_what_does_not_pay_or_fit_is_left_alone(tmp_path: Path) -> None:
         "small.txt": "it is smaller than 512 bytes",
         "random.txt": "it does not shrink",
         "large.txt": "it is larger than 1024 bytes",
-        "twin.txt": "twin.txt.zst is there already",
+        "twin.txt": "twin.txt.zst already exists",
     }
     assert all((tmp_path / name).read_bytes() == content for name, content in contents.items())
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """A symbolic link in the folder leads nowhere."""
+    """A symbolic link in the folder is not followed."""
     outside = tmp_path / "outside.json"
     outside.write_bytes(TEXT)
     (tmp_path / "in").mkdir()
@@ -97,8 +97,8 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert outside.read_bytes() == TEXT
 
 
-def test_a_file_that_does_not_come_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the round trip fails, the file stays, no draft is left, and the other files go on."""
+def test_a_file_that_fails_the_round_trip_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the round trip fails, the file stays, no draft is left, and the other files are compressed."""
     (tmp_path / "bad.json").write_bytes(TEXT)
     (tmp_path / "good.json").write_bytes(TEXT * 2)
     real = files.decode
@@ -106,11 +106,11 @@ def test_a_file_that_does_not_come_back_is_kept(tmp_path: Path, monkeypatch: pyt
     report = compress_path(tmp_path, SETTINGS)
     assert _names(tmp_path) == ["bad.json", "good.json.zst"]
     assert (tmp_path / "bad.json").read_bytes() == TEXT
-    assert "does not give back the file" in report.failed[str(tmp_path / "bad.json")]
+    assert "does not decode to the file" in report.failed[str(tmp_path / "bad.json")]
 
 
 def test_a_file_that_changes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer that comes in between loses nothing."""
+    """A concurrent writer loses nothing."""
     file = tmp_path / "a.json"
     file.write_bytes(TEXT)
     real = files.encode
@@ -126,8 +126,8 @@ def test_a_file_that_changes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pyte
     assert file.read_bytes() == TEXT + b"more"
 
 
-def test_wrong_words_are_refused(tmp_path: Path) -> None:
-    """A path without a file, and a codec without a file format, say so."""
+def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
+    """A path without a file, and a codec without a file format, are refused with the reason."""
     with pytest.raises(NotFound, match="nowhere"):
         compress_path(tmp_path / "nowhere", SETTINGS)
     with pytest.raises(BadRequest, match="choose one of zstd, gzip, brotli"):

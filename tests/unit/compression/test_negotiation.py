@@ -1,4 +1,4 @@
-"""Content negotiation: the stored codec where possible, the client's weights elsewhere."""
+"""Content negotiation: the stored codec where possible, the client's weights otherwise."""
 
 import pytest
 from hypothesis import given
@@ -34,14 +34,14 @@ from adwarm.foundation.errors import BadRequest
         ("gzip;q=0.001", "zstd", "gzip"),
     ],
 )
-def test_the_answer_is_the_one_the_standard_allows(header: str, stored: str, chosen: str) -> None:
-    """Each header gets the codec it asks for, the stored one first."""
+def test_the_codec_follows_the_standard(header: str, stored: str, chosen: str) -> None:
+    """Each header gets a codec it accepts, the stored one first."""
     assert choose_encoding(header, stored) == chosen
 
 
 @given(header=st.text(max_size=80), stored=st.sampled_from(CODECS))
 def test_any_header_gets_a_codec(header: str, stored: Codec) -> None:
-    """No header breaks the answer."""
+    """No header raises."""
     assert choose_encoding(header, stored) in CODECS
 
 
@@ -57,7 +57,7 @@ def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) 
 
 
 def test_codecs_have_their_http_names() -> None:
-    """Brotli is `br` on the wire."""
+    """Brotli is `br` in HTTP."""
     assert [content_coding(codec) for codec in ("identity", "gzip", "brotli", "zstd")] == [
         "identity",
         "gzip",

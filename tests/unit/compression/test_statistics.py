@@ -1,4 +1,4 @@
-"""Compression figures: totals, times by an injected timer, errors by class."""
+"""Compression statistics: totals, times by an injected timer, errors by class."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ SETTINGS = CompressionSettings(max_decoded_bytes=100_000)
 SAMPLE = b'{"clicks":"7"},' * 200
 
 
-def test_before_the_first_pack_there_is_no_ratio() -> None:
-    """An empty record divides by nothing."""
+def test_without_a_payload_there_is_no_ratio() -> None:
+    """Empty statistics divide by nothing."""
     assert CompressionStats().to_dict() == {
         "packed": 0,
         "unpacked": 0,
@@ -29,23 +29,23 @@ def test_before_the_first_pack_there_is_no_ratio() -> None:
 
 
 def test_bytes_and_times_are_counted_by_codec() -> None:
-    """Each pack and unpack adds its bytes and the seconds between two looks at the timer."""
+    """Each call adds its bytes and the seconds between two readings of the timer."""
     stats = CompressionStats(timer=count(step=0.5).__next__)
     packed = stats.compress(SAMPLE, SETTINGS)
     stats.compress(b"small", SETTINGS)
     assert stats.decompress(packed.blob, SETTINGS) == SAMPLE
-    found = stats.to_dict()
-    assert found["codecs"]["zstd"]["pack_seconds"] == found["codecs"]["zstd"]["unpack_seconds"] == 0.5
-    assert found["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
-    assert found["codecs"]["identity"]["packed"] == 1
-    assert (found["packed"], found["unpacked"]) == (2, 1)
-    assert found["saved_bytes"] == found["raw_bytes"] - found["stored_bytes"]
-    assert found["ratio"] == round(found["raw_bytes"] / found["stored_bytes"], 3) > 1
-    assert json.loads(json.dumps(found)) == found
+    result = stats.to_dict()
+    assert result["codecs"]["zstd"]["pack_seconds"] == result["codecs"]["zstd"]["unpack_seconds"] == 0.5
+    assert result["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
+    assert result["codecs"]["identity"]["packed"] == 1
+    assert (result["packed"], result["unpacked"]) == (2, 1)
+    assert result["saved_bytes"] == result["raw_bytes"] - result["stored_bytes"]
+    assert result["ratio"] == round(result["raw_bytes"] / result["stored_bytes"], 3) > 1
+    assert json.loads(json.dumps(result)) == result
 
 
-def test_errors_are_counted_and_passed_on() -> None:
-    """A failure is seen by the caller and by the figures."""
+def test_errors_are_counted_and_raised() -> None:
+    """A failure is raised to the caller and counted."""
     stats = CompressionStats()
     with pytest.raises(Corrupt):
         stats.decompress(b"not an envelope", SETTINGS)

@@ -1,46 +1,41 @@
-"""The planner's question is answered by the fetch planner: what it says is what a fetch would send."""
+"""The cost of a key is what the fetch planner would send for it."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from adwarm.fetch_plan.request_cost import Need, StoredDaysPricer, nothing_is_there
-from adwarm.model import Account, Priority, ReportKey
-from adwarm.prefetch import KeyRequest
-from adwarm.sources.protocol import Increment
-from tests.unit.conftest import NOW, PrefetchHarness
+import pytest
 
-KEYS = [ReportKey(account, name) for account in ("act_1", "act_2") for name in ("today", "yesterday", "last_7d")]
-HOUR = timedelta(hours=1)
+from adwarm.fetch_plan.planner import plan_fetch
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
+from adwarm.model import Window
+from adwarm.store.partitions import PartitionState
 
-
-def _ask(bench: PrefetchHarness, keys: list[ReportKey], after: timedelta = timedelta(0)) -> list[Need]:
-    needs = StoredDaysPricer(bench.engine, bench.settings)
-    return needs(keys, [Account(key.account_id) for key in keys], [NOW + after] * len(keys))
-
-
-def test_with_nothing_stored_everything_is_needed(bench: PrefetchHarness) -> None:
-    """A single day takes its days; more days take a summary too. The planner's own default says the same."""
-    found = _ask(bench, KEYS)
-    assert found == [Need(True, False), Need(True, False), Need(True, True)] * 2
-    assert found == nothing_is_there(KEYS, [Account(key.account_id) for key in KEYS], [NOW] * len(KEYS))
-    assert _ask(bench, []) == []
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
+DAY = Window(WEEK.until, WEEK.until)
+SCHEDULE = RefetchSchedule("UTC")
 
 
-def test_days_that_are_there_are_not_needed(bench: PrefetchHarness) -> None:
-    """After a fetch of a week its days are there until their freshness ends; another account's are not."""
-    bench.prefetch.run([KeyRequest(ReportKey("act_1", "last_7d"))], Priority.LOW)
-    assert [need.days for need in _ask(bench, KEYS)] == [True, False, False, True, True, True]
-    assert _ask(bench, KEYS[1:3], timedelta(hours=23))[0].days
+def _states(window: Window, fetched_at: datetime = NOW) -> dict[date, PartitionState]:
+    return {day: PartitionState(day, "h", 1, "c", fetched_at, True, False, 1, "v26.0") for day in window.days()}
 
 
-def test_what_it_says_is_what_is_sent(bench: PrefetchHarness) -> None:
-    """For keys in turn, the requests of each fetch are those that were foretold just before it."""
-    for name in ("yesterday", "last_7d", "today", "2026-11-20..2026-11-23"):
-        key = ReportKey("act_1", name)
-        (need,) = _ask(bench, [key])
-        asked = len(bench.source.submitted)
-        bench.prefetch.run([KeyRequest(key)], Priority.LOW)
-        sent = bench.source.submitted[asked:]
-        days = any(unit.increment is Increment.DAY or len(window) == 1 for unit in sent for window in unit.windows)
-        summary = any(unit.increment is Increment.RANGE and len(window) > 1 for unit in sent for window in unit.windows)
-        assert (need.days, need.summary) == (days, summary)
-        assert date(2026, 11, 24) < NOW.date()
+def test_with_nothing_stored_everything_is_fetched() -> None:
+    """A single day costs its days; more days cost a summary too. The planner says the same."""
+    for window in (DAY, WEEK):
+        plan = plan_fetch([window], {}, SCHEDULE, NOW)
+        expected = RequestCost(bool(plan.spans), bool(plan.summary_windows))
+        assert get_request_cost(window, {}, SCHEDULE, NOW) == expected == RequestCost(True, window == WEEK)
+
+
+@pytest.mark.parametrize(("age", "days"), [(timedelta(0), False), (timedelta(hours=23), True)])
+def test_stored_days_cost_nothing_until_they_are_due(age: timedelta, days: bool) -> None:
+    """Fresh days need no request; once yesterday's freshness has ended they need one. The summary always counts."""
+    assert get_request_cost(WEEK, _states(WEEK), SCHEDULE, NOW + age) == RequestCost(days, True)
+
+
+def test_a_missing_day_costs_a_request() -> None:
+    """One day that is not stored is enough."""
+    states = _states(WEEK)
+    del states[WEEK.since]
+    assert get_request_cost(WEEK, states, SCHEDULE, NOW) == RequestCost(True, True)

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Window
-from adwarm.store import ObjectStore, partitions
+from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
@@ -38,7 +39,7 @@ def _publish(engine: Engine, objects: ObjectStore, span: Window, *, settled: boo
 
 
 def _stored(engine: Engine, objects: ObjectStore, window: Window = JUNE) -> tuple[str, int]:
-    """A digest over all rows of a window, and the number of objects that hold them."""
+    """Return a digest of all rows of a window, and the number of objects that hold them."""
     states = partitions.list_states(engine, "act_1", "spec", window)
     return content_hash(daily_rows(objects, states, window)), len({state.object_hash for state in states.values()})
 
@@ -51,40 +52,40 @@ def two_spans(engine: Engine, objects: ObjectStore) -> None:
 
 
 @pytest.mark.usefixtures("two_spans")
-def test_a_months_rows_come_together_unchanged(engine: Engine, objects: ObjectStore) -> None:
-    """June, which was in two objects, is in one; its rows are the same to the digit, and so are May's and July's."""
+def test_a_months_rows_are_compacted_unchanged(engine: Engine, objects: ObjectStore) -> None:
+    """June, which was in two objects, is in one; its rows are identical, and so are those of May and July."""
     whole = Window(SPANS[0].since, SPANS[1].until)
     before, everything = _stored(engine, objects), _stored(engine, objects, whole)[0]
 
-    report = compact(engine, objects, NOW)
+    report = compact(Context(engine, objects, Settings()), NOW)
 
     assert (report.months, report.objects_before, report.days, report.errors) == (1, 2, 30, [])
     assert (before[1], _stored(engine, objects)) == (2, (before[0], 1))
     assert _stored(engine, objects, whole)[0] == everything
-    assert compact(engine, objects, NOW).months == 0, "a second time there is nothing to do"
+    assert compact(Context(engine, objects, Settings()), NOW).months == 0, "a second time there is nothing to do"
 
 
-def test_a_month_that_may_still_change_is_left_alone(engine: Engine, objects: ObjectStore) -> None:
+def test_a_month_that_may_still_change_is_not_compacted(engine: Engine, objects: ObjectStore) -> None:
     """One day that is not final keeps its whole month as it is."""
     _publish(engine, objects, SPANS[0])
     _publish(engine, objects, SPANS[1], settled=False)
 
-    assert compact(engine, objects, NOW).months == 0
+    assert compact(Context(engine, objects, Settings()), NOW).months == 0
 
 
 @pytest.mark.usefixtures("two_spans")
 def test_a_crash_after_the_object_is_written_leaves_an_orphan(
     engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing points at the new object yet: the rows are read as before, and the next run points at the same object."""
+    """No row references the new object yet: the rows are read as before, and the next run uses the same object."""
     before = _stored(engine, objects)
     with monkeypatch.context() as patch:
         patch.setattr(partitions, "repoint", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            compact(engine, objects, NOW)
+            compact(Context(engine, objects, Settings()), NOW)
     assert (_stored(engine, objects), len(list(objects.list_objects()))) == (before, 3)
 
-    assert compact(engine, objects, NOW).months == 1
+    assert compact(Context(engine, objects, Settings()), NOW).months == 1
     assert (_stored(engine, objects)[0], len(list(objects.list_objects()))) == (before[0], 3)
 
 
@@ -92,7 +93,7 @@ def test_a_crash_after_the_object_is_written_leaves_an_orphan(
 def test_a_crash_within_the_transaction_changes_nothing(
     engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a month is never moved: the days' rows change together or not at all."""
+    """Half a month is never moved: its days change together or not at all."""
     before = _stored(engine, objects)
     original = partitions.repoint
 
@@ -102,7 +103,7 @@ def test_a_crash_within_the_transaction_changes_nothing(
 
     monkeypatch.setattr(partitions, "repoint", half)
     with pytest.raises(KeyboardInterrupt):
-        compact(engine, objects, NOW)
+        compact(Context(engine, objects, Settings()), NOW)
     assert _stored(engine, objects) == before
 
 
@@ -120,35 +121,35 @@ def test_a_day_that_is_published_meanwhile_stays_as_it_is(
         return digest
 
     monkeypatch.setattr(objects, "put", meanwhile)
-    assert compact(engine, objects, NOW).days == 29
+    assert compact(Context(engine, objects, Settings()), NOW).days == 29
     states = partitions.list_states(engine, "act_1", "spec", JUNE)
     [day] = {row["spend"] for row in daily_rows(objects, states, Window(date(2026, 6, 3), date(2026, 6, 3)))}
     assert day == "2.00"
 
 
 @pytest.mark.usefixtures("two_spans")
-def test_a_damaged_month_is_told_and_left(engine: Engine, objects: ObjectStore) -> None:
-    """An object that does not verify moves nothing; the report says which month and what to do."""
+def test_a_damaged_month_is_reported_and_left(engine: Engine, objects: ObjectStore) -> None:
+    """A corrupt object moves nothing; the result says which month and what to do."""
     for path in Path(objects.url).rglob("*.parquet"):
         path.write_bytes(b"?")
 
-    report = compact(engine, objects, NOW)
+    report = compact(Context(engine, objects, Settings()), NOW)
     assert (report.months, report.days, len(report.errors)) == (0, 0, 1)
     assert "act_1 2026-06-01..2026-06-30" in report.errors[0]
     assert "verify --repair" in report.errors[0]
 
 
 @pytest.mark.usefixtures("two_spans")
-def test_what_compaction_leaves_behind_goes_after_a_day(engine: Engine, objects: ObjectStore) -> None:
+def test_compacted_objects_are_deleted_after_a_day(engine: Engine, objects: ObjectStore) -> None:
     """Objects whose every day has moved are deleted a day later, and the rows can still be read."""
     for span in (Window(date(2026, 5, 1), date(2026, 5, 19)), Window(date(2026, 7, 10), date(2026, 7, 31))):
         _publish(engine, objects, span)
     before = _stored(engine, objects, Window(date(2026, 5, 1), date(2026, 7, 31)))
-    assert compact(engine, objects, NOW).months == 3
+    assert compact(Context(engine, objects, Settings()), NOW).months == 3
     for path in Path(objects.url).rglob("*.parquet"):
         os.utime(path, ((NOW - timedelta(days=2)).timestamp(),) * 2)
 
-    report = compact(engine, objects, NOW)
+    report = compact(Context(engine, objects, Settings()), NOW)
 
     assert (report.orphans, report.months) == (4, 0)
     assert _stored(engine, objects, Window(date(2026, 5, 1), date(2026, 7, 31))) == (before[0], 3)

@@ -1,4 +1,4 @@
-"""What nothing points at is deleted once it is a day old; what a row points at never is."""
+"""Unreferenced objects are deleted once they are a day old; referenced ones never are."""
 
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.maintenance.garbage_collection import delete_orphans, list_used_objects
-from adwarm.store import ObjectStore, partitions
+from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata
@@ -30,22 +31,22 @@ def _point_at(engine: Engine, digest: str) -> None:
         partitions.publish(connection, "act_1", "spec", [state], 1)
 
 
-def test_only_old_orphans_go(engine: Engine, objects: ObjectStore) -> None:
-    """An old object in use, a young orphan and a quarantined line stay; an old orphan of any kind goes."""
+def test_only_old_orphans_are_deleted(engine: Engine, objects: ObjectStore) -> None:
+    """An old object in use, a young orphan and a quarantined line stay; an old orphan of any kind is deleted."""
     used, young = _put(objects, b"used", OLD), _put(objects, b"young", NOW)
     lines = _put(objects, b"line", OLD, ".jsonl")
     gone = [_put(objects, b"old", OLD), _put(objects, b"plan", OLD, ".json")]
     _point_at(engine, used)
 
-    assert delete_orphans(engine, objects, NOW) == (2, 0)
+    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (2, 0)
     assert {digest for digest, _ in objects.list_objects()} == {used, young, lines}
     assert not any(objects.exists(digest, suffix) for digest, suffix in zip(gone, (".parquet", ".json"), strict=True))
 
 
-def test_an_orphan_that_is_put_again_while_it_is_judged_stays(
+def test_an_orphan_that_is_written_again_stays(
     engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that is about to point at an old object puts it first, so it is young when the deed would be done."""
+    """A worker that is about to reference an old object writes it first, so it is young when it would be deleted."""
     digest = _put(objects, b"rows", OLD)
 
     def meanwhile(engine: Engine) -> set[str]:
@@ -53,12 +54,12 @@ def test_an_orphan_that_is_put_again_while_it_is_judged_stays(
         return set()
 
     monkeypatch.setattr("adwarm.maintenance.garbage_collection.list_used_objects", meanwhile)
-    assert delete_orphans(engine, objects, NOW) == (0, 0)
+    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (0, 0)
     assert objects.get(digest) == b"rows"
 
 
-def test_every_table_that_names_objects_is_asked(engine: Engine) -> None:
-    """Whatever table has a column `object_hash`, what it names is in use."""
+def test_every_table_that_references_objects_counts(engine: Engine) -> None:
+    """Whatever table has a column `object_hash`, the objects in it are in use."""
     named = {table.name for table in metadata.tables.values() if "object_hash" in table.c}
     _point_at(engine, "a" * 64)
 

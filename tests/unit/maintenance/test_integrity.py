@@ -1,4 +1,4 @@
-"""Everything stored is checked, and what is damaged can be fetched again."""
+"""Everything stored is checked, and damaged data can be fetched again."""
 
 from pathlib import Path
 
@@ -16,36 +16,36 @@ def _spoil_objects(objects: ObjectStore) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
-def test_a_whole_store_is_clean(desk: ReaderHarness, objects: ObjectStore) -> None:
-    """Entries and objects are counted; nothing is complained about."""
+def test_an_intact_store_has_no_findings(desk: ReaderHarness, objects: ObjectStore) -> None:
+    """Entries and objects are counted, and nothing is reported."""
     desk.warm(*KEYS)
-    found = verify_store(desk.engine, objects, desk.bench.settings)
-    assert (found.entries, found.objects, found.corrupt) == (2, 2, [])
-    assert found.to_dict()["corrupt"] == []
+    result = verify_store(desk.bench.prefetch.context)
+    assert (result.entries, result.objects, result.corrupt) == (2, 2, [])
+    assert result.to_dict()["corrupt"] == []
 
 
 def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
-    """Without repair it only tells; with it the entries are fetched by the next warm, and all is well."""
+    """Without repair they are only reported; with it the next warm fetches them."""
     desk.warm(*KEYS)
     desk.corrupt_payloads()
-    told = verify_store(desk.engine, objects, desk.bench.settings)
-    assert {what for what, _ in told.corrupt} == {
+    reported = verify_store(desk.bench.prefetch.context)
+    assert {what for what, _ in reported.corrupt} == {
         "entry act_1 2026-11-18..2026-11-24",
         "entry act_2 2026-11-24..2026-11-24",
     }
-    verify_store(desk.engine, objects, desk.bench.settings, repair=True)
+    verify_store(desk.bench.prefetch.context, repair=True)
     desk.warm(*KEYS)
-    assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
+    assert verify_store(desk.bench.prefetch.context).corrupt == []
     assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT
 
 
 def test_damaged_and_lost_objects_are_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
-    """An account whose rows are damaged is not stuck: after a repair its days are fetched anew."""
+    """After a repair the days of an account with damaged rows are fetched again."""
     desk.warm(*KEYS)
     _spoil_objects(objects)
     next(Path(objects.url).rglob("*.parquet")).unlink()
-    assert len(verify_store(desk.engine, objects, desk.bench.settings, repair=True).corrupt) == 2
+    assert len(verify_store(desk.bench.prefetch.context, repair=True).corrupt) == 2
     desk.bench.clock.sleep(25 * 3600)
     desk.warm(*KEYS)
-    assert verify_store(desk.engine, objects, desk.bench.settings).corrupt == []
+    assert verify_store(desk.bench.prefetch.context).corrupt == []
     assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT

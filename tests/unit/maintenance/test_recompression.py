@@ -1,4 +1,4 @@
-"""Packing anew keeps every answer and only ever makes it smaller."""
+"""Recompression keeps every document and only ever makes entries smaller."""
 
 import pytest
 
@@ -15,14 +15,14 @@ PLAIN = CompressionSettings(codec="identity")
 
 @pytest.fixture
 def plain(desk: ReaderHarness) -> ReaderHarness:
-    """One entry, stored as it is."""
-    desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": PLAIN})
+    """One entry, stored without compression."""
+    desk.bench.use_compression(PLAIN)
     desk.warm(KEY)
     return desk
 
 
-def test_an_entry_is_packed_where_that_is_smaller(plain: ReaderHarness) -> None:
-    """The answer is the same afterwards, under the new codec; a second time changes nothing."""
+def test_an_entry_is_recompressed_where_that_is_smaller(plain: ReaderHarness) -> None:
+    """The document is the same afterwards, with the new codec; a second run changes nothing."""
     before = plain.reader.get_body(plain.reader.read(KEY))
     counts = recompress_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)
     assert (counts["entries"], counts["repacked"], counts["corrupt"]) == (1, 1, 0)
@@ -34,15 +34,15 @@ def test_an_entry_is_packed_where_that_is_smaller(plain: ReaderHarness) -> None:
 
 
 def test_it_never_makes_an_entry_larger(plain: ReaderHarness) -> None:
-    """An entry that is small already stays as it is."""
+    """An entry that is already small stays as it is."""
     recompress_entries(plain.engine, CompressionSettings(codec="zstd"), NOW)
     before = entries.list_entries(plain.engine)
     assert recompress_entries(plain.engine, PLAIN, NOW)["repacked"] == 0
     assert entries.list_entries(plain.engine) == before
 
 
-def test_a_damaged_entry_is_marked_and_not_repacked(plain: ReaderHarness) -> None:
-    """What does not verify is counted, marked and left."""
+def test_a_damaged_entry_is_marked_and_not_recompressed(plain: ReaderHarness) -> None:
+    """A corrupt entry is counted, marked degraded, and left."""
     plain.corrupt_payloads()
     counts = recompress_entries(plain.engine, CompressionSettings(), NOW)
     assert (counts["corrupt"], counts["repacked"]) == (1, 0)

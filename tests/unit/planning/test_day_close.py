@@ -17,7 +17,7 @@ ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Au
 
 @given(st.sampled_from(ZONES), st.dates(date(2024, 1, 1), date(2027, 12, 31)), st.integers(1, 10**15))
 def test_days_close_soon_after_their_own_midnight(zone: str, day: date, number: int) -> None:
-    """Every day closes 30 to 180 minutes after the moment the account's calendar turns, clock changes included."""
+    """Every day closes 30 to 180 minutes after the account's midnight, clock changes included."""
     moment = get_close_time(Account(f"act_{number}", zone), day, PLANNING)
     wait = timedelta(minutes=PLANNING.day_close_after_minutes)
     assert (moment - wait - timedelta(minutes=PLANNING.day_close_spread_minutes)).astimezone(
@@ -38,7 +38,7 @@ def test_each_day_closes_exactly_once(zone: str) -> None:
 
 
 def test_accounts_are_spread() -> None:
-    """Accounts of one zone close at many different moments, each at the same one every day."""
+    """Accounts of one zone close at many different times, each at the same one every day."""
     accounts = [Account(f"act_{n}") for n in range(200)]
     moments = {get_close_time(account, date(2026, 3, 1), PLANNING) for account in accounts}
     assert len(moments) > 150
@@ -50,10 +50,10 @@ def test_accounts_are_spread() -> None:
 
 
 def test_only_active_accounts_are_closed() -> None:
-    """Denied and closed accounts cost no call; the others come in the order of closing."""
+    """Denied and closed accounts cost no call; the others are ordered by closing time."""
     accounts = [Account(f"act_{n}", status=status) for n, status in enumerate(("active", "denied", "closed", "active"))]
     since = datetime(2026, 3, 2, tzinfo=UTC)
-    found = find_closing_accounts(accounts, since, since + timedelta(days=1), PLANNING)
-    assert {account.id for account, _ in found} == {"act_0", "act_3"}
-    moments = [get_close_time(account, day, PLANNING) for account, day in found]
+    result = find_closing_accounts(accounts, since, since + timedelta(days=1), PLANNING)
+    assert {account.id for account, _ in result} == {"act_0", "act_3"}
+    moments = [get_close_time(account, day, PLANNING) for account, day in result]
     assert moments == sorted(moments)

@@ -1,4 +1,4 @@
-"""A run's decision: a function of what is known, written down once, within its budget."""
+"""A run's decision: a function of log and store, stored once, within its budget."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +24,10 @@ RUN = "adwarm_intelligent_warming/r1"
 
 def _settings(**planning: Any) -> Settings:
     return Settings(planning={"step_minutes": 60, **planning})
+
+
+def _context(engine: Engine, objects: ObjectStore, **planning: Any) -> Context:
+    return Context(engine, objects, _settings(**planning))
 
 
 @pytest.fixture
@@ -59,14 +63,14 @@ def _stored(engine: Engine, run: str = RUN) -> list[tuple[Any, ...]]:
 def test_without_a_forecast_nothing_is_decided(engine: Engine, objects: ObjectStore) -> None:
     """The message says what trains one."""
     with pytest.raises(NotFound, match="adwarm_access_patterns"):
-        decide(engine, objects, _settings(), NINE, RUN, Mode.LIVE)
+        decide(_context(engine, objects), NINE, RUN, Mode.LIVE)
 
 
 def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) -> None:
-    """Deciding again replaces what is undone: the same rows, once."""
-    first = decide(learned, objects, _settings(), NINE, RUN, Mode.LIVE)
+    """Deciding again replaces what was not fetched: the same rows, once."""
+    first = decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
     rows = _stored(learned)
-    second = decide(learned, objects, _settings(), NINE, RUN, Mode.LIVE)
+    second = decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
     assert (first.planned, first.batches, second) == (3, 1, first)
     assert rows == _stored(learned) == [(f"act_{n}", "today", "predicted_open", "planned") for n in (1, 2, 3)]
     row = warms.list_by_run(learned, RUN)[0]
@@ -75,52 +79,52 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
     assert first.to_dict()["decided_at"] == NINE.isoformat()
 
 
-def test_looking_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
-    """The forecast's plan can be seen without being recorded."""
-    assert len(build_forecast_plan(learned, objects, _settings(), NINE).recommendations) == 3
+def test_a_preview_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
+    """The forecast's plan can be built without storing it."""
+    assert len(build_forecast_plan(_context(learned, objects), NINE).recommendations) == 3
     assert warms.count_by_status(learned) == {"used": 0, "wasted": 0}
 
 
-def test_shadow_plans_are_kept_and_carried_out_by_nobody(learned: Engine, objects: ObjectStore) -> None:
-    """In shadow the same keys are written down, in no batch and with no call."""
-    made = decide(learned, objects, _settings(), NINE, RUN, Mode.SHADOW)
-    assert (made.planned, made.batches) == (3, 0)
+def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: ObjectStore) -> None:
+    """In shadow mode the same keys are stored, in no batch and with no call."""
+    summary = decide(_context(learned, objects), NINE, RUN, Mode.SHADOW)
+    assert (summary.planned, summary.batches) == (3, 0)
     assert {row[3] for row in _stored(learned)} == {"shadow"}
     assert all(row.expires_at == row.warm_at + timedelta(hours=3) for row in warms.list_by_run(learned, RUN))
     assert warms.list_planned(learned, RUN, 0) == []
 
 
-def test_what_the_budget_cuts_is_kept_with_its_reason(learned: Engine, objects: ObjectStore) -> None:
-    """Two calls a hour keep two; the third is stored as cut and says why. What was spent this hour counts."""
-    made = decide(learned, objects, _settings(max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
+def test_warms_over_budget_are_stored_with_a_reason(learned: Engine, objects: ObjectStore) -> None:
+    """Two calls an hour keep two; the third is stored as cut with its reason. Calls spent this hour count."""
+    summary = decide(_context(learned, objects, max_calls_per_hour=2), NINE, RUN, Mode.LIVE)
     rows = warms.list_by_run(learned, RUN)
-    assert (made.planned, made.cut) == (2, 1)
+    assert (summary.planned, summary.cut) == (2, 1)
     (cut,) = [row for row in rows if row.status == "cut"]
     assert "2 of the 2 calls of all accounts in this hour" in cut.explanation["cut"]
     fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NINE, requests=2)
     warms.finish(learned, RUN, [fetched], 2, [])
-    assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, RUN) == 0
-    assert get_calls_left_this_hour(learned, _settings(max_calls_per_hour=2), NINE, "another_dag/r1") == 2
-    assert get_calls_left_this_hour(learned, _settings(), NINE + timedelta(hours=1), RUN) == 600
+    assert get_calls_left_this_hour(_context(learned, objects, max_calls_per_hour=2), NINE, RUN) == 0
+    assert get_calls_left_this_hour(_context(learned, objects, max_calls_per_hour=2), NINE, "another_dag/r1") == 2
+    assert get_calls_left_this_hour(_context(learned, objects), NINE + timedelta(hours=1), RUN) == 600
 
 
 def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, objects: ObjectStore) -> None:
-    """The run in whose step an account's day closes plans its week; a denied account is left alone."""
+    """The run in whose step an account's day closes plans its week; a denied account is left out."""
     accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
-    made = decide(learned, objects, _settings(), hour, RUN, Mode.LIVE)
-    assert made.closing == 1
+    summary = decide(_context(learned, objects), hour, RUN, Mode.LIVE)
+    assert summary.closing == 1
     assert ("act_1", "2026-02-23..2026-03-01", "day_closed", "planned") in _stored(learned)
-    later = decide(learned, objects, _settings(), hour + timedelta(hours=1), "adwarm_intelligent_warming/r2", Mode.LIVE)
+    later = decide(_context(learned, objects), hour + timedelta(hours=1), "adwarm_intelligent_warming/r2", Mode.LIVE)
     assert later.closing == 0
 
 
-def test_closings_wait_when_the_budget_is_used_up(learned: Engine, objects: ObjectStore) -> None:
-    """A closing that no call is left for is kept as cut."""
+def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> None:
+    """A closing without calls left is stored as cut."""
     accounts.save(learned, [Account("act_1")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
-    made = decide(learned, objects, _settings(max_calls_per_hour=1), hour, RUN, Mode.LIVE)
-    assert (made.closing, made.cut) == (0, 1)
+    summary = decide(_context(learned, objects, max_calls_per_hour=1), hour, RUN, Mode.LIVE)
+    assert (summary.closing, summary.cut) == (0, 1)
     assert ("act_1", "2026-02-23..2026-03-01", "day_closed", "cut") in _stored(learned)

@@ -27,11 +27,11 @@ MIDNIGHT = datetime(2026, 3, 4, 23, tzinfo=UTC)
     ],
 )
 def test_stale_or_moved_whichever_is_first(date_range: str, fetched: datetime, until: datetime) -> None:
-    """Freshness ends it, or the account's midnight when the range then means other days."""
+    """The entry's freshness ends, or the account's midnight changes the days of the range."""
     assert useful_until(ReportKey("act_1", date_range), BERLIN, fetched) == until
 
 
 def test_a_month_ends_in_the_accounts_zone() -> None:
-    """`last_month` moves on at the first midnight of the month in Berlin, not in Greenwich."""
+    """`last_month` changes at the first midnight of the month in Berlin, not in Greenwich."""
     fetched = datetime(2026, 5, 30, 12, tzinfo=UTC)
     assert useful_until(ReportKey("act_1", "last_month"), BERLIN, fetched) == datetime(2026, 5, 31, 22, tzinfo=UTC)

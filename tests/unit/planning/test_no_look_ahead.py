@@ -1,4 +1,4 @@
-"""The plan of a moment is a function of what was known then: no later open, by anybody, changes it."""
+"""A plan depends only on earlier opens: no later open of any reader changes it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ QUARTER = timedelta(minutes=15)
 
 
 def _log() -> pd.DataFrame:
-    """Office hours of six accounts over three weeks, in two zones, with skipped days and second looks."""
+    """Office hours of six accounts over three weeks, in two zones, with skipped days and second opens."""
     draw = np.random.default_rng(11)
     rows = [
         (f"act_{n}", date_range, zone, MONDAY + timedelta(days=day, hours=8 + n % 4 + look * 3, minutes=minute))
@@ -69,7 +69,7 @@ def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytes
 
 
 def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> WarmPlan:
-    return build_forecast_plan(engine, objects, Settings(), at)
+    return build_forecast_plan(Context(engine, objects, Settings()), at)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -90,10 +90,10 @@ def test_a_cut_log_changes_no_earlier_plan(
     _read(learned, objects, log, tmp_path_factory)
 
 
-def test_plans_of_the_week_hold_something(learned: Engine, objects: ObjectStore) -> None:
-    """The days of the property are not empty: mornings plan warms, each worth more than it costs; twice the same."""
+def test_plans_of_the_week_are_not_empty(learned: Engine, objects: ObjectStore) -> None:
+    """Mornings plan warms, each worth more than it costs, and the same ones twice."""
     plans = [_plan(learned, objects, MONDAY + hour * timedelta(hours=1)) for hour in range(6, 18, 2)]
     assert plans[1] == _plan(learned, objects, MONDAY + timedelta(hours=8))
-    made = [item for plan in plans for item in plan.recommendations]
-    assert len(made) > 8
-    assert all(item.benefit > item.price for item in made)
+    planned = [item for plan in plans for item in plan.recommendations]
+    assert len(planned) > 8
+    assert all(item.benefit > item.price for item in planned)

@@ -1,4 +1,4 @@
-"""What a run plans, turns down, and says about it."""
+"""What a run plans, what it rejects, and how it explains both."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.fetch_plan.request_cost import Need
+from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
-from adwarm.planning.plan import plan_warms
+from adwarm.planning.plan import PlanTiming, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
-from adwarm.settings import Settings
+from adwarm.settings import PlanningSettings
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -52,15 +52,15 @@ def _lives(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datet
 
 @dataclass
 class _View:
-    """Answers as a test says; every fetch takes one request."""
+    """Responds as a test sets it; every fetch takes one request."""
 
     get_fresh_until: Lookup
     get_expiries: Lookup
-    asked: list[datetime] = field(default_factory=list)
+    moments_read: list[datetime] = field(default_factory=list)
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[Need]:
-        self.asked.extend(moments)
-        return [Need(True, False)] * len(keys)
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
+        self.moments_read.extend(moments)
+        return [RequestCost(True, False)] * len(keys)
 
 
 def _plan(
@@ -76,20 +76,23 @@ def _plan(
     frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
     for name in ("slot_start", "slot_end", "predicted_open"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
-    settings = Settings(planning={"min_confidence": 0.05, "session_minutes": 30})
-    return plan_warms(at, horizon, frame, _View(stored, expires), MINUTE, settings, CallQuota(value, calls))
+    planning = PlanningSettings(min_confidence=0.05, session_minutes=30)
+    timing = PlanTiming(at, horizon, MINUTE)
+    return plan_warms(timing, frame, _View(stored, expires), planning, CallQuota(value, calls))
 
 
 def test_a_likely_open_is_warmed_just_before() -> None:
-    """The warm comes one lead before the predicted open, and tells why in words and figures."""
-    (found,) = _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)]).recommendations
-    assert found.key == ReportKey("act_1", "today")
-    assert found.warm_at == found.predicted_open - MINUTE == NOW + 14.5 * MINUTE
-    assert (found.confidence, found.reason, found.status) == (pytest.approx(0.6), WarmReason.PREDICTED_OPEN, "planned")
-    assert found.explanation["why"].startswith(
-        "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"
+    """The warm comes one lead before the predicted open, with an explanation in words and numbers."""
+    (item,) = _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)]).recommendations
+    assert item.key == ReportKey("act_1", "today")
+    assert item.warm_at == item.predicted_open - MINUTE == NOW + 14.5 * MINUTE
+    assert (item.confidence, item.reason, item.status) == (
+        pytest.approx(0.6),
+        WarmReason.PREDICTED_OPEN,
+        "planned",
     )
-    assert set(json.loads(json.dumps(found.explanation))) == {
+    assert item.explanation["why"].startswith("opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)")
+    assert set(json.loads(json.dumps(item.explanation))) == {
         "why",
         "probability",
         "evidence",
@@ -97,45 +100,45 @@ def test_a_likely_open_is_warmed_just_before() -> None:
         "cost",
         "calls",
     }
-    assert found.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
-    assert (found.explanation["cost"], found.calls, found.price) == ("1 call at 1.00 each", 1.0, 1.0)
+    assert item.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
+    assert (item.explanation["cost"], item.calls, item.price) == ("1 call at 1.00 each", 1.0, 1.0)
 
 
 def test_a_warm_is_never_due_in_the_past() -> None:
-    """An open that is expected at once is warmed for at once."""
-    (found,) = _plan([_slot(NOW, 0.6, slot_end=NOW + 15 * MINUTE)]).recommendations
-    assert found.warm_at == NOW
+    """A key that is expected at once is warmed at once."""
+    (result,) = _plan([_slot(NOW, 0.6, slot_end=NOW + 15 * MINUTE)]).recommendations
+    assert result.warm_at == NOW
 
 
-def test_one_warm_stands_for_the_hours_its_life_covers() -> None:
-    """Three even hours of 0.2 within the life make 1 - 0.8³; the fourth is beyond it."""
+def test_one_warm_covers_the_hours_until_expiry() -> None:
+    """Three hours of 0.2 until the expiry make 1 - 0.8³; the fourth is beyond it."""
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=1) for hour in range(4)]
-    (found,) = _plan(rows).recommendations
-    assert found.confidence == pytest.approx(1 - 0.8**3, abs=1e-6)
+    (result,) = _plan(rows).recommendations
+    assert result.confidence == pytest.approx(1 - 0.8**3, abs=1e-6)
 
 
-def test_an_unlikely_key_is_left_alone() -> None:
-    """What is not worth its price with all calls left is neither planned nor cut, but it was considered."""
+def test_an_unlikely_key_is_not_planned() -> None:
+    """A key not worth its price with all calls left is neither planned nor cut, but it was considered."""
     assert _plan([_slot(NOW + 15 * MINUTE, 0.29)]) == WarmPlan(considered=1)
     assert _plan([_slot(NOW + 15 * MINUTE, 0.29)], value=4).recommendations != ()
     assert _plan([_slot(NOW + 15 * MINUTE, 0.04)], value=100) == WarmPlan(considered=1)
     assert _plan([]) == WarmPlan()
 
 
-def test_a_much_likelier_hour_is_waited_for() -> None:
-    """An hour of small chance does not trigger the warm that the next hour deserves."""
+def test_a_key_waits_for_a_much_likelier_hour() -> None:
+    """An unlikely hour does not trigger the warm that the next hour deserves."""
     assert _plan([_slot(NOW + 15 * MINUTE, 0.1), _slot(NOW + 75 * MINUTE, 0.9)]).recommendations == ()
     assert _plan([_slot(NOW + 15 * MINUTE, 0.5), _slot(NOW + 75 * MINUTE, 0.9)]).recommendations != ()
 
 
-def test_what_is_due_later_is_left_to_a_later_run() -> None:
+def test_a_warm_due_later_is_left_to_a_later_run() -> None:
     """A warm belongs to the run within whose horizon it falls, and to no other."""
     row = _slot(NOW + 15 * MINUTE, 0.6, early=10)
     assert _plan([row]).recommendations == ()
     assert len(_plan([row], at=NOW + 15 * MINUTE).recommendations) == 1
 
 
-def test_what_stays_fresh_through_the_session_is_skipped() -> None:
+def test_an_entry_fresh_through_the_session_is_skipped() -> None:
     """Fresh to the end of the predicted session is enough; a minute less is not. The reason is kept."""
     open_ = NOW + 15 * MINUTE
 
@@ -150,20 +153,20 @@ def test_what_stays_fresh_through_the_session_is_skipped() -> None:
     assert "for good" in _plan([_slot(open_, 0.6)], stored=until(NEVER)).fresh[0].explanation["cut"]
 
 
-def test_freshness_is_asked_about_the_predicted_moment() -> None:
-    """The entry that matters is the one the key will mean when it is opened."""
-    asked: list[datetime] = []
+def test_freshness_is_evaluated_at_the_predicted_open() -> None:
+    """The entry that matters is the one of the window at the predicted open."""
+    moments_read: list[datetime] = []
 
     def stored(keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
-        asked.extend(moments)
+        moments_read.extend(moments)
         return [None] * len(keys)
 
     _plan([_slot(NOW + 15 * MINUTE, 0.6, early=0.5)], stored=stored)
-    assert asked == [NOW + 15.5 * MINUTE]
+    assert moments_read == [NOW + 15.5 * MINUTE]
 
 
-def test_no_warm_whose_life_ends_before_the_open() -> None:
-    """A window that moves on at midnight cannot be warmed before midnight for an open after it."""
+def test_no_warm_that_expires_before_the_open() -> None:
+    """A window that changes at midnight cannot be warmed before midnight for an open after it."""
     night = datetime(2026, 3, 2, 23, 55, tzinfo=UTC)
     account = Account("act_1")
 
@@ -172,20 +175,20 @@ def test_no_warm_whose_life_ends_before_the_open() -> None:
 
     plan = _plan([_slot(night + 5 * MINUTE, 0.9)], expires=expires, at=night)
     assert plan.recommendations == ()
-    assert "stop answering it at 2026-03-03 00:00 UTC" in plan.cut[0].explanation["cut"]
+    assert "would expire at 2026-03-03 00:00 UTC" in plan.cut[0].explanation["cut"]
     assert len(_plan([_slot(night + 5 * MINUTE, 0.9)], expires=expires, at=night + 5 * MINUTE).recommendations) == 1
 
 
-def test_an_entry_that_never_expires_covers_all_that_is_foreseen() -> None:
-    """Without an end of life every slot counts, and the sentence names no expiry."""
+def test_an_entry_that_never_expires_covers_every_slot() -> None:
+    """Without an expiry every slot counts, and the sentence names no expiry."""
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=0.1) for hour in range(6)]
-    (found,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
-    assert found.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
-    assert found.explanation["why"].endswith("likely to be opened")
+    (result,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
+    assert result.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
+    assert result.explanation["why"].endswith("likely to be opened")
 
 
-def test_the_life_must_outlast_the_session() -> None:
-    """An entry that ends before the predicted session is over is not fetched, and says so."""
+def test_the_entry_must_outlast_the_session() -> None:
+    """An entry that expires before the predicted session ends is not fetched, with that reason."""
     ends = NOW + 15 * MINUTE + 30 * MINUTE
 
     def until(end: datetime) -> Lookup:
@@ -194,11 +197,11 @@ def test_the_life_must_outlast_the_session() -> None:
     assert len(_plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends)).recommendations) == 1
     plan = _plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends - MINUTE))
     assert (plan.recommendations, plan.cut_total) == ((), 1)
-    assert "before the session is over" in plan.cut[0].explanation["cut"]
+    assert "before the session ends" in plan.cut[0].explanation["cut"]
 
 
 def test_the_budget_keeps_the_likeliest_and_says_why_others_are_cut() -> None:
-    """With two calls to make, the two best are planned and the third says what is gone and what it would gain."""
+    """With two calls left, the two best are planned; the third says what is spent and what it would gain."""
     rows = [_slot(NOW + 15 * MINUTE, p, key=f"act_{n}") for n, p in enumerate((0.5, 0.9, 0.7), start=1)]
     plan = _plan(rows, calls=2)
     assert [item.key.account_id for item in plan.recommendations] == ["act_2", "act_3"]
@@ -220,7 +223,7 @@ rows_strategy = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(rows_strategy, st.integers(1, 6), st.randoms(use_true_random=False))
-def test_plans_hold_their_rules(rows: list[tuple[int, int, float, int]], calls: int, random: Any) -> None:
+def test_plans_follow_their_rules(rows: list[tuple[int, int, float, int]], calls: int, random: Any) -> None:
     """For any forecast: one warm per key, due in this run, likely enough, within budget, in any order of rows."""
     slots = [_slot(NOW + hour * HOUR, p, key=f"act_{key}", early=early) for key, hour, p, early in rows]
     plan = _plan(slots, calls=calls)
@@ -242,8 +245,8 @@ def test_plans_hold_their_rules(rows: list[tuple[int, int, float, int]], calls: 
 
 @settings(max_examples=60, deadline=None)
 @given(rows_strategy)
-def test_confidence_is_the_chance_over_the_life(rows: list[tuple[int, int, float, int]]) -> None:
-    """The arrays give what a plain product over the covered slots gives."""
+def test_confidence_is_the_probability_until_expiry(rows: list[tuple[int, int, float, int]]) -> None:
+    """The arrays give the same result as a product over the covered slots."""
     slots = [_slot(NOW + hour * HOUR, p, key=f"act_{key}", early=early) for key, hour, p, early in rows]
     for item in _plan(slots).recommendations:
         missed = 1.0

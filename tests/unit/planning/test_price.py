@@ -37,7 +37,7 @@ def _calls(keys: list[Key]) -> int:
 
 
 def test_the_price_rises_as_the_quota_fills() -> None:
-    """From one call's worth to all that an open is worth, ever faster; a larger value does not change its start."""
+    """From one call to the value of an open, ever faster; a larger value does not change the start."""
     fill = np.linspace(0, 1, 50)
     price = CallQuota(4.0, 10).get_call_price(fill)
     assert (price[0], price[-1]) == (1.0, 4.0)
@@ -47,48 +47,48 @@ def test_the_price_rises_as_the_quota_fills() -> None:
 
 
 def test_a_key_pays_for_its_request() -> None:
-    """Worth more than a call it is chosen, worth less it is not, and that is not called a cut."""
-    found = _choose([("act_1", 1.01, True, False), ("act_2", 0.99, True, False)])
-    assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False], [False, False])
-    assert found.get_cost(0).price == pytest.approx(1.0)
+    """A key worth more than a call is chosen; one worth less is not, and is not counted as cut."""
+    result = _choose([("act_1", 1.01, True, False), ("act_2", 0.99, True, False)])
+    assert (result.chosen.tolist(), result.cut.tolist()) == ([True, False], [False, False])
+    assert result.get_cost(0).price == pytest.approx(1.0)
 
 
-def test_companions_share_a_request() -> None:
-    """Keys too little worth each on its own are fetched when together they pay, and share the price by their gain."""
-    found = _choose([("act_1", 0.6, True, False), ("act_1", 0.9, True, False), ("act_2", 0.9, True, False)])
-    assert found.chosen.tolist() == [True, True, False]
-    assert found.calls[:2].tolist() == pytest.approx([0.4, 0.6])
-    assert found.sharing_keys.tolist() == [2, 2, 1]
+def test_keys_of_an_account_share_a_request() -> None:
+    """Keys too little worth on their own are fetched when together they pay, and share the price by their gain."""
+    result = _choose([("act_1", 0.6, True, False), ("act_1", 0.9, True, False), ("act_2", 0.9, True, False)])
+    assert result.chosen.tolist() == [True, True, False]
+    assert result.calls[:2].tolist() == pytest.approx([0.4, 0.6])
+    assert result.sharing_keys.tolist() == [2, 2, 1]
 
 
-def test_what_a_chosen_key_brings_anyway_costs_nothing_more() -> None:
-    """A key whose days come with a chosen one pays a share; one that needs a summary too pays for that."""
+def test_a_shared_request_is_paid_once() -> None:
+    """A key whose days come with a chosen one pays a share; one that also needs a summary pays for that."""
     day, range_ = ("act_1", 2.0, True, False), ("act_1", 1.5, True, True)
     assert _choose([range_]).chosen.tolist() == [False]
-    found = _choose([day, range_])
-    assert (found.chosen.tolist(), found.calls.tolist()) == ([True, True], [1.0, 1.0])
+    result = _choose([day, range_])
+    assert (result.chosen.tolist(), result.calls.tolist()) == ([True, True], [1.0, 1.0])
     assert _choose([("act_1", 2.1, True, True)]).calls.tolist() == [2.0]
 
 
-def test_what_needs_no_request_is_free() -> None:
-    """Days that are there and fresh make an entry without a call, whatever the quota."""
-    found = _choose([("act_1", 0.1, False, False)], fleet=1, spent=5)
-    assert (found.chosen.tolist(), found.get_cost(0).price) == ([True], 0.0)
+def test_a_key_without_a_request_is_free() -> None:
+    """Days that are stored and fresh make an entry without a call, whatever the quota."""
+    result = _choose([("act_1", 0.1, False, False)], fleet=1, spent=5)
+    assert (result.chosen.tolist(), result.get_cost(0).price) == ([True], 0.0)
 
 
-def test_each_limit_cuts_and_says_so() -> None:
-    """An account's limit leaves the fleet's calls to others; what is spent counts."""
+def test_each_limit_cuts_and_is_named() -> None:
+    """An account's limit leaves the fleet's calls to others; calls already spent count."""
     keys = [("act_1", 3.0, True, False), ("act_2", 2.0, True, False), ("act_3", 2.9, True, False)]
-    found = _choose(keys, fleet=2)
-    assert (found.chosen.tolist(), found.cut.tolist()) == ([True, False, True], [False, True, False])
-    assert found.get_cost(1)[3:] == (2, False)
+    result = _choose(keys, fleet=2)
+    assert (result.chosen.tolist(), result.cut.tolist()) == ([True, False, True], [False, True, False])
+    assert result.get_cost(1)[3:] == (2, False)
     own = _choose(keys, fleet=10, account=3, spent_by_account={"act_1": 3})
     assert (own.chosen.tolist(), own.get_cost(0)[3:]) == ([False, True, True], (3, True))
     assert _choose(keys, fleet=2, spent=2).chosen.tolist() == [False, False, False]
 
 
 def test_ties_do_not_leave_calls_unused() -> None:
-    """Of equal keys as many are chosen as there are calls for, in a fixed order."""
+    """Of equal keys as many are chosen as there are calls, in a fixed order."""
     keys = [(f"act_{n}", 3.9, True, False) for n in (3, 1, 2)]
     assert [key[0] for key, chosen in zip(keys, _choose(keys, fleet=2).chosen, strict=True) if chosen] == [
         "act_1",
@@ -97,25 +97,25 @@ def test_ties_do_not_leave_calls_unused() -> None:
 
 
 @given(keys_strategy, st.integers(1, 12), st.integers(0, 4), st.integers(1, 6))
-def test_the_rules_hold_for_any_wishes(keys: list[Key], fleet: int, spent: int, account: int) -> None:
+def test_the_rules_hold_for_any_candidates(keys: list[Key], fleet: int, spent: int, account: int) -> None:
     """Within both limits; every key is worth its share of the price; the shares add up to the calls that are made."""
-    found = _choose(keys, fleet=fleet, account=account, spent=spent)
-    chosen = [key for key, taken in zip(keys, found.chosen, strict=True) if taken]
+    result = _choose(keys, fleet=fleet, account=account, spent=spent)
+    chosen = [key for key, taken in zip(keys, result.chosen, strict=True) if taken]
     calls = _calls(chosen)
-    assert calls == pytest.approx(found.calls[found.chosen].sum())
+    assert calls == pytest.approx(result.calls[result.chosen].sum())
     assert calls <= max(0, fleet - spent)
     assert all(_calls([key for key in chosen if key[0] == name]) <= account for name in {key[0] for key in keys})
-    for place in np.flatnonzero(found.chosen).tolist():
-        assert keys[place][1] > found.get_cost(place).price - 1e-9
-    assert not (found.chosen & found.cut).any()
-    assert (found.used <= np.where(found.is_account_limit, account, max(fleet, spent))).all()
-    assert (found.price_per_call >= 1).all()
-    assert (found.price_per_call <= 4).all()
+    for index in np.flatnonzero(result.chosen).tolist():
+        assert keys[index][1] > result.get_cost(index).price - 1e-9
+    assert not (result.chosen & result.cut).any()
+    assert (result.used <= np.where(result.is_account_limit, account, max(fleet, spent))).all()
+    assert (result.price_per_call >= 1).all()
+    assert (result.price_per_call <= 4).all()
 
 
 @given(keys_strategy, st.integers(1, 12), st.integers(0, 4), st.integers(1, 6), st.integers(1, 5))
 def test_more_quota_never_plans_fewer(keys: list[Key], fleet: int, spent: int, account: int, more: int) -> None:
-    """A larger fleet's quota, or less of it spent, chooses all that a smaller one did; so does an account's for it."""
+    """A larger fleet quota, or less of it spent, selects all that a smaller one did; so does an account's quota."""
     less = _chosen(keys, fleet=fleet, account=account, spent=spent)
     assert less <= _chosen(keys, fleet=fleet + more, account=account, spent=spent)
     assert less <= _chosen(keys, fleet=fleet, account=account, spent=max(0, spent - more))
@@ -123,24 +123,24 @@ def test_more_quota_never_plans_fewer(keys: list[Key], fleet: int, spent: int, a
 
 
 @given(keys_strategy)
-def test_with_calls_to_spare_the_choice_is_the_best(keys: list[Key]) -> None:
+def test_with_calls_to_spare_the_selection_is_optimal(keys: list[Key]) -> None:
     """At a price of one, no other set of an account's keys gains more, less its calls."""
     chosen = _chosen(keys, fleet=10**6, account=10**6)
     for name in {key[0] for key in keys}:
-        own = [place for place, key in enumerate(keys) if key[0] == name][:8]
+        own = [index for index, key in enumerate(keys) if key[0] == name][:8]
         if len(own) < len([key for key in keys if key[0] == name]):
             continue
 
-        def gain(places: list[int]) -> float:
-            some = [keys[place] for place in places]
+        def gain(indexes: list[int]) -> float:
+            some = [keys[index] for index in indexes]
             return sum(key[1] for key in some) - _calls(some)
 
         sets = (
-            [place for place, on in zip(own, taken, strict=True) if on] for taken in product((0, 1), repeat=len(own))
+            [index for index, on in zip(own, taken, strict=True) if on] for taken in product((0, 1), repeat=len(own))
         )
-        assert gain([place for place in own if place in chosen]) == pytest.approx(max(map(gain, sets)), abs=1e-9)
+        assert gain([index for index in own if index in chosen]) == pytest.approx(max(map(gain, sets)), abs=1e-9)
 
 
-def test_nothing_is_chosen_of_nothing() -> None:
-    """No wishes, no choice."""
+def test_no_candidates_give_no_selection() -> None:
+    """Empty candidates are valid."""
     assert _choose([]).chosen.tolist() == []

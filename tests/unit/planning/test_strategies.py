@@ -1,36 +1,32 @@
-"""Standing orders, their keys and their batches."""
+"""Strategies: their keys, and the stored plan within their budgets."""
 
-from collections import Counter
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, Priority, ReportKey, Strategy, WarmReason
-from adwarm.planning.recommendation import Recommendation
+from adwarm.model import Account, Priority, ReportKey, Strategy, WarmReason, WarmResult, WarmStatus
 from adwarm.planning.strategies import (
     DEFAULT_STRATEGIES,
-    batch_by_account,
+    StrategyPlanSummary,
+    decide_strategies,
     expand_keys,
+    list_enabled_strategies,
     recommend_strategy,
-    split_into_batches,
 )
+from adwarm.prefetch import KeyRequest
+from adwarm.store import warms
+from adwarm.store.database import write_transaction
+from adwarm.store.strategies import save_strategy
+from tests.unit.conftest import NOW, PrefetchHarness
 
-NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 KNOWN = [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
 
 
-def _items(accounts: list[int]) -> list[Recommendation]:
-    return [
-        Recommendation(ReportKey(f"act_{account}", f"last_{n}d"), NOW, 1.0, NOW) for n, account in enumerate(accounts)
-    ]
-
-
 def test_the_default_covers_the_usual_dashboard() -> None:
-    """An empty installation keeps three ranges of every active account warm, gently."""
+    """An empty installation keeps three ranges of every active account warm, at low priority."""
     (strategy,) = DEFAULT_STRATEGIES
     assert (strategy.urgency, strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour) == (
         Priority.LOW,
@@ -44,7 +40,7 @@ def test_the_default_covers_the_usual_dashboard() -> None:
 
 
 def test_includes_and_excludes() -> None:
-    """Named accounts are taken in any spelling, known or not; excluded and denied ones are not."""
+    """Named accounts are accepted in any spelling, stored or not; excluded and denied ones are left out."""
     strategy = Strategy("s", ("today", "today"), accounts=("9", "act_1", "act_3"), excluded_accounts=("1",))
     assert expand_keys(strategy, KNOWN) == [ReportKey("act_9", "today")]
     assert expand_keys(Strategy("s", ("today",), excluded_accounts=("act_1",)), KNOWN) == [ReportKey("act_2", "today")]
@@ -65,52 +61,96 @@ def test_includes_and_excludes() -> None:
         ({"report": "No Such"}, "report"),
     ],
 )
-def test_wrong_words_are_refused(values: dict[str, Any], message: str) -> None:
-    """What cannot be meant is refused with the reason."""
+def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> None:
+    """Each invalid value is refused with the reason."""
     with pytest.raises(BadRequest, match=message):
         expand_keys(Strategy(**{"name": "s", "date_ranges": ("today",), **values}), KNOWN)
 
 
 def test_medium_is_another_word_for_normal() -> None:
-    """Both vocabularies of priority are understood."""
+    """Both names of the priority are accepted."""
     assert Strategy("s", ("today",), priority="Medium").urgency is Priority.NORMAL
 
 
 def test_recommendations_of_a_strategy() -> None:
-    """Each key is due at once, with the strategy's urgency and name."""
-    found = recommend_strategy(Strategy("mornings", ("today",), priority="high"), KNOWN, NOW)
-    assert [(item.key.account_id, item.warm_at, item.priority, item.reason) for item in found] == [
+    """Each key is due at once, with the strategy's priority and name."""
+    result = recommend_strategy(Strategy("mornings", ("today",), priority="high"), KNOWN, NOW)
+    assert [(item.key.account_id, item.warm_at, item.priority, item.reason) for item in result] == [
         (account, NOW, Priority.HIGH, WarmReason.STRATEGY) for account in ("act_1", "act_2")
     ]
-    assert "mornings" in found[0].explanation["why"]
+    assert "mornings" in result[0].explanation["why"]
 
 
-@given(st.lists(st.integers()), st.integers(1, 20))
-def test_batches_are_slices(items: list[int], size: int) -> None:
-    """Batches hold all items in order, none more than its size, none empty."""
-    found = list(split_into_batches(items, size))
-    assert [item for batch in found for item in batch] == items
-    assert all(1 <= len(batch) <= size for batch in found)
+RUN = "adwarm_strategy_warming/r1"
+PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))
 
 
-def test_a_batch_of_nothing_is_refused() -> None:
-    """A size of zero would never end."""
-    with pytest.raises(BadRequest, match="at least 1"):
-        list(split_into_batches([1], 0))
+def _decide(
+    bench: PrefetchHarness, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False
+) -> StrategyPlanSummary:
+    return decide_strategies(
+        bench.prefetch.context, strategies, bench.clock.now(), RUN, dry_run=dry_run, is_manual=by_hand
+    )
 
 
-@given(st.lists(st.integers(0, 30), max_size=200), st.integers(1, 50), st.integers(1, 16))
-def test_shards_keep_accounts_together(accounts: list[int], size: int, most: int) -> None:
-    """Nothing is lost or doubled, no account is in two shards, and there are no more than allowed, of like size."""
-    items = _items(accounts)
-    shards = batch_by_account(items, size, most)
-    assert Counter(item.key for shard in shards for item in shard) == Counter(item.key for item in items)
-    homes = [{item.key.account_id for item in shard} for shard in shards]
-    assert sum(map(len, homes)) == len(set(accounts))
-    assert len(shards) <= most
-    assert all(shards)
-    if shards:
-        largest = max(Counter(accounts).values())
-        assert max(map(len, shards)) <= len(items) / len(shards) + largest
-    order = {id(item): place for place, item in enumerate(items)}
-    assert all([order[id(item)] for item in shard] == sorted(order[id(item)] for item in shard) for shard in shards)
+def test_an_empty_installation_gets_its_defaults_once(bench: PrefetchHarness) -> None:
+    """Defaults are stored when the table is empty; a strategy that was disabled stays disabled."""
+    assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
+    with write_transaction(bench.engine) as connection:
+        save_strategy(connection, replace(DEFAULT_STRATEGIES[0], enabled=False))
+    assert list_enabled_strategies(bench.engine) == []
+
+
+def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
+    """A fresh key is counted and not planned; a rerun stores the same plan once."""
+    bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
+    first, second = _decide(bench, PAIR), _decide(bench, PAIR)
+    assert first == second
+    assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)
+    rows = warms.list_by_run(bench.engine, RUN)
+    assert {(row.key.account_id, row.key.date_range, row.reason) for row in rows} == {
+        ("act_1", "last_7d", "strategy"),
+        ("act_2", "last_7d", "strategy"),
+        ("act_2", "yesterday", "strategy"),
+    }
+    assert first.to_dict()["examples"]
+
+
+def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
+    """A key of both belongs to the first, with its priority."""
+    urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
+    assert _decide(bench, urgent, PAIR).planned == 4
+    rows = warms.list_by_run(bench.engine, RUN)
+    assert {(row.key.account_id, row.key.date_range): row.priority for row in rows}[
+        "act_1", "yesterday"
+    ] is Priority.HIGH
+
+
+def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> None:
+    """What strategies used this hour counts, but not for a manual strategy."""
+    tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
+    assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
+    rows = warms.list_by_run(bench.engine, RUN)
+    assert [row.explanation["cut"][:17] for row in rows if row.status == "cut"] == ["cut by the budget"]
+    fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NOW, requests=3)
+    warms.finish(bench.engine, RUN, [fetched], 3, [])
+    assert _decide(bench, tight).planned == 0
+    assert _decide(bench, tight, by_hand=True).planned == 3
+    bench.clock.sleep(timedelta(hours=1).total_seconds())
+    assert _decide(bench, tight).planned == 3
+
+
+def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
+    """The plan is stored, and no batch carries it out."""
+    summary = _decide(bench, PAIR, dry_run=True)
+    assert (summary.planned, summary.batches) == (4, 0)
+    assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
+
+
+def test_a_bad_account_or_range_stores_nothing(bench: PrefetchHarness) -> None:
+    """The message names the invalid value."""
+    with pytest.raises(BadRequest, match="nonsense"):
+        _decide(bench, Strategy("bad", ("nonsense",), accounts=("act_1",)))
+    with pytest.raises(BadRequest, match="account id"):
+        _decide(bench, Strategy("bad", ("today",), accounts=("../x",)))
+    assert warms.list_by_run(bench.engine, RUN) == []

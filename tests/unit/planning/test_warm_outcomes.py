@@ -1,4 +1,4 @@
-"""A warm is used, wasted, or not yet known: as far as the log has been read, and no further."""
+"""A warm is used, wasted, or still open: as far as the log has been read, and no further."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,10 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
 
 
+def _mark(engine: Engine, objects: ObjectStore, *args: datetime, mode: Mode = Mode.LIVE) -> WarmOutcomes:
+    return mark_warm_outcomes(Context(engine, objects, Settings()), *args, mode=mode)
+
+
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
     run = f"dag/{reason}/{accounts}"
     plan = [PlannedWarm(key=ReportKey(name, "today"), reason=WarmReason(reason), decided_at=AT) for name in accounts]
@@ -47,7 +51,7 @@ def _verdicts(engine: Engine) -> dict[str, tuple[bool | None, datetime | None]]:
 
 
 def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Opened while fresh is used; expired unopened is wasted, an open before the fetch or after the end included."""
+    """Opened while fresh is used; expired unopened is wasted, opens before the fetch or after the expiry included."""
     _fetched(engine, "act_1", "act_2", "act_3", "act_4")
     _fetched(engine, "act_5", life=9 * HOUR)
     _read(
@@ -61,57 +65,55 @@ def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Pa
         ("act_3", AT + 3 * HOUR),
         ("act_9", AT + 5 * HOUR - MINUTE),
     )
-    found = mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
-    assert found == WarmOutcomes(used=1, wasted=3, open=1)
-    assert found.efficiency == 0.25
+    result = _mark(engine, objects, AT + 5 * HOUR)
+    assert result == WarmOutcomes(used=1, wasted=3, open=1)
     assert _verdicts(engine)["act_1"] == (True, AT + 20 * MINUTE)
     assert _verdicts(engine)["act_5"] == (None, None)
 
 
-def test_what_the_log_does_not_tell_yet_stays_open(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Past its expiry, but beyond what was read, a warm is not called wasted; it is judged when the log is there."""
+def test_a_warm_beyond_the_log_stays_open(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A warm that expired after the end of the log is not wasted yet; it is marked when the log has been read."""
     _fetched(engine, "act_1")
     _read(engine, objects, tmp_path, AT + HOUR, ("act_9", AT + MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR) == WarmOutcomes(0, 0, 1)
-    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR, AT + 2 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 9 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 9 * HOUR, AT + 2 * HOUR) == WarmOutcomes(0, 0, 1)
     _read(engine, objects, tmp_path, AT + 9 * HOUR, ("act_1", AT + 2 * HOUR), ("act_9", AT + 9 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 9 * HOUR) == WarmOutcomes(1, 0, 0)
+    assert _mark(engine, objects, AT + 9 * HOUR) == WarmOutcomes(1, 0, 0)
 
 
-def test_without_a_log_nothing_is_judged(engine: Engine, objects: ObjectStore) -> None:
-    """Before the log was ever read no warm is called wasted."""
+def test_without_a_log_nothing_is_marked(engine: Engine, objects: ObjectStore) -> None:
+    """Before the log was ever read no warm is marked wasted."""
     _fetched(engine, "act_1")
-    assert mark_warm_outcomes(engine, objects, AT + 99 * HOUR) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 99 * HOUR) == WarmOutcomes(0, 0, 1)
     assert _verdicts(engine) == {"act_1": (None, None)}
 
 
-def test_a_verdict_is_final_and_closings_are_not_judged(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """A judged warm is left alone, and a closed day is fetched for its score, not for an open."""
+def test_a_mark_is_final_and_day_closes_are_not_marked(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A marked warm does not change, and a closed day is fetched for its score, not for an open."""
     _fetched(engine, "act_1")
     _fetched(engine, "act_2", reason="day_closed")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_9", AT + 5 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 1, 0)
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR).efficiency is None
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 1, 0)
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
 
 
-def test_final_figures_are_judged_after_a_week(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """A warm that never expires is wasted when nobody came for a week."""
+def test_final_data_is_marked_after_a_week(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A warm that never expires is wasted when nobody opened it for a week."""
     _fetched(engine, "act_1", life=None)
     late = AT + timedelta(days=8)
     _read(engine, objects, tmp_path, late, ("act_9", late - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + timedelta(days=6)) == WarmOutcomes(0, 0, 1)
-    assert mark_warm_outcomes(engine, objects, late) == WarmOutcomes(0, 1, 0)
+    assert _mark(engine, objects, AT + timedelta(days=6)) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, late) == WarmOutcomes(0, 1, 0)
 
 
-def test_only_persons_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Opens by machines and by the warmer itself prove nothing; an embedded dashboard's does."""
+def test_only_humans_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Opens by machines and by the warmer do not count; those of an embedded dashboard do."""
     _fetched(engine, "act_1", "act_2", "act_3", "act_4")
     writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
     for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
         writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), AT + 5 * HOUR)
-    assert mark_warm_outcomes(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
     assert {name for name, (used, _) in _verdicts(engine).items() if used} == {"act_3", "act_4"}
 
 
@@ -129,15 +131,13 @@ def _shadow(engine: Engine, run: str, account: str, at: datetime, life: timedelt
     warms.replace_plan(engine, run, [warm])
 
 
-def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Used, wasted and open as fetched ones are; one inside the life of an earlier one would have cost no call."""
+def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Used, wasted and open as fetched ones are; one due before an earlier one expires would have cost no call."""
     for number, (account, minutes) in enumerate((("act_1", 0), ("act_1", 15), ("act_2", 0), ("act_1", 200))):
         _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(
-        used=1, wasted=1, open=1
-    )
+    assert _mark(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
+    assert _mark(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(used=1, wasted=1, open=1)
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row.status, row.used) for row in rows] == [
         ("shadow", True),
@@ -159,24 +159,24 @@ def test_shadow_warms_are_judged_as_if_fetched(engine: Engine, objects: ObjectSt
     assert warms.count_by_status(engine)["used"] == 0
 
 
-def test_a_shadow_warm_judged_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """A later accounting knows until when the warms that an earlier one judged would have been fresh."""
+def test_a_shadow_warm_marked_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A later run knows until when the shadow warms marked by an earlier one would have been fresh."""
     _shadow(engine, "dag/1", "act_1", AT)
     _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(1, 0, 0)
+    assert _mark(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(1, 0, 0)
     _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
-    assert mark_warm_outcomes(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
     assert warms.list_by_run(engine, "dag/2")[0].status == "fresh"
 
 
-def test_usage_tells_modes_and_reasons_apart(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """By reason: used, wasted, not known yet, and how old the data was at the first use."""
+def test_usage_is_by_mode_and_reason(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """By reason: used, wasted, open, and how old the data was at the first use."""
     _fetched(engine, "act_1", "act_2")
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
-    mark_warm_outcomes(engine, objects, AT + 5 * HOUR)
-    found = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
-    assert found == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
+    _mark(engine, objects, AT + 5 * HOUR)
+    result = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
+    assert result == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
     assert warms.get_usage(engine, AT + HOUR) == []

@@ -1,4 +1,4 @@
-"""An engine over the simulated platform, both on one clock that moves only when somebody waits."""
+"""A prefetch engine over the simulated platform, both on one clock that only moves when a thread waits."""
 
 import random
 import threading
@@ -16,11 +16,12 @@ from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Scope, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.store import ObjectStore, partitions
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.calls import LoggedCall
@@ -36,7 +37,7 @@ LONG_WINDOW = Window(date(2026, 9, 1), date(2026, 11, 24))
 
 @dataclass
 class UnlimitedAdmission:
-    """Admission without limits: it parks what the platform throttles, by the test's clock, and keeps a record."""
+    """Admission without limits; it parks what the platform throttles, by the test's clock, and records decisions."""
 
     clock: VirtualClock
     parked: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class UnlimitedAdmission:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Grant at once, unless a scope is parked."""
+        """Grant at once unless a scope is parked."""
         with self.lock:
             for scope in map(str, scopes):
                 left = (self.parked.get(scope, self.clock.now()) - self.clock.now()).total_seconds()
@@ -58,11 +59,11 @@ class UnlimitedAdmission:
         return Granted(Grant(uuid4().hex, tuple(scopes), priority, cost, 0.0, 1e12, source))
 
     def renew(self, grant: Grant) -> Grant:
-        """Nothing runs out."""
+        """Return the grant; nothing expires."""
         return grant
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Park what was throttled, and what its usage says."""
+        """Park what was throttled, and what its usage reports as used up."""
         with self.lock:
             self.in_flight -= 1
             if outcome.kind is CallOutcomeKind.THROTTLED and outcome.parked_scope:
@@ -78,7 +79,7 @@ class UnlimitedAdmission:
 
 @dataclass
 class PlatformHarness:
-    """The platform, the engine that works against it, and what both did."""
+    """The simulated platform, the engine that fetches from it, and what both did."""
 
     server: SimulatorServer
     prefetch: PrefetchEngine
@@ -87,14 +88,23 @@ class PlatformHarness:
     errors: ErrorLog
 
     def set_faults(self, **values: Any) -> None:
-        """Behave as told from now on."""
+        """Use this fault profile from now on."""
         self.server.state.set_fault_profile(parse_fault_profile(values, "storm"))
 
     def run(self, *accounts: str, span: str = LONG_RANGE, wait: float = 600, **changes: Any) -> BatchResult:
-        """Make one range of some accounts fresh."""
-        wanted = [KeyRequest(ReportKey(account, span)) for account in accounts]
+        """Fetch one range of some accounts."""
+        requests = [KeyRequest(ReportKey(account, span)) for account in accounts]
         engine = replace(self.prefetch, **changes) if changes else self.prefetch
-        return engine.run(wanted, Priority.LOW, wait_seconds=wait)
+        return engine.run(requests, Priority.LOW, wait_seconds=wait)
+
+    def with_settings(self, settings: Settings) -> "PlatformHarness":
+        """Return the same harness with an engine that has other settings."""
+        context = replace(self.prefetch.context, settings=settings)
+        return replace(self, prefetch=replace(self.prefetch, context=context))
+
+    def with_source(self, make_source: SourceFactory) -> "PlatformHarness":
+        """Return the same harness with an engine that has another default source."""
+        return replace(self, prefetch=replace(self.prefetch, sources=SourcePool(make_source)))
 
     def calls(self, route: str | None = None) -> list[LoggedCall]:
         """Return the calls so far, of one route or all."""
@@ -108,10 +118,10 @@ class PlatformHarness:
         )
 
     def expected_rows(self, account: str, window: Window = LONG_WINDOW) -> list[Row]:
-        """Return the platform's own rows, read on a calm day without limits."""
+        """Return the platform's own rows, read without faults and limits."""
         storm = self.server.state.fault_profile
         self.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
-        source = self.prefetch.make_source()
+        source = self.prefetch.sources.make_default()
         from adwarm.sources.protocol import Increment, ResultPage
 
         (unit,) = source.plan(
@@ -134,37 +144,38 @@ class PlatformHarness:
 
 @pytest.fixture
 def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
-    """Return what makes a staging; its servers end with the test."""
-    made: list[SimulatorServer] = []
+    """Returns a factory of harnesses; their servers stop at the end of the test."""
+    servers: list[SimulatorServer] = []
 
     def make(config: dict[str, Any] | None = None, **source: Any) -> PlatformHarness:
         clock = VirtualClock(NOW)
         server = SimulatorServer(SimulatorConfig(**{"ads": 6, "now": NOW, "token": TOKEN, **(config or {})}))
         server.__enter__()
-        made.append(server)
+        servers.append(server)
         server.state.clock = clock
         server.state.set_fault_profile(server.state.fault_profile)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
         errors = ErrorLog(sqlite_engine)
         pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))
         admission = UnlimitedAdmission(clock)
-        make_source = make_source_factory(settings.source, TOKEN, clock)
-        prefetch = PrefetchEngine(sqlite_engine, objects, settings, make_source, admission, pipeline, clock, "test")
+        sources = SourcePool(make_source_factory(settings.source, TOKEN, clock))
+        context = Context(sqlite_engine, objects, settings)
+        prefetch = PrefetchEngine(context, sources, admission, pipeline, clock, "test")
         return PlatformHarness(server, prefetch, clock, admission, errors)
 
     yield make
-    for server in made:
+    for server in servers:
         server.__exit__(None, None, None)
 
 
 @pytest.fixture
 def staging(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
-    """A calm platform, and an engine."""
+    """A platform without faults, and an engine."""
     return make_staging()
 
 
 def make_source_factory(
     settings: SourceSettings, token: str, clock: VirtualClock, connection: str = "default"
 ) -> Callable[[], MetaSource]:
-    """Return what makes a source with a token."""
+    """Return a factory of sources with a token."""
     return lambda: MetaSource(MetaCredentials(SecretStr(token)), settings, connection, clock)

@@ -1,4 +1,4 @@
-"""A backfill fetches what is missing, newest block first, goes on where it was stopped, and says what it will cost."""
+"""A backfill fetches what is missing, newest block first, continues where it was stopped, and estimates its cost."""
 
 from datetime import date, datetime, timedelta
 
@@ -8,13 +8,14 @@ from adwarm.fetch_plan.planner import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, Window
 from adwarm.prefetch.backfill import (
+    ASSUMED_ROWS,
     BackfillResult,
+    estimate,
     find_missing_spans,
     get_account_missing_spans,
     run_backfill,
     validate_range,
 )
-from adwarm.prefetch.estimate import ASSUMED_ROWS, estimate
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
@@ -34,7 +35,7 @@ def _days(bench: PrefetchHarness, account: str) -> set[date]:
 
 
 def test_every_day_is_fetched_once_in_blocks(bench: PrefetchHarness) -> None:
-    """Each account's days are asked for once, a block at a time, newest first, and without range summaries."""
+    """Each account's days are fetched once, a block at a time, newest first, and without range summaries."""
     report = _run(bench)
 
     asked = [unit.windows[0] for unit in bench.source.submitted if unit.account_id == "act_1"]
@@ -47,7 +48,7 @@ def test_every_day_is_fetched_once_in_blocks(bench: PrefetchHarness) -> None:
 
 
 def test_a_rerun_of_settled_days_makes_no_call(bench: PrefetchHarness) -> None:
-    """What is finished and settled is not even planned."""
+    """Days that are stored and settled are not even planned."""
     _run(bench)
     asked = len(bench.source.submitted)
 
@@ -56,8 +57,8 @@ def test_a_rerun_of_settled_days_makes_no_call(bench: PrefetchHarness) -> None:
     assert (again.blocks, again.requests, len(bench.source.submitted)) == (0, 0, asked)
 
 
-def test_a_backfill_that_was_stopped_goes_on(bench: PrefetchHarness) -> None:
-    """After a stop in the middle only what is missing is asked for, and no day twice."""
+def test_a_stopped_backfill_continues(bench: PrefetchHarness) -> None:
+    """After a stop in the middle only missing days are fetched, and no day twice."""
     stop_after = 5
 
     def stopping(unit: FetchUnit) -> ResultPage:
@@ -81,8 +82,8 @@ def test_a_backfill_that_was_stopped_goes_on(bench: PrefetchHarness) -> None:
     assert all(_days(bench, account.id) == set(RANGE.days()) for account in ACCOUNTS)
 
 
-def test_a_denied_account_has_a_reason_and_stops_nobody(bench: PrefetchHarness) -> None:
-    """It is asked once, left out of the later blocks, and named in the report."""
+def test_a_denied_account_does_not_stop_the_others(bench: PrefetchHarness) -> None:
+    """It is tried once, left out of later blocks, and named in the result."""
 
     def deny(unit: FetchUnit) -> ResultPage:
         raise Denied("no access", account_id="act_2")
@@ -95,8 +96,8 @@ def test_a_denied_account_has_a_reason_and_stops_nobody(bench: PrefetchHarness) 
     assert _days(bench, "act_1") == set(RANGE.days())
 
 
-def test_a_parked_account_is_taken_up_again(bench: PrefetchHarness) -> None:
-    """A throttled account is waited for, by the run's clock, and its days come in the end."""
+def test_a_parked_account_is_tried_again(bench: PrefetchHarness) -> None:
+    """The backfill waits for a throttled account by the run's clock, and its days are fetched in the end."""
     throttles = [Throttled("slow down", scope="account:act_1", until=NOW + timedelta(milliseconds=20))]
 
     def throttled(unit: FetchUnit) -> ResultPage:
@@ -112,7 +113,7 @@ def test_a_parked_account_is_taken_up_again(bench: PrefetchHarness) -> None:
 
 
 def test_a_batch_that_fails_whole_stops_the_backfill(bench: PrefetchHarness) -> None:
-    """When nothing of a batch comes through, going on would only make more errors; the reasons are told."""
+    """When a whole batch fails, continuing would only cause more errors; the error holds the reasons."""
 
     def down(unit: FetchUnit) -> ResultPage:
         raise Transient("the platform is down")
@@ -138,30 +139,29 @@ def test_progress_can_be_read_while_it_runs(bench: PrefetchHarness) -> None:
         (date(2026, 11, 25), date(2026, 11, 30), "has not ended"),
     ],
 )
-def test_a_range_that_cannot_be_asked_for_is_refused(since: date, until: date, words: str) -> None:
+def test_an_invalid_range_is_refused(since: date, until: date, words: str) -> None:
     """Older than the platform keeps, or not yet begun: the message says what to write."""
     with pytest.raises(BadRequest, match=words):
         validate_range(Window(since, until), NOW)
     validate_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
 
 
-def test_a_source_that_keeps_everything_is_asked_for_old_days(bench: PrefetchHarness) -> None:
-    """Where the source has no limit, as a table has none, days older than 37 months are fetched like others."""
+def test_a_source_without_retention_has_old_days(bench: PrefetchHarness) -> None:
+    """Where the source has no limit, such as a table, days older than 37 months are fetched like others."""
     old = Window(date(2019, 3, 1), date(2019, 3, 2))
     with pytest.raises(BadRequest, match="37 months"):
         run_backfill(bench.prefetch, ACCOUNTS[:1], old)
     bench.source.capabilities = Capabilities(retention_days=None)
     report = run_backfill(bench.prefetch, ACCOUNTS[:1], old)
     assert (report.reasons, sum(report.ended.values())) == ({}, 1)
-    assert get_account_missing_spans(bench.engine, bench.settings, ACCOUNTS[0], old, NOW, "default") == ()
+    assert get_account_missing_spans(bench.prefetch.context, ACCOUNTS[0], old, NOW, "default") == ()
 
 
 def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
-    """A range that reaches beyond an account's yesterday is filled up to it."""
+    """A range beyond an account's yesterday is fetched up to yesterday."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
     gaps = find_missing_spans(
-        bench.engine,
-        bench.settings,
+        bench.prefetch.context,
         [ACCOUNTS[0], ahead],
         Window(date(2026, 11, 20), date(2026, 11, 30)),
         datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo),
@@ -175,35 +175,35 @@ def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
 
 
 def _estimate(bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
-    gaps = find_missing_spans(bench.engine, bench.settings, accounts, RANGE, NOW, "default")
-    return estimate(bench.engine, bench.settings, ((gap.account, gap.spans) for gap in gaps), "default")
+    gaps = find_missing_spans(bench.prefetch.context, accounts, RANGE, NOW, "default")
+    return estimate(bench.prefetch.context, ((gap.account, gap.spans) for gap in gaps), "default")
 
 
 def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness) -> None:
-    """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each unknown account."""
+    """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each new account."""
     unknown = [*ACCOUNTS, Account("act_4", currency="")]
-    found = _estimate(bench, unknown)
+    result = _estimate(bench, unknown)
 
-    assert (found.accounts, found.days, found.rows_from, found.rows_per_day) == (4, 360, "assumed", ASSUMED_ROWS)
-    assert found.requests == sum(-(-len(span) * 50 // 500) for span in _spans()) * 4 + 1
-    assert 0 < found.hours_alone < found.hours_shared
+    assert (result.accounts, result.days, result.rows_from, result.rows_per_day) == (4, 360, "assumed", ASSUMED_ROWS)
+    assert result.requests == sum(-(-len(span) * 50 // 500) for span in _spans()) * 4 + 1
+    assert 0 < result.hours_alone < result.hours_shared
 
 
 def _spans() -> list[Window]:
-    found: dict[date, list[date]] = {}
+    result: dict[date, list[date]] = {}
     for day in RANGE.days():
-        found.setdefault(aligned_block(day).since, []).append(day)
-    return [Window(days[0], days[-1]) for days in found.values()]
+        result.setdefault(aligned_block(day).since, []).append(day)
+    return [Window(days[0], days[-1]) for days in result.values()]
 
 
-def test_an_estimate_is_what_the_backfill_then_takes(bench: PrefetchHarness) -> None:
+def test_an_estimate_matches_the_backfill(bench: PrefetchHarness) -> None:
     """With the rows of stored days measured, requests and days are those of the run; then nothing is left."""
     _run(bench, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
-    found, asked = _estimate(bench), len(bench.source.submitted)
+    result, asked = _estimate(bench), len(bench.source.submitted)
     _run(bench)
 
-    assert (found.rows_from, found.rows_per_day) == ("stored days", 1.0)
-    assert found.requests == len(bench.source.submitted) - asked
+    assert (result.rows_from, result.rows_per_day) == ("stored days", 1.0)
+    assert result.requests == len(bench.source.submitted) - asked
     assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
 
 
@@ -216,8 +216,8 @@ def test_an_estimate_is_what_the_backfill_then_takes(bench: PrefetchHarness) -> 
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_stopped_backfill_says_why_in_its_class(bench: PrefetchHarness, error: Exception) -> None:
-    """When a whole batch fails the error is of the class of what the upstream said."""
+def test_a_stopped_backfill_raises_the_class_of_its_reason(bench: PrefetchHarness, error: Exception) -> None:
+    """When a whole batch fails, the error has the class of the source's error."""
 
     def failing(unit: FetchUnit) -> ResultPage:
         raise error

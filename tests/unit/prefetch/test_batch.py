@@ -11,16 +11,14 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
-from adwarm.prefetch.async_reports import ReportPoller
-from adwarm.prefetch.batch import Batch
-from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
-from adwarm.prefetch.fetcher import AccountTimeout, BatchStopped
-from adwarm.prefetch.report_schedule import ReportSchedule
-from adwarm.settings import SourceSettings
+from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
+from adwarm.prefetch.batch import AccountTimeout, Batch, BatchStopped
+from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost, LeaseTiming
+from adwarm.settings import Settings, SourceSettings
 from adwarm.store import leases
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import UnlimitedAdmission
-from tests.unit.prefetch.test_report_schedule import Desk, report
+from tests.unit.prefetch.test_async_reports import PolledSource, report
 
 
 @dataclass
@@ -42,64 +40,64 @@ def seconds() -> Seconds:
 
 @pytest.fixture
 def batch(seconds: Seconds) -> Batch:
-    """A batch of two workers, of 100 s, and 10 s an account."""
+    """A batch of two workers, with 100 s for the batch and 10 s for an account."""
     clock = VirtualClock(NOW)
 
-    def watch() -> ReportSchedule:
+    def make_schedule() -> ReportSchedule:
         return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
 
-    poller = ReportPoller(clock, 30, watch, lambda connection: Desk(clock))  # type: ignore[arg-type, return-value]
-    return Batch(Priority.LOW, 30, poller, 2, 100, 10, seconds)
+    poller = ReportPoller(clock, 30, make_schedule, lambda connection: PolledSource(clock))  # type: ignore[arg-type, return-value]
+    return Batch(Settings(workers=2, batch_seconds=100, account_seconds=10), Priority.LOW, 30, poller, seconds)
 
 
-def test_an_account_has_its_time(batch: Batch, seconds: Seconds) -> None:
-    """An account that takes too long may make no further call; the next account has its own time."""
-    with batch.acquire_slot() as turn:
+def test_an_account_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
+    """An account that takes too long may make no further call; the next account has its own limit."""
+    with batch.acquire_slot() as slot:
         seconds.now = 9
-        turn.check_call_allowed("", "meta")
+        slot.check_call_allowed("", "meta")
         seconds.now = 11
         with pytest.raises(AccountTimeout, match="ADWARM_ACCOUNT_SECONDS"):
-            turn.check_call_allowed("", "meta")
-    with batch.acquire_slot() as turn:
-        turn.check_call_allowed("", "meta")
+            slot.check_call_allowed("", "meta")
+    with batch.acquire_slot() as slot:
+        slot.check_call_allowed("", "meta")
 
 
-def test_waiting_for_a_report_is_not_the_accounts_time(batch: Batch, seconds: Seconds) -> None:
-    """Nor does it hold one of the batch's slots."""
+def test_waiting_for_a_report_does_not_count(batch: Batch, seconds: Seconds) -> None:
+    """Waiting uses neither the account's time nor one of the batch's slots."""
     batch.poller.close()
-    with batch.acquire_slot() as turn:
+    with batch.acquire_slot() as slot:
         close = batch.poller.wait
 
-        def wait(*asked: object) -> object:
+        def wait(*args: object) -> object:
             seconds.now += 50
             with batch.acquire_slot(), batch.acquire_slot():
-                return close(*asked)  # type: ignore[arg-type]
+                return close(*args)  # type: ignore[arg-type]
 
         batch.poller.wait = wait  # type: ignore[assignment, method-assign]
-        with pytest.raises(Exception, match="being made"):
-            turn.wait_for_report("", report(1))
-        turn.check_call_allowed("", "meta")
+        with pytest.raises(Exception, match="is running"):
+            slot.wait_for_report("", report(1))
+        slot.check_call_allowed("", "meta")
 
 
-def test_a_batch_has_its_time(batch: Batch, seconds: Seconds) -> None:
-    """After it every account ends at its next call, to go on in the next attempt."""
+def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
+    """After the limit every account ends at its next call; the next attempt continues."""
     seconds.now = 101
     with ThreadPoolExecutor(1) as pool:
         batch.supervise([pool.submit(batch._heartbeat)], 1)
-    with batch.acquire_slot() as turn, pytest.raises(BatchStopped, match="ADWARM_BATCH_SECONDS"):
-        turn.check_call_allowed("", "meta")
+    with batch.acquire_slot() as slot, pytest.raises(BatchStopped, match="ADWARM_BATCH_SECONDS"):
+        slot.check_call_allowed("", "meta")
 
 
-def test_a_dead_token_is_asked_once(batch: Batch) -> None:
-    """Accounts of the same connection end without a call, those of another go on."""
+def test_a_dead_token_is_used_once(batch: Batch) -> None:
+    """Accounts of the same connection end without a call; those of another continue."""
     batch.record_error("eu", "meta", TokenDead())
     batch.check_call_allowed("", "meta")
     with pytest.raises(TokenDead):
         batch.check_call_allowed("eu", "meta")
 
 
-def test_an_open_breaker_is_asked_once(batch: Batch, seconds: Seconds) -> None:
-    """Every account of the source is refused without asking, until the breaker's time; an account's stays its own."""
+def test_an_open_breaker_refuses_the_whole_source(batch: Batch, seconds: Seconds) -> None:
+    """Every account of the source is refused until the breaker's time; an account's breaker stops only that account."""
     batch.record_error("", "meta", Refused("account", retry_after=20, scope="account:act_1"))
     batch.check_call_allowed("", "meta")
     batch.record_error("", "meta", Refused("the breaker of meta is open", retry_after=20, scope="source:meta"))
@@ -113,46 +111,48 @@ def test_an_open_breaker_is_asked_once(batch: Batch, seconds: Seconds) -> None:
 
 
 @pytest.mark.parametrize("work", ["progress", "hang"])
-def test_a_lease_lives_as_long_as_its_holder_moves(engine: Engine, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
-    """A holder that gets on keeps its lease; one that hangs is not renewed, and finds out when another has taken it."""
+def test_a_lease_is_renewed_while_its_holder_makes_progress(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """With progress the lease is kept; a holder that hangs is not renewed, and learns that it lost the lease."""
     ticks = Seconds()
     monkeypatch.setattr(fetch_lease.time, "monotonic", ticks)
     renewals: list[float] = []
     real: Callable[..., bool] = leases.renew
-    monkeypatch.setattr(fetch_lease.leases, "renew", lambda *held: renewals.append(ticks.now) or real(*held))
+    monkeypatch.setattr(fetch_lease.leases, "renew", lambda *args: renewals.append(ticks.now) or real(*args))
     lease = leases.acquire(engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = FetchLease(engine, lease, 40, 0.0, 0.0)
+    renewed = FetchLease(engine, lease, LeaseTiming(lease=30, wait=0, stall=40), 0.0, 0.0)
     for ticks.now in range(0, 200, 5):
-        held.renew_if_due()
+        renewed.renew_if_due()
         if work == "progress":
-            held.record_progress()
+            renewed.record_progress()
     assert max(renewals) >= 190 if work == "progress" else max(renewals) <= 40
     leases.release(engine, lease)
     assert leases.acquire(engine, "fetch:act_1:x", "two", 30)
-    held.record_progress()
+    renewed.record_progress()
     ticks.now += 15
-    held.renew_if_due()
+    renewed.renew_if_due()
     with pytest.raises(LeaseLost):
-        held.record_progress()
+        renewed.record_progress()
 
 
-def test_a_database_that_is_away_for_a_moment_ends_no_batch(
+def test_a_failed_renewal_does_not_end_the_batch(
     batch: Batch, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lease that cannot be renewed is tried again with the next beat."""
+    """A lease that cannot be renewed is tried again at the next heartbeat."""
     tries: list[int] = []
 
-    def away(*held: object) -> bool:
+    def away(*args: object) -> bool:
         tries.append(1)
         raise Transient("the database cannot be reached")
 
     monkeypatch.setattr(fetch_lease.leases, "renew", away)
     lease = leases.acquire(sqlite_engine, "fetch:act_1:x", "one", 30)
     assert lease is not None
-    held = FetchLease(sqlite_engine, lease, 1e9, -1e9)
-    with batch.renewing(held):
+    renewed = FetchLease(sqlite_engine, lease, LeaseTiming(lease=30, wait=0, stall=1e9), -1e9)
+    with batch.renewing(renewed):
         for _ in range(2):
             batch._heartbeat()
     assert len(tries) == 2
-    held.record_progress()
+    renewed.record_progress()

@@ -1,4 +1,4 @@
-"""An error keeps its class from the upstream to whoever decides about a whole batch, and one speaks for many."""
+"""An error keeps its class from the source to the decision about a batch; the most severe one represents many."""
 
 import gc
 import weakref
@@ -47,13 +47,13 @@ PERMANENT = [BadRequest("no"), NotFound("no"), Corrupt(), TooMuchData(), Denied(
 
 
 @given(st.permutations(range(len(ORDER))), st.integers(1, len(ORDER)))
-def test_the_order_of_gravity_is_one(places: list[int], count: int) -> None:
-    """Whatever is mixed in whatever order: dead token, asked-for waits, passing failures, and last what is lasting."""
-    assert most_severe_error(ORDER[place] for place in places[:count]) is ORDER[min(places[:count])]
+def test_the_order_of_severity_is_fixed(indexes: list[int], count: int) -> None:
+    """In any mix and order: dead token, requested waits, transient failures, permanent errors last."""
+    assert most_severe_error(ORDER[index] for index in indexes[:count]) is ORDER[min(indexes[:count])]
 
 
-def test_what_would_fail_again_does_not_stop_the_others() -> None:
-    """One bad key among failures that pass by themselves leaves the batch its next try."""
+def test_a_permanent_error_does_not_hide_a_transient_one() -> None:
+    """One bad key among transient failures leaves the batch its next attempt."""
     for error in PERMANENT:
         for pair in permutations((error, Transient("down"))):
             assert isinstance(most_severe_error(pair), Transient)
@@ -61,11 +61,11 @@ def test_what_would_fail_again_does_not_stop_the_others() -> None:
 
 
 @pytest.mark.parametrize("error", [*ORDER, *PERMANENT, SOON], ids=lambda error: type(error).__name__)
-def test_other_words_change_nothing_else(error: AdwarmError) -> None:
-    """The class and everything it carries stay; the error itself is the cause."""
-    told = with_message(error, "every key failed")
-    assert (type(told), str(told), told.__cause__) == (type(error), "every key failed", error)
-    assert vars(told) == vars(error)
+def test_another_message_changes_nothing_else(error: AdwarmError) -> None:
+    """The class and all attributes stay; the original error is the cause."""
+    copy = with_message(error, "every key failed")
+    assert (type(copy), str(copy), copy.__cause__) == (type(error), "every key failed", error)
+    assert vars(copy) == vars(error)
 
 
 def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
@@ -73,7 +73,7 @@ def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
 
 
 def test_a_batch_fails_when_no_key_is_fresh() -> None:
-    """Stale, parked and denied keys are not fresh; one fetched or fresh key is enough, and an empty batch is none."""
+    """Stale, parked and denied keys are not fresh; one fetched or fresh key is enough; an empty batch is fine."""
     bad = [
         _ended(KeyStatus.STALE, Transient("down")),
         _ended(KeyStatus.PARKED, SOON),
@@ -89,15 +89,15 @@ def test_a_batch_fails_when_no_key_is_fresh() -> None:
     assert BatchResult().failure() is None
 
 
-def test_an_error_that_is_kept_keeps_no_frame() -> None:
-    """What the frames behind an error and its causes held is free to go."""
+def test_a_stored_error_holds_no_frame() -> None:
+    """The objects in the frames of an error and its causes can be freed."""
 
     class Answer:
-        """Stands for a large answer."""
+        """Stands for a large response."""
 
     def fail() -> AdwarmError:
         answer = Answer()
-        kept.append(weakref.ref(answer))
+        references.append(weakref.ref(answer))
         try:
             try:
                 raise ValueError("odd")
@@ -106,14 +106,14 @@ def test_an_error_that_is_kept_keeps_no_frame() -> None:
         except Transient as error:
             return error
 
-    kept: list[Any] = []
+    references: list[Any] = []
     error = clear_tracebacks(fail())
     gc.collect()
-    assert (str(error), kept[0]()) == ("down", None)
+    assert (str(error), references[0]()) == ("down", None)
 
 
 def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
-    """Each failure keeps its own class and what it carries, also the second time."""
+    """Each failure keeps its own class and attributes, also the second time."""
     raised: dict[str, AdwarmError] = {
         "act_1": Denied("no access", account_id="act_1"),
         "act_2": LATER,
@@ -125,14 +125,14 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -
         raise raised[unit.account_id]
 
     bench.source.script = dict.fromkeys(raised, failing)
-    wanted = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
+    requests = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
     for waits in (Throttled, NotAdmitted):  # the second time admission itself keeps the throttled account waiting
-        found = bench.prefetch.run(wanted, Priority.LOW, wait_seconds=0).outcomes
-        assert [type(outcome.error) for outcome in found] == [Denied, waits, BadRequest, Transient, type(None)]
-        assert all(outcome.error.__traceback__ is None for outcome in found if outcome.error)
+        result = bench.prefetch.run(requests, Priority.LOW, wait_seconds=0).outcomes
+        assert [type(outcome.error) for outcome in result] == [Denied, waits, BadRequest, Transient, type(None)]
+        assert all(outcome.error.__traceback__ is None for outcome in result if outcome.error)
     bench.source.script = {"act_5": lambda unit: _raise(TokenDead())}
     bench.clock.sleep(86_400)
-    (last,) = bench.prefetch.run(wanted[-1:], Priority.LOW).outcomes
+    (last,) = bench.prefetch.run(requests[-1:], Priority.LOW).outcomes
     assert (last.status, type(last.error)) == (KeyStatus.STALE, TokenDead)
 
 

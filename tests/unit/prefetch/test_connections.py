@@ -1,12 +1,12 @@
-"""Several tokens in one batch: each account is read by the one it belongs to, and none by a dead or a denied one."""
+"""Several tokens in one batch: each account is read with its own token, and none with a dead or denied one."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from adwarm.prefetch.batch import SourcePool
 from adwarm.sources.meta.graph_errors import parse_error
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, denials
@@ -17,24 +17,25 @@ EUROPE = ("act_5", "act_6")
 
 @pytest.fixture
 def two_tokens(make_staging: Callable[..., PlatformHarness]) -> PlatformHarness:
-    """A platform with two tokens, and an engine that has both."""
+    """A platform with two tokens, and an engine with both."""
     staging = make_staging({"tokens": {"eu-token": EUROPE}})
     settings = staging.prefetch.settings.source
-    sources = {"eu": make_source_factory(settings, "eu-token", staging.clock, "eu")}
+    factories = {"eu": make_source_factory(settings, "eu-token", staging.clock, "eu")}
+    sources = SourcePool(staging.prefetch.sources.make_default, factories)
     return replace(staging, prefetch=replace(staging.prefetch, sources=sources))
 
 
 def statuses(report: Any) -> list[str]:
-    """How each key ended."""
+    """Return how each key ended."""
     return [str(outcome.status) for outcome in report.outcomes]
 
 
-def test_each_account_is_read_by_its_own_token(two_tokens: PlatformHarness) -> None:
-    """An account nobody knows finds its token once; from then on its row says which, and no call is refused."""
+def test_each_account_is_read_with_its_own_token(two_tokens: PlatformHarness) -> None:
+    """An unknown account finds its token once; from then on its row names the connection, and no call is refused."""
     report = two_tokens.run("act_1", *EUROPE, "act_2", span="last_7d")
     assert statuses(report) == ["fetched"] * 4
-    known = accounts.get_many(two_tokens.prefetch.engine)
-    assert {name: account.connection for name, account in known.items()} == {
+    account = accounts.get_many(two_tokens.prefetch.engine)
+    assert {name: account.connection for name, account in account.items()} == {
         "act_1": "default",
         "act_2": "default",
         "act_5": "eu",
@@ -47,8 +48,8 @@ def test_each_account_is_read_by_its_own_token(two_tokens: PlatformHarness) -> N
     assert len([call for call in two_tokens.calls() if call.code]) == refused
 
 
-def test_reports_of_two_tokens_are_looked_at_apart(two_tokens: PlatformHarness) -> None:
-    """A request asks with one token about its own reports only."""
+def test_reports_of_two_tokens_are_polled_separately(two_tokens: PlatformHarness) -> None:
+    """A request polls only reports of its own token."""
     assert statuses(two_tokens.run("act_1", "act_5", "act_6")) == ["fetched"] * 3
     assert len(two_tokens.calls("submit")) == 3
     assert [call.code for call in two_tokens.calls("poll") if call.code] == []
@@ -56,44 +57,45 @@ def test_reports_of_two_tokens_are_looked_at_apart(two_tokens: PlatformHarness) 
 
 
 def test_a_dead_token_stops_its_own_accounts_only(two_tokens: PlatformHarness) -> None:
-    """When one token dies the accounts of the other go on, and no more of its own are called."""
+    """When one token dies, the accounts of the other continue, and no more of its own are called."""
     two_tokens.run("act_1", *EUROPE, span="last_7d")
     two_tokens.clock.sleep(86_400)
     two_tokens.set_faults(fault=[{"kind": "token_dead", "accounts": list(EUROPE)}])
-    engine = replace(two_tokens.prefetch, settings=two_tokens.prefetch.settings.model_copy(update={"workers": 1}))
-    report = replace(two_tokens, prefetch=engine).run(*EUROPE, "act_1", span="last_7d")
+    settings = two_tokens.prefetch.settings.model_copy(update={"workers": 1})
+    report = two_tokens.with_settings(settings).run(*EUROPE, "act_1", span="last_7d")
     assert statuses(report) == ["stale", "stale", "fetched"]
     assert all("token" in str(outcome.reason) for outcome in report.outcomes[:2])
     assert len([call for call in two_tokens.calls() if call.code == 190]) == 1
 
 
-def test_a_refused_reading_goes_to_the_next_token(two_tokens: PlatformHarness) -> None:
-    """A token that knows the account and may not read it any more hands it on, in the same run and for good."""
+def test_a_refused_account_moves_to_the_next_token(two_tokens: PlatformHarness) -> None:
+    """An account that its token may no longer read is read with another one, in the same run and from then on."""
     two_tokens.run("act_5", span="last_7d")
     engine = two_tokens.prefetch.engine
-    known = accounts.get(engine, "act_5")
-    assert known is not None
-    accounts.save(engine, [replace(known, connection="default")], two_tokens.clock.now())
+    account = accounts.get(engine, "act_5")
+    assert account is not None
+    accounts.save(engine, [replace(account, connection="default")], two_tokens.clock.now())
     denials.lift(engine, ["act_5"])
     two_tokens.clock.sleep(86_400)
     assert statuses(two_tokens.run("act_5", span="last_7d")) == ["fetched"]
-    found = accounts.get(engine, "act_5")
-    assert found is not None
-    assert (found.connection, found.status) == ("eu", "active")
+    result = accounts.get(engine, "act_5")
+    assert result is not None
+    assert (result.connection, result.status) == ("eu", "active")
     assert list(denials.find_active(engine, "act_5", two_tokens.clock.now())) == ["default"]
 
 
 def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
-    """Denied to both tokens an account costs no call; a retry changes nothing, another token or a person does."""
+    """An account denied to both tokens costs no call; a retry changes nothing, another token or a human does."""
     two_tokens.set_faults(fault=[{"kind": "denied", "accounts": ["act_1"]}])
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     calls = len(two_tokens.calls())
     assert calls == 2
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls
-    engine, house = two_tokens.prefetch.engine, two_tokens.prefetch
-    renewed = make_source_factory(house.settings.source, "eu-token", two_tokens.clock, "default")
-    again = replace(two_tokens, prefetch=replace(house, make_source=renewed, _local=threading.local()))
+    engine, prefetch = two_tokens.prefetch.engine, two_tokens.prefetch
+    renewed = make_source_factory(prefetch.settings.source, "eu-token", two_tokens.clock, "default")
+    sources = SourcePool(renewed, prefetch.sources.factories)
+    again = replace(two_tokens, prefetch=replace(prefetch, sources=sources))
     assert statuses(again.run("act_1", span="last_7d")) == ["denied"]
     assert len(two_tokens.calls()) == calls + 1
     assert denials.lift(engine, ["act_1"]) == ["act_1"]
@@ -101,33 +103,32 @@ def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["fetched"]
 
 
-def test_a_blocked_app_denies_nobody(staging: PlatformHarness) -> None:
+def test_a_blocked_app_denies_no_account(staging: PlatformHarness) -> None:
     """An app without the capability is called once; its accounts wait, and none of them is denied."""
     refused = {"code": 3, "message": "(#3) Application does not have the capability to make this API call."}
-    asked: list[str] = []
+    paths: list[str] = []
 
     def make() -> MetaSource:
-        source: Any = staging.prefetch.make_source()
+        source: Any = staging.prefetch.sources.make_default()
 
         def refuse(path: tuple[str, ...], params: Any, account_id: str | None = None) -> Any:
-            asked.append(path[0])
+            paths.append(path[0])
             raise parse_error(refused, 400, source._graph.call_context(account_id, path), (), staging.clock.now())
 
         source._graph.get = refuse
-        found: MetaSource = source
-        return found
+        result: MetaSource = source
+        return result
 
     settings = staging.prefetch.settings.model_copy(update={"workers": 1})
-    engine = replace(staging.prefetch, make_source=make, settings=settings)
-    report = replace(staging, prefetch=engine).run("act_1", "act_2", "act_3", span="last_7d")
+    report = staging.with_source(make).with_settings(settings).run("act_1", "act_2", "act_3", span="last_7d")
     assert statuses(report) == ["parked"] * 3
-    assert len(asked) == 1
+    assert len(paths) == 1
     assert [event.kind for event in staging.errors.list_recent() if event.kind == "Blocked"] == ["Blocked"]
     assert all(account.status != "denied" for account in accounts.get_many(staging.prefetch.engine).values())
 
 
-def test_a_denied_account_is_asked_about_again_after_a_day(staging: PlatformHarness) -> None:
-    """Within the day it costs no call; after it one, which may find that access was given."""
+def test_a_denied_account_is_tried_again_after_a_day(staging: PlatformHarness) -> None:
+    """Within a day it costs no call; after that one call, which may find that access was granted."""
     staging.set_faults(fault=[{"kind": "denied", "accounts": ["act_1"]}])
     assert statuses(staging.run("act_1", "act_2", span="last_7d")) == ["denied", "fetched"]
     staging.clock.sleep(86_400 - 60)
@@ -140,6 +141,6 @@ def test_a_denied_account_is_asked_about_again_after_a_day(staging: PlatformHarn
     staging.set_faults()
     staging.clock.sleep(86_400)
     assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
-    known = accounts.get(staging.prefetch.engine, "act_1")
-    assert known is not None
-    assert (known.status, known.currency) == ("active", "USD")
+    account = accounts.get(staging.prefetch.engine, "act_1")
+    assert account is not None
+    assert (account.status, account.currency) == ("active", "USD")

@@ -1,4 +1,4 @@
-"""Tests of the batch engine: outcomes, sharing, restatement, failure by failure."""
+"""The batch engine: outcomes, shared requests, restated days, and each kind of failure."""
 
 from datetime import date, timedelta
 
@@ -16,13 +16,13 @@ from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
 
-def wanted(account: str, *ranges: str) -> list[KeyRequest]:
-    """Wanted keys of one account."""
+def make_requests(account: str, *ranges: str) -> list[KeyRequest]:
+    """Return requests for ranges of one account."""
     return [KeyRequest(ReportKey(account, name)) for name in ranges]
 
 
 def raising(error: Exception):
-    """A script entry that always fails."""
+    """Return a script entry that always fails."""
 
     def answer(unit: FetchUnit) -> ResultPage:
         raise error
@@ -32,7 +32,7 @@ def raising(error: Exception):
 
 def test_overlapping_ranges_share_two_requests(bench: PrefetchHarness) -> None:
     """Three ranges of an account cost one span of days and one request for the summaries; then they are fresh."""
-    keys = wanted("act_1", "yesterday", "last_7d", "last_30d")
+    keys = make_requests("act_1", "yesterday", "last_7d", "last_30d")
 
     first = bench.prefetch.run(keys, Priority.LOW)
     again = bench.prefetch.run(keys, Priority.LOW)
@@ -44,14 +44,14 @@ def test_overlapping_ranges_share_two_requests(bench: PrefetchHarness) -> None:
     assert again.calls == 0
 
 
-def test_the_entry_says_where_it_comes_from(bench: PrefetchHarness) -> None:
-    """The stored answer holds summary and days, and its provenance."""
-    bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
+def test_the_entry_holds_its_provenance(bench: PrefetchHarness) -> None:
+    """The stored entry holds summary, days, and provenance."""
+    bench.prefetch.run(make_requests("act_1", "last_7d"), Priority.LOW)
 
     spec = bench.settings.spec("default").hash
-    found = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
-    assert found is not None
-    entry, blob = found
+    result = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
+    assert result is not None
+    entry, blob = result
     body = orjson.loads(decompress(blob, bench.settings.compression))
     assert (
         entry.fetched_at,
@@ -65,30 +65,30 @@ def test_the_entry_says_where_it_comes_from(bench: PrefetchHarness) -> None:
 
 
 def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> None:
-    """A denied, a throttled and a broken account end each with its reason, the others are fetched."""
+    """A denied, a throttled and a broken account end each with its reason; the others are fetched."""
     bench.source.script = {
         "act_2": raising(Denied("no access", account_id="act_2")),
         "act_3": raising(Throttled("slow down", scope="account:act_3", until=NOW + timedelta(minutes=5))),
         "act_4": raising(BadRequest("no such field")),
     }
 
-    report = bench.prefetch.run([w for n in range(1, 6) for w in wanted(f"act_{n}", "yesterday")], Priority.LOW)
+    report = bench.prefetch.run([w for n in range(1, 6) for w in make_requests(f"act_{n}", "yesterday")], Priority.LOW)
 
     assert [str(o.status) for o in report.outcomes] == ["fetched", "denied", "parked", "failed", "fetched"]
     assert report.outcomes[2].retry_after == 300
     assert all(outcome.reason for outcome in report.outcomes[1:4])
-    told = accounts.get(bench.engine, "act_2")
-    assert told is not None
-    assert told.status == "denied"
+    account = accounts.get(bench.engine, "act_2")
+    assert account is not None
+    assert account.status == "denied"
 
 
-def test_a_denied_account_is_not_asked_again(bench: PrefetchHarness) -> None:
-    """What was denied once costs no further call."""
+def test_a_denied_account_is_not_called_again(bench: PrefetchHarness) -> None:
+    """An account that was denied once costs no further call."""
     bench.source.script = {"act_2": raising(Denied("no access", account_id="act_2"))}
-    bench.prefetch.run(wanted("act_2", "yesterday"), Priority.LOW)
+    bench.prefetch.run(make_requests("act_2", "yesterday"), Priority.LOW)
     calls = len(bench.source.submitted)
 
-    report = bench.prefetch.run(wanted("act_2", "last_7d"), Priority.LOW)
+    report = bench.prefetch.run(make_requests("act_2", "last_7d"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.DENIED
     assert calls == len(bench.source.submitted)
@@ -98,14 +98,14 @@ def test_a_dead_token_stops_the_batch(bench: PrefetchHarness) -> None:
     """After the first dead token no further account is tried."""
     bench.source.script = {f"act_{n}": raising(TokenDead()) for n in range(1, 30)}
 
-    report = bench.prefetch.run([w for n in range(1, 30) for w in wanted(f"act_{n}", "today")], Priority.LOW)
+    report = bench.prefetch.run([w for n in range(1, 30) for w in make_requests(f"act_{n}", "today")], Priority.LOW)
 
     assert {KeyStatus.FAILED} == {outcome.status for outcome in report.outcomes}
     assert len(bench.source.submitted) <= 2  # one per worker thread
 
 
 def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
-    """A call that fails twice and then answers is a success; each try counts as a request."""
+    """A call that fails twice and then succeeds is a success; each try counts as a request."""
     failures = [Transient("busy"), Transient("busy")]
 
     def flaky(unit: FetchUnit) -> ResultPage:
@@ -115,14 +115,14 @@ def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
 
     bench.source.script = {"act_1": flaky}
 
-    report = bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
+    report = bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
     assert report.calls == 4
 
 
 def test_too_much_data_is_split(bench: PrefetchHarness) -> None:
-    """A unit that is too large is fetched in the parts the source names, and no row is lost."""
+    """A unit that is too large is fetched in the parts that the source splits it into, and no row is lost."""
     halves = [Window(date(2026, 10, 26), date(2026, 11, 10)), Window(date(2026, 11, 11), WEEK.until)]
 
     def picky(unit: FetchUnit) -> ResultPage:
@@ -135,17 +135,17 @@ def test_too_much_data_is_split(bench: PrefetchHarness) -> None:
 
     bench.source.script = {"act_1": picky}
 
-    report = bench.prefetch.run(wanted("act_1", "last_30d"), Priority.LOW)
+    report = bench.prefetch.run(make_requests("act_1", "last_30d"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.FETCHED
     assert any(unit.windows == (halves[1],) for unit in bench.source.submitted)
-    known = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
-    assert [known[day].rows for day in WEEK.days()] == [1] * 7
+    states = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
+    assert [states[day].rows for day in WEEK.days()] == [1] * 7
 
 
 def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: PrefetchHarness) -> None:
     """The data version of a day counts the changes of its rows."""
-    bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
+    bench.prefetch.run(make_requests("act_1", "last_7d"), Priority.LOW)
     bench.clock.sleep(25 * 3600)
 
     def restated(unit: FetchUnit) -> ResultPage:
@@ -156,52 +156,52 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: PrefetchHa
         return page
 
     bench.source.script = {"act_1": restated}
-    bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW)
+    bench.prefetch.run(make_requests("act_1", "last_7d"), Priority.LOW)
 
-    known = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
-    assert known[date(2026, 11, 24)].data_version == 2
-    assert known[date(2026, 11, 22)].data_version == 1
+    states = partitions.list_states(bench.engine, "act_1", bench.settings.spec("default").hash, WEEK)
+    assert states[date(2026, 11, 24)].data_version == 2
+    assert states[date(2026, 11, 22)].data_version == 1
 
 
-def test_a_failed_refresh_keeps_the_older_answer(bench: PrefetchHarness) -> None:
-    """Good data is never replaced by an error: the key ends as stale, its entry untouched."""
-    bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
+def test_a_failed_refresh_keeps_the_older_entry(bench: PrefetchHarness) -> None:
+    """An error never replaces good data: the key ends as stale, its entry unchanged."""
+    bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
     before = entries.list_entries(bench.engine, "act_1")
     bench.clock.sleep(7 * 3600)
     bench.source.script = {"act_1": raising(Transient("down"))}
 
-    report = bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
+    report = bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.STALE
     assert before == entries.list_entries(bench.engine, "act_1")
 
 
 def test_a_window_the_source_does_not_keep_fails_alone(bench: PrefetchHarness) -> None:
-    """One impossible range says why, and its neighbour is fetched."""
-    report = bench.prefetch.run(wanted("act_1", "2001-01-01..2001-01-02", "yesterday"), Priority.LOW)
+    """One impossible range fails with a reason; the other is fetched."""
+    report = bench.prefetch.run(make_requests("act_1", "2001-01-01..2001-01-02", "yesterday"), Priority.LOW)
 
     assert [outcome.status for outcome in report.outcomes] == [KeyStatus.FAILED, KeyStatus.FETCHED]
     assert "2001-01-01..2001-01-02" in str(report.outcomes[0].reason)
 
 
-def test_an_account_being_fetched_elsewhere_is_waited_for_and_then_given_up(bench: PrefetchHarness) -> None:
+def test_a_lease_held_by_another_worker_parks_the_key(bench: PrefetchHarness) -> None:
     """While another worker holds the account's lease nothing is fetched; the outcome says so, and when to come back."""
-    bench.prefetch.run(wanted("act_1", "today"), Priority.LOW)
-    asked = len(bench.source.submitted)
+    bench.prefetch.run(make_requests("act_1", "today"), Priority.LOW)
+    calls_before = len(bench.source.submitted)
     name = f"fetch:act_1:{bench.settings.spec('default').hash}"
     assert leases.acquire(bench.engine, name, "somebody else", 60)
 
-    report = bench.prefetch.run(wanted("act_1", "last_7d"), Priority.LOW, wait_seconds=0.2)
+    report = bench.prefetch.run(make_requests("act_1", "last_7d"), Priority.LOW, wait_seconds=0.2)
 
     assert (report.outcomes[0].status, report.outcomes[0].retry_after) == (KeyStatus.PARKED, 5)
     assert "another worker" in str(report.outcomes[0].reason)
-    assert asked == len(bench.source.submitted)
+    assert calls_before == len(bench.source.submitted)
 
 
 @pytest.mark.parametrize(("hours", "status"), [(1, KeyStatus.FRESH), (7, KeyStatus.FETCHED)])
 def test_fresh_through_the_predicted_open(bench: PrefetchHarness, hours: int, status: KeyStatus) -> None:
     """An entry that would be stale at the predicted open is fetched although it is fresh now."""
-    bench.prefetch.run(wanted("act_1", "yesterday"), Priority.LOW)
+    bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
     item = KeyRequest(ReportKey("act_1", "yesterday"), fresh_until=NOW + timedelta(hours=hours))
 
     assert status == bench.prefetch.run([item], Priority.LOW).outcomes[0].status
@@ -221,16 +221,16 @@ def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: Prefet
 
 
 def test_a_clock_that_is_ahead_settles_nothing(bench: PrefetchHarness) -> None:
-    """Days that were read while the local clock was 60 days ahead are as old as the platform says, and read again."""
+    """Days fetched while the local clock was 60 days ahead are as old as the platform says, and are fetched again."""
     window = "2026-11-18..2026-11-24"
     bench.clock.sleep(60 * 86_400)
     bench.source.clock_offset_seconds = -60 * 86_400.0
-    (outcome,) = bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes
+    (outcome,) = bench.prefetch.run(make_requests("act_1", window), Priority.LOW).outcomes
     assert outcome.fetched_at == NOW
     spec = bench.settings.spec("default").hash
     assert not any(state.settled for state in partitions.list_states(bench.engine, "act_1", spec, WEEK).values())
     bench.clock.set(NOW + timedelta(days=1))
     bench.source.clock_offset_seconds = 0.0
-    asked = len(bench.source.submitted)
-    assert bench.prefetch.run(wanted("act_1", window), Priority.LOW).outcomes[0].status == KeyStatus.FETCHED
-    assert len(bench.source.submitted) > asked
+    calls_before = len(bench.source.submitted)
+    assert bench.prefetch.run(make_requests("act_1", window), Priority.LOW).outcomes[0].status == KeyStatus.FETCHED
+    assert len(bench.source.submitted) > calls_before

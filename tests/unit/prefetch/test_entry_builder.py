@@ -1,4 +1,4 @@
-"""An answer is the range rows and the days of its window, and nothing of any other day."""
+"""An entry holds the summary and the days of its window; a summary is fetched again only when it has to be."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -6,16 +6,28 @@ import orjson
 import pytest
 
 from adwarm.compression import decompress
-from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.model import Account, EntryKey, FreshnessRules, QuerySpec, ReportKey, Row, Window
-from adwarm.prefetch.entry_builder import Provenance, build_entry
-from adwarm.prefetch.range_summaries import RangeSummary
-from adwarm.settings import CompressionSettings
-from adwarm.store import ObjectStore
-from adwarm.store.partition_rows import content_hash, daily_rows, pack_rows
+from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.foundation.errors import Corrupt, NotFound, Transient
+from adwarm.model import Account, EntryKey, Priority, QuerySpec, ReportKey, Row, Window
+from adwarm.prefetch import KeyRequest, KeyStatus
+from adwarm.prefetch.entry_builder import (
+    EntryQuery,
+    Provenance,
+    RangeSummary,
+    build_entry,
+    find_due_summaries,
+    version_sum,
+)
+from adwarm.settings import CompressionSettings, Settings
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
+from adwarm.store import Context, ObjectStore, entries, open_engine
+from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
+from tests.unit.conftest import PrefetchHarness, one_ad_page
 
 SPEC = QuerySpec()
+ENGINE = open_engine("sqlite://")
+"""Not used: an entry is built from objects alone."""
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 WIDE = Window(date(2026, 11, 10), date(2026, 11, 24))
@@ -45,41 +57,36 @@ def _built(
 ):
     key = ReportKey("act_1", str(window))
     entry, blob = build_entry(
-        key,
-        EntryKey("act_1", window, SPEC.hash),
-        SPEC,
-        Account("act_1", "UTC", "UTC", "EUR"),
-        None if ranged is None else RangeSummary(ranged, at, 7),
-        objects,
+        Context(ENGINE, objects, Settings()),
+        EntryQuery(key, EntryKey("act_1", window, SPEC.hash), SPEC, Account("act_1", "UTC", "UTC", "EUR")),
         states,
+        None if ranged is None else RangeSummary(ranged, at, 7),
         Provenance("scripted", "v26.0", at),
-        FreshnessRules(),
-        CompressionSettings(),
     )
     return entry, orjson.loads(decompress(blob, CompressionSettings()))
 
 
 def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:
-    """Objects hold more days than a window asks for; rows come by day, then by ad."""
+    """Objects hold more days than a window covers; rows come by day, then by ad."""
     rows = daily_rows(objects, _states(objects, WIDE, ("9", "7")), WEEK)
-    wanted = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
-    assert [(row["date_start"], row["ad_id"]) for row in rows] == wanted
+    expected = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
+    assert [(row["date_start"], row["ad_id"]) for row in rows] == expected
 
 
 def test_days_without_delivery_cost_no_object(objects: ObjectStore) -> None:
-    """A day of no rows is known to be empty; its object is not even looked for."""
+    """The object of a day without rows is not read."""
     empty = PartitionState(WEEK.since, "0" * 64, 0, "", NOW, True, False, 1, "")
     assert daily_rows(objects, {WEEK.since: empty}, WEEK) == []
 
 
-def test_a_damaged_object_is_never_half_an_answer(objects: ObjectStore) -> None:
-    """A lost or damaged object is an error, not a gap."""
+def test_a_damaged_object_is_an_error(objects: ObjectStore) -> None:
+    """A lost or damaged object is an error, not missing data."""
     lost = PartitionState(WEEK.since, "0" * 64, 1, "", NOW, True, False, 1, "")
     with pytest.raises((NotFound, Corrupt)):
         daily_rows(objects, {WEEK.since: lost}, WEEK)
 
 
-def test_an_answer_says_what_it_is(objects: ObjectStore) -> None:
+def test_an_entry_describes_itself(objects: ObjectStore) -> None:
     """Summary, days, zone, currency and provenance; its version is that of its newest restated day."""
     states = _states(objects, WEEK) | _states(objects, Window(WEEK.until, WEEK.until), version=3)
     entry, body = _built(objects, states, WEEK, [{"ad_id": "7", "reach": 1}])
@@ -95,14 +102,14 @@ def test_an_answer_says_what_it_is(objects: ObjectStore) -> None:
 
 
 def test_one_day_is_its_own_summary(objects: ObjectStore) -> None:
-    """For a window of one day the day's rows are the summary and are not sent twice."""
+    """For a window of one day the day's rows are the summary and are not stored twice."""
     day = Window(WEEK.until, WEEK.until)
     _, body = _built(objects, _states(objects, WEEK), day, None)
     assert (body["rows"], body["daily"]) == ([_row(WEEK.until)], [])
 
 
-def test_a_gap_makes_it_incomplete(objects: ObjectStore) -> None:
-    """An answer with a day that is not known says so, and is never final."""
+def test_a_missing_day_makes_an_entry_incomplete(objects: ObjectStore) -> None:
+    """An entry with a day that is not stored says so, and is never final."""
     states = _states(objects, WEEK)
     del states[WEEK.since]
     entry, body = _built(objects, states, WEEK, [], NOW + timedelta(days=60))
@@ -110,21 +117,115 @@ def test_a_gap_makes_it_incomplete(objects: ObjectStore) -> None:
 
 
 def test_old_days_are_final(objects: ObjectStore) -> None:
-    """What was read when the platform restates it no more never expires."""
+    """Data fetched after the platform stopped restating it never expires."""
     entry, _ = _built(objects, _states(objects, WEEK, settled=True), WEEK, [], NOW + timedelta(days=60))
     assert (entry.settled, entry.expires_at) == (True, None)
 
 
-def test_old_days_last_read_before_they_were_final_are_looked_at_again(objects: ObjectStore) -> None:
-    """Age alone makes no figure final: it must have been read at that age."""
+def test_old_days_last_fetched_before_they_settled_expire(objects: ObjectStore) -> None:
+    """Age alone does not make data final: it must have been fetched at that age."""
     at = NOW + timedelta(days=60)
     entry, _ = _built(objects, _states(objects, WEEK), WEEK, [], at)
     assert (entry.settled, entry.expires_at) == (False, at + timedelta(days=7))
 
 
-def test_an_answer_records_where_its_blocks_come_from(objects: ObjectStore) -> None:
+def test_an_entry_records_when_its_parts_were_fetched(objects: ObjectStore) -> None:
     """The query, when the days and the summary were fetched, and the versions the summary belongs to."""
     _, body = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(hours=3))
     assert body["query"] == {"hash": SPEC.hash, "level": "ad", "fields": list(SPEC.fields)}
     assert body["days_fetched_at"] == "2026-11-25T12:00:00+00:00"
     assert body["summary"] == {"fetched_at": "2026-11-25T15:00:00+00:00", "versions": 7, "missing": None}
+
+
+CALENDAR = RefetchSchedule("UTC")
+KEYS = [KeyRequest(ReportKey("act_1", name)) for name in ("yesterday", "last_7d", "last_30d")]
+
+
+def _week_states(version: int = 1) -> dict[date, PartitionState]:
+    return {day: PartitionState(day, "h", 1, "c", NOW, True, False, version, "v26.0") for day in WEEK.days()}
+
+
+def _asked(bench: PrefetchHarness) -> list[Increment]:
+    return [unit.increment for unit in bench.source.submitted]
+
+
+def _restated(unit: FetchUnit) -> ResultPage:
+    page = one_ad_page(unit)
+    for row in page.rows:
+        row["spend"] = "6.00"
+    return page
+
+
+@pytest.mark.parametrize(
+    ("stored", "version", "later", "due"),
+    [
+        (False, 1, timedelta(0), True),
+        (True, 1, timedelta(hours=11), False),
+        (True, 1, timedelta(hours=13), True),
+        (True, 2, timedelta(0), True),
+    ],
+)
+def test_when_a_summary_is_due(stored: bool, version: int, later: timedelta, due: bool) -> None:
+    """It is due when never fetched, restated since, or fetched before the account's midnight."""
+    result = {WEEK: RangeSummary([], NOW, version_sum(_week_states(), WEEK))} if stored else {}
+    assert find_due_summaries([WEEK], result, _week_states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
+
+
+def test_a_second_warm_of_the_day_fetches_only_days(bench: PrefetchHarness) -> None:
+    """Six hours later yesterday is fetched again; nothing was restated, so the summaries are kept."""
+    bench.prefetch.run(KEYS, Priority.LOW)
+    bench.clock.sleep(6 * 3600 + 1)
+    again = bench.prefetch.run(KEYS, Priority.LOW)
+
+    assert _asked(bench) == [Increment.DAY, Increment.RANGE, Increment.DAY]
+    assert [outcome.status for outcome in again.outcomes] == [KeyStatus.FETCHED] * 3
+    assert again.calls == 1
+
+
+def test_a_restated_day_makes_its_summaries_due(bench: PrefetchHarness) -> None:
+    """When yesterday's metrics have changed, the summaries that include yesterday are fetched again."""
+    bench.prefetch.run(KEYS, Priority.LOW)
+    bench.clock.sleep(6 * 3600 + 1)
+    bench.source.script = {"act_1": _restated}
+    bench.prefetch.run(KEYS, Priority.LOW)
+
+    assert _asked(bench) == [Increment.DAY, Increment.RANGE] * 2
+
+
+def test_a_restatement_by_another_key_is_noticed(bench: PrefetchHarness) -> None:
+    """A day restated by a warm of `yesterday` alone makes the week's summary due at the week's next warm."""
+    bench.prefetch.run(KEYS[:2], Priority.LOW)
+    bench.clock.sleep(6 * 3600 + 1)
+    bench.source.script = {"act_1": _restated}
+    bench.prefetch.run(KEYS[:1], Priority.LOW)
+    bench.prefetch.run(KEYS[1:2], Priority.LOW)
+
+    assert _asked(bench) == [Increment.RANGE, Increment.DAY, Increment.RANGE]
+    assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1, 1]
+
+
+def test_a_degraded_entry_has_no_summary(bench: PrefetchHarness) -> None:
+    """A degraded entry is fetched again, its summary included."""
+    bench.prefetch.run(KEYS[1:2], Priority.LOW)
+    entries.mark_degraded(bench.engine, entries.list_entries(bench.engine)[0], "damaged")
+    bench.prefetch.run(KEYS[1:2], Priority.LOW)
+
+    assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1]
+
+
+def test_an_empty_result_never_replaces_rows(bench: PrefetchHarness) -> None:
+    """The older entry stays, and the outcome says why."""
+    bench.prefetch.run(KEYS[:1], Priority.LOW)
+    bench.clock.sleep(7 * 3600)
+    bench.source.script = {"act_1": lambda unit: ResultPage([])}
+    report = bench.prefetch.run(KEYS[:1], Priority.LOW)
+
+    assert report.outcomes[0].status == KeyStatus.STALE
+    assert "1 are stored" in str(report.outcomes[0].reason)
+
+
+def test_no_rows_are_valid_where_there_were_none() -> None:
+    """An account without delivery has no rows, today as before."""
+    check_not_emptied("act_1", 0, 0)
+    with pytest.raises(Transient, match="act_1"):
+        check_not_emptied("act_1", 3, 0)

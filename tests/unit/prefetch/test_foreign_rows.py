@@ -1,7 +1,6 @@
-"""What an upstream answers about others is never stored, and ends as a failed key with the reason."""
+"""Rows of other accounts and invalid metrics are never stored; the key fails with the reason."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,32 +12,32 @@ from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 
 
 def spoiled(staging: PlatformHarness, spoil: Callable[[dict[str, Any]], None]) -> PlatformHarness:
-    """The same staging, whose every answer to a question for rows of account 1 is spoiled."""
+    """Return the same harness with a source that spoils every response with rows of account 1."""
 
     def make() -> MetaSource:
-        source = staging.prefetch.make_source()
+        source = staging.prefetch.sources.make_default()
         graph: Any = source._graph  # type: ignore[attr-defined]
         get = graph.get
 
         def answer(path: tuple[str, ...], params: dict[str, Any], account_id: str | None = None) -> GraphResponse:
-            found: GraphResponse = get(path, params, account_id)
+            result: GraphResponse = get(path, params, account_id)
             if path[-1] == "insights" and account_id == "act_1":
-                spoil(found.body)
-            return found
+                spoil(result.body)
+            return result
 
         graph.get = answer
         return source  # type: ignore[return-value]
 
-    return replace(staging, prefetch=replace(staging.prefetch, make_source=make))
+    return staging.with_source(make)
 
 
 def foreign(body: dict[str, Any]) -> None:
-    """One row is another account's."""
+    """Make one row another account's."""
     body["data"][-1]["account_id"] = "2"
 
 
 def infinite(body: dict[str, Any]) -> None:
-    """One figure is no number."""
+    """Make one metric infinite."""
     body["data"][0]["spend"] = "Infinity"
 
 
@@ -47,7 +46,7 @@ def infinite(body: dict[str, Any]) -> None:
 def test_a_foreign_row_is_never_stored(
     staging: PlatformHarness, span: str, spoil: Callable[[dict[str, Any]], None], field: str
 ) -> None:
-    """The key fails with the field named, after one reading; nothing is stored, and the other account is served."""
+    """The key fails after one request and names the field; nothing is stored, and the other account is fetched."""
     bad = spoiled(staging, spoil)
     outcomes = bad.run("act_1", "act_2", span=span).outcomes
     assert [str(outcome.status) for outcome in outcomes] == ["failed", "fetched"]
@@ -58,7 +57,7 @@ def test_a_foreign_row_is_never_stored(
     assert len(read) == 1
 
 
-def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
+def test_a_circle_of_pages_ends(staging: PlatformHarness) -> None:
     """Cursors A, B, A, B are followed twice, and the key fails."""
     letters: list[str] = []
 
@@ -68,9 +67,9 @@ def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
         body["data"] = []
 
     def unread(staging: PlatformHarness) -> PlatformHarness:
-        make = staging.prefetch.make_source
+        make = staging.prefetch.sources.make_default
 
-        def made() -> MetaSource:
+        def make_without_cursor() -> MetaSource:
             source = make()
             graph: Any = source._graph  # type: ignore[attr-defined]
             get = graph.get
@@ -79,7 +78,7 @@ def test_pages_in_a_circle_end(staging: PlatformHarness) -> None:
             )
             return source  # type: ignore[return-value]
 
-        return replace(staging, prefetch=replace(staging.prefetch, make_source=made))
+        return staging.with_source(make_without_cursor)
 
     (outcome,) = spoiled(unread(staging), circle).run("act_1", span="last_7d").outcomes
     assert str(outcome.status) == "failed"

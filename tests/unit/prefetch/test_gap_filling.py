@@ -1,4 +1,4 @@
-"""What could not be read this time is taken from what was read before."""
+"""Data that could not be read this time is taken from the stored rows."""
 
 from datetime import date
 
@@ -6,27 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import Row, Window
-from adwarm.prefetch.gap_filling import describe_missing, fill_gaps
-from adwarm.prefetch.splitting import MissingData
+from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 
 DAY, NEXT = date(2026, 11, 1), date(2026, 11, 2)
 BOTH = Window(DAY, NEXT)
 
 
 def row(ad: str, day: date = DAY, **figures: str) -> Row:
-    """One row of a day."""
+    """Return one row of a day."""
     return {"ad_id": ad, "date_start": str(day), "date_stop": str(day), **figures}
 
 
-def test_an_object_in_a_gap_keeps_its_older_rows() -> None:
-    """Inside the gap's days only, and never over a newer row."""
+def test_a_missing_object_keeps_its_older_rows() -> None:
+    """Only in the days it is missing from, and never over a newer row."""
     gap = MissingData("ad", "1", (Window(DAY, DAY),), "why")
     older = [row("1", spend="1"), row("1", NEXT, spend="2"), row("2", spend="3")]
     assert fill_gaps([row("2", spend="9")], [gap], older, "ad") == [row("2", spend="9"), row("1", spend="1")]
 
 
-def test_a_field_in_a_gap_keeps_its_older_values() -> None:
-    """Rows that are there get the value they had; a row that is gone does not come back for it."""
+def test_a_missing_field_keeps_its_older_values() -> None:
+    """New rows get their older value; a row that is gone does not come back for it."""
     gap = MissingData("field", "cpm", (BOTH,), "why")
     older = [row("1", cpm="5", spend="1"), row("2", cpm="6")]
     assert fill_gaps([row("1", spend="9")], [gap], older, "ad") == [row("1", spend="9", cpm="5")]
@@ -34,13 +33,13 @@ def test_a_field_in_a_gap_keeps_its_older_values() -> None:
 
 @given(st.lists(st.sampled_from("123"), unique=True), st.lists(st.sampled_from("123"), unique=True))
 def test_without_gaps_nothing_older_is_taken(new: list[str], old: list[str]) -> None:
-    """An ad that has no row any more has none: a missing row is no delivery."""
+    """An ad without a row any more stays without one: no row means no delivery."""
     rows = [row(name) for name in new]
     assert fill_gaps(rows, [], [row(name) for name in old], "ad") == rows
 
 
-def test_what_is_missing_is_said_once_and_where_it_is() -> None:
-    """Equal gaps are one; a window outside of them lacks nothing; objects can be read back out of the words."""
+def test_missing_data_is_described_once() -> None:
+    """Equal gaps are one, a window outside of them has none, and the objects can be parsed from the description."""
     gaps = [
         MissingData("ad", "12", (Window(DAY, DAY),), "too large; so"),
         MissingData("ad", "12", (BOTH,), "another"),

@@ -1,4 +1,4 @@
-"""Reports of every level arrive whole: daily and range rows equal the platform's own, and the sums of its ads."""
+"""Reports of every level are complete: daily and range rows equal the platform's own, and the sums of its ads."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -35,33 +35,33 @@ STORMS: dict[str, dict[str, Any]] = {
 
 
 class Stage:
-    """A platform whose accounts have several campaigns, and an engine with a report of each level."""
+    """A platform whose accounts have several campaigns, and an engine with a report for each level."""
 
     def __init__(self, staging: PlatformHarness) -> None:
         reports = {"default": ReportSettings()} | {level: ReportSettings(level=level) for level in LEVELS}
         settings = staging.prefetch.settings.model_copy(update={"reports": reports})
-        self.staging = replace(staging, prefetch=replace(staging.prefetch, settings=settings))
+        self.staging = staging.with_settings(settings)
         self.engine = self.staging.prefetch
 
     def stored(self, level: str, window: Window, account: str = "act_1") -> list[Row]:
-        """The stored daily rows."""
+        """Return the stored daily rows."""
         spec = self.engine.settings.spec(level).hash
         return daily_rows(
             self.engine.objects, partitions.list_states(self.engine.engine, account, spec, window), window
         )
 
     def answer(self, level: str, window: Window) -> dict[str, Any]:
-        """The stored answer."""
+        """Return the stored document."""
         spec = self.engine.settings.spec(level).hash
-        found = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
-        assert found is not None
-        return dict(orjson.loads(decompress(found[1], self.engine.settings.compression)))
+        result = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
+        assert result is not None
+        return dict(orjson.loads(decompress(result[1], self.engine.settings.compression)))
 
     def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
-        """The platform's own rows, on a calm day, a page at a time."""
+        """Return the platform's own rows, read without faults, page by page."""
         storm = self.staging.server.state.fault_profile
         self.staging.server.state.set_fault_profile(parse_fault_profile({}, "calm"))
-        source = self.engine.make_source()
+        source = self.engine.sources.make_default()
         (unit,) = source.plan(source.get_account("act_1"), [window], increment, self.engine.settings.spec(level))
         rows: list[Row] = []
         page = source.submit(unit)
@@ -75,29 +75,29 @@ class Stage:
 
 
 def in_order(rows: list[Row], level: str) -> list[Row]:
-    """By day and object."""
+    """Return rows by day and object."""
     return sorted(rows, key=lambda row: (row["date_start"], row[f"{level}_id"]))
 
 
 def sums(rows: list[Row], level: str) -> dict[tuple[str, str], dict[str, Decimal]]:
-    """Additive figures by day and object of a level."""
-    found: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(ADDITIVE, Decimal(0)))
+    """Return additive metrics by day and object of a level."""
+    result: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(ADDITIVE, Decimal(0)))
     for row in rows:
         for name in ADDITIVE:
-            found[row["date_start"], row[f"{level}_id"]][name] += Decimal(row.get(name, "0"))
-    return dict(found)
+            result[row["date_start"], row[f"{level}_id"]][name] += Decimal(row.get(name, "0"))
+    return dict(result)
 
 
 @pytest.fixture
 def stage(make_staging: Callable[..., PlatformHarness]) -> Stage:
-    """Twenty ads in several campaigns, in pages that are larger than an answer."""
+    """Twenty ads in several campaigns, with more rows than a page."""
     return Stage(make_staging({"ads": 20}))
 
 
 @pytest.mark.parametrize("storm", STORMS)
 @pytest.mark.parametrize("level", LEVELS)
 def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -> None:
-    """Answered at once, split to pieces, or in small pages: every row is there once, by day and over the range."""
+    """Fetched at once, split, or in small pages: every row is stored once, by day and over the range."""
     stage.staging.set_faults(**STORMS[storm])
     report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
@@ -114,7 +114,7 @@ def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -
 
 @pytest.mark.parametrize("level", LEVELS[1:])
 def test_long_spans_of_a_level_go_as_a_report(stage: Stage, level: str) -> None:
-    """A quarter is made in the background, and equals the platform's rows."""
+    """A quarter is fetched as an async report, and equals the platform's rows."""
     report = stage.engine.run([KeyRequest(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(stage.staging.calls("submit")) == 1
@@ -123,22 +123,22 @@ def test_long_spans_of_a_level_go_as_a_report(stage: Stage, level: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS[1:])
 def test_a_backfill_and_a_compaction_keep_every_row(stage: Stage, level: str) -> None:
-    """Two months of a level are backfilled, settle, and are packed into an object a month without losing a row."""
+    """Two months of a level are backfilled, settle, and are compacted into an object a month without losing a row."""
     months = Window(date(2026, 7, 1), date(2026, 8, 31))
     done = run_backfill(stage.engine, [Account("act_1", "UTC", "UTC")], months, report=level)
     assert done.reasons == {}
     before = in_order(stage.stored(level, months), level)
     assert before == stage.truth(level, months, Increment.DAY)
     stage.staging.clock.sleep(60 * 86_400)
-    packed = compact(stage.engine.engine, stage.engine.objects, stage.staging.clock.now())
+    packed = compact(stage.engine.context, stage.staging.clock.now())
     assert packed.errors == []
     assert packed.months > 0
     assert in_order(stage.stored(level, months), level) == before
 
 
 @pytest.mark.parametrize("level", ["campaign", "adset"])
-def test_what_cannot_be_read_is_a_gap_of_its_level(stage: Stage, level: str) -> None:
-    """An ad that cannot be computed takes its own campaign or ad set along, and nothing else."""
+def test_missing_data_is_of_the_reports_level(stage: Stage, level: str) -> None:
+    """An ad that cannot be computed makes its campaign or ad set missing, and nothing else."""
     stage.staging.set_faults(poison=[{"account": "act_1", "slot": 2}])
     report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
@@ -152,10 +152,10 @@ def test_what_cannot_be_read_is_a_gap_of_its_level(stage: Stage, level: str) -> 
 
 
 def test_scores_need_rows_of_ads(stage: Stage) -> None:
-    """When the default report is about campaigns no ad is scored, and the report of the scoring says why."""
+    """When the default report is by campaign no ad is scored, and the result says why."""
     reports = stage.engine.settings.reports | {"default": ReportSettings(level="campaign")}
     settings = stage.engine.settings.model_copy(update={"reports": reports})
-    engine = replace(stage.engine, settings=settings)
+    engine = replace(stage.engine, context=replace(stage.engine.context, settings=settings))
     engine.run([KeyRequest(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
     now = stage.staging.clock.now()
     report = score_accounts(Context(engine.engine, engine.objects, settings), [("act_1", WEEK.until)], now)

@@ -1,4 +1,4 @@
-"""What was read is never thrown away: any upstream that answers at all makes progress from run to run."""
+"""What was read is never thrown away: with any source that responds at all, every run makes progress."""
 
 import random
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import (
@@ -28,7 +29,7 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.sources.units import split_by_time
-from adwarm.store import ObjectStore, partitions
+from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
@@ -40,7 +41,7 @@ from tests.unit.prefetch.conftest import UnlimitedAdmission
 
 @dataclass
 class PagedSource(ScriptedSource):
-    """Some ads over every day, in pages of so many rows; large units go as async reports, which are ready at once."""
+    """Some ads on every day, in pages of `page` rows; large units go as async reports, which are ready at once."""
 
     ads: int = 3
     page: int = 2
@@ -48,7 +49,7 @@ class PagedSource(ScriptedSource):
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(has_async_reports=True))
 
     def rows(self, unit: FetchUnit) -> list[Row]:
-        """Every row of a unit."""
+        """Return every row of a unit."""
         return [
             row | {"ad_id": str(ad), "spend": f"{ad}.00"}
             for row in one_ad_page(unit).rows
@@ -56,41 +57,41 @@ class PagedSource(ScriptedSource):
         ]
 
     def submit(self, unit: FetchUnit) -> ResultPage:
-        """The first page."""
+        """Return the first page."""
         self.submitted.append(unit)
         return self.read(unit, None)
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
-        """The page at an offset."""
+        """Return the page at an offset."""
         rows = self.rows(target.unit if isinstance(target, AsyncReportHandle) else target)
         start = int(cursor or 0)
         end = start + self.page
         return ResultPage(rows[start:end], str(end) if end < len(rows) else None, api_version="v26.0")
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """Begin a report."""
+        """Start a report."""
         handle = AsyncReportHandle(str(len(self.begun) + 1), unit)
         self.begun[handle.id] = unit
         return handle
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Every report is ready."""
+        """Return every report as ready."""
         return {handle: AsyncReportProgress(AsyncReportState.READY, 100.0) for handle in handles}
 
     def split(self, unit: FetchUnit) -> list[FetchUnit]:
-        """By time."""
+        """Split by time."""
         return split_by_time(unit)
 
 
 @dataclass
 class FewCalls(UnlimitedAdmission):
-    """So many calls a run; the next one would have to wait for an hour."""
+    """Admission of `calls` calls a run; the next one would have to wait an hour."""
 
     calls: int = 1
     left: int = 0
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Grant while there is something left."""
+        """Grant while calls are left."""
         with self.lock:
             if self.left <= 0:
                 return Wait(3600.0, "the account is parked", str(scopes[0]))
@@ -99,36 +100,38 @@ class FewCalls(UnlimitedAdmission):
 
 
 @dataclass
-class Scarce:
-    """An engine whose upstream answers few calls a run."""
+class LimitedStage:
+    """An engine whose admission grants few calls a run."""
 
     engine: PrefetchEngine
     admission: FewCalls
     source: PagedSource
 
     def run(self, *ranges: str) -> BatchResult:
-        """One run."""
+        """Do one run."""
         self.admission.left = self.admission.calls
-        wanted = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
-        return self.engine.run(wanted, Priority.LOW, wait_seconds=5)
+        requests = [KeyRequest(ReportKey("act_1", name)) for name in ranges]
+        return self.engine.run(requests, Priority.LOW, wait_seconds=5)
 
     def stored(self, window: Window) -> list[Row]:
-        """The stored daily rows."""
+        """Return the stored daily rows."""
         spec = self.engine.settings.spec("default").hash
         return daily_rows(
             self.engine.objects, partitions.list_states(self.engine.engine, "act_1", spec, window), window
         )
 
 
-def scarce(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> Scarce:
+def make_limited_stage(database: Engine, folder: Path, ads: int, page: int, calls: int, **source: int) -> LimitedStage:
     """Return an engine that may make `calls` a run, over pages of `page` rows."""
     clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
     values = Settings(workers=1, source=SourceSettings(**source))
     pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1))
     admission = FewCalls(clock, calls=calls)
     objects = ObjectStore(str(folder / "data"))
-    engine = PrefetchEngine(database, objects, values, lambda: upstream, admission, pipeline, clock, "test")
-    return Scarce(engine, admission, upstream)
+    engine = PrefetchEngine(
+        Context(database, objects, values), SourcePool(lambda: upstream), admission, pipeline, clock, "test"
+    )
+    return LimitedStage(engine, admission, upstream)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +166,7 @@ def test_one_call_a_run_is_enough(
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path_factory.mktemp("data"), ads, page, calls)
+    stage = make_limited_stage(database, tmp_path_factory.mktemp("data"), ads, page, calls)
     stage.source.capabilities = Capabilities(has_async_reports=reports)
     names = sorted(ranges)
     for turn in range(200):
@@ -178,32 +181,32 @@ def test_one_call_a_run_is_enough(
         assert len(stage.stored(week)) == 7 * ads
 
 
-def test_full_usage_with_every_answer_needs_two_runs(bench: PrefetchHarness) -> None:
-    """When each answer of the insights says that the account is used up, the second run publishes the last key."""
+def test_full_usage_with_every_response_needs_two_runs(bench: PrefetchHarness) -> None:
+    """When each response says that the account is used up, the second run publishes the last key."""
 
     def used_up(unit: FetchUnit) -> ResultPage:
         scope = bench.source.scopes(unit.account_id)[0]
         return ResultPage(one_ad_page(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
     bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
-    wanted = [
+    requests = [
         KeyRequest(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")
     ]
     engine = replace(bench.prefetch, admission=UnlimitedAdmission(bench.clock))
-    first = engine.run(wanted, Priority.LOW, wait_seconds=5)
+    first = engine.run(requests, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
     bench.clock.sleep(300)
-    second = engine.run(wanted, Priority.LOW, wait_seconds=5)
+    second = engine.run(requests, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in second.outcomes] == ["fresh", "fetched"] * 3
     assert second.calls == 3
 
 
 def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
-    """A run that is cut off after the days leaves them as partitions, and the next one asks for the summary only."""
+    """A run that is interrupted after the days stores them as partitions, and the next one fetches only the summary."""
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path, ads=2, page=500, calls=2)
+    stage = make_limited_stage(database, tmp_path, ads=2, page=500, calls=2)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["parked"]
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 60
     asked = len(stage.source.submitted)
@@ -211,12 +214,12 @@ def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Pa
     assert [unit.increment for unit in stage.source.submitted[asked:]] == [Increment.RANGE]
 
 
-def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None:
-    """The next run reads the report on from the page where the last one had to stop, and begins no other."""
+def test_reading_a_report_continues_at_its_page(database: Engine, tmp_path: Path) -> None:
+    """The next run continues at the page where the last one stopped, and requests no other report."""
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
+    stage = make_limited_stage(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
     runs = 0
     while [str(outcome.status) for outcome in stage.run("last_30d").outcomes] != ["fetched"]:
         runs += 1
@@ -226,7 +229,7 @@ def test_pages_of_a_report_are_read_on(database: Engine, tmp_path: Path) -> None
 
 
 def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> None:
-    """Whatever one account of many raises becomes its failed outcome, with its cause."""
+    """Whatever one account raises becomes its failed outcome, with its cause; the others continue."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
     def broken(fault: Exception):
@@ -236,8 +239,8 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
         return answer
 
     bench.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
-    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
-    report = bench.prefetch.run(wanted, Priority.LOW)
+    requests = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
+    report = bench.prefetch.run(requests, Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed"] * 4 + ["fetched"] * 20
     for outcome, fault in zip(report.outcomes, faults, strict=False):
         assert type(fault).__name__ in str(outcome.reason)
@@ -245,21 +248,21 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
         assert outcome.error.__cause__ is fault
 
 
-def test_a_progress_report_that_fails_ends_its_account_only(bench: PrefetchHarness) -> None:
-    """An outcome that cannot be recorded is a failed one; the other accounts are not touched."""
+def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarness) -> None:
+    """An outcome that cannot be recorded is a failed one; the other accounts are not affected."""
 
     def progress(outcomes: Sequence[object]) -> None:
         if outcomes[0].request.key.account_id == "act_1":  # type: ignore[attr-defined]
             raise OSError("disk full")
 
-    wanted = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
-    report = bench.prefetch.run(wanted, Priority.LOW, progress=progress)
+    requests = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
+    report = bench.prefetch.run(requests, Priority.LOW, progress=progress)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
     assert "disk full" in str(report.outcomes[0].reason)
 
 
 def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
-    """Lost and damaged objects are forgotten and their days asked for again, and the error is recorded."""
+    """Days of lost and damaged objects are deleted and fetched again, and the error is recorded."""
     key = KeyRequest(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
     store = bench.prefetch.objects
@@ -278,13 +281,13 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) 
 
 
 @pytest.mark.parametrize(("bound", "word"), [("max_pages", "pages"), ("max_rows", "rows"), ("max_bytes", "bytes")])
-def test_an_answer_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
-    """Pages without an end are cut off by number, rows and bytes; the reason names the setting."""
+def test_a_result_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
+    """Endless pages are cut off by number, rows and bytes; the reason names the setting."""
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     most = 4096 if bound == "max_bytes" else 20
-    stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
+    stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
     reads = 0
 
     def endless(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
@@ -307,7 +310,7 @@ def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     with write_transaction(database) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    stage = scarce(database, tmp_path, ads=1, page=1, calls=10_000)
+    stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 
     def circle(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:

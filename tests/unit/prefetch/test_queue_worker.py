@@ -1,4 +1,4 @@
-"""Tests of the worker of the request queue: what it ends how, its deadlines, and workers that die over a batch."""
+"""The worker of the request queue: how requests end, deadlines, and workers that die during a batch."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ import pytest
 from adwarm.backpressure import Rejected, RequestQueue
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.serving import DrainResult, QueueWorker
+from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store.requests import QueuedRequest, RequestStatus
@@ -24,16 +24,16 @@ class Time:
     now = 1_764_072_000.0
 
     def database(self, connection: object) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         return self.now
 
     def monotonic(self) -> float:
-        """Seconds since some start."""
+        """Return seconds since some start."""
         return self.now - 1_764_000_000.0
 
 
-class Yard:
-    """A queue, its worker and the bench whose upstream answers by script."""
+class QueueStage:
+    """A queue, its worker, and the harness whose source responds by a script."""
 
     def __init__(self, bench: PrefetchHarness, **changes: Any) -> None:
         self.bench, self.time = bench, Time()
@@ -41,22 +41,22 @@ class Yard:
         self.drainer = QueueWorker(bench.prefetch, self.queue, 5, self.time.monotonic)
 
     def queue_of(self, owner: str, **changes: Any) -> RequestQueue:
-        """The queue as another worker has it."""
+        """Return the queue as another worker sees it."""
         rules = BackpressureSettings(**changes)
         return RequestQueue(self.bench.engine, rules, owner=owner, database_time=self.time.database)
 
     def enqueue(self, account: str, priority: Priority = Priority.NORMAL, wait: float | None = None) -> int:
-        """Queue a week of an account."""
+        """Enqueue a week of an account."""
         return self.queue.enqueue(ReportKey(account, "last_30d"), priority, wait_seconds=wait).id
 
-    def seen(self, request_id: int) -> QueuedRequest:
-        """The request as it is."""
-        found = self.queue.find(request_id)
-        assert found is not None
-        return found
+    def find(self, request_id: int) -> QueuedRequest:
+        """Return the request as stored."""
+        outcome = self.queue.find(request_id)
+        assert outcome is not None
+        return outcome
 
     def script(self, account: str, error: Exception, then: Callable[[], None] = lambda: None) -> None:
-        """Let an account's calls fail."""
+        """Make an account's calls fail."""
 
         def answer(unit: FetchUnit) -> ResultPage:
             then()
@@ -66,61 +66,61 @@ class Yard:
 
 
 @pytest.fixture
-def yard(bench: PrefetchHarness) -> Yard:
+def stage(bench: PrefetchHarness) -> QueueStage:
     """A queue with the default rules."""
-    return Yard(bench)
+    return QueueStage(bench)
 
 
-def test_the_queue_is_worked_off_by_urgency(yard: Yard) -> None:
-    """Everything ends as completed with what was fetched, the most urgent class first."""
-    low, high = yard.enqueue("act_1", Priority.LOW), yard.enqueue("act_2", Priority.HIGH)
+def test_the_queue_is_drained_by_priority(stage: QueueStage) -> None:
+    """Every request is completed with what was fetched, the most urgent class first."""
+    low, high = stage.enqueue("act_1", Priority.LOW), stage.enqueue("act_2", Priority.HIGH)
 
-    report = yard.drainer.drain(60)
+    report = stage.drainer.drain(60)
 
     assert report.to_dict() == {"completed": 2, "failed": 0, "given_back": 0, "lost": 0, "requests": 6}
-    assert [unit.account_id for unit in yard.bench.source.submitted] == ["act_2", "act_2", "act_1", "act_1"]
+    assert [unit.account_id for unit in stage.bench.source.submitted] == ["act_2", "act_2", "act_1", "act_1"]
     for number in (low, high):
-        done = yard.seen(number)
+        done = stage.find(number)
         assert (done.status, done.error) == (RequestStatus.COMPLETED, None)
         assert done.result is not None
         assert (done.result["status"], done.result["fetched_at"]) == ("fetched", NOW.isoformat())
 
 
-def test_what_is_fresh_costs_nothing(yard: Yard) -> None:
+def test_a_fresh_report_costs_no_call(stage: QueueStage) -> None:
     """A request for a report that is fresh already is completed without a call."""
-    yard.enqueue("act_1")
-    yard.drainer.drain(60)
-    calls = len(yard.bench.source.submitted)
-    again = yard.enqueue("act_1")
+    stage.enqueue("act_1")
+    stage.drainer.drain(60)
+    calls = len(stage.bench.source.submitted)
+    again = stage.enqueue("act_1")
 
-    assert yard.drainer.drain(60).requests == 0
-    assert dict(yard.seen(again).result or {})["status"] == "fresh"
-    assert len(yard.bench.source.submitted) == calls
+    assert stage.drainer.drain(60).requests == 0
+    assert dict(stage.find(again).result or {})["status"] == "fresh"
+    assert len(stage.bench.source.submitted) == calls
 
 
-def test_each_ending_has_its_reason(yard: Yard) -> None:
-    """Denied and malformed fail at once, throttled comes back when it may, broken is tried thrice; none stops any."""
-    numbers = [yard.enqueue(f"act_{n}") for n in range(1, 6)]
-    yard.script("act_1", Denied("no access", account_id="act_1"))
-    yard.script("act_2", Throttled("slow down", scope="account:act_2", until=NOW + timedelta(minutes=5)))
-    yard.script("act_3", Transient("the platform is down", retry_after=3600))
-    yard.script("act_5", BadRequest("no such field"))
+def test_each_failure_ends_as_it_should(stage: QueueStage) -> None:
+    """Denied and malformed fail at once, throttled is requeued, broken is tried three times; none stops the others."""
+    numbers = [stage.enqueue(f"act_{n}") for n in range(1, 6)]
+    stage.script("act_1", Denied("no access", account_id="act_1"))
+    stage.script("act_2", Throttled("slow down", scope="account:act_2", until=NOW + timedelta(minutes=5)))
+    stage.script("act_3", Transient("the platform is down", retry_after=3600))
+    stage.script("act_5", BadRequest("no such field"))
 
-    first = yard.drainer.drain(60)
+    first = stage.drainer.drain(60)
     assert (first.completed, first.failed, first.given_back, len(first.errors)) == (1, 2, 2, 4)
     assert [type(error) for error in first.failures] == [Denied, Transient, BadRequest]
-    denied, parked, broken, _, malformed = (yard.seen(number) for number in numbers)
+    denied, parked, broken, _, malformed = (stage.find(number) for number in numbers)
     assert (denied.status, denied.error) == (RequestStatus.FAILED, "no access")
     assert (malformed.status, malformed.error) == (RequestStatus.FAILED, "no such field")
     assert (parked.status, parked.attempts) == (RequestStatus.PENDING, 0)
-    assert (parked.not_before or 0) - yard.time.now == 300
+    assert (parked.not_before or 0) - stage.time.now == 300
     assert (broken.status, broken.attempts) == (RequestStatus.PENDING, 1)
     for _ in range(2):
-        yard.time.now += 20
-        yard.drainer.drain(60)
-    assert yard.seen(numbers[2]).status is RequestStatus.FAILED
-    assert "given up after 3 tries; the last: the platform is down" in str(yard.seen(numbers[2]).error)
-    assert yard.drainer.drain(60) == DrainResult()
+        stage.time.now += 20
+        stage.drainer.drain(60)
+    assert stage.find(numbers[2]).status is RequestStatus.FAILED
+    assert "given up after 3 tries; the last: the platform is down" in str(stage.find(numbers[2]).error)
+    assert stage.drainer.drain(60) == DrainResult()
 
 
 @pytest.mark.parametrize(
@@ -130,21 +130,21 @@ def test_each_ending_has_its_reason(yard: Yard) -> None:
         (Corrupt("a foreign row"), RequestStatus.PENDING),
     ],
 )
-def test_what_no_try_would_help_ends_at_once(yard: Yard, error: Exception, status: RequestStatus) -> None:
-    """A dead token ends a request with that reason; a damaged answer may be whole the next time."""
-    number = yard.enqueue("act_1")
-    yard.script("act_1", error)
-    yard.drainer.drain(60)
-    assert (yard.seen(number).status, yard.seen(number).error) == (status, str(error))
+def test_a_permanent_error_fails_at_once(stage: QueueStage, error: Exception, status: RequestStatus) -> None:
+    """A dead token fails a request at once; corrupt data may be intact the next time."""
+    number = stage.enqueue("act_1")
+    stage.script("act_1", error)
+    stage.drainer.drain(60)
+    assert (stage.find(number).status, stage.find(number).error) == (status, str(error))
 
 
 def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
-    """An upstream that is given up meanwhile makes later tries wait; what the request failed with stays its reason."""
-    yard = Yard(bench, queue_timeout_seconds=60)
-    number = yard.enqueue("act_1")
-    yard.script("act_1", Transient("the platform is down"))
-    yard.drainer.drain(60)
-    assert yard.seen(number).error == "the platform is down"
+    """When the breaker opens meanwhile, later tries wait; the request keeps the error of its own tries."""
+    stage = QueueStage(bench, queue_timeout_seconds=60)
+    number = stage.enqueue("act_1")
+    stage.script("act_1", Transient("the platform is down"))
+    stage.drainer.drain(60)
+    assert stage.find(number).error == "the platform is down"
 
     class GivenUp:
         """An open breaker."""
@@ -153,88 +153,88 @@ def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
             """Refuse."""
             return Rejected("source:scripted failed too often and is left alone for 60 s", 60.0)
 
-    yard.drainer.prefetch = replace(bench.prefetch, admission=GivenUp())  # type: ignore[arg-type]
-    yard.time.now += 10
-    assert yard.drainer.drain(60).given_back == 1
-    assert yard.seen(number).error == "the platform is down"
-    yard.time.now += 60
-    assert yard.seen(number).status is RequestStatus.EXPIRED
-    assert yard.drainer.drain(60) == DrainResult()
-    assert yard.seen(number).error == "past its deadline; the platform is down"
+    stage.drainer.prefetch = replace(bench.prefetch, admission=GivenUp())  # type: ignore[arg-type]
+    stage.time.now += 10
+    assert stage.drainer.drain(60).given_back == 1
+    assert stage.find(number).error == "the platform is down"
+    stage.time.now += 60
+    assert stage.find(number).status is RequestStatus.EXPIRED
+    assert stage.drainer.drain(60) == DrainResult()
+    assert stage.find(number).error == "past its deadline; the platform is down"
 
 
-def test_no_call_after_the_deadline(yard: Yard) -> None:
-    """Once nobody waits any more the next call of a long fetch is not made, and the request ends as expired."""
-
-    def slow(unit: FetchUnit) -> ResultPage:
-        yard.time.now += 31
-        return one_ad_page(unit)
-
-    yard.bench.source.script["act_1"] = slow
-    late = yard.enqueue("act_1", Priority.CRITICAL, wait=30)
-    patient = yard.enqueue("act_2", Priority.CRITICAL)
-    yard.drainer.drain(600)
-
-    assert [unit.account_id for unit in yard.bench.source.submitted].count("act_1") == 1
-    assert yard.seen(late).status is RequestStatus.EXPIRED
-    assert "past its deadline" in str(yard.seen(late).error)
-    assert yard.seen(patient).status is RequestStatus.COMPLETED
-
-
-def test_a_drain_ends_when_its_time_is_up(yard: Yard) -> None:
-    """No batch is begun after the time that was given; what is left waits for the next drain."""
-    yard.drainer.batch_size = 1
-    numbers = [yard.enqueue("act_1"), yard.enqueue("act_2")]
+def test_no_call_after_the_deadline(stage: QueueStage) -> None:
+    """After the deadline a long fetch makes no further call, and the request expires."""
 
     def slow(unit: FetchUnit) -> ResultPage:
-        yard.time.now += 10
+        stage.time.now += 31
         return one_ad_page(unit)
 
-    yard.bench.source.script["act_1"] = slow
-    yard.drainer.drain(15)
-    assert [yard.seen(number).status for number in numbers] == [RequestStatus.COMPLETED, RequestStatus.PENDING]
+    stage.bench.source.script["act_1"] = slow
+    late = stage.enqueue("act_1", Priority.CRITICAL, wait=30)
+    patient = stage.enqueue("act_2", Priority.CRITICAL)
+    stage.drainer.drain(600)
+
+    assert [unit.account_id for unit in stage.bench.source.submitted].count("act_1") == 1
+    assert stage.find(late).status is RequestStatus.EXPIRED
+    assert "past its deadline" in str(stage.find(late).error)
+    assert stage.find(patient).status is RequestStatus.COMPLETED
 
 
-def test_a_killed_workers_batch_is_done_by_another(yard: Yard) -> None:
-    """What a worker took and never ended is another's after the lease; the dead one's claim is void."""
-    number = yard.enqueue("act_1")
-    [lost] = yard.queue_of("killed").dequeue(5)
-    assert yard.drainer.drain(60).completed == 0
-    yard.time.now += 30
+def test_a_drain_ends_when_its_time_is_up(stage: QueueStage) -> None:
+    """No batch starts after the given time; what is left waits for the next drain."""
+    stage.drainer.batch_size = 1
+    numbers = [stage.enqueue("act_1"), stage.enqueue("act_2")]
 
-    assert yard.drainer.drain(60).completed == 1
-    assert not yard.queue_of("killed").ack(lost, {})
-    assert yard.seen(number).attempts == 2
+    def slow(unit: FetchUnit) -> ResultPage:
+        stage.time.now += 10
+        return one_ad_page(unit)
+
+    stage.bench.source.script["act_1"] = slow
+    stage.drainer.drain(15)
+    assert [stage.find(number).status for number in numbers] == [RequestStatus.COMPLETED, RequestStatus.PENDING]
 
 
-def test_a_batch_that_was_lost_is_counted_as_lost(yard: Yard) -> None:
-    """A worker that slept past its lease finds that another has done its work, and changes nothing."""
-    number = yard.enqueue("act_1")
-    thief = yard.queue_of("two")
+def test_a_killed_workers_batch_is_done_by_another(stage: QueueStage) -> None:
+    """Requests that a dead worker claimed go to another after the lease; the dead worker's claim is void."""
+    number = stage.enqueue("act_1")
+    [lost] = stage.queue_of("killed").dequeue(5)
+    assert stage.drainer.drain(60).completed == 0
+    stage.time.now += 30
+
+    assert stage.drainer.drain(60).completed == 1
+    assert not stage.queue_of("killed").ack(lost, {})
+    assert stage.find(number).attempts == 2
+
+
+def test_a_batch_that_was_lost_is_counted_as_lost(stage: QueueStage) -> None:
+    """A worker that slept past its lease finds its requests done by another, and changes nothing."""
+    number = stage.enqueue("act_1")
+    thief = stage.queue_of("two")
 
     def asleep(unit: FetchUnit) -> ResultPage:
         if thief.find(number).owner == "one":  # type: ignore[union-attr]
-            yard.time.now += 30
+            stage.time.now += 30
             [claim] = thief.dequeue(1)
             thief.ack(claim, {"status": "stolen"})
         return one_ad_page(unit)
 
-    yard.bench.source.script["act_1"] = asleep
-    assert yard.drainer.drain(60).lost == 1
-    assert yard.seen(number).result == {"status": "stolen"}
+    stage.bench.source.script["act_1"] = asleep
+    assert stage.drainer.drain(60).lost == 1
+    assert stage.find(number).result == {"status": "stolen"}
 
 
 def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
-    """A fetch of many leases' length keeps its request, because the worker is alive."""
-    yard = Yard(bench, lease_seconds=0.03)
+    """A fetch that takes many lease lifetimes keeps its request, because the worker renews the lease."""
+    stage = QueueStage(bench, lease_seconds=0.03)
     renewed: list[int] = []
-    keep = yard.queue.renew
+    keep = stage.queue.renew
 
     def renew(claims: Any) -> Any:
         renewed.append(len(claims))
         return keep(claims)
 
-    yard.queue.renew = renew  # type: ignore[method-assign]
+    stage.queue.renew = renew  # type: ignore[method-assign]
 
     def slow(unit: FetchUnit) -> ResultPage:
         for _ in range(500):
@@ -244,11 +244,11 @@ def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
         return one_ad_page(unit)
 
     bench.source.script["act_1"] = slow
-    yard.enqueue("act_1")
-    assert yard.drainer.drain(60).completed == 1
+    stage.enqueue("act_1")
+    assert stage.drainer.drain(60).completed == 1
     assert len(renewed) >= 3
 
 
 def bench_wait() -> None:
-    """Let the thread that renews run."""
+    """Let the renewing thread run."""
     Event().wait(0.01)

@@ -1,4 +1,4 @@
-"""Reports made in the background, through the engine and against the simulated platform."""
+"""Async reports, through the engine and against the simulated platform."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ import pytest
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
-from adwarm.prefetch.async_reports import ORPHAN
+from adwarm.prefetch.fetch_lease import ORPHAN
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import lease as lease_table
@@ -18,18 +18,18 @@ from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 
 
 def statuses(report: Any) -> list[str]:
-    """How each key ended."""
+    """Return how each key ended."""
     return [str(outcome.status) for outcome in report.outcomes]
 
 
 def noted(staging: PlatformHarness, account: str = "act_1") -> Any:
-    """What the lease of an account remembers."""
+    """Return the report recorded in the account's lease."""
     with read_transaction(staging.prefetch.engine) as connection:
         return connection.execute(lease_table.select().where(lease_table.c.name.like(f"fetch:{account}:%"))).one()
 
 
 def test_a_long_span_goes_as_a_report(staging: PlatformHarness) -> None:
-    """A span of many days is submitted once, looked at a few times, read, and equal to the platform's own rows."""
+    """A span of many days is submitted once, polled a few times, read, and equal to the platform's own rows."""
     report = staging.run("act_1")
     assert statuses(report) == ["fetched"]
     assert len(staging.calls("submit")) == 1
@@ -39,14 +39,14 @@ def test_a_long_span_goes_as_a_report(staging: PlatformHarness) -> None:
     assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_a_short_span_is_answered_at_once(staging: PlatformHarness) -> None:
-    """A week costs no report."""
+def test_a_short_span_is_fetched_at_once(staging: PlatformHarness) -> None:
+    """A week needs no report."""
     assert statuses(staging.run("act_1", span="last_7d")) == ["fetched"]
     assert staging.calls("submit") == []
 
 
 def test_many_expected_rows_make_a_report(make_staging: Callable[..., PlatformHarness]) -> None:
-    """A span that is short enough goes as a report when the days that are there say that it has many rows."""
+    """A short span goes as a report when the stored days say that it has many rows."""
     staging = make_staging(report_rows=30)
     staging.run("act_1", span="2026-11-18..2026-11-20")
     assert staging.calls("submit") == []
@@ -55,8 +55,8 @@ def test_many_expected_rows_make_a_report(make_staging: Callable[..., PlatformHa
     assert len(staging.calls("submit")) == 1
 
 
-def test_fifty_reports_are_looked_at_in_one_request(staging: PlatformHarness) -> None:
-    """Sixty accounts wait at once though four work at a time; looks are shared, and nothing is held while waiting."""
+def test_fifty_reports_are_polled_in_one_request(staging: PlatformHarness) -> None:
+    """Sixty accounts wait at once though four work at a time; polls are shared, and no grant is held while waiting."""
     names = [f"act_{number}" for number in range(1, 61)]
     report = staging.run(*names)
     assert statuses(report) == ["fetched"] * 60
@@ -70,16 +70,16 @@ def test_fifty_reports_are_looked_at_in_one_request(staging: PlatformHarness) ->
 
 
 @pytest.mark.parametrize("kind", ["report_failed", "report_skipped", "report_stuck", "report_stuck_full"])
-def test_a_report_that_ends_badly_is_made_anew(staging: PlatformHarness, kind: str) -> None:
-    """Failed, skipped, or without progress for too long: one more report is asked for, and its rows are the truth."""
+def test_a_failed_report_is_requested_again(staging: PlatformHarness, kind: str) -> None:
+    """Failed, skipped, or stalled: one more report is requested, and its rows are the platform's."""
     staging.set_faults(fault=[{"kind": kind, "calls": 1}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
     assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_a_question_whose_reports_end_badly_is_divided(staging: PlatformHarness) -> None:
-    """After the second bad end the span is asked for by halves, at once."""
+def test_a_unit_whose_reports_fail_is_split(staging: PlatformHarness) -> None:
+    """After the second failed report the span is fetched by halves, at once."""
     staging.set_faults(fault=[{"kind": "report_failed"}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
@@ -87,7 +87,7 @@ def test_a_question_whose_reports_end_badly_is_divided(staging: PlatformHarness)
 
 
 def test_what_is_too_much_at_once_goes_as_a_report(staging: PlatformHarness) -> None:
-    """A month that the platform cannot compute at once is made in the background, after smaller pages did not help."""
+    """A month that the platform cannot compute at once goes as a report, after smaller pages did not help."""
     staging.set_faults(poison=[{"slot": 0}])
     report = staging.run("act_1", span="2026-10-26..2026-11-24")
     assert statuses(report) == ["fetched"]
@@ -95,7 +95,7 @@ def test_what_is_too_much_at_once_goes_as_a_report(staging: PlatformHarness) -> 
 
 
 def test_what_takes_too_long_at_once_goes_as_a_report(make_staging: Callable[..., PlatformHarness]) -> None:
-    """A question that the platform does not answer in time is made in the background after the usual tries."""
+    """A request that times out goes as a report after the usual retries."""
     staging = make_staging(read_timeout=0.2)
     slow = {"kind": "slow_body", "seconds": 5, "routes": ["insights"], "calls": 3}
     staging.set_faults(fault=[slow])
@@ -104,8 +104,8 @@ def test_what_takes_too_long_at_once_goes_as_a_report(make_staging: Callable[...
     assert {event.code for event in staging.events("Transient")} == {"timeout"}
 
 
-def test_a_page_that_is_too_heavy_is_asked_for_in_smaller_ones(staging: PlatformHarness) -> None:
-    """Of a week and of a report's rows alike: no report and no division is needed for a smaller page."""
+def test_a_page_that_is_too_large_is_fetched_in_smaller_ones(staging: PlatformHarness) -> None:
+    """For a week and for a report's rows alike; no report and no split is needed for a smaller page."""
     staging.set_faults(size={"page_cells": 5_000})
     assert statuses(staging.run("act_1", "act_2")) == ["fetched"] * 2
     assert len(staging.calls("submit")) == 2
@@ -116,20 +116,20 @@ def test_a_page_that_is_too_heavy_is_asked_for_in_smaller_ones(staging: Platform
 
 
 @pytest.mark.parametrize("kind", ["html_500", "truncated", "reset", "error_in_200"])
-def test_looks_that_fail_are_repeated(staging: PlatformHarness, kind: str) -> None:
-    """A poll that brings nothing costs time and no report."""
+def test_failed_polls_are_repeated(staging: PlatformHarness, kind: str) -> None:
+    """A poll that fails costs time but no report."""
     staging.set_faults(fault=[{"kind": kind, "calls": 3, "routes": ["poll", "batch"]}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
 
 
-def test_an_entry_without_an_answer(staging: PlatformHarness) -> None:
-    """An entry that the platform did not get to is looked at again."""
+def test_a_batch_entry_without_a_response(staging: PlatformHarness) -> None:
+    """A batch entry that the platform did not process is polled again."""
     staging.set_faults(fault=[{"kind": "null_entry", "calls": 2, "routes": ["poll"]}])
     assert statuses(staging.run("act_1")) == ["fetched"]
 
 
-def test_a_report_that_cannot_be_seen_yet(staging: PlatformHarness) -> None:
+def test_a_report_that_is_not_visible_yet(staging: PlatformHarness) -> None:
     """A run that the platform does not show at first is not given up."""
     staging.set_faults(reports={"visible_after_seconds": 8, "base_seconds": 12})
     assert statuses(staging.run("act_1")) == ["fetched"]
@@ -137,8 +137,8 @@ def test_a_report_that_cannot_be_seen_yet(staging: PlatformHarness) -> None:
     assert 33 in [call.subcode for call in staging.calls("poll")]
 
 
-def test_a_report_that_the_platform_forgot_is_made_anew(staging: PlatformHarness) -> None:
-    """A run that stays unknown counts as expired: noted down by nobody else, and asked for again."""
+def test_a_report_that_the_platform_forgot_is_requested_again(staging: PlatformHarness) -> None:
+    """A run that stays unknown counts as expired, and another one is requested."""
     staging.set_faults(reports={"base_seconds": 40})
     assert statuses(staging.run("act_1", wait=5)) == ["parked"]
     staging.server.state.report_runs.clear()
@@ -147,7 +147,7 @@ def test_a_report_that_the_platform_forgot_is_made_anew(staging: PlatformHarness
     assert len(staging.calls("submit")) == 2
 
 
-def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(
+def test_a_slow_report_is_continued_by_another_worker(
     make_staging: Callable[..., PlatformHarness],
 ) -> None:
     """A report that takes longer than a run may wait ends as parked; the next run, of any worker, submits none."""
@@ -156,7 +156,7 @@ def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(
     first = staging.run("act_1", "act_2", wait=20)
     assert statuses(first) == ["parked"] * 2
     assert all(
-        15 <= (outcome.retry_after or 0) <= 30 and "is being made" in str(outcome.reason) for outcome in first.outcomes
+        15 <= (outcome.retry_after or 0) <= 30 and "is running" in str(outcome.reason) for outcome in first.outcomes
     )
     assert noted(staging).report_run_id is not None
     assert noted(staging).owner == ""
@@ -167,8 +167,8 @@ def test_a_slow_report_is_handed_back_and_taken_up_by_another_worker(
     assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_a_stuck_report_is_found_out_by_short_runs(staging: PlatformHarness) -> None:
-    """Runs that wait for a minute each see together that a report stands still, and one of them begins another."""
+def test_short_runs_notice_a_stalled_report(staging: PlatformHarness) -> None:
+    """Runs that wait a minute each notice together that a report stalls, and one of them requests another."""
     staging.set_faults(fault=[{"kind": "report_stuck", "calls": 1}])
     turns = 0
     while statuses(staging.run("act_1", wait=60)) != ["fetched"]:
@@ -179,8 +179,8 @@ def test_a_stuck_report_is_found_out_by_short_runs(staging: PlatformHarness) -> 
     assert staging.clock.now() - NOW < timedelta(minutes=10)
 
 
-def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable[..., PlatformHarness]) -> None:
-    """An isolation that a throttle cuts off goes on where it was: no question that was too large is asked again."""
+def test_the_next_run_remembers_what_was_too_large(make_staging: Callable[..., PlatformHarness]) -> None:
+    """A throttle interrupts the splitting; the next run continues it and repeats no request that was too large."""
     staging = make_staging({"ads": 20})
     storm = {"poison": [{"slot": 3}], "fault": [{"kind": "load_shedding", "after_calls": 20, "calls": 1}]}
     staging.set_faults(**storm)
@@ -194,8 +194,8 @@ def test_what_was_too_large_is_remembered_by_the_next_run(make_staging: Callable
     assert noted(staging).learned is None
 
 
-def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: PlatformHarness) -> None:
-    """What was made for an earlier worker is stored with the moment it was asked for."""
+def test_data_of_a_continued_report_is_as_old_as_its_request(staging: PlatformHarness) -> None:
+    """Data of a report that an earlier worker requested is stored with the moment of that request."""
     staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     asked_at = staging.clock.now()
     staging.run("act_1", wait=20)
@@ -210,8 +210,8 @@ def test_data_of_a_taken_up_report_is_as_old_as_the_report(staging: PlatformHarn
     assert ages <= {timedelta(seconds=number) for number in range(5)}
 
 
-def test_an_old_report_is_not_taken_up(staging: PlatformHarness) -> None:
-    """A report from hours ago would bring figures from hours ago: it is counted as left behind, and asked anew."""
+def test_an_old_report_is_not_continued(staging: PlatformHarness) -> None:
+    """A report from hours ago would give data from hours ago: it counts as an orphan, and another one is requested."""
     staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     staging.run("act_1", wait=5)
     staging.clock.sleep(7_200)
@@ -220,8 +220,8 @@ def test_an_old_report_is_not_taken_up(staging: PlatformHarness) -> None:
     assert len(staging.events(ORPHAN)) == 1
 
 
-def test_another_question_does_not_take_up_the_report(staging: PlatformHarness) -> None:
-    """The id is bound to what was asked: another span begins a report of its own, and the old one is counted."""
+def test_another_unit_does_not_continue_the_report(staging: PlatformHarness) -> None:
+    """The report id belongs to its unit: another span requests its own report, and the old one counts as an orphan."""
     staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     staging.run("act_1", wait=5)
     assert statuses(staging.run("act_1", span="2026-08-01..2026-11-20")) == ["fetched"]
@@ -229,24 +229,24 @@ def test_another_question_does_not_take_up_the_report(staging: PlatformHarness) 
     assert [event.subject for event in staging.events(ORPHAN)] == [noted(staging).name]
 
 
-def test_a_submit_that_was_never_noted_down_costs_one_orphan(staging: PlatformHarness) -> None:
-    """A worker that died between the submit and the note left its announcement: one orphan is counted, once."""
+def test_a_submit_without_a_saved_id_costs_one_orphan(staging: PlatformHarness) -> None:
+    """A worker that died between submit and save left its announcement: one orphan is counted, once."""
     staging.run("act_1", span="last_7d")
     spec = staging.prefetch.settings.spec("default").hash
     engine = staging.prefetch.engine
-    held = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
-    assert held is not None
-    assert leases.announce_report(engine, held, "1234", staging.clock.now())
-    leases.release(engine, held)
+    lease = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
+    assert lease is not None
+    assert leases.announce_report(engine, lease, "1234", staging.clock.now())
+    leases.release(engine, lease)
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    assert [(event.subject, event.source) for event in staging.events(ORPHAN)] == [(held.name, "meta")]
+    assert [(event.subject, event.source) for event in staging.events(ORPHAN)] == [(lease.name, "meta")]
     assert statuses(staging.run("act_1")) == ["fresh"]
     assert len(staging.events(ORPHAN)) == 1
 
 
 def test_a_refused_submit_leaves_no_announcement(staging: PlatformHarness) -> None:
-    """When the platform says no, nothing is being made, and no orphan is counted later."""
+    """When the platform refuses a submit, no report runs, and no orphan is counted later."""
     staging.set_faults(fault=[{"kind": "transient_2", "routes": ["submit"], "calls": 3}])
     assert statuses(staging.run("act_1")) == ["failed"]
     assert noted(staging).report_unit is None
@@ -255,7 +255,7 @@ def test_a_refused_submit_leaves_no_announcement(staging: PlatformHarness) -> No
 
 
 def test_throttled_while_reading_keeps_the_report(make_staging: Callable[..., PlatformHarness]) -> None:
-    """An account that is parked before its rows are read finds its report again after the park, and is left alone."""
+    """An account that is parked before its rows are read continues its report after the park, not before."""
     staging = make_staging(page_size=100)
     staging.set_faults(fault=[{"kind": "load_shedding", "routes": ["result"], "calls": 1}])
     report = staging.run("act_1")
@@ -266,15 +266,15 @@ def test_throttled_while_reading_keeps_the_report(make_staging: Callable[..., Pl
     assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
-def test_rows_that_cannot_be_read_make_a_new_report(staging: PlatformHarness) -> None:
-    """A completed run whose rows answer with errors only is given up after the retries."""
+def test_unreadable_rows_make_a_new_report(staging: PlatformHarness) -> None:
+    """A completed run whose rows only return errors is given up after the retries."""
     staging.set_faults(fault=[{"kind": "html_500", "routes": ["result"], "calls": 3}])
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
 
 
-def test_an_account_that_is_parked_is_not_looked_at(staging: PlatformHarness) -> None:
-    """Looks leave out the account that was told to stay away, and find its report afterwards."""
+def test_a_parked_account_is_not_polled(staging: PlatformHarness) -> None:
+    """Polls leave out a parked account, and find its report afterwards."""
     staging.set_faults(fault=[{"kind": "load_shedding", "routes": ["poll"], "calls": 1, "accounts": ["act_1"]}])
     report = staging.run("act_1", "act_2", wait=200)
     assert statuses(report) == ["fetched"] * 2
@@ -284,7 +284,7 @@ def test_an_account_that_is_parked_is_not_looked_at(staging: PlatformHarness) ->
 
 
 def test_a_token_that_dies_while_reports_run(staging: PlatformHarness) -> None:
-    """Every account that waits ends with the reason; their reports stay noted down for a new token."""
+    """Every waiting account ends with the reason; their reports stay recorded for a new token."""
     staging.set_faults(fault=[{"kind": "token_dead", "routes": ["poll"]}])
     report = staging.run("act_1", "act_2", "act_3")
     assert statuses(report) == ["failed"] * 3
@@ -298,21 +298,21 @@ def test_a_token_that_dies_while_reports_run(staging: PlatformHarness) -> None:
     assert len(staging.calls("submit")) == 3
 
 
-def test_midnight_does_not_change_the_question(staging: PlatformHarness) -> None:
-    """A report that runs over the account's midnight is read for the days it was asked for."""
+def test_midnight_does_not_change_the_window(staging: PlatformHarness) -> None:
+    """A report that runs past the account's midnight is read for the days it was requested for."""
     staging.clock.set(staging.clock.now().replace(hour=23, minute=59, second=50))
     staging.set_faults(reports={"base_seconds": 60, "spread": 0})
     assert statuses(staging.run("act_1", span="last_90d")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    known = accounts.get(staging.prefetch.engine, "act_1")
-    assert known is not None
+    account = accounts.get(staging.prefetch.engine, "act_1")
+    assert account is not None
     spec = staging.prefetch.settings.spec("default")
     yesterday = VirtualClock(staging.clock.now() - timedelta(hours=1)).now()
-    assert resolve_key(ReportKey("act_1", "last_90d"), known, spec, yesterday).window.until.day == 24
+    assert resolve_key(ReportKey("act_1", "last_90d"), account, spec, yesterday).window.until.day == 24
 
 
 def test_two_callers_share_one_fetch(make_staging: Callable[..., PlatformHarness]) -> None:
-    """Whoever asks for the same at the same time waits, finds the answer there, and makes no call."""
+    """A second caller of the same key waits, finds the entry, and makes no call."""
     staging = make_staging({"latency_ms": 60})
     with ThreadPoolExecutor(3) as pool:
         runs = [
@@ -325,12 +325,12 @@ def test_two_callers_share_one_fetch(make_staging: Callable[..., PlatformHarness
     assert sum(report.calls for report in reports) == len([call for call in staging.calls() if call.account])
 
 
-def test_a_batch_that_is_over_leaves_its_reports(make_staging: Callable[..., PlatformHarness]) -> None:
-    """What the platform makes when the batch's time ends is taken up by the next attempt, and not begun again."""
+def test_a_stopped_batch_leaves_its_reports(make_staging: Callable[..., PlatformHarness]) -> None:
+    """Reports that run when the batch's time ends are continued by the next attempt, not requested again."""
     staging = make_staging(report_poll_seconds=0.5)
     staging.set_faults(reports={"base_seconds": 400, "spread": 0})
     settings = staging.prefetch.settings
-    first = staging.run("act_1", "act_2", settings=settings.model_copy(update={"batch_seconds": 0.01}))
+    first = staging.with_settings(settings.model_copy(update={"batch_seconds": 0.01})).run("act_1", "act_2")
     assert set(statuses(first)) == {"parked"}
     assert len(staging.calls("submit")) <= 2
     staging.clock.sleep(500)

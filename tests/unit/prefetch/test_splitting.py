@@ -1,4 +1,4 @@
-"""Questions that are too large are divided until they fit, and what cannot be read at all is gone around."""
+"""Requests that are too large are split until they fit, and data that cannot be read at all is isolated."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,14 +26,14 @@ UNIT = FetchUnit("act_1", (Window(date(2026, 11, 1), date(2026, 11, 8)),), Incre
 
 
 class Model:
-    """A platform that is a rule: which (day, ad, field) cannot be computed, and how many cells are too many."""
+    """A platform defined by rules: which (day, ad, field) cannot be computed, and how many cells are too many."""
 
     def __init__(self, ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int = 10**9) -> None:
         self.ads, self.bad, self.most = ads, bad, most
-        self.asked: list[FetchUnit] = []
+        self.requests: list[FetchUnit] = []
 
     def cells(self, unit: FetchUnit) -> list[tuple[date, int, str]]:
-        """What a unit asks for."""
+        """Return what a unit covers."""
         level, ids = filtered_objects(unit)
         out = {int(i) for name, how, text in unit.filters if how == "NOT_IN" for i in text.split(",")}
         named = [ad for ad in range(self.ads) if self.is_named(ad, level, ids) and ad not in out]
@@ -41,7 +41,7 @@ class Model:
         return [(day, ad, name) for window in unit.windows for day in window.days() for ad in named for name in fields]
 
     def is_named(self, ad: int, level: str, ids: list[str]) -> bool:
-        """Whether a unit is about an ad: four to a campaign, two to an ad set."""
+        """Whether a unit covers an ad: four to a campaign, two to an ad set."""
         per = {"campaign": 4, "adset": 2, "ad": 1}.get(level, 0)
         return not level or str(ad // per) in ids
 
@@ -51,8 +51,8 @@ class Model:
         return any(d in {None, day.day} and a in {None, ad} and f in {None, name} for d, a, f in self.bad)
 
     def ask(self, unit: FetchUnit) -> FetchResult:
-        """Answer, or refuse as a whole."""
-        self.asked.append(unit)
+        """Respond, or raise for the whole unit."""
+        self.requests.append(unit)
         cells = self.cells(unit)
         if len(cells) > self.most or any(map(self.is_bad, cells)):
             raise TooMuchData("too much")
@@ -63,18 +63,18 @@ class Model:
         return FetchResult(RowBuffer("ad", rows.values()), unit.windows)
 
     def listed(self, unit: FetchUnit, level: str) -> list[str]:
-        """List the objects of a level below what a unit names."""
+        """List the objects of a level that a unit covers."""
         above, ids = filtered_objects(unit)
         per = {"campaign": 4, "adset": 2, "ad": 1}[level]
         return sorted({str(ad // per) for ad in range(self.ads) if self.is_named(ad, above, ids)}, key=int)
 
     def splitter(self) -> Splitter:
-        """A walk over this platform."""
+        """Return a splitter over this platform."""
         return Splitter(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed)
 
 
 def cells_of(rows: list[Row]) -> set[tuple[str, str, str]]:
-    """Every figure that arrived."""
+    """Return every metric that was read."""
     return {(row["date_start"], row["ad_id"], name) for row in rows for name in row if name in FIELDS[2:]}
 
 
@@ -89,52 +89,52 @@ bad_things = st.sets(
 
 
 @given(st.integers(1, 10), bad_things, st.sampled_from([10**9, 60, 12]))
-def test_everything_that_can_be_read_arrives(
+def test_everything_that_can_be_read_is_read(
     ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int
 ) -> None:
-    """Whatever ads and fields fail: no wrong figure, none twice, every other ad and field is whole, and gaps tell."""
+    """Whatever ads and fields fail: no wrong or duplicate metric, all others complete, the missing ones described."""
     model = Model(ads, bad, most)
     try:
-        found = model.splitter().fetch(UNIT)
+        result = model.splitter().fetch(UNIT)
     except TooMuchData:
         raise AssertionError("two bad things in eight days of ten ads are never too much") from None
-    keys = [(row["date_start"], row["ad_id"]) for row in found.rows.rows()]
+    keys = [(row["date_start"], row["ad_id"]) for row in result.rows.rows()]
     assert len(keys) == len(set(keys))
-    lost_ads = {gap.id for gap in found.missing if gap.level == "ad"}
-    lost_fields = {gap.id for gap in found.missing if gap.level == "field"}
+    lost_ads = {gap.id for gap in result.missing if gap.level == "ad"}
+    lost_fields = {gap.id for gap in result.missing if gap.level == "field"}
     whole = {
         (str(day), str(ad), name)
         for day, ad, name in model.cells(UNIT)
         if name != "ad_id" and not model.is_bad((day, ad, name))
     }
-    arrived = cells_of(list(found.rows.rows()))
+    arrived = cells_of(list(result.rows.rows()))
     assert arrived <= whole
     assert {cell for cell in whole - arrived if cell[1] not in lost_ads and cell[2] not in lost_fields} == set()
     assert lost_ads <= {str(ad) for _, ad, _ in bad if ad is not None}
     assert lost_fields <= {name for _, _, name in bad if name}
-    assert len(model.asked) < 250
+    assert len(model.requests) < 250
 
 
-def test_one_bad_ad_costs_few_questions() -> None:
-    """It is isolated once; every later question leaves it out, and asks for it alone but once."""
+def test_one_bad_ad_costs_few_requests() -> None:
+    """It is isolated once; every later request excludes it, and tries it separately only once."""
     model = Model(10, {(None, 7, None)})
-    found = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
-    assert {gap.id for gap in found.missing} == {"7"}
-    assert len(found.rows) == 9 * 30
-    assert len(model.asked) < 35
+    result = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
+    assert {gap.id for gap in result.missing} == {"7"}
+    assert len(result.rows) == 9 * 30
+    assert len(model.requests) < 35
 
 
-def test_equal_answers_give_an_equal_walk() -> None:
-    """A walk that is begun again asks the same questions, so that remembered answers cost nothing."""
+def test_equal_responses_give_equal_requests() -> None:
+    """A fetch that starts over sends the same requests, so remembered results cost nothing."""
     model = Model(8, {(None, 3, None), (4, 6, None)})
     model.splitter().fetch(UNIT)
-    first = list(model.asked)
+    first = list(model.requests)
     model.splitter().fetch(UNIT)
-    assert model.asked[len(first) :] == first
+    assert model.requests[len(first) :] == first
 
 
-def test_what_never_fits_is_given_up() -> None:
-    """A question of which nothing can be read raises its own error; too many smaller questions end as well."""
+def test_a_unit_that_never_fits_fails() -> None:
+    """A unit of which nothing can be read raises its own error; too many smaller requests fail as well."""
     with pytest.raises(TooMuchData, match="too much"):
         Model(3, {(None, None, None)}).splitter().fetch(replace(UNIT, spec=replace(UNIT.spec, level="account")))
     every_other = {(None, ad, None) for ad in range(0, 80, 2)}
@@ -146,23 +146,23 @@ def test_what_never_fits_is_given_up() -> None:
 
 
 def statuses(report: Any) -> list[str]:
-    """How each key ended."""
+    """Return how each key ended."""
     return [str(outcome.status) for outcome in report.outcomes]
 
 
 def body_of(staging: PlatformHarness, window: Window) -> dict[str, Any]:
-    """The stored answer for a window."""
+    """Return the stored document for a window."""
     spec = staging.prefetch.settings.spec("default").hash
-    found = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
-    assert found is not None
-    return dict(orjson.loads(decompress(found[1], staging.prefetch.settings.compression)))
+    result = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
+    assert result is not None
+    return dict(orjson.loads(decompress(result[1], staging.prefetch.settings.compression)))
 
 
 @pytest.mark.parametrize(
     ("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-09-01..2026-11-24", LONG_WINDOW)]
 )
-def test_a_poison_ad_isolates_itself(staging: PlatformHarness, span: str, window: Window) -> None:
-    """All other rows are the truth, at once and as a report; the ad is named with its reason, by its days too."""
+def test_a_failing_ad_is_isolated(staging: PlatformHarness, span: str, window: Window) -> None:
+    """All other rows are the platform's, at once and as a report; the ad is named with its reason, in its days too."""
     staging.set_faults(poison=[{"account": "act_1", "slot": 2}])
     report = staging.run("act_1", "act_2", span=span)
     assert statuses(report) == ["fetched"] * 2
@@ -181,8 +181,8 @@ def test_a_poison_ad_isolates_itself(staging: PlatformHarness, span: str, window
     assert statuses(staging.run("act_1", span=span)) == ["fresh"]
 
 
-def test_a_poison_field_is_left_out(staging: PlatformHarness) -> None:
-    """Every row arrives without the field that cannot be computed, which is named."""
+def test_a_failing_field_is_left_out(staging: PlatformHarness) -> None:
+    """Every row is read without the field that cannot be computed, which is named."""
     staging.set_faults(poison=[{"account": "act_1", "field": "cpm"}])
     report = staging.run("act_1", span="2026-10-26..2026-11-24")
     assert statuses(report) == ["fetched"]
@@ -193,8 +193,8 @@ def test_a_poison_field_is_left_out(staging: PlatformHarness) -> None:
     assert staging.stored_rows("act_1", MONTH) == expected
 
 
-def test_good_data_outlives_a_gap(staging: PlatformHarness) -> None:
-    """An ad that was read yesterday and fails today keeps yesterday's rows; only what is new of it is missing."""
+def test_stored_rows_fill_a_gap(staging: PlatformHarness) -> None:
+    """An ad that was read yesterday and fails today keeps yesterday's rows; only its new days are missing."""
     staging.run("act_1", span="2026-11-18..2026-11-24")
     before = [row for row in staging.stored_rows("act_1") if row["ad_id"][9:13] == "0001"]
     assert before
@@ -210,8 +210,8 @@ def test_good_data_outlives_a_gap(staging: PlatformHarness) -> None:
     assert "0001" in {row["ad_id"][9:13] for row in body_of(staging, window)["rows"]}
 
 
-def test_a_day_remembers_what_it_lacks(staging: PlatformHarness) -> None:
-    """Answers that are assembled later from the same days say what is missing as well."""
+def test_a_day_remembers_its_missing_data(staging: PlatformHarness) -> None:
+    """Entries built later from the same days say what is missing too."""
     staging.set_faults(poison=[{"slot": 2}])
     staging.run("act_1", span="2026-11-01..2026-11-24")
     staging.set_faults()
@@ -224,8 +224,8 @@ def test_a_day_remembers_what_it_lacks(staging: PlatformHarness) -> None:
     assert body_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20)))["complete"] is False
 
 
-def test_a_poison_ad_is_isolated_once_and_may_recover(staging: PlatformHarness) -> None:
-    """The next refresh leaves it out from the start and tries it alone: one call more, until it can be read."""
+def test_a_failing_ad_is_isolated_once_and_may_recover(staging: PlatformHarness) -> None:
+    """The next refresh excludes it from the start and tries it separately: one more call, until it can be read."""
     staging.set_faults(poison=[{"slot": 2}])
     staging.run("act_1", span="last_7d")
     for day in range(2):
@@ -241,7 +241,7 @@ def test_a_poison_ad_is_isolated_once_and_may_recover(staging: PlatformHarness) 
 
 
 def test_too_many_rows_are_split_at_once(staging: PlatformHarness) -> None:
-    """A platform that counts rows gets smaller questions: no wait, no report, no smaller page."""
+    """A platform that limits rows gets smaller requests: no wait, no report, no smaller page."""
     staging.set_faults(size={"sync_rows": 40})
     before = staging.clock.now()
     assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
@@ -250,8 +250,8 @@ def test_too_many_rows_are_split_at_once(staging: PlatformHarness) -> None:
     assert staging.clock.now() - before < timedelta(seconds=1)
 
 
-def test_a_days_ads_are_divided_when_a_day_is_too_large(make_staging: Callable[..., PlatformHarness]) -> None:
-    """Below a single day campaigns, ad sets and ads divide it, ads that have ended included."""
+def test_a_day_that_is_too_large_is_split_by_ads(make_staging: Callable[..., PlatformHarness]) -> None:
+    """Below a single day campaigns, ad sets and ads split it, ended ads included."""
     staging = make_staging({"ads": 20})
     staging.set_faults(size={"sync_rows": 3, "async_rows": 3})
     day = Window(date(2026, 11, 3), date(2026, 11, 3))

@@ -1,4 +1,4 @@
-"""A bad day on the platform: every fault at once, and every account that can be read ends with the platform's rows."""
+"""A platform with every fault at once: every account that can be read ends with the platform's rows."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -38,7 +38,7 @@ STORM: dict[str, Any] = {
 
 
 def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) -> tuple[dict[str, KeyOutcome], int]:
-    """Run again and again, as tasks do that are told when to come back, until nothing is left to be tried."""
+    """Run again and again, as Airflow would after each wait, until nothing is left to try."""
     ended: dict[str, KeyOutcome] = {}
     for turn in range(rounds):
         left = [name for name in accounts if name not in ended]
@@ -50,8 +50,8 @@ def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) 
     return ended, rounds
 
 
-def test_every_account_that_can_be_read_ends_with_the_truth(make_staging: Callable[..., PlatformHarness]) -> None:
-    """No row lost or twice, a reason for each that cannot be read, and no call to a parked account."""
+def test_every_readable_account_ends_with_the_platforms_rows(make_staging: Callable[..., PlatformHarness]) -> None:
+    """No row is lost or duplicated, each unreadable account has a reason, and no parked account is called."""
     staging = make_staging({"ads": 8}, page_size=200)
     staging.set_faults(**STORM)
     ended, _ = until_done(staging, ACCOUNTS)

@@ -1,4 +1,4 @@
-"""A batch of a stored plan is carried out once, warm by warm, and goes on where it stopped."""
+"""A batch of a stored plan is carried out once, warm by warm, and continues where it stopped."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -34,8 +34,8 @@ def _raising(error: Exception) -> Any:
     return answer
 
 
-def test_outcomes_are_written_down(bench: PrefetchHarness) -> None:
-    """Each warm says when it was fetched, until when it lives and what it cost; the job adds up."""
+def test_outcomes_are_recorded(bench: PrefetchHarness) -> None:
+    """Each warm records when it was fetched, when it expires and what it cost; the job adds up."""
     bench.source.script = {"act_2": _raising(Denied("no access", account_id="act_2"))}
     _plan(bench, _row("act_1"), _row("act_2"), _row("act_3", batch=1))
 
@@ -50,8 +50,8 @@ def test_outcomes_are_written_down(bench: PrefetchHarness) -> None:
     assert job.requests == report.calls == first.requests + second.requests
 
 
-def test_a_second_call_does_nothing_again(bench: PrefetchHarness) -> None:
-    """What is done is left out: no call is made and no count changes."""
+def test_a_second_call_does_nothing(bench: PrefetchHarness) -> None:
+    """Ended warms are left out: no call is made and no count changes."""
     _plan(bench, _row("act_1"))
     warm_batch(bench.prefetch, RUN, 0)
     asked = len(bench.source.submitted)
@@ -61,7 +61,7 @@ def test_a_second_call_does_nothing_again(bench: PrefetchHarness) -> None:
 
 
 def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
-    """After the park the same call carries it out; meanwhile it counts neither as done nor as failed."""
+    """After the park the same call fetches it; until then it counts neither as done nor as failed."""
     bench.source.script = {
         "act_1": _raising(Throttled("slow down", scope="account:act_1", until=NOW + timedelta(minutes=5)))
     }
@@ -71,15 +71,15 @@ def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
     assert jobs.list_latest(bench.engine)[0].failed == 0
 
 
-def test_pauses_lie_between_slices(bench: PrefetchHarness) -> None:
-    """Five keys in slices of two take two pauses, and none before the first or after the last."""
+def test_pauses_come_between_groups(bench: PrefetchHarness) -> None:
+    """Five keys in groups of two take two pauses, and none before the first or after the last."""
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
     warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
     assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
     assert {row.status for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
 
-def test_a_warm_outlives_the_open_it_is_for(bench: PrefetchHarness) -> None:
+def test_an_entry_stays_fresh_through_the_open(bench: PrefetchHarness) -> None:
     """An entry that is fresh now but not at the predicted open is fetched again."""
     _plan(bench, _row("act_1"), _row("act_1", batch=1, predicted_open=NOW + timedelta(hours=6, minutes=30)))
     warm_batch(bench.prefetch, RUN, 0)
@@ -88,8 +88,8 @@ def test_a_warm_outlives_the_open_it_is_for(bench: PrefetchHarness) -> None:
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
 
 
-def test_a_closed_day_brings_its_history(bench: PrefetchHarness) -> None:
-    """Closing a day fetches the days its score looks back on, not the week alone."""
+def test_closing_a_day_fetches_its_history(bench: PrefetchHarness) -> None:
+    """Closing a day fetches the days its score looks back on, not only the week."""
     _plan(bench, _row("act_1", reason=WarmReason.DAY_CLOSED, date_range="2026-11-18..2026-11-24"))
     seen: list[FetchUnit] = []
     bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad_page(unit))[1]}
@@ -100,7 +100,7 @@ def test_a_closed_day_brings_its_history(bench: PrefetchHarness) -> None:
 
 
 def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
-    """A batch of mixed urgency takes the urgent warms first, and nothing in another's class."""
+    """A batch of mixed priorities fetches the urgent warms first, and nothing in another's class."""
     asked: list[tuple[str, Priority]] = []
     admit = bench.prefetch.admission.admit
 
@@ -116,7 +116,7 @@ def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
 
 
 def test_calls_are_counted_as_traffic(bench: PrefetchHarness) -> None:
-    """What a batch cost upstream is in the traffic of its hour."""
+    """The upstream calls of a batch are in the traffic of their hour."""
     _plan(bench, _row("act_1"))
     report = warm_batch(bench.prefetch, RUN, 0)
     counted = read_traffic.get_totals(bench.engine, NOW, NOW + timedelta(hours=1))
@@ -127,14 +127,14 @@ def _statuses(bench: PrefetchHarness) -> list[str]:
     return [row.status for row in warms.list_by_run(bench.engine, RUN)]
 
 
-def _attempt(bench: PrefetchHarness, *, by_person: bool = False) -> BatchResult:
-    reopen_batch(bench.engine, RUN, 0, by_human=by_person)
+def _attempt(bench: PrefetchHarness, *, by_human: bool = False) -> BatchResult:
+    reopen_batch(bench.engine, RUN, 0, by_human=by_human)
     report = warm_batch(bench.prefetch, RUN, 0)
     return BatchResult([*list_earlier_outcomes(bench.engine, RUN, 0, report), *report.outcomes])
 
 
-def test_what_failed_is_tried_again_by_the_next_attempt(bench: PrefetchHarness) -> None:
-    """Each attempt fails for the same reason until the token is mended; then everything is fetched and counted once."""
+def test_the_next_attempt_tries_failed_warms_again(bench: PrefetchHarness) -> None:
+    """Each attempt fails for the same reason until the token is renewed; then all is fetched and counted once."""
     names = ["act_1", "act_2"]
     _plan(bench, *map(_row, names), _row("act_3", batch=1, status=WarmStatus.FAILED))
     bench.source.script = dict.fromkeys(names, _raising(TokenDead("the token is dead")))
@@ -153,8 +153,8 @@ def test_what_failed_is_tried_again_by_the_next_attempt(bench: PrefetchHarness) 
     assert _attempt(bench).summary() | {"requests": 0} == BatchResult(_attempt(bench).outcomes).summary()
 
 
-def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: PrefetchHarness) -> None:
-    """The machine's own attempt makes no call and fails again; a person's asks about the account anew."""
+def test_a_retry_respects_a_denial_and_a_human_lifts_it(bench: PrefetchHarness) -> None:
+    """An automatic attempt makes no call and fails again; one that a human starts calls the account again."""
     bench.source.script = {"act_1": _raising(Denied("no access", account_id="act_1"))}
     _plan(bench, _row("act_1"))
     assert isinstance(_attempt(bench).failure(), Denied)
@@ -166,14 +166,14 @@ def test_a_retry_respects_a_denial_and_a_person_lifts_it(bench: PrefetchHarness)
     assert (len(bench.source.submitted), _statuses(bench)) == (asked, ["denied"])
 
     bench.source.script = {}
-    assert _attempt(bench, by_person=True).summary()["fetched"] == 1
-    known = accounts.get(bench.engine, "act_1")
-    assert known is not None
-    assert known.status == "active"
+    assert _attempt(bench, by_human=True).summary()["fetched"] == 1
+    account = accounts.get(bench.engine, "act_1")
+    assert account is not None
+    assert account.status == "active"
 
 
-def test_lifting_is_about_the_accounts_of_the_plan(bench: PrefetchHarness) -> None:
-    """Denials of other batches stay with one batch's attempt, those of other plans with any."""
+def test_lifting_covers_the_accounts_of_the_plan(bench: PrefetchHarness) -> None:
+    """Denials of other batches stay when one batch is reopened, those of other plans always."""
     accounts.save(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
     _plan(bench, _row("act_1"), _row("act_2", batch=1))
     assert (lift_denials(bench.engine, RUN, 0), lift_denials(bench.engine, RUN)) == (1, 1)
@@ -181,7 +181,7 @@ def test_lifting_is_about_the_accounts_of_the_plan(bench: PrefetchHarness) -> No
 
 
 def test_a_stale_key_is_tried_again_too(bench: PrefetchHarness) -> None:
-    """An older answer that was kept does not stand for a fresh one."""
+    """An older entry that was kept does not count as a fresh one."""
     _plan(bench, _row("act_1", batch=1))
     warm_batch(bench.prefetch, RUN, 1)
     bench.clock.sleep(86_400)

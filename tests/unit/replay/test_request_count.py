@@ -9,7 +9,7 @@ from adwarm.access_log.timestamps import to_micros
 from adwarm.fetch_plan.planner import combine_request, plan_fetch
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import FreshnessRules, Window
-from adwarm.prefetch.range_summaries import RangeSummary, find_due_summaries, version_sum
+from adwarm.prefetch.entry_builder import RangeSummary, find_due_summaries, version_sum
 from adwarm.replay.request_count import FetchedDays
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState

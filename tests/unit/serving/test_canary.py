@@ -1,4 +1,4 @@
-"""What is warmed is what is requested, and the canary says so when it is not."""
+"""The warmed key is the key that is requested, and the canary reports when it is not."""
 
 from datetime import timedelta
 
@@ -10,15 +10,15 @@ KEYS = [ReportKey(f"act_{n}", "yesterday") for n in range(1, 8)]
 
 
 def test_warmed_keys_are_read_back(desk: ReaderHarness) -> None:
-    """A spread of the warmed keys is read, each a hit."""
+    """Keys spread over the warmed ones are read, each a hit."""
     desk.warm(*KEYS)
-    found = read_back(desk.reader, KEYS, limit=3)
-    assert (found.read, found.misses) == (3, ())
+    result = read_back(desk.reader, KEYS, limit=3)
+    assert (result.read, result.misses) == (3, ())
     assert read_back(desk.reader, []).read == 0
 
 
-def test_a_key_that_is_not_there_is_named(desk: ReaderHarness) -> None:
-    """Absent, old and damaged ones are told, each with its reason."""
+def test_each_miss_is_named(desk: ReaderHarness) -> None:
+    """Absent, old and damaged entries are reported, each with its reason."""
     desk.warm(KEYS[0])
     assert "act_2 yesterday: miss, nothing is stored" in read_back(desk.reader, KEYS[:2]).misses[0]
     desk.bench.clock.sleep(timedelta(hours=7).total_seconds())

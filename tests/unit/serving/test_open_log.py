@@ -1,4 +1,4 @@
-"""Opens that are appended come back as events."""
+"""Opens that are appended are read as events."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from adwarm.settings import Settings
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    """Each field of an open survives the way through the file."""
+    """Each field of an open survives the file."""
     writer = AccessLogWriter(tmp_path / "logs" / "access.jsonl")
     at = datetime(2026, 3, 8, 7, 30, 15, 123456, tzinfo=UTC)
     key = ReportKey("act_1", "last_7d")

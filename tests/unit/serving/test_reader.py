@@ -1,4 +1,4 @@
-"""The one read path: right window, verified bytes, honest age, and every read counted."""
+"""The read path: the right window, verified bytes, the true age, and every read counted."""
 
 import gzip
 from dataclasses import replace
@@ -24,12 +24,12 @@ HOUR = timedelta(hours=1)
 
 
 def _counts(desk: ReaderHarness) -> tuple[float, ...]:
-    found = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
-    return tuple(found[name] for name in ("hits", "stale", "misses"))
+    result = read_traffic.get_totals(desk.engine, NOW - HOUR, NOW + 100 * HOUR)
+    return tuple(result[name] for name in ("hits", "stale", "misses"))
 
 
 def test_hit_stale_and_miss(desk: ReaderHarness) -> None:
-    """Absent, then fresh to the end of its life, then old and said to be; each read is counted once."""
+    """Absent, then fresh until it expires, then old and marked so; each read is counted once."""
     assert desk.reader.read(KEY).status == ReadStatus.MISS
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 6 * HOUR - timedelta(seconds=1))
@@ -43,8 +43,8 @@ def test_hit_stale_and_miss(desk: ReaderHarness) -> None:
     assert _counts(desk) == (1, 1, 1)
 
 
-def test_reads_of_the_warmer_are_not_peoples(desk: ReaderHarness) -> None:
-    """The canary's reads do not make people's hit rate."""
+def test_reads_of_the_warmer_are_counted_separately(desk: ReaderHarness) -> None:
+    """The canary's reads do not change the hit rate of humans."""
     desk.warm(KEY)
     desk.reader.read(KEY, Actor.WARMER)
     desk.reader.read(KEY, record_traffic=False)
@@ -52,7 +52,7 @@ def test_reads_of_the_warmer_are_not_peoples(desk: ReaderHarness) -> None:
 
 
 def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> None:
-    """Bytes that do not verify are never served; the next fetch puts whole ones there, at the same moment even."""
+    """Corrupt bytes are never served; the next fetch stores intact ones, even at the same moment."""
     desk.warm(KEY)
     desk.corrupt_payloads()
     answer = desk.reader.read(KEY)
@@ -63,7 +63,7 @@ def test_a_corrupt_entry_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> 
     assert desk.reader.read(KEY).status == ReadStatus.HIT
 
 
-def test_midnight_moves_the_window(desk: ReaderHarness) -> None:
+def test_midnight_changes_the_window(desk: ReaderHarness) -> None:
     """After midnight in the account's own zone the window of the day before is not served."""
     desk.warm(KEY)
     accounts.save(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
@@ -75,8 +75,8 @@ def test_midnight_moves_the_window(desk: ReaderHarness) -> None:
     assert "2026-11-25..2026-11-25" in str(answer.reason)
 
 
-def test_a_failing_upstream_leaves_the_older_answer(desk: ReaderHarness) -> None:
-    """What is there is served, marked stale, with the upstream's reason."""
+def test_a_failing_source_leaves_the_older_entry(desk: ReaderHarness) -> None:
+    """The stored entry is served, marked stale, with the source's reason."""
     desk.warm(KEY)
     desk.bench.clock.sleep(7 * 3600)
     desk.break_upstream()
@@ -86,8 +86,8 @@ def test_a_failing_upstream_leaves_the_older_answer(desk: ReaderHarness) -> None
     assert orjson.loads(desk.reader.get_body(answer))["rows"]
 
 
-def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(desk: ReaderHarness) -> None:
-    """The newest answer under that name stands in, and the reason names the days it is of."""
+def test_after_midnight_a_failing_source_leaves_the_older_window(desk: ReaderHarness) -> None:
+    """The newest entry of the key is served, and the reason names the days it covers."""
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 24 * HOUR)
     desk.break_upstream()
@@ -98,11 +98,11 @@ def test_after_midnight_a_failing_upstream_leaves_the_older_window_and_says_so(d
         Window(date(2026, 11, 24), date(2026, 11, 24)),
     )
     assert "the platform is down" in str(answer.reason)
-    assert "the answer is of 2026-11-24..2026-11-24" in str(answer.reason)
+    assert "the entry covers 2026-11-24..2026-11-24" in str(answer.reason)
 
 
-def test_damaged_bytes_are_no_last_resort(desk: ReaderHarness) -> None:
-    """With the upstream down and the bytes spoiled nothing is served, and the read is counted as a miss."""
+def test_damaged_bytes_are_never_a_fallback(desk: ReaderHarness) -> None:
+    """With a failing source and corrupt bytes nothing is served, and the read is counted as a miss."""
     desk.warm(KEY)
     desk.corrupt_payloads()
     desk.break_upstream()
@@ -113,7 +113,7 @@ def test_damaged_bytes_are_no_last_resort(desk: ReaderHarness) -> None:
 
 
 def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: ReaderHarness) -> None:
-    """Somebody waited for it, so it is a miss; the next read is a hit and costs no call."""
+    """The reader waited for it, so it is a miss; the next read is a hit and costs no call."""
     assert desk.fetch(KEY).status == ReadStatus.FETCHED
     asked = len(desk.bench.source.submitted)
     assert desk.fetch(KEY).status == ReadStatus.HIT
@@ -130,9 +130,8 @@ NAMES = {"gzip": "gzip", "brotli": "br", "zstd": "zstd"}
 
 @pytest.mark.parametrize("codec", CODINGS)
 def test_the_stored_coding_passes_through(desk: ReaderHarness, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that takes the stored coding gets the stored bytes; nothing is decoded on the way."""
-    packing = CompressionSettings(codec=codec, threshold_bytes=0)
-    desk.bench.prefetch.settings = desk.bench.settings.model_copy(update={"compression": packing})
+    """A client that accepts the stored coding gets the stored bytes without decoding."""
+    desk.bench.use_compression(CompressionSettings(codec=codec, threshold_bytes=0))
     desk.warm(WEEK)
     answer = desk.reader.read(WEEK)
     assert answer.blob is not None
@@ -144,8 +143,8 @@ def test_the_stored_coding_passes_through(desk: ReaderHarness, codec: str, monke
     assert CODINGS[codec](body) == desk.reader.get_body(answer)
 
 
-def test_another_coding_is_made_on_the_way(desk: ReaderHarness) -> None:
-    """A client that takes gzip alone gets gzip; one that takes nothing gets plain JSON."""
+def test_another_coding_is_transcoded(desk: ReaderHarness) -> None:
+    """A client that only accepts gzip gets gzip; one that accepts nothing gets plain JSON."""
     desk.warm(WEEK)
     answer = desk.reader.read(WEEK)
     packed, coding = desk.reader.encode(answer, "gzip")
@@ -154,8 +153,8 @@ def test_another_coding_is_made_on_the_way(desk: ReaderHarness) -> None:
     assert gzip.decompress(packed) == plain == desk.reader.get_body(answer)
 
 
-def test_no_account_gets_anothers_answer(desk: ReaderHarness) -> None:
-    """Each account's body is its own, also out of the cache, and with another account's bytes in reach."""
+def test_no_account_gets_anothers_document(desk: ReaderHarness) -> None:
+    """Each account gets its own document, also from the cache, and with another account's bytes cached."""
     keys = [ReportKey(f"act_{n}", "last_7d") for n in (1, 2, 3)]
     desk.warm(*keys)
     for _ in range(2):
@@ -166,20 +165,20 @@ def test_no_account_gets_anothers_answer(desk: ReaderHarness) -> None:
     assert desk.reader.read(replace(keys[0], account_id="act_9")).status == ReadStatus.MISS
 
 
-def test_a_reader_of_another_process_finds_it(desk: ReaderHarness) -> None:
-    """Nothing but the database stands between warmer and reader."""
+def test_a_reader_of_another_process_finds_the_entry(desk: ReaderHarness) -> None:
+    """Warmer and reader share only the database."""
     desk.warm(KEY)
-    assert Reader(desk.engine, desk.bench.settings, desk.bench.clock).read(KEY).status == ReadStatus.HIT
+    assert Reader(desk.bench.prefetch.context, desk.bench.clock).read(KEY).status == ReadStatus.HIT
 
 
 def test_an_unknown_report_is_refused(desk: ReaderHarness) -> None:
-    """The message names the reports there are."""
+    """The message names the configured reports."""
     with pytest.raises(BadRequest, match="default"):
         desk.reader.read(ReportKey("act_1", "today", "nonsense"))
 
 
 def test_a_degraded_entry_is_stale_with_its_reason(desk: ReaderHarness) -> None:
-    """An entry that was marked is served as stale, and says why."""
+    """An entry that was marked degraded is served as stale, with the reason."""
     desk.warm(KEY)
     (entry,) = entries.list_entries(desk.engine)
     entries.mark_degraded(desk.engine, entry, "by hand")

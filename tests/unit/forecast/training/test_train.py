@@ -98,6 +98,6 @@ def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tm
 
 
 @pytest.mark.parametrize(("hits", "best"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
-def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], better: str) -> None:
+def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], best: str) -> None:
     """A gain within the noise of a week changes nothing."""
-    assert _choose_best(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better
+    assert _choose_best(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == best
