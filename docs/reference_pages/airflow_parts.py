@@ -80,7 +80,8 @@ def _load(path: Path) -> Any:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.dag
+    [dag] = [value for value in vars(module).values() if getattr(value, "dag_id", None) == path.stem]
+    return dag
 
 
 def _dag(dag: Any) -> str:

@@ -46,29 +46,6 @@ OWN_CLOCK = {
     "include/graph_simulator/platform_clock.py",
     "dev/up.py",  # waits for real processes
 }
-MANY_PARAMETERS_ALLOWED = {
-    "adwarm/backpressure/gate:_wait_for_grant",
-    "adwarm/backpressure/gate:acquire_grant",
-    "adwarm/backpressure/token_bucket:_may_take",
-    "adwarm/fatigue/account_scores:_score_one",
-    "adwarm/forecast/training/train:train_candidates",
-    "adwarm/planning/decide:decide",
-    "adwarm/planning/decide:save_plan",
-    "adwarm/planning/plan:plan_warms",
-    "adwarm/planning/strategy_plan:decide_strategies",
-    "adwarm/prefetch/entry_builder:build_entry",
-    "adwarm/prefetch/refresh:plan_refresh",
-    "adwarm/recovery/pipeline:__init__",
-    "adwarm/replay/cache_simulation:__init__",
-    "adwarm/replay/results:_at_target",
-    "adwarm/replay/results:policy_result",
-    "adwarm/replay/run:replay",
-    "adwarm/sources/meta/graph_errors:_throttled",
-    "adwarm/sources/tabular:__init__",
-    "graph_simulator/ads:_daily",
-    "graph_simulator/errors:__init__",
-}
-"""Functions with more than six parameters: `path:function`."""
 UNUSED_ALLOWED = Path(__file__).with_name("unused_allowed.txt")
 FRAMEWORK_DECORATORS = ["@app.*", "@router.*", "@event.*", "@field_validator", "@model_validator"]
 """Functions with these decorators are called by typer, FastAPI, SQLAlchemy or pydantic."""
@@ -307,8 +284,7 @@ def test_few_functions_have_many_parameters() -> None:
     long = _offences(_many_parameters, (path for path in sources if commands not in path.parents))
     found = {f"{path.removesuffix('.py').split('/', 1)[1]}:{name}" for path, names in long.items() for name in names}
 
-    assert sorted(found - MANY_PARAMETERS_ALLOWED) == []
-    assert sorted(MANY_PARAMETERS_ALLOWED - found) == [], "shorter or gone; delete these lines from the list"
+    assert sorted(found) == []
     assert _offences(_many_positional_parameters, commands.glob("*.py")) == {}
 
 

@@ -1,8 +1,7 @@
 """Clocks. Callers pass one in, so that replays, tests and the demo control the time."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -27,27 +26,6 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the current time in UTC."""
         return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        """Block the calling thread for `seconds`."""
-        time.sleep(max(0.0, seconds))
-
-
-@dataclass
-class AnchoredClock:
-    """A clock that started at `anchor` and runs at the speed of the system clock."""
-
-    anchor: datetime
-    monotonic: Callable[[], float] = time.monotonic
-    _started: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.anchor = utc(self.anchor)
-        self._started = self.monotonic()
-
-    def now(self) -> datetime:
-        """Return the anchor plus the time since this clock was created."""
-        return self.anchor + timedelta(seconds=self.monotonic() - self._started)
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread for `seconds`."""
