@@ -312,7 +312,7 @@ def test_statistics_of_another_column_are_not_taken_for_moments(tmp_path: Path) 
 
 def test_a_bomb_within_gzip_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What swells beyond reason does not fill the disk, and what is no Parquet is not unpacked at all."""
-    monkeypatch.setattr("adwarm.access_log.parquet_log._UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr("adwarm.access_log.parquet_log._EXTRA_BYTES", 1 << 20)
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(b"PAR1" + bytes(20 << 20)))
     (tmp_path / "b.parquet.gz").write_bytes(gzip.compress(bytes(20 << 20)))
     (tmp_path / "c.jsonl").write_bytes(_jsonl(EVENTS))

@@ -40,4 +40,4 @@ def test_files_are_kept_beside_the_lines() -> None:
     assert [sample.file for sample in one.samples] == ["a.jsonl"] * 3 + ["0.parquet", "1.parquet", "2.parquet"]
     assert [sample.file for sample in files_first(one.samples)][:3] == ["0.parquet", "1.parquet", "2.parquet"]
     assert describe_unreadable(one.samples) == "0.parquet: damaged"
-    assert not one.has_room("unreadable")
+    assert not one.can_keep("unreadable")
